@@ -1,0 +1,51 @@
+"""`nox` runs lint, types and tests; `nox -s full` everything else; `nox -s bench` the benchmarks."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+
+
+def install(session: nox.Session) -> None:
+    groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
+    tools = [tool for tool in groups if not tool.startswith("target-sprinto")]
+    session.install("-e", ".[sandbox]", *tools)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    session.install("ruff>=0.14")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    install(session)
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    install(session)
+    session.run("pytest", *(session.posargs or ["-m", "not slow"]))
+
+
+@nox.session(python=PYTHONS)
+def full(session: nox.Session) -> None:
+    """Everything, on every Python that is found."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    install(session)
+    session.run("python", "benchmarks/run.py", *session.posargs)

@@ -1,0 +1,250 @@
+"""`sprintoctl`: what a person does beside the pipeline: try it, check a config, mend what a run left."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from target_sprinto.command import Signals, told_in_one_line
+from target_sprinto.push.client import Patience
+from target_sprinto.push.discarding import Discard, discard_session
+from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.target import SprintoTarget
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import EntityRules, Sandbox
+
+SANDBOX_PORT = 8765
+"""Where `sample_config.json` looks for the sandbox."""
+
+_CHECK_SECONDS = 10.0
+_DISCARD_SECONDS = 30.0
+
+_config_option = click.option(
+    "--config",
+    multiple=True,
+    required=True,
+    callback=SprintoTarget.cb_config,
+    metavar="FILE",
+    help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
+)
+
+
+class _Group(click.Group):
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
+        run = super().main
+        return told_in_one_line(
+            lambda: run(*args, **kwargs), lambda line: click.echo(f"sprintoctl: {line}", err=True), _signals
+        )
+
+
+_signals = Signals()
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="target-sprinto", prog_name="sprintoctl")
+def main() -> None:
+    """Work with target-sprinto beside the pipeline."""
+
+
+@main.command(short_help="Test key, region and integration.")
+@_config_option
+def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Test key, region and integration with a call that changes nothing.
+
+    Example: sprintoctl check --config config.json
+    """
+    target = SprintoTarget.from_cli(config)
+    target.client.integration_status(Patience(_CHECK_SECONDS, 0.0))
+    click.echo(f"OK: the API key is accepted for {target.client.address}.")
+
+
+@main.command(short_help="Discard a session that a run left open.")
+@click.argument("session")
+@_config_option
+def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Discard SESSION, which a run left open: nothing of it is applied.
+
+    Example: sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json
+    """
+    target = SprintoTarget.from_cli(config)
+    status = target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0))
+    result = discard_session(target.client, session, status.expiry, time.monotonic() + _DISCARD_SECONDS)
+    if result.outcome is not Discard.DISCARDED:
+        raise SprintoError(result.sentence)
+    click.echo(result.sentence)
+
+
+@main.command(short_help="Run a local Sprinto.")
+@click.option(
+    "--port", default=SANDBOX_PORT, show_default=True, help="Port on this machine; 0 takes a free one."
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep what was applied here, over a restart.",
+)
+@click.option(
+    "--integration",
+    multiple=True,
+    default=("demo",),
+    show_default=True,
+    help="An integration id that exists. May be given several times.",
+)
+@click.option("--api-key", default="sandbox-key", show_default=True, help="The API key that is accepted.")
+@click.option(
+    "--entities",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.',
+)
+@click.option(
+    "--apply",
+    type=click.Choice(["upsert", "append", "replace"]),
+    default="upsert",
+    show_default=True,
+    help="What applying does to what was there.",
+)
+@click.option("--processing-seconds", default=0.2, show_default=True, help="How long processing takes.")
+@click.option("--inactivity-seconds", default=3600.0, show_default=True, help="When an idle session expires.")
+@click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
+def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
+    port: int,
+    data: Path | None,
+    integration: tuple[str, ...],
+    api_key: str,
+    entities: Path | None,
+    apply: str,
+    processing_seconds: float,
+    inactivity_seconds: float,
+    *,
+    light: bool,
+) -> None:
+    """Run a local Sprinto: the whole push API, and a page that shows what was applied.
+
+    Example: sprintoctl sandbox --port 8765 --data sandbox-data
+    """
+    local = _sandbox_room()
+    options = local.SandboxOptions(
+        api_key=api_key,
+        integrations=frozenset(integration),
+        entities=_entity_rules(local, entities.read_bytes()) if entities else {},
+        readings=local.Readings(apply=apply),
+        inactivity_timeout_seconds=inactivity_seconds,
+        processing_seconds=processing_seconds,
+        light=light,
+        data_dir=data,
+    )
+    try:
+        local.serve(
+            options, "127.0.0.1", port, lambda url: click.echo(f"The sandbox is at {url} (Ctrl-C ends it).")
+        )
+    except OSError as problem:
+        raise _port_taken(port, problem) from None
+
+
+@main.command(short_help="See a whole run, on this machine.")
+@click.option("--port", default=0, help="The sandbox's port; 0 takes a free one.")
+@click.option(
+    "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
+)
+def demo(port: int, *, keep: bool | None) -> None:
+    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied.
+
+    Example: sprintoctl demo
+    """
+    local = _sandbox_room()
+    bundled = resources.files("target_sprinto") / "demo"
+    rules = _entity_rules(local, (bundled / "entities.json").read_bytes())
+    server = local.Sandbox(local.SandboxOptions(entities=rules))
+    try:
+        server.start(port=port)
+        config = json.loads((bundled / "config.json").read_bytes()) | {
+            "api_key": server.options.api_key,
+            "integration_id": "demo",
+            "api_url": server.base_url,
+        }
+        click.echo("$ cat input.singer | target-sprinto --config config.json")
+        finished = _run_target(config, (bundled / "input.singer").read_bytes())
+        if finished.returncode:
+            raise SprintoError(f"The target ended with exit code {finished.returncode}; see above.")
+        _show(server, finished.stdout)
+        if sys.stdout.isatty() if keep is None else keep:
+            click.echo(f"\nLook at {server.url} (Ctrl-C ends the sandbox).")
+            _wait_for_interrupt()
+        else:
+            click.echo("\n`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
+    except OSError as problem:
+        raise _port_taken(port, problem) from None
+    finally:
+        server.stop()
+
+
+def _port_taken(port: int, problem: OSError) -> SettingsProblem:
+    return SettingsProblem(
+        f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
+    )
+
+
+def _wait_for_interrupt() -> None:
+    while _signals.first is None:
+        time.sleep(0.1)
+
+
+def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:
+    """The real command in a process of its own, fed through a pipe; its stderr is ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, "-m", "target_sprinto", "--config", str(path)],
+            input=messages,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+
+
+def _show(server: Sandbox, stdout: bytes) -> None:
+    applied = server.applied("demo")
+    click.echo("\nApplied at Sprinto, all of the run or none of it:")
+    for entity_type, entities in applied.items():
+        click.echo(f"  {len(entities):>4}  {entity_type}")
+    click.echo("\nOne of them, mapped from the HR tap's `employees`:")
+    click.echo(msgspec.json.format(applied["User"][0], indent=2).decode())
+    click.echo("\nSTATE, which came out once all of it was processed:")
+    click.echo(stdout.decode().strip())
+
+
+def _entity_rules(local: Any, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
+    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it."""
+    try:
+        described = msgspec.json.decode(content, type=dict[str, dict[str, Any]])
+    except msgspec.DecodeError as problem:
+        raise SettingsProblem(f"The file of entity types cannot be read: {problem}.") from None
+    return {
+        entity_type: local.EntityRules(tuple(rules["key"]) if "key" in rules else None, rules.get("schema"))
+        for entity_type, rules in described.items()
+    }
+
+
+def _sandbox_room() -> Any:  # noqa: ANN401 - a module
+    """The sandbox, which needs an extra. Imported only where it is used."""
+    try:
+        from target_sprinto import sandbox as local  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as missing:
+        raise SettingsProblem(
+            f"The sandbox needs {missing.name!r}, which is not installed.",
+            "Install it with: pip install 'target-sprinto[sandbox]'",
+        ) from None
+    return local

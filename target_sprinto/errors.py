@@ -1,0 +1,124 @@
+"""What goes wrong on the Singer side: leaves of the tree in `push/errors.py`.
+
+SprintoError
+├── SettingsError                  bad settings                     (also the SDK's ConfigValidationError)
+├── InputError                     bad input; names the input line
+│   ├── InvalidLine                a line that is no Singer message (also the SDK's InvalidInputLine)
+│   ├── InvalidSchema              a schema that is no JSON Schema  (also the SDK's InvalidJSONSchema)
+│   ├── InvalidRecord              a record that may not be sent    (not the SDK's: that one holds the record)
+│   ├── MissingKeyProperty         a record without its key         (also the SDK's MissingKeyPropertiesError)
+│   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
+│   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
+│   ├── UnmappedStream             `unmapped_streams: fail`
+│   ├── BatchNotSupported          a BATCH message
+│   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
+├── StateNotWritten                stdout broke when the STATE was due
+└── InternalError                  a bug of ours
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from singer_sdk import exceptions as sdk
+
+from target_sprinto.push.errors import SprintoError
+
+
+class SettingsError(SprintoError, sdk.ConfigValidationError):
+    """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
+
+    code = "settings"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(f"Settings: {'; '.join(problems)}.", "`target-sprinto --about` lists all settings.")
+        self.errors = problems
+        self.schema = None
+
+
+class InputError(SprintoError):
+    """Bad input, found in input line `line` (from 1); None until whoever reads the lines has filled it in."""
+
+    code = "input"
+
+    def __init__(self, what: str, advice: str = "", *, line: int | None = None) -> None:
+        super().__init__(what, advice)
+        self.line = line
+
+    def __str__(self) -> str:
+        return f"Input line {self.line}: {super().__str__()}" if self.line else super().__str__()
+
+
+class InvalidLine(InputError, sdk.InvalidInputLine):
+    """A line that is no Singer message."""
+
+    code = "invalid-line"
+
+
+class InvalidSchema(InputError, sdk.InvalidJSONSchema):
+    """A SCHEMA message whose schema is no JSON Schema."""
+
+    code = "invalid-schema"
+
+
+class InvalidRecord(InputError):
+    """A record that may not be sent, named by stream and field path, never by value."""
+
+    code = "invalid-record"
+
+
+class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError):
+    """A record without one of its stream's key properties."""
+
+    code = "missing-key-property"
+
+
+class RecordBeforeSchema(InputError, sdk.RecordsWithoutSchemaException):
+    """A record of a stream that had no SCHEMA yet."""
+
+    code = "record-before-schema"
+
+
+class MapFailed(InputError, sdk.MappingError):
+    """A stream map that does not fit its stream, or that failed on a record."""
+
+    code = "stream-map"
+
+
+class UnmappedStream(InputError):
+    """A stream that `entity_types` does not name, under `unmapped_streams: fail`."""
+
+    code = "unmapped-stream"
+
+
+class BatchNotSupported(InputError):
+    """A BATCH message: its files are not read."""
+
+    code = "batch-not-supported"
+
+
+class FinalStateMissing(InputError):
+    """The input ended with records that no STATE follows."""
+
+    code = "final-state-missing"
+
+
+class StateNotWritten(SprintoError):
+    """All is applied, and stdout took no STATE: it is in the message, to be kept by hand."""
+
+    code = "state-not-written"
+
+
+class InternalError(SprintoError):
+    """A bug. Only its type and place are told: its text may hold a value."""
+
+    code = "internal"
+
+    def __init__(self, bug: BaseException) -> None:
+        frames = traceback.extract_tb(bug.__traceback__)
+        place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+        super().__init__(
+            f"Unexpected {type(bug).__name__}{place}.",
+            "This is a bug in target-sprinto: please report it with this line.",
+        )

@@ -1,0 +1,231 @@
+"""Every error that ends a run, as one tree; each says what happened and what to do.
+
+SprintoError
+├── SettingsProblem                what was asked for makes no sense
+├── ApiError                       one call went wrong; `certainty` says whether Sprinto may have acted
+│   ├── KeyRefused                 401, 403
+│   ├── NotFound                   404: integration on create, session later
+│   ├── Conflict                   409
+│   ├── PageRefused                400 on a page
+│   ├── TooLarge                   413
+│   ├── EncodingRefused            415
+│   ├── BadRequest                 400 on anything but a page
+│   ├── Redirected                 3xx, never followed
+│   ├── ProxyRefused               the proxy answered instead of Sprinto (407 included)
+│   ├── CertificateRefused         TLS could not be trusted
+│   ├── NotConnected               no connection was made
+│   ├── NotNow                     425, 429, 503 with Retry-After
+│   ├── AnswerLost                 sent, and nobody knows what became of it
+│   └── UnexpectedAnswer           an answer that the documents do not know
+├── SessionConflict                another session is active
+├── SessionEnded                   our session was ended before we closed it
+├── CountsDiffer                   Sprinto's counts are not what was sent
+├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
+├── ProcessingUnfinished           not `processed` in time
+├── RecordTooLarge                 one record that fits no page
+├── RunEnded                       a run is used once
+└── Interrupted                    a signal
+
+The Singer side adds its own leaves in `target_sprinto/errors.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from typing import ClassVar
+
+
+class Certainty(enum.Enum):
+    """What an unhappy answer says about whether the call was acted upon."""
+
+    DID_NOT_HAPPEN = "did not happen"
+    NOBODY_KNOWS = "nobody knows"
+
+
+class SprintoError(Exception):
+    """Root of all errors: one line that says what happened and what to do.
+
+    `what` and `advice` are sentences; neither ever holds the API key or a value from a record.
+    `aftermath` is what became of the run's session, filled in by whoever ended the run.
+    """
+
+    code: ClassVar[str] = "sprinto"
+    exit_code: int = 1
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.advice = advice
+        self.aftermath = ""
+
+    def __str__(self) -> str:
+        sentences = " ".join(part for part in (self.what, self.aftermath, self.advice) if part)
+        return f"{sentences} [{self.code}]"
+
+
+class SettingsProblem(SprintoError):
+    """What was asked for makes no sense, before anything was sent."""
+
+    code = "settings"
+
+
+class ApiError(SprintoError):
+    """One call went wrong. `certainty` says whether Sprinto may have acted on it."""
+
+    code = "api"
+    certainty: Certainty = Certainty.DID_NOT_HAPPEN
+
+
+class KeyRefused(ApiError):
+    """401 or 403: final, never retried."""
+
+    code = "key-refused"
+
+
+class NotFound(ApiError):
+    """404: the integration (on create, status, activity) or the session (later) is unknown."""
+
+    code = "not-found"
+
+
+class Conflict(ApiError):
+    """409: the call does not fit the state that Sprinto is in."""
+
+    code = "conflict"
+
+
+class PageRefused(ApiError):
+    """400 on a page: nothing of it was staged (Sprinto: Pushing Entities Data).
+
+    `faults` are what the answer names: ``[{entity_type, index, field, issue}]``, as they came.
+    """
+
+    code = "page-refused"
+
+    def __init__(self, what: str, advice: str = "", faults: tuple[dict[str, object], ...] = ()) -> None:
+        super().__init__(what, advice)
+        self.faults = faults
+
+
+class TooLarge(ApiError):
+    """413: the page is larger than Sprinto takes."""
+
+    code = "page-too-large"
+
+
+class EncodingRefused(ApiError):
+    """415: Sprinto does not take the body's encoding."""
+
+    code = "encoding-refused"
+
+
+class BadRequest(ApiError):
+    """400 on anything but a page."""
+
+    code = "bad-request"
+
+
+class Redirected(ApiError):
+    """3xx: never followed, for the `api-key` header must not reach another host."""
+
+    code = "redirected"
+    certainty = Certainty.NOBODY_KNOWS
+
+
+class ProxyRefused(ApiError):
+    """The proxy did not let the request through (407 included)."""
+
+    code = "proxy-refused"
+
+
+class CertificateRefused(ApiError):
+    """The server's certificate is not trusted: nothing was sent."""
+
+    code = "certificate-refused"
+
+
+class NotConnected(ApiError):
+    """No connection was made (refused, DNS, connect timeout): nothing was sent."""
+
+    code = "not-connected"
+
+
+class NotNow(ApiError):
+    """425, 429, or 503 with a Retry-After: not acted upon, may be sent again.
+
+    `retry_after` is the least wait in seconds, None where the answer names none.
+    """
+
+    code = "not-now"
+
+    def __init__(self, what: str, advice: str = "", retry_after: float | None = None) -> None:
+        super().__init__(what, advice)
+        self.retry_after = retry_after
+
+
+class AnswerLost(ApiError):
+    """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: nobody knows."""
+
+    code = "answer-lost"
+    certainty = Certainty.NOBODY_KNOWS
+
+
+class UnexpectedAnswer(ApiError):
+    """A status, state or shape that the documents do not know: never read as success."""
+
+    code = "unexpected-answer"
+    certainty = Certainty.NOBODY_KNOWS
+
+
+class SessionConflict(SprintoError):
+    """Another session of this integration is active."""
+
+    code = "session-conflict"
+
+
+class SessionEnded(SprintoError):
+    """The session expired, or was closed by someone else, before our close."""
+
+    code = "session-ended"
+
+
+class CountsDiffer(SprintoError):
+    """Sprinto's counts by entity type are not what was sent."""
+
+    code = "counts-differ"
+
+
+class ProcessingFailed(SprintoError):
+    """Sprinto reports that the session was not processed."""
+
+    code = "processing-failed"
+
+
+class ProcessingUnfinished(SprintoError):
+    """The session was not processed in time; it may yet be."""
+
+    code = "processing-unfinished"
+
+
+class RecordTooLarge(SprintoError):
+    """One record alone is larger than a page may be."""
+
+    code = "record-too-large"
+
+
+class RunEnded(SprintoError):
+    """A run has one session; this one is over."""
+
+    code = "run-ended"
+
+
+class Interrupted(SprintoError):
+    """A signal ended the run; the exit code is the shell's, 128 + its number."""
+
+    code = "interrupted"
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"Stopped by {signal.Signals(signum).name}.")
+        self.signum = signum
+        self.exit_code = 128 + signum

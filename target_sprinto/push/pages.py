@@ -1,0 +1,128 @@
+"""Records become pages: gathered in the order of arrival, cut by items and by bytes. Pure.
+
+A page's body is ``{"entities": {entity_type: [object, …]}}`` (Sprinto: Pushing Entities Data). Its items are
+the records' own JSON bytes, so nothing is decoded or encoded again on the way, and the size of the body is
+known before it exists.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from target_sprinto.push.errors import RecordTooLarge
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ITEMS = 100
+"""Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
+
+MAX_BYTES = 5_000_000
+"""Most bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
+
+_ENVELOPE_BYTES = len(b'{"entities":{}}')
+
+
+class Item(NamedTuple):
+    """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back."""
+
+    entity_type: str
+    body: bytes
+    origin: object
+
+
+@dataclass(frozen=True)
+class Page:
+    """Items that travel, and are accepted or refused, together. `number` counts from 1 within the run."""
+
+    number: int
+    items: tuple[Item, ...]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Items by entity type: ``{entity_type: int}``."""
+        return Counter(item.entity_type for item in self.items)
+
+    def by_entity_type(self) -> dict[str, list[Item]]:
+        """``{entity_type: [Item]}``, types in the order of their first item."""
+        grouped: dict[str, list[Item]] = {}
+        for item in self.items:
+            grouped.setdefault(item.entity_type, []).append(item)
+        return grouped
+
+    def encode(self) -> bytes:
+        """The request's body, uncompressed."""
+        groups = (
+            _key(entity_type) + b"[" + b",".join(item.body for item in items) + b"]"
+            for entity_type, items in self.by_entity_type().items()
+        )
+        return b'{"entities":{' + b",".join(groups) + b"}}"
+
+    def halves(self) -> Iterator[Page]:
+        """The same items as two pages, in order. Only for pages of two items or more."""
+        middle = len(self.items) // 2
+        yield Page(self.number, self.items[:middle])
+        yield Page(self.number, self.items[middle:])
+
+
+class PageBuilder:
+    """Gathers the records of all streams in the order of arrival into pages.
+
+    One builder serves a whole run, so the left-over records of many small streams share a page.
+    """
+
+    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_items = max_items
+        self._max_bytes = max_bytes
+        self._number = 0
+        self._items: list[Item] = []
+        self._entity_types: set[str] = set()
+        self._bytes = _ENVELOPE_BYTES
+
+    def add(self, entity_type: str, body: bytes, origin: object = None) -> Page | None:
+        """Take one record; return the page that is now complete, if one is.
+
+        Raises RecordTooLarge for a record that fits no page even alone; the builder is then as before.
+        """
+        alone = _ENVELOPE_BYTES + len(_key(entity_type)) + len(b"[]") + len(body)
+        if alone > self._max_bytes:
+            raise RecordTooLarge(
+                f"A record of {len(body):,} bytes fits no page, at most {self._max_bytes:,} bytes of JSON"
+                f" ({origin}, entity type {entity_type!r}).",
+                "Leave large fields out with a stream map.",
+            )
+        complete = None
+        if self._bytes + self._growth(entity_type, body) > self._max_bytes:
+            complete = self.flush()
+        self._bytes += self._growth(entity_type, body)
+        self._entity_types.add(entity_type)
+        self._items.append(Item(entity_type, body, origin))
+        if complete is None and len(self._items) >= self._max_items:
+            return self.flush()
+        return complete
+
+    def flush(self) -> Page | None:
+        """The page gathered so far, if there is any item in it."""
+        if not self._items:
+            return None
+        self._number += 1
+        page = Page(self._number, tuple(self._items))
+        self._items = []
+        self._entity_types = set()
+        self._bytes = _ENVELOPE_BYTES
+        return page
+
+    def _growth(self, entity_type: str, body: bytes) -> int:
+        if entity_type in self._entity_types:
+            return len(body) + 1
+        comma = 1 if self._entity_types else 0
+        return comma + len(_key(entity_type)) + len(b"[]") + len(body)
+
+
+def _key(entity_type: str) -> bytes:
+    return msgspec.json.encode(entity_type) + b":"

@@ -1,0 +1,207 @@
+"""Input lines become Singer messages, with exact numbers and the records' own bytes.
+
+Nothing of a line is ever quoted in an error: it may hold personal data.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import select
+import sys
+from collections import Counter
+from decimal import Decimal, DecimalException
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypedDict
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from target_sprinto.errors import InvalidLine, InvalidRecord
+from target_sprinto.push.waiting import TICK_SECONDS, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MAX_LINE_BYTES = 64_000_000
+"""A longer line is no message: memory stays bounded whatever comes in."""
+
+
+class Message(TypedDict, total=False):
+    """A Singer message as far as this target reads it; `record`, `schema`, `value` are still JSON bytes."""
+
+    type: str
+    stream: str
+    record: msgspec.Raw
+    schema: msgspec.Raw
+    key_properties: list[str] | None
+    value: msgspec.Raw
+
+
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "RECORD": ("stream", "record"),
+    "SCHEMA": ("stream", "schema"),
+    "STATE": ("value",),
+    "ACTIVATE_VERSION": ("stream",),
+    "BATCH": ("stream",),
+}
+
+_message_decoder = msgspec.json.Decoder(Message)
+_object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+class SprintoReader(GenericSingerReader[bytes]):
+    """Reads messages line by line. `line` is the number of the line in hand, from 1.
+
+    `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
+    ended it and returns what to raise instead.
+    """
+
+    def __init__(self, check: Check, failed: Callable[[BaseException], BaseException]) -> None:
+        super().__init__()
+        self.line = 0
+        self.from_stdin = False
+        self._check = check
+        self._failed = failed
+
+    @property
+    def default_input(self) -> IO[bytes]:
+        """Standard input, as bytes."""
+        # It is None where the shell has closed it, and a stand-in without `buffer` in somebody's tests.
+        stdin: Any = sys.stdin
+        opened: IO[bytes] = io.BytesIO() if stdin is None else getattr(stdin, "buffer", stdin)
+        return opened
+
+    def process_lines(
+        self,
+        file_input: IO[bytes] | IO[str] | None,
+        callbacks: dict[Any, Callable[[dict[str, Any]], None]],
+    ) -> Counter[str]:
+        """Hand every message to the callback of its type; count messages by type: ``{type: int}``.
+
+        Raises what `failed` makes of the first thing that goes wrong.
+        """
+        self.from_stdin = file_input is None
+        seen: Counter[str] = Counter()
+        try:
+            for line in self._lines(self.default_input if file_input is None else file_input):
+                self.line += 1
+                if line.isspace():
+                    continue
+                message = self._read(line)
+                callbacks[message["type"]](message)
+                seen[message["type"]] += 1
+        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
+            raise self._failed(failure) from None
+        return seen
+
+    def deserialize_json(self, line: bytes) -> dict[str, Any]:
+        """One line as a message. Raises InvalidLine."""
+        return self._read(line)
+
+    def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+        try:
+            for line in _open(source, self._check):
+                if len(line) >= MAX_LINE_BYTES:
+                    raise self._invalid(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", next_line=True)
+                yield line if isinstance(line, bytes) else line.encode()
+        except UnicodeError:
+            raise self._invalid("the line is not UTF-8.", next_line=True) from None
+        except OSError as failure:
+            raise self._invalid(
+                f"the input cannot be read ({failure.strerror or type(failure).__name__}).", next_line=True
+            ) from None
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        try:
+            line.decode()
+            message = _message_decoder.decode(line)
+        except UnicodeDecodeError:
+            raise self._invalid("the line is not UTF-8.") from None
+        except msgspec.ValidationError as problem:
+            # msgspec's texts name types and our own field names, never values.
+            raise self._invalid(f"this is JSON, but no Singer message: {problem}.") from None
+        except (msgspec.DecodeError, RecursionError):
+            self._explain_unreadable(line)
+        kind = message.get("type")
+        if kind not in _REQUIRED:
+            shown = f" {kind!r}" if kind is not None and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
+            raise self._invalid(f"unknown message type{shown}." if kind is not None else "no message type.")
+        missing = [name for name in _REQUIRED[kind] if name not in message]
+        if missing:
+            raise self._invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
+        return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
+
+    def _explain_unreadable(self, line: bytes) -> NoReturn:
+        """Say why a line is no JSON: a non-finite number, or something else."""
+        try:
+            json.loads(line, parse_constant=_refuse_constant)
+        except _NotFiniteError:
+            raise InvalidRecord(
+                "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
+                "Make the tap send null, or leave the field out.",
+                line=self.line,
+            ) from None
+        except (ValueError, RecursionError):
+            pass
+        ending = (
+            "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
+        )
+        raise self._invalid(f"the line is no JSON that can be read.{ending}") from None
+
+    def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
+        line = self.line + 1 if next_line else self.line
+        return InvalidLine(what, "Look at what the tap printed in this line.", line=line)
+
+
+class _NotFiniteError(Exception):
+    pass
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _NotFiniteError
+
+
+def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
+    """A JSON object with exact numbers: decimals as Decimal, integers of any size.
+
+    Raises ValueError for anything else, and for numbers that Python cannot hold.
+    """
+    try:
+        return _object_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
+        raise ValueError("no JSON object that can be held exactly") from None
+
+
+class _Waiting(io.RawIOBase):
+    """A file descriptor whose reads look up on every tick while nothing comes."""
+
+    def __init__(self, descriptor: int, check: Check) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._check = check
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
+        self._check()
+        # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
+        while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
+            self._check()
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _open(source: IO[bytes] | IO[str], check: Check) -> Iterable[bytes | str]:
+    """The lines of a file object, read so that waiting can be cut short where it is a real, binary file."""
+    if isinstance(source, io.TextIOBase):
+        return source
+    try:
+        descriptor = source.fileno()
+    except (AttributeError, OSError):
+        return source
+    buffered = io.BufferedReader(_Waiting(descriptor, check), 1 << 16)
+    return iter(lambda: buffered.readline(MAX_LINE_BYTES), b"")

@@ -1,0 +1,40 @@
+"""A local Sprinto: the push API's facts made executable, its silences made switches, its faults on demand.
+
+A real HTTP server, which imports nothing of the loader, so that the two cannot agree on the same mistake.
+"""
+
+from target_sprinto.sandbox.engine import SessionView
+from target_sprinto.sandbox.faults import (
+    Answer,
+    CutOff,
+    Delay,
+    Drop,
+    Edit,
+    Fault,
+    Fired,
+    Hang,
+    Reset,
+)
+from target_sprinto.sandbox.options import EntityRules, SandboxOptions
+from target_sprinto.sandbox.readings import Readings
+from target_sprinto.sandbox.record import RequestSeen
+from target_sprinto.sandbox.runner import Sandbox, serve
+
+__all__ = [
+    "Answer",
+    "CutOff",
+    "Delay",
+    "Drop",
+    "Edit",
+    "EntityRules",
+    "Fault",
+    "Fired",
+    "Hang",
+    "Readings",
+    "RequestSeen",
+    "Reset",
+    "Sandbox",
+    "SandboxOptions",
+    "SessionView",
+    "serve",
+]

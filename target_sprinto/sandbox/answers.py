@@ -1,0 +1,92 @@
+"""The bodies of the answers, field by field as documented (Sprinto: Models)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.model import Integration
+    from target_sprinto.sandbox.page_body import Page
+    from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.state import Event, Session, State
+
+COUNTED_STATES: tuple[State, ...] = ("active", "processing", "processed", "failed", "expired")
+
+
+def iso(seconds: float) -> str:
+    """Write a time (seconds since the epoch) as ISO 8601 in UTC, to the millisecond, with Z."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def session_body(session: Session) -> dict[str, Any]:
+    """Show a session (Sprinto: Models, Session)."""
+    return {
+        "id": session.id,
+        "integration_id": session.integration_id,
+        "state": session.state,
+        "created_at": iso(session.created_at),
+        "updated_at": iso(session.updated_at),
+        "expires_at": iso(session.expires_at),
+        "inactivity_timeout_seconds": round(session.inactivity_timeout_seconds),
+        "accepted_records_total": session.accepted_total,
+        "accepted_records_by_entity": dict(session.accepted_by_entity),
+        "last_error": session.last_error,
+    }
+
+
+def status_body(session: Session, readings: Readings) -> dict[str, Any]:
+    """Show a session's status: itself, its batches and its retries (Sprinto: Session Management)."""
+    batches = session.accepted_batches + (session.rejected_batches if readings.batches_count_rejected else 0)
+    body = {**session_body(session), "accepted_batches": batches, "retry_count": session.retry_count}
+    if readings.status_shows_reference:
+        body["client_reference_id"] = session.client_reference_id
+    return body
+
+
+def ingest_body(session: Session, page: Page, readings: Readings) -> dict[str, Any]:
+    """Answer an accepted page (Sprinto: Pushing Entities Data)."""
+    counts = page.counts if readings.ingest_total == "page" else session.accepted_by_entity
+    return {
+        "session_id": session.id,
+        "accepted_count_total": sum(counts.values()),
+        "accepted_count_by_entity": dict(counts),
+        "rejected_count_total": 0,
+        "validation_errors": [],
+        "echoes": {} if page.page_hint is None else {"page_hint": page.page_hint},
+    }
+
+
+def integration_body(integration: Integration) -> dict[str, Any]:
+    """Show an integration's sessions by state (Sprinto: Integration Monitoring)."""
+    states = Counter(session.state for session in integration.state.sessions.values())
+    events = integration.state.events
+    return {
+        "integration_id": integration.id,
+        "sessions": {state: states[state] for state in COUNTED_STATES},
+        "last_activity_at": iso(events[-1].at) if events else None,
+    }
+
+
+def event_body(event: Event) -> dict[str, Any]:
+    """Show an event (Sprinto: Integration Monitoring)."""
+    body = {"id": event.id, "at": iso(event.at), "level": event.level, "type": event.type}
+    return {**body, "message": event.message, "session_id": event.session_id, "details": dict(event.details)}
+
+
+def activity_body(
+    events: list[Event], since: datetime | None, page: int, page_size: int, readings: Readings
+) -> dict[str, Any]:
+    """Show one page of the activity log, from `since` on (inclusive)."""
+    shown = [event_body(event) for event in events if since is None or event.at >= since.timestamp()]
+    if readings.activity_order == "newest_first":
+        shown.reverse()
+    end = page * page_size
+    return {
+        "items": shown[end - page_size : end],
+        "page": page,
+        "page_size": page_size,
+        "next_page": page + 1 if end < len(shown) else None,
+    }

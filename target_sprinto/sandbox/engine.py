@@ -1,0 +1,271 @@
+"""The sandbox without its sockets: who may ask, which integration is meant, what time it is, what went on.
+
+Everything here is safe to call from any thread: one lock is held while anything is read or moved, and
+whoever waits on `changed` is told of every request's start and end and of every change of a session's
+state.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from threading import Condition
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.sandbox import snapshot
+from target_sprinto.sandbox.answers import event_body
+from target_sprinto.sandbox.faults import Fired
+from target_sprinto.sandbox.model import Integration
+from target_sprinto.sandbox.operations import Exchange, Reply, receive
+from target_sprinto.sandbox.options import Behaviour, EntityRules, Outcome, SandboxOptions
+from target_sprinto.sandbox.record import RequestRecord, RequestSeen
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.state import IntegrationState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from target_sprinto.sandbox.faults import Fault
+    from target_sprinto.sandbox.operations import Call, Received
+    from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.state import Session, State
+
+REQUESTS_KEPT = 20_000
+REQUESTS_KEPT_LIGHT = 1_000
+
+
+@dataclass(frozen=True)
+class SessionView:
+    """A session as it was at a moment: times in seconds since the epoch."""
+
+    id: str
+    integration_id: str
+    state: State
+    client_reference_id: str | None
+    created_at: float
+    updated_at: float
+    expires_at: float
+    accepted_total: int
+    accepted_by_entity: Mapping[str, int]
+    accepted_batches: int
+    rejected_batches: int
+    retry_count: int
+    last_error: str | None
+
+
+class Engine:
+    """What a sandbox knows and does.
+
+    `clock` gives seconds since the epoch; `keep_bodies` keeps requests' bodies.
+    """
+
+    def __init__(
+        self,
+        options: SandboxOptions | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        keep_bodies: bool = True,
+    ) -> None:
+        self.options = options or SandboxOptions()
+        self.changed = Condition()
+        self.clock = clock
+        self._record = RequestRecord(
+            limit=REQUESTS_KEPT_LIGHT if self.options.light else REQUESTS_KEPT,
+            keep_bodies=keep_bodies and not self.options.light,
+        )
+        self._faults: list[Fault] = []
+        self._fired: list[Fired] = []
+        self._behaviour = Behaviour(
+            self.options.readings,
+            self.options.entities,
+            self.options.inactivity_timeout_seconds,
+            self.options.processing_seconds,
+        )
+        self._integrations: dict[str, Integration] = {}
+        remembered = snapshot.load(self.options.data_dir) if self.options.data_dir else {}
+        for integration_id in (*(self.options.integrations or ()), *remembered):
+            self._add(integration_id, remembered.get(integration_id))
+
+    # What a test or a page asks.
+
+    def configure(  # noqa: PLR0913 - one keyword for each thing that may differ
+        self,
+        integration_id: str,
+        *,
+        readings: Readings | None = None,
+        entities: Mapping[str, EntityRules] | None = None,
+        inactivity_timeout_seconds: float | None = None,
+        processing_seconds: float | None = None,
+        processing_outcomes: Sequence[Outcome] | None = None,
+    ) -> None:
+        """Let one integration differ from the options; what is None stays as it is."""
+        wanted: dict[str, Any] = {
+            "readings": readings,
+            "entities": entities,
+            "inactivity_timeout_seconds": inactivity_timeout_seconds,
+            "processing_seconds": processing_seconds,
+            "processing_outcomes": None if processing_outcomes is None else tuple(processing_outcomes),
+        }
+        with self.changed:
+            integration = self._integrations.get(integration_id) or self._add(integration_id)
+            integration.behave(
+                replace(integration.behaviour, **{name: v for name, v in wanted.items() if v is not None})
+            )
+
+    def inject(self, fault: Fault) -> None:
+        """Have a fault strike; of several that hit the same request, the one injected first does."""
+        with self.changed:
+            self._faults.append(fault)
+
+    def fired(self, integration_id: str | None = None) -> list[Fired]:
+        """List the faults that struck, in order."""
+        with self.changed:
+            return [fired for fired in self._fired if integration_id in (None, fired.integration_id)]
+
+    def requests(self, integration_id: str | None = None) -> list[RequestSeen]:
+        """List the requests seen, oldest first, as copies."""
+        with self.changed:
+            return self._record.copies(integration_id)
+
+    def sessions(self, integration_id: str) -> list[SessionView]:
+        """List an integration's sessions, oldest first."""
+        with self.changed:
+            return [_view(session) for session in self._state(integration_id).sessions.values()]
+
+    def applied(self, integration_id: str) -> dict[str, list[bytes]]:
+        """List what was applied: by entity type, each record's own bytes, in apply order."""
+        with self.changed:
+            tables = self._state(integration_id).applied
+            return {
+                entity_type: [bytes(record) for record in table.values()]
+                for entity_type, table in tables.items()
+            }
+
+    def staged(self, session_id: str) -> list[dict[str, list[bytes]]]:
+        """List a session's accepted pages, in order, with each record's own bytes."""
+        with self.changed:
+            pages = [
+                page
+                for integration in self._integrations.values()
+                if session_id in integration.state.sessions
+                for page in integration.state.sessions[session_id].pages
+            ]
+            return [
+                {name: [bytes(record) for record in records] for name, records in page.items()}
+                for page in pages
+            ]
+
+    def events(self, integration_id: str) -> list[dict[str, Any]]:
+        """List an integration's events, oldest first, as the activity log shows them."""
+        with self.changed:
+            return [event_body(event) for event in self._state(integration_id).events]
+
+    def known(self) -> list[str]:
+        """List the ids of the integrations, in the order in which they appeared."""
+        with self.changed:
+            return list(self._integrations)
+
+    # What the server asks.
+
+    def next_due(self) -> float | None:
+        """When something will next happen by itself, in seconds since the epoch."""
+        with self.changed:
+            due = [integration.next_due for integration in self._integrations.values()]
+            return min((moment for moment in due if moment is not None), default=None)
+
+    def advance(self) -> None:
+        """Let happen what is due."""
+        with self.changed:
+            for integration_id in list(self._integrations):
+                self._state(integration_id)
+
+    def begin(self, seen: RequestSeen) -> RequestSeen:
+        """Number and record a request whose head has arrived."""
+        with self.changed:
+            seen.nth = self._record.number(seen.integration_id, seen.operation)
+            self._record.add(seen)
+            self.changed.notify_all()
+            return seen
+
+    def receive(self, seen: RequestSeen, call: Call) -> tuple[Received, Fault | None]:
+        """Take in a request's body, and say which fault strikes it."""
+        with self.changed:
+            integration = self._integrations.get(call.integration_id)
+            readings = integration.behaviour.readings if integration else self.options.readings
+            received = receive(call, self.options, readings)
+            seen.size = received.size
+            seen.items = received.page.items if received.page else 0
+            if self._record.keep_bodies:
+                seen.body = call.body
+            fault = next(
+                (f for f in self._faults if f.hits(seen.operation, seen.integration_id, seen.nth)), None
+            )
+            if fault is not None:
+                self._fired.append(Fired(fault, seen.operation, seen.integration_id, seen.nth, self.clock()))
+            self.changed.notify_all()
+            return received, fault
+
+    def answer(self, call: Call, received: Received) -> Reply:
+        """Act on a call; a refusal is an answer too."""
+        with self.changed:
+            try:
+                return self._act(call, received)
+            except Refused as refused:
+                return Reply(refused.status, refused.body)
+
+    def finish(self, seen: RequestSeen, status: int | None) -> None:
+        """Record what a request was answered: None for nothing at all."""
+        with self.changed:
+            seen.status = status
+            seen.answered_at = None if status is None else self.clock()
+            self.changed.notify_all()
+
+    def save(self) -> None:
+        """Write the snapshot, if there is a place for it."""
+        if self.options.data_dir:
+            with self.changed:
+                states = {name: integration.state for name, integration in self._integrations.items()}
+                snapshot.save(self.options.data_dir, states)
+
+    def _act(self, call: Call, received: Received) -> Reply:
+        if call.api_key != self.options.api_key:
+            raise Refused(401, "The api-key header is missing or wrong")
+        integration = self._integrations.get(call.integration_id)
+        if integration is None:
+            if self.options.integrations is not None:
+                raise Refused(404, "No such integration")
+            integration = self._add(call.integration_id)
+        changes = integration.changes
+        now = self.clock()
+        try:
+            integration.advance(now)
+            return Exchange(call, received, integration, self.options.max_items, now).answer()
+        finally:
+            self._tell(integration, changes)
+
+    def _add(self, integration_id: str, state: IntegrationState | None = None) -> Integration:
+        integration = Integration(
+            integration_id, self._behaviour, state or IntegrationState(), light=self.options.light
+        )
+        return self._integrations.setdefault(integration_id, integration)
+
+    def _state(self, integration_id: str) -> IntegrationState:
+        """Find an integration's state as of now; an unknown one has nothing."""
+        integration = self._integrations.get(integration_id)
+        if integration is None:
+            return IntegrationState()
+        changes = integration.changes
+        integration.advance(self.clock())
+        self._tell(integration, changes)
+        return integration.state
+
+    def _tell(self, integration: Integration, changes: int) -> None:
+        if integration.changes != changes:
+            self.save()
+            self.changed.notify_all()
+
+
+def _view(session: Session) -> SessionView:
+    names = SessionView.__dataclass_fields__
+    values = {name: getattr(session, name) for name in names}
+    return SessionView(**{**values, "accepted_by_entity": dict(session.accepted_by_entity)})

@@ -1,0 +1,95 @@
+"""Records of a page: held to their schemas on receipt, put in place when applied."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import msgspec
+
+from target_sprinto.sandbox.options import EntityRules
+from target_sprinto.sandbox.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.state import Entities
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_NO_RULES = EntityRules()
+_ANY_OBJECT = jsonschema_rs.validator_for({"type": "object"})
+
+
+class Validator:
+    """Holds records to the JSON Schemas of their entity types; a type without one takes any object."""
+
+    def __init__(self, rules: Mapping[str, EntityRules]) -> None:
+        self._schemas = {
+            entity_type: jsonschema_rs.validator_for(rule.schema)
+            for entity_type, rule in rules.items()
+            if rule.schema is not None
+        }
+
+    def errors(self, entities: Entities, readings: Readings) -> list[dict[str, Any]]:
+        """List `{entity_type, index, field, issue}` for what fails (Sprinto: Pushing Entities Data)."""
+        found = self._each_error(entities, readings)
+        return (
+            list(found) if readings.all_errors else [error for error, _ in zip(found, range(1), strict=False)]
+        )
+
+    def _each_error(self, entities: Entities, readings: Readings) -> Iterator[dict[str, Any]]:
+        before = 0
+        for entity_type, records in entities.items():
+            schema = self._schemas.get(entity_type, _ANY_OBJECT)
+            offset = readings.index_base + (before if readings.index_within == "page" else 0)
+            for position, record in enumerate(records):
+                entity = _entity(record)
+                for error in (schema if isinstance(entity, dict) else _ANY_OBJECT).iter_errors(entity):
+                    yield {
+                        "entity_type": entity_type,
+                        "index": position + offset,
+                        "field": _field(error),
+                        "issue": error.message,
+                    }
+            before += len(records)
+
+
+def _entity(record: msgspec.Raw) -> object:
+    try:
+        return _decode(record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"Malformed body: {error}") from None
+
+
+def _field(error: jsonschema_rs.ValidationError) -> str:
+    # What is missing has no place of its own: it is named by the rule that misses it.
+    missing = error.kind.as_dict().get("property") if error.kind.name == "required" else None
+    return ".".join(map(str, [*error.instance_path, *([missing] if missing else [])]))
+
+
+def put_in_place(
+    applied: dict[str, dict[str, msgspec.Raw]],
+    pages: list[Entities],
+    rules: Mapping[str, EntityRules],
+    readings: Readings,
+) -> None:
+    """Apply pages, in order, to `applied`, by the reading of what applying does."""
+    if readings.apply == "replace":
+        applied.update({entity_type: {} for page in pages for entity_type in page})
+    for page in pages:
+        for entity_type, records in page.items():
+            table = applied.setdefault(entity_type, {})
+            fields = rules.get(entity_type, _NO_RULES).key or ("id",)
+            for record in records:
+                key = f"#{len(table)}" if readings.apply != "upsert" else _key(record, fields)
+                table[key] = record
+
+
+def _key(record: msgspec.Raw, fields: tuple[str, ...]) -> str:
+    entity = _decode(record)
+    if all(name in entity for name in fields):
+        return _encode([entity[name] for name in fields]).decode()
+    return bytes(record).decode()

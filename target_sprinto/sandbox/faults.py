@@ -1,0 +1,100 @@
+"""Faults on demand: which request is to go wrong, and how.
+
+`moment="before"` means that the server does not act on the request; `moment="after"`, that it acts and only
+the answer is spoilt. That is the difference between a page that was lost and one that was staged unseen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Operation = Literal["create", "status", "push", "close", "integration_status", "activity"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Another answer. A body of None becomes an error body as documented (Sprinto: Models, Error)."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: dict[str, Any] | bytes | None = None
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The connection is reset (TCP RST) instead of answered."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """The connection is closed in good order, without an answer."""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """No answer until `seconds` passed, the fault is released, or the client left; then the real answer."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """The real answer's headers and `at` bytes of its body, then the end. The server always acts."""
+
+    at: int
+
+
+@dataclass(frozen=True)
+class Delay:
+    """The real answer, `seconds` late; `moment` says whether the server acts before or after the wait."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The real answer with its JSON changed by `change`. The server always acts."""
+
+    change: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+Effect = Answer | Reset | Drop | Hang | CutOff | Delay | Edit
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """Spoils the nth to the (nth + times - 1)th request of one operation on an integration.
+
+    `nth` is the request's own number per integration and operation, from 1, as in `RequestSeen.nth`.
+    Without an `integration_id` the fault is for every integration.
+    """
+
+    operation: Operation
+    nth: int = 1
+    times: int = 1
+    integration_id: str | None = None
+    moment: Literal["before", "after"] = "before"
+    effect: Effect = field(default_factory=lambda: Answer(503))
+
+    def hits(self, operation: str | None, integration_id: str, nth: int) -> bool:
+        """Whether this request is one of those to spoil."""
+        return (
+            operation == self.operation
+            and self.integration_id in (None, integration_id)
+            and self.nth <= nth < self.nth + self.times
+        )
+
+
+@dataclass(frozen=True)
+class Fired:
+    """A fault that struck: the request's operation and number, and when (seconds since the epoch)."""
+
+    fault: Fault
+    operation: Operation
+    integration_id: str
+    nth: int
+    at: float

@@ -1,0 +1,202 @@
+"""One integration's rules: its sessions, pages, events, and what was applied.
+
+Pure: no I/O, and the time comes in as `now` (seconds since the epoch). Whatever moves a session's state is
+in this file, and goes through `TRANSITIONS`. What happens by itself (expiry, processing, its one retry)
+happens in `advance`, which every caller calls first: so nobody sees a session that is older than its `due`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+from target_sprinto.sandbox.entities import Validator, put_in_place
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.state import TRANSITIONS, Event, IntegrationState, Level, Session, Trigger
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.options import Behaviour
+    from target_sprinto.sandbox.page_body import Page
+
+EVENTS: dict[str, tuple[Level, str]] = {
+    "session_created": ("info", "Session created"),
+    "page_accepted": ("info", "Page accepted"),
+    "page_rejected": ("warning", "Page rejected; none of it was accepted"),
+    "session_closed": ("info", "Session closed; processing"),
+    "session_cancelled": ("info", "Session discarded; nothing was applied"),
+    "session_expired": ("warning", "Session expired: no request for too long; nothing was applied"),
+    "session_processed": ("info", "Session processed"),
+    "session_failed": ("error", "Processing failed"),
+    "processing_retried": ("info", "Processing again"),
+}
+"""Level and message by event type. Only session_created is documented (Sprinto: Integration Monitoring)."""
+
+EVENTS_KEPT = 10_000
+"""How long an activity log may grow: what is older is forgotten."""
+
+
+class Integration:
+    """An integration as Sprinto would keep it. In `light` mode pages are counted and not kept."""
+
+    def __init__(
+        self, integration_id: str, behaviour: Behaviour, state: IntegrationState, *, light: bool = False
+    ) -> None:
+        self.id = integration_id
+        self.state = state
+        self.changes = 0
+        """Grows with every change of a session's state."""
+        self._light = light
+        self.behave(behaviour)
+
+    def behave(self, behaviour: Behaviour) -> None:
+        """Follow another behaviour from now on; the processing outcomes start afresh."""
+        self.behaviour = behaviour
+        self._validator = Validator(behaviour.entities)
+        self._outcomes = deque(behaviour.processing_outcomes)
+
+    @property
+    def next_due(self) -> float | None:
+        """When something will next happen by itself."""
+        return min((s.due for s in self.state.sessions.values() if s.due is not None), default=None)
+
+    def advance(self, now: float) -> None:
+        """Let happen, in the order of time, what was due by now."""
+        while True:
+            due = [s for s in self.state.sessions.values() if s.due is not None and s.due <= now]
+            if not due:
+                return
+            self._come_due(min(due, key=lambda session: session.due or 0))
+
+    def create(self, client_reference_id: str | None, now: float) -> Session:
+        """Start a session: one may be active at a time (Sprinto: Session Management)."""
+        active = next((s for s in self.state.sessions.values() if s.state == "active"), None)
+        if active is not None:
+            shown = [{"session_id": active.id}] if self.behaviour.readings.conflict_shows_session else None
+            raise Refused(409, "A session is already active", code="session_already_active", details=shown)
+        timeout = self.behaviour.inactivity_timeout_seconds
+        session = Session(
+            id=str(uuid.uuid4()),
+            integration_id=self.id,
+            client_reference_id=client_reference_id,
+            created_at=now,
+            updated_at=now,
+            expires_at=now + timeout,
+            inactivity_timeout_seconds=timeout,
+            due=now + timeout,
+        )
+        self.state.sessions[session.id] = session
+        self.changes += 1
+        shown_reference = self.behaviour.readings.log_shows_reference and client_reference_id is not None
+        details = {"client_reference_id": client_reference_id} if shown_reference else {}
+        self._log(now, "session_created", session, details)
+        return session
+
+    def session(self, session_id: str) -> Session:
+        """Find a session, or refuse with 404."""
+        try:
+            return self.state.sessions[session_id]
+        except KeyError:
+            raise Refused(404, "No such session") from None
+
+    def look(self, session: Session, now: float) -> None:
+        """Take note of a status call, which may count as a request on the session."""
+        if self.behaviour.readings.status_postpones_expiry:
+            self._postpone(session, now)
+
+    def open_for_pages(self, session: Session, now: float) -> None:
+        """Refuse with 409 unless the session takes pages."""
+        if session.state != "active":
+            raise Refused(409, f"The session is {session.state}, not active", code="session_not_active")
+        self._postpone(session, now)
+
+    def stage(self, session: Session, page: Page, now: float) -> None:
+        """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
+        errors = [] if self._light else self._validator.errors(page.entities, self.behaviour.readings)
+        if errors:
+            here = self.behaviour.readings.errors_in == "details"
+            raise Refused(
+                400,
+                "The page has invalid records; none of it was accepted",
+                code="validation_failed",
+                details=errors if here else None,
+                validation_errors=None if here else errors,
+            )
+        for entity_type, count in page.counts.items():
+            session.accepted_by_entity[entity_type] = session.accepted_by_entity.get(entity_type, 0) + count
+        session.accepted_batches += 1
+        session.updated_at = now
+        if not self._light:
+            session.pages.append(page.entities)
+        self._log(now, "page_accepted", session, page.counts)
+
+    def note_refused_page(self, session: Session, refused: Refused, now: float) -> None:
+        """Record a page rejected with 400 as an anomaly (Sprinto: Integration Monitoring)."""
+        if refused.status != HTTPStatus.BAD_REQUEST:
+            return
+        session.rejected_batches += 1
+        details = {"code": refused.body["error"]["code"], "reason": str(refused)}
+        self._log(now, "page_rejected", session, details)
+
+    def close(self, session: Session, status: Literal["apply", "discard"], now: float) -> None:
+        """Close a session, or refuse with 409 from a state that has no such way out."""
+        held = (session.state, status) == ("expired", "discard")
+        if status not in TRANSITIONS[session.state] or (
+            held and not self.behaviour.readings.discard_from_expired
+        ):
+            message = f"The session is {session.state}: it cannot be closed with {status}"
+            raise Refused(409, message, code="session_not_closable")
+        self._move(session, status, now)
+        if status == "discard":
+            self._log(now, "session_cancelled", session)
+        else:
+            session.due = now + self.behaviour.processing_seconds
+            self._log(now, "session_closed", session)
+
+    def _come_due(self, session: Session) -> None:
+        now, session.due = session.due or 0, None
+        if session.state == "active":
+            self._move(session, "silence", now)
+            self._log(now, "session_expired", session)
+        elif session.state == "processing":
+            self._process(session, now)
+        elif session.state == "failed":
+            self._move(session, "retry", now)
+            session.retry_count += 1
+            session.due = now + self.behaviour.processing_seconds
+            self._log(now, "processing_retried", session)
+
+    def _process(self, session: Session, now: float) -> None:
+        readings = self.behaviour.readings
+        if self._outcomes and self._outcomes.popleft() == "failed":
+            self._move(session, "failure", now)
+            session.last_error = "Processing failed"
+            if readings.failed_leaves == "first_page":
+                put_in_place(self.state.applied, session.pages[:1], self.behaviour.entities, readings)
+            if session.retry_count == 0:
+                session.due = now + self.behaviour.processing_seconds
+            self._log(now, "session_failed", session)
+        else:
+            put_in_place(self.state.applied, session.pages, self.behaviour.entities, readings)
+            self._move(session, "success", now)
+            session.last_error = None
+            self._log(now, "session_processed", session)
+
+    def _postpone(self, session: Session, now: float) -> None:
+        if session.state == "active":
+            session.due = session.expires_at = now + session.inactivity_timeout_seconds
+
+    def _move(self, session: Session, trigger: Trigger, now: float) -> None:
+        session.state = TRANSITIONS[session.state][trigger]
+        session.updated_at, session.due = now, None
+        self.changes += 1
+
+    def _log(
+        self, now: float, event_type: str, session: Session, details: dict[str, Any] | None = None
+    ) -> None:
+        level, message = EVENTS[event_type]
+        events = self.state.events
+        events.append(Event(str(uuid.uuid4()), now, level, event_type, message, session.id, details or {}))
+        if len(events) > EVENTS_KEPT + EVENTS_KEPT // 10:
+            del events[:-EVENTS_KEPT]

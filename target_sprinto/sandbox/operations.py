@@ -1,0 +1,182 @@
+"""The six calls of the push API: a request in, an answer out. No sockets, no clock, no faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from target_sprinto.sandbox.answers import (
+    activity_body,
+    ingest_body,
+    integration_body,
+    session_body,
+    status_body,
+)
+from target_sprinto.sandbox.page_body import Page, parse_page, uncompressed
+from target_sprinto.sandbox.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.model import Integration
+    from target_sprinto.sandbox.options import SandboxOptions
+    from target_sprinto.sandbox.readings import Readings
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request to one integration: `body` as sent, `encoding` its Content-Encoding."""
+
+    operation: Operation
+    integration_id: str
+    session_id: str
+    api_key: str | None
+    query: Mapping[str, str]
+    encoding: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Received:
+    """A call's body undone from its encoding: its size in bytes and a push's page, or why there is none."""
+
+    size: int
+    body: bytes = b""
+    page: Page | None = None
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: its HTTP status and its JSON."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class _CreateBody(msgspec.Struct):
+    client_reference_id: str | None = None
+
+
+class _CloseBody(msgspec.Struct):
+    status: Literal["apply", "discard"]
+
+
+class _ActivityQuery(msgspec.Struct):
+    since: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    page: Annotated[int, msgspec.Meta(ge=1)] = 1
+    page_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+
+
+def receive(call: Call, options: SandboxOptions, readings: Readings) -> Received:
+    """Unpack a call's body; a refusal waits for its turn: the key and the session are looked at first."""
+    size = len(call.body)
+    try:
+        body = uncompressed(call.body, call.encoding, options.max_bytes, readings)
+        size = len(body)
+        page = parse_page(body) if call.operation == "push" else None
+    except Refused as refused:
+        return Received(size, refused=refused)
+    return Received(size, body, page)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A call in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
+
+    call: Call
+    received: Received
+    integration: Integration
+    max_items: int
+    now: float
+
+    def answer(self) -> Reply:
+        """Act on the call, or raise `Refused`."""
+        return _ACTS[self.call.operation](self)
+
+    @property
+    def readings(self) -> Readings:
+        """How this integration reads the documents."""
+        return self.integration.behaviour.readings
+
+    def body(self, shape: type[_T]) -> _T:
+        """Read the body as `shape`; an empty one counts as `{}`."""
+        if self.received.refused:
+            raise self.received.refused
+        try:
+            return msgspec.json.decode(self.received.body or b"{}", type=shape)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refused(400, f"Malformed body: {error}") from None
+
+    def page(self) -> Page:
+        """Take the page, if it is one and within the limits."""
+        page = self.received.page
+        if page is None:
+            raise self.received.refused or Refused(400, "No page")
+        if page.items > self.max_items:
+            raise Refused(413, f"The page has {page.items} records; {self.max_items} are allowed")
+        return page
+
+
+def _create(exchange: Exchange) -> Reply:
+    reference = exchange.body(_CreateBody).client_reference_id
+    return Reply(201, session_body(exchange.integration.create(reference, exchange.now)))
+
+
+def _status(exchange: Exchange) -> Reply:
+    session = exchange.integration.session(exchange.call.session_id)
+    exchange.integration.look(session, exchange.now)
+    return Reply(200, status_body(session, exchange.readings))
+
+
+def _push(exchange: Exchange) -> Reply:
+    integration = exchange.integration
+    session = integration.session(exchange.call.session_id)
+    integration.open_for_pages(session, exchange.now)
+    try:
+        page = exchange.page()
+        integration.stage(session, page, exchange.now)
+    except Refused as refused:
+        integration.note_refused_page(session, refused, exchange.now)
+        raise
+    return Reply(202, ingest_body(session, page, exchange.readings))
+
+
+def _close(exchange: Exchange) -> Reply:
+    session = exchange.integration.session(exchange.call.session_id)
+    wanted = exchange.body(_CloseBody).status
+    before = session.state
+    exchange.integration.close(session, wanted, exchange.now)
+    body = status_body(session, exchange.readings)
+    if exchange.readings.close_answer_state == "active":
+        body["state"] = before
+    return Reply(202, body)
+
+
+def _integration_status(exchange: Exchange) -> Reply:
+    return Reply(200, integration_body(exchange.integration))
+
+
+def _activity(exchange: Exchange) -> Reply:
+    try:
+        query = msgspec.convert(dict(exchange.call.query), _ActivityQuery, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused(400, f"Bad query: {error}") from None
+    events = exchange.integration.state.events
+    return Reply(200, activity_body(events, query.since, query.page, query.page_size, exchange.readings))
+
+
+_ACTS: dict[Operation, Callable[[Exchange], Reply]] = {
+    "create": _create,
+    "status": _status,
+    "push": _push,
+    "close": _close,
+    "integration_status": _integration_status,
+    "activity": _activity,
+}

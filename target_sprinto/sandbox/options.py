@@ -1,0 +1,62 @@
+"""What a sandbox is started with, and what may differ from one integration to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from target_sprinto.sandbox.readings import Readings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Outcome = Literal["processed", "failed"]
+
+
+@dataclass(frozen=True)
+class EntityRules:
+    """What the sandbox holds an entity type to (Sprinto: Ingestion; each account defines its schemas).
+
+    `key` names the fields that identify an entity when applying upserts; without it `id` does, and without
+    that the entity's entire bytes. `schema` is a JSON Schema for every record of the type.
+    """
+
+    key: tuple[str, ...] | None = None
+    schema: dict[str, Any] | None = None
+
+
+@dataclass
+class SandboxOptions:
+    """How a sandbox behaves; the defaults are Sprinto's documented figures, where there are any.
+
+    `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
+    (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.
+    With a `data_dir`, sessions, events and what was applied survive a restart. `max_items` and `max_bytes`
+    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression.
+    """
+
+    api_key: str = "sandbox-key"
+    integrations: frozenset[str] | None = frozenset({"demo"})
+    entities: Mapping[str, EntityRules] = field(default_factory=dict)
+    readings: Readings = field(default_factory=Readings)
+    inactivity_timeout_seconds: float = 3600
+    processing_seconds: float = 0.2
+    light: bool = False
+    data_dir: Path | None = None
+    max_items: int = 100
+    max_bytes: int = 5_000_000
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """One integration's share of the options.
+
+    `processing_outcomes` are the outcomes of its next processing attempts, in order; later ones succeed.
+    """
+
+    readings: Readings
+    entities: Mapping[str, EntityRules]
+    inactivity_timeout_seconds: float
+    processing_seconds: float
+    processing_outcomes: tuple[Outcome, ...] = ()

@@ -1,0 +1,114 @@
+"""The page at `/`: what the sandbox holds, for a person to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import jinja2
+import msgspec
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.engine import Engine
+
+ROWS_SHOWN = 50
+SESSIONS_SHOWN = 20
+EVENTS_SHOWN = 20
+SHORT = 40
+"""Up to so many characters a value is kept on one line."""
+
+_pages = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value to show: its text, and its kind, which decides how it looks."""
+
+    text: str
+    kind: Literal["text", "json", "null", "missing"]
+
+    @property
+    def short(self) -> bool:
+        """Whether it fits on one line."""
+        return len(self.text) <= SHORT
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first rows of what was applied of one entity type; `total` counts all of them."""
+
+    entity_type: str
+    total: int
+    columns: list[str]
+    rows: list[list[Cell]]
+
+
+def render(engine: Engine, base_url: str) -> str:
+    """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
+    return _pages.get_template("page.html").render(
+        integrations=[_integration(engine, integration_id) for integration_id in engine.known()],
+        base_url=base_url,
+        light=engine.options.light,
+        data_dir=engine.options.data_dir,
+    )
+
+
+def _integration(engine: Engine, integration_id: str) -> dict[str, Any]:
+    sessions = engine.sessions(integration_id)
+    events = engine.events(integration_id)
+    return {
+        "id": integration_id,
+        "sessions": [
+            {
+                "view": session,
+                "created": _moment(session.created_at),
+                "expires": _moment(session.expires_at),
+            }
+            for session in reversed(sessions[-SESSIONS_SHOWN:])
+        ],
+        "sessions_total": len(sessions),
+        "events": [
+            {
+                **event,
+                "at": event["at"].replace("T", " ").rstrip("Z"),
+                "details": msgspec.json.encode(event["details"]).decode() if event["details"] else "",
+            }
+            for event in reversed(events[-EVENTS_SHOWN:])
+        ],
+        "events_total": len(events),
+        "tables": [_table(name, records) for name, records in engine.applied(integration_id).items()],
+    }
+
+
+def _table(entity_type: str, records: list[bytes]) -> Table:
+    shown = [_decode_fields(record) for record in records[:ROWS_SHOWN]]
+    columns = list(dict.fromkeys(name for fields in shown for name in fields))
+    rows = [[_cell(fields.get(name)) for name in columns] for fields in shown]
+    return Table(entity_type, len(records), columns, rows)
+
+
+def _cell(value: msgspec.Raw | None) -> Cell:
+    """Show a value by its own JSON text: numbers keep every digit they were sent with."""
+    if value is None:
+        return Cell("", "missing")
+    text = bytes(value).decode()
+    if text[0] == '"':
+        return Cell(msgspec.json.decode(value, type=str), "text")
+    if text == "null":
+        return Cell("null", "null")
+    if text[0] in "{[":
+        return Cell(msgspec.json.format(text, indent=-1), "json")
+    return Cell(text, "text")
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,77 @@
+"""A page as it comes over the wire: bytes, perhaps compressed, into records by entity type."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.state import Entities  # noqa: TC001 - msgspec reads the annotation at run time
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.readings import Readings
+
+GZIP = 16 + zlib.MAX_WBITS
+
+
+class _Body(msgspec.Struct):
+    entities: Entities
+    page_hint: int | None = None
+
+
+_decoder = msgspec.json.Decoder(_Body)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page's records, as sent; `page_hint` is echoed, as its answer's documentation suggests."""
+
+    entities: Entities
+    page_hint: int | None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Records by entity type."""
+        return {entity_type: len(records) for entity_type, records in self.entities.items()}
+
+    @property
+    def items(self) -> int:
+        """Records, over all entity types."""
+        return sum(map(len, self.entities.values()))
+
+
+def uncompressed(body: bytes, encoding: str, max_bytes: int, readings: Readings) -> bytes:
+    """Undo a body's Content-Encoding; 413 beyond `max_bytes`, without unpacking more than that."""
+    encoding = encoding.strip().lower()
+    if encoding == "gzip":
+        body = _gunzip(body, max_bytes)
+    elif encoding not in ("", "identity"):
+        raise Refused(readings.unknown_encoding_status, f"Content-Encoding {encoding!r} is not supported")
+    if len(body) > max_bytes:
+        raise Refused(413, f"The body exceeds {max_bytes} bytes")
+    return body
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    unpacker = zlib.decompressobj(GZIP)
+    try:
+        plain = unpacker.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise Refused(400, "The body is no valid gzip") from None
+    if len(plain) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
+        raise Refused(400, "The body is no complete gzip")
+    return plain
+
+
+def parse_page(body: bytes) -> Page:
+    """Read a page, or refuse with 400 what is no JSON or of another shape."""
+    try:
+        # Records stay raw here, and raw text is not checked.
+        body.decode()
+        parsed = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(400, f"Malformed body: {error}") from None
+    return Page(parsed.entities, parsed.page_hint)

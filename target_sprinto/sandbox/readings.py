@@ -1,0 +1,62 @@
+"""What Sprinto's documents leave open, one switch for each reading of them.
+
+A loader is right only if it is right under every value of every field here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One reading of the silent places in Sprinto's documents; the defaults come first in each type."""
+
+    apply: Literal["upsert", "append", "replace"] = "upsert"
+    """What applying does: renew entities by key, add them, or replace all of the entity types it names."""
+
+    ingest_total: Literal["page", "session"] = "page"
+    """What an ingest answer counts as accepted: that page, or the session so far."""
+
+    status_postpones_expiry: bool = True
+    """Whether a GET of a session's status counts as a request on the session."""
+
+    errors_in: Literal["details", "validation_errors"] = "details"
+    """Where a 400 carries the failing records: `error.details`, or `validation_errors` beside `error`."""
+
+    index_within: Literal["type", "page"] = "type"
+    """Whether a failing record's index counts within its entity type, or over the whole page."""
+
+    index_base: Literal[0, 1] = 0
+    """The index of the first record."""
+
+    all_errors: bool = True
+    """Whether a 400 names every issue of the page, or the first one only."""
+
+    log_shows_reference: bool = True
+    """Whether the session_created event tells the session's `client_reference_id`."""
+
+    status_shows_reference: bool = False
+    """Whether a session's status tells its `client_reference_id`."""
+
+    conflict_shows_session: bool = False
+    """Whether a 409 to a second session tells the active session's id."""
+
+    close_answer_state: Literal["active", "processing"] = "active"
+    """The state that the answer of close(apply) shows; the documented sample shows `active`."""
+
+    activity_order: Literal["oldest_first", "newest_first"] = "oldest_first"
+    """The order of the events in the activity log."""
+
+    batches_count_rejected: bool = False
+    """Whether `accepted_batches` counts rejected pages too."""
+
+    discard_from_expired: bool = False
+    """Whether close(discard) works from `expired`."""
+
+    failed_leaves: Literal["nothing", "first_page"] = "nothing"
+    """What a failed processing attempt leaves applied."""
+
+    unknown_encoding_status: Literal[415, 400] = 415
+    """The answer to a Content-Encoding that is neither gzip nor identity."""

@@ -1,0 +1,46 @@
+"""A request that the sandbox refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+    500: "internal_error",
+    502: "bad_gateway",
+    503: "service_unavailable",
+    504: "gateway_timeout",
+}
+"""Error code by HTTP status. The codes are ours: Sprinto's documents name the field, not its values."""
+
+
+class Refused(Exception):
+    """Carries an error answer: its HTTP `status` and its JSON `body` (Sprinto: Models, Error)."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        details: list[dict[str, Any]] | None = None,
+        validation_errors: list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body: dict[str, Any] = {
+            "error": {
+                "code": code or CODES.get(status, f"http_{status}"),
+                "message": message,
+                "details": details or [],
+            }
+        }
+        if validation_errors is not None:
+            self.body["validation_errors"] = validation_errors

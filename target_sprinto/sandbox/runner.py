@@ -1,0 +1,143 @@
+"""The sandbox as a thing to start and stop, beside a test or as a program of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from target_sprinto.sandbox.engine import Engine
+from target_sprinto.sandbox.server import API, Server
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from types import FrameType
+
+    from typing_extensions import Self
+
+    from target_sprinto.sandbox.faults import Fault
+    from target_sprinto.sandbox.options import SandboxOptions
+
+SHUTDOWN_SECONDS = 0.1
+"""How long a request under way may take to end when the sandbox stops."""
+
+
+class Sandbox(Engine):
+    """A local Sprinto behind a real port, with its event loop in a thread of its own.
+
+    Everything else (configure, inject, requests, sessions, applied, …) is `Engine`'s and works whether or
+    not the server runs.
+    """
+
+    url: str = ""
+    """`http://127.0.0.1:PORT`, when started."""
+
+    _thread: threading.Thread | None = None
+    _loop: asyncio.AbstractEventLoop
+    _server: Server
+    _stopping: asyncio.Event
+
+    @property
+    def base_url(self) -> str:
+        """The API's base URL, in the place of `https://api.sprinto.com/api/external/push`."""
+        return self.url + API
+
+    def start(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
+        """Serve; return the URL when connections are accepted. Port 0 takes a free one."""
+        listening: Future[str] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._run(listening, host, port, ssl_context)),
+            name="sandbox",
+            daemon=True,
+        )
+        self._thread.start()
+        try:
+            self.url = listening.result()
+        except BaseException:
+            self._join()
+            raise
+        return self.url
+
+    def stop(self) -> None:
+        """Stop serving and write the snapshot. What is remembered stays readable."""
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._join()
+            self.save()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def wait_for(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:
+        """Block until the predicate holds, asked at each request's start and end and each change of a state.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        with self.changed:
+            if not self.changed.wait_for(lambda: predicate(self), timeout):
+                raise TimeoutError(f"Nothing of the kind within {timeout} s")
+
+    def release(self, fault: Fault) -> None:
+        """Let the requests go on that hang by this fault."""
+        self._loop.call_soon_threadsafe(self._server.release, fault)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    async def _run(
+        self, listening: Future[str], host: str, port: int, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._server = Server(self)
+        # Bodies stay as sent: sizes and corruption are the sandbox's to judge.
+        options: dict[str, Any] = {"auto_decompress": False, "access_log": None}
+        runner = web.AppRunner(self._server.app, shutdown_timeout=SHUTDOWN_SECONDS, **options)
+        try:
+            await runner.setup()
+            site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
+            await site.start()
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in start()
+            await runner.cleanup()
+            listening.set_exception(error)
+            return
+        bound = runner.addresses[0][1]
+        shown = f"[{host}]" if ":" in host else host
+        listening.set_result(f"{'https' if ssl_context else 'http'}://{shown}:{bound}")
+        keeper = asyncio.create_task(self._server.keep_time())
+        await self._stopping.wait()
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await runner.cleanup()
+
+
+def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, then write the snapshot and return; call from the main thread.
+
+    `announce` is called once, with the URL, when connections are accepted. Requests' bodies are not kept,
+    so that a long run does not grow by them.
+    """
+    stop = threading.Event()
+
+    def on_signal(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    sandbox = Sandbox(options, keep_bodies=False)
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        announce(sandbox.start(host, port))
+        stop.wait()
+    finally:
+        sandbox.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)

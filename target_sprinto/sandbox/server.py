@@ -1,0 +1,230 @@
+"""The sandbox's HTTP: routes, bodies in, answers out, and the faults, which live on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Reset
+from target_sprinto.sandbox.operations import Call, Reply
+from target_sprinto.sandbox.page import render
+from target_sprinto.sandbox.record import RequestSeen
+from target_sprinto.sandbox.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from target_sprinto.sandbox.engine import Engine
+    from target_sprinto.sandbox.faults import Fault, Operation
+
+API = "/api/external/push"
+_INTEGRATION = API + "/v1/integrations/{integration_id}"
+_SESSION = _INTEGRATION + "/sessions/{session_id}"
+ROUTES: tuple[tuple[str, str, Operation], ...] = (
+    ("POST", _INTEGRATION + "/sessions", "create"),
+    ("GET", _SESSION, "status"),
+    ("POST", _SESSION + "/entities", "push"),
+    ("POST", _SESSION + "/close", "close"),
+    ("GET", _INTEGRATION + "/status", "integration_status"),
+    ("GET", _INTEGRATION + "/activity", "activity"),
+)
+PRESENCE_SECONDS = 0.02
+"""How often a hanging request looks whether it may go on, and whether its client is still there."""
+
+
+class Server:
+    """The sandbox's web application. Belongs to one event loop; `release` must be called in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._released: set[Fault] = set()
+        self.moved = asyncio.Event()
+        """Set when a request may have changed what is due."""
+        # Sizes are the engine's to judge, by the decoded body.
+        self.app = web.Application(middlewares=[_errors_as_documented], client_max_size=0)
+        for method, path, operation in ROUTES:
+            self.app.router.add_route(method, path, self._handler(operation))
+        self.app.router.add_get("/", self._page)
+        self.app.router.add_get("/api/sandbox/{integration_id}/applied", self._applied)
+
+    def release(self, fault: Fault) -> None:
+        """Let the requests go on that hang by this fault, now or later."""
+        self._released.add(fault)
+
+    async def keep_time(self) -> None:
+        """Let sessions expire and be processed when it is time, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = self._engine.next_due()
+            # Not asyncio.wait_for: before Python 3.12 it can swallow a cancellation.
+            alarm = None if due is None else loop.call_later(due - self._engine.clock(), self.moved.set)
+            await self.moved.wait()
+            self.moved.clear()
+            if alarm is not None:
+                alarm.cancel()
+            self._engine.advance()
+
+    def _handler(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            seen = self._engine.begin(
+                RequestSeen(
+                    operation=operation,
+                    integration_id=request.match_info["integration_id"],
+                    session_id=request.match_info.get("session_id"),
+                    nth=0,
+                    method=request.method,
+                    path=request.path_qs,
+                    headers=dict(request.headers),
+                    at=self._engine.clock(),
+                )
+            )
+            try:
+                body = await request.read()
+            except (web.RequestPayloadError, ConnectionError):
+                return self._break_off(request, seen, reset=False)
+            call = Call(
+                operation=operation,
+                integration_id=seen.integration_id,
+                session_id=seen.session_id or "",
+                api_key=request.headers.get("api-key"),
+                query=request.query,
+                encoding=request.headers.get("Content-Encoding", ""),
+                body=body,
+            )
+            return await self._exchange(request, seen, call)
+
+        return handle
+
+    async def _exchange(self, request: web.Request, seen: RequestSeen, call: Call) -> web.StreamResponse:
+        received, fault = self._engine.receive(seen, call)
+
+        def act() -> Reply:
+            reply = self._engine.answer(call, received)
+            if call.operation in ("create", "close"):
+                self.moved.set()
+            return reply
+
+        if fault is None:
+            return self._finish(request, seen, _response(act()))
+        return await self._strike(fault, act, request, seen)
+
+    async def _strike(
+        self, fault: Fault, act: Callable[[], Reply], request: web.Request, seen: RequestSeen
+    ) -> web.StreamResponse:
+        """Let a fault have its way with a request."""
+        effect = fault.effect
+        reply = act() if fault.moment == "after" else None
+        match effect:
+            case Answer():
+                return self._finish(request, seen, _other_answer(effect))
+            case Reset() | Drop():
+                return self._break_off(request, seen, reset=isinstance(effect, Reset))
+            case Hang() if not await self._hang(fault, effect.seconds, request):
+                return self._break_off(request, seen, reset=False)
+            case Delay():
+                await asyncio.sleep(effect.seconds)
+        reply = reply or act()
+        match effect:
+            case CutOff():
+                return await self._cut_off(request, seen, _response(reply), effect.at)
+            case Edit():
+                reply = Reply(reply.status, effect.change(reply.body))
+        return self._finish(request, seen, _response(reply))
+
+    def _finish(self, request: web.Request, seen: RequestSeen, answer: web.Response) -> web.Response:
+        self._engine.finish(seen, answer.status if _present(request) else None)
+        return answer
+
+    def _break_off(self, request: web.Request, seen: RequestSeen, *, reset: bool) -> web.Response:
+        self._engine.finish(seen, None)
+        transport = request.transport
+        if transport is not None and reset:
+            # Lingering for no time makes the kernel send RST instead of FIN.
+            linger = struct.pack("ii", 1, 0)
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            transport.abort()
+        elif transport is not None:
+            transport.close()
+        # aiohttp wants an answer; with the connection closing it goes nowhere.
+        return web.Response()
+
+    async def _hang(self, fault: Fault, seconds: float | None, request: web.Request) -> bool:
+        """Wait for the release, the seconds or the client's leaving; say whether the client stayed."""
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
+        while (  # noqa: ASYNC110 - a client that leaves sets no event
+            _present(request) and fault not in self._released and (until is None or loop.time() < until)
+        ):
+            await asyncio.sleep(PRESENCE_SECONDS)
+        return _present(request)
+
+    async def _cut_off(
+        self, request: web.Request, seen: RequestSeen, answer: web.Response, at: int
+    ) -> web.StreamResponse:
+        body = answer.body
+        whole = body if isinstance(body, bytes) else b""
+        part = web.StreamResponse(status=answer.status, headers=answer.headers)
+        part.content_length = len(whole)
+        self._engine.finish(seen, answer.status)
+        # The client may have left meanwhile.
+        with contextlib.suppress(ConnectionError):
+            await part.prepare(request)
+            await part.write(whole[:at])
+        if request.transport is not None:
+            request.transport.close()
+        return part
+
+    async def _page(self, request: web.Request) -> web.Response:
+        policy = "default-src 'none'; style-src 'unsafe-inline'"
+        headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        return web.Response(
+            text=render(self._engine, f"{request.url.origin()}{API}"),
+            content_type="text/html",
+            headers=headers,
+        )
+
+    async def _applied(self, request: web.Request) -> web.Response:
+        integration_id = request.match_info["integration_id"]
+        if integration_id not in self._engine.known():
+            raise web.HTTPNotFound
+        applied = self._engine.applied(integration_id)
+        raw = {name: [msgspec.Raw(record) for record in records] for name, records in applied.items()}
+        return web.Response(body=msgspec.json.encode(raw), content_type="application/json")
+
+
+def _present(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status, body=msgspec.json.encode(reply.body), content_type="application/json"
+    )
+
+
+def _other_answer(answer: Answer) -> web.Response:
+    body = answer.body
+    if body is None:
+        body = Refused(answer.status, f"Injected fault: {answer.status}").body
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    headers = dict(answer.headers)
+    headers.setdefault("Content-Type", "application/json")
+    return web.Response(status=answer.status, body=raw, headers=headers)
+
+
+@web.middleware
+async def _errors_as_documented(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Give aiohttp's own 404 and 405 the documented error body (an unknown version among them)."""
+    try:
+        return await handler(request)
+    except web.HTTPError as error:
+        refused = Refused(error.status, error.reason)
+        return _response(Reply(refused.status, refused.body))

@@ -1,0 +1,52 @@
+"""The file in which a sandbox survives a restart: one JSON document, replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto.sandbox.state import TRANSITIONS, IntegrationState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_NAME = "sandbox.json"
+
+
+class _Snapshot(msgspec.Struct):
+    integrations: dict[str, IntegrationState]
+
+
+def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:
+    """Write the snapshot, for its owner's eyes: who reads the file sees the old one or the new one."""
+    kept = {name: _without_finished_pages(state) for name, state in integrations.items()}
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = directory / f"{FILE_NAME}.new"
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(msgspec.json.encode(_Snapshot(kept)))
+    fresh.replace(directory / FILE_NAME)
+
+
+def _without_finished_pages(state: IntegrationState) -> IntegrationState:
+    """Leave out the pages that nothing will read again, lest the file grow with every session."""
+    sessions = {
+        name: session if TRANSITIONS[session.state] else replace(session, pages=[])
+        for name, session in state.sessions.items()
+    }
+    return replace(state, sessions=sessions)
+
+
+def load(directory: Path) -> dict[str, IntegrationState]:
+    """Read the snapshot; none yet means nothing remembered."""
+    path = directory / FILE_NAME
+    if not path.exists():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Snapshot).integrations
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no sandbox snapshot: {error}") from error

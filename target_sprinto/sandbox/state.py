@@ -1,0 +1,77 @@
+"""What the sandbox remembers, and the session's states as one table.
+
+The dataclasses here are also the form of the snapshot file: they hold data only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+State = Literal["active", "processing", "processed", "failed", "expired", "cancelled"]
+Level = Literal["info", "warning", "error"]
+Trigger = Literal["apply", "discard", "silence", "success", "failure", "retry"]
+
+TRANSITIONS: dict[State, dict[Trigger, State]] = {
+    "active": {"apply": "processing", "discard": "cancelled", "silence": "expired"},
+    # Discarding from expired is a reading: by default it is refused.
+    "expired": {"apply": "processing", "discard": "cancelled"},
+    "processing": {"success": "processed", "failure": "failed"},
+    "failed": {"retry": "processing"},
+    "processed": {},
+    "cancelled": {},
+}
+"""State by trigger (Sprinto: Session Management). A pair that is missing is refused with 409."""
+
+Entities = dict[str, list[msgspec.Raw]]
+"""Records by entity type, each as the very bytes that were sent."""
+
+
+@dataclass
+class Session:
+    """A session; times in seconds since the epoch. `due` is when it will next change by itself, if ever."""
+
+    id: str
+    integration_id: str
+    client_reference_id: str | None
+    created_at: float
+    updated_at: float
+    expires_at: float
+    inactivity_timeout_seconds: float
+    state: State = "active"
+    accepted_by_entity: dict[str, int] = field(default_factory=dict)
+    accepted_batches: int = 0
+    rejected_batches: int = 0
+    retry_count: int = 0
+    last_error: str | None = None
+    due: float | None = None
+    pages: list[Entities] = field(default_factory=list)
+
+    @property
+    def accepted_total(self) -> int:
+        """Records accepted so far, over all entity types."""
+        return sum(self.accepted_by_entity.values())
+
+
+@dataclass
+class Event:
+    """An entry of the activity log (Sprinto: Integration Monitoring); `at` in seconds since the epoch."""
+
+    id: str
+    at: float
+    level: Level
+    type: str
+    message: str
+    session_id: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class IntegrationState:
+    """All that is remembered of one integration; `applied` is {entity type: {key: record}} in apply order."""
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    applied: dict[str, dict[str, msgspec.Raw]] = field(default_factory=dict)

@@ -1,0 +1,261 @@
+"""The settings: their schema, a typed view of them, and the checks that no schema can make."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+
+from target_sprinto.errors import SettingsError
+from target_sprinto.mapping import EntityTypes, Unmapped
+from target_sprinto.push.pages import MAX_ITEMS
+from target_sprinto.push.run import Patiences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jsonschema.exceptions import ValidationError
+
+REGIONS = {
+    "us": "https://api.sprinto.com/api/external/push",
+    "in": "https://in.sprinto.com/api/external/push",
+    "eu": "https://eu.sprinto.com/api/external/push",
+}
+"""Base URL by region (Sprinto: Custom Integrations)."""
+
+NOT_FOR_SPRINTO = {
+    "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
+    "batch_config": "this target writes no batch files; leave it out",
+    "batch_size_rows": "use `page_size`, at most 100",
+    "default_target_schema": "Sprinto has no schemas; leave it out",
+    "faker_config": "made-up values are no evidence; leave it out",
+    "hard_delete": "Sprinto's documents know no deletion; leave it out",
+    "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
+    "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
+}
+"""Settings that SDK targets often have and that would be ignored here, with what to do instead."""
+
+SCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "api_key",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="API key",
+        description="Sprinto integration API key.",
+    ),
+    th.Property(
+        "integration_id",
+        th.StringType,
+        required=True,
+        title="Integration ID",
+        description="Sprinto-issued integration identifier.",
+    ),
+    th.Property(
+        "region",
+        th.StringType,
+        default="us",
+        allowed_values=list(REGIONS),
+        title="Region",
+        description="Which Sprinto host to talk to.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        title="API URL",
+        description=(
+            "Base URL instead of the region's, up to and including `/api/external/push`."
+            " Plain http only to this machine."
+        ),
+    ),
+    th.Property(
+        "entity_types",
+        th.ObjectType(additional_properties=th.StringType(nullable=False)),
+        default={},
+        title="Entity types",
+        description="Stream to entity type. A stream that is not named keeps its name.",
+        examples=[{"employees": "User"}],
+    ),
+    th.Property(
+        "unmapped_streams",
+        th.StringType,
+        default=Unmapped.KEEP.value,
+        allowed_values=[choice.value for choice in Unmapped],
+        title="Unmapped streams",
+        description="What happens to streams that `entity_types` does not name.",
+    ),
+    th.Property(
+        "client_reference_prefix",
+        th.StringType,
+        default="target-sprinto",
+        title="Client reference prefix",
+        description="First part of the session's `client_reference_id`; `/` and the run's uuid follow.",
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=MAX_ITEMS),
+        default=MAX_ITEMS,
+        title="Page size",
+        description="Most items in a page, 1 to 100.",
+    ),
+    th.Property(
+        "compress",
+        th.BooleanType,
+        default=True,
+        title="Compress",
+        description="Whether request bodies are sent gzip-compressed.",
+    ),
+    th.Property(
+        "require_final_state",
+        th.BooleanType,
+        default=True,
+        title="Require a final STATE",
+        description=(
+            "Records on stdin must be followed by a STATE, else the tap is taken for dead"
+            " and the run is discarded."
+        ),
+    ),
+    th.Property(
+        "processing_timeout_seconds",
+        th.NumberType(exclusive_minimum=0),
+        default=900,
+        title="Processing timeout",
+        description="Seconds to wait for the session to be processed.",
+    ),
+    th.Property(
+        "retry_timeout_seconds",
+        th.NumberType(minimum=0),
+        default=300,
+        title="Retry timeout",
+        description="Seconds that one request may be retried.",
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        th.NumberType(exclusive_minimum=0),
+        default=60,
+        title="Request timeout",
+        description="Seconds that one request may take.",
+    ),
+).to_dict()
+
+
+DEFAULTS: dict[str, Any] = {
+    name: setting["default"] for name, setting in SCHEMA["properties"].items() if "default" in setting
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as the rest of the target uses them."""
+
+    api_key: str
+    integration_id: str
+    base_url: str
+    entity_types: EntityTypes
+    client_reference_prefix: str
+    page_size: int
+    compress: bool
+    require_final_state: bool
+    patiences: Patiences
+
+    def __repr__(self) -> str:
+        """Without the API key, wherever it may be printed."""
+        return f"Settings(integration_id={self.integration_id!r}, base_url={self.base_url!r})"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """The typed view of a config that the schema accepts.
+
+        Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
+        """
+        config = DEFAULTS | {name: value for name, value in config.items() if value is not None}
+        problems = list(_problems(config))
+        if problems:
+            raise SettingsError(problems)
+        return cls(
+            api_key=config["api_key"],
+            integration_id=config["integration_id"],
+            base_url=(config.get("api_url") or REGIONS[config["region"]]).rstrip("/"),
+            entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
+            client_reference_prefix=config["client_reference_prefix"],
+            page_size=config["page_size"],
+            compress=config["compress"],
+            require_final_state=config["require_final_state"],
+            patiences=Patiences(
+                request_seconds=float(config["request_timeout_seconds"]),
+                retry_seconds=float(config["retry_timeout_seconds"]),
+                processing_seconds=float(config["processing_timeout_seconds"]),
+            ),
+        )
+
+
+def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
+    """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
+    return sorted({_describe_schema_error(error) for error in errors})
+
+
+def _describe_schema_error(error: ValidationError) -> str:
+    name = ".".join(str(part) for part in error.absolute_path)
+    rule, wanted = error.validator, cast("Any", error.validator_value)
+    if rule == "required":
+        # The message names the missing key, and nothing else.
+        return f"`{error.message.split(chr(39))[1]}` is missing"
+    if rule == "enum":
+        return f"`{name}` must be one of {', '.join(map(str, wanted))}"
+    if rule == "type":
+        return f"`{name}` must be {' or '.join([wanted] if isinstance(wanted, str) else wanted)}"
+    rules = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+    }
+    if rule in rules:
+        return f"`{name}` must be {rules[rule]} {wanted}"
+    return f"`{name}` is not as `--about` describes it"
+
+
+def _problems(config: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("api_key", "integration_id", "client_reference_prefix"):
+        value = config[name]
+        if not value.strip():
+            yield f"`{name}` is empty"
+        elif value != value.strip() or not value.isprintable():
+            yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
+    if not config["api_key"].isascii():
+        yield "`api_key` has a character that fits in no HTTP header"
+    if config.get("api_url"):
+        yield from _url_problems(config["api_url"])
+    for name, instead in NOT_FOR_SPRINTO.items():
+        if config.get(name) is not None:
+            yield f"`{name}` is not supported: {instead}"
+    for stream, entity_type in config["entity_types"].items():
+        if not entity_type.strip():
+            yield f"`entity_types` names no entity type for stream {stream!r}"
+
+
+def _url_problems(url: str) -> Iterable[str]:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield "`api_url` is no URL"
+        return
+    if parts.scheme not in {"http", "https"} or not host:
+        yield "`api_url` must begin with https://"
+    elif parts.scheme == "http" and not _is_this_machine(host):
+        yield "`api_url` is plain http to another machine, which would show the API key; use https"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        yield "`api_url` must have no user, query or fragment"
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return str(ipaddress.ip_address(host)) in {"127.0.0.1", "::1"}
+    except ValueError:
+        return False

@@ -1,0 +1,94 @@
+"""Verdicts on records by their stream's JSON Schema, compiled.
+
+jsonschema-rs takes exact decimals and big integers as they are. What it cannot compile (draft-4 keywords in a
+schema that names no draft, Python-only regular expressions) is tried as draft 4, then by the SDK's validator.
+A `$ref` to another document is never fetched.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import jsonschema_rs
+from singer_sdk.exceptions import InvalidJSONSchema
+from singer_sdk.exceptions import InvalidRecord as SdkInvalidRecord
+from singer_sdk.sinks.core import BaseJSONSchemaValidator, JSONSchemaValidator
+
+from target_sprinto.errors import InvalidRecord, InvalidSchema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class _Compiled(Protocol):
+    def is_valid(self, instance: Any) -> bool: ...  # noqa: ANN401 - any JSON
+
+    def iter_errors(self, instance: Any) -> Iterator[jsonschema_rs.ValidationError]: ...  # noqa: ANN401 - any JSON
+
+
+class RecordValidator(BaseJSONSchemaValidator):
+    """Says whether a record is as its stream's schema wants it. Formats are not asserted, as in the SDK."""
+
+    def __init__(self, stream: str, schema: dict[str, Any]) -> None:
+        """Compile the schema. Raises InvalidSchema for what is no JSON Schema."""
+        super().__init__(schema)
+        self._stream = stream
+        self._compiled: _Compiled | None = _compile(schema)
+        self._fallback = None if self._compiled else _fall_back(stream, schema)
+
+    def validate(self, record: dict[str, Any]) -> None:
+        """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted."""
+        if self._compiled is not None:
+            if not self._compiled.is_valid(record):
+                error = next(self._compiled.iter_errors(record))
+                raise self._invalid(
+                    error.instance_path, error.kind.name, getattr(error.kind, "property", None)
+                )
+            return
+        if self._fallback is not None:
+            try:
+                self._fallback.validate(record)
+            except SdkInvalidRecord as refusal:
+                cause: Any = refusal.__cause__
+                raise self._invalid(cause.absolute_path, cause.validator, None) from None
+
+    def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        field = f"field {where!r}" if where else "the record"
+        told = f"{missing!r} is missing" if rule == "required" and missing else f"it breaks the rule {rule!r}"
+        return InvalidRecord(
+            f"a record of stream {self._stream!r} is not as its schema says: in {field} {told}.",
+            "Mend it at its source, or the schema in the tap.",
+        )
+
+
+def _compile(schema: dict[str, Any]) -> _Compiled | None:
+    compilers = [jsonschema_rs.validator_for]
+    if "$schema" not in schema:
+        compilers.append(jsonschema_rs.Draft4Validator)
+    for compiler in compilers:
+        try:
+            return compiler(schema, validate_formats=False, offline=True)
+        except (jsonschema_rs.ValidationError, ValueError):
+            continue
+    return None
+
+
+def _fall_back(stream: str, schema: dict[str, Any]) -> JSONSchemaValidator:
+    problem = f"the schema of stream {stream!r} is no JSON Schema that can be used"
+    advice = "Mend the tap's catalog or discovery."
+    if _refers_elsewhere(schema):
+        raise InvalidSchema(f"{problem}: it refers to another document, which is never fetched.", advice)
+    try:
+        return JSONSchemaValidator(schema)
+    except InvalidJSONSchema:
+        raise InvalidSchema(f"{problem}.", advice) from None
+
+
+def _refers_elsewhere(schema: object) -> bool:
+    if isinstance(schema, dict):
+        ref = schema.get("$ref")
+        if isinstance(ref, str) and not ref.startswith("#"):
+            return True
+        return any(_refers_elsewhere(value) for value in schema.values())
+    return isinstance(schema, list) and any(_refers_elsewhere(value) for value in schema)

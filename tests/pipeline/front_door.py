@@ -1,0 +1,169 @@
+"""The target as a pipeline sees it: a process, its stdin, stdout, stderr and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from target_sprinto.sandbox import Sandbox, SessionView
+
+API_KEY = "sandbox-key"
+SECRET = "s3cr3t"
+"""Part of every value that tests put into records: it must never come back on stderr."""
+
+SCHEMA = {
+    "type": "SCHEMA",
+    "stream": "people",
+    "schema": {
+        "type": "object",
+        "properties": {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}},
+    },
+    "key_properties": ["id"],
+}
+STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026-11-21T00:00:00Z"}}}}
+PATIENCE_SECONDS = 45
+
+
+def record(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
+    values = {"id": number, "name": f"{SECRET} {number}"} | fields
+    return {"type": "RECORD", "stream": stream, "record": values}
+
+
+def people(count: int) -> list[dict[str, Any]]:
+    """A whole input: a schema, `count` records, a STATE."""
+    return [SCHEMA, *(record(number) for number in range(count)), STATE]
+
+
+def as_input(messages: list[Any] | bytes) -> bytes:
+    if isinstance(messages, bytes):
+        return messages
+    lines = (m if isinstance(m, bytes) else json.dumps(m, ensure_ascii=False).encode() for m in messages)
+    return b"".join(line + b"\n" for line in lines)
+
+
+def state_line() -> str:
+    return json.dumps(STATE["value"]) + "\n"
+
+
+@dataclass
+class Finished:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what happened."""
+        errors = [line for line in self.stderr.splitlines() if "| ERROR" in line]
+        assert len(errors) == 1, self.stderr
+        return errors[0].split(" | ", 3)[3]
+
+
+@dataclass
+class FrontDoor:
+    """Runs the real command against one integration of the sandbox."""
+
+    sandbox: Sandbox
+    integration_id: str
+    folder: Path
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    def config(self, **settings: object) -> Path:
+        values: dict[str, Any] = {
+            "api_key": API_KEY,
+            "integration_id": self.integration_id,
+            "api_url": self.sandbox.base_url,
+            "retry_timeout_seconds": 5,
+            **self.defaults,
+            **settings,
+        }
+        path = self.folder / f"config-{len(list(self.folder.iterdir()))}.json"
+        path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
+        return path
+
+    def start(
+        self,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        **settings: object,
+    ) -> subprocess.Popen[bytes]:
+        words = list(arguments) or ["--config", str(self.config(**settings))]
+        # DEBUG throughout: nothing may leak there either.
+        environment = {
+            **os.environ,
+            "TARGET_SPRINTO_LOGLEVEL": "DEBUG",
+            "NO_PROXY": "127.0.0.1",
+            **(env or {}),
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "target_sprinto", *words],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=self.folder,
+        )
+
+    def finish(self, process: subprocess.Popen[bytes], messages: list[Any] | bytes | None = b"") -> Finished:
+        given = None if messages is None else as_input(messages)
+        out, err = process.communicate(given, timeout=PATIENCE_SECONDS)
+        finished = Finished(process.returncode, (out or b"").decode(), err.decode())
+        assert API_KEY not in finished.stderr
+        assert SECRET not in finished.stderr.lower()
+        assert "Traceback" not in finished.stderr
+        return finished
+
+    def run(self, messages: list[Any] | bytes, *arguments: str, **options: Any) -> Finished:  # noqa: ANN401
+        return self.finish(self.start(*arguments, **options), messages)
+
+    # What the sandbox saw
+
+    def applied(self) -> dict[str, list[Any]]:
+        return {
+            entity_type: [json.loads(entity) for entity in entities]
+            for entity_type, entities in self.sandbox.applied(self.integration_id).items()
+        }
+
+    def sessions(self) -> list[SessionView]:
+        return self.sandbox.sessions(self.integration_id)
+
+    def session(self) -> SessionView:
+        (only,) = self.sessions()
+        return only
+
+    def operations(self) -> list[str]:
+        return [seen.operation for seen in self.sandbox.requests(self.integration_id)]
+
+    def pages(self) -> list[int]:
+        """Items of each page, in the order of arrival."""
+        return [seen.items for seen in self.sandbox.requests(self.integration_id) if seen.operation == "push"]
+
+    def wait_for_operation(self, operation: str, nth: int = 1, *, answered: bool = False) -> None:
+        def seen(sandbox: Sandbox) -> bool:
+            return any(
+                request.operation == operation and request.nth >= nth and (request.status or not answered)
+                for request in sandbox.requests(self.integration_id)
+            )
+
+        self.sandbox.wait_for(seen, timeout=20)
+
+
+def feed(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
+    """Write and leave the pipe open, as a tap that has more to come."""
+    assert process.stdin is not None
+    process.stdin.write(as_input(messages))
+    process.stdin.flush()
+
+
+SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

@@ -1,0 +1,238 @@
+"""Each effect, over a real socket."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import requests
+import trustme
+from bare_api import Api
+
+from target_sprinto.sandbox import (
+    Answer,
+    CutOff,
+    Delay,
+    Drop,
+    Edit,
+    Fault,
+    Hang,
+    Reset,
+    Sandbox,
+    SandboxOptions,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from target_sprinto.sandbox.faults import Effect, Operation
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever the client does, the server logs no traceback."""
+    yield
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.fixture
+def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+    with Api(sandbox, integration_id) as bare:
+        yield bare
+
+
+def inject(
+    api: Api,
+    operation: Operation,
+    effect: Effect,
+    moment: Literal["before", "after"] = "before",
+    **numbers: int,
+) -> Fault:
+    fault = Fault(operation, integration_id=api.id, effect=effect, moment=moment, **numbers)
+    api.sandbox.inject(fault)
+    return fault
+
+
+def batches(api: Api) -> int:
+    return api.sandbox.sessions(api.id)[0].accepted_batches
+
+
+def test_another_answer(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", Answer(429, {"Retry-After": "1"}))
+    answer = api.push(session_id, User=[{}])
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json()["error"]["code"] == "rate_limited"
+    assert batches(api) == 0
+    assert api.push(session_id, User=[{}]).status_code == 202
+
+
+@pytest.mark.parametrize(("body", "text"), [({"a": 1}, '{"a":1}'), (b"<html>", "<html>")])
+def test_another_body(api: Api, body: dict[str, Any] | bytes, text: str) -> None:
+    inject(api, "create", Answer(502, body=body))
+    answer = api.create()
+    assert (answer.status_code, answer.text) == (502, text)
+
+
+def test_after_means_that_the_server_acted(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", Answer(500), moment="after")
+    assert api.push(session_id, User=[{}]).status_code == 500
+    assert batches(api) == 1
+
+
+@pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
+@pytest.mark.parametrize("effect", [Reset(), Drop()])
+def test_no_answer(api: Api, effect: Reset | Drop, moment: Literal["before", "after"], staged: int) -> None:
+    session_id = api.open()
+    inject(api, "push", effect, moment=moment)
+    with pytest.raises(requests.ConnectionError) as failure:
+        api.push(session_id, User=[{}])
+    assert ("reset by peer" in str(failure.value)) is isinstance(effect, Reset)
+    assert batches(api) == staged
+    assert api.sandbox.requests(api.id)[-1].status is None
+
+
+def test_the_nth_and_so_many_times(api: Api) -> None:
+    fault = inject(api, "integration_status", Answer(503), nth=2, times=2)
+    answers = [api.http.get(f"{api.url}/status").status_code for _ in range(4)]
+    assert answers == [200, 503, 503, 200]
+    fired = api.sandbox.fired(api.id)
+    assert [(f.fault, f.operation, f.nth) for f in fired] == [
+        (fault, "integration_status", 2),
+        (fault, "integration_status", 3),
+    ]
+
+
+def test_a_hang_is_released(api: Api) -> None:
+    session_id = api.open()
+    fault = inject(api, "push", Hang())
+    answers: list[int] = []
+
+    def push() -> None:
+        with requests.Session() as http:
+            url = f"{api.url}/sessions/{session_id}/entities"
+            answer = http.post(url, json={"entities": {"User": [{}]}}, headers={"api-key": "sandbox-key"})
+            answers.append(answer.status_code)
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    api.sandbox.wait_for(lambda sandbox: len(sandbox.fired(api.id)) == 1)
+    assert (answers, batches(api)) == ([], 0)
+    api.sandbox.release(fault)
+    thread.join()
+    assert (answers, batches(api)) == ([202], 1)
+
+
+def test_a_hang_ends_by_itself(api: Api) -> None:
+    inject(api, "create", Hang(0.05))
+    assert api.create().status_code == 201
+
+
+@pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
+def test_a_client_that_leaves_a_hang(api: Api, moment: Literal["before", "after"], staged: int) -> None:
+    session_id = api.open()
+    inject(api, "push", Hang(), moment=moment)
+    url = f"{api.url}/sessions/{session_id}/entities"
+    with pytest.raises(requests.ReadTimeout):
+        api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
+    assert batches(api) == staged
+    assert api.push(session_id, User=[{}]).status_code == 202
+
+
+def test_a_delay_acts_though_the_client_left(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", Delay(0.15))
+    url = f"{api.url}/sessions/{session_id}/entities"
+    with pytest.raises(requests.ReadTimeout):
+        api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
+    assert batches(api) == 0
+    api.sandbox.wait_for(lambda _: batches(api) == 1)
+
+
+def test_a_delay_answers(api: Api) -> None:
+    inject(api, "create", Delay(0.02), moment="after")
+    assert api.create().status_code == 201
+
+
+def test_an_answer_cut_off(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", CutOff(10))
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="10 bytes read"):
+        api.push(session_id, User=[{}])
+    assert batches(api) == 1
+
+
+def test_an_edited_answer(api: Api) -> None:
+    inject(api, "create", Edit(lambda body: {**body, "state": "new", "extra": [1]}))
+    answer = api.create()
+    assert (answer.status_code, answer.json()["state"], answer.json()["extra"]) == (201, "new", [1])
+
+
+def test_a_client_that_leaves_in_mid_request(api: Api) -> None:
+    session_id = api.open()
+    host, port = api.sandbox.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/external/push/v1/integrations/{api.id}/sessions/{session_id}/entities HTTP/1.1\r\n"
+        f"Host: {host}\r\napi-key: sandbox-key\r\nContent-Length: 100\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(head.encode() + b'{"ent')
+        api.sandbox.wait_for(lambda sandbox: sandbox.requests(api.id)[-1].operation == "push")
+    assert api.state(session_id) == "active"
+    assert batches(api) == 0
+
+
+def test_a_stop_ends_a_hang() -> None:
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox, requests.Session() as http:
+        sandbox.inject(Fault("activity", effect=Hang()))
+        failures: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                http.get(f"{sandbox.base_url}/v1/integrations/any/activity")
+            except requests.ConnectionError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        sandbox.wait_for(lambda running: len(running.fired()) == 1)
+        sandbox.stop()
+        thread.join()
+    assert len(failures) == 1
+
+
+def test_waiting_ends(sandbox: Sandbox) -> None:
+    with pytest.raises(TimeoutError):
+        sandbox.wait_for(lambda _: False, timeout=0.01)
+
+
+def test_a_port_in_use(sandbox: Sandbox) -> None:
+    with pytest.raises(OSError, match="address already in use"):
+        Sandbox().start(port=int(sandbox.url.rpartition(":")[2]))
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    sandbox = Sandbox(SandboxOptions(integrations=None))
+    url = sandbox.start(ssl_context=context)
+    try:
+        assert url.startswith("https://")
+        sandbox.inject(Fault("status", effect=Reset()))
+        with requests.Session() as http:
+            http.headers["api-key"] = "sandbox-key"
+            api_url = f"{sandbox.base_url}/v1/integrations/any"
+            assert http.get(f"{api_url}/status", verify=str(bundle)).status_code == 200
+            with pytest.raises(requests.ConnectionError):
+                http.get(f"{api_url}/sessions/x", verify=str(bundle))
+    finally:
+        sandbox.stop()

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from bare_api import Api
+
+from target_sprinto.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+    with Api(sandbox, integration_id) as bare:
+        yield bare
+
+
+def page(sandbox: Sandbox) -> str:
+    answer = requests.get(sandbox.url, timeout=5)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_an_empty_sandbox_says_how_to_send() -> None:
+    with Sandbox() as sandbox:
+        text = page(sandbox)
+        assert f"{sandbox.base_url}/v1/integrations/demo/sessions" in text
+        assert "sandbox-key" not in text
+
+
+def test_a_sandbox_without_integrations_says_how_to_send() -> None:
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        assert "No integration yet" in page(sandbox)
+
+
+def test_it_shows_sessions_events_and_what_was_applied(api: Api) -> None:
+    session_id = api.create(client_reference_id="run 7").json()["id"]
+    record = b'{"id": 1.10, "name": "\xc5\x81ukasz", "left": null, "tags": ["s\\u00e4ker", {"n": 2.50}]}'
+    api.push_bytes(session_id, b'{"entities": {"Employee": [' + record + b', {"id": 2}]}}')
+    api.close(session_id)
+    api.wait(session_id, "processed")
+    text = page(api.sandbox)
+    section = text.split(f"<h2>{api.id}</h2>")[1].split("</section>")[0]
+    for shown in (
+        session_id[:8],
+        "run 7",
+        ">processed<",
+        "Page accepted",
+        "<th>name</th>",
+        ">Łukasz<",
+        ">1.10<",
+        ">null<",
+        "2.50",
+        "2 applied",
+    ):
+        assert shown in section
+
+
+def test_everything_is_escaped(api: Api) -> None:
+    session_id = api.create(client_reference_id="<script>1</script>").json()["id"]
+    api.push(session_id, **{"<i>": [{"<b>": "<img src=x>", "n": {"<u>": "'\"<u>"}}]})
+    api.close(session_id)
+    api.wait(session_id, "processed")
+    text = page(api.sandbox)
+    for raw in ("<script>", "<i>", "<b>", "<img", "<u>"):
+        assert raw not in text
+
+
+def test_the_first_rows_are_shown(api: Api) -> None:
+    api.deliver(**{f"Type-{api.id}": [{"id": n} for n in range(60)]})
+    text = page(api.sandbox)
+    assert "60 applied, the first 50 shown" in text
+
+
+def test_it_needs_nothing_from_elsewhere(sandbox: Sandbox) -> None:
+    answer = requests.get(sandbox.url, timeout=5)
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "<script" not in answer.text
+    assert "<link" not in answer.text
+
+
+def test_what_was_applied_as_json(api: Api) -> None:
+    api.deliver(User=[{"id": 1}])
+    answer = api.http.get(f"{api.sandbox.url}/api/sandbox/{api.id}/applied")
+    assert answer.text == '{"User":[{"id": 1}]}'
+    assert api.http.get(f"{api.sandbox.url}/api/sandbox/no-such/applied").status_code == 404
+
+
+def test_light_mode_counts_and_forgets() -> None:
+    with Sandbox(SandboxOptions(light=True, processing_seconds=0)) as sandbox:
+        url = f"{sandbox.base_url}/v1/integrations/demo/sessions"
+        headers = {"api-key": "sandbox-key"}
+        session_id = requests.post(url, headers=headers, timeout=5).json()["id"]
+        body: dict[str, Any] = {"entities": {"User": [{}, {}], "Device": [{}]}}
+        answer = requests.post(f"{url}/{session_id}/entities", json=body, headers=headers, timeout=5)
+        assert answer.json()["accepted_count_total"] == 3
+        close = {"status": "apply"}
+        requests.post(f"{url}/{session_id}/close", json=close, headers=headers, timeout=5)
+        sandbox.wait_for(lambda running: running.sessions("demo")[0].state == "processed")
+        assert sandbox.sessions("demo")[0].accepted_by_entity == {"User": 2, "Device": 1}
+        assert sandbox.staged(session_id) == []
+        assert sandbox.applied("demo") == {}
+        assert {seen.body for seen in sandbox.requests()} == {b""}
+        assert "Light mode" in page(sandbox)

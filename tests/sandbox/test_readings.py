@@ -1,0 +1,196 @@
+"""Each silent place in the documents, read each way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from bare_api import Api
+
+from target_sprinto.sandbox import EntityRules, Readings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.sandbox import Sandbox
+
+NEEDS_ID = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
+INVALID: dict[str, list[Any]] = {"Device": [{}, {}], "User": [{"id": 1}, {"id": "x"}, {}]}
+
+
+@pytest.fixture
+def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+    with Api(sandbox, integration_id) as bare:
+        yield bare
+
+
+def reject(api: Api, readings: Readings) -> dict[str, Any]:
+    api.sandbox.configure(api.id, readings=readings, entities={"User": EntityRules(schema=NEEDS_ID)})
+    answer = api.push(api.open(), **INVALID)
+    assert answer.status_code == 400
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_applying_upserts(api: Api) -> None:
+    api.deliver(User=[{"id": 1, "v": 1}, {"id": 2, "v": 1}])
+    api.deliver(User=[{"id": 1, "v": 2}, {"id": "1", "v": 3}])
+    assert api.sandbox.applied(api.id)["User"] == [
+        b'{"id": 1, "v": 2}',
+        b'{"id": 2, "v": 1}',
+        b'{"id": "1", "v": 3}',
+    ]
+
+
+def test_applying_upserts_by_the_key(api: Api) -> None:
+    api.sandbox.configure(api.id, entities={"User": EntityRules(key=("org", "nr"))})
+    api.deliver(User=[{"org": "a", "nr": 1, "id": 1}, {"org": "b", "nr": 1, "id": 1}])
+    api.deliver(User=[{"nr": 1, "org": "a", "id": 9}])
+    assert api.sandbox.applied(api.id)["User"] == [
+        b'{"nr": 1, "org": "a", "id": 9}',
+        b'{"org": "b", "nr": 1, "id": 1}',
+    ]
+
+
+def test_applying_upserts_by_the_whole_without_a_key(api: Api) -> None:
+    api.deliver(User=[{"v": 1}, {"v": 1}, {"v": 2}])
+    assert api.sandbox.applied(api.id)["User"] == [b'{"v": 1}', b'{"v": 2}']
+
+
+def test_applying_appends(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(apply="append"))
+    api.deliver(User=[{"id": 1}])
+    api.deliver(User=[{"id": 1}, {"id": 1}])
+    assert api.sandbox.applied(api.id)["User"] == [b'{"id": 1}'] * 3
+
+
+def test_applying_replaces_the_types_it_names(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(apply="replace"))
+    api.deliver(User=[{"id": 1}], Device=[{"id": 1}])
+    session_id = api.open()
+    api.push(session_id, User=[{"id": 2}])
+    api.push(session_id, User=[{"id": 3}])
+    api.close(session_id)
+    api.wait(session_id, "processed")
+    assert api.sandbox.applied(api.id) == {"User": [b'{"id": 2}', b'{"id": 3}'], "Device": [b'{"id": 1}']}
+
+
+@pytest.mark.parametrize(("reading", "total"), [("page", 1), ("session", 3)])
+def test_what_an_ingest_answer_counts(api: Api, reading: Literal["page", "session"], total: int) -> None:
+    api.sandbox.configure(api.id, readings=Readings(ingest_total=reading))
+    session_id = api.open()
+    api.push(session_id, User=[{}, {}])
+    body = api.push(session_id, User=[{}]).json()
+    assert (body["accepted_count_total"], body["accepted_count_by_entity"]) == (total, {"User": total})
+
+
+@pytest.mark.parametrize("postpones", [True, False])
+def test_whether_a_status_call_puts_off_expiry(api: Api, *, postpones: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(status_postpones_expiry=postpones))
+    session_id = api.open()
+    before = api.sandbox.sessions(api.id)[0].expires_at
+    api.status(session_id)
+    assert (api.sandbox.sessions(api.id)[0].expires_at > before) is postpones
+
+
+def test_errors_in_details(api: Api) -> None:
+    body = reject(api, Readings())
+    assert set(body) == {"error"}
+    assert body["error"]["details"] == [
+        {"entity_type": "User", "index": 1, "field": "id", "issue": '"x" is not of type "integer"'},
+        {"entity_type": "User", "index": 2, "field": "id", "issue": '"id" is a required property'},
+    ]
+
+
+def test_errors_in_validation_errors(api: Api) -> None:
+    body = reject(api, Readings(errors_in="validation_errors"))
+    assert body["error"]["details"] == []
+    assert [error["index"] for error in body["validation_errors"]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("within", "base", "indexes"),
+    [("type", 0, [1, 2]), ("type", 1, [2, 3]), ("page", 0, [3, 4]), ("page", 1, [4, 5])],
+)
+def test_where_an_index_counts_from(
+    api: Api, within: Literal["type", "page"], base: Literal[0, 1], indexes: list[int]
+) -> None:
+    body = reject(api, Readings(index_within=within, index_base=base))
+    assert [error["index"] for error in body["error"]["details"]] == indexes
+
+
+def test_the_first_error_only(api: Api) -> None:
+    assert [error["index"] for error in reject(api, Readings(all_errors=False))["error"]["details"]] == [1]
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_whether_the_log_shows_the_reference(api: Api, *, shows: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(log_shows_reference=shows))
+    api.create(client_reference_id="run 7")
+    details = api.http.get(f"{api.url}/activity").json()["items"][0]["details"]
+    assert details == ({"client_reference_id": "run 7"} if shows else {})
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_whether_a_status_shows_the_reference(api: Api, *, shows: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(status_shows_reference=shows))
+    session_id = api.create(client_reference_id="run 7").json()["id"]
+    assert api.status(session_id).json().get("client_reference_id") == ("run 7" if shows else None)
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_whether_a_conflict_shows_the_session(api: Api, *, shows: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(conflict_shows_session=shows))
+    session_id = api.open()
+    answer = api.create()
+    assert answer.status_code == 409
+    assert answer.json()["error"]["details"] == ([{"session_id": session_id}] if shows else [])
+
+
+def test_the_close_answer_may_show_processing(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(close_answer_state="processing"))
+    assert api.close(api.open()).json()["state"] == "processing"
+    assert api.close(api.open(), "discard").json()["state"] == "cancelled"
+
+
+def test_the_log_may_be_newest_first(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(activity_order="newest_first"))
+    api.push(api.open(), User=[{}])
+    items = api.http.get(f"{api.url}/activity").json()["items"]
+    assert [event["type"] for event in items] == ["page_accepted", "session_created"]
+
+
+@pytest.mark.parametrize(("counts", "batches"), [(False, 1), (True, 2)])
+def test_whether_batches_count_rejected_pages(api: Api, *, counts: bool, batches: int) -> None:
+    api.sandbox.configure(api.id, readings=Readings(batches_count_rejected=counts))
+    session_id = api.open()
+    api.push(session_id, User=[{}])
+    api.push(session_id, User=["no object"])
+    assert api.status(session_id).json()["accepted_batches"] == batches
+
+
+@pytest.mark.parametrize(("works", "status", "state"), [(False, 409, "expired"), (True, 202, "cancelled")])
+def test_whether_discard_works_from_expired(api: Api, *, works: bool, status: int, state: str) -> None:
+    readings = Readings(discard_from_expired=works)
+    api.sandbox.configure(api.id, readings=readings, inactivity_timeout_seconds=0.03)
+    session_id = api.open()
+    api.wait(session_id, "expired")
+    assert api.close(session_id, "discard").status_code == status
+    assert api.state(session_id) == state
+
+
+def test_a_failed_session_may_leave_a_part(api: Api) -> None:
+    readings = Readings(failed_leaves="first_page")
+    api.sandbox.configure(api.id, readings=readings, processing_outcomes=("failed", "failed"))
+    session_id = api.open()
+    api.push(session_id, User=[{"id": 1}])
+    api.push(session_id, User=[{"id": 2}])
+    api.close(session_id)
+    api.wait(session_id, "failed")
+    assert api.sandbox.applied(api.id)["User"] == [b'{"id": 1}']
+
+
+@pytest.mark.parametrize("status", [415, 400])
+def test_an_unknown_encoding(api: Api, status: Literal[415, 400]) -> None:
+    api.sandbox.configure(api.id, readings=Readings(unknown_encoding_status=status))
+    assert api.push_bytes(api.open(), b"{}", Content_Encoding="br").status_code == status

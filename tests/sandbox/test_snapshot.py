@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from bare_api import Api
+
+from target_sprinto.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RECORD = b'{"id": 1.10,  "name": "\xc5\x81ukasz"}'
+
+
+def fill(api: Api) -> str:
+    """Deliver one record and leave a session active with another; return its id."""
+    first = api.open()
+    api.push_bytes(first, b'{"entities": {"User": [' + RECORD + b"]}}")
+    api.close(first)
+    api.wait(first, "processed")
+    second = api.open()
+    api.push(second, Device=[{"id": 2}])
+    return second
+
+
+def test_it_survives_a_restart(tmp_path: Path) -> None:
+    options = SandboxOptions(data_dir=tmp_path / "data", processing_seconds=0)
+    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+        active = fill(api)
+        sessions, events = sandbox.sessions("demo"), sandbox.events("demo")
+    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+        assert sandbox.applied("demo") == {"User": [RECORD]}
+        assert sandbox.sessions("demo") == sessions
+        assert sandbox.events("demo") == events
+        api.close(active)
+        api.wait(active, "processed")
+        assert sandbox.applied("demo")["Device"] == [b'{"id": 2}']
+        assert (tmp_path / "data" / "sandbox.json").read_text("utf-8").count("ukasz") == 1
+
+
+def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Sandbox(SandboxOptions(data_dir=data)) as sandbox, Api(sandbox, "demo") as api:
+        api.open()
+        assert len(Sandbox(SandboxOptions(data_dir=data)).sessions("demo")) == 1
+    assert [path.name for path in data.iterdir()] == ["sandbox.json"]
+    assert (data / "sandbox.json").stat().st_mode & 0o777 == 0o600
+    assert data.stat().st_mode & 0o777 == 0o700
+
+
+def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
+    options = SandboxOptions(data_dir=tmp_path, processing_seconds=0.3)
+    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+        session_id = api.open()
+        api.close(session_id)
+        assert sandbox.sessions("demo")[0].state == "processing"
+    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+        api.wait(session_id, "processed")
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sandbox.json").write_bytes(b"[]")
+    with pytest.raises(ValueError, match="no sandbox snapshot"):
+        Sandbox(SandboxOptions(data_dir=tmp_path))
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from target_sprinto.sandbox import SandboxOptions, serve
+
+serve(SandboxOptions(data_dir=Path(sys.argv[1])), "127.0.0.1", 0, lambda url: print(url, flush=True))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serving_ends_by_signal_with_a_snapshot(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        away = Sandbox()
+        away.url = process.stdout.readline().strip()
+        with Api(away, "demo") as api:
+            session_id = api.open()
+            assert api.push(session_id, User=[{}]).status_code == 202
+        process.send_signal(number)
+        assert process.wait(10) == 0
+    remembered = Sandbox(SandboxOptions(data_dir=tmp_path)).sessions("demo")
+    assert [(s.id, s.accepted_batches) for s in remembered] == [(session_id, 1)]
