@@ -171,7 +171,7 @@ class Settings:
 
         Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
         """
-        config = DEFAULTS | {name: value for name, value in config.items() if value is not None}
+        config = DEFAULTS | dict(config)
         problems = list(_problems(config))
         if problems:
             raise SettingsError(problems)

@@ -102,9 +102,10 @@ class SprintoTarget(Target):
         """
         _hush_mapper()
         try:
-            # The SDK's mapper takes entries out of the config that it is given.
+            # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
+            given = {name: value for name, value in (config or {}).items() if value is not None}
             super().__init__(
-                config=copy.deepcopy(dict(config or {})),
+                config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
                 message_reader=SprintoReader(self._check, self._end),

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from target_sprinto.sandbox import Sandbox, SessionView
 
@@ -75,6 +75,8 @@ class FrontDoor:
     sandbox: Sandbox
     integration_id: str
     folder: Path
+    warm: str
+    """The socket of the server in `warm.py`."""
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def config(self, **settings: object) -> Path:
@@ -96,6 +98,7 @@ class FrontDoor:
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.PIPE,
         stdout: int = subprocess.PIPE,
+        cold: bool = False,
         **settings: object,
     ) -> subprocess.Popen[bytes]:
         words = list(arguments) or ["--config", str(self.config(**settings))]
@@ -106,8 +109,11 @@ class FrontDoor:
             "NO_PROXY": "127.0.0.1",
             **(env or {}),
         }
+        command = [sys.executable, "-m", "target_sprinto"]
+        if not cold:
+            command = [sys.executable, "-S", "-E", str(Path(__file__).parent / "warm.py"), "run", self.warm]
         return subprocess.Popen(
-            [sys.executable, "-m", "target_sprinto", *words],
+            [*command, *words],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,

@@ -307,10 +307,11 @@ def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None
     process.communicate()
 
 
-def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor) -> None:
+@pytest.mark.parametrize("cold", [True, False])
+def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor, *, cold: bool) -> None:
     read, write = os.pipe()
     os.close(read)
-    process = door.start(stdout=write)
+    process = door.start(stdout=write, cold=cold)
     os.close(write)
     finished = door.finish(process, people(3))
     assert finished.code == 1

@@ -1,0 +1,243 @@
+"""Between the target and Sprinto: redirects, proxies, certificates, netrc."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import select
+import socket
+import socketserver
+import ssl
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+from front_door import FrontDoor, people, state_line
+
+from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
+def test_a_redirect_is_never_followed(door: FrontDoor, operation: str, status: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as elsewhere:
+        location = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"
+        effect = Answer(status, {"Location": location})
+        door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect))  # type: ignore[arg-type] # a parameter
+        finished = door.run(people(3))
+        assert (finished.code, finished.stdout) == (1, "")
+        assert "[redirected]" in finished.error
+        assert "never followed" in finished.error
+        assert not select.select([elsewhere], [], [], 0)[0]
+
+
+def test_netrc_is_never_read(door: FrontDoor, tmp_path: Path) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password somewhat\n")
+    netrc.chmod(0o600)
+    assert door.run(people(3), env={"NETRC": str(netrc)}).code == 0
+    seen = door.sandbox.requests(door.integration_id)
+    assert seen
+    assert not any("Authorization" in request.headers for request in seen)
+    assert all(request.headers["api-key"] == "sandbox-key" for request in seen)
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, login: str | None = None, refuse: int | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
+        self.login = login
+        self.refuse = refuse
+        self.lines: list[str] = []
+
+    @property
+    def port(self) -> int:
+        port: int = self.server_address[1]
+        return port
+
+
+class ProxyHandler(socketserver.StreamRequestHandler):
+    server: Proxy
+    rbufsize = 0
+
+    def handle(self) -> None:
+        first = self.rfile.readline()
+        if not first:
+            return
+        self.server.lines.append(first.decode().strip())
+        headers = []
+        while (line := self.rfile.readline()) not in (b"\r\n", b""):
+            headers.append(line)
+        given = [line for line in headers if line.lower().startswith(b"proxy-authorization:")]
+        wanted = base64.b64encode((self.server.login or "").encode())
+        if self.server.login and not any(wanted in line for line in given):
+            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        if self.server.refuse:
+            self.wfile.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % self.server.refuse)
+            return
+        method, target, _ = first.split(b" ", 2)
+        if method == b"CONNECT":
+            host, _, port = target.rpartition(b":")
+            with socket.create_connection((host.decode(), int(port))) as upstream:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                self.pump(upstream)
+        else:
+            host, _, path = target.removeprefix(b"http://").partition(b"/")
+            name, _, port = host.partition(b":")
+            with socket.create_connection((name.decode(), int(port))) as upstream:
+                kept = [line for line in headers if not line.lower().startswith((b"proxy-", b"connection:"))]
+                upstream.sendall(method + b" /" + path + b" HTTP/1.1\r\n" + b"".join(kept))
+                upstream.sendall(b"Connection: close\r\n\r\n")
+                self.pump(upstream)
+
+    def pump(self, upstream: socket.socket) -> None:
+        client = self.connection
+        upstream.settimeout(30)
+        with contextlib.suppress(OSError):
+            while True:
+                for ready in select.select([client, upstream], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    (upstream if ready is client else client).sendall(data)
+
+
+@contextlib.contextmanager
+def running(proxy: Proxy) -> Iterator[Proxy]:
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def secure(authority: trustme.CA) -> Iterator[Sandbox]:
+    """The sandbox behind TLS, with a certificate of a private authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
+    box.start(ssl_context=context)
+    yield box
+    box.stop()
+
+
+@pytest.fixture
+def secure_door(secure: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
+    return FrontDoor(secure, integration_id, tmp_path, warm)
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return {"REQUESTS_CA_BUNDLE": str(path)}
+
+
+def test_a_private_ca_from_the_environment_is_trusted(
+    secure_door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    finished = secure_door.run(people(3), env=trusted)
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_a_certificate_that_is_not_trusted_fails_at_once(secure_door: FrontDoor) -> None:
+    finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[certificate-refused]" in finished.error
+    assert "REQUESTS_CA_BUNDLE" in finished.error
+    assert "Trying again" not in finished.stderr
+    assert secure_door.operations() == []
+
+
+def test_a_certificate_for_another_name_fails_at_once(
+    authority: trustme.CA, door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("sprinto.example").configure_cert(context)
+    box = Sandbox(SandboxOptions(integrations=None))
+    box.start(ssl_context=context)
+    try:
+        finished = replace(door, sandbox=box).run(people(3), env=trusted)
+    finally:
+        box.stop()
+    assert finished.code == 1
+    assert "[certificate-refused]" in finished.error
+
+
+def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    with running(Proxy()) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert proxy.lines
+    assert all(line.startswith("CONNECT 127.0.0.1:") for line in proxy.lines)
+
+
+def test_a_proxy_with_a_login_in_its_url_is_used(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    with running(Proxy(login="user:pr0xy-pass")) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://user:pr0xy-pass@127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert finished.code == 0
+    assert "pr0xy-pass" not in finished.stderr
+
+
+def test_a_proxy_that_asks_for_a_login_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    with running(Proxy(login="user:pass")) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://user:wr0ng@127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[proxy-refused]" in finished.error
+    assert "407" in finished.error
+    assert "wr0ng" not in finished.stderr
+    assert "Trying again" not in finished.stderr
+    assert secure_door.operations() == []
+
+
+def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    with running(Proxy(refuse=403)) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert finished.code == 1
+    assert "[proxy-refused]" in finished.error
+
+
+def test_a_proxy_that_is_not_there_is_told(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    env = trusted | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0.5)
+    assert finished.code == 1
+    assert "No connection to the proxy was made." in finished.error
+    assert "[not-connected]" in finished.error
+
+
+def test_plain_http_goes_through_its_proxy_too(door: FrontDoor) -> None:
+    with running(Proxy()) as proxy:
+        env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        assert door.run(people(3), env=env).code == 0
+    assert proxy.lines[0].startswith("POST http://127.0.0.1:")
+
+
+def test_no_proxy_is_honoured(door: FrontDoor) -> None:
+    with running(Proxy()) as proxy:
+        env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "127.0.0.1"}
+        assert door.run(people(3), env=env).code == 0
+    assert proxy.lines == []

@@ -1,0 +1,145 @@
+"""Settings as an SDK user expects them, and bad ones in one clear line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from front_door import FrontDoor, people
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {"api_key": "k3y", "integration_id": "x"}
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": (
+        {"api_key": None, "integration_id": None},
+        "`api_key` is missing; `integration_id` is",
+    ),
+    "an empty key": ({"api_key": " "}, "`api_key` is empty"),
+    "a key that is a number": ({"api_key": 987654321}, "`api_key` must be string"),
+    "a key with a line break": ({"api_key": "k3y\n"}, "`api_key` has a blank or a line break"),
+    "a key that fits no header": (
+        {"api_key": "schlüssel"},
+        "that fits in no HTTP header",
+    ),
+    "an unknown region": ({"region": "mars"}, "`region` must be one of us, in, eu"),
+    "a plain-http host": (
+        {"api_url": "http://sprinto.example/api/external/push"},
+        "plain http to another",
+    ),
+    "a plain-http host that looks local": (
+        {"api_url": "http://127.0.0.1.example/x"},
+        "plain http to another",
+    ),
+    "no URL": ({"api_url": "api.sprinto.com"}, "must begin with https://"),
+    "a URL with a password": (
+        {"api_url": "https://u:s3cr3t@sprinto.example/x"},
+        "no user, query",
+    ),
+    "a page size of 0": ({"page_size": 0}, "`page_size` must be at least 1"),
+    "a page size of 101": ({"page_size": 101}, "`page_size` must be at most 100"),
+    "a page size in words": ({"page_size": "many"}, "`page_size` must be integer"),
+    "a timeout of 0": ({"request_timeout_seconds": 0}, "`request_timeout_seconds` must be more than 0"),
+    "entity types in a list": ({"entity_types": ["User"]}, "`entity_types` must be object"),
+    "an entity type that is none": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
+    "an unknown choice": (
+        {"unmapped_streams": "drop"},
+        "must be one of keep, ignore, fail",
+    ),
+    "batch_size_rows": ({"batch_size_rows": 500}, "`batch_size_rows` is not supported: use `page_size`"),
+    "load_method": ({"load_method": "upsert"}, "`load_method` is not supported"),
+    "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
+    "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
+    "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoor, what: str) -> None:
+    settings, told = BAD[what]
+    finished = door.run(b"", **(GOOD | {"api_url": None} | settings))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert told in finished.error
+    assert "[settings]" in finished.error
+    assert "987654321" not in finished.stderr
+    assert "schlüssel" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "No such file"), ("{", "is no JSON"), ("[]", "holds no JSON object"), ("\xff", "is no JSON")],
+)
+def test_a_config_file_that_cannot_be_used_is_named(
+    door: FrontDoor, tmp_path: Path, content: str | None, told: str
+) -> None:
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    finished = door.run(b"", "--config", str(path))
+    assert finished.code == 1
+    assert "mine.json" in finished.error
+    assert told in finished.error
+
+
+def test_of_several_config_files_the_later_one_wins(door: FrontDoor) -> None:
+    first, second = door.config(page_size=10), door.folder / "second.json"
+    second.write_text(json.dumps({"page_size": 20}))
+    assert door.run(people(40), "--config", str(first), "--config", str(second)).code == 0
+    assert door.pages() == [20, 20]
+
+
+def test_the_environment_is_read_with_config_env(door: FrontDoor) -> None:
+    env = {
+        "TARGET_SPRINTO_API_KEY": "sandbox-key",
+        "TARGET_SPRINTO_INTEGRATION_ID": door.integration_id,
+        "TARGET_SPRINTO_API_URL": door.sandbox.base_url,
+        "TARGET_SPRINTO_PAGE_SIZE": "7",
+        "TARGET_SPRINTO_COMPRESS": "false",
+        "TARGET_SPRINTO_REQUEST_TIMEOUT_SECONDS": "12.5",
+        "TARGET_SPRINTO_ENTITY_TYPES": '{"people": "User"}',
+    }
+    assert door.run(people(14), "--config", "ENV", env=env).code == 0
+    assert door.pages() == [7, 7]
+    assert list(door.applied()) == ["User"]
+    push = next(seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push")
+    assert "Content-Encoding" not in push.headers
+
+
+def test_a_dotenv_file_in_the_working_folder_is_read(door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    config = door.config()
+    assert door.run(people(10), "--config", str(config), "--config", "ENV").code == 0
+    assert door.pages() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "kind"),
+    [
+        ("PAGE_SIZE", "s3cr3t", "integer"),
+        ("REQUEST_TIMEOUT_SECONDS", "s3cr3t", "number"),
+        ("ENTITY_TYPES", "{s3cr3t", "object"),
+    ],
+)
+def test_an_environment_variable_that_cannot_be_used_is_named(
+    door: FrontDoor, variable: str, value: str, kind: str
+) -> None:
+    env = {f"TARGET_SPRINTO_{variable}": value}
+    finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
+    assert finished.code == 1
+    assert f"TARGET_SPRINTO_{variable} holds no {kind}" in finished.error
+
+
+def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "nulls.json"
+    nulls = dict.fromkeys(["region", "page_size", "entity_types", "unmapped_streams", "compress"])
+    path.write_text(json.dumps(nulls))
+    assert door.run(people(3), "--config", str(door.config()), "--config", str(path)).code == 0
+
+
+def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
+    finished = door.run(people(1), page_sise=5)
+    assert finished.code == 0
+    assert "not known, and ignored: page_sise" in finished.stderr

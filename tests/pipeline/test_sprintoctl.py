@@ -1,0 +1,199 @@
+"""`sprintoctl`, as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from front_door import SCHEMA, STATE, FrontDoor, as_input, feed, people, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
+
+
+def sprintoctl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=ENV, cwd=cwd)
+
+
+def test_the_demo_shows_a_whole_run(tmp_path: Path) -> None:
+    shown = sprintoctl("demo", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for line in ["160  User", "150  Device", "60  Repository", "30  Vendor", '"employeeId": "E-']:
+        assert line in shown.stdout
+    assert '{"bookmarks":{"employees"' in shown.stdout
+    assert "is open (reference target-sprinto/" in shown.stderr
+    assert "salary" not in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "demo", "--keep"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        address = next(found[1] for line in process.stdout if (found := re.search(r"Look at (\S+) ", line)))
+        page = requests.get(address, timeout=10).text
+        assert "employeeId" in page
+        assert "processed" in page
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """`sprintoctl sandbox` in a process of its own."""
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--data", str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r"at (http://\S+)", process.stdout.readline())
+        assert found
+        yield {"url": found[1], "process": process}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+
+def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], door: FrontDoor) -> None:
+    sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
+    assert sample["api_url"] == "http://127.0.0.1:8765/api/external/push"
+    sample["api_url"] = served["url"] + "/api/external/push"
+    path = door.folder / "sample.json"
+    path.write_text(json.dumps(sample))
+    checked = sprintoctl("check", "--config", str(path))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.startswith("OK: ")
+    messages = (ROOT / "target_sprinto/demo/input.singer").read_bytes()
+    assert door.run(messages, "--config", str(path)).code == 0
+    applied = requests.get(f"{served['url']}/api/sandbox/demo/applied", timeout=10).json()
+    assert {name: len(entities) for name, entities in applied.items()} == {
+        "User": 160,
+        "Device": 150,
+        "Repository": 60,
+        "Vendor": 30,
+    }
+
+
+def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor) -> None:
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    command += ["--data", str(tmp_path / "data")]
+    for attempt in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV) as process:
+            assert process.stdout is not None
+            found = re.search(r"at (http://\S+)", process.stdout.readline())
+            assert found
+            if attempt == 0:
+                finished = door.run(people(3), api_url=found[1] + "/api/external/push", integration_id="demo")
+                assert finished.code == 0
+            applied = requests.get(f"{found[1]}/api/sandbox/demo/applied", timeout=10).json()
+            assert len(applied["people"]) == 3
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"api_key": "wrong-key"}, "[key-refused]"),
+        ({"api_url": "http://127.0.0.1:9/api/external/push"}, "[not-connected]"),
+        ({"region": "mars"}, "[settings]"),
+        ({"integration_id": ""}, "[settings]"),
+    ],
+)
+def test_check_says_in_one_line_what_is_wrong(door: FrontDoor, settings: dict[str, Any], told: str) -> None:
+    checked = sprintoctl("check", "--config", str(door.config(**settings)))
+    assert checked.returncode == 1
+    assert checked.stdout == ""
+    (line,) = checked.stderr.splitlines()
+    assert line.startswith("sprintoctl: ")
+    assert line.endswith(told)
+    assert "wrong-key" not in line
+
+
+def test_check_names_an_integration_that_is_not_known(served: dict[str, Any], door: FrontDoor) -> None:
+    url = served["url"] + "/api/external/push"
+    checked = sprintoctl("check", "--config", str(door.config(api_url=url, integration_id="nobody")))
+    assert checked.returncode == 1
+    assert "the integration is not known there" in checked.stderr
+
+
+def test_check_changes_nothing(door: FrontDoor) -> None:
+    assert sprintoctl("check", "--config", str(door.config())).returncode == 0
+    assert door.operations() == ["integration_status"]
+
+
+def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> None:
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    session = door.session()
+    assert session.state == "active"
+    discarded = sprintoctl("discard", session.id, "--config", str(door.config()))
+    assert (discarded.returncode, discarded.stderr) == (0, "")
+    assert discarded.stdout == f"Session {session.id} was discarded, nothing was applied.\n"
+    assert door.session().state == "cancelled"
+
+
+def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
+    assert door.run(people(1)).code == 0
+    answer = sprintoctl("discard", door.session().id, "--config", str(door.config()))
+    assert answer.returncode == 1
+    assert "it is processed: what had been accepted was applied" in answer.stderr
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "demo"]
+    env = ENV | {"PYTHONPATH": str(tmp_path)}
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert shown.returncode == 1
+    assert "pip install 'target-sprinto[sandbox]'" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
+    port = served["url"].rpartition(":")[2]
+    taken = sprintoctl("sandbox", "--port", port)
+    assert taken.returncode == 1
+    assert f"cannot listen on port {port}" in taken.stderr
+    assert "Traceback" not in taken.stderr
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    listed = sprintoctl("--help").stdout
+    commands = re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)
+    assert set(commands) == {"check", "demo", "discard", "sandbox"}
+    for command in commands:
+        assert "Example: sprintoctl " in sprintoctl(command, "--help").stdout
+
+
+def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:
+    """`tap | target-sprinto`, the installed script, in a real shell."""
+    tap = door.folder / "tap.singer"
+    tap.write_bytes(as_input([SCHEMA, record(1), STATE]))
+    script = Path(sys.executable).parent / "target-sprinto"
+    piped = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'cat "{tap}" | "{script}" --config "{door.config()}"'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENV,
+    )
+    assert piped.returncode == 0, piped.stderr
+    assert json.loads(piped.stdout) == STATE["value"]
+    assert len(door.applied()["people"]) == 1

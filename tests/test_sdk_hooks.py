@@ -1,0 +1,118 @@
+"""The SDK's private hooks that `target.py` relies on.
+
+Where one of these fails, read the SDK's new source at the place that the message names, before anything else:
+STATE held back and values kept out of logs rest on them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+
+import pytest
+from singer_sdk import Target, mapper, plugin_base, target_base
+from singer_sdk.configuration import _dict_config
+from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.singerlib.encoding import base as encoding
+from singer_sdk.sinks import core as sinks
+
+from target_sprinto.target import SprintoTarget
+
+CALLBACKS = ["schema", "record", "state", "activate_version", "batch"]
+CONFIG = {"api_key": "k3y", "integration_id": "x"}
+
+
+@pytest.mark.parametrize("kind", CALLBACKS)
+def test_the_reader_calls_the_targets_handler_of_each_message_type(kind: str) -> None:
+    name = f"_process_{kind}_message"
+    assert f"self.{name}" in inspect.getsource(plugin_base.BaseSingerReader.process_lines), (
+        f"BaseSingerReader.process_lines no longer hands {name} to the reader: see plugin_base.py"
+    )
+    assert list(inspect.signature(getattr(Target, name)).parameters) == ["self", "message_dict"]
+
+
+def test_listen_reads_all_lines_and_then_ends() -> None:
+    source = inspect.getsource(plugin_base.BaseSingerReader.listen)
+    assert source.index("self.process_lines(") < source.index("self.process_endofpipe()"), (
+        "see plugin_base.py"
+    )
+
+
+def test_the_readers_loop_can_be_replaced_whole() -> None:
+    assert "message_reader.process_lines(" in inspect.getsource(plugin_base.BaseSingerReader.process_lines)
+    parameters = list(inspect.signature(encoding.GenericSingerReader.process_lines).parameters)
+    assert parameters == ["self", "file_input", "callbacks"], "see singerlib/encoding/base.py"
+
+
+def test_state_is_written_only_from_what_we_never_set() -> None:
+    source = inspect.getsource(target_base.Target.drain_all)
+    assert "if self._latest_state:" in source, "drain_all writes another STATE now: see target_base.py"
+    target = SprintoTarget(config=dict(CONFIG))
+    target.process_lines(io.StringIO('{"type":"STATE","value":{"a":1}}\n'))
+    assert target._latest_state is None
+
+
+def test_draining_by_the_sdk_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    target = SprintoTarget(config=dict(CONFIG))
+    target.process_lines(io.StringIO('{"type":"STATE","value":{"a":1}}\n'))
+    target.drain_all(is_endofpipe=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_constructor_sets_its_signal_handlers_in_one_overridable_place() -> None:
+    assert "self._setup_signal_handlers()" in inspect.getsource(plugin_base.PluginBase.__init__), (
+        "see plugin_base.py: the SDK's handlers drain, write STATE and exit with 0"
+    )
+
+
+def test_the_constructor_validates_the_config_in_one_overridable_place() -> None:
+    assert "self._validate_config(raise_errors=validate_config)" in inspect.getsource(
+        plugin_base.PluginBase.__init__
+    ), "see plugin_base.py: the SDK's messages quote values"
+
+
+def test_the_environment_is_read_through_one_class_property() -> None:
+    assert isinstance(inspect.getattr_static(plugin_base.PluginBase, "_env_var_config"), classproperty)
+    assert "self._env_var_config" in inspect.getsource(plugin_base.PluginBase.__init__), "see plugin_base.py"
+    assert list(inspect.signature(_dict_config.parse_environment_config).parameters) == [
+        "config_schema",
+        "prefix",
+        "dotenv_path",
+    ]
+
+
+def test_a_replaced_sink_is_put_where_we_clear_it() -> None:
+    assert "self._sinks_to_clear.append(" in inspect.getsource(Target.get_sink), "see target_base.py"
+
+
+def test_a_sink_keeps_the_schema_as_the_tap_meant_it() -> None:
+    assert "self.original_schema = copy.deepcopy(schema)" in inspect.getsource(sinks.Sink.__init__), (
+        "see sinks/core.py: `schema` loses its `_sdc` fields"
+    )
+
+
+def test_the_mapper_logs_results_of_filters_by_the_logger_that_we_hush() -> None:
+    assert mapper.logger.name == "singer_sdk.mapper"
+    SprintoTarget(config=dict(CONFIG))
+    seen: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = seen.append  # type: ignore[method-assign, assignment] # the least of handlers
+    mapper.logger.addHandler(handler)
+    mapper.logger.setLevel(logging.DEBUG)
+    try:
+        mapper.logger.debug("a value")
+        mapper.logger.info("a setting")
+    finally:
+        mapper.logger.removeHandler(handler)
+        mapper.logger.setLevel(logging.NOTSET)
+    assert [record.getMessage() for record in seen] == ["a setting"]
+
+
+def test_an_unchanged_record_is_recognised() -> None:
+    maps = mapper.PluginMapper(plugin_config={}, logger=logging.getLogger("test"))
+    maps.register_raw_stream_schema("people", {"properties": {}}, [])
+    (only,) = maps.stream_maps["people"]
+    assert isinstance(only, mapper.SameRecordTransform)
+    record = {"a": 1}
+    assert only.transform(record) is record, "SameRecordTransform changes records now: see mapper.py"
