@@ -1,43 +1,17 @@
-"""One stream's records: valid by their schema, with their keys, handed over to the run."""
+"""One stream's records under one schema: which of them may be sent."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from singer_sdk.sinks import Sink
 
 from target_sprinto.errors import MissingKeyProperty
 from target_sprinto.validation import RecordValidator
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.target import SprintoTarget
-
-
-class Origin(NamedTuple):
-    """Where a record came from: what a message names instead of its values."""
-
-    stream: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"stream {self.stream!r}, input line {self.line}"
-
 
 class SprintoSink(Sink):
-    """One stream under one schema. Pages span streams, so a sink holds no records."""
-
-    def __init__(
-        self,
-        target: SprintoTarget,
-        stream_name: str,
-        schema: dict[str, Any],
-        key_properties: Sequence[str] | None,
-    ) -> None:
-        super().__init__(target, stream_name, schema, key_properties)
-        self._run = target.run
-        self.entity_type = target.settings.entity_types.of(stream_name)
+    """One stream under one schema. Pages span streams, so a sink holds no records and drains nothing."""
 
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
@@ -47,13 +21,8 @@ class SprintoSink(Sink):
         """
         return RecordValidator(self.stream_name, self.original_schema) if self.validate_schema else None
 
-    def load(self, record: dict[str, Any], body: bytes, line: int) -> None:
-        """Take one record: `body` are the JSON bytes that are sent, `record` the same, decoded.
-
-        Raises InvalidRecord, MissingKeyProperty, or what has ended the run meanwhile.
-        """
-        if self.entity_type is None:
-            return
+    def check(self, record: dict[str, Any]) -> None:
+        """Count the record, if it may be sent. Raises InvalidRecord or MissingKeyProperty if it may not."""
         if self._validator is not None:
             self._validator.validate(record)
         for name in self.key_properties:
@@ -62,7 +31,6 @@ class SprintoSink(Sink):
                     f"a record of stream {self.stream_name!r} lacks its key property {name!r}.",
                     "Mend the tap; or name the right ones with `__key_properties__` in the stream map.",
                 )
-        self._run.add(self.entity_type, body, Origin(self.stream_name, line))
         self.record_counter_metric.increment()
 
     def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:

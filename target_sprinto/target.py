@@ -65,11 +65,22 @@ if TYPE_CHECKING:
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+class Origin(NamedTuple):
+    """Where a record came from: what a message names instead of its values."""
+
+    stream: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"stream {self.stream!r}, input line {self.line}"
+
+
 class _Route(NamedTuple):
     """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing."""
 
     stream_map: StreamMap | None
     sink: SprintoSink
+    entity_type: str
 
 
 class SprintoTarget(Target):
@@ -166,32 +177,36 @@ class SprintoTarget(Target):
                 "Check `stream_maps` against the stream's schema.",
             ) from None
         self._routes[stream] = [
-            self._route(stream_map)
-            for stream_map in self.mapper.stream_maps[stream]
-            if not isinstance(stream_map, RemoveRecordTransform)
+            route for stream_map in self.mapper.stream_maps[stream] if (route := self._route(stream_map))
         ]
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
         self._schemas[stream] = known
 
-    def _route(self, stream_map: StreamMap) -> _Route:
+    def _route(self, stream_map: StreamMap) -> _Route | None:
+        """The way of one map's records; None where they are not to be sent."""
+        if isinstance(stream_map, RemoveRecordTransform):
+            return None
+        stream = stream_map.stream_alias
         try:
-            sink = self.get_sink(
-                stream_map.stream_alias,
-                schema=stream_map.transformed_schema,
-                key_properties=stream_map.transformed_key_properties,
-            )
+            entity_type = self.settings.entity_types.of(stream)
         except LookupError:
             raise UnmappedStream(
-                f"stream {stream_map.stream_alias!r} has no entity type, and `unmapped_streams` is `fail`.",
+                f"stream {stream!r} has no entity type, and `unmapped_streams` is `fail`.",
                 "Name it in `entity_types`, or set `unmapped_streams` to `keep` or `ignore`.",
             ) from None
+        if entity_type is None:
+            self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
+            return None
+        sink = self.get_sink(
+            stream,
+            schema=stream_map.transformed_schema,
+            key_properties=stream_map.transformed_key_properties,
+        )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
-        if sink.entity_type is None:
-            self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", sink.stream_name)
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-        return _Route(None if unchanged else stream_map, sink)
+        return _Route(None if unchanged else stream_map, sink, entity_type)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
@@ -210,12 +225,16 @@ class SprintoTarget(Target):
                 f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
                 "Mend it at its source.",
             ) from None
-        for stream_map, sink in routes:
-            if stream_map is None:
-                sink.load(record, bytes(message_dict["record"]), line)
-            elif (mapped := _mapped(stream_map, record)) is not None:
-                # What is validated is what will be sent, down to its encoding.
-                sink.load(decode_object(mapped), mapped, line)
+        for stream_map, sink, entity_type in routes:
+            sent, body = record, bytes(message_dict["record"])
+            if stream_map is not None:
+                mapped = _mapped(stream_map, record)
+                if mapped is None:
+                    continue
+                # What is checked is what will be sent, down to its encoding.
+                sent, body = decode_object(mapped), mapped
+            sink.check(sent)
+            self.run.add(entity_type, body, Origin(sink.stream_name, line))
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""

@@ -58,7 +58,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         told = f"{missing!r} is missing" if rule == "required" and missing else f"it breaks the rule {rule!r}"
         return InvalidRecord(
             f"a record of stream {self._stream!r} is not as its schema says: in {field} {told}.",
-            "Mend it at its source, or the schema in the tap; `validate_records: false` sends records unchecked.",
+            "Mend it or the tap's schema; `validate_records: false` sends records unchecked.",
         )
 
 

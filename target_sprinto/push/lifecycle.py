@@ -4,7 +4,8 @@ Theory of operation
 -------------------
 A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
 `create` is outstanding (`OPENING`) nobody knows whether there is a session; it is known as soon as the
-answer, or the activity log, names it (`OPEN`). From there two ways lead out:
+answer, or the activity log, names it (`OPEN`); and where `create` surely did not happen the run is
+`UNOPENED` as before. From `OPEN` two ways lead out:
 
 * `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
   attempt of that close surely did not happen, the session is `OPEN` again. Nothing is discarded here.
@@ -66,7 +67,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     },
     Phase.OPENING: {
         Event.CREATED: Phase.OPEN,
-        Event.CREATE_DID_NOT_HAPPEN: Phase.ENDED,
+        Event.CREATE_DID_NOT_HAPPEN: Phase.UNOPENED,
         Event.SETTLED: Phase.ENDED,
     },
     Phase.OPEN: {

@@ -7,16 +7,102 @@ abandons what is in flight: a page that arrives late meets a closed session.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import errors
+from target_sprinto.push.errors import ApiError, SprintoError
+from target_sprinto.push.lifecycle import AfterRefusal, after_refusal
+from target_sprinto.push.refusals import describe_refusal
 from target_sprinto.push.waiting import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.pages import Page
+
+
+log = logging.getLogger("target_sprinto.push")
+
+
+class PageSender:
+    """Sends pages into one session and counts what was accepted.
+
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
+    """
+
+    def __init__(self, client: SprintoClient, session_id: str, patience: Patience, *, compress: bool) -> None:
+        self.accepted: Counter[str] = Counter()
+        self.pages = 0
+        self._client = client
+        self._session_id = session_id
+        self._patience = patience
+        self._compress = compress
+        self._compression_proven = False
+
+    def send(self, page: Page) -> None:
+        """Send one page, as two where Sprinto finds it too large. Raises what it was refused with."""
+        try:
+            self._push(page, compress=self._compress)
+        except ApiError as refusal:
+            action = after_refusal(
+                refusal,
+                items=len(page.items),
+                compressed=self._compress,
+                proven=self._compression_proven,
+            )
+            if action is AfterRefusal.SEND_UNCOMPRESSED:
+                self._send_uncompressed(page)
+            elif action is AfterRefusal.HALVE:
+                for half in page.halves():
+                    self.send(half)
+            else:
+                raise self._explain(page, refusal) from None
+
+    def _send_uncompressed(self, page: Page) -> None:
+        try:
+            self._push(page, compress=False)
+        except ApiError as refusal:
+            raise self._explain(page, refusal) from None
+        log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
+        self._compress = False
+
+    def _push(self, page: Page, *, compress: bool) -> None:
+        answer = self._client.push_page(self._session_id, page.encode(), self._patience, compress=compress)
+        if answer.rejected:
+            raise errors.UnexpectedAnswer(
+                f"Sprinto accepted page {page.number} and said that something in it was rejected"
+                f" (rejected_count_total {answer.rejected_count_total}).",
+                "The documents know no such answer; ask Sprinto's support.",
+            )
+        if answer.session_id != self._session_id:
+            raise errors.UnexpectedAnswer(
+                f"The answer to page {page.number} names another session ({answer.session_id}).",
+                "Ask Sprinto's support.",
+            )
+        self._compression_proven = self._compression_proven or compress
+        self.accepted += page.counts
+        self.pages += 1
+
+    def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
+        if isinstance(refusal, errors.PageRefused):
+            return describe_refusal(page, refusal)
+        if isinstance(refusal, errors.TooLarge):
+            return errors.RecordTooLarge(
+                f"Sprinto takes no page with this one record alone: {page.items[0].origin},"
+                f" {len(page.items[0].body):,} bytes.",
+                "Leave large fields out with a stream map.",
+            )
+        if isinstance(refusal, errors.Conflict):
+            return errors.SessionEnded(
+                f"Session {self._session_id} took no more pages.",
+                "Run again; look in Sprinto's activity log for who closed it.",
+            )
+        return refusal
 
 
 class Lane:

@@ -1,0 +1,109 @@
+"""Answers fall in three kinds: it happened, it did not happen, nobody knows."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.push import errors
+from target_sprinto.push.answers import IngestResult, Operation, SessionStatus, read_answer
+from target_sprinto.push.errors import Certainty
+
+SESSION = b'{"id":"s","state":"active"}'
+DID_NOT_HAPPEN = [400, 401, 403, 404, 407, 409, 413, 415, 425, 429]
+NOBODY_KNOWS = [408, 500, 501, 502, 503, 504, 599, 301, 307, 402, 418, 422]
+
+
+def read(operation: Operation, status: int, body: bytes = b"", **headers: str) -> object:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return read_answer(operation, status, named, body, "integration 'x'")
+
+
+def test_it_happened() -> None:
+    assert isinstance(read(Operation.CREATE, 201, SESSION), SessionStatus)
+    assert isinstance(read(Operation.STATUS, 200, SESSION), SessionStatus)
+    assert isinstance(read(Operation.CLOSE, 202, SESSION), SessionStatus)
+    pushed = read(Operation.PUSH, 202, b'{"session_id":"s","accepted_count_total":1}')
+    assert isinstance(pushed, IngestResult)
+    assert not pushed.rejected
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("status", DID_NOT_HAPPEN)
+def test_it_did_not_happen(operation: Operation, status: int) -> None:
+    with pytest.raises(errors.ApiError) as caught:
+        read(operation, status)
+    assert caught.value.certainty is Certainty.DID_NOT_HAPPEN
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_503_did_not_happen_only_with_a_retry_after(operation: Operation) -> None:
+    with pytest.raises(errors.NotNow) as caught:
+        read(operation, 503, Retry_After="3")
+    assert caught.value.certainty is Certainty.DID_NOT_HAPPEN
+    assert caught.value.retry_after == 3
+    with pytest.raises(errors.AnswerLost):
+        read(operation, 503, Retry_After="soon")
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("status", NOBODY_KNOWS)
+def test_nobody_knows(operation: Operation, status: int) -> None:
+    with pytest.raises(errors.ApiError) as caught:
+        read(operation, status)
+    assert caught.value.certainty is Certainty.NOBODY_KNOWS
+
+
+@pytest.mark.parametrize("operation", Operation)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"null", b'{"id":1}', b"\xff", b"[" * 100_000])
+def test_a_success_that_cannot_be_read_is_none(operation: Operation, body: bytes) -> None:
+    documented = {Operation.CREATE: 201, Operation.PUSH: 202, Operation.CLOSE: 202}.get(operation, 200)
+    with pytest.raises(errors.ApiError) as caught:
+        read(operation, documented, body)
+    assert caught.value.certainty is Certainty.NOBODY_KNOWS
+
+
+@given(status=st.integers(100, 599), body=st.binary(max_size=200))
+def test_any_answer_is_read_or_has_a_meaning(status: int, body: bytes) -> None:
+    for operation in Operation:
+        try:
+            read(operation, status, body)
+        except errors.ApiError as failure:
+            assert failure.code in str(failure)  # noqa: PT017 - any of its kinds is right
+
+
+INNER = st.none() | st.integers() | st.text(max_size=5)
+FAULTS = st.lists(INNER | st.dictionaries(st.sampled_from(["index", "field"]), INNER)) | INNER
+SHAPES = st.fixed_dictionaries(
+    {},
+    optional={
+        "error": st.fixed_dictionaries({}, optional={"details": FAULTS}) | FAULTS,
+        "validation_errors": FAULTS,
+    },
+)
+
+
+@given(SHAPES | FAULTS)
+def test_a_refused_page_hands_on_what_it_names_whatever_its_shape(answer: object) -> None:
+    with pytest.raises(errors.PageRefused) as caught:
+        read(Operation.PUSH, 400, msgspec.json.encode(answer))
+    assert all(isinstance(fault, dict) for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("place", ["details", "validation_errors"])
+def test_faults_are_read_from_both_places(place: str) -> None:
+    fault = {"entity_type": "User", "index": 0, "field": "a", "issue": "b"}
+    answer = {"error": {"details": [fault]}} if place == "details" else {"validation_errors": [fault]}
+    with pytest.raises(errors.PageRefused) as caught:
+        read(Operation.PUSH, 400, msgspec.json.encode(answer))
+    assert caught.value.faults == (fault,)
+
+
+def test_counts_that_are_missing_are_no_counts() -> None:
+    with pytest.raises(errors.UnexpectedAnswer, match="accepted_records_by_entity"):
+        SessionStatus(id="s", state="active").counts()
+    assert SessionStatus(id="s", state="active", accepted_records_by_entity={"a": 0, "b": 1}).counts() == {
+        "b": 1
+    }

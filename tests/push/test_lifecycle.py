@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.push import errors
+from target_sprinto.push.answers import SessionStatus
+from target_sprinto.push.lifecycle import (
+    TRANSITIONS,
+    AfterRefusal,
+    Comparison,
+    Event,
+    Phase,
+    Processing,
+    ProcessingWatch,
+    after_refusal,
+    compare_counts,
+    describe_end,
+    next_phase,
+)
+
+COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
+
+
+def test_every_phase_has_its_row_and_every_event_a_place() -> None:
+    assert set(TRANSITIONS) == set(Phase)
+    assert {event for row in TRANSITIONS.values() for event in row} == set(Event)
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("event", Event)
+def test_an_event_that_the_table_lacks_raises(phase: Phase, event: Event) -> None:
+    if event in TRANSITIONS[phase]:
+        assert next_phase(phase, event) is TRANSITIONS[phase][event]
+    else:
+        with pytest.raises(LookupError):
+            next_phase(phase, event)
+
+
+def test_every_phase_is_reached_and_every_way_ends() -> None:
+    reached = {Phase.UNOPENED}
+    while new := {after for phase in reached for after in TRANSITIONS[phase].values()} - reached:
+        reached |= new
+    assert reached == set(Phase)
+    assert [phase for phase, row in TRANSITIONS.items() if not row] == [Phase.ENDED]
+
+
+def test_no_way_leads_from_applying_to_discarding_but_through_open() -> None:
+    assert Phase.DISCARDING not in TRANSITIONS[Phase.APPLYING].values()
+    back = [event for event, after in TRANSITIONS[Phase.APPLYING].items() if after is Phase.OPEN]
+    assert back == [Event.APPLY_DID_NOT_HAPPEN]
+
+
+@given(sent=COUNTS, accepted=COUNTS)
+def test_counts_are_equal_or_not(sent: dict[str, int], accepted: dict[str, int]) -> None:
+    verdict = compare_counts(sent, accepted)
+    assert (verdict is Comparison.EQUAL) == (sent == accepted)
+    if verdict is Comparison.BELOW:
+        assert all(sent.get(name, 0) >= count for name, count in accepted.items())
+    if verdict is Comparison.DIFFERENT:
+        assert any(count > sent.get(name, 0) for name, count in accepted.items())
+
+
+def test_what_a_refused_page_asks_for() -> None:
+    named = errors.PageRefused("x", faults=({"index": 0},))
+    unnamed = errors.PageRefused("x")
+    encoding = errors.EncodingRefused("x")
+    large = errors.TooLarge("x")
+    for about_encoding in (unnamed, encoding):
+        action = after_refusal(about_encoding, items=5, compressed=True, proven=False)
+        assert action is AfterRefusal.SEND_UNCOMPRESSED
+        for compressed, proven in [(False, False), (True, True), (False, True)]:
+            action = after_refusal(about_encoding, items=5, compressed=compressed, proven=proven)
+            assert action is AfterRefusal.GIVE_UP
+    assert after_refusal(named, items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
+    assert after_refusal(large, items=2, compressed=True, proven=True) is AfterRefusal.HALVE
+    assert after_refusal(large, items=1, compressed=True, proven=True) is AfterRefusal.GIVE_UP
+    assert (
+        after_refusal(errors.AnswerLost("x"), items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
+    )
+
+
+def status(state: str, retry_count: int | None = None) -> SessionStatus:
+    return SessionStatus(id="s", state=state, retry_count=retry_count)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [
+        ("processed", Processing.PROCESSED),
+        ("processing", Processing.PENDING),
+        ("active", Processing.PENDING),
+        ("failed", Processing.PENDING),
+        ("cancelled", Processing.NEVER),
+        ("expired", Processing.NEVER),
+        ("paused", Processing.UNKNOWN),
+        ("", Processing.UNKNOWN),
+    ],
+)
+def test_what_a_status_after_the_close_says(state: str, verdict: Processing) -> None:
+    assert ProcessingWatch().read(status(state), 0) is verdict
+
+
+def test_failed_is_final_once_a_retry_is_counted() -> None:
+    watch = ProcessingWatch()
+    assert watch.read(status("failed", 0), 0) is Processing.PENDING
+    assert watch.read(status("failed", 1), 1) is Processing.FAILED
+
+
+def test_failed_is_final_when_it_stands_for_a_minute() -> None:
+    watch = ProcessingWatch()
+    assert watch.read(status("failed"), 0) is Processing.PENDING
+    assert watch.read(status("failed"), 59.9) is Processing.PENDING
+    assert watch.read(status("processing"), 59.95) is Processing.PENDING
+    assert watch.read(status("failed"), 60) is Processing.PENDING
+    assert watch.read(status("failed"), 120) is Processing.FAILED
+
+
+@pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])
+def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> None:
+    assert ("nothing was applied" in describe_end(state)) == (state in {"expired", "cancelled"})

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.push.pages import Page, PageBuilder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NAMES = st.sampled_from(["User", "Device", "Zürich ✓", 'quo"te', ""])
+RECORDS = st.lists(st.tuples(NAMES, st.text(max_size=60)), max_size=80)
+
+
+def body(text: str) -> bytes:
+    return json.dumps({"text": text}, ensure_ascii=False).encode()
+
+
+def build(records: Iterable[tuple[str, str]], max_items: int, max_bytes: int) -> list[Page]:
+    builder = PageBuilder(max_items, max_bytes)
+    pages = [page for name, text in records if (page := builder.add(name, body(text)))]
+    if last := builder.flush():
+        pages.append(last)
+    return pages
+
+
+@given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
+def test_nothing_is_lost_added_or_moved(
+    records: list[tuple[str, str]], max_items: int, max_bytes: int
+) -> None:
+    pages = build(records, max_items, max_bytes)
+    items = [(item.entity_type, item.body) for page in pages for item in page.items]
+    assert items == [(name, body(text)) for name, text in records]
+
+
+@given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
+def test_both_limits_hold_on_the_encoded_body(
+    records: list[tuple[str, str]], max_items: int, max_bytes: int
+) -> None:
+    for page in build(records, max_items, max_bytes):
+        assert 1 <= len(page.items) <= max_items
+        assert len(page.encode()) <= max_bytes
+
+
+@given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
+def test_no_page_is_cut_before_it_must_be(
+    records: list[tuple[str, str]], max_items: int, max_bytes: int
+) -> None:
+    pages = build(records, max_items, max_bytes)
+    for page, following in pairwise(pages):
+        grown = Page(0, (*page.items, following.items[0]))
+        assert len(page.items) == max_items or len(grown.encode()) > max_bytes
+
+
+@given(records=RECORDS)
+def test_a_body_is_what_sprinto_documents(records: list[tuple[str, str]]) -> None:
+    for page in build(records, 100, 5_000_000):
+        sent = json.loads(page.encode())
+        assert list(sent) == ["entities"]
+        for entity_type, entities in sent["entities"].items():
+            expected = [json.loads(item.body) for item in page.items if item.entity_type == entity_type]
+            assert entities == expected
+        assert {name: len(entities) for name, entities in sent["entities"].items()} == dict(page.counts)
+
+
+@given(records=RECORDS.filter(lambda records: len(records) > 1))
+def test_halves_are_the_same_items_in_the_same_order(records: list[tuple[str, str]]) -> None:
+    for page in build(records, 100, 5_000_000):
+        if len(page.items) > 1:
+            first, second = page.halves()
+            assert first.items + second.items == page.items
+            assert abs(len(first.items) - len(second.items)) <= 1
+
+
+def test_pages_are_numbered_from_one() -> None:
+    assert [page.number for page in build([("User", "x")] * 5, 2, 1000)] == [1, 2, 3]
+
+
+def test_a_record_that_exactly_fits_is_taken() -> None:
+    alone = Page(1, tuple(build([("User", "x" * 50)], 1, 1000)[0].items))
+    assert len(build([("User", "x" * 50)] * 3, 100, len(alone.encode()))) == 3
+
+
+def test_a_record_that_fits_no_page_leaves_the_builder_as_it_was() -> None:
+    builder = PageBuilder(100, 200)
+    builder.add("User", body("small"))
+    with pytest.raises(RecordTooLarge, match="stream 'people', line 2"):
+        builder.add("User", body("x" * 300), "stream 'people', line 2")
+    page = builder.flush()
+    assert page is not None
+    assert [item.body for item in page.items] == [body("small")]
+
+
+def test_an_empty_builder_has_no_page() -> None:
+    assert PageBuilder().flush() is None

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.push.errors import NotConnected, NotNow
+from target_sprinto.push.retry import parse_retry_after, waits
+
+NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0),
+        ("120", 120),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("-5", None),
+        ("soon", None),
+        ("NaN", None),
+        ("1e9", None),
+        ("9" * 400, None),
+        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
+        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
+        ("Sat, 21 Nov 2026 12:00:30 +0000", 30),
+        ("Sat, 99 Nov 2026 12:00:30 GMT", None),
+    ],
+)
+def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(value, NOW) == seconds
+
+
+@given(st.text())
+def test_whatever_a_server_sends_is_read_or_ignored(value: str) -> None:
+    seconds = parse_retry_after(value, NOW)
+    assert seconds is None or seconds >= 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_waits_grow_and_are_jittered() -> None:
+    longest = [0.0] * 8
+    for _ in range(200):
+        generator = waits(1e9, Clock())
+        next(generator)
+        for number in range(8):
+            longest[number] = max(longest[number], generator.send(NotConnected("x")))
+    for ceiling, wait in zip([0.5, 1, 2, 4, 8, 16, 30, 30], longest, strict=True):
+        assert ceiling * 0.8 < wait <= ceiling
+
+
+@given(st.floats(0, 100), st.floats(0, 100))
+def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -> None:
+    generator = waits(budget, Clock())
+    next(generator)
+    try:
+        wait = generator.send(NotNow("x", retry_after=least))
+    except StopIteration:
+        assert budget == 0 or least > budget
+    else:
+        assert least <= wait <= budget
+
+
+def test_the_budget_ends_the_waits() -> None:
+    clock = Clock()
+    generator = waits(10, clock)
+    next(generator)
+    clock.now = 9.999
+    assert generator.send(NotConnected("x")) <= 0.001 + 1e-9
+    clock.now = 10
+    with pytest.raises(StopIteration):
+        generator.send(NotConnected("x"))
