@@ -125,6 +125,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         except (msgspec.DecodeError, RecursionError):
             self._explain_unreadable(line)
         kind = message.get("type")
+        if kind == "RECORD" and "stream" in message and "record" in message:
+            return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
         if kind not in _REQUIRED:
             shown = f" {kind!r}" if kind is not None and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
             raise self._invalid(f"unknown message type{shown}." if kind is not None else "no message type.")

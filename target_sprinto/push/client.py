@@ -79,6 +79,8 @@ class SprintoClient:
         adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
         self._http.mount("https://", adapter)
         self._http.mount("http://", adapter)
+        # Proxies and CAs, read from the environment once: requests would read it for every page.
+        self._environment = self._http.merge_environment_settings(self._integration, {}, None, None, None)
 
     @property
     def address(self) -> str:
@@ -168,15 +170,15 @@ class SprintoClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if gzipped:
             headers["Content-Encoding"] = "gzip"
+        method = "GET" if body is None else "POST"
+        request = requests.Request(method, self._integration + path, headers=headers, data=body)
+        options = self._environment | {"stream": True}
         try:
-            with self._http.request(
-                "GET" if body is None else "POST",
-                self._integration + path,
-                data=body,
-                headers=headers,
+            with self._http.send(
+                self._http.prepare_request(request),
                 timeout=patience.request_seconds,
                 allow_redirects=False,
-                stream=True,
+                **options,
             ) as response:
                 answer = _read(operation, response, time.monotonic() + patience.request_seconds)
         except requests.RequestException as failure:
