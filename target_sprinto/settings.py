@@ -11,6 +11,7 @@ from singer_sdk import typing as th
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.mapping import EntityTypes, Unmapped
+from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.pages import MAX_ITEMS
 from target_sprinto.push.run import Patiences
 
@@ -119,6 +120,31 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "on_active_session",
+        th.StringType,
+        default=OnActiveSession.FAIL.value,
+        allowed_values=[choice.value for choice in OnActiveSession],
+        title="On active session",
+        description=(
+            "What to do when another session is active: fail, wait for it, or discard it if an earlier run of"
+            " this pipeline left it."
+        ),
+    ),
+    th.Property(
+        "wait_timeout_seconds",
+        th.NumberType(minimum=0),
+        default=3900,
+        title="Wait timeout",
+        description="Seconds that `on_active_session: wait` waits.",
+    ),
+    th.Property(
+        "stale_session_seconds",
+        th.NumberType(minimum=0),
+        default=600,
+        title="Stale session",
+        description="Seconds without activity before `on_active_session: discard` may take a session over.",
+    ),
+    th.Property(
         "processing_timeout_seconds",
         th.NumberType(exclusive_minimum=0),
         default=900,
@@ -160,6 +186,7 @@ class Settings:
     compress: bool
     require_final_state: bool
     patiences: Patiences
+    on_conflict: ConflictPolicy
 
     def __repr__(self) -> str:
         """Without the API key, wherever it may be printed."""
@@ -188,6 +215,12 @@ class Settings:
                 request_seconds=float(config["request_timeout_seconds"]),
                 retry_seconds=float(config["retry_timeout_seconds"]),
                 processing_seconds=float(config["processing_timeout_seconds"]),
+            ),
+            on_conflict=ConflictPolicy(
+                choice=OnActiveSession(config["on_active_session"]),
+                wait_seconds=float(config["wait_timeout_seconds"]),
+                stale_seconds=float(config["stale_session_seconds"]),
+                own_prefix=config["client_reference_prefix"],
             ),
         )
 

@@ -52,9 +52,10 @@ from target_sprinto.errors import (
     StateNotWritten,
     UnmappedStream,
 )
+from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.run import END_AFTER_ERROR_SECONDS, END_AFTER_SIGNAL_SECONDS, Run
+from target_sprinto.push.run import Run
 from target_sprinto.reading import SprintoReader, decode_object
 from target_sprinto.settings import Settings
 from target_sprinto.sinks import SprintoSink
@@ -136,6 +137,7 @@ class SprintoTarget(Target):
             page_size=self.settings.page_size,
             compress=self.settings.compress,
             patiences=self.settings.patiences,
+            on_conflict=self.settings.on_conflict,
             interrupted=signals.check if signals else lambda: None,
         )
         self._routes: dict[str, list[_Route]] = {}
@@ -294,7 +296,7 @@ class SprintoTarget(Target):
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
-        aftermath = self.run.abort(END_AFTER_SIGNAL_SECONDS if stopped else END_AFTER_ERROR_SECONDS)
+        aftermath = self.run.abort(pace.current.end_after_signal if stopped else pace.current.end_after_error)
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (

@@ -42,6 +42,8 @@ class SessionStatus(msgspec.Struct, frozen=True):
     accepted_records_by_entity: dict[str, int] | None = None
     retry_count: int | None = None
     expires_at: Any = None
+    updated_at: Any = None
+    inactivity_timeout_seconds: Any = None
 
     @property
     def expiry(self) -> str:

@@ -73,6 +73,7 @@ class SprintoClient:
     def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
         self._integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
+        self._session_request_at = time.monotonic()
         self._http = requests.Session()
         self._http.auth = _ApiKey(api_key)
         self._http.headers["User-Agent"] = "target-sprinto"
@@ -81,6 +82,10 @@ class SprintoClient:
         self._http.mount("http://", adapter)
         # Proxies and CAs, read from the environment once: requests would read it for every page.
         self._environment = self._http.merge_environment_settings(self._integration, {}, None, None, None)
+
+    def session_silence(self) -> float:
+        """Seconds since the last request on a session was sent."""
+        return time.monotonic() - self._session_request_at
 
     @property
     def address(self) -> str:
@@ -167,6 +172,8 @@ class SprintoClient:
         *,
         gzipped: bool,
     ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
+        if operation not in {Operation.INTEGRATION, Operation.ACTIVITY}:
+            self._session_request_at = time.monotonic()
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if gzipped:
             headers["Content-Encoding"] = "gzip"

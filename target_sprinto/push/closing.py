@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
+from target_sprinto.push.activity import is_latest, logged_sessions
+from target_sprinto.push.errors import ApiError
 from target_sprinto.push.lifecycle import (
     Comparison,
     Processing,
     ProcessingWatch,
     compare_counts,
     describe_end,
+    figures,
+    nobody_knows,
 )
 from target_sprinto.push.waiting import in_background, pause, pauses, wait_for
 
@@ -29,8 +34,7 @@ log = logging.getLogger("target_sprinto.push")
 
 _T = TypeVar("_T")
 
-COUNTS_MAY_LAG_SECONDS = 30.0
-"""How long counts may stay below what was sent before they are taken for final."""
+_LOOK_BACK = timedelta(days=2)
 
 
 class Closing:
@@ -54,28 +58,57 @@ class Closing:
         self._patience = patience
         self._interrupted = interrupted
 
-    def reconcile(self) -> None:
+    def reconcile(self, still_seconds: float) -> None:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
 
-        Raises CountsDiffer, or SessionEnded where the session is no longer active.
+        They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
+        the first one late. Raises CountsDiffer, or SessionEnded where the session takes no close any more.
         """
-        until = time.monotonic() + COUNTS_MAY_LAG_SECONDS
+        began = time.monotonic()
+        equal_since: float | None = None
         for seconds in pauses():
             status = self._do(lambda: self._client.session_status(self._session_id, self._patience))
-            if status.state != "active":
-                raise errors.SessionEnded(
-                    f"Session {self._session_id} was ended before this run closed it.",
-                    "Run again; look in Sprinto's activity log for what ended it.",
-                )
+            self._require_closable(status)
+            now = time.monotonic()
             comparison = compare_counts(self._sent, status.counts())
             if comparison is Comparison.EQUAL:
-                return
-            if comparison is Comparison.DIFFERENT or time.monotonic() >= until:
+                equal_since = now if equal_since is None else equal_since
+                if now - equal_since >= still_seconds:
+                    return
+            elif (
+                comparison is Comparison.DIFFERENT
+                or equal_since is not None
+                or now - began >= pace.current.lag
+            ):
                 raise self._counts_differ(status)
             pause(seconds, self._interrupted)
 
-    def wait_for_other_sessions(self, limit_seconds: float) -> None:
-        """Let sessions closed earlier be processed first: Sprinto's order between them is not documented."""
+    def _require_closable(self, status: SessionStatus) -> None:
+        """Raise SessionEnded unless `close(apply)` may be sent from the session's state.
+
+        From `expired` it may (Sprinto: Session Management), which is used only where the activity log shows
+        that this session was the last to be opened: what came later must not be overwritten.
+        """
+        if status.state == "active":
+            return
+        if status.state == "expired" and self._is_latest():
+            log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
+            return
+        raise errors.SessionEnded(
+            f"Session {self._session_id} was ended before this run closed it.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+        )
+
+    def _is_latest(self) -> bool:
+        since = f"{datetime.now(timezone.utc) - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}"
+        events = self._do(lambda: list(self._client.events(since, self._patience)))
+        return is_latest(self._session_id, logged_sessions(events))
+
+    def wait_for_other_sessions(self, limit_seconds: float, keep_alive_seconds: float) -> None:
+        """Let sessions closed earlier be processed first: Sprinto's order between them is not documented.
+
+        Our own session is asked for its status where it would be silent for `keep_alive_seconds`.
+        """
         until = time.monotonic() + limit_seconds
         for seconds in pauses():
             others = self._do(lambda: self._client.integration_status(self._patience)).sessions.processing
@@ -85,13 +118,55 @@ class Closing:
                 log.warning("Another session is still being processed; applying this one all the same.")
                 return
             log.info("Waiting for another session of this integration to be processed.")
+            if self._client.session_silence() >= keep_alive_seconds:
+                self._do(lambda: self._client.session_status(self._session_id, self._patience))
             pause(seconds, self._interrupted)
 
     def apply(self, last_words: LastWords) -> None:
-        """Close with `apply`. Raises the ApiError that says whether that may have happened."""
+        """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
+
+        Raises the ApiError whose `certainty` says whether it may have happened all the same.
+        """
         # An interruption ends the tries of a close that surely did not happen, so that it can be discarded.
         patience = replace(self._patience, stopped=last_words.heard)
-        wait_for(in_background(lambda: self._client.apply_session(self._session_id, patience)), last_words)
+        until = time.monotonic() + self._patience.retry_seconds
+        lost: ApiError | None = None
+        for seconds in pauses():
+            call = in_background(lambda: self._client.apply_session(self._session_id, patience))
+            try:
+                wait_for(call, last_words)
+            except ApiError as failure:
+                if nobody_knows(failure):
+                    lost = failure
+                elif not isinstance(failure, errors.Conflict):
+                    # A refusal of a later try says nothing of the earlier one.
+                    raise lost or failure from None
+                log.warning("%s Finding out whether the close has happened.", failure)
+                if self._has_left_active(lost or failure, patience, last_words):
+                    return
+                if time.monotonic() >= until or last_words.heard.is_set():
+                    raise lost or failure from None
+                pause(seconds, last_words)
+            else:
+                return
+
+    def _has_left_active(self, failure: ApiError, patience: Patience, last_words: LastWords) -> bool:
+        """Whether the session is on its way to `processed`; False where it can be closed again."""
+        call = in_background(lambda: self._client.session_status(self._session_id, patience))
+        try:
+            status = wait_for(call, last_words)
+        except ApiError:
+            raise failure from None
+        if status.state in {"processing", "processed", "failed"}:
+            return True
+        if status.state == "active" or (status.state == "expired" and self._is_latest()):
+            return False
+        ended = errors.SessionEnded(
+            f"Session {self._session_id} was ended before this run closed it.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+        )
+        ended.aftermath = f"By its status {describe_end(status.state)}."
+        raise ended
 
     def wait_until_processed(self, limit_seconds: float, last_words: LastWords) -> None:
         """Poll until the session is processed, with the counts that were sent.
@@ -134,15 +209,10 @@ class Closing:
 
     def _counts_differ(self, status: SessionStatus) -> errors.CountsDiffer:
         return errors.CountsDiffer(
-            f"Sprinto counts {_figures(status.counts())} where this run sent {_figures(self._sent)}.",
+            f"Sprinto counts {figures(status.counts())} where this run sent {figures(self._sent)}.",
             "Run again; if it stays, ask Sprinto's support.",
         )
 
     def _do(self, call: Callable[[], _T]) -> _T:
         """Make a call without blocking this thread's ears."""
         return wait_for(in_background(call), self._interrupted)
-
-
-def _figures(counts: Mapping[str, int]) -> str:
-    """``{entity_type: int}`` as a reader wants it."""
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"

@@ -6,6 +6,7 @@ SprintoError
 │   ├── KeyRefused                 401, 403
 │   ├── NotFound                   404: integration on create, session later
 │   ├── Conflict                   409
+│   ├── SessionConflict            another session is active, and in the way
 │   ├── PageRefused                400 on a page
 │   ├── TooLarge                   413
 │   ├── EncodingRefused            415
@@ -17,8 +18,8 @@ SprintoError
 │   ├── NotNow                     425, 429, 503 with Retry-After
 │   ├── AnswerLost                 sent, and nobody knows what became of it
 │   └── UnexpectedAnswer           an answer that the documents do not know
-├── SessionConflict                another session is active
 ├── SessionEnded                   our session was ended before we closed it
+├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
 ├── CountsDiffer                   Sprinto's counts are not what was sent
 ├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
 ├── ProcessingUnfinished           not `processed` in time
@@ -93,6 +94,15 @@ class Conflict(ApiError):
     """409: the call does not fit the state that Sprinto is in."""
 
     code = "conflict"
+
+
+class SessionConflict(ApiError):
+    """Another session of this integration is active, and in the way.
+
+    Its `certainty` is NOBODY_KNOWS where that session may be this run's own.
+    """
+
+    code = "session-conflict"
 
 
 class PageRefused(ApiError):
@@ -178,16 +188,16 @@ class UnexpectedAnswer(ApiError):
     certainty = Certainty.NOBODY_KNOWS
 
 
-class SessionConflict(SprintoError):
-    """Another session of this integration is active."""
-
-    code = "session-conflict"
-
-
 class SessionEnded(SprintoError):
     """The session expired, or was closed by someone else, before our close."""
 
     code = "session-ended"
+
+
+class ContradictoryAnswer(SprintoError):
+    """A 202 that also says something was rejected, or names another session: nothing is sent after it."""
+
+    code = "contradictory-answer"
 
 
 class CountsDiffer(SprintoError):

@@ -23,10 +23,14 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import pace
 from target_sprinto.push.errors import (
     ApiError,
+    Certainty,
+    Conflict,
     EncodingRefused,
     PageRefused,
+    Redirected,
     TooLarge,
 )
 
@@ -111,9 +115,30 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
-class AfterRefusal(enum.Enum):
-    """What to do with a page that was not accepted, and surely not acted upon."""
+def figures(counts: Mapping[str, int]) -> str:
+    """``{entity_type: int}`` as a reader wants it."""
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "nothing"
 
+
+def keep_alive_interval(session: SessionStatus) -> float:
+    """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
+    timeout = session.inactivity_timeout_seconds
+    documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
+    return min(pace.current.keep_alive, timeout / 3) if documented else pace.current.keep_alive
+
+
+def nobody_knows(failure: ApiError) -> bool:
+    """Whether a call may have been acted upon, so that it is found out instead of repeated.
+
+    A redirect is not worth it: whoever sends it stands between this run and Sprinto for good.
+    """
+    return failure.certainty is Certainty.NOBODY_KNOWS and not isinstance(failure, Redirected)
+
+
+class AfterRefusal(enum.Enum):
+    """What to do with a page that was not accepted."""
+
+    FIND_OUT = enum.auto()
     SEND_UNCOMPRESSED = enum.auto()
     HALVE = enum.auto()
     GIVE_UP = enum.auto()
@@ -125,6 +150,8 @@ def after_refusal(refusal: ApiError, *, items: int, compressed: bool, proven: bo
     `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
     refusal cannot be about the compression.
     """
+    if nobody_knows(refusal) or isinstance(refusal, Conflict):
+        return AfterRefusal.FIND_OUT
     about_encoding = isinstance(refusal, EncodingRefused) or (
         isinstance(refusal, PageRefused) and not refusal.faults
     )
@@ -145,10 +172,6 @@ class Processing(enum.Enum):
     UNKNOWN = enum.auto()
 
 
-FAILED_IS_FINAL_AFTER_SECONDS = 60.0
-"""Sprinto retries failed processing once by itself: `failed` without a counted retry waits this long."""
-
-
 @dataclass
 class ProcessingWatch:
     """Reads one status after another once `close(apply)` was taken. Times are monotonic seconds."""
@@ -166,7 +189,7 @@ class ProcessingWatch:
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
             unchanged = now - self.failed_since
-            if (status.retry_count or 0) >= 1 or unchanged >= FAILED_IS_FINAL_AFTER_SECONDS:
+            if (status.retry_count or 0) >= 1 or unchanged >= pace.current.failed:
                 return Processing.FAILED
             return Processing.PENDING
         if status.state in {"cancelled", "expired"}:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from target_sprinto.push import errors
 from target_sprinto.push.answers import SessionStatus
+from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
 from target_sprinto.push.errors import ApiError, Certainty, SprintoError
+from target_sprinto.push.lifecycle import figures, nobody_knows
 from target_sprinto.push.waiting import in_background, wait_for, wait_until
 
 if TYPE_CHECKING:
@@ -24,20 +27,75 @@ SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
+_PAUSE_SECONDS = 1.0
 
 
 class Opening:
-    """One `create`, on its way from the moment it is made. `reference` names this run and no other."""
+    """One session being opened, on its way from the moment it is made.
 
-    def __init__(self, client: SprintoClient, reference: str, patience: Patience) -> None:
+    `reference` names this run and no other. Another active session is dealt with as `policy` says.
+    """
+
+    def __init__(
+        self, client: SprintoClient, reference: str, patience: Patience, policy: ConflictPolicy
+    ) -> None:
         self._client = client
         self._reference = reference
+        self._patience = patience
         self._began = datetime.now(timezone.utc)
-        self._answer = in_background(lambda: client.create_session(reference, patience))
+        self._conflict = Conflict(client, policy, patience)
+        self._answer = in_background(self._create)
 
     def wait(self, check: Check) -> SessionStatus:
-        """The session. Raises the ApiError that came instead, or what `check` raises."""
+        """The session. Raises the SprintoError that came instead, or what `check` raises."""
         return wait_for(self._answer, check)
+
+    def _create(self) -> SessionStatus:
+        """Create, as often as that is safe.
+
+        A create that nobody knows about is tried again: where it did happen, Sprinto answers with a
+        conflict, and the session in the way is our own.
+        """
+        lost: ApiError | None = None
+        until = time.monotonic() + self._patience.retry_seconds
+        while True:
+            try:
+                return self._client.create_session(self._reference, self._patience)
+            except errors.Conflict as conflict:
+                if lost is not None:
+                    return self._adopt()
+                if self._patience.stopped.is_set():
+                    raise
+                self._make_way(conflict)
+            except ApiError as failure:
+                if not nobody_knows(failure):
+                    # A refusal of a later try says nothing of the earlier one.
+                    raise lost or failure from None
+                lost = failure
+                log.warning("%s Trying again: if it did happen, that will show.", failure)
+                if time.monotonic() >= until or self._patience.stopped.wait(_PAUSE_SECONDS):
+                    raise
+
+    def _make_way(self, conflict: errors.Conflict) -> None:
+        self._conflict.make_way()
+        if self._patience.stopped.is_set():
+            raise conflict
+
+    def _adopt(self) -> SessionStatus:
+        """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
+        found = self._find_in_log(self._patience)
+        if found is None:
+            raise self._may_be_ours("the activity log does not show whose it is")
+        status = self._client.session_status(found.id, self._patience)
+        if status.state != "active" or status.counts():
+            raise self._may_be_ours(f"session {found.id} is {status.state!r} with {figures(status.counts())}")
+        log.warning("Session %s is this run's own: going on with it.", found.id)
+        return status
+
+    def _may_be_ours(self, told: str) -> errors.SessionConflict:
+        conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {told}")
+        conflict.certainty = Certainty.NOBODY_KNOWS
+        return conflict
 
     def settle(self, deadline: float) -> SessionStatus | None:
         """The session that was opened all the same, for a run that ends by `deadline` (monotonic seconds).
@@ -55,7 +113,7 @@ class Opening:
             pass
         until = _half_way_to(deadline)
         try:
-            return wait_until(in_background(lambda: self._find_in_log(until)), until)
+            return wait_until(in_background(lambda: self._find_in_log(brief(until))), until)
         except (SprintoError, TimeoutError) as failure:
             log.warning("The activity log gave no answer. %s", failure)
             return None
@@ -68,9 +126,9 @@ class Opening:
             f" {self._reference!r}); until then another run may be answered with a conflict."
         )
 
-    def _find_in_log(self, until: float) -> SessionStatus | None:
+    def _find_in_log(self, patience: Patience) -> SessionStatus | None:
         since = f"{self._began - _CLOCK_SKEW:%Y-%m-%dT%H:%M:%SZ}"
-        for event in self._client.events(since, brief(until)):
+        for event in self._client.events(since, patience):
             session_id = event.get("session_id")
             # Where an event would show the reference is not documented; with its uuid it is found anywhere.
             if isinstance(session_id, str) and self._reference.encode() in msgspec.json.encode(event):

@@ -19,27 +19,26 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
+from target_sprinto.push.activity import parse_time
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.closing import Closing
+from target_sprinto.push.conflict import ConflictPolicy
 from target_sprinto.push.discarding import discard_session
 from target_sprinto.push.errors import ApiError, Certainty
-from target_sprinto.push.lifecycle import Event, Phase, next_phase
+from target_sprinto.push.lifecycle import Event, Phase, keep_alive_interval, next_phase
 from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.sending import Lane, PageSender
-from target_sprinto.push.waiting import Check, LastWords
+from target_sprinto.push.waiting import Check, LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.answers import SessionStatus
 
 log = logging.getLogger("target_sprinto.push")
-
-END_AFTER_ERROR_SECONDS = 30.0
-END_AFTER_SIGNAL_SECONDS = 10.0
-"""How long the end of a failed run may take (contract, rule 5)."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ class Run:
         page_size: int = 100,
         compress: bool = True,
         patiences: Patiences = Patiences(),
+        on_conflict: ConflictPolicy | None = None,
         interrupted: Check = lambda: None,
     ) -> None:
         self.uuid = str(uuid.uuid4())
@@ -88,11 +88,14 @@ class Run:
         self._builder = PageBuilder(max_items=page_size)
         self._compress = compress
         self._patiences = patiences
+        self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
         self._opening: Opening
         self._open: _Open | None = None
+        self._expiry_read: datetime | None = None
+        self._warned_of_expiry = False
 
     def add(self, entity_type: str, body: bytes, origin: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
@@ -108,6 +111,8 @@ class Run:
         self._interrupted()
         if self._open is not None:
             self._open.lane.raise_failure()
+            if self._open.lane.is_idle:
+                self._keep_alive(self._open)
 
     def finish(self) -> RunSummary:
         """At the end of input: send the rest, reconcile, apply, and return once Sprinto has processed it.
@@ -125,23 +130,26 @@ class Run:
         lane.drain(self._interrupted)
         lane.close()
         closing = Closing(self._client, session_id, sender.accepted, self._patience, self._interrupted)
-        closing.reconcile()
-        closing.wait_for_other_sessions(self._patiences.processing_seconds)
+        closing.reconcile(pace.current.still if sender.resent else 0.0)
+        closing.wait_for_other_sessions(
+            self._patiences.processing_seconds, keep_alive_interval(self._open.session)
+        )
         self._interrupted()
-        last_words = LastWords(self._interrupted, END_AFTER_SIGNAL_SECONDS)
+        last_words = LastWords(self._interrupted, pace.current.end_after_signal)
         self._apply(closing, last_words)
         closing.wait_until_processed(self._patiences.processing_seconds, last_words)
         self._move(Event.SETTLED)
         return RunSummary(session_id, dict(sender.accepted), sender.pages)
 
-    def abort(self, limit_seconds: float = END_AFTER_ERROR_SECONDS) -> str:
+    def abort(self, limit_seconds: float | None = None) -> str:
         """End the run without applying it, and say in a sentence what became of its session.
 
+        It takes at most `limit_seconds`, by default as long as the contract allows after an error.
         Never raises for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have
         reached Sprinto, nothing is discarded. A run that has already ended has nothing to say.
         """
         self._patience.stopped.set()
-        deadline = time.monotonic() + limit_seconds
+        deadline = time.monotonic() + (limit_seconds or pace.current.end_after_error)
         if self._phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self._phase is Phase.ENDED:
@@ -168,18 +176,12 @@ class Run:
 
     def _open_session(self) -> _Open:
         self._move(Event.FIRST_PAGE)
-        self._opening = Opening(self._client, self._reference, self._patience)
+        self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)
         try:
             return self._opened(self._opening.wait(self._interrupted))
         except ApiError as failure:
             if failure.certainty is Certainty.DID_NOT_HAPPEN:
                 self._move(Event.CREATE_DID_NOT_HAPPEN)
-            if isinstance(failure, errors.Conflict):
-                raise errors.SessionConflict(
-                    f"Another session is active ({self._client.address}); Sprinto allows one at a time.",
-                    "Wait until the other run has ended, or its session has expired, 60 minutes after its"
-                    " last request.",
-                ) from None
             raise
 
     def _opened(self, session: SessionStatus) -> _Open:
@@ -190,6 +192,28 @@ class Run:
             "Session %s is open (reference %s); it expires %s.", session.id, self._reference, session.expiry
         )
         return self._open
+
+    def _keep_alive(self, opened: _Open) -> None:
+        """Let no session of a silent tap expire: send what there is, else read the status."""
+        if self._client.session_silence() < keep_alive_interval(opened.session):
+            return None
+        if page := self._builder.flush():
+            self._expiry_read = None
+            return opened.lane.put(page, self._interrupted)
+        call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
+        status = wait_for(call, self._interrupted)
+        expiry = parse_time(status.expires_at)
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            left = (expiry - datetime.now(timezone.utc)).total_seconds() / 60
+            log.warning(
+                "Reading the status does not put off the session's expiry: without a page within %.0f minutes"
+                " it expires (%s).",
+                left,
+                status.expiry,
+            )
+            self._warned_of_expiry = True
+        self._expiry_read = expiry
+        return None
 
     def _settle_opening(self, deadline: float) -> None:
         """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
@@ -210,11 +234,6 @@ class Run:
                 self._move(Event.APPLY_DID_NOT_HAPPEN)
             # A signal that cut the tries of the close short says more than the last of them.
             self._interrupted()
-            if isinstance(failure, errors.Conflict):
-                raise errors.SessionEnded(
-                    "The session was no longer open when this run closed it.",
-                    "Run again; look in Sprinto's activity log for what ended it.",
-                ) from None
             raise
 
     def _require_unfinished(self) -> None:

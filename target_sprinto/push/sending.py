@@ -10,12 +10,14 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
 from target_sprinto.push.errors import ApiError, SprintoError
-from target_sprinto.push.lifecycle import AfterRefusal, after_refusal
+from target_sprinto.push.finding import which_landed
+from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
 from target_sprinto.push.refusals import describe_refusal
 from target_sprinto.push.waiting import TICK_SECONDS, Check
 
@@ -32,12 +34,14 @@ log = logging.getLogger("target_sprinto.push")
 class PageSender:
     """Sends pages into one session and counts what was accepted.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted;
+    `resent` says whether a page whose answer was lost was sent again.
     """
 
     def __init__(self, client: SprintoClient, session_id: str, patience: Patience, *, compress: bool) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
+        self.resent = False
         self._client = client
         self._session_id = session_id
         self._patience = patience
@@ -45,48 +49,97 @@ class PageSender:
         self._compression_proven = False
 
     def send(self, page: Page) -> None:
-        """Send one page, as two where Sprinto finds it too large. Raises what it was refused with."""
-        try:
-            self._push(page, compress=self._compress)
-        except ApiError as refusal:
-            action = after_refusal(
-                refusal,
-                items=len(page.items),
-                compressed=self._compress,
-                proven=self._compression_proven,
-            )
-            if action is AfterRefusal.SEND_UNCOMPRESSED:
-                self._send_uncompressed(page)
-            elif action is AfterRefusal.HALVE:
-                for half in page.halves():
-                    self.send(half)
-            else:
-                raise self._explain(page, refusal) from None
+        """Send one page, as two where Sprinto finds it too large. Raises what it was refused with.
 
-    def _send_uncompressed(self, page: Page) -> None:
-        try:
-            self._push(page, compress=False)
-        except ApiError as refusal:
-            raise self._explain(page, refusal) from None
-        log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
-        self._compress = False
+        A page that nobody knows about is found out, and sent again only where it surely did not land.
+        """
+        compress = self._compress
+        deadline = time.monotonic() + self._patience.retry_seconds
+        while True:
+            try:
+                self._push(page, compress=compress)
+            except ApiError as refusal:
+                action = after_refusal(
+                    refusal, items=len(page.items), compressed=compress, proven=self._compression_proven
+                )
+                if action is AfterRefusal.SEND_UNCOMPRESSED:
+                    compress = False
+                    continue
+                if action is AfterRefusal.FIND_OUT:
+                    if self._has_landed(page, refusal):
+                        return self._count(page)
+                    if time.monotonic() >= deadline:
+                        raise
+                    self.resent = True
+                    continue
+                if action is AfterRefusal.HALVE:
+                    return self._send_halves(page)
+                raise self._explain(page, refusal) from None
+            if compress != self._compress:
+                log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
+                self._compress = compress
+            self._compression_proven = self._compression_proven or compress
+            return self._count(page)
+
+    def _send_halves(self, page: Page) -> None:
+        for half in page.halves():
+            self.send(half)
+
+    def _count(self, page: Page) -> None:
+        self.accepted += page.counts
+        self.pages += 1
+
+    def _has_landed(self, page: Page, loss: ApiError) -> bool:
+        """Whether a page that nobody knows about was staged. Raises where Sprinto's counts do not tell."""
+        log.warning("%s Finding out whether page %d has arrived.", loss, page.number)
+        counts = self._steady_counts(loss)
+        landed = which_landed(self.accepted, counts, [page.counts])
+        if landed is None:
+            raise errors.AnswerLost(
+                f"The answer to page {page.number} was lost, and Sprinto's counts do not tell whether it"
+                f" arrived: it counts {figures(counts)}, where {figures(self.accepted)} were accepted before.",
+                "Run again; if it stays, ask Sprinto's support.",
+            )
+        log.warning(
+            "Page %d %s.", page.number, "has arrived" if landed else "has not arrived: sending it again"
+        )
+        return bool(landed)
+
+    def _steady_counts(self, loss: ApiError) -> dict[str, int]:
+        """The session's counts once two looks in a row agree and show at least what was accepted."""
+        until = time.monotonic() + pace.current.lag
+        before: dict[str, int] | None = None
+        while True:
+            status = self._client.session_status(self._session_id, self._patience)
+            if status.state != "active":
+                raise self._session_ended()
+            counts = status.counts()
+            below = compare_counts(self.accepted, counts) is Comparison.BELOW
+            if (counts == before and not below) or time.monotonic() >= until:
+                return counts
+            before = counts
+            if self._patience.stopped.wait(pace.current.settle):
+                raise loss
 
     def _push(self, page: Page, *, compress: bool) -> None:
         answer = self._client.push_page(self._session_id, page.encode(), self._patience, compress=compress)
         if answer.rejected:
-            raise errors.UnexpectedAnswer(
+            raise errors.ContradictoryAnswer(
                 f"Sprinto accepted page {page.number} and said that something in it was rejected"
                 f" (rejected_count_total {answer.rejected_count_total}).",
                 "The documents know no such answer; ask Sprinto's support.",
             )
         if answer.session_id != self._session_id:
-            raise errors.UnexpectedAnswer(
+            raise errors.ContradictoryAnswer(
                 f"The answer to page {page.number} names another session ({answer.session_id}).",
                 "Ask Sprinto's support.",
             )
-        self._compression_proven = self._compression_proven or compress
-        self.accepted += page.counts
-        self.pages += 1
+
+    def _session_ended(self) -> errors.SessionEnded:
+        return errors.SessionEnded(
+            f"Session {self._session_id} took no more pages.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+        )
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):
@@ -96,11 +149,6 @@ class PageSender:
                 f"Sprinto takes no page with this one record alone: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes.",
                 "Leave large fields out with a stream map.",
-            )
-        if isinstance(refusal, errors.Conflict):
-            return errors.SessionEnded(
-                f"Session {self._session_id} took no more pages.",
-                "Run again; look in Sprinto's activity log for who closed it.",
             )
         return refusal
 
@@ -146,6 +194,11 @@ class Lane:
         self._closed = True
         with contextlib.suppress(queue.Full):
             self._pages.put_nowait(None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no page is in flight or waiting."""
+        return self._settled.is_set()
 
     def raise_failure(self) -> None:
         """Raise what a page failed with, if one did."""

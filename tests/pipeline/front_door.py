@@ -77,6 +77,10 @@ class FrontDoor:
     folder: Path
     warm: str
     """The socket of the server in `warm.py`."""
+    pace: dict[str, float] = field(
+        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0}
+    )
+    """The contract's own waits, shortened (seconds); not for a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def config(self, **settings: object) -> Path:
@@ -107,6 +111,7 @@ class FrontDoor:
             **os.environ,
             "TARGET_SPRINTO_LOGLEVEL": "DEBUG",
             "NO_PROXY": "127.0.0.1",
+            "TEST_PACE": json.dumps(self.pace),
             **(env or {}),
         }
         command = [sys.executable, "-m", "target_sprinto"]

@@ -1,0 +1,29 @@
+"""How long the contract's own waits are, in seconds: in one place, where tests can shorten them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The waits that are no settings.
+
+    `settle`: between two looks at the counts after an answer was lost. `still`: how long the counts must
+    stand still before the close of a run that sent a page again. `lag`: how long counts may stay below what
+    was sent. `failed`: after how long `failed` without a counted retry is final. `keep_alive`: the longest
+    silence of an open session. `end_after_error`, `end_after_signal`: how long a failed run may
+    take to end.
+    """
+
+    settle: float = 5.0
+    still: float = 30.0
+    lag: float = 30.0
+    failed: float = 60.0
+    keep_alive: float = 240.0
+    end_after_error: float = 30.0
+    end_after_signal: float = 10.0
+
+
+current = Pace()
+"""The pace of this process, looked up at each wait."""
