@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import msgspec
 
 from target_sprinto.command import Signals, told_in_one_line
 from target_sprinto.push.client import Patience
+from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import SettingsProblem, SprintoError
 from target_sprinto.target import SprintoTarget
@@ -37,6 +39,9 @@ _config_option = click.option(
     metavar="FILE",
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
 
 
 class _Group(click.Group):
@@ -66,6 +71,51 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     target = SprintoTarget.from_cli(config)
     target.client.integration_status(Patience(_CHECK_SECONDS, 0.0))
     click.echo(f"OK: the API key is accepted for {target.client.address}.")
+
+
+@main.command(short_help="Show the integration's sessions.")
+@_config_option
+@_json_option
+def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Show how many sessions are in which state, and the active one, if the activity log shows it.
+
+    Example: sprintoctl status --config config.json
+    """
+    client = SprintoTarget.from_cli(config).client
+    patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
+    integration = client.integration_status(patience)
+    blocker = find_blocker(client, patience)
+    counts = msgspec.to_builtins(integration.sessions)
+    if as_json:
+        active = {"id": blocker.session.id, "expires_at": blocker.expiry} if blocker else None
+        shown = msgspec.to_builtins(integration) | {"active_session": active}
+        click.echo(msgspec.json.encode(shown).decode())
+        return
+    click.echo(
+        f"Integration {integration.integration_id}, last active {integration.last_activity_at or 'never'}"
+    )
+    for state in ("active", "processing", "processed", "failed", "expired"):
+        click.echo(f"  {state:<12}{counts[state] if counts[state] is not None else '?'}")
+    click.echo(f"Active: {blocker.describe()}" if blocker else "The activity log shows no active session.")
+
+
+@main.command(short_help="Show Sprinto's activity log.")
+@_config_option
+@_json_option
+@click.option("--hours", default=24.0, show_default=True, help="How far to look back.")
+def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Show the events that Sprinto logged, as Sprinto words them.
+
+    Example: sprintoctl activity --config config.json --hours 2
+    """
+    client = SprintoTarget.from_cli(config).client
+    since = datetime.now(timezone.utc) - timedelta(hours=hours)
+    for event in client.events(f"{since:%Y-%m-%dT%H:%M:%SZ}", Patience(_CHECK_SECONDS, _CHECK_SECONDS)):
+        if as_json:
+            click.echo(msgspec.json.encode(event).decode())
+        else:
+            shown = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
+            click.echo("{:<25} {:<8} {:<20} {:<37} {}".format(*shown).rstrip())
 
 
 @main.command(short_help="Discard a session that a run left open.")

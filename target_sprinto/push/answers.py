@@ -78,9 +78,13 @@ class IngestResult(msgspec.Struct, frozen=True):
 
 
 class IntegrationSessions(msgspec.Struct, frozen=True):
-    """How many sessions of an integration are in which state; only what a decision needs."""
+    """How many sessions of an integration are in which state; only `processing` decides anything."""
 
     processing: int
+    active: Any = None
+    processed: Any = None
+    failed: Any = None
+    expired: Any = None
 
 
 class IntegrationStatus(msgspec.Struct, frozen=True):
@@ -88,6 +92,7 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
 
     integration_id: str
     sessions: IntegrationSessions
+    last_activity_at: Any = None
 
 
 class ActivityPage(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ class PageSender:
         if landed is None:
             raise errors.AnswerLost(
                 f"The answer to page {page.number} was lost, and Sprinto's counts do not tell whether it"
-                f" arrived: it counts {figures(counts)}, where {figures(self.accepted)} were accepted before.",
+                f" arrived: it counts {figures(counts)}, and {figures(self.accepted)} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
         log.warning(

@@ -13,6 +13,7 @@ from target_sprinto.sandbox.faults import (
     Fault,
     Fired,
     Hang,
+    Late,
     Reset,
 )
 from target_sprinto.sandbox.options import EntityRules, SandboxOptions
@@ -30,6 +31,7 @@ __all__ = [
     "Fault",
     "Fired",
     "Hang",
+    "Late",
     "Readings",
     "RequestSeen",
     "Reset",

@@ -42,6 +42,13 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Late:
+    """No answer, and the server acts only once the client has left: `seconds` after that, or on release."""
+
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class CutOff:
     """The real answer's headers and `at` bytes of its body, then the end. The server always acts."""
 
@@ -62,7 +69,7 @@ class Edit:
     change: Callable[[dict[str, Any]], dict[str, Any]]
 
 
-Effect = Answer | Reset | Drop | Hang | CutOff | Delay | Edit
+Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Reset
+from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Late, Reset
 from target_sprinto.sandbox.operations import Call, Reply
 from target_sprinto.sandbox.page import render
 from target_sprinto.sandbox.record import RequestSeen
@@ -127,6 +127,8 @@ class Server:
                 return self._break_off(request, seen, reset=isinstance(effect, Reset))
             case Hang() if not await self._hang(fault, effect.seconds, request):
                 return self._break_off(request, seen, reset=False)
+            case Late():
+                await self._late(fault, effect.seconds, request)
             case Delay():
                 await asyncio.sleep(effect.seconds)
         reply = reply or act()
@@ -163,6 +165,15 @@ class Server:
         ):
             await asyncio.sleep(PRESENCE_SECONDS)
         return _present(request)
+
+    async def _late(self, fault: Fault, seconds: float | None, request: web.Request) -> None:
+        """Wait until the client left, and from then on for the seconds or the release."""
+        while _present(request):  # noqa: ASYNC110 - a client that leaves sets no event
+            await asyncio.sleep(PRESENCE_SECONDS)
+        loop = asyncio.get_running_loop()
+        until = None if seconds is None else loop.time() + seconds
+        while fault not in self._released and (until is None or loop.time() < until):  # noqa: ASYNC110
+            await asyncio.sleep(PRESENCE_SECONDS)
 
     async def _cut_off(
         self, request: web.Request, seen: RequestSeen, answer: web.Response, at: int

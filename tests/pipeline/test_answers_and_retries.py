@@ -99,20 +99,6 @@ def test_a_get_that_failed_is_repeated(door: FrontDoor, operation: Operation, ef
     assert len(door.sandbox.fired(door.integration_id)) == 1
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("effect", [Reset(), Drop(), Answer(500), Answer(502, body=b"<html>"), Answer(503)])
-def test_a_lost_page_is_never_sent_again(door: FrontDoor, effect: Effect, moment: Moment) -> None:
-    door.sandbox.inject(
-        Fault("push", nth=2, integration_id=door.integration_id, effect=effect, moment=moment)
-    )
-    finished = door.run(people(300))
-    assert (finished.code, finished.stdout) == (1, "")
-    assert "[answer-lost]" in finished.error
-    assert door.operations().count("push") == 2
-    assert door.session().state == "cancelled"
-    assert door.applied() == {}
-
-
 UNEXPECTED: dict[str, Edit | Answer] = {
     "an unknown state": Edit(lambda answer: answer | {"state": "paused"}),
     "no state": Edit(lambda answer: {name: value for name, value in answer.items() if name != "state"}),

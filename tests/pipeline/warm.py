@@ -66,7 +66,7 @@ def become(target: object, descriptors: list[int], wanted: dict[str, object]) ->
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["target-sprinto", *wanted["words"]]  # type: ignore[misc]
     # The contract's own waits, shortened in the one place where they stand.
-    pace.current = pace.Pace(**wanted["pace"])
+    pace.current = pace.Pace(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
         target.cli()  # type: ignore[attr-defined]

@@ -76,9 +76,10 @@ def test_what_a_refused_page_asks_for() -> None:
     assert after_refusal(named, items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
     assert after_refusal(large, items=2, compressed=True, proven=True) is AfterRefusal.HALVE
     assert after_refusal(large, items=1, compressed=True, proven=True) is AfterRefusal.GIVE_UP
-    assert (
-        after_refusal(errors.AnswerLost("x"), items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
-    )
+    for unknown in (errors.AnswerLost("x"), errors.UnexpectedAnswer("x"), errors.Conflict("x")):
+        assert after_refusal(unknown, items=5, compressed=True, proven=False) is AfterRefusal.FIND_OUT
+    redirected = errors.Redirected("x")
+    assert after_refusal(redirected, items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
 
 
 def status(state: str, retry_count: int | None = None) -> SessionStatus:

@@ -20,6 +20,7 @@ from target_sprinto.sandbox import (
     Edit,
     Fault,
     Hang,
+    Late,
     Reset,
     Sandbox,
     SandboxOptions,
@@ -153,6 +154,30 @@ def test_a_delay_acts_though_the_client_left(api: Api) -> None:
         api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
     assert batches(api) == 0
     api.sandbox.wait_for(lambda _: batches(api) == 1)
+
+
+@pytest.mark.parametrize("seconds", [0.1, None])
+def test_a_late_act_comes_after_the_client_left(api: Api, seconds: float | None) -> None:
+    session_id = api.open()
+    fault = inject(api, "push", Late(seconds))
+    url = f"{api.url}/sessions/{session_id}/entities"
+    with pytest.raises(requests.ReadTimeout):
+        api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
+    assert batches(api) == 0
+    if seconds is None:
+        api.sandbox.release(fault)
+    api.sandbox.wait_for(lambda _: batches(api) == 1)
+
+
+def test_a_late_act_may_be_refused(api: Api) -> None:
+    session_id = api.open()
+    fault = inject(api, "push", Late())
+    url = f"{api.url}/sessions/{session_id}/entities"
+    with pytest.raises(requests.ReadTimeout):
+        api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
+    assert api.close(session_id, "discard").status_code == 202
+    api.sandbox.release(fault)
+    assert batches(api) == 0
 
 
 def test_a_delay_answers(api: Api) -> None:
