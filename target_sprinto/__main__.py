@@ -1,6 +1,18 @@
-"""`python -m target_sprinto`: the same as the command `target-sprinto`."""
+"""The command `target-sprinto`, also as `python -m target_sprinto`."""
 
-from target_sprinto.target import SprintoTarget
+from target_sprinto.signals import process_signals
+
+
+def main() -> None:
+    """Run the target. A signal ends it with one line and the exit code of the contract, from here to the end.
+
+    The handlers stay in place: a signal that comes once all is done must not change how it ended.
+    """
+    process_signals.install()
+    from target_sprinto.target import SprintoTarget  # noqa: PLC0415 - takes long: a signal may come meanwhile
+
+    SprintoTarget.cli()
+
 
 if __name__ == "__main__":
-    SprintoTarget.cli()
+    main()

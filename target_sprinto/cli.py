@@ -10,20 +10,26 @@ import time
 from datetime import datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from target_sprinto.command import Signals, told_in_one_line
+from target_sprinto.command import told_in_one_line
 from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.waiting import Deadline, in_background, wait_for
+from target_sprinto.signals import process_signals
 from target_sprinto.target import SprintoTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from target_sprinto.sandbox import EntityRules, Sandbox
+
+_T = TypeVar("_T")
 
 SANDBOX_PORT = 8765
 """Where `sample_config.json` looks for the sandbox."""
@@ -48,11 +54,10 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         run = super().main
         return told_in_one_line(
-            lambda: run(*args, **kwargs), lambda line: click.echo(f"sprintoctl: {line}", err=True), _signals
+            lambda: run(*args, **kwargs),
+            lambda line: click.echo(f"sprintoctl: {line}", err=True),
+            process_signals,
         )
-
-
-_signals = Signals()
 
 
 @click.group(cls=_Group)
@@ -69,7 +74,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     Example: sprintoctl check --config config.json
     """
     target = SprintoTarget.from_cli(config)
-    target.client.integration_status(Patience(_CHECK_SECONDS, 0.0))
+    _heard(lambda: target.client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
     click.echo(f"OK: the API key is accepted for {target.client.address}.")
 
 
@@ -83,8 +88,8 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
     """
     client = SprintoTarget.from_cli(config).client
     patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
-    integration = client.integration_status(patience)
-    blocker = find_blocker(client, patience)
+    integration = _heard(lambda: client.integration_status(patience))
+    blocker = _heard(lambda: find_blocker(client, patience))
     counts = msgspec.to_builtins(integration.sessions)
     if as_json:
         active = {"id": blocker.session.id, "expires_at": blocker.expiry} if blocker else None
@@ -127,8 +132,9 @@ def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's
     Example: sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json
     """
     target = SprintoTarget.from_cli(config)
-    status = target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0))
-    result = discard_session(target.client, session, status.expiry, time.monotonic() + _DISCARD_SECONDS)
+    status = _heard(lambda: target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
+    deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
+    result = discard_session(target.client, session, status.expiry, deadline)
     if result.outcome is not Discard.DISCARDED:
         raise SprintoError(result.sentence)
     click.echo(result.sentence)
@@ -247,8 +253,13 @@ def _port_taken(port: int, problem: OSError) -> SettingsProblem:
 
 
 def _wait_for_interrupt() -> None:
-    while _signals.first is None:
+    while process_signals.first is None:
         time.sleep(0.1)
+
+
+def _heard(call: Callable[[], _T]) -> _T:
+    """Make a call that a signal cuts short."""
+    return wait_for(in_background(call), process_signals.check)
 
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:

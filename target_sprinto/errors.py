@@ -105,9 +105,16 @@ class FinalStateMissing(InputError):
 
 
 class StateNotWritten(SprintoError):
-    """All is applied, and stdout took no STATE: it is in the message, to be kept by hand."""
+    """All is applied, and stdout took no STATE: it stands behind the message, to be kept by hand."""
 
     code = "state-not-written"
+
+    def __init__(self, state: str) -> None:
+        super().__init__("The run was applied, but stdout took no STATE.", "Keep this STATE by hand:")
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {self.state}"
 
 
 class InternalError(SprintoError):

@@ -5,6 +5,7 @@ Nothing of a line is ever quoted in an error: it may hold personal data.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypedDict
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
-from target_sprinto.errors import InvalidLine, InvalidRecord
+from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord
 from target_sprinto.push.waiting import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
@@ -55,11 +56,15 @@ class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the line in hand, from 1.
 
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
-    ended it and returns what to raise instead.
+    ended it and returns what to raise instead. With `watch_stdin` stdin is read past Python's own buffer, so
+    that waiting for it can be cut short: for a command line, whose stdin nobody else has read from.
     """
 
-    def __init__(self, check: Check, failed: Callable[[BaseException], BaseException]) -> None:
+    def __init__(
+        self, check: Check, failed: Callable[[BaseException], BaseException], *, watch_stdin: bool
+    ) -> None:
         super().__init__()
+        self._watch_stdin = watch_stdin
         self.line = 0
         self.from_stdin = False
         self._check = check
@@ -70,7 +75,12 @@ class SprintoReader(GenericSingerReader[bytes]):
         """Standard input, as bytes."""
         # It is None where the shell has closed it, and a stand-in without `buffer` in somebody's tests.
         stdin: Any = sys.stdin
-        opened: IO[bytes] = io.BytesIO() if stdin is None else getattr(stdin, "buffer", stdin)
+        if stdin is None:
+            return io.BytesIO()
+        if self._watch_stdin:
+            with contextlib.suppress(io.UnsupportedOperation):
+                return watched(stdin.fileno(), self._check)
+        opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
 
     def process_lines(
@@ -102,7 +112,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
         try:
-            for line in _open(source, self._check):
+            for line in _lines_of(source):
                 if len(line) >= MAX_LINE_BYTES:
                     raise self._invalid(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", next_line=True)
                 yield line if isinstance(line, bytes) else line.encode()
@@ -147,6 +157,8 @@ class SprintoReader(GenericSingerReader[bytes]):
             ) from None
         except (ValueError, RecursionError):
             pass
+        else:
+            raise self._invalid("it holds a lone surrogate (\\ud800 to \\udfff), which is no text.") from None
         ending = (
             "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
         )
@@ -184,26 +196,33 @@ class _Waiting(io.RawIOBase):
         self._descriptor = descriptor
         self._check = check
 
+    def _look_up(self) -> None:
+        try:
+            self._check()
+        except (OSError, UnicodeError) as bug:
+            # Not to be taken for a failure of the input.
+            raise InternalError(bug) from None
+
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        self._check()
+        self._look_up()
         # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
         while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
-            self._check()
+            self._look_up()
         data = os.read(self._descriptor, len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
 
-def _open(source: IO[bytes] | IO[str], check: Check) -> Iterable[bytes | str]:
-    """The lines of a file object, read so that waiting can be cut short where it is a real, binary file."""
-    if isinstance(source, io.TextIOBase):
-        return source
-    try:
-        descriptor = source.fileno()
-    except (AttributeError, OSError):
-        return source
-    buffered = io.BufferedReader(_Waiting(descriptor, check), 1 << 16)
-    return iter(lambda: buffered.readline(MAX_LINE_BYTES), b"")
+def watched(descriptor: int, check: Check) -> io.BufferedReader:
+    """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise."""
+    return io.BufferedReader(_Waiting(descriptor, check), 1 << 16)
+
+
+def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:
+    """The lines of a file object; of a binary one no longer than they may be."""
+    if isinstance(source, io.BufferedIOBase):
+        return iter(lambda: source.readline(MAX_LINE_BYTES), b"")
+    return source

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import math
+import re
 from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -38,6 +43,9 @@ NOT_FOR_SPRINTO = {
     "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
 }
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
+
+_WEEK = 7 * 24 * 3600
+"""The longest of any wait, in seconds: what is longer is a mistake."""
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -132,35 +140,35 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "wait_timeout_seconds",
-        th.NumberType(minimum=0),
+        th.NumberType(minimum=0, maximum=_WEEK),
         default=3900,
         title="Wait timeout",
         description="Seconds that `on_active_session: wait` waits.",
     ),
     th.Property(
         "stale_session_seconds",
-        th.NumberType(minimum=0),
+        th.NumberType(minimum=0, maximum=_WEEK),
         default=600,
         title="Stale session",
         description="Seconds without activity before `on_active_session: discard` may take a session over.",
     ),
     th.Property(
         "processing_timeout_seconds",
-        th.NumberType(exclusive_minimum=0),
+        th.NumberType(exclusive_minimum=0, maximum=_WEEK),
         default=900,
         title="Processing timeout",
         description="Seconds to wait for the session to be processed.",
     ),
     th.Property(
         "retry_timeout_seconds",
-        th.NumberType(minimum=0),
+        th.NumberType(minimum=0, maximum=_WEEK),
         default=300,
         title="Retry timeout",
         description="Seconds that one request may be retried.",
     ),
     th.Property(
         "request_timeout_seconds",
-        th.NumberType(exclusive_minimum=0),
+        th.NumberType(exclusive_minimum=0, maximum=_WEEK),
         default=60,
         title="Request timeout",
         description="Seconds that one request may take.",
@@ -225,6 +233,58 @@ class Settings:
         )
 
 
+def read_config_file(path: str, number: int) -> dict[str, Any]:
+    """One config file's settings. Raises SettingsError; `number` tells which one it is, from 1.
+
+    What is no path (settings given inline, say) is not repeated: it may hold the API key.
+    """
+    shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
+    try:
+        content = json.loads(
+            Path(path).read_text(encoding="utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant
+        )
+    except OSError as problem:
+        raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
+    except ValueError:
+        raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
+    if not isinstance(content, dict):
+        raise SettingsError([f"config file {shown} holds no JSON object"])
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def from_environment(found: dict[str, Any], schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """What the SDK read of one environment variable, mended.
+
+    It leaves numbers as strings, takes any word for false, and null for a value. Raises ValueError for what
+    is none of its type.
+    """
+    kinds = schema["type"]
+    mended: dict[str, Any] = {}
+    for name, value in found.items():
+        if "number" in kinds:
+            mended[name] = float(value)
+            if not math.isfinite(mended[name]):
+                raise ValueError(name)
+        elif "boolean" in kinds:
+            mended[name] = _boolean(text)
+        elif value is not None:
+            mended[name] = value
+    return mended
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(word)
+
+
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
     """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
     return sorted({_describe_schema_error(error) for error in errors})
@@ -239,7 +299,8 @@ def _describe_schema_error(error: ValidationError) -> str:
     if rule == "enum":
         return f"`{name}` must be one of {', '.join(map(str, wanted))}"
     if rule == "type":
-        return f"`{name}` must be {' or '.join([wanted] if isinstance(wanted, str) else wanted)}"
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"`{name}` must be {' or '.join(kind for kind in kinds if kind != 'null')}"
     rules = {
         "minimum": "at least",
         "maximum": "at most",
@@ -251,15 +312,21 @@ def _describe_schema_error(error: ValidationError) -> str:
     return f"`{name}` is not as `--about` describes it"
 
 
-def _problems(config: Mapping[str, Any]) -> Iterable[str]:
+def _text_problems(config: Mapping[str, Any]) -> Iterable[str]:
     for name in ("api_key", "integration_id", "client_reference_prefix"):
-        value = config[name]
-        if not value.strip():
+        value = config.get(name)
+        if not isinstance(value, str):
+            yield f"`{name}` is missing"
+        elif not value.strip():
             yield f"`{name}` is empty"
         elif value != value.strip() or not value.isprintable():
             yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
-    if not config["api_key"].isascii():
+    if not str(config.get("api_key", "")).isascii():
         yield "`api_key` has a character that fits in no HTTP header"
+
+
+def _problems(config: Mapping[str, Any]) -> Iterable[str]:
+    yield from _text_problems(config)
     if config.get("api_url"):
         yield from _url_problems(config["api_url"])
     for name, instead in NOT_FOR_SPRINTO.items():
@@ -273,16 +340,22 @@ def _problems(config: Mapping[str, Any]) -> Iterable[str]:
 def _url_problems(url: str) -> Iterable[str]:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname or "", parts.port
     except ValueError:
-        yield "`api_url` is no URL"
+        host = ""
+    if not _HOST.fullmatch(host) or re.search(r"\s", url):
+        yield "`api_url` must begin with https:// and name a host"
         return
-    if parts.scheme not in {"http", "https"} or not host:
+    if parts.scheme not in {"http", "https"}:
         yield "`api_url` must begin with https://"
     elif parts.scheme == "http" and not _is_this_machine(host):
         yield "`api_url` is plain http to another machine, which would show the API key; use https"
     if parts.username or parts.password or parts.query or parts.fragment:
         yield "`api_url` must have no user, query or fragment"
+
+
+_HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
+"""An IPv6 address, or names between dots."""
 
 
 def _is_this_machine(host: str) -> bool:

@@ -19,11 +19,12 @@ STATE is never given to the SDK (`_latest_state` stays None), so no path of its 
 from __future__ import annotations
 
 import copy
-import json
+import io
 import logging
 import math
+import os
+import select
 import sys
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -38,7 +39,7 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, Stream
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto import settings
-from target_sprinto.command import Signals, SprintoCommand
+from target_sprinto.command import SprintoCommand
 from target_sprinto.errors import (
     BatchNotSupported,
     FinalStateMissing,
@@ -56,8 +57,10 @@ from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.run import Run
-from target_sprinto.reading import SprintoReader, decode_object
+from target_sprinto.push.waiting import TICK_SECONDS, LastWords, in_background, wait_for
+from target_sprinto.reading import SprintoReader, decode_object, watched
 from target_sprinto.settings import Settings
+from target_sprinto.signals import Signals, process_signals
 from target_sprinto.sinks import SprintoSink
 
 if TYPE_CHECKING:
@@ -120,7 +123,7 @@ class SprintoTarget(Target):
                 config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
-                message_reader=SprintoReader(self._check, self._end),
+                message_reader=SprintoReader(self._check, self._end, watch_stdin=signals is not None),
             )
         except SettingsError:
             raise
@@ -264,6 +267,8 @@ class SprintoTarget(Target):
     def process_endofpipe(self) -> None:
         """Finish the run, then let the last STATE out. Raises a SprintoError if it did not come to that."""
         try:
+            # A signal that came with the end of input says more than a STATE that did not come.
+            self._check()
             self._require_final_state()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
@@ -296,7 +301,14 @@ class SprintoTarget(Target):
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
-        aftermath = self.run.abort(pace.current.end_after_signal if stopped else pace.current.end_after_error)
+        try:
+            aftermath = self.run.abort(
+                pace.current.end_after_signal if stopped else pace.current.end_after_error
+            )
+        except BaseException:
+            # A second Ctrl-C where no command line has taken the signals.
+            self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            raise
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (
@@ -315,20 +327,14 @@ class SprintoTarget(Target):
         if self._state is None:
             return
         line = self._state + b"\n"
+        # A reader that stands still must not keep a signal from ending the process.
+        last_words = LastWords(
+            self._signals.check if self._signals else lambda: None, pace.current.end_after_signal
+        )
         try:
-            # As bytes where that is possible: the STATE goes out as it came, whatever stdout's encoding.
-            out = getattr(sys.stdout, "buffer", None)
-            if out is None:
-                sys.stdout.write(line.decode())
-            else:
-                sys.stdout.flush()
-                out.write(line)
-            sys.stdout.flush()
-        except (OSError, ValueError, AttributeError):
-            raise StateNotWritten(
-                "The run was applied, but stdout took no STATE.",
-                f"Keep this STATE by hand: {self._state.decode()}",
-            ) from None
+            wait_for(in_background(lambda: _write(line)), last_words)
+        except (OSError, ValueError, AttributeError, Interrupted):
+            raise StateNotWritten(self._state.decode()) from None
 
     # Settings and command line
 
@@ -355,18 +361,19 @@ class SprintoTarget(Target):
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property's first argument is the class
         cls.append_builtin_config(cls.config_jsonschema)
+        known = cls.config_jsonschema["properties"]
+        refused: dict[str, Any] = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
+        # Without a file of its own the SDK would look for one beside its installation.
+        dotenv = find_dotenv(usecwd=True) or os.devnull
         config: dict[str, Any] = {}
-        for name, schema in cls.config_jsonschema["properties"].items():
-            one = {"properties": {name: schema}}
+        for name, schema in (known | refused).items():
+            variable = f"{cls._env_var_prefix}{name.upper()}"
             try:
-                found = parse_environment_config(one, cls._env_var_prefix, find_dotenv(usecwd=True))
-                if "number" in schema["type"] and name in found:
-                    found[name] = float(found[name])
+                found = parse_environment_config({"properties": {name: schema}}, cls._env_var_prefix, dotenv)
+                config |= settings.from_environment(found, schema, os.environ.get(variable, ""))
             except ValueError:
-                variable = f"{cls._env_var_prefix}{name.upper()}"
                 wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
                 raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
-            config |= found
         return config
 
     def _setup_signal_handlers(self) -> None:
@@ -379,10 +386,9 @@ class SprintoTarget(Target):
         for option in command.params:
             if option.name == "file_input":
                 option.type = click.File("rb")
-        signals = Signals()
 
         def invoke(**kwargs: Any) -> None:  # noqa: ANN401 - click's own
-            cls.invoke(**kwargs, signals=signals)
+            cls.invoke(**kwargs, signals=process_signals)
 
         return SprintoCommand(
             name=cls.name,
@@ -391,7 +397,7 @@ class SprintoTarget(Target):
             help="Deliver Singer records from stdin to Sprinto: all of a run, or none of it.",
             context_settings=command.context_settings,
             logger=cls.logger,
-            signals=signals,
+            signals=process_signals,
         )
 
     @classmethod
@@ -410,7 +416,8 @@ class SprintoTarget(Target):
             return
         cls.print_version(print_fn=cls.logger.info)
         target = cls.from_cli(config, signals)
-        target.listen(file_input)  # type: ignore[arg-type] # our reader takes bytes too
+        source = watched(file_input.fileno(), target.run.check) if file_input else None
+        target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
 
     @classmethod
     def from_cli(cls, config: Any, signals: Signals | None = None) -> SprintoTarget:  # noqa: ANN401 - SDK's
@@ -419,19 +426,15 @@ class SprintoTarget(Target):
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
-        """Read the config files. Raises SettingsError for one that is missing or no JSON object."""
-        for path in value:
-            if path == "ENV":
-                continue
-            try:
-                content = json.loads(Path(path).read_bytes())
-            except OSError as problem:
-                raise SettingsError([f"config file {path!r}: {problem.strerror}"]) from None
-            except ValueError:
-                raise SettingsError([f"config file {path!r} is no JSON"]) from None
-            if not isinstance(content, dict):
-                raise SettingsError([f"config file {path!r} holds no JSON object"])
-        return super().cb_config(ctx, param, value)
+        """Read the config files, later ones over earlier ones. Raises SettingsError for one that is none."""
+        merged: dict[str, Any] = {}
+        for number, path in enumerate(value, 1):
+            if path != "ENV":
+                merged |= settings.read_config_file(path, number)
+        # The SDK's own reading is laxer, and its errors are tracebacks; it still says whether ENV was named.
+        found = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
+        found.config |= merged
+        return found
 
 
 def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
@@ -459,6 +462,24 @@ def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
             f"the stream map of stream {stream_map.stream_alias!r} made something that is no JSON.",
             "Check the expressions in `stream_maps`.",
         ) from None
+
+
+def _write(line: bytes) -> None:
+    """Write to stdout, as bytes where that is possible: a STATE goes out as it came, whatever the encoding.
+
+    Past the buffer, whose lock a write that is stuck would hold until the interpreter dies of it.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        sys.stdout.write(line.decode())
+        return
+    sys.stdout.flush()
+    while line:
+        try:
+            line = line[os.write(descriptor, line) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [], TICK_SECONDS)
 
 
 def _is_finite(value: object) -> bool:

@@ -53,9 +53,9 @@ def test_pure_logic_does_no_io(name: str) -> None:
     assert not imported(ROOT / "push" / f"{name}.py") & forbidden
 
 
-def test_only_the_client_speaks_http() -> None:
+def test_only_the_connection_speaks_http() -> None:
     speakers = [path.name for path in files("push") if "requests" in imported(path)]
-    assert speakers == ["client.py"]
+    assert speakers == ["connection.py"]
 
 
 def test_private_names_of_the_sdk_are_used_in_one_file() -> None:

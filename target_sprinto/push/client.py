@@ -1,4 +1,4 @@
-"""One method per call of Sprinto's push API; the only place that speaks HTTP.
+"""One method per call of Sprinto's push API.
 
 Correct use needs no knowledge of HTTP: a method returns the typed answer, or raises an `ApiError` by
 meaning. A GET is repeated where that is safe; a POST only where it surely did not happen.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,10 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from target_sprinto.push import errors, retry
 from target_sprinto.push.answers import (
@@ -28,17 +23,14 @@ from target_sprinto.push.answers import (
     IntegrationStatus,
     Operation,
     SessionStatus,
-    proxy_refused,
     read_answer,
 )
+from target_sprinto.push.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 log = logging.getLogger("target_sprinto.push")
-
-MAX_ANSWER_BYTES = 16_000_000
-"""No documented answer comes near it; a larger one is not read to its end."""
 
 # Fast, and small enough: evidence is repetitive JSON.
 _GZIP_LEVEL = 1
@@ -71,17 +63,10 @@ class SprintoClient:
     """
 
     def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
-        self._integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
+        integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
+        self._connection = Connection(integration, api_key)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         self._session_request_at = time.monotonic()
-        self._http = requests.Session()
-        self._http.auth = _ApiKey(api_key)
-        self._http.headers["User-Agent"] = "target-sprinto"
-        adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
-        self._http.mount("https://", adapter)
-        self._http.mount("http://", adapter)
-        # Proxies and CAs, read from the environment once: requests would read it for every page.
-        self._environment = self._http.merge_environment_settings(self._integration, {}, None, None, None)
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""
@@ -94,7 +79,7 @@ class SprintoClient:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._http.close()
+        self._connection.close()
 
     def create_session(self, client_reference_id: str, patience: Patience) -> SessionStatus:
         """Open the integration's one session. Raises Conflict where another one is active."""
@@ -177,20 +162,9 @@ class SprintoClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if gzipped:
             headers["Content-Encoding"] = "gzip"
-        method = "GET" if body is None else "POST"
-        request = requests.Request(method, self._integration + path, headers=headers, data=body)
-        options = self._environment | {"stream": True}
-        try:
-            with self._http.send(
-                self._http.prepare_request(request),
-                timeout=patience.request_seconds,
-                allow_redirects=False,
-                **options,
-            ) as response:
-                answer = _read(operation, response, time.monotonic() + patience.request_seconds)
-        except requests.RequestException as failure:
-            raise _explain(operation, failure, self._address) from None
-        return read_answer(operation, response.status_code, response.headers, answer, self._address)
+        doing = f"While {operation.value} ({self._address})"
+        answer = self._connection.exchange(path, body, headers, patience.request_seconds, doing)
+        return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
 
 
 def _next_wait(
@@ -209,17 +183,6 @@ def _next_wait(
         raise failure from None
 
 
-class _ApiKey(AuthBase):
-    """Sets the `api-key` header; as requests' auth it also keeps netrc from being read."""
-
-    def __init__(self, api_key: str) -> None:
-        self._api_key = api_key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["api-key"] = self._api_key
-        return request
-
-
 def _session(session_id: str) -> str:
     return f"/sessions/{quote(session_id, safe='')}"
 
@@ -227,72 +190,3 @@ def _session(session_id: str) -> str:
 def _compressed(body: bytes) -> bytes:
     # A fixed time in the header: the same page is the same bytes when it is sent again.
     return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
-
-
-def _read(operation: Operation, response: requests.Response, deadline: float) -> bytes:
-    """The answer's body, within the request's time as a whole and a bounded size."""
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in response.iter_content(65_536):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise errors.AnswerLost(f"While {operation.value} the answer had no end.")
-        if time.monotonic() > deadline:
-            raise errors.AnswerLost(f"While {operation.value} the answer took too long to arrive.")
-    return b"".join(chunks)
-
-
-def _explain(operation: Operation, failure: requests.RequestException, address: str) -> errors.ApiError:
-    """What a failure below HTTP means. Its text is not repeated: it may quote URLs and proxy passwords."""
-    causes = list(_causes(failure))
-    doing = f"While {operation.value} ({address})"
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return errors.CertificateRefused(
-            f"{doing} the server's certificate was not trusted; nothing was sent.",
-            "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
-        )
-    if isinstance(failure, requests.exceptions.ProxyError):
-        return _explain_proxy(causes)
-    if isinstance(failure, requests.ConnectTimeout) or any(
-        isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes
-    ):
-        unresolved = any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes)
-        timed_out = isinstance(failure, requests.ConnectTimeout)
-        reason = "its name is not known" if unresolved else "no answer" if timed_out else "connection refused"
-        return errors.NotConnected(
-            f"{doing} no connection was made: {reason}.",
-            "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
-        )
-    happened = (
-        "no answer came in time"
-        if isinstance(failure, requests.Timeout)
-        else f"the connection broke ({type(causes[-1]).__name__})"
-    )
-    return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
-
-
-def _explain_proxy(causes: list[BaseException]) -> errors.ApiError:
-    # The status of a refused CONNECT reaches us only as the text "Tunnel connection failed: 407 …".
-    for cause in causes:
-        words = str(cause).partition("Tunnel connection failed: ")[2].split()
-        if isinstance(cause, OSError) and words and words[0].isdigit():
-            return proxy_refused(int(words[0]))
-    return errors.NotConnected(
-        "No connection to the proxy was made.",
-        "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
-    )
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """The failure and all that it was raised from or wraps, outermost first."""
-    seen: set[int] = set()
-    queue: list[BaseException] = [failure]
-    while queue:
-        cause = queue.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        inside = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
-        queue.extend(found for found in inside if isinstance(found, BaseException))

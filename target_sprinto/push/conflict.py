@@ -13,6 +13,7 @@ from target_sprinto.push import pace
 from target_sprinto.push.activity import LoggedSession, logged_sessions, parse_time
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, SessionConflict
+from target_sprinto.push.waiting import Deadline
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import Patience, SprintoClient
@@ -115,7 +116,7 @@ class Conflict:
                 f"{told}; `on_active_session: discard` takes over only what this pipeline left", blocker
             )
         result = discard_session(
-            self._client, blocker.session.id, blocker.expiry, time.monotonic() + pace.current.end_after_error
+            self._client, blocker.session.id, blocker.expiry, Deadline(pace.current.end_after_error)
         )
         log.warning("Taking the place of %s. %s", told, result.sentence)
         if result.outcome is Discard.UNCONFIRMED:

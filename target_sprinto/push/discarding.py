@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.lifecycle import describe_end
-from target_sprinto.push.waiting import in_background, pauses, wait_until
+from target_sprinto.push.waiting import Deadline, in_background, pauses, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +43,13 @@ class DiscardResult:
     sentence: str
 
 
-def brief(deadline: float) -> Patience:
-    """One short try: what ends by a deadline (monotonic seconds) has no time for long ones."""
-    return Patience(min(_ONE_TRY_SECONDS, max(0.1, deadline - time.monotonic())), 0.0)
+def brief(deadline: Deadline) -> Patience:
+    """One short try: what ends by a deadline has no time for long ones."""
+    return Patience(min(_ONE_TRY_SECONDS, max(0.1, deadline.left())), 0.0)
 
 
-def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: float) -> DiscardResult:
-    """Close with `discard` until a status confirms it, or until `deadline` (monotonic seconds).
+def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
+    """Close with `discard` until a status confirms it, or until the deadline.
 
     Never raises an ApiError: what went wrong is in the sentence, with what to do about it. `expiry` says
     when the session ends by itself.
@@ -70,7 +70,7 @@ def discard_session(client: SprintoClient, session_id: str, expiry: str, deadlin
         else:
             if state != "active":
                 return _ended(session_id, state)
-        if isinstance(failure, _HOPELESS) or time.monotonic() + seconds >= deadline:
+        if isinstance(failure, _HOPELESS) or seconds >= deadline.left():
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""
@@ -89,9 +89,11 @@ def _ended(session_id: str, state: str) -> DiscardResult:
     )
 
 
-def _in_time(call: Callable[[Patience], _T], deadline: float) -> _T:
+def _in_time(call: Callable[[Patience], _T], deadline: Deadline) -> _T:
     """The call's answer. Raises AnswerLost where the deadline passes before it comes."""
     try:
         return wait_until(in_background(lambda: call(brief(deadline))), deadline)
-    except TimeoutError:
+    except errors.SprintoError:
+        raise
+    except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
         raise errors.AnswerLost("No answer came in time.") from None

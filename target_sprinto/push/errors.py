@@ -62,7 +62,7 @@ class SprintoError(Exception):
 
     def __str__(self) -> str:
         sentences = " ".join(part for part in (self.what, self.aftermath, self.advice) if part)
-        return f"{sentences} [{self.code}]"
+        return f"{' '.join(sentences.split())} [{self.code}]"
 
 
 class SettingsProblem(SprintoError):

@@ -15,9 +15,11 @@ from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
 from target_sprinto.push.errors import ApiError, Certainty, SprintoError
 from target_sprinto.push.lifecycle import figures, nobody_knows
-from target_sprinto.push.waiting import in_background, wait_for, wait_until
+from target_sprinto.push.waiting import Deadline, in_background, wait_for, wait_until
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.waiting import Check
 
@@ -44,10 +46,11 @@ class Opening:
         self._patience = patience
         self._began = datetime.now(timezone.utc)
         self._conflict = Conflict(client, policy, patience)
-        self._answer = in_background(self._create)
+        self._answer: Future[SessionStatus] | None = None
 
     def wait(self, check: Check) -> SessionStatus:
-        """The session. Raises the SprintoError that came instead, or what `check` raises."""
+        """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
+        self._answer = in_background(self._create)
         return wait_for(self._answer, check)
 
     def _create(self) -> SessionStatus:
@@ -97,23 +100,24 @@ class Opening:
         conflict.certainty = Certainty.NOBODY_KNOWS
         return conflict
 
-    def settle(self, deadline: float) -> SessionStatus | None:
-        """The session that was opened all the same, for a run that ends by `deadline` (monotonic seconds).
+    def settle(self, deadline: Deadline) -> SessionStatus | None:
+        """The session that was opened all the same, for a run that ends by `deadline`.
 
         Waits for the answer, then asks the activity log. None where nobody can tell; raises the ApiError
         where it surely was not opened.
         """
         # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
         try:
-            return wait_until(self._answer, _half_way_to(deadline))
+            if self._answer is not None:
+                return wait_until(self._answer, Deadline(deadline.left() / 2))
         except ApiError as failure:
             if failure.certainty is Certainty.DID_NOT_HAPPEN:
                 raise
         except TimeoutError:
             pass
-        until = _half_way_to(deadline)
+        half = Deadline(deadline.left() / 2)
         try:
-            return wait_until(in_background(lambda: self._find_in_log(brief(until))), until)
+            return wait_until(in_background(lambda: self._find_in_log(brief(half))), half)
         except (SprintoError, TimeoutError) as failure:
             log.warning("The activity log gave no answer. %s", failure)
             return None
@@ -134,8 +138,3 @@ class Opening:
             if isinstance(session_id, str) and self._reference.encode() in msgspec.json.encode(event):
                 return SessionStatus(id=session_id, state="active")
         return None
-
-
-def _half_way_to(deadline: float) -> float:
-    now = time.monotonic()
-    return now + (deadline - now) / 2

@@ -13,7 +13,7 @@ class Pace:
     stand still before the close of a run that sent a page again. `lag`: how long counts may stay below what
     was sent. `failed`: after how long `failed` without a counted retry is final. `keep_alive`: the longest
     silence of an open session. `end_after_error`, `end_after_signal`: how long a failed run may
-    take to end.
+    take to end, with a second left of what the contract allows for the process to leave.
     """
 
     settle: float = 5.0
@@ -21,8 +21,8 @@ class Pace:
     lag: float = 30.0
     failed: float = 60.0
     keep_alive: float = 240.0
-    end_after_error: float = 30.0
-    end_after_signal: float = 10.0
+    end_after_error: float = 29.0
+    end_after_signal: float = 9.0
 
 
 current = Pace()

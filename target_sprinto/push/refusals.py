@@ -1,12 +1,13 @@
 """What Sprinto said of a page, told without any value from the page's records. Pure.
 
-Sprinto's texts may quote values. They are shown only for a page that is still held, with every string of
-three characters or more and every number of two digits or more of its records masked.
+Sprinto's texts may quote values, whole or in part, trimmed, escaped, or as another spelling of a number. They
+are shown only for a page that is still held, with every word and number masked that stands in its records.
 """
 
 from __future__ import annotations
 
 import re
+from decimal import Decimal, DecimalException
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
 MASK = "•••"
 _SHOWN = 5
 _LONGEST_TEXT = 300
-_SHORTEST_STRING = 3
-_SHORTEST_NUMBER = 2
+_SHORTEST = 2
 
-_decoder = msgspec.json.Decoder(float_hook=str)
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
+_TOKEN = re.compile(rf"(?P<number>{_NUMBER})(?!\w)|(?P<word>\w+)")
+_WORD = re.compile(r"\w+")
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def describe_refusal(page: Page, refusal: PageRefused) -> PageRefused:
@@ -35,7 +39,7 @@ def describe_refusal(page: Page, refusal: PageRefused) -> PageRefused:
             f"{span} and named no record.",
             "Check with Sprinto what this entity type must look like, and the stream maps and entity types.",
         )
-    mask = masking(page)
+    mask = Masking(page)
     named = "; ".join(_describe_fault(page, fault, mask) for fault in refusal.faults[:_SHOWN])
     more = len(refusal.faults) - _SHOWN
     return PageRefused(
@@ -45,12 +49,12 @@ def describe_refusal(page: Page, refusal: PageRefused) -> PageRefused:
     )
 
 
-def _describe_fault(page: Page, fault: dict[str, object], mask: re.Pattern[str] | None) -> str:
+def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
     def shown(name: str) -> str | None:
         value = fault.get(name)
         if not isinstance(value, str) or not value:
             return None
-        return (mask.sub(MASK, value) if mask else value)[:_LONGEST_TEXT]
+        return mask.apply(value)[:_LONGEST_TEXT]
 
     entity_type, index = fault.get("entity_type"), fault.get("index")
     items = page.by_entity_type().get(entity_type, []) if isinstance(entity_type, str) else []
@@ -61,39 +65,66 @@ def _describe_fault(page: Page, fault: dict[str, object], mask: re.Pattern[str] 
         if 0 <= index < len(items):
             # The documents leave open how records are counted, so this is a hint and says so.
             parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
-    if field := shown("field"):
+    field = fault.get("field")
+    if (isinstance(field, str) and mask.is_path(field)) or (field := shown("field")):
         parts.append(f"field {field!r}")
     if issue := shown("issue"):
         parts.append(f"“{issue}”")
     return ", ".join(parts)
 
 
-def masking(page: Page) -> re.Pattern[str] | None:
-    """A pattern that finds every value of the page's records in a text, or None if there is none to find."""
-    values: set[str] = set()
-    for item in page.items:
-        for value in _leaves(_decoder.decode(item.body)):
-            # A text that quotes a value may quote it as JSON does.
-            values.update((value, msgspec.json.encode(value).decode()[1:-1]))
-    if not values:
-        return None
-    longest_first = sorted(values, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+class Masking:
+    """What the records of one page hold, to be kept out of texts."""
 
+    def __init__(self, page: Page) -> None:
+        self._fields: set[str] = set()
+        self._words: set[str] = set()
+        self._numbers: set[Decimal] = set()
+        texts: list[str] = []
+        for item in page.items:
+            for value in self._leaves(_decoder.decode(item.body)):
+                if isinstance(value, str):
+                    texts.append(value.casefold())
+                else:
+                    self._numbers.add(Decimal(value))
+        self._texts = "\n".join(texts)
+        self._words = set(_WORD.findall(self._texts))
 
-def _leaves(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _leaves(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner)
-    elif isinstance(value, str):
-        if len(value) >= _SHORTEST_STRING or _is_number(value):
+    def apply(self, text: str) -> str:
+        """The text with every word and number masked that stands in the page's records."""
+        unescaped = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
+        masked = _TOKEN.sub(lambda token: MASK if self._holds(token) else token[0], unescaped)
+        return masked.encode(errors="replace").decode()
+
+    def is_path(self, text: str) -> bool:
+        """Whether a text is a path of field names of the page's records, and so no value."""
+        parts = _WORD.findall(text)
+        return bool(parts) and all(part in self._fields or len(part) < _SHORTEST for part in parts)
+
+    def _holds(self, token: re.Match[str]) -> bool:
+        text = token[0].casefold()
+        if len(text) < _SHORTEST and text.isascii():
+            return False
+        if token["number"]:
+            number = _decimal(text.replace(",", ""))
+            return number in self._numbers or text in self._texts
+        # Scripts that put no blanks between words can be quoted in part.
+        return text in self._words or (not text.isascii() and text in self._texts)
+
+    def _leaves(self, value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+        if isinstance(value, dict):
+            self._fields.update(part for name in value for part in _WORD.findall(name))
+            for inner in value.values():
+                yield from self._leaves(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from self._leaves(inner)
+        elif value is not None and not isinstance(value, bool):
             yield value
-    elif isinstance(value, int) and not isinstance(value, bool) and len(str(abs(value))) >= _SHORTEST_NUMBER:
-        yield str(value)
 
 
-def _is_number(text: str) -> bool:
-    return len(text) >= _SHORTEST_NUMBER and text.replace(".", "").isdigit()
+def _decimal(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except DecimalException:
+        return None

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -33,7 +32,7 @@ from target_sprinto.push.lifecycle import Event, Phase, keep_alive_interval, nex
 from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.sending import Lane, PageSender
-from target_sprinto.push.waiting import Check, LastWords, in_background, wait_for
+from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.answers import SessionStatus
@@ -149,7 +148,9 @@ class Run:
         reached Sprinto, nothing is discarded. A run that has already ended has nothing to say.
         """
         self._patience.stopped.set()
-        deadline = time.monotonic() + (limit_seconds or pace.current.end_after_error)
+        deadline = Deadline(
+            limit_seconds or pace.current.end_after_error, self._interrupted, pace.current.end_after_signal
+        )
         if self._phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self._phase is Phase.ENDED:
@@ -170,13 +171,18 @@ class Run:
         self._move(Event.SETTLED)
         return result.sentence
 
+    @property
+    def open_session(self) -> str | None:
+        """The id of the session that this run may leave open, if it is cut off now."""
+        return self._open.session.id if self._open and self._phase is not Phase.ENDED else None
+
     def _put(self, page: Page) -> None:
         opened = self._open or self._open_session()
         opened.lane.put(page, self._interrupted)
 
     def _open_session(self) -> _Open:
-        self._move(Event.FIRST_PAGE)
         self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)
+        self._move(Event.FIRST_PAGE)
         try:
             return self._opened(self._opening.wait(self._interrupted))
         except ApiError as failure:
@@ -215,12 +221,14 @@ class Run:
         self._expiry_read = expiry
         return None
 
-    def _settle_opening(self, deadline: float) -> None:
+    def _settle_opening(self, deadline: Deadline) -> None:
         """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
         try:
             session = self._opening.settle(deadline)
         except ApiError:
             self._move(Event.CREATE_DID_NOT_HAPPEN)
+        except Exception:  # noqa: BLE001 - told as unknown: `abort` has to say where the session stands
+            log.warning("What became of the session that was being opened could not be found out.")
         else:
             if session is not None:
                 self._opened(session)

@@ -47,14 +47,41 @@ def wait_for(future: Future[_T], check: Check) -> _T:
     return future.result()
 
 
-def wait_until(future: Future[_T], deadline: float) -> _T:
-    """What the future holds. Raises TimeoutError once the monotonic clock has passed `deadline`."""
+class Deadline:
+    """When something must have ended: after `seconds`, or sooner once an interruption is seen."""
 
-    def check() -> None:
-        if time.monotonic() >= deadline:
+    def __init__(
+        self, seconds: float, interrupted: Check = lambda: None, seconds_when_interrupted: float = 0
+    ) -> None:
+        self._at = time.monotonic() + seconds
+        self._interrupted = interrupted
+        self._seconds_when_interrupted = seconds_when_interrupted
+        self._heard = False
+
+    def left(self) -> float:
+        """Seconds that are left; 0 when time is up."""
+        if not self._heard:
+            try:
+                self._interrupted()
+            except SprintoError:
+                self._heard = True
+                self._at = min(self._at, time.monotonic() + self._seconds_when_interrupted)
+        return max(0.0, self._at - time.monotonic())
+
+
+def wait_until(future: Future[_T], deadline: Deadline) -> _T:
+    """What the future holds. Raises TimeoutError once the deadline has passed."""
+    while not wait_for_any((future,), timeout=min(TICK_SECONDS, deadline.left())).done:
+        if not deadline.left():
             raise TimeoutError
+    return future.result()
 
-    return wait_for(future, check)
+
+def wait_until_passed(future: Future[_T], seconds: float) -> _T:
+    """What the future holds. Raises TimeoutError once `seconds` have passed."""
+    if not wait_for_any((future,), timeout=seconds).done:
+        raise TimeoutError
+    return future.result()
 
 
 def pause(seconds: float, check: Check) -> None:

@@ -213,6 +213,12 @@ class Engine:
             except Refused as refused:
                 return Reply(refused.status, refused.body)
 
+    def acted(self, seen: RequestSeen) -> None:
+        """Record that a request was acted on, whether or not its client will hear of it."""
+        with self.changed:
+            seen.acted_at = self.clock()
+            self.changed.notify_all()
+
     def finish(self, seen: RequestSeen, status: int | None) -> None:
         """Record what a request was answered: None for nothing at all."""
         with self.changed:

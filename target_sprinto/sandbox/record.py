@@ -18,7 +18,8 @@ class RequestSeen:
 
     `nth` counts per integration and operation, from 1. `body` is as sent, `size` is that of the decoded
     body in bytes, `items` the number of records. `status` is None while there is no answer, and for good
-    when none was sent. Times are seconds since the epoch.
+    when none was sent. `acted_at` is when the server acted on it (a refusal is an act too), which it may do
+    unanswered. Times are seconds since the epoch.
     """
 
     operation: Operation
@@ -34,6 +35,7 @@ class RequestSeen:
     items: int = 0
     status: int | None = None
     answered_at: float | None = None
+    acted_at: float | None = None
 
 
 class RequestRecord:

@@ -106,6 +106,7 @@ class Server:
 
         def act() -> Reply:
             reply = self._engine.answer(call, received)
+            self._engine.acted(seen)
             if call.operation in ("create", "close"):
                 self.moved.set()
             return reply

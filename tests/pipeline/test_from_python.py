@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import signal
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from target_sprinto.target import SprintoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 def config(door: FrontDoor, **settings: object) -> dict[str, Any]:
@@ -156,3 +158,25 @@ def test_many_schema_changes_keep_no_replaced_sink(door: FrontDoor) -> None:
     target.listen(io.StringIO(as_input([*messages, STATE]).decode()))
     assert target._sinks_to_clear == []
     assert len(door.applied()["people"]) == 50
+
+
+def test_a_file_that_was_read_from_before_goes_on_where_it_stood(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "input.singer"
+    path.write_bytes(b"not a message\n" + as_input(people(3)))
+    with path.open("rb") as file:
+        file.readline()
+        SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+def test_a_compressed_file_object_is_read_as_what_it_holds(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "input.singer.gz"
+    path.write_bytes(gzip.compress(as_input(people(3))))
+    with gzip.open(path) as file:
+        SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+def test_validating_no_config_is_still_no_bug() -> None:
+    with pytest.raises(ConfigValidationError, match="`api_key` is missing"):
+        SprintoTarget(config={}, validate_config=False)

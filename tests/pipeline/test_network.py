@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import select
 import socket
 import socketserver
 import ssl
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from target_sprinto.sandbox.faults import Operation
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -229,11 +233,109 @@ def test_a_proxy_that_is_not_there_is_told(secure_door: FrontDoor, trusted: dict
     assert "[not-connected]" in finished.error
 
 
-def test_plain_http_goes_through_its_proxy_too(door: FrontDoor) -> None:
+def test_plain_http_goes_through_no_proxy(door: FrontDoor) -> None:
+    """It is for this machine alone; a proxy elsewhere would see the key."""
     with running(Proxy()) as proxy:
         env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         assert door.run(people(3), env=env).code == 0
-    assert proxy.lines[0].startswith("POST http://127.0.0.1:")
+    assert proxy.lines == []
+
+
+@pytest.mark.parametrize("location", ["https://[", "http://\xff\xfe/", "//", "", "ftp://x"])
+@pytest.mark.parametrize("operation", ["create", "push"])
+def test_a_redirect_with_an_odd_location_is_a_redirect(
+    door: FrontDoor, operation: Operation, location: str
+) -> None:
+    effect = Answer(302, {"Location": location})
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect, moment="after"))
+    finished = door.run(people(150))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[redirected]" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
+    """A netrc that is a pipe nobody writes to would hold whoever reads it."""
+    os.mkfifo(tmp_path / "netrc")
+    effect = Answer(302, {"Location": "http://127.0.0.1:9/"})
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))
+    finished = door.run(people(3), env={"NETRC": str(tmp_path / "netrc")})
+    assert "[redirected]" in finished.error
+
+
+def test_a_ca_file_that_does_not_exist_is_told(secure_door: FrontDoor) -> None:
+    finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"})
+    assert finished.code == 1
+    assert "REQUESTS_CA_BUNDLE" in finished.error
+    assert "[settings]" in finished.error
+
+
+def test_https_to_a_plain_port_was_never_sent(door: FrontDoor) -> None:
+    url = door.sandbox.base_url.replace("http:", "https:")
+    finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
+    assert finished.code == 1
+    assert "no common TLS was found" in finished.error
+    assert "Nothing was opened" in finished.error
+
+
+def test_a_socks_proxy_without_its_package_is_told(secure_door: FrontDoor) -> None:
+    env = {"HTTPS_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": ""}
+    finished = secure_door.run(people(3), env=env)
+    assert finished.code == 1
+    assert "PySocks" in finished.error
+    assert "Nothing was opened" in finished.error
+
+
+class Trickle(socketserver.BaseRequestHandler):
+    """Answers for ever, a byte at a time, or without end."""
+
+    server: TrickleServer
+
+    def handle(self) -> None:
+        self.request.recv(65536)
+        head, piece, seconds = self.server.answer
+        with contextlib.suppress(OSError):
+            self.request.sendall(head)
+            while not self.server.stop.wait(seconds):
+                self.request.sendall(piece)
+
+
+class TrickleServer(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    answer: tuple[bytes, bytes, float]
+    stop: threading.Event
+
+
+ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
+    "a body by bytes": (b"HTTP/1.1 201 Created\r\nContent-Length: 99999\r\n\r\n", b" ", 0.1),
+    "headers by bytes": (b"HTTP/1.1 201 Created\r\nX-Long: ", b"x", 0.1),
+    "continue, for ever": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "a redirect's body, for ever": (
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n",
+        b"x" * 65536,
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+def test_no_answer_takes_longer_than_a_request_may(door: FrontDoor, what: str) -> None:
+    server = TrickleServer(("127.0.0.1", 0), Trickle)
+    server.answer, server.stop = ENDLESS[what], threading.Event()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/api/external/push"
+        began = time.monotonic()
+        finished = door.run(people(3), api_url=url, request_timeout_seconds=1, retry_timeout_seconds=0)
+    finally:
+        server.stop.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert finished.code == 1
+    assert time.monotonic() - began < 40
 
 
 def test_no_proxy_is_honoured(door: FrontDoor) -> None:

@@ -7,15 +7,12 @@ import os
 import signal
 import subprocess
 import uuid
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Readings
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
@@ -322,6 +319,15 @@ def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor, *, co
     assert "[state-not-written]" in finished.error
     assert json.dumps(STATE["value"]) in finished.error
     assert door.session().state == "processed"
+
+
+def test_a_state_on_stderr_is_as_it_was(door: FrontDoor) -> None:
+    state = '{"a":  "b  c\u00a0d"}'
+    with Path("/dev/full").open("wb") as full:
+        process = door.start(stdout=full.fileno())
+        finished = door.finish(process, [SCHEMA, record(1), f'{{"type":"STATE","value":{state}}}'.encode()])
+    assert finished.code == 1
+    assert finished.error.endswith(state)
 
 
 def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door: FrontDoor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,3 +144,55 @@ def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
     finished = door.run(people(1), page_sise=5)
     assert finished.code == 0
     assert "not known, and ignored: page_sise" in finished.stderr
+
+
+def test_settings_given_inline_are_not_repeated(door: FrontDoor) -> None:
+    finished = door.run(b"", "--config", '{"api_key": "sandbox-key"}')
+    assert finished.code == 1
+    assert "config file no. 1: No such file" in finished.error
+
+
+@pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])
+def test_a_number_that_is_none_or_too_large_is_told(door: FrontDoor, tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.json").write_text(content)
+    finished = door.run(b"", "--config", str(door.config()), "--config", str(tmp_path / "mine.json"))
+    assert finished.code == 1
+    assert "[settings]" in finished.error
+
+
+def test_a_config_file_in_another_encoding_is_told(door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}", encoding="utf-16")
+    finished = door.run(b"", "--config", str(tmp_path / "mine.json"))
+    assert "is no JSON in UTF-8" in finished.error
+
+
+def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = door.start("--config", str(tmp_path / "pipe"))
+    (tmp_path / "pipe").write_text(door.config().read_text())
+    assert door.finish(process, people(3)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("LOAD_METHOD", "upsert", "`load_method` is not supported"),
+        ("BATCH_SIZE_ROWS", "5", "`batch_size_rows` is not supported"),
+        ("REQUIRE_FINAL_STATE", "flase", "REQUIRE_FINAL_STATE holds no boolean"),
+        ("REQUEST_TIMEOUT_SECONDS", "nan", "REQUEST_TIMEOUT_SECONDS holds no number"),
+        ("API_URL", "https://x..y/", "must begin with https:// and name a host"),
+    ],
+)
+def test_the_environment_is_held_to_the_same_rules(
+    door: FrontDoor, variable: str, value: str, told: str
+) -> None:
+    env = {f"TARGET_SPRINTO_{variable}": value}
+    finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
+    assert finished.code == 1
+    assert told in finished.error
+
+
+def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
+    env = {"TARGET_SPRINTO_REQUIRE_FINAL_STATE": "TRUE "}
+    finished = door.run(people(3)[:-1], "--config", str(door.config()), "--config", "ENV", env=env)
+    assert "[final-state-missing]" in finished.error

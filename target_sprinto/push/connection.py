@@ -1,0 +1,217 @@
+"""One HTTP exchange: bytes out, status, headers and bytes in; what fails below HTTP told by meaning.
+
+The only place that speaks HTTP. Proxies and private CAs are taken from the environment; netrc is never read,
+and a redirect is an answer like any other: requests' own session would read the one and prepare the other.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from target_sprinto.push import errors
+from target_sprinto.push.answers import proxy_refused
+from target_sprinto.push.waiting import in_background, wait_until_passed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_ANSWER_BYTES = 16_000_000
+"""No documented answer comes near it; a larger one is not read to its end."""
+
+_GRACE_SECONDS = 1.0
+"""By how much a request may outlast its time, so that requests' own timeouts, which say more, come first."""
+
+_HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
+"""In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
+
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.ProxySchemeUnknown,
+)
+
+
+class Answer(NamedTuple):
+    """An answer as it came, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Connection:
+    """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        self._base_url = base_url
+        self._session = requests.Session()
+        self._session.auth = _ApiKey(api_key)
+        self._session.headers["User-Agent"] = "target-sprinto"
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
+        found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
+        # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
+        self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
+        self._verify = True if found["verify"] is None else found["verify"]
+        if isinstance(self._verify, str) and not Path(self._verify).exists():
+            raise errors.SettingsProblem(
+                "The CA file that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names does not exist.",
+                "Name one that does, or unset the variable.",
+            )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._adapter.close()
+
+    def exchange(
+        self, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float, doing: str
+    ) -> Answer:
+        """A GET, or with a body a POST, that takes at most `seconds` and a moment, whatever the server does.
+
+        `doing` begins the messages of the ApiErrors that it raises.
+        """
+        method = "GET" if body is None else "POST"
+        exchange = in_background(lambda: self._exchange(method, path, body, headers, seconds, doing))
+        try:
+            return wait_until_passed(exchange, seconds + _GRACE_SECONDS)
+        except TimeoutError:
+            raise errors.AnswerLost(
+                f"{doing} no whole answer came in time.", "Run again; if it stays, look at the network."
+            ) from None
+
+    def _exchange(  # noqa: PLR0913, PLR0917 - one exchange is described by exactly these
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        seconds: float,
+        doing: str,
+    ) -> Answer:
+        try:
+            request = requests.Request(method, self._base_url + path, headers=dict(headers), data=body)
+            # Past the session's own `send`, which reads netrc and any amount of body to prepare a redirect.
+            response = self._adapter.send(
+                self._session.prepare_request(request),
+                stream=True,
+                timeout=seconds,
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+            with response:
+                return Answer(response.status_code, response.headers, _read(response, doing))
+        except errors.ApiError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
+            raise _explain(failure, doing) from None
+
+
+class _ApiKey(AuthBase):
+    """Sets the `api-key` header; as requests' auth it also keeps netrc from being read."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["api-key"] = self._api_key
+        return request
+
+
+def _read(response: requests.Response, doing: str) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.iter_content(65_536):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise errors.AnswerLost(f"{doing} the answer had no end.")
+    return b"".join(chunks)
+
+
+def _explain(failure: Exception, doing: str) -> errors.ApiError:
+    """What a failure below HTTP means. Its text is not repeated: it may quote URLs and proxy passwords."""
+    causes = list(_causes(failure))
+    if isinstance(failure, requests.exceptions.InvalidProxyURL):
+        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
+    if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
+        return errors.BadRequest(
+            f"{doing} the address, or that of the proxy, cannot be used.",
+            "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
+        )
+    if tls := _explain_tls(causes, doing):
+        return tls
+    if isinstance(failure, requests.exceptions.ProxyError):
+        return _explain_proxy(causes)
+    if isinstance(failure, requests.ConnectTimeout) or any(
+        isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes
+    ):
+        return errors.NotConnected(
+            f"{doing} no connection was made: {_reason(failure, causes)}.",
+            "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
+        )
+    happened = "no answer came in time" if isinstance(failure, requests.Timeout) else "the connection broke"
+    return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+
+
+def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | None:
+    """What a TLS failure means, where it surely came before the request; None for anything else."""
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return errors.CertificateRefused(
+            f"{doing} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
+            "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
+        )
+    reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
+    if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
+        return errors.CertificateRefused(
+            f"{doing} no common TLS was found ({reasons[0]}); nothing was sent.",
+            "Check that `api_url` names an https port, and what stands between this machine and Sprinto.",
+        )
+    return None
+
+
+def _reason(failure: Exception, causes: list[BaseException]) -> str:
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return "its name is not known"
+    if isinstance(failure, requests.ConnectTimeout):
+        return "no answer"
+    numbers = [
+        cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
+    ]
+    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "it failed"
+
+
+def _explain_proxy(causes: list[BaseException]) -> errors.ApiError:
+    # The status of a refused CONNECT reaches us only as the text "Tunnel connection failed: 407 …".
+    for cause in causes:
+        words = str(cause).partition("Tunnel connection failed: ")[2].split()
+        if isinstance(cause, OSError) and words and words[0].isdigit():
+            return proxy_refused(int(words[0]))
+    return errors.NotConnected(
+        "No connection to the proxy was made.",
+        "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+    )
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """The failure and all that it was raised from or wraps, outermost first."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [failure]
+    while queue:
+        cause = queue.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        inside = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        queue.extend(found for found in inside if isinstance(found, BaseException))
