@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import nox
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
@@ -40,9 +43,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def full(session: nox.Session) -> None:
-    """Everything, on every Python that is found."""
+    """The tests on every Python that is found; the whole fault matrix and real pipelines on this one."""
     install(session)
-    session.run("pytest", *session.posargs)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    chosen = [] if session.python == here else ["-m", "not slow"]
+    session.run("pytest", *(session.posargs or chosen))
 
 
 @nox.session

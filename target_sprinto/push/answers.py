@@ -34,13 +34,17 @@ class Operation(enum.Enum):
     ACTIVITY = "reading the activity log"
 
 
+STATES = frozenset({"active", "processing", "processed", "cancelled", "expired", "failed"})
+"""All states of a session (Sprinto: Session Management)."""
+
+
 class SessionStatus(msgspec.Struct, frozen=True):
     """A session as create, status and close show it (Sprinto: Session Management)."""
 
     id: str
     state: str
-    accepted_records_by_entity: dict[str, int] | None = None
-    retry_count: int | None = None
+    accepted_records_by_entity: Any = None
+    retry_count: Any = None
     expires_at: Any = None
     updated_at: Any = None
     inactivity_timeout_seconds: Any = None
@@ -53,14 +57,21 @@ class SessionStatus(msgspec.Struct, frozen=True):
     def counts(self) -> dict[str, int]:
         """Accepted records so far: ``{entity_type: int}``, without zeros.
 
-        Raises UnexpectedAnswer where the status has none: a count that is not there equals nothing.
+        Raises UnexpectedAnswer where the status has none, or something else: what is no count equals nothing.
         """
-        if self.accepted_records_by_entity is None:
+        try:
+            counts = msgspec.convert(self.accepted_records_by_entity, dict[str, int])
+        except msgspec.ValidationError as problem:
             raise errors.UnexpectedAnswer(
-                "The session's status has no `accepted_records_by_entity`.",
+                f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
                 "Without it nobody can tell what Sprinto accepted; ask Sprinto's support.",
-            )
-        return {name: count for name, count in self.accepted_records_by_entity.items() if count}
+            ) from None
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def retried(self) -> bool:
+        """Whether Sprinto says that it has tried once more to process the session."""
+        return isinstance(self.retry_count, int) and self.retry_count >= 1
 
 
 class IngestResult(msgspec.Struct, frozen=True):
@@ -100,6 +111,16 @@ class ActivityPage(msgspec.Struct, frozen=True):
 
     items: list[dict[str, Any]]
     next_page: int | None = None
+
+
+def require_state(status: SessionStatus, documented: frozenset[str], doing: str) -> SessionStatus:
+    """The status, if its state is one of those documented here. Raises UnexpectedAnswer for any other."""
+    if status.state not in documented:
+        raise errors.UnexpectedAnswer(
+            f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there.",
+            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        )
+    return status
 
 
 _SHAPES: dict[Operation, tuple[frozenset[int], type]] = {

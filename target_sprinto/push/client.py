@@ -18,12 +18,14 @@ import msgspec
 
 from target_sprinto.push import errors, retry
 from target_sprinto.push.answers import (
+    STATES,
     ActivityPage,
     IngestResult,
     IntegrationStatus,
     Operation,
     SessionStatus,
     read_answer,
+    require_state,
 )
 from target_sprinto.push.connection import Connection
 
@@ -84,7 +86,8 @@ class SprintoClient:
     def create_session(self, client_reference_id: str, patience: Patience) -> SessionStatus:
         """Open the integration's one session. Raises Conflict where another one is active."""
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
-        return self._call(Operation.CREATE, SessionStatus, "/sessions", patience, body)
+        session = self._call(Operation.CREATE, SessionStatus, "/sessions", patience, body)
+        return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
 
     def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
@@ -99,7 +102,8 @@ class SprintoClient:
 
     def apply_session(self, session_id: str, patience: Patience) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
-        return self._close(session_id, b'{"status":"apply"}', patience)
+        session = self._close(session_id, b'{"status":"apply"}', patience)
+        return require_state(session, STATES, self._doing(Operation.CLOSE))
 
     def discard_session(self, session_id: str, patience: Patience) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
@@ -118,6 +122,9 @@ class SprintoClient:
             yield from answer.items
             # A log whose next page never moves on would be read for ever.
             page = answer.next_page if answer.next_page and answer.next_page > page else None
+
+    def _doing(self, operation: Operation) -> str:
+        return f"While {operation.value} ({self._address})"
 
     def _close(self, session_id: str, body: bytes, patience: Patience) -> SessionStatus:
         return self._call(Operation.CLOSE, SessionStatus, f"{_session(session_id)}/close", patience, body)
@@ -162,8 +169,9 @@ class SprintoClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if gzipped:
             headers["Content-Encoding"] = "gzip"
-        doing = f"While {operation.value} ({self._address})"
-        answer = self._connection.exchange(path, body, headers, patience.request_seconds, doing)
+        answer = self._connection.exchange(
+            path, body, headers, patience.request_seconds, self._doing(operation)
+        )
         return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
 
 

@@ -57,6 +57,7 @@ class Closing:
         self._sent = sent
         self._patience = patience
         self._interrupted = interrupted
+        self._answer: SessionStatus | None = None
 
     def reconcile(self, still_seconds: float) -> None:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
@@ -95,7 +96,7 @@ class Closing:
             log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
             return
         raise errors.SessionEnded(
-            f"Session {self._session_id} was ended before this run closed it.",
+            f"Session {self._session_id} takes no close: its state is {status.state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
         )
 
@@ -134,7 +135,7 @@ class Closing:
         for seconds in pauses():
             call = in_background(lambda: self._client.apply_session(self._session_id, patience))
             try:
-                wait_for(call, last_words)
+                self._answer = wait_for(call, last_words)
             except ApiError as failure:
                 if nobody_knows(failure):
                     lost = failure
@@ -193,11 +194,14 @@ class Closing:
             pause(seconds, last_words)
         return None
 
-    def _compare_applied(self, status: SessionStatus) -> None:
-        if compare_counts(self._sent, status.counts()) is not Comparison.EQUAL:
-            failure = self._counts_differ(status)
-            failure.aftermath = f"This was seen only after session {self._session_id} was applied."
-            raise failure
+    def _compare_applied(self, processed: SessionStatus) -> None:
+        """Compare the counts once more, in the close's answer where it had any, and at `processed`."""
+        answered = self._answer is not None and self._answer.accepted_records_by_entity is not None
+        for status in (self._answer, processed) if answered else (processed,):
+            if status is not None and compare_counts(self._sent, status.counts()) is not Comparison.EQUAL:
+                failure = self._counts_differ(status)
+                failure.aftermath = f"This was seen only after session {self._session_id} was applied."
+                raise failure
 
     def _not_processed(self, status: SessionStatus) -> errors.ProcessingFailed:
         failure = errors.ProcessingFailed(

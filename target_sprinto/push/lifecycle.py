@@ -189,7 +189,7 @@ class ProcessingWatch:
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
             unchanged = now - self.failed_since
-            if (status.retry_count or 0) >= 1 or unchanged >= pace.current.failed:
+            if status.retried or unchanged >= pace.current.failed:
                 return Processing.FAILED
             return Processing.PENDING
         if status.state in {"cancelled", "expired"}:

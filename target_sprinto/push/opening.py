@@ -63,7 +63,7 @@ class Opening:
         until = time.monotonic() + self._patience.retry_seconds
         while True:
             try:
-                return self._client.create_session(self._reference, self._patience)
+                session = self._client.create_session(self._reference, self._patience)
             except errors.Conflict as conflict:
                 if lost is not None:
                     return self._adopt()
@@ -78,6 +78,14 @@ class Opening:
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
                 if time.monotonic() >= until or self._patience.stopped.wait(_PAUSE_SECONDS):
                     raise
+            else:
+                if lost is not None:
+                    log.warning(
+                        "An earlier `create` of this run had no answer. Should Sprinto act on it late,"
+                        " a session with reference %r stays open until it expires.",
+                        self._reference,
+                    )
+                return session
 
     def _make_way(self, conflict: errors.Conflict) -> None:
         self._conflict.make_way()

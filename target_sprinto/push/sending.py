@@ -112,7 +112,7 @@ class PageSender:
         while True:
             status = self._client.session_status(self._session_id, self._patience)
             if status.state != "active":
-                raise self._session_ended()
+                raise self._session_ended(status.state)
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
             if (counts == before and not below) or time.monotonic() >= until:
@@ -135,9 +135,9 @@ class PageSender:
                 "Ask Sprinto's support.",
             )
 
-    def _session_ended(self) -> errors.SessionEnded:
+    def _session_ended(self, state: str) -> errors.SessionEnded:
         return errors.SessionEnded(
-            f"Session {self._session_id} took no more pages.",
+            f"Session {self._session_id} takes no more pages: its state is {state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
         )
 

@@ -187,6 +187,7 @@ def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) 
 
 
 def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor) -> None:
+    door.pace["end_after_signal"] = 3.0
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     door.sandbox.inject(Fault("close", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = start_closing(door)
@@ -227,7 +228,8 @@ def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) ->
     assert door.session().state == "cancelled"
 
 
-def test_a_signal_during_a_discard_that_hangs_leaves_ten_seconds(door: FrontDoor) -> None:
+def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
+    door.pace["end_after_signal"] = 3.0
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     process = door.start()
     feed(process, [*PAGE, b"no message"])

@@ -1,0 +1,105 @@
+"""Counts that lag, fall short, go over, or cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cells import CONTRARY, PAGE_SIZE, READINGS, Cell, read_as, records
+from expectation import APPLIED_DIFFERS, DISCARDED, PROCESSED, Expected
+
+from target_sprinto.sandbox import Edit, Fault, Reset
+
+Change = Callable[[dict[str, Any]], dict[str, Any]]
+BY_ENTITY = "accepted_records_by_entity"
+WHOLE = {"people": 13, "teams": 12}
+assert sum(WHOLE.values()) == len(records())
+ONE_PAGE = {"people": PAGE_SIZE // 2, "teams": PAGE_SIZE // 2}
+SENT = "13 people, 12 teams"
+
+
+def shifted(**by: int) -> Edit:
+    """Counts that are off by so many."""
+
+    def change(answer: dict[str, Any]) -> dict[str, Any]:
+        counts = {**answer[BY_ENTITY]}
+        for name, items in by.items():
+            counts[name] = counts.get(name, 0) + items
+        return answer | {BY_ENTITY: counts, "accepted_records_total": sum(counts.values())}
+
+    return Edit(change)
+
+
+def with_counts(value: object) -> Edit:
+    return Edit(lambda answer: answer | {BY_ENTITY: value})
+
+
+def without_counts() -> Edit:
+    return Edit(lambda answer: {name: value for name, value in answer.items() if name != BY_ENTITY})
+
+
+FOR_GOOD = 9999
+BELOW = shifted(people=-2)
+ABOVE = shifted(people=2)
+AGAINST_EACH_OTHER = shifted(people=1, teams=-1)
+ONE_MORE_TYPE = shifted(devices=1)
+UNREADABLE = {
+    "missing": without_counts(),
+    "null": with_counts(None),
+    "a list": with_counts([25]),
+    "strings": with_counts({"people": "13", "teams": "12"}),
+    "fractions": with_counts({"people": 13.5, "teams": 12}),
+}
+
+
+def counts() -> Iterator[Cell]:
+    for readings in (READINGS, CONTRARY):
+        for name, expected, faults in (*before_the_close(), *after_the_close(), *while_finding_out()):
+            yield Cell(f"counts: {name}{read_as(readings)}", expected, faults, readings, pace={"lag": 1.5})
+
+
+def before_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    yield "lag for three looks", PROCESSED, (Fault("status", times=3, effect=BELOW),)
+    yield "fall short for good", DISCARDED.saying("11 people, 12 teams", SENT), (lasting(BELOW),)
+    yield "go over", DISCARDED.saying("15 people, 12 teams", SENT), (lasting(ABOVE),)
+    yield "go over once", DISCARDED.saying(SENT), (Fault("status", effect=ABOVE),)
+    yield "add up, type by type they do not", DISCARDED.saying(SENT), (lasting(AGAINST_EACH_OTHER),)
+    yield "have a type that was never sent", DISCARDED.saying("1 devices"), (lasting(ONE_MORE_TYPE),)
+    for name, effect in UNREADABLE.items():
+        yield f"are {name}", DISCARDED, (lasting(effect),)
+    again = (Fault("push", nth=2, effect=Reset()),)
+    # Two looks find out, the third is equal; then they must stand still.
+    yield "go over while they are to stand still", DISCARDED, (*again, Fault("status", nth=4, effect=ABOVE))
+    yield (
+        "fall short while they are to stand still",
+        DISCARDED,
+        (*again, Fault("status", nth=4, effect=BELOW)),
+    )
+
+
+def after_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    yield "go over at processed", APPLIED_DIFFERS.saying("15 people, 12 teams", SENT), (lasting(ABOVE, 2),)
+    yield "fall short at processed", APPLIED_DIFFERS.saying("11 people, 12 teams", SENT), (lasting(BELOW, 2),)
+    yield "go over in the close's answer", APPLIED_DIFFERS.saying(SENT), (Fault("close", effect=ABOVE),)
+
+
+def while_finding_out() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    landed = Fault("push", nth=2, moment="after", effect=Reset())
+    lost = Fault("push", nth=2, effect=Reset())
+    behind = shifted(**{name: -items for name, items in ONE_PAGE.items()})
+    yield "of a page that landed lag for a look", PROCESSED, (landed, Fault("status", effect=behind))
+    # Twice unchanged means that it did not land; sent again, it shows in the counts.
+    yield (
+        "of a page that landed lag for too long",
+        DISCARDED,
+        (landed, Fault("status", times=2, effect=behind)),
+    )
+    yield "of a lost page fit no page", DISCARDED, (lost, lasting(shifted(people=3)))
+    yield "of a page that landed fit no page", DISCARDED, (landed, lasting(shifted(teams=1)))
+    yield "of a lost page are gone", DISCARDED, (lost, lasting(without_counts()))
+    yield "of a lost page fall below what was accepted", DISCARDED, (lost, lasting(BELOW))
+    yield "of a lost page fall below for a look", PROCESSED, (lost, Fault("status", effect=BELOW))
+
+
+def lasting(effect: Edit, nth: int = 1) -> Fault:
+    return Fault("status", nth=nth, times=FOR_GOOD, effect=effect)

@@ -1,0 +1,80 @@
+"""A run that fails, and whose discard goes wrong as well."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from answers import MISHAPS
+from cells import PAGE_SIZE, SCHEMAS, Cell, records
+from expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected
+
+from target_sprinto.sandbox import Answer, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from front_door import Finished
+    from stage import Stage
+
+    from target_sprinto.sandbox.faults import Effect
+
+THE_ERROR = Fault("push", nth=2, effect=Answer(403))
+PACE = {"end_after_error": 6.0, "end_after_signal": 6.0}
+FOR_GOOD = 9999
+
+ONCE = ("reset", "drop", "hang", "cut off", "500", "503", "408", "a proxy's page with 200", "an empty body")
+NOT_YET = ("429 with Retry-After", "503 with Retry-After", "409")
+FOR_GOOD_LOST = ("reset", "hang", "500", "429", "403", "409")
+
+
+def discards() -> Iterator[Cell]:
+    for ended, code in (("an error", 1), ("SIGTERM", 143)):
+        for name, expected, faults in (*closes(), *statuses()):
+            by_signal = ended == "SIGTERM"
+            yield Cell(
+                f"discard after {ended}: {name}",
+                expected.ending_with(code),
+                faults if by_signal else (THE_ERROR, *faults),
+                settings={"request_timeout_seconds": 1},
+                pace=PACE,
+                script=stopped if by_signal else with_more_to_come,
+            )
+
+
+def closes() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    for name in ONCE:
+        if not MISHAPS[name].always_acts:
+            yield f"{name}, not acted", DISCARDED, (Fault("close", effect=effect(name)),)
+        yield f"{name}, acted", DISCARDED, (Fault("close", moment="after", effect=effect(name)),)
+    for name in NOT_YET:
+        yield name, DISCARDED, (Fault("close", effect=effect(name)),)
+    for name in FOR_GOOD_LOST:
+        yield f"{name} for good", LEFT_ACTIVE, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
+    lost = Fault("close", moment="after", times=FOR_GOOD, effect=effect("reset"))
+    yield "the answers are lost for good", DISCARDED, (lost,)
+
+
+def statuses() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    for name in ("reset", "500", "429 with Retry-After", "an empty body"):
+        yield f"its status: {name}", DISCARDED, (Fault("status", effect=effect(name, "status")),)
+    for name in ("reset", "hang", "403", "no fields"):
+        fault = Fault("status", times=FOR_GOOD, effect=effect(name, "status"))
+        yield f"its status: {name} for good", UNCONFIRMED, (fault,)
+
+
+def effect(name: str, operation: str = "close") -> Effect:
+    return MISHAPS[name].effect(operation)  # type: ignore[arg-type] # one of the sandbox's words
+
+
+def with_more_to_come(stage: Stage) -> Finished:
+    """The pipe stays open: a run that fails waits for no end of the input."""
+    process = stage.start([*SCHEMAS, *records()])
+    process.wait(timeout=40)
+    return stage.finish(process)
+
+
+def stopped(stage: Stage) -> Finished:
+    process = stage.start([*SCHEMAS, *records()[:PAGE_SIZE]])
+    stage.door.wait_for_operation("push", answered=True)
+    return stage.stop(process, signal.SIGTERM)

@@ -1,0 +1,145 @@
+"""What the contract says must come of a fault. Pure, and written from the contract alone."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import Readings
+
+
+class Ending(enum.Enum):
+    """What becomes of the run's session."""
+
+    PROCESSED = "recovers"
+    NOTHING_OPENED = "opens nothing"
+    DISCARDED = "discards"
+    UNCONFIRMED = "discards, and cannot see it"
+    ENDED = "expired, or closed by someone else"
+    LEFT_ACTIVE = "left active, and named with its expiry and the command"
+    UNSEEN = "left active, and nobody can see whose it is: the line says so"
+    MAY_BE_APPLIED = "may yet be applied, and named"
+    APPLIED_DIFFERS = "applied, and the counts differ: seen only after the close"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """`inputs` is how many times the whole input is applied in the end; None where that is the fault's point.
+
+    `says` stands in the one ERROR line, `logs` anywhere on stderr. `others` is the state in which sessions
+    that are not this run's end up.
+    """
+
+    ending: Ending
+    code: int
+    inputs: int | None = 0
+    says: tuple[str, ...] = ()
+    logs: tuple[str, ...] = ()
+    others: str | None = None
+
+    @property
+    def writes_state(self) -> bool:
+        """The contract's table: STATE goes with exit 0, and with nothing else."""
+        return self.code == 0
+
+    def saying(self, *words: str) -> Expected:
+        return replace(self, says=(*self.says, *words))
+
+    def logging(self, *words: str) -> Expected:
+        return replace(self, logs=(*self.logs, *words))
+
+    def ending_with(self, code: int) -> Expected:
+        """The same, ended by a signal."""
+        return replace(self, code=code)
+
+
+PROCESSED = Expected(Ending.PROCESSED, 0, inputs=1)
+NOTHING_OPENED = Expected(Ending.NOTHING_OPENED, 1)
+DISCARDED = Expected(Ending.DISCARDED, 1)
+UNCONFIRMED = Expected(Ending.UNCONFIRMED, 1)
+ENDED = Expected(Ending.ENDED, 1)
+LEFT_ACTIVE = Expected(Ending.LEFT_ACTIVE, 1)
+UNSEEN = Expected(Ending.UNSEEN, 1)
+MAY_BE_APPLIED = Expected(Ending.MAY_BE_APPLIED, 1, inputs=1)
+"""Said before it is known: all of it may be there when the run looks no longer."""
+NOT_APPLIED_YET = replace(MAY_BE_APPLIED, inputs=0)
+APPLIED_DIFFERS = Expected(Ending.APPLIED_DIFFERS, 1, inputs=1)
+
+
+class Kind(enum.Enum):
+    """What an answer means."""
+
+    LOST = "nobody knows"
+    ODD = "nobody knows: a 2xx in a shape or with a state that is not documented"
+    NOT_NOW = "did not happen, may be sent again"
+    NOT_NOW_AT_ALL = "did not happen, may be sent again after the budget is spent"
+    FINAL = "did not happen, and will not"
+    REDIRECT = "never followed"
+    CONFLICT = "409"
+    BAD_REQUEST = "400 that names no record"
+    TOO_LARGE = "413"
+    ENCODING = "415"
+    REJECTED = "202 that says something was rejected"
+
+
+PAGES = ("first page", "middle page", "last page")
+GETS = ("status", "integration status", "poll")
+
+
+def refused(moment: str) -> Expected:
+    """It did not happen and is not tried again: the run fails there."""
+    if moment == "create":
+        return NOTHING_OPENED
+    # After the close nothing is discarded; a close that surely did not happen is followed by a discard.
+    return MAY_BE_APPLIED if moment == "poll" else DISCARDED
+
+
+def lost_create(readings: Readings) -> Expected:
+    """Tried again; the 409 is adopted only where the activity log shows this run's own uuid."""
+    return PROCESSED if readings.log_shows_reference else UNSEEN
+
+
+def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
+    """One spoilt answer at `moment`; `acted` says whether the server acted all the same."""
+    if kind is Kind.NOT_NOW:
+        return PROCESSED
+    if kind in {Kind.NOT_NOW_AT_ALL, Kind.FINAL, Kind.REDIRECT}:
+        return refused(moment)
+    if kind is Kind.REJECTED:
+        return DISCARDED
+    if kind is Kind.CONFLICT:
+        # Push and close read the status, find `active`, and go on as if nobody knew.
+        return NOTHING_OPENED if moment == "create" else PROCESSED
+    if kind is Kind.TOO_LARGE:
+        return PROCESSED
+    if kind in {Kind.ENCODING, Kind.BAD_REQUEST}:
+        # On the first compressed page: once more uncompressed. Later it is about the records.
+        return PROCESSED if moment == "first page" else refused(moment)
+    if kind is Kind.ODD and moment in GETS:
+        return refused(moment)
+    if moment == "create" and acted:
+        return lost_create(readings)
+    return PROCESSED
+
+
+def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
+    """Every answer from `moment` on is spoilt, until the retry budget is spent."""
+    if moment == "status":
+        # The discard goes out, and no status confirms it.
+        return UNCONFIRMED
+    if moment == "close":
+        if kind is not Kind.LOST:
+            # The close did not happen, so a discard follows, which does not happen either.
+            return LEFT_ACTIVE
+        return PROCESSED if acted else NOT_APPLIED_YET
+    if moment == "poll" or kind is not Kind.LOST:
+        return refused(moment)
+    if moment == "create":
+        if not acted:
+            return NOTHING_OPENED.saying("may be open until")
+        # The activity log is asked, and what it shows under this run's uuid is discarded.
+        return DISCARDED if readings.log_shows_reference else UNSEEN
+    # A page that landed each time is found out each time.
+    return PROCESSED if acted else DISCARDED
