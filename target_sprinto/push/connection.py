@@ -59,6 +59,7 @@ class Connection:
         self._session = requests.Session()
         self._session.auth = _ApiKey(api_key)
         self._session.headers["User-Agent"] = "target-sprinto"
+        self._prepared: dict[tuple[object, ...], requests.PreparedRequest] = {}
         self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
         found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
         # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
@@ -100,10 +101,9 @@ class Connection:
         doing: str,
     ) -> Answer:
         try:
-            request = requests.Request(method, self._base_url + path, headers=dict(headers), data=body)
             # Past the session's own `send`, which reads netrc and any amount of body to prepare a redirect.
             response = self._adapter.send(
-                self._session.prepare_request(request),
+                self._prepare(method, path, body, headers),
                 stream=True,
                 timeout=seconds,
                 verify=self._verify,
@@ -115,6 +115,18 @@ class Connection:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
             raise _explain(failure, doing) from None
+
+    def _prepare(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> requests.PreparedRequest:
+        """A request made ready. All but the body is the same for every page, and is made once."""
+        known = (method, path, *headers.items())
+        if known not in self._prepared:
+            request = requests.Request(method, self._base_url + path, headers=dict(headers))
+            self._prepared[known] = self._session.prepare_request(request)
+        prepared = self._prepared[known].copy()
+        prepared.prepare_body(body, None)
+        return prepared
 
 
 class _ApiKey(AuthBase):

@@ -26,6 +26,7 @@ MAX_BYTES = 5_000_000
 """Most bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
 
 _ENVELOPE_BYTES = len(b'{"entities":{}}')
+_BRACKETS_BYTES = len(b"[]")
 
 
 class Item(NamedTuple):
@@ -82,6 +83,7 @@ class PageBuilder:
         self._number = 0
         self._items: list[Item] = []
         self._entity_types: set[str] = set()
+        self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
 
     def add(self, entity_type: str, body: bytes, origin: object = None) -> Page | None:
@@ -89,17 +91,21 @@ class PageBuilder:
 
         Raises RecordTooLarge for a record that fits no page even alone; the builder is then as before.
         """
-        alone = _ENVELOPE_BYTES + len(_key(entity_type)) + len(b"[]") + len(body)
-        if alone > self._max_bytes:
+        key_bytes = self._key_bytes.get(entity_type)
+        if key_bytes is None:
+            key_bytes = self._key_bytes[entity_type] = len(_key(entity_type))
+        if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
             raise RecordTooLarge(
                 f"A record of {len(body):,} bytes fits no page, at most {self._max_bytes:,} bytes of JSON"
                 f" ({origin}, entity type {entity_type!r}).",
                 "Leave large fields out with a stream map.",
             )
         complete = None
-        if self._bytes + self._growth(entity_type, body) > self._max_bytes:
+        growth = self._growth(entity_type, key_bytes, body)
+        if self._bytes + growth > self._max_bytes:
             complete = self.flush()
-        self._bytes += self._growth(entity_type, body)
+            growth = self._growth(entity_type, key_bytes, body)
+        self._bytes += growth
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin))
         if complete is None and len(self._items) >= self._max_items:
@@ -117,11 +123,12 @@ class PageBuilder:
         self._bytes = _ENVELOPE_BYTES
         return page
 
-    def _growth(self, entity_type: str, body: bytes) -> int:
+    def _growth(self, entity_type: str, key_bytes: int, body: bytes) -> int:
+        """By how many bytes the encoded page grows: the record, and what has to stand around it."""
         if entity_type in self._entity_types:
             return len(body) + 1
         comma = 1 if self._entity_types else 0
-        return comma + len(_key(entity_type)) + len(b"[]") + len(body)
+        return comma + key_bytes + _BRACKETS_BYTES + len(body)
 
 
 def _key(entity_type: str) -> bytes:

@@ -245,7 +245,7 @@ class Run:
             raise
 
     def _require_unfinished(self) -> None:
-        if self._phase not in {Phase.UNOPENED, Phase.OPEN}:
+        if self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED:
             raise errors.RunEnded("This run has already ended.", "Start a new one.")
 
     def _move(self, event: Event) -> None:
