@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from datetime import datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
@@ -52,6 +53,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, on
 
 class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
+        # What the SDK warns of (a Python at its end of life, say) the target says, in the pipeline's log.
+        warnings.simplefilter("ignore")
         run = super().main
         return told_in_one_line(
             lambda: run(*args, **kwargs),

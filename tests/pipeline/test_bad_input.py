@@ -68,7 +68,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         "invalid-line",
     ),
     "deep but closed nesting": (
-        raw(RECORD % f'{{"id":1,"n":{"[" * 5000}{"]" * 5000}}}'),
+        raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'),
         "invalid-line",
     ),
     "a schema that is no JSON Schema": (
