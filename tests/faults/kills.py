@@ -35,7 +35,7 @@ def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], 
     """What the next run is told to do: name, expected, settings, server, readings."""
     named = REFUSED.saying("reference 'target-sprinto/", "opened ", "expires 20", "sprintoctl discard")
     taken = replace(PROCESSED, others="cancelled")
-    stale = {"on_active_session": "discard", "stale_session_seconds": 0.05}
+    stale = {"on_active_session": "discard", "stale_session_seconds": 0}
     yield "fail", named, {"on_active_session": "fail"}, {}, READINGS
     yield "wait, too short", REFUSED, {"on_active_session": "wait", "wait_timeout_seconds": 1}, {}, READINGS
     yield (
