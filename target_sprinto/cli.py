@@ -118,7 +118,7 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
     """
     client = SprintoTarget.from_cli(config).client
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
-    for event in client.events(f"{since:%Y-%m-%dT%H:%M:%SZ}", Patience(_CHECK_SECONDS, _CHECK_SECONDS)):
+    for event in client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS)):
         if as_json:
             click.echo(msgspec.json.encode(event).decode())
         else:

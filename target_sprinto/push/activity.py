@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 CREATED = "session_created"
 """The type of the event that tells a session's creation (Sprinto: Integration Monitoring)."""
+
+LOOK_BACK = timedelta(days=2)
+"""How far the log is read back for a session that may still matter."""
 
 _REFERENCE = re.compile(r".+/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(/hold)?")
 

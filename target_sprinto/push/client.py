@@ -31,6 +31,7 @@ from target_sprinto.push.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from datetime import datetime
 
 log = logging.getLogger("target_sprinto.push")
 
@@ -113,11 +114,12 @@ class SprintoClient:
         """How many sessions of the integration are in which state."""
         return self._call(Operation.INTEGRATION, IntegrationStatus, "/status", patience)
 
-    def events(self, since: str, patience: Patience) -> Iterator[dict[str, Any]]:
-        """The activity log's events since an ISO 8601 date-time, page by page."""
+    def events(self, since: datetime, patience: Patience) -> Iterator[dict[str, Any]]:
+        """The activity log's events since a moment, given in UTC, page by page."""
+        moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
         page: int | None = 1
         while page is not None:
-            query = f"/activity?since={quote(since, safe='')}&page={page}&page_size=200"
+            query = f"/activity?since={moment}&page={page}&page_size=200"
             answer = self._call(Operation.ACTIVITY, ActivityPage, query, patience)
             yield from answer.items
             # A log whose next page never moves on would be read for ever.

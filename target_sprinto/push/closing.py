@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from target_sprinto.push import errors, pace
-from target_sprinto.push.activity import is_latest, logged_sessions
+from target_sprinto.push.activity import LOOK_BACK, is_latest, logged_sessions
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.lifecycle import (
     Comparison,
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("target_sprinto.push")
 
 _T = TypeVar("_T")
-
-_LOOK_BACK = timedelta(days=2)
 
 
 class Closing:
@@ -101,7 +99,7 @@ class Closing:
         )
 
     def _is_latest(self) -> bool:
-        since = f"{datetime.now(timezone.utc) - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}"
+        since = datetime.now(timezone.utc) - LOOK_BACK
         events = self._do(lambda: list(self._client.events(since, self._patience)))
         return is_latest(self._session_id, logged_sessions(events))
 

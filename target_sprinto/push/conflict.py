@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import pace
-from target_sprinto.push.activity import LoggedSession, logged_sessions, parse_time
+from target_sprinto.push.activity import LOOK_BACK, LoggedSession, logged_sessions, parse_time
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.waiting import Deadline
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto.push")
 
-_LOOK_BACK = timedelta(days=2)
 _SESSIONS_ASKED = 10
 """Of the sessions that the log shows, how many of the latest are asked for their state."""
 
@@ -80,7 +79,7 @@ class Blocker:
 def find_blocker(client: SprintoClient, patience: Patience) -> Blocker | None:
     """The active session, if the activity log shows it. Raises ApiError where it cannot be asked."""
     now = datetime.now(timezone.utc)
-    events = client.events(f"{now - _LOOK_BACK:%Y-%m-%dT%H:%M:%SZ}", patience)
+    events = client.events(now - LOOK_BACK, patience)
     for session in logged_sessions(events)[:_SESSIONS_ASKED]:
         status = client.session_status(session.id, patience)
         if status.state == "active":

@@ -139,8 +139,7 @@ class Opening:
         )
 
     def _find_in_log(self, patience: Patience) -> SessionStatus | None:
-        since = f"{self._began - _CLOCK_SKEW:%Y-%m-%dT%H:%M:%SZ}"
-        for event in self._client.events(since, patience):
+        for event in self._client.events(self._began - _CLOCK_SKEW, patience):
             session_id = event.get("session_id")
             # Where an event would show the reference is not documented; with its uuid it is found anywhere.
             if isinstance(session_id, str) and self._reference.encode() in msgspec.json.encode(event):
