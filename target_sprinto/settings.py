@@ -17,6 +17,7 @@ from singer_sdk import typing as th
 from target_sprinto.errors import SettingsError
 from target_sprinto.mapping import EntityTypes, Unmapped
 from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.lifecycle import OnCountMismatch
 from target_sprinto.push.pages import MAX_ITEMS
 from target_sprinto.push.run import Patiences
 
@@ -153,6 +154,17 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         description="Seconds without activity before `on_active_session: discard` may take a session over.",
     ),
     th.Property(
+        "on_count_mismatch",
+        th.StringType,
+        default=OnCountMismatch.DISCARD.value,
+        allowed_values=[choice.value for choice in OnCountMismatch],
+        title="On count mismatch",
+        description=(
+            "What to do when Sprinto's counts differ from what was sent: discard the run, or warn and apply"
+            " it all the same."
+        ),
+    ),
+    th.Property(
         "processing_timeout_seconds",
         th.NumberType(exclusive_minimum=0, maximum=_WEEK),
         default=900,
@@ -195,6 +207,7 @@ class Settings:
     require_final_state: bool
     patiences: Patiences
     on_conflict: ConflictPolicy
+    on_count_mismatch: OnCountMismatch
 
     def __repr__(self) -> str:
         """Without the API key, wherever it may be printed."""
@@ -230,6 +243,7 @@ class Settings:
                 stale_seconds=float(config["stale_session_seconds"]),
                 own_prefix=config["client_reference_prefix"],
             ),
+            on_count_mismatch=OnCountMismatch(config["on_count_mismatch"]),
         )
 
 

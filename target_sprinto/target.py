@@ -141,6 +141,7 @@ class SprintoTarget(Target):
             compress=self.settings.compress,
             patiences=self.settings.patiences,
             on_conflict=self.settings.on_conflict,
+            on_count_mismatch=self.settings.on_count_mismatch,
             interrupted=signals.check if signals else lambda: None,
         )
         self._routes: dict[str, list[_Route]] = {}

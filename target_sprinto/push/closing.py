@@ -14,6 +14,7 @@ from target_sprinto.push.activity import LOOK_BACK, is_latest, logged_sessions
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.lifecycle import (
     Comparison,
+    OnCountMismatch,
     Processing,
     ProcessingWatch,
     compare_counts,
@@ -42,66 +43,70 @@ class Closing:
     the close.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a session is closed with, and by which rule
         self,
         client: SprintoClient,
         session_id: str,
         sent: Mapping[str, int],
         patience: Patience,
         interrupted: Check,
+        *,
+        on_count_mismatch: OnCountMismatch,
     ) -> None:
         self._client = client
         self._session_id = session_id
         self._sent = sent
         self._patience = patience
         self._interrupted = interrupted
+        self._on_count_mismatch = on_count_mismatch
         self._answer: SessionStatus | None = None
 
     def reconcile(self, still_seconds: float) -> None:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
 
         They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
-        the first one late. Raises CountsDiffer, or SessionEnded where the session takes no close any more.
+        the first one late. Raises CountsDiffer unless the user wants to apply all the same, or SessionEnded
+        where the session takes no close any more.
         """
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in pauses():
             status = self._do(lambda: self._client.session_status(self._session_id, self._patience))
-            self._require_closable(status)
+            if not self._takes_close(status, self._interrupted):
+                raise errors.SessionEnded(
+                    f"Session {self._session_id} takes no close: its state is {status.state!r}.",
+                    "Run again; look in Sprinto's activity log for what ended it.",
+                )
             now = time.monotonic()
             comparison = compare_counts(self._sent, status.counts())
             if comparison is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
                 if now - equal_since >= still_seconds:
-                    return
+                    return None
             elif (
                 comparison is Comparison.DIFFERENT
                 or equal_since is not None
                 or now - began >= pace.current.lag
             ):
-                raise self._counts_differ(status)
+                return self._differ(status)
             pause(seconds, self._interrupted)
+        return None
 
-    def _require_closable(self, status: SessionStatus) -> None:
-        """Raise SessionEnded unless `close(apply)` may be sent from the session's state.
+    def _takes_close(self, status: SessionStatus, check: Check) -> bool:
+        """Whether `close(apply)` may be sent from the session's state.
 
         From `expired` it may (Sprinto: Session Management), which is used only where the activity log shows
         that this session was the last to be opened: what came later must not be overwritten.
         """
-        if status.state == "active":
-            return
-        if status.state == "expired" and self._is_latest():
-            log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
-            return
-        raise errors.SessionEnded(
-            f"Session {self._session_id} takes no close: its state is {status.state!r}.",
-            "Run again; look in Sprinto's activity log for what ended it.",
-        )
-
-    def _is_latest(self) -> bool:
+        if status.state != "expired":
+            return status.state == "active"
         since = datetime.now(timezone.utc) - LOOK_BACK
-        events = self._do(lambda: list(self._client.events(since, self._patience)))
-        return is_latest(self._session_id, logged_sessions(events))
+        call = in_background(lambda: list(self._client.events(since, self._patience)))
+        events = wait_for(call, check)
+        if not is_latest(self._session_id, logged_sessions(events)):
+            return False
+        log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
+        return True
 
     def wait_for_other_sessions(self, limit_seconds: float, keep_alive_seconds: float) -> None:
         """Let sessions closed earlier be processed first: Sprinto's order between them is not documented.
@@ -154,12 +159,12 @@ class Closing:
         call = in_background(lambda: self._client.session_status(self._session_id, patience))
         try:
             status = wait_for(call, last_words)
+            if status.state in {"processing", "processed", "failed"}:
+                return True
+            if self._takes_close(status, last_words):
+                return False
         except ApiError:
             raise failure from None
-        if status.state in {"processing", "processed", "failed"}:
-            return True
-        if status.state == "active" or (status.state == "expired" and self._is_latest()):
-            return False
         ended = errors.SessionEnded(
             f"Session {self._session_id} was ended before this run closed it.",
             "Run again; look in Sprinto's activity log for what ended it.",
@@ -197,9 +202,7 @@ class Closing:
         answered = self._answer is not None and self._answer.accepted_records_by_entity is not None
         for status in (self._answer, processed) if answered else (processed,):
             if status is not None and compare_counts(self._sent, status.counts()) is not Comparison.EQUAL:
-                failure = self._counts_differ(status)
-                failure.aftermath = f"This was seen only after session {self._session_id} was applied."
-                raise failure
+                self._differ(status, f"This was seen only after session {self._session_id} was applied.")
 
     def _not_processed(self, status: SessionStatus) -> errors.ProcessingFailed:
         failure = errors.ProcessingFailed(
@@ -209,11 +212,18 @@ class Closing:
         failure.aftermath = f"By its status {describe_end(status.state)}."
         return failure
 
-    def _counts_differ(self, status: SessionStatus) -> errors.CountsDiffer:
-        return errors.CountsDiffer(
-            f"Sprinto counts {figures(status.counts())} where this run sent {figures(self._sent)}.",
-            "Run again; if it stays, ask Sprinto's support.",
-        )
+    def _differ(self, status: SessionStatus, aftermath: str = "") -> None:
+        """Raise CountsDiffer, or warn where the user wants to apply all the same.
+
+        Not from `expired`: there a close is allowed only if the counts are right.
+        """
+        what = f"Sprinto counts {figures(status.counts())} where this run sent {figures(self._sent)}."
+        if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
+            log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
+            return
+        failure = errors.CountsDiffer(what, "Run again; if it stays, ask Sprinto's support.")
+        failure.aftermath = aftermath
+        raise failure
 
     def _do(self, call: Callable[[], _T]) -> _T:
         """Make a call without blocking this thread's ears."""

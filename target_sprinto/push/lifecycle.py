@@ -98,6 +98,13 @@ def next_phase(phase: Phase, event: Event) -> Phase:
         raise LookupError(f"{event.name} has no place in {phase.name}") from None
 
 
+class OnCountMismatch(enum.Enum):
+    """What to do where Sprinto's counts differ from what was sent."""
+
+    DISCARD = "discard"
+    APPLY = "apply"
+
+
 class Comparison(enum.Enum):
     """Sprinto's counts by entity type against what was sent."""
 

@@ -28,7 +28,13 @@ from target_sprinto.push.closing import Closing
 from target_sprinto.push.conflict import ConflictPolicy
 from target_sprinto.push.discarding import discard_session
 from target_sprinto.push.errors import ApiError, Certainty
-from target_sprinto.push.lifecycle import Event, Phase, keep_alive_interval, next_phase
+from target_sprinto.push.lifecycle import (
+    Event,
+    OnCountMismatch,
+    Phase,
+    keep_alive_interval,
+    next_phase,
+)
 from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.sending import Lane, PageSender
@@ -79,6 +85,7 @@ class Run:
         compress: bool = True,
         patiences: Patiences = Patiences(),
         on_conflict: ConflictPolicy | None = None,
+        on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD,
         interrupted: Check = lambda: None,
     ) -> None:
         self.uuid = str(uuid.uuid4())
@@ -88,6 +95,7 @@ class Run:
         self._compress = compress
         self._patiences = patiences
         self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
+        self._on_count_mismatch = on_count_mismatch
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
@@ -128,7 +136,14 @@ class Run:
         session_id, sender, lane = self._open.session.id, self._open.sender, self._open.lane
         lane.drain(self._interrupted)
         lane.close()
-        closing = Closing(self._client, session_id, sender.accepted, self._patience, self._interrupted)
+        closing = Closing(
+            self._client,
+            session_id,
+            sender.accepted,
+            self._patience,
+            self._interrupted,
+            on_count_mismatch=self._on_count_mismatch,
+        )
         closing.reconcile(pace.current.still if sender.resent else 0.0)
         closing.wait_for_other_sessions(
             self._patiences.processing_seconds, keep_alive_interval(self._open.session)

@@ -21,8 +21,9 @@ def iso(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def session_body(session: Session) -> dict[str, Any]:
-    """Show a session (Sprinto: Models, Session)."""
+def session_body(session: Session, now: float) -> dict[str, Any]:
+    """Show a session (Sprinto: Models, Session). `now` in seconds since the epoch."""
+    shown = shown_counts(session, now)
     return {
         "id": session.id,
         "integration_id": session.integration_id,
@@ -31,16 +32,27 @@ def session_body(session: Session) -> dict[str, Any]:
         "updated_at": iso(session.updated_at),
         "expires_at": iso(session.expires_at),
         "inactivity_timeout_seconds": round(session.inactivity_timeout_seconds),
-        "accepted_records_total": session.accepted_total,
-        "accepted_records_by_entity": dict(session.accepted_by_entity),
+        "accepted_records_total": sum(shown.values()),
+        "accepted_records_by_entity": shown,
         "last_error": session.last_error,
     }
 
 
-def status_body(session: Session, readings: Readings) -> dict[str, Any]:
+def shown_counts(session: Session, now: float) -> dict[str, int]:
+    """Count the accepted records by entity type, less those of pages that do not show yet."""
+    counts = Counter(session.accepted_by_entity)
+    for shows_at, page in session.unshown:
+        if shows_at > now:
+            counts.subtract(page)
+    return {entity_type: count for entity_type, count in counts.items() if count}
+
+
+def status_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
     """Show a session's status: itself, its batches and its retries (Sprinto: Session Management)."""
-    batches = session.accepted_batches + (session.rejected_batches if readings.batches_count_rejected else 0)
-    body = {**session_body(session), "accepted_batches": batches, "retry_count": session.retry_count}
+    batches = session.accepted_batches - sum(shows_at > now for shows_at, _ in session.unshown)
+    if readings.batches_count_rejected:
+        batches += session.rejected_batches
+    body = {**session_body(session, now), "accepted_batches": batches, "retry_count": session.retry_count}
     if readings.status_shows_reference:
         body["client_reference_id"] = session.client_reference_id
     return body

@@ -127,6 +127,8 @@ class Integration:
             session.accepted_by_entity[entity_type] = session.accepted_by_entity.get(entity_type, 0) + count
         session.accepted_batches += 1
         session.updated_at = now
+        if lag := self.behaviour.readings.counts_lag_seconds:
+            session.unshown.append((now + lag, dict(page.counts)))
         if not self._light:
             session.pages.append(page.entities)
         self._log(now, "page_accepted", session, page.counts)

@@ -126,13 +126,13 @@ class Exchange:
 
 def _create(exchange: Exchange) -> Reply:
     reference = exchange.body(_CreateBody).client_reference_id
-    return Reply(201, session_body(exchange.integration.create(reference, exchange.now)))
+    return Reply(201, session_body(exchange.integration.create(reference, exchange.now), exchange.now))
 
 
 def _status(exchange: Exchange) -> Reply:
     session = exchange.integration.session(exchange.call.session_id)
     exchange.integration.look(session, exchange.now)
-    return Reply(200, status_body(session, exchange.readings))
+    return Reply(200, status_body(session, exchange.readings, exchange.now))
 
 
 def _push(exchange: Exchange) -> Reply:
@@ -153,7 +153,7 @@ def _close(exchange: Exchange) -> Reply:
     wanted = exchange.body(_CloseBody).status
     before = session.state
     exchange.integration.close(session, wanted, exchange.now)
-    body = status_body(session, exchange.readings)
+    body = status_body(session, exchange.readings, exchange.now)
     if exchange.readings.close_answer_state == "active":
         body["state"] = before
     return Reply(202, body)

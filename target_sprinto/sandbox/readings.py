@@ -52,6 +52,9 @@ class Readings:
     batches_count_rejected: bool = False
     """Whether `accepted_batches` counts rejected pages too."""
 
+    counts_lag_seconds: float = 0.0
+    """How long after its 202 an accepted page shows in the counts and batches of a status."""
+
     discard_from_expired: bool = False
     """Whether close(discard) works from `expired`."""
 

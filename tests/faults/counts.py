@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from cells import CONTRARY, PAGE_SIZE, READINGS, Cell, read_as, records
@@ -39,6 +40,7 @@ def without_counts() -> Edit:
 
 
 FOR_GOOD = 9999
+ALL_THE_SAME = "It is applied all the same"
 BELOW = shifted(people=-2)
 ABOVE = shifted(people=2)
 AGAINST_EACH_OTHER = shifted(people=1, teams=-1)
@@ -56,6 +58,42 @@ def counts() -> Iterator[Cell]:
     for readings in (READINGS, CONTRARY):
         for name, expected, faults in (*before_the_close(), *after_the_close(), *while_finding_out()):
             yield Cell(f"counts: {name}{read_as(readings)}", expected, faults, readings, pace={"lag": 1.5})
+        for name, faults in tolerable():
+            yield Cell(
+                f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
+                PROCESSED.logging(ALL_THE_SAME, SENT),
+                faults,
+                readings,
+                settings={"on_count_mismatch": "apply"},
+                pace={"lag": 1.5},
+            )
+    yield from lagging()
+
+
+def tolerable() -> Iterator[tuple[str, tuple[Fault, ...]]]:
+    """Counts that differ, which a user may choose to be only warned of."""
+    for name, expected, faults in (*before_the_close(), *after_the_close()):
+        # Counts that cannot be read are not counts that differ.
+        if name not in {f"are {unreadable}" for unreadable in UNREADABLE} and expected is not PROCESSED:
+            yield name, faults
+
+
+def lagging() -> Iterator[Cell]:
+    """Accepted pages show in the counts only after a time, which is shorter than the waits, or longer."""
+    # The first page: with a later one, waiting for those before it would be long enough.
+    again = Fault("push", effect=Reset())
+    landed = replace(again, moment="after")
+    for name, expected, faults, lag, pace in (
+        ("all pages", PROCESSED, (), 0.5, {}),
+        ("all pages, for too long", DISCARDED.saying(SENT), (), 9.0, {"lag": 1.0}),
+        ("a page was lost", PROCESSED, (again,), 0.1, {"settle": 0.4}),
+        ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
+        ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),
+        # It is taken for lost and sent again; that it has landed twice shows before the close.
+        ("the answer was lost, for longer than it is looked for", DISCARDED, (landed,), 0.5, {"still": 1.5}),
+    ):
+        readings = replace(READINGS, counts_lag_seconds=lag)
+        yield Cell(f"counts lag: {name}", expected, faults, readings, pace=pace)
 
 
 def before_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:

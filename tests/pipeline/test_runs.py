@@ -181,6 +181,48 @@ def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
     assert door.session().state == "cancelled"
 
 
+@pytest.mark.parametrize("counted", [2, 4])
+def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoor, counted: int) -> None:
+    door.sandbox.inject(
+        Fault(
+            "status",
+            times=1000,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": counted}}),
+        )
+    )
+    finished = door.run(people(3), on_count_mismatch="apply")
+    assert (finished.code, finished.stdout) == (0, state_line())
+    told = f"Sprinto counts {counted} people where this run sent 3 people. It is applied all the same"
+    # Before the close and at `processed`.
+    assert finished.stderr.count(told) == 2
+    assert len(door.applied()["people"]) == 3
+
+
+def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user_wants(
+    door: FrontDoor,
+) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.5)
+    door.sandbox.inject(
+        Fault(
+            "status",
+            times=1000,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
+        )
+    )
+    process = door.start(on_count_mismatch="apply", page_size=1)
+    feed(process, people(3)[:-1])
+    door.wait_for_operation("push", 3, answered=True)
+    door.sandbox.wait_for(
+        lambda box: all(session.state == "expired" for session in box.sessions(door.integration_id))
+    )
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "4 people where this run sent 3 people" in finished.error
+    assert door.applied() == {}
+
+
 def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: FrontDoor) -> None:
     door.sandbox.inject(
         Fault(

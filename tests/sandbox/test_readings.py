@@ -169,6 +169,21 @@ def test_whether_batches_count_rejected_pages(api: Api, *, counts: bool, batches
     assert api.status(session_id).json()["accepted_batches"] == batches
 
 
+def test_counts_may_lag(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(counts_lag_seconds=0.3))
+    session_id = api.open()
+    assert api.push(session_id, User=[{}, {}]).json()["accepted_count_total"] == 2
+    status = api.status(session_id).json()
+    assert (status["accepted_records_total"], status["accepted_batches"]) == (0, 0)
+    assert status["accepted_records_by_entity"] == {}
+    while not (status := api.status(session_id).json())["accepted_batches"]:
+        pass
+    assert (status["accepted_records_total"], status["accepted_records_by_entity"]) == (2, {"User": 2})
+    (pushed,) = [seen for seen in api.sandbox.requests(api.id) if seen.operation == "push"]
+    shown = api.sandbox.requests(api.id)[-1]
+    assert (shown.acted_at or 0) - (pushed.acted_at or 0) >= 0.29
+
+
 @pytest.mark.parametrize(("works", "status", "state"), [(False, 409, "expired"), (True, 202, "cancelled")])
 def test_whether_discard_works_from_expired(api: Api, *, works: bool, status: int, state: str) -> None:
     readings = Readings(discard_from_expired=works)
