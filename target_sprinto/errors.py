@@ -10,7 +10,8 @@ SprintoError
 │   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
 │   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
 │   ├── UnmappedStream             `unmapped_streams: fail`
-│   ├── BatchNotSupported          a BATCH message
+│   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
+│   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
 ├── StateNotWritten                stdout broke when the STATE was due
 └── InternalError                  a bug of ours
@@ -38,16 +39,21 @@ class SettingsError(SprintoError, sdk.ConfigValidationError):
 
 
 class InputError(SprintoError):
-    """Bad input, found in input line `line` (from 1); None until whoever reads the lines has filled it in."""
+    """Bad input, found in input line `line` (from 1); None until whoever reads the lines has filled it in.
+
+    `batch_place` says where in a batch file, if that line is a BATCH message.
+    """
 
     code = "input"
 
     def __init__(self, what: str, advice: str = "", *, line: int | None = None) -> None:
         super().__init__(what, advice)
         self.line = line
+        self.batch_place = ""
 
     def __str__(self) -> str:
-        return f"Input line {self.line}: {super().__str__()}" if self.line else super().__str__()
+        place = ", ".join(filter(None, (f"Input line {self.line}" if self.line else "", self.batch_place)))
+        return f"{place}: {super().__str__()}" if place else super().__str__()
 
 
 class InvalidLine(InputError, sdk.InvalidInputLine):
@@ -93,9 +99,15 @@ class UnmappedStream(InputError):
 
 
 class BatchNotSupported(InputError):
-    """A BATCH message: its files are not read."""
+    """A BATCH message whose files are of a kind, or in a place, that is not read."""
 
     code = "batch-not-supported"
+
+
+class BatchFileUnreadable(InputError):
+    """A batch file that is missing, cut off or corrupt."""
+
+    code = "batch-file"
 
 
 class FinalStateMissing(InputError):

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypedDict
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
-from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord
+from target_sprinto.errors import InputError, InternalError, InvalidLine, InvalidRecord
 from target_sprinto.push.waiting import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MAX_LINE_BYTES = 64_000_000
 
 
 class Message(TypedDict, total=False):
-    """A Singer message as far as this target reads it; `record`, `schema`, `value` are still JSON bytes."""
+    """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
 
     type: str
     stream: str
@@ -38,6 +38,8 @@ class Message(TypedDict, total=False):
     schema: msgspec.Raw
     key_properties: list[str] | None
     value: msgspec.Raw
+    encoding: msgspec.Raw
+    manifest: msgspec.Raw
 
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -45,7 +47,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "SCHEMA": ("stream", "schema"),
     "STATE": ("value",),
     "ACTIVATE_VERSION": ("stream",),
-    "BATCH": ("stream",),
+    "BATCH": ("stream", "encoding", "manifest"),
 }
 
 _message_decoder = msgspec.json.Decoder(Message)
@@ -133,7 +135,8 @@ class SprintoReader(GenericSingerReader[bytes]):
             # msgspec's texts name types and our own field names, never values.
             raise self._invalid(f"this is JSON, but no Singer message: {problem}.") from None
         except (msgspec.DecodeError, RecursionError):
-            self._explain_unreadable(line)
+            surrogate = "it holds a lone surrogate (\\ud800 to \\udfff), which is no text."
+            raise unreadable(line, self.line) or self._invalid(surrogate) from None
         kind = message.get("type")
         if kind == "RECORD" and "stream" in message and "record" in message:
             return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
@@ -145,28 +148,31 @@ class SprintoReader(GenericSingerReader[bytes]):
             raise self._invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
         return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
 
-    def _explain_unreadable(self, line: bytes) -> NoReturn:
-        """Say why a line is no JSON: a non-finite number, or something else."""
-        try:
-            json.loads(line, parse_constant=_refuse_constant)
-        except _NotFiniteError:
-            raise InvalidRecord(
-                "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
-                "Make the tap send null, or leave the field out.",
-                line=self.line,
-            ) from None
-        except (ValueError, RecursionError):
-            pass
-        else:
-            raise self._invalid("it holds a lone surrogate (\\ud800 to \\udfff), which is no text.") from None
+    def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
+        line = self.line + 1 if next_line else self.line
+        return _invalid_line(what, line)
+
+
+def unreadable(line: bytes, number: int | None = None) -> InputError | None:
+    """What to say of a line that is no JSON; None where Python's own reader, which is laxer, takes it."""
+    try:
+        json.loads(line, parse_constant=_refuse_constant, parse_int=str)
+    except _NotFiniteError:
+        return InvalidRecord(
+            "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
+            "Make the tap send null, or leave the field out.",
+            line=number,
+        )
+    except (ValueError, RecursionError):
         ending = (
             "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
         )
-        raise self._invalid(f"the line is no JSON that can be read.{ending}") from None
+        return _invalid_line(f"the line is no JSON that can be read.{ending}", number)
+    return None
 
-    def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
-        line = self.line + 1 if next_line else self.line
-        return InvalidLine(what, "Look at what the tap printed in this line.", line=line)
+
+def _invalid_line(what: str, number: int | None) -> InvalidLine:
+    return InvalidLine(what, "Look at what the tap printed in this line.", line=number)
 
 
 class _NotFiniteError(Exception):

@@ -129,6 +129,20 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "expect",
+        th.ObjectType(
+            additional_properties=th.ObjectType(
+                th.Property("min_records", th.IntegerType(minimum=0), required=True),
+                additional_properties=False,
+                nullable=False,
+            )
+        ),
+        default={},
+        title="Expect",
+        description="Least records per entity type, else the run is discarded.",
+        examples=[{"User": {"min_records": 1}}],
+    ),
+    th.Property(
         "on_active_session",
         th.StringType,
         default=OnActiveSession.FAIL.value,
@@ -205,6 +219,7 @@ class Settings:
     page_size: int
     compress: bool
     require_final_state: bool
+    expected: dict[str, int]
     patiences: Patiences
     on_conflict: ConflictPolicy
     on_count_mismatch: OnCountMismatch
@@ -232,6 +247,7 @@ class Settings:
             page_size=config["page_size"],
             compress=config["compress"],
             require_final_state=config["require_final_state"],
+            expected={name: least["min_records"] for name, least in config["expect"].items()},
             patiences=Patiences(
                 request_seconds=float(config["request_timeout_seconds"]),
                 retry_seconds=float(config["retry_timeout_seconds"]),

@@ -39,9 +39,9 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, Stream
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto import settings
+from target_sprinto.batches import BatchFile, read_batch
 from target_sprinto.command import SprintoCommand
 from target_sprinto.errors import (
-    BatchNotSupported,
     FinalStateMissing,
     InputError,
     InternalError,
@@ -58,7 +58,7 @@ from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.run import Run
 from target_sprinto.push.waiting import TICK_SECONDS, LastWords, in_background, wait_for
-from target_sprinto.reading import SprintoReader, decode_object, watched
+from target_sprinto.reading import SprintoReader, decode_object, unreadable, watched
 from target_sprinto.settings import Settings
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.sinks import SprintoSink
@@ -74,9 +74,11 @@ class Origin(NamedTuple):
 
     stream: str
     line: int
+    batch_place: str = ""
 
     def __str__(self) -> str:
-        return f"stream {self.stream!r}, input line {self.line}"
+        place = f"stream {self.stream!r}, input line {self.line}"
+        return f"{place}, {self.batch_place}" if self.batch_place else place
 
 
 class _Route(NamedTuple):
@@ -96,6 +98,7 @@ class SprintoTarget(Target):
     default_sink_class = SprintoSink
     capabilities = [  # noqa: RUF012 - the SDK declares it so
         PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
         PluginCapabilities.STRUCTURED_LOGGING,
@@ -142,6 +145,7 @@ class SprintoTarget(Target):
             patiences=self.settings.patiences,
             on_conflict=self.settings.on_conflict,
             on_count_mismatch=self.settings.on_count_mismatch,
+            expected=self.settings.expected,
             interrupted=signals.check if signals else lambda: None,
         )
         self._routes: dict[str, list[_Route]] = {}
@@ -215,24 +219,29 @@ class SprintoTarget(Target):
         return _Route(None if unchanged else stream_map, sink, entity_type)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
-        stream, line = message_dict["stream"], self._reader.line
-        self._records_since_state += 1
+        stream = message_dict["stream"]
+        self._deliver(stream, self._routes_of(stream), bytes(message_dict["record"]))
+
+    def _routes_of(self, stream: str) -> list[_Route]:
         try:
-            routes = self._routes[stream]
+            return self._routes[stream]
         except KeyError:
             raise RecordBeforeSchema(
                 f"a record of stream {stream!r}, which had no SCHEMA yet.", "Mend the tap."
             ) from None
+
+    def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
+        """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
+        self._records_since_state += 1
         try:
-            record = decode_object(message_dict["record"])
+            record = decode_object(raw)
         except ValueError:
-            raise InvalidRecord(
+            raise unreadable(raw) or InvalidRecord(
                 f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
                 "Mend it at its source.",
             ) from None
         for stream_map, sink, entity_type in routes:
-            sent, body = record, bytes(message_dict["record"])
+            sent, body = record, raw.strip()
             if stream_map is not None:
                 mapped = _mapped(stream_map, record)
                 if mapped is None:
@@ -240,7 +249,7 @@ class SprintoTarget(Target):
                 # What is checked is what will be sent, down to its encoding.
                 sent, body = decode_object(mapped), mapped
             sink.check(sent)
-            self.run.add(entity_type, body, Origin(sink.stream_name, line))
+            self.run.add(entity_type, body, Origin(sink.stream_name, self._reader.line, batch_place))
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
@@ -258,10 +267,18 @@ class SprintoTarget(Target):
             self._said_activate_version = True
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
-        raise BatchNotSupported(
-            f"a BATCH message for stream {message_dict['stream']!r}; batch files are not supported.",
-            "Configure the tap to send RECORD messages (for SDK taps: leave `batch_config` out).",
-        )
+        """Read the records of a batch's files as if they stood in the input, one by one."""
+        stream = message_dict["stream"]
+        routes = self._routes_of(stream)
+        batch = read_batch(stream, message_dict["encoding"], message_dict["manifest"])
+        for url in batch.files:
+            file = BatchFile(url, compressed=batch.compressed)
+            try:
+                for line in file.records(self._check):
+                    self._deliver(stream, routes, line, str(file))
+            except InputError as problem:
+                problem.batch_place = str(file)
+                raise
 
     # The end
 

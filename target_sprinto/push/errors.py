@@ -23,6 +23,7 @@ SprintoError
 ├── CountsDiffer                   Sprinto's counts are not what was sent
 ├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
 ├── ProcessingUnfinished           not `processed` in time
+├── TooFewRecords                  fewer records of an entity type than expected
 ├── RecordTooLarge                 one record that fits no page
 ├── RunEnded                       a run is used once
 └── Interrupted                    a signal
@@ -216,6 +217,12 @@ class ProcessingUnfinished(SprintoError):
     """The session was not processed in time; it may yet be."""
 
     code = "processing-unfinished"
+
+
+class TooFewRecords(SprintoError):
+    """Fewer records of an entity type than are expected: no evidence to put in the place of what there is."""
+
+    code = "too-few-records"
 
 
 class RecordTooLarge(SprintoError):

@@ -41,6 +41,8 @@ from target_sprinto.push.sending import Lane, PageSender
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from target_sprinto.push.answers import SessionStatus
 
 log = logging.getLogger("target_sprinto.push")
@@ -74,7 +76,10 @@ class _Open:
 
 
 class Run:
-    """One run: at most one session, all of it applied or none."""
+    """One run: at most one session, all of it applied or none.
+
+    `expected` is the least number of records to be accepted: ``{entity_type: int}``.
+    """
 
     def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
         self,
@@ -86,6 +91,7 @@ class Run:
         patiences: Patiences = Patiences(),
         on_conflict: ConflictPolicy | None = None,
         on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD,
+        expected: Mapping[str, int] | None = None,
         interrupted: Check = lambda: None,
     ) -> None:
         self.uuid = str(uuid.uuid4())
@@ -96,6 +102,7 @@ class Run:
         self._patiences = patiences
         self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
         self._on_count_mismatch = on_count_mismatch
+        self._expected = expected or {}
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
@@ -131,11 +138,13 @@ class Run:
             self._put(page)
         self._interrupted()
         if self._open is None:
+            self._require_expected({})
             self._move(Event.SETTLED)
             return RunSummary(None, {}, 0)
         session_id, sender, lane = self._open.session.id, self._open.sender, self._open.lane
         lane.drain(self._interrupted)
         lane.close()
+        self._require_expected(sender.accepted)
         closing = Closing(
             self._client,
             session_id,
@@ -258,6 +267,16 @@ class Run:
             # A signal that cut the tries of the close short says more than the last of them.
             self._interrupted()
             raise
+
+    def _require_expected(self, accepted: Mapping[str, int]) -> None:
+        missed = {name for name, least in self._expected.items() if accepted.get(name, 0) < least}
+        if missed:
+            wanted = ", ".join(f"{self._expected[name]} {name}" for name in sorted(missed))
+            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in sorted(missed))
+            raise errors.TooFewRecords(
+                f"`expect` names at least {wanted}, and {came} came.",
+                "Look at the tap's log; if so few are right, lower `expect`.",
+            )
 
     def _require_unfinished(self) -> None:
         if self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED:

@@ -84,9 +84,10 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
     "key properties that are a string": (SCHEMA | {"key_properties": "id"}, "invalid-line"),
     "a STATE without value": (raw('{"type":"STATE"}'), "invalid-line"),
     "a STATE of null": (raw('{"type":"STATE","value":null}'), "input"),
-    "a BATCH": (
-        {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}, "manifest": ["file:///x"]},
-        "batch-not-supported",
+    "a BATCH without encoding": ({"type": "BATCH", "stream": "people", "manifest": []}, "invalid-line"),
+    "a BATCH without manifest": (
+        {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}},
+        "invalid-line",
     ),
 }
 

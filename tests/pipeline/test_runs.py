@@ -8,6 +8,7 @@ import signal
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
@@ -179,6 +180,46 @@ def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (1, "")
     assert "Sprinto counts 4 people where this run sent 3 people." in finished.error
     assert door.session().state == "cancelled"
+
+
+EXPECT = {"people": {"min_records": 3}}
+
+
+@pytest.mark.parametrize(
+    ("count", "expect"),
+    [(3, EXPECT), (0, {}), (0, {"people": {"min_records": 0}}), (7, EXPECT)],
+)
+def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, Any]) -> None:
+    finished = door.run(people(count), expect=expect)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.applied().get("people", [])) == count
+
+
+@pytest.mark.parametrize("page_size", [1, 100])
+def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
+    finished = door.run(people(2), expect=EXPECT, page_size=page_size)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "`expect` names at least 3 people, and 2 people came." in finished.error
+    assert finished.error.endswith("[too-few-records]")
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
+    assert door.run(people(3), expect=EXPECT).code == 0
+    for silent in (people(0), [STATE], b""):
+        finished = door.run(silent, expect=EXPECT)
+        assert (finished.code, finished.stdout) == (1, "")
+        assert "and 0 people came. Nothing was opened at Sprinto." in finished.error
+    assert len(door.applied()["people"]) == 3
+    assert len(door.sessions()) == 1
+
+
+def test_a_minimum_is_of_the_entity_type(door: FrontDoor) -> None:
+    maps = {"expect": {"staff": {"min_records": 2}}, "entity_types": {"people": "staff"}}
+    assert door.run(people(2), **maps).code == 0
+    assert door.run([SCHEMA | {"stream": "staff"}, *people(1)], **maps).code == 1
 
 
 @pytest.mark.parametrize("counted", [2, 4])

@@ -46,6 +46,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a timeout of 0": ({"request_timeout_seconds": 0}, "`request_timeout_seconds` must be more than 0"),
     "entity types in a list": ({"entity_types": ["User"]}, "`entity_types` must be object"),
     "an entity type that is none": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
+    "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
+    "expect in words": ({"expect": {"User": {"min_records": "x"}}}, "`expect.User.min_records` must be int"),
+    "expect less than nothing": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
+    "expect of something else": (
+        {"expect": {"User": {"max_records": 1}}},
+        "`expect.User`",
+    ),
     "an unknown choice": (
         {"unmapped_streams": "drop"},
         "must be one of keep, ignore, fail",
