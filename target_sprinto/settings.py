@@ -112,6 +112,16 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         description="Most items in a page, 1 to 100.",
     ),
     th.Property(
+        "max_parallel_pages",
+        th.IntegerType(minimum=1, maximum=16),
+        default=1,
+        title="Pages in flight",
+        description=(
+            "How many pages may be in flight at once, 1 to 16. Above 1 the order of the input is kept for"
+            " each entity key only."
+        ),
+    ),
+    th.Property(
         "compress",
         th.BooleanType,
         default=True,
@@ -217,6 +227,7 @@ class Settings:
     entity_types: EntityTypes
     client_reference_prefix: str
     page_size: int
+    max_parallel_pages: int
     compress: bool
     require_final_state: bool
     expected: dict[str, int]
@@ -245,6 +256,7 @@ class Settings:
             entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
             client_reference_prefix=config["client_reference_prefix"],
             page_size=config["page_size"],
+            max_parallel_pages=config["max_parallel_pages"],
             compress=config["compress"],
             require_final_state=config["require_final_state"],
             expected={name: least["min_records"] for name, least in config["expect"].items()},

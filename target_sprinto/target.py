@@ -87,6 +87,7 @@ class _Route(NamedTuple):
     stream_map: StreamMap | None
     sink: SprintoSink
     entity_type: str
+    key_properties: tuple[str, ...]
 
 
 class SprintoTarget(Target):
@@ -141,6 +142,7 @@ class SprintoTarget(Target):
             self.client,
             reference_prefix=self.settings.client_reference_prefix,
             page_size=self.settings.page_size,
+            max_parallel_pages=self.settings.max_parallel_pages,
             compress=self.settings.compress,
             patiences=self.settings.patiences,
             on_conflict=self.settings.on_conflict,
@@ -149,6 +151,7 @@ class SprintoTarget(Target):
             interrupted=signals.check if signals else lambda: None,
         )
         self._routes: dict[str, list[_Route]] = {}
+        self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
         self._state: bytes | None = None
         self._reads_stdin = False
@@ -216,7 +219,11 @@ class SprintoTarget(Target):
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-        return _Route(None if unchanged else stream_map, sink, entity_type)
+        key_properties = tuple(sink.key_properties)
+        # Where streams of one type have different keys, or none, nothing tells its entities apart.
+        if self._entity_keys.setdefault(entity_type, key_properties) != key_properties:
+            self._entity_keys[entity_type] = ()
+        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -240,7 +247,7 @@ class SprintoTarget(Target):
                 f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
                 "Mend it at its source.",
             ) from None
-        for stream_map, sink, entity_type in routes:
+        for stream_map, sink, entity_type, key_properties in routes:
             sent, body = record, raw.strip()
             if stream_map is not None:
                 mapped = _mapped(stream_map, record)
@@ -249,7 +256,20 @@ class SprintoTarget(Target):
                 # What is checked is what will be sent, down to its encoding.
                 sent, body = decode_object(mapped), mapped
             sink.check(sent)
-            self.run.add(entity_type, body, Origin(sink.stream_name, self._reader.line, batch_place))
+            origin = Origin(sink.stream_name, self._reader.line, batch_place)
+            key = self._entity_key(entity_type, key_properties, sent)
+            self.run.add(entity_type, body, origin, key)
+
+    def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
+        """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
+        if self.settings.max_parallel_pages == 1 or not self._entity_keys[entity_type]:
+            return None
+        values = tuple(record[name] for name in names)
+        try:
+            hash(values)
+        except TypeError:
+            return _encoder.encode(values)
+        return values
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""

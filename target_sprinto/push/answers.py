@@ -44,6 +44,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
     id: str
     state: str
     accepted_records_by_entity: Any = None
+    accepted_batches: Any = None
     retry_count: Any = None
     expires_at: Any = None
     updated_at: Any = None

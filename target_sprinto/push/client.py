@@ -6,7 +6,6 @@ meaning. A GET is repeated where that is safe; a POST only where it surely did n
 
 from __future__ import annotations
 
-import gzip
 import logging
 import threading
 import time
@@ -35,13 +34,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto.push")
 
-# Fast, and small enough: evidence is repetitive JSON.
-_GZIP_LEVEL = 1
-
-_REPEATABLE = (errors.NotConnected, errors.NotNow)
+REPEATABLE = (errors.NotConnected, errors.NotNow)
 """Surely did not happen, and may go better next time: GETs and POSTs."""
 
-_REPEATABLE_GET = (*_REPEATABLE, errors.AnswerLost)
+_REPEATABLE_GET = (*REPEATABLE, errors.AnswerLost)
 
 _T = TypeVar("_T", SessionStatus, IngestResult, IntegrationStatus, ActivityPage)
 
@@ -94,12 +90,10 @@ class SprintoClient:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
         return self._call(Operation.STATUS, SessionStatus, _session(session_id), patience)
 
-    def push_page(self, session_id: str, body: bytes, patience: Patience, *, compress: bool) -> IngestResult:
-        """Send one page's JSON bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
+    def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
+        """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
         path = f"{_session(session_id)}/entities"
-        if compress:
-            return self._call(Operation.PUSH, IngestResult, path, patience, _compressed(body), gzipped=True)
-        return self._call(Operation.PUSH, IngestResult, path, patience, body)
+        return self._call(Operation.PUSH, IngestResult, path, patience, body, gzipped=gzipped)
 
     def apply_session(self, session_id: str, patience: Patience) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
@@ -145,14 +139,14 @@ class SprintoClient:
 
         backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
         """
-        repeatable = _REPEATABLE_GET if body is None else _REPEATABLE
+        repeatable = _REPEATABLE_GET if body is None else REPEATABLE
         waits = retry.waits(patience.retry_seconds)
         next(waits)
         while True:
             try:
                 return cast("_T", self._send(operation, path, patience, body, gzipped=gzipped))
             except repeatable as failure:
-                wait = _next_wait(waits, failure, patience)
+                wait = next_wait(waits, failure, patience)
                 log.warning("%s Trying again in %.1f s.", failure, wait)
                 if patience.stopped.wait(wait):
                     raise
@@ -177,7 +171,7 @@ class SprintoClient:
         return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
 
 
-def _next_wait(
+def next_wait(
     waits: Generator[float, Exception, None], failure: errors.ApiError, patience: Patience
 ) -> float:
     """Seconds until the next try. Raises the failure itself where there is to be none."""
@@ -195,8 +189,3 @@ def _next_wait(
 
 def _session(session_id: str) -> str:
     return f"/sessions/{quote(session_id, safe='')}"
-
-
-def _compressed(body: bytes) -> bytes:
-    # A fixed time in the header: the same page is the same bytes when it is sent again.
-    return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)

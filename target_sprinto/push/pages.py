@@ -7,6 +7,7 @@ known before it exists.
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ import msgspec
 from target_sprinto.push.errors import RecordTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 MAX_ITEMS = 100
 """Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
@@ -25,16 +26,29 @@ MAX_ITEMS = 100
 MAX_BYTES = 5_000_000
 """Most bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
 
+_LESS = (0, 1, 2, 4, 7, 13, 24, 44)
+"""By how much smaller each of eight pages is, so that no two choices of equally many add up to the same."""
+
+MAX_TOLD_APART = len(_LESS)
+"""So many pages in flight at once can be told apart by their sizes."""
+
+_GZIP_LEVEL = 1
+"""Fast, and small enough: evidence is repetitive JSON."""
+
 _ENVELOPE_BYTES = len(b'{"entities":{}}')
 _BRACKETS_BYTES = len(b"[]")
 
 
 class Item(NamedTuple):
-    """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back."""
+    """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back.
+
+    `key` tells the entity among those of its type: any hashable value, or None where nothing tells it.
+    """
 
     entity_type: str
     body: bytes
     origin: object
+    key: object = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,22 @@ class Page:
     def counts(self) -> Counter[str]:
         """Items by entity type: ``{entity_type: int}``."""
         return Counter(item.entity_type for item in self.items)
+
+    @cached_property
+    def _keys(self) -> frozenset[tuple[str, object]]:
+        return frozenset((item.entity_type, item.key) for item in self.items)
+
+    @cached_property
+    def _unkeyed(self) -> frozenset[str]:
+        return frozenset(item.entity_type for item in self.items if item.key is None)
+
+    def may_share_an_entity(self, other: Page) -> bool:
+        """Whether both may hold the same entity, so that their order matters."""
+        return (
+            not self._keys.isdisjoint(other._keys)
+            or not self._unkeyed.isdisjoint(other.counts)
+            or not other._unkeyed.isdisjoint(self.counts)
+        )
 
     def by_entity_type(self) -> dict[str, list[Item]]:
         """``{entity_type: [Item]}``, types in the order of their first item."""
@@ -71,14 +101,30 @@ class Page:
         yield Page(self.number, self.items[middle:])
 
 
+def compressed(body: bytes) -> bytes:
+    """The same page is the same bytes whenever it is sent: the header's time is fixed."""
+    return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
+
+
+def page_sizes(max_items: int, pages_in_flight: int) -> tuple[int, ...]:
+    """How many items the pages take, in turn: as many as may be, but where several are in flight at once.
+
+    Those have sizes by which a growth of Sprinto's counts tells which of them have landed.
+    """
+    if pages_in_flight == 1:
+        return (max_items,)
+    return tuple(max_items - less for less in _LESS if less <= max_items // 2)
+
+
 class PageBuilder:
     """Gathers the records of all streams in the order of arrival into pages.
 
-    One builder serves a whole run, so the left-over records of many small streams share a page.
+    One builder serves a whole run, so the left-over records of many small streams share a page. Pages take
+    at most `sizes` items, one size after the other.
     """
 
-    def __init__(self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES) -> None:
-        self._max_items = max_items
+    def __init__(self, sizes: Sequence[int] = (MAX_ITEMS,), max_bytes: int = MAX_BYTES) -> None:
+        self._sizes = sizes
         self._max_bytes = max_bytes
         self._number = 0
         self._items: list[Item] = []
@@ -86,7 +132,7 @@ class PageBuilder:
         self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
 
-    def add(self, entity_type: str, body: bytes, origin: object = None) -> Page | None:
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
         """Take one record; return the page that is now complete, if one is.
 
         Raises RecordTooLarge for a record that fits no page even alone; the builder is then as before.
@@ -107,8 +153,8 @@ class PageBuilder:
             growth = self._growth(entity_type, key_bytes, body)
         self._bytes += growth
         self._entity_types.add(entity_type)
-        self._items.append(Item(entity_type, body, origin))
-        if complete is None and len(self._items) >= self._max_items:
+        self._items.append(Item(entity_type, body, origin, key))
+        if complete is None and len(self._items) >= self._sizes[self._number % len(self._sizes)]:
             return self.flush()
         return complete
 

@@ -36,6 +36,31 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
     return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
 
 
+class Throttle:
+    """How many pages may be in flight, and when the next may leave: for every sender the same. Pure.
+
+    A 429 or 503 halves the number, once for all pages that were out together; each success raises it by one.
+    Times are monotonic seconds.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.limit = most
+        self.not_before = 0.0
+        self._most = most
+        self._slowed_at = 0.0
+
+    def slow_down(self, left_at: float, now: float, wait_seconds: float) -> None:
+        """A page that left at `left_at` was told to come again after some seconds."""
+        self.not_before = max(self.not_before, now + wait_seconds)
+        if left_at >= self._slowed_at:
+            self.limit = max(1, self.limit // 2)
+            self._slowed_at = now
+
+    def speed_up(self) -> None:
+        """A page was accepted."""
+        self.limit = min(self._most, self.limit + 1)
+
+
 def waits(
     budget_seconds: float,
     clock: Callable[[], float] = time.monotonic,

@@ -28,6 +28,7 @@ from target_sprinto.push.closing import Closing
 from target_sprinto.push.conflict import ConflictPolicy
 from target_sprinto.push.discarding import discard_session
 from target_sprinto.push.errors import ApiError, Certainty
+from target_sprinto.push.flight import Flight
 from target_sprinto.push.lifecycle import (
     Event,
     OnCountMismatch,
@@ -36,8 +37,8 @@ from target_sprinto.push.lifecycle import (
     next_phase,
 )
 from target_sprinto.push.opening import Opening
-from target_sprinto.push.pages import Page, PageBuilder
-from target_sprinto.push.sending import Lane, PageSender
+from target_sprinto.push.pages import Page, PageBuilder, page_sizes
+from target_sprinto.push.sending import PageSender
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _Open:
 
     session: SessionStatus
     sender: PageSender
-    lane: Lane
+    flight: Flight
 
 
 class Run:
@@ -87,6 +88,7 @@ class Run:
         *,
         reference_prefix: str = "target-sprinto",
         page_size: int = 100,
+        max_parallel_pages: int = 1,
         compress: bool = True,
         patiences: Patiences = Patiences(),
         on_conflict: ConflictPolicy | None = None,
@@ -97,7 +99,8 @@ class Run:
         self.uuid = str(uuid.uuid4())
         self._reference = f"{reference_prefix}/{self.uuid}"
         self._client = client
-        self._builder = PageBuilder(max_items=page_size)
+        self._builder = PageBuilder(page_sizes(page_size, max_parallel_pages))
+        self._max_parallel_pages = max_parallel_pages
         self._compress = compress
         self._patiences = patiences
         self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
@@ -111,22 +114,29 @@ class Run:
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
 
-    def add(self, entity_type: str, body: bytes, origin: object = None) -> None:
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
 
+        `key` tells the entity among those of its type, any hashable value: with several pages in flight, two
+        records of one entity, or of a type of which one has no key, never are in two of them.
         Raises what ended the run: a page sent earlier that was refused, an interruption, …
         """
         self._require_unfinished()
-        if page := self._builder.add(entity_type, body, origin):
+        if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
     def check(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed: for whoever waits for input."""
         self._interrupted()
         if self._open is not None:
-            self._open.lane.raise_failure()
-            if self._open.lane.is_idle:
-                self._keep_alive(self._open)
+            self._open.flight.raise_failure()
+            self._keep_alive(self._open)
+
+    def _keep_watch(self) -> None:
+        """While pages are in the way of more: the same, but that no page is added to them."""
+        self._interrupted()
+        if self._open is not None:
+            self._keep_alive(self._open, with_a_page=False)
 
     def finish(self) -> RunSummary:
         """At the end of input: send the rest, reconcile, apply, and return once Sprinto has processed it.
@@ -141,9 +151,9 @@ class Run:
             self._require_expected({})
             self._move(Event.SETTLED)
             return RunSummary(None, {}, 0)
-        session_id, sender, lane = self._open.session.id, self._open.sender, self._open.lane
-        lane.drain(self._interrupted)
-        lane.close()
+        session_id, sender, flight = self._open.session.id, self._open.sender, self._open.flight
+        flight.drain(self._keep_watch)
+        flight.close()
         self._require_expected(sender.accepted)
         closing = Closing(
             self._client,
@@ -153,7 +163,7 @@ class Run:
             self._interrupted,
             on_count_mismatch=self._on_count_mismatch,
         )
-        closing.reconcile(pace.current.still if sender.resent else 0.0)
+        closing.reconcile(pace.current.still if flight.resent else 0.0)
         closing.wait_for_other_sessions(
             self._patiences.processing_seconds, keep_alive_interval(self._open.session)
         )
@@ -186,7 +196,7 @@ class Run:
             self._move(Event.SETTLED)
             return self._opening.describe_unknown()
         session = self._open.session
-        self._open.lane.close()
+        self._open.flight.close()
         if self._phase is Phase.APPLYING:
             self._move(Event.SETTLED)
             return f"Session {session.id} was told to apply, and may yet be applied."
@@ -202,7 +212,7 @@ class Run:
 
     def _put(self, page: Page) -> None:
         opened = self._open or self._open_session()
-        opened.lane.put(page, self._interrupted)
+        opened.flight.put(page, self._keep_watch)
 
     def _open_session(self) -> _Open:
         self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)
@@ -216,20 +226,20 @@ class Run:
 
     def _opened(self, session: SessionStatus) -> _Open:
         sender = PageSender(self._client, session.id, self._patience, compress=self._compress)
-        self._open = _Open(session, sender, Lane(sender.send))
+        self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
         self._move(Event.CREATED)
         log.info(
             "Session %s is open (reference %s); it expires %s.", session.id, self._reference, session.expiry
         )
         return self._open
 
-    def _keep_alive(self, opened: _Open) -> None:
-        """Let no session of a silent tap expire: send what there is, else read the status."""
+    def _keep_alive(self, opened: _Open, *, with_a_page: bool = True) -> None:
+        """Let no session expire while nothing is sent: send what there is, else read the status."""
         if self._client.session_silence() < keep_alive_interval(opened.session):
             return None
-        if page := self._builder.flush():
+        if with_a_page and opened.flight.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
-            return opened.lane.put(page, self._interrupted)
+            return opened.flight.put(page, self._interrupted)
         call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
         status = wait_for(call, self._interrupted)
         expiry = parse_time(status.expires_at)

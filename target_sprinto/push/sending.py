@@ -1,29 +1,28 @@
-"""Pages in flight: bounded, in order, with backpressure to whoever makes them.
+"""One page at Sprinto: sent, understood, and where its answer was lost, found out.
 
-The reading thread hands pages in and goes on reading; a lane of its own sends them. A run that has ended
-abandons what is in flight: a page that arrives late meets a closed session.
+What to do after an answer is decided in `lifecycle.after_refusal`; when a page may leave, in `flight.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
-import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from target_sprinto.push import errors, pace
+from target_sprinto.push import errors, pace, retry
+from target_sprinto.push.client import REPEATABLE, next_wait
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.finding import which_landed
 from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
+from target_sprinto.push.pages import compressed
 from target_sprinto.push.refusals import describe_refusal
-from target_sprinto.push.waiting import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Generator, Sequence
 
+    from target_sprinto.push.answers import SessionStatus
     from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.pages import Page
 
@@ -31,82 +30,148 @@ if TYPE_CHECKING:
 log = logging.getLogger("target_sprinto.push")
 
 
-class PageSender:
-    """Sends pages into one session and counts what was accepted.
+class Accepted(NamedTuple):
+    """Sprinto has staged the page."""
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted;
-    `resent` says whether a page whose answer was lost was sent again.
+
+class Later(NamedTuple):
+    """The page was surely not taken, and may be sent again after some seconds."""
+
+    seconds: float
+    slow_down: bool
+
+
+class Lost(NamedTuple):
+    """Nobody knows whether the page was staged."""
+
+    failure: ApiError
+
+
+class TooLarge(NamedTuple):
+    """The page is to be sent as two."""
+
+
+Outcome = Accepted | Later | Lost | TooLarge
+
+
+@dataclass(eq=False)
+class OpenPage:
+    """A page handed in and not yet accepted. `place` is its place in the order; the halves of a page take it.
+
+    `body` is what goes over the wire, once it is made.
+    """
+
+    page: Page
+    place: tuple[int, ...]
+    taken: bool = False
+    left_at: float = 0.0
+    body: bytes = b""
+    gzipped: bool = False
+    waits: Generator[float, Exception, None] | None = None
+    give_up_at: float = field(default=float("inf"))
+
+
+class PageSender:
+    """Sends pages into one session. Safe to use from several threads.
+
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
     """
 
     def __init__(self, client: SprintoClient, session_id: str, patience: Patience, *, compress: bool) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
-        self.resent = False
         self._client = client
         self._session_id = session_id
         self._patience = patience
+        # Whether and when a page is sent again is for the flight to say.
+        self._one_try = replace(patience, retry_seconds=0.0)
         self._compress = compress
         self._compression_proven = False
+        self._batches_are_pages = False
 
-    def send(self, page: Page) -> None:
-        """Send one page, as two where Sprinto finds it too large. Raises what it was refused with.
+    def prepare(self, open_page: OpenPage) -> None:
+        """Encode the page, and compress it where that is wanted."""
+        if not open_page.body:
+            self._encode(open_page, compress=self._compress)
 
-        A page that nobody knows about is found out, and sent again only where it surely did not land.
-        """
-        compress = self._compress
-        deadline = time.monotonic() + self._patience.retry_seconds
-        while True:
-            try:
-                self._push(page, compress=compress)
-            except ApiError as refusal:
-                action = after_refusal(
-                    refusal, items=len(page.items), compressed=compress, proven=self._compression_proven
-                )
-                if action is AfterRefusal.SEND_UNCOMPRESSED:
-                    compress = False
-                    continue
-                if action is AfterRefusal.FIND_OUT:
-                    if self._has_landed(page, refusal):
-                        return self._count(page)
-                    if time.monotonic() >= deadline:
-                        raise
-                    self.resent = True
-                    continue
-                if action is AfterRefusal.HALVE:
-                    return self._send_halves(page)
-                raise self._explain(page, refusal) from None
-            if compress != self._compress:
-                log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
-                self._compress = compress
-            self._compression_proven = self._compression_proven or compress
-            return self._count(page)
+    def send(self, open_page: OpenPage) -> Outcome:
+        """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
+        if open_page.waits is None:
+            open_page.give_up_at = time.monotonic() + self._patience.retry_seconds
+            open_page.waits = retry.waits(self._patience.retry_seconds)
+            next(open_page.waits)
+        if open_page.gzipped and not self._compress:
+            # Learned from another page while this one waited.
+            self._encode(open_page, compress=False)
+        try:
+            self._push(open_page)
+        except REPEATABLE as failure:
+            wait = next_wait(open_page.waits, failure, self._patience)
+            log.warning("%s Trying again in %.1f s.", failure, wait)
+            return Later(wait, isinstance(failure, errors.NotNow))
+        except ApiError as refusal:
+            return self._after(open_page, refusal)
+        if self._compress and not open_page.gzipped:
+            log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
+            self._compress = False
+        self._compression_proven = self._compression_proven or open_page.gzipped
+        return Accepted()
 
-    def _send_halves(self, page: Page) -> None:
-        for half in page.halves():
-            self.send(half)
-
-    def _count(self, page: Page) -> None:
+    def count(self, page: Page) -> None:
+        """Note that the page was accepted. One thread at a time."""
         self.accepted += page.counts
         self.pages += 1
 
-    def _has_landed(self, page: Page, loss: ApiError) -> bool:
-        """Whether a page that nobody knows about was staged. Raises where Sprinto's counts do not tell."""
-        log.warning("%s Finding out whether page %d has arrived.", loss, page.number)
-        counts = self._steady_counts(loss)
-        landed = which_landed(self.accepted, counts, [page.counts])
+    def which_landed(self, pages: Sequence[Page], loss: ApiError) -> list[bool]:
+        """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
+
+        Raises where Sprinto's counts do not tell.
+        """
+        names = ", ".join(str(page.number) for page in pages)
+        log.warning("%s Finding out whether page %s has arrived.", loss, names)
+        status = self._steady_status(loss)
+        counts, batches = status.counts(), status.accepted_batches
+        grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
+        landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown)
         if landed is None:
             raise errors.AnswerLost(
-                f"The answer to page {page.number} was lost, and Sprinto's counts do not tell whether it"
+                f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
                 f" arrived: it counts {figures(counts)}, and {figures(self.accepted)} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
-        log.warning(
-            "Page %d %s.", page.number, "has arrived" if landed else "has not arrived: sending it again"
-        )
-        return bool(landed)
+        # Told by the records alone, which shows whether batches count the same pages from here on.
+        self._batches_are_pages = batches == self.pages + len(landed)
+        for index, page in enumerate(pages):
+            told = "has arrived" if index in landed else "has not arrived: sending it again"
+            log.warning("Page %d %s.", page.number, told)
+        return [index in landed for index in range(len(pages))]
 
-    def _steady_counts(self, loss: ApiError) -> dict[str, int]:
-        """The session's counts once two looks in a row agree and show at least what was accepted."""
+    def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
+        body = open_page.page.encode()
+        open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
+
+    def _after(self, open_page: OpenPage, refusal: ApiError) -> Outcome:
+        """What becomes of a page that was not accepted. Raises where nothing more can be done."""
+        page = open_page.page
+        action = after_refusal(
+            refusal,
+            items=len(page.items),
+            compressed=open_page.gzipped,
+            proven=self._compression_proven,
+        )
+        if action is AfterRefusal.FIND_OUT:
+            return Lost(refusal)
+        # Whether batches count refused pages is not documented.
+        self._batches_are_pages = False
+        if action is AfterRefusal.SEND_UNCOMPRESSED:
+            self._encode(open_page, compress=False)
+            return self.send(open_page)
+        if action is AfterRefusal.HALVE:
+            return TooLarge()
+        raise self._explain(page, refusal) from None
+
+    def _steady_status(self, loss: ApiError) -> SessionStatus:
+        """A status with the same counts as the one before it, which show at least what was accepted."""
         until = time.monotonic() + pace.current.lag
         before: dict[str, int] | None = None
         while True:
@@ -116,22 +181,25 @@ class PageSender:
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
             if (counts == before and not below) or time.monotonic() >= until:
-                return counts
+                return status
             before = counts
             if self._patience.stopped.wait(pace.current.settle):
                 raise loss
 
-    def _push(self, page: Page, *, compress: bool) -> None:
-        answer = self._client.push_page(self._session_id, page.encode(), self._patience, compress=compress)
+    def _push(self, open_page: OpenPage) -> None:
+        answer = self._client.push_page(
+            self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+        )
+        number = open_page.page.number
         if answer.rejected:
             raise errors.ContradictoryAnswer(
-                f"Sprinto accepted page {page.number} and said that something in it was rejected"
+                f"Sprinto accepted page {number} and said that something in it was rejected"
                 f" (rejected_count_total {answer.rejected_count_total}).",
                 "The documents know no such answer; ask Sprinto's support.",
             )
         if answer.session_id != self._session_id:
             raise errors.ContradictoryAnswer(
-                f"The answer to page {page.number} names another session ({answer.session_id}).",
+                f"The answer to page {number} names another session ({answer.session_id}).",
                 "Ask Sprinto's support.",
             )
 
@@ -151,69 +219,3 @@ class PageSender:
                 "Leave large fields out with a stream map.",
             )
         return refusal
-
-
-class Lane:
-    """Sends pages one after another on its own thread: at most one in flight and one waiting.
-
-    `send` is called with each page, in order. After its first failure nothing more is sent.
-    """
-
-    def __init__(self, send: Callable[[Page], None]) -> None:
-        self._send = send
-        self._pages: queue.Queue[Page | None] = queue.Queue(maxsize=1)
-        self._unsettled = 0
-        self._settled = threading.Event()
-        self._settled.set()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._failure: BaseException | None = None
-        threading.Thread(target=self._work, name="sprinto-lane", daemon=True).start()
-
-    def put(self, page: Page, check: Check) -> None:
-        """Hand a page over, waiting while the lane is full. Raises what a page failed with, or `check`."""
-        with self._lock:
-            self._unsettled += 1
-            self._settled.clear()
-        while True:
-            self.raise_failure()
-            check()
-            try:
-                return self._pages.put(page, timeout=TICK_SECONDS)
-            except queue.Full:
-                continue
-
-    def drain(self, check: Check) -> None:
-        """Wait until every page was accepted. Raises as `put` does."""
-        while not self._settled.wait(TICK_SECONDS):
-            check()
-        self.raise_failure()
-
-    def close(self) -> None:
-        """Let the thread go, after `drain` or to abandon what is in flight. May be called twice."""
-        self._closed = True
-        with contextlib.suppress(queue.Full):
-            self._pages.put_nowait(None)
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no page is in flight or waiting."""
-        return self._settled.is_set()
-
-    def raise_failure(self) -> None:
-        """Raise what a page failed with, if one did."""
-        if self._failure is not None:
-            raise self._failure
-
-    def _work(self) -> None:
-        while (page := self._pages.get()) is not None and not self._closed:
-            try:
-                self._send(page)
-            except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
-                self._failure = failure
-                self._settled.set()
-                return
-            with self._lock:
-                self._unsettled -= 1
-                if not self._unsettled:
-                    self._settled.set()

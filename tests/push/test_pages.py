@@ -23,7 +23,7 @@ def body(text: str) -> bytes:
 
 
 def build(records: Iterable[tuple[str, str]], max_items: int, max_bytes: int) -> list[Page]:
-    builder = PageBuilder(max_items, max_bytes)
+    builder = PageBuilder([max_items], max_bytes)
     pages = [page for name, text in records if (page := builder.add(name, body(text)))]
     if last := builder.flush():
         pages.append(last)
@@ -88,7 +88,7 @@ def test_a_record_that_exactly_fits_is_taken() -> None:
 
 
 def test_a_record_that_fits_no_page_leaves_the_builder_as_it_was() -> None:
-    builder = PageBuilder(100, 200)
+    builder = PageBuilder([100], 200)
     builder.add("User", body("small"))
     with pytest.raises(RecordTooLarge, match="stream 'people', line 2"):
         builder.add("User", body("x" * 300), "stream 'people', line 2")
