@@ -147,10 +147,10 @@ def test_keys_may_be_any_json(door: FrontDoor) -> None:
 def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door: FrontDoor) -> None:
     append(door)
     inject(door, Answer(429, {"Retry-After": "2"}), nth=9)
-    delay(door)
-    finished = door.run(people(6000), **EIGHT)
+    delay(door, 0.5)
+    finished = door.run(people(3000), **EIGHT)
     assert finished.code == 0
-    assert sorted(ids(door)) == list(range(6000))
+    assert sorted(ids(door)) == list(range(3000))
     seen = pushes(door)
     (refused,) = [one for one in seen if one.status == 429]
     told = refused.answered_at or 0
