@@ -13,6 +13,10 @@ SprintoError
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
+├── TooManyRejects                 more records were rejected than `max_rejects` allows
+├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
+├── WouldBeRefused                 a dry run in which records were refused
+├── RejectsNotWritten              `rejects_dir` takes no file
 ├── StateNotWritten                stdout broke when the STATE was due
 └── InternalError                  a bug of ours
 """
@@ -69,9 +73,25 @@ class InvalidSchema(InputError, sdk.InvalidJSONSchema):
 
 
 class InvalidRecord(InputError):
-    """A record that may not be sent, named by stream and field path, never by value."""
+    """A record that may not be sent, named by stream and field path, never by value.
+
+    `field` is that path, and `issue` what is wrong there, where they are known.
+    """
 
     code = "invalid-record"
+
+    def __init__(
+        self,
+        what: str,
+        advice: str = "",
+        *,
+        line: int | None = None,
+        field: str | None = None,
+        issue: str | None = None,
+    ) -> None:
+        super().__init__(what, advice, line=line)
+        self.field = field
+        self.issue = issue
 
 
 class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError):
@@ -114,6 +134,30 @@ class FinalStateMissing(InputError):
     """The input ended with records that no STATE follows."""
 
     code = "final-state-missing"
+
+
+class TooManyRejects(SprintoError):
+    """More records were rejected than `max_rejects` allows."""
+
+    code = "too-many-rejects"
+
+
+class NothingAccepted(SprintoError):
+    """Of an entity type many records came, and none was accepted."""
+
+    code = "nothing-accepted"
+
+
+class WouldBeRefused(SprintoError):
+    """A dry run in which records were refused."""
+
+    code = "would-be-refused"
+
+
+class RejectsNotWritten(SprintoError):
+    """The rejected records cannot be kept, so they must not be left out."""
+
+    code = "rejects-not-written"
 
 
 class StateNotWritten(SprintoError):

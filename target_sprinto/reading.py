@@ -58,12 +58,19 @@ class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the line in hand, from 1.
 
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
-    ended it and returns what to raise instead. With `watch_stdin` stdin is read past Python's own buffer, so
-    that waiting for it can be cut short: for a command line, whose stdin nobody else has read from.
+    ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
+    that JSON does not know, and raises unless the record may be left out. With `watch_stdin` stdin is read
+    past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nobody
+    else has read from.
     """
 
     def __init__(
-        self, check: Check, failed: Callable[[BaseException], BaseException], *, watch_stdin: bool
+        self,
+        check: Check,
+        failed: Callable[[BaseException], BaseException],
+        refuse: Callable[[bytes, InvalidRecord], None],
+        *,
+        watch_stdin: bool,
     ) -> None:
         super().__init__()
         self._watch_stdin = watch_stdin
@@ -71,6 +78,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self.from_stdin = False
         self._check = check
         self._failed = failed
+        self._refuse = refuse
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -101,7 +109,11 @@ class SprintoReader(GenericSingerReader[bytes]):
                 self.line += 1
                 if line.isspace():
                     continue
-                message = self._read(line)
+                try:
+                    message = self._read(line)
+                except InvalidRecord as problem:
+                    self._refuse(line, problem)
+                    continue
                 callbacks[message["type"]](message)
                 seen[message["type"]] += 1
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import json
 import math
@@ -44,6 +45,14 @@ NOT_FOR_SPRINTO = {
     "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
 }
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
+
+
+class OnInvalidRecord(enum.Enum):
+    """What to do with a record that is invalid, or that Sprinto refuses."""
+
+    FAIL = "fail"
+    DIVERT = "divert"
+
 
 _WEEK = 7 * 24 * 3600
 """The longest of any wait, in seconds: what is longer is a mistake."""
@@ -127,6 +136,40 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         default=True,
         title="Compress",
         description="Whether request bodies are sent gzip-compressed.",
+    ),
+    th.Property(
+        "on_invalid_record",
+        th.StringType,
+        default=OnInvalidRecord.FAIL.value,
+        allowed_values=[choice.value for choice in OnInvalidRecord],
+        title="On invalid record",
+        description=(
+            "What to do with a record that is invalid, or that Sprinto refuses: discard the run, or divert"
+            " the record to a rejects file and go on."
+        ),
+    ),
+    th.Property(
+        "rejects_dir",
+        th.StringType,
+        default="rejects",
+        title="Rejects folder",
+        description=(
+            "Each run that diverts writes `<run uuid>.singer` here, which this target can load again."
+        ),
+    ),
+    th.Property(
+        "max_rejects",
+        th.IntegerType(minimum=0),
+        default=100,
+        title="Most rejects",
+        description="More rejected records than this fail the run.",
+    ),
+    th.Property(
+        "dry_run",
+        th.BooleanType,
+        default=False,
+        title="Dry run",
+        description="Stage every page at Sprinto, report what it says, then discard.",
     ),
     th.Property(
         "require_final_state",
@@ -231,6 +274,10 @@ class Settings:
     compress: bool
     require_final_state: bool
     expected: dict[str, int]
+    rejects_dir: Path | None
+    """None unless rejected records are diverted."""
+    max_rejects: int
+    dry_run: bool
     patiences: Patiences
     on_conflict: ConflictPolicy
     on_count_mismatch: OnCountMismatch
@@ -260,6 +307,9 @@ class Settings:
             compress=config["compress"],
             require_final_state=config["require_final_state"],
             expected={name: least["min_records"] for name, least in config["expect"].items()},
+            rejects_dir=Path(config["rejects_dir"]) if _diverts(config) else None,
+            max_rejects=config["max_rejects"],
+            dry_run=config["dry_run"],
             patiences=Patiences(
                 request_seconds=float(config["request_timeout_seconds"]),
                 retry_seconds=float(config["retry_timeout_seconds"]),
@@ -273,6 +323,11 @@ class Settings:
             ),
             on_count_mismatch=OnCountMismatch(config["on_count_mismatch"]),
         )
+
+
+def _diverts(config: Mapping[str, Any]) -> bool:
+    # A dry run tells of what would be refused and keeps nothing.
+    return config["on_invalid_record"] == OnInvalidRecord.DIVERT.value and not config["dry_run"]
 
 
 def read_config_file(path: str, number: int) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import logging
 import math
 import os
 import select
 import sys
+import uuid
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -48,17 +50,23 @@ from target_sprinto.errors import (
     InvalidRecord,
     InvalidSchema,
     MapFailed,
+    MissingKeyProperty,
+    NothingAccepted,
     RecordBeforeSchema,
     SettingsError,
     StateNotWritten,
+    TooManyRejects,
     UnmappedStream,
+    WouldBeRefused,
 )
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.run import Run
+from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
+from target_sprinto.push.lifecycle import Finish, figures
+from target_sprinto.push.run import Run, RunSummary
 from target_sprinto.push.waiting import TICK_SECONDS, LastWords, in_background, wait_for
 from target_sprinto.reading import SprintoReader, decode_object, unreadable, watched
+from target_sprinto.rejects import Rejected, RejectedRecords, Source
 from target_sprinto.settings import Settings
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.sinks import SprintoSink
@@ -67,18 +75,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-
-
-class Origin(NamedTuple):
-    """Where a record came from: what a message names instead of its values."""
-
-    stream: str
-    line: int
-    batch_place: str = ""
-
-    def __str__(self) -> str:
-        place = f"stream {self.stream!r}, input line {self.line}"
-        return f"{place}, {self.batch_place}" if self.batch_place else place
 
 
 class _Route(NamedTuple):
@@ -127,7 +123,9 @@ class SprintoTarget(Target):
                 config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
-                message_reader=SprintoReader(self._check, self._end, watch_stdin=signals is not None),
+                message_reader=SprintoReader(
+                    self._check, self._end, self._refuse_line, watch_stdin=signals is not None
+                ),
             )
         except SettingsError:
             raise
@@ -138,8 +136,17 @@ class SprintoTarget(Target):
         self.client = SprintoClient(
             self.settings.base_url, self.settings.integration_id, self.settings.api_key
         )
+        run_uuid = str(uuid.uuid4())
+        folder = self.settings.rejects_dir
+        self._rejects: RejectedRecords | None = None
+        if folder or self.settings.dry_run:
+            path = folder / f"{run_uuid}.singer" if folder else None
+            self._rejects = RejectedRecords(path, self.settings.max_rejects)
         self.run = Run(
             self.client,
+            run_uuid=run_uuid,
+            rejects=self._rejects,
+            finish=Finish.DISCARD if self.settings.dry_run else Finish.APPLY,
             reference_prefix=self.settings.client_reference_prefix,
             page_size=self.settings.page_size,
             max_parallel_pages=self.settings.max_parallel_pages,
@@ -155,6 +162,7 @@ class SprintoTarget(Target):
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
         self._state: bytes | None = None
         self._reads_stdin = False
+        self._records = 0
         self._records_since_state = 0
         self._said_activate_version = False
 
@@ -239,30 +247,70 @@ class SprintoTarget(Target):
 
     def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
-        self._records_since_state += 1
+        source = self._source(stream, raw, batch_place)
         try:
             record = decode_object(raw)
         except ValueError:
-            raise unreadable(raw) or InvalidRecord(
+            problem = unreadable(raw) or InvalidRecord(
                 f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
                 "Mend it at its source.",
-            ) from None
-        for stream_map, sink, entity_type, key_properties in routes:
-            sent, body = record, raw.strip()
-            if stream_map is not None:
-                mapped = _mapped(stream_map, record)
-                if mapped is None:
-                    continue
-                # What is checked is what will be sent, down to its encoding.
-                sent, body = decode_object(mapped), mapped
-            sink.check(sent)
-            origin = Origin(sink.stream_name, self._reader.line, batch_place)
-            key = self._entity_key(entity_type, key_properties, sent)
-            self.run.add(entity_type, body, origin, key)
+            )
+            if not isinstance(problem, InvalidRecord):
+                raise problem from None
+            for route in routes:
+                self._refuse(problem, source, route.entity_type)
+            return
+        for route in routes:
+            try:
+                self._send(route, record, raw, source)
+            except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
+                key = self._entity_key(route.entity_type, route.key_properties, record)
+                self._refuse(problem, source, route.entity_type, key)
+
+    def _send(self, route: _Route, record: dict[str, Any], raw: bytes, source: Source) -> None:
+        sent, body = record, raw.strip()
+        if route.stream_map is not None:
+            mapped = _mapped(route.stream_map, record)
+            if mapped is None:
+                return
+            # What is checked is what will be sent, down to its encoding.
+            sent, body = decode_object(mapped), mapped
+        route.sink.check(sent)
+        key = self._entity_key(route.entity_type, route.key_properties, sent)
+        self.run.add(route.entity_type, body, source, key)
+
+    def _source(self, stream: str, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
+        self._records += 1
+        self._records_since_state += 1
+        if self._rejects is None:
+            return Source(stream, self._reader.line, batch_place)
+        schema, key_properties = self._schemas[stream]
+        return Source(
+            stream, self._reader.line, batch_place, self._records, raw.strip(), whole, schema, key_properties
+        )
+
+    def _refuse(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
+        """Keep a record that may not be sent, if the user wants that; else raise the problem."""
+        if self._rejects is None:
+            raise problem
+        field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
+        self._rejects.add(Rejected(source, entity_type, key, problem.code, field, issue))
+
+    def _refuse_line(self, line: bytes, problem: InvalidRecord) -> None:
+        """The same for a line that is a RECORD message but for a number that JSON does not know."""
+        message = json.loads(line, parse_int=str)
+        message = message if isinstance(message, dict) else {}
+        stream = message.get("stream")
+        if message.get("type") != "RECORD" or not isinstance(stream, str) or stream not in self._routes:
+            raise problem
+        source = self._source(stream, line, whole=True)
+        for route in self._routes[stream]:
+            self._refuse(problem, source, route.entity_type)
 
     def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
         """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
-        if self.settings.max_parallel_pages == 1 or not self._entity_keys[entity_type]:
+        nobody_asks = self.settings.max_parallel_pages == 1 and self._rejects is None
+        if nobody_asks or not self._entity_keys[entity_type] or any(name not in record for name in names):
             return None
         values = tuple(record[name] for name in names)
         try:
@@ -314,16 +362,41 @@ class SprintoTarget(Target):
         for sink in self._sinks_active.values():
             sink.clean_up()
         self.client.close()
+        if self.settings.dry_run:
+            self._tell_rehearsal(summary)
+        else:
+            self._tell(summary)
+            self._write_state()
+
+    def _tell(self, summary: RunSummary) -> None:
         if summary.session_id is None:
             self.logger.info("No records: no session was opened.")
         else:
             self.logger.info(
                 "Sprinto has processed session %s: %s, in %d pages.",
                 summary.session_id,
-                ", ".join(f"{count} {name}" for name, count in summary.records.items()),
+                figures(summary.records),
                 summary.pages,
             )
-        self._write_state()
+        if self._rejects is not None and (told := self._rejects.finish()):
+            self.logger.warning("%s", told)
+
+    def _tell_rehearsal(self, summary: RunSummary) -> None:
+        """Say what a dry run has shown. Raises WouldBeRefused."""
+        told = f"Rehearsed: Sprinto accepted {figures(summary.records)} in {summary.pages} pages"
+        told += f"; session {summary.session_id} was discarded." if summary.session_id else "."
+        self.logger.info("%s", told)
+        if refused := self._tell_refused():
+            raise WouldBeRefused(
+                f"{refused} records would be refused: they are listed above.",
+                "Mend them at their source or with a stream map; or set `on_invalid_record` to `divert`.",
+            )
+
+    def _tell_refused(self) -> int:
+        rejected = self._rejects.rejected if self._rejects else []
+        for one in rejected:
+            self.logger.warning("Would be refused: %s", one)
+        return len(rejected)
 
     def _check(self) -> None:
         self.run.check()
@@ -347,6 +420,11 @@ class SprintoTarget(Target):
             # A second Ctrl-C where no command line has taken the signals.
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             raise
+        if self._rejects is not None:
+            aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
+            if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
+                self._tell_refused()
+                aftermath += " The records listed above would be refused; the list is not complete."
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (

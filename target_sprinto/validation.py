@@ -59,6 +59,8 @@ class RecordValidator(BaseJSONSchemaValidator):
         return InvalidRecord(
             f"a record of stream {self._stream!r} is not as its schema says: in {field} {told}.",
             "Mend it or the tap's schema; `validate_records: false` sends records unchecked.",
+            field=where or None,
+            issue=told,
         )
 
 

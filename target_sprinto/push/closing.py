@@ -61,36 +61,45 @@ class Closing:
         self._on_count_mismatch = on_count_mismatch
         self._answer: SessionStatus | None = None
 
-    def reconcile(self, still_seconds: float) -> None:
+    def reconcile(self, still_seconds: float) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
 
         They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
-        the first one late. Raises CountsDiffer unless the user wants to apply all the same, or SessionEnded
-        where the session takes no close any more.
+        the first one late. Returns the status that decided it. Raises CountsDiffer unless the user wants to
+        apply all the same, or SessionEnded where the session takes no close any more.
         """
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in pauses():
             status = self._do(lambda: self._client.session_status(self._session_id, self._patience))
             if not self._takes_close(status, self._interrupted):
-                raise errors.SessionEnded(
-                    f"Session {self._session_id} takes no close: its state is {status.state!r}.",
-                    "Run again; look in Sprinto's activity log for what ended it.",
-                )
+                raise self._ended(status)
             now = time.monotonic()
             comparison = compare_counts(self._sent, status.counts())
             if comparison is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
                 if now - equal_since >= still_seconds:
-                    return None
+                    return status
             elif (
                 comparison is Comparison.DIFFERENT
                 or equal_since is not None
                 or now - began >= pace.current.lag
             ):
-                return self._differ(status)
+                self._differ(status)
+                return status
             pause(seconds, self._interrupted)
-        return None
+        raise AssertionError("pauses never end")
+
+    def require_active(self, status: SessionStatus) -> None:
+        """Raise SessionEnded unless the session is as it was left."""
+        if status.state != "active":
+            raise self._ended(status)
+
+    def _ended(self, status: SessionStatus) -> errors.SessionEnded:
+        return errors.SessionEnded(
+            f"Session {self._session_id} takes no close: its state is {status.state!r}.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+        )
 
     def _takes_close(self, status: SessionStatus, check: Check) -> bool:
         """Whether `close(apply)` may be sent from the session's state.

@@ -20,6 +20,7 @@ SprintoError
 │   └── UnexpectedAnswer           an answer that the documents do not know
 ├── SessionEnded                   our session was ended before we closed it
 ├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
+├── NotDiscarded                   a rehearsal whose session could not be discarded
 ├── CountsDiffer                   Sprinto's counts are not what was sent
 ├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
 ├── ProcessingUnfinished           not `processed` in time
@@ -199,6 +200,12 @@ class ContradictoryAnswer(SprintoError):
     """A 202 that also says something was rejected, or names another session: nothing is sent after it."""
 
     code = "contradictory-answer"
+
+
+class NotDiscarded(SprintoError):
+    """All went well, but the session of a rehearsal could not be discarded for certain."""
+
+    code = "not-discarded"
 
 
 class CountsDiffer(SprintoError):

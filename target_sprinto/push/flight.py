@@ -19,9 +19,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.dividing import Part
 from target_sprinto.push.pages import MAX_TOLD_APART
 from target_sprinto.push.retry import Throttle
-from target_sprinto.push.sending import Accepted, Later, Lost, OpenPage, PageSender
+from target_sprinto.push.sending import Accepted, Instead, Later, Lost, OpenPage, PageSender
 from target_sprinto.push.waiting import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
@@ -143,9 +144,9 @@ class Flight:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
             return False
-        page = open_page.page
         return not any(
-            page.may_share_an_entity(other.page) or not self._told_apart(page, other.page)
+            open_page.extent.may_share_an_entity(other.extent)
+            or not self._told_apart(open_page.page, other.page)
             for other in self._in_flight
         )
 
@@ -169,9 +170,7 @@ class Flight:
                 elif isinstance(outcome, Later):
                     self._put_off(open_page, outcome)
                 else:
-                    self._open.remove(open_page)
-                    for index, half in enumerate(open_page.page.halves()):
-                        self._insert(OpenPage(half, (*open_page.place, index)))
+                    self._replace(open_page, outcome)
             all_lost = bool(self._lost) and len(self._lost) == len(self._in_flight)
             self._settled.notify_all()
         if all_lost:
@@ -184,6 +183,14 @@ class Flight:
         else:
             self._throttle.not_before = max(self._throttle.not_before, now + later.seconds)
         self._hand_back(open_page)
+
+    def _replace(self, open_page: OpenPage, instead: Instead) -> None:
+        self._open.remove(open_page)
+        for index, one in enumerate(instead.parts):
+            part = one if isinstance(one, Part) else None
+            page = one.page if isinstance(one, Part) else one
+            self._insert(OpenPage(page, (*open_page.place, index), part))
+        self._room.notify_all()
 
     def _find_out(self) -> None:
         """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
@@ -203,7 +210,7 @@ class Flight:
             self._settled.notify_all()
 
     def _accept(self, open_page: OpenPage) -> None:
-        self._sender.count(open_page.page)
+        self._sender.count(open_page)
         self._open.remove(open_page)
         self._room.notify_all()
 

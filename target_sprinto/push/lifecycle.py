@@ -5,11 +5,12 @@ Theory of operation
 A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
 `create` is outstanding (`OPENING`) nobody knows whether there is a session; it is known as soon as the
 answer, or the activity log, names it (`OPEN`); and where `create` surely did not happen the run is
-`UNOPENED` as before. From `OPEN` two ways lead out:
+`UNOPENED` as before. From `OPEN` the ways lead out:
 
 * `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
   attempt of that close surely did not happen, the session is `OPEN` again. Nothing is discarded here.
-* `DISCARDING`: something went wrong before that; nothing of the run will be applied.
+* `DISCARDING`: something went wrong before that, or the run was a rehearsal; nothing of it will be applied.
+* held: the session stays as it is, for somebody to look at and to apply.
 
 `ENDED` is final: what became of the session is known, or can be known no better by this run.
 
@@ -60,6 +61,7 @@ class Event(enum.Enum):
     APPLY_SENT = enum.auto()
     APPLY_DID_NOT_HAPPEN = enum.auto()
     ABORTED = enum.auto()
+    HELD = enum.auto()
     SETTLED = enum.auto()
 
 
@@ -77,6 +79,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.OPEN: {
         Event.APPLY_SENT: Phase.APPLYING,
         Event.ABORTED: Phase.DISCARDING,
+        Event.HELD: Phase.ENDED,
     },
     Phase.APPLYING: {
         Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN,
@@ -96,6 +99,14 @@ def next_phase(phase: Phase, event: Event) -> Phase:
         return TRANSITIONS[phase][event]
     except KeyError:
         raise LookupError(f"{event.name} has no place in {phase.name}") from None
+
+
+class Finish(enum.Enum):
+    """What becomes of a session that has taken all pages."""
+
+    APPLY = "apply"
+    HOLD = "hold"
+    DISCARD = "discard"
 
 
 class OnCountMismatch(enum.Enum):

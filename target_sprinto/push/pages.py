@@ -120,10 +120,11 @@ class PageBuilder:
     """Gathers the records of all streams in the order of arrival into pages.
 
     One builder serves a whole run, so the left-over records of many small streams share a page. Pages take
-    at most `sizes` items, one size after the other.
+    at most `sizes` items, one size after the other. `added` counts the records taken.
     """
 
     def __init__(self, sizes: Sequence[int] = (MAX_ITEMS,), max_bytes: int = MAX_BYTES) -> None:
+        self.added = 0
         self._sizes = sizes
         self._max_bytes = max_bytes
         self._number = 0
@@ -154,6 +155,7 @@ class PageBuilder:
         self._bytes += growth
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin, key))
+        self.added += 1
         if complete is None and len(self._items) >= self._sizes[self._number % len(self._sizes)]:
             return self.flush()
         return complete

@@ -66,8 +66,8 @@ def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
             # The documents leave open how records are counted, so this is a hint and says so.
             parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
     field = fault.get("field")
-    if (isinstance(field, str) and mask.is_path(field)) or (field := shown("field")):
-        parts.append(f"field {field!r}")
+    if isinstance(field, str) and field:
+        parts.append(f"field {mask.apply_to_path(field)[:_LONGEST_TEXT]!r}")
     if issue := shown("issue"):
         parts.append(f"“{issue}”")
     return ", ".join(parts)
@@ -96,7 +96,11 @@ class Masking:
         masked = _TOKEN.sub(lambda token: MASK if self._holds(token) else token[0], unescaped)
         return masked.encode(errors="replace").decode()
 
-    def is_path(self, text: str) -> bool:
+    def apply_to_path(self, text: str) -> str:
+        """The text as it is where it is a path of field names of the page's records, else masked."""
+        return text if self._is_path(text) else self.apply(text)
+
+    def _is_path(self, text: str) -> bool:
         """Whether a text is a path of field names of the page's records, and so no value."""
         parts = _WORD.findall(text)
         return bool(parts) and all(part in self._fields or len(part) < _SHORTEST for part in parts)

@@ -26,11 +26,12 @@ from target_sprinto.push.activity import parse_time
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.closing import Closing
 from target_sprinto.push.conflict import ConflictPolicy
-from target_sprinto.push.discarding import discard_session
+from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, Certainty
 from target_sprinto.push.flight import Flight
 from target_sprinto.push.lifecycle import (
     Event,
+    Finish,
     OnCountMismatch,
     Phase,
     keep_alive_interval,
@@ -38,7 +39,7 @@ from target_sprinto.push.lifecycle import (
 )
 from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder, page_sizes
-from target_sprinto.push.sending import PageSender
+from target_sprinto.push.sending import PageSender, Rejects
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class RunSummary:
     session_id: str | None
     records: dict[str, int]
     pages: int
+    expiry: str = ""
+    """When a session that is held expires by itself."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,16 @@ class Run:
         patiences: Patiences = Patiences(),
         on_conflict: ConflictPolicy | None = None,
         on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD,
+        finish: Finish = Finish.APPLY,
         expected: Mapping[str, int] | None = None,
+        rejects: Rejects | None = None,
         interrupted: Check = lambda: None,
+        run_uuid: str | None = None,
     ) -> None:
-        self.uuid = str(uuid.uuid4())
-        self._reference = f"{reference_prefix}/{self.uuid}"
+        self.uuid = run_uuid or str(uuid.uuid4())
+        held = "/hold" if finish is Finish.HOLD else ""
+        self._reference = f"{reference_prefix}/{self.uuid}{held}"
+        self._finish = finish
         self._client = client
         self._builder = PageBuilder(page_sizes(page_size, max_parallel_pages))
         self._max_parallel_pages = max_parallel_pages
@@ -106,6 +114,7 @@ class Run:
         self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
         self._on_count_mismatch = on_count_mismatch
         self._expected = expected or {}
+        self._rejects = rejects
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
@@ -141,7 +150,8 @@ class Run:
     def finish(self) -> RunSummary:
         """At the end of input: send the rest, reconcile, apply, and return once Sprinto has processed it.
 
-        Raises a SprintoError in every other case; call `abort` then.
+        Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
+        SprintoError in every other case; call `abort` then.
         """
         self._require_unfinished()
         if page := self._builder.flush():
@@ -154,6 +164,8 @@ class Run:
         session_id, sender, flight = self._open.session.id, self._open.sender, self._open.flight
         flight.drain(self._keep_watch)
         flight.close()
+        if sender.settled != self._builder.added:
+            raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
         self._require_expected(sender.accepted)
         closing = Closing(
             self._client,
@@ -163,7 +175,15 @@ class Run:
             self._interrupted,
             on_count_mismatch=self._on_count_mismatch,
         )
-        closing.reconcile(pace.current.still if flight.resent else 0.0)
+        status = closing.reconcile(pace.current.still if flight.resent else 0.0)
+        summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
+        if self._finish is Finish.DISCARD:
+            self._discard_rehearsal(self._open)
+            return summary
+        if self._finish is Finish.HOLD:
+            closing.require_active(status)
+            self._move(Event.HELD)
+            return summary
         closing.wait_for_other_sessions(
             self._patiences.processing_seconds, keep_alive_interval(self._open.session)
         )
@@ -172,7 +192,7 @@ class Run:
         self._apply(closing, last_words)
         closing.wait_until_processed(self._patiences.processing_seconds, last_words)
         self._move(Event.SETTLED)
-        return RunSummary(session_id, dict(sender.accepted), sender.pages)
+        return summary
 
     def abort(self, limit_seconds: float | None = None) -> str:
         """End the run without applying it, and say in a sentence what became of its session.
@@ -225,7 +245,9 @@ class Run:
             raise
 
     def _opened(self, session: SessionStatus) -> _Open:
-        sender = PageSender(self._client, session.id, self._patience, compress=self._compress)
+        sender = PageSender(
+            self._client, session.id, self._patience, compress=self._compress, rejects=self._rejects
+        )
         self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
         self._move(Event.CREATED)
         log.info(
@@ -278,7 +300,18 @@ class Run:
             self._interrupted()
             raise
 
+    def _discard_rehearsal(self, opened: _Open) -> None:
+        self._patience.stopped.set()
+        deadline = Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
+        self._move(Event.ABORTED)
+        result = discard_session(self._client, opened.session.id, opened.session.expiry, deadline)
+        self._move(Event.SETTLED)
+        if result.outcome is not Discard.DISCARDED:
+            raise errors.NotDiscarded(result.sentence, "Everything else went well.")
+
     def _require_expected(self, accepted: Mapping[str, int]) -> None:
+        if self._rejects is not None:
+            self._rejects.require_evidence(accepted)
         missed = {name for name, least in self._expected.items() if accepted.get(name, 0) < least}
         if missed:
             wanted = ", ".join(f"{self._expected[name]} {name}" for name in sorted(missed))

@@ -6,13 +6,15 @@ What to do after an answer is decided in `lifecycle.after_refusal`; when a page 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from target_sprinto.push import errors, pace, retry
 from target_sprinto.push.client import REPEATABLE, next_wait
+from target_sprinto.push.dividing import Dispute, Naming, Part, Reject, divide
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.finding import which_landed
 from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
@@ -20,7 +22,7 @@ from target_sprinto.push.pages import compressed
 from target_sprinto.push.refusals import describe_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from target_sprinto.push.answers import SessionStatus
     from target_sprinto.push.client import Patience, SprintoClient
@@ -47,11 +49,35 @@ class Lost(NamedTuple):
     failure: ApiError
 
 
-class TooLarge(NamedTuple):
-    """The page is to be sent as two."""
+class Instead(NamedTuple):
+    """Other pages are to be sent in the page's place, which may be none."""
+
+    parts: Sequence[Page | Part]
 
 
-Outcome = Accepted | Later | Lost | TooLarge
+Outcome = Accepted | Later | Lost | Instead
+
+
+class Rejects(Protocol):
+    """Where records go that Sprinto refuses, if the run is not to fail for them.
+
+    Called from several threads.
+    """
+
+    def keep(self, rejects: Sequence[Reject]) -> None:
+        """They seem to be to blame: on disk, if anywhere, when this returns. Then the rest is sent."""
+
+    def withdraw(self, rejects: Sequence[Reject]) -> None:
+        """They were not, or not they alone."""
+
+    def confirm(self, rejects: Sequence[Reject]) -> None:
+        """They were. Raises where these are too many."""
+
+    def accepted(self, page: Page) -> None:
+        """The page was accepted."""
+
+    def require_evidence(self, accepted: Mapping[str, int]) -> None:
+        """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""
 
 
 @dataclass(eq=False)
@@ -63,6 +89,7 @@ class OpenPage:
 
     page: Page
     place: tuple[int, ...]
+    part: Part | None = None
     taken: bool = False
     left_at: float = 0.0
     body: bytes = b""
@@ -70,16 +97,31 @@ class OpenPage:
     waits: Generator[float, Exception, None] | None = None
     give_up_at: float = field(default=float("inf"))
 
+    @property
+    def extent(self) -> Page:
+        """The page with what was taken out of it, which may have to be sent after all."""
+        return self.part.whole if self.part and self.part.whole else self.page
+
 
 class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
+    number of records that were accepted or rejected.
     """
 
-    def __init__(self, client: SprintoClient, session_id: str, patience: Patience, *, compress: bool) -> None:
+    def __init__(
+        self,
+        client: SprintoClient,
+        session_id: str,
+        patience: Patience,
+        *,
+        compress: bool,
+        rejects: Rejects | None = None,
+    ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
+        self.settled = 0
         self._client = client
         self._session_id = session_id
         self._patience = patience
@@ -88,6 +130,9 @@ class PageSender:
         self._compress = compress
         self._compression_proven = False
         self._batches_are_pages = False
+        self._rejects = rejects
+        self._naming = Naming()
+        self._disputes = threading.Lock()
 
     def prepare(self, open_page: OpenPage) -> None:
         """Encode the page, and compress it where that is wanted."""
@@ -117,10 +162,20 @@ class PageSender:
         self._compression_proven = self._compression_proven or open_page.gzipped
         return Accepted()
 
-    def count(self, page: Page) -> None:
+    def count(self, open_page: OpenPage) -> None:
         """Note that the page was accepted. One thread at a time."""
-        self.accepted += page.counts
+        self.accepted += open_page.page.counts
         self.pages += 1
+        with self._disputes:
+            self.settled += len(open_page.page.items)
+        if self._rejects is None:
+            return
+        self._rejects.accepted(open_page.page)
+        if part := open_page.part:
+            with self._disputes:
+                if part.suspects:
+                    self._reject(part.dispute, part.suspects)
+                self._settle(part.dispute, len(open_page.page.items))
 
     def which_landed(self, pages: Sequence[Page], loss: ApiError) -> list[bool]:
         """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
@@ -166,9 +221,43 @@ class PageSender:
         if action is AfterRefusal.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)
+        if self._rejects is not None and isinstance(refusal, errors.PageRefused):
+            return self._divide(open_page, refusal.code, refusal.faults, self._rejects)
+        if self._rejects is not None and isinstance(refusal, errors.TooLarge):
+            return self._divide(open_page, refusal.code, (), self._rejects)
         if action is AfterRefusal.HALVE:
-            return TooLarge()
+            return Instead(list(page.halves()))
         raise self._explain(page, refusal) from None
+
+    def _divide(
+        self, open_page: OpenPage, code: str, faults: Sequence[dict[str, object]], rejects: Rejects
+    ) -> Outcome:
+        """Find the records that are to blame."""
+        page = open_page.page
+        part = open_page.part or Part(page, Dispute(page, faults))
+        with self._disputes:
+            if part.suspects:
+                rejects.withdraw(part.suspects)
+            division = divide(page, part, code, faults, self._naming)
+            if division.blamed:
+                rejects.keep(division.blamed)
+                self._reject(part.dispute, division.blamed)
+            for one in division.parts:
+                if one.suspects:
+                    rejects.keep(one.suspects)
+        return Instead(division.parts)
+
+    def _reject(self, dispute: Dispute, blamed: Sequence[Reject]) -> None:
+        dispute.rejected += blamed
+        self.settled += len(blamed)
+        if self._rejects is not None:
+            self._rejects.confirm(blamed)
+        self._settle(dispute, len(blamed))
+
+    def _settle(self, dispute: Dispute, records: int) -> None:
+        dispute.unsettled -= records
+        if not dispute.unsettled:
+            self._naming.learn(dispute)
 
     def _steady_status(self, loss: ApiError) -> SessionStatus:
         """A status with the same counts as the one before it, which show at least what was accepted."""

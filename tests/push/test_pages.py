@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import RecordTooLarge
-from target_sprinto.push.pages import Page, PageBuilder
+from target_sprinto.push.pages import Item, Page, PageBuilder, page_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,3 +99,37 @@ def test_a_record_that_fits_no_page_leaves_the_builder_as_it_was() -> None:
 
 def test_an_empty_builder_has_no_page() -> None:
     assert PageBuilder().flush() is None
+
+
+@pytest.mark.parametrize("most", [1, 2, 10, 45, 100])
+@pytest.mark.parametrize("parallel", [1, 2, 8, 16])
+def test_pages_in_flight_together_have_sizes_that_tell_them_apart(most: int, parallel: int) -> None:
+    sizes = page_sizes(most, parallel)
+    assert max(sizes) == sizes[0] == most
+    assert min(sizes) >= most / 2
+    assert len(set(sizes)) == len(sizes)
+    for count in range(len(sizes)):
+        sums = [sum(chosen) for chosen in combinations(sizes, count)]
+        assert len(set(sums)) == len(sums)
+    assert len(sizes) == (1 if parallel == 1 or most == 1 else 8 if most >= 88 else len(sizes))
+
+
+def page(*items: tuple[str, object]) -> Page:
+    return Page(1, tuple(Item(entity_type, b"{}", None, key) for entity_type, key in items))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "may"),
+    [
+        (page(("User", 1), ("User", 2)), page(("User", 3)), False),
+        (page(("User", 1), ("User", 2)), page(("User", 2)), True),
+        (page(("User", 1)), page(("Device", 1)), False),
+        (page(("User", None)), page(("User", 2)), True),
+        (page(("User", None)), page(("User", None)), True),
+        (page(("User", None), ("Device", 1)), page(("Device", 2)), False),
+        (page(("User", "1")), page(("User", 1)), False),
+    ],
+)
+def test_pages_that_may_share_an_entity(one: Page, other: Page, *, may: bool) -> None:
+    assert one.may_share_an_entity(other) is may
+    assert other.may_share_an_entity(one) is may

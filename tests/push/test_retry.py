@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, NotNow
-from target_sprinto.push.retry import parse_retry_after, waits
+from target_sprinto.push.retry import Throttle, parse_retry_after, waits
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -83,3 +83,25 @@ def test_the_budget_ends_the_waits() -> None:
     clock.now = 10
     with pytest.raises(StopIteration):
         generator.send(NotConnected("x"))
+
+
+def test_one_volley_halves_the_pages_in_flight_once() -> None:
+    throttle = Throttle(8)
+    for _ in range(8):
+        throttle.slow_down(left_at=1.0, now=2.0, wait_seconds=3.0)
+    assert (throttle.limit, throttle.not_before) == (4, 5.0)
+    throttle.slow_down(left_at=5.0, now=6.0, wait_seconds=0.5)
+    assert (throttle.limit, throttle.not_before) == (2, 6.5)
+    for left_at in (7.0, 9.0, 11.0):
+        throttle.slow_down(left_at, left_at + 1, 0)
+    assert throttle.limit == 1
+    for limit in (2, 3, 4, 5, 6, 7, 8, 8):
+        throttle.speed_up()
+        assert throttle.limit == limit
+
+
+def test_the_longest_wait_counts() -> None:
+    throttle = Throttle(2)
+    throttle.slow_down(0, 1, 60)
+    throttle.slow_down(0, 2, 1)
+    assert throttle.not_before == 61

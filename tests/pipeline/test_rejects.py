@@ -1,0 +1,358 @@
+"""Records that may not be sent, or that Sprinto refuses: diverted to a file, or told of by a dry run."""
+
+from __future__ import annotations
+
+import json
+import stat
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+from front_door import SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, state_line
+
+from target_sprinto.sandbox import Answer, EntityRules, Fault, Hang, Readings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from front_door import Finished
+
+DIVERT: dict[str, Any] = {"on_invalid_record": "divert"}
+NAME = {"type": ["string", "null"], "maxLength": 20}
+RULES = {"people": EntityRules(schema={"properties": {"name": NAME}})}
+LONG = f"{SECRET} {'y' * 30}"
+TEAMS = SCHEMA | {"stream": "teams"}
+
+
+def bad(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
+    """A record that Sprinto refuses, and nobody before."""
+    return record(number, stream, name=f"{LONG} {number}", **fields)
+
+
+def strict(door: FrontDoor, *types: str, **readings: Any) -> None:  # noqa: ANN401 - any reading
+    rules = dict.fromkeys(types or ("people",), RULES["people"])
+    chosen = Readings(**{"apply": "append", **readings})
+    door.sandbox.configure(door.integration_id, readings=chosen, entities=rules)
+
+
+def file_of(door: FrontDoor) -> Path:
+    (only,) = (door.folder / "rejects").iterdir()
+    return only
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The RECORD messages of a rejects file."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["type"] == "SCHEMA"
+    return [line for line in lines if line["type"] == "RECORD"]
+
+
+def ids(door: FrontDoor, entity_type: str = "people") -> list[int]:
+    return [entity["id"] for entity in door.applied().get(entity_type, [])]
+
+
+def told(finished: Finished) -> str:
+    """The warning that names count and file."""
+    (line,) = [line for line in finished.stderr.splitlines() if "were rejected" in line]
+    assert "| WARNING" in line
+    return line
+
+
+NAMINGS = [
+    {"errors_in": place, "index_within": within, "index_base": base, "all_errors": everything}
+    for place, within, base, everything in product(
+        ("details", "validation_errors"), ("type", "page"), (0, 1), (True, False)
+    )
+]
+
+
+@pytest.mark.parametrize("readings", NAMINGS, ids=lambda readings: ",".join(map(str, readings.values())))
+def test_refused_records_are_diverted_however_sprinto_names_them(
+    door: FrontDoor, readings: dict[str, Any]
+) -> None:
+    strict(door, "people", "teams", **readings)
+    wrong = {3, 4, 60, 61, 119, 150, 151, 240}
+    messages = [
+        (bad if number in wrong else record)(number, "people" if number % 2 else "teams")
+        for number in range(250)
+    ]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [number for number in range(250) if number % 2 and number not in wrong]
+    assert ids(door, "teams") == [number for number in range(250) if not number % 2 and number not in wrong]
+    rejects = kept(file_of(door))
+    assert [reject["record"] for reject in rejects] == [
+        messages[number]["record"] for number in sorted(wrong)
+    ]
+    assert {reject["reject"]["code"] for reject in rejects} == {"page-refused"}
+    assert {reject["reject"]["field"] for reject in rejects} == {"name"}
+    assert SECRET not in json.dumps([reject["reject"] for reject in rejects])
+    line = told(finished)
+    assert "8 records were rejected (" in line
+    assert "4 people, field 'name', page-refused" in line
+    assert f"rejects/{file_of(door).name}" in line
+    # What Sprinto names is made use of.
+    assert len(door.pages()) <= (35 if readings["all_errors"] else 80)
+
+
+def test_a_rejects_file_is_for_its_owner_and_can_be_loaded_again(door: FrontDoor) -> None:
+    strict(door)
+    first = door.run([SCHEMA, *(record(n) for n in range(5)), bad(5), bad(6), STATE], **DIVERT)
+    assert first.code == 0
+    path = file_of(door)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text(path.read_text().replace(LONG, "mended"))
+    again = door.run(b"", "--config", str(door.config(**DIVERT)), "--input", str(path))
+    assert again.code == 0
+    assert ids(door) == [0, 1, 2, 3, 4, 5, 6]
+
+
+OWN: dict[str, tuple[Any, str, str | None]] = {
+    "its schema": (record(5, name=5), "invalid-record", "name"),
+    "its key": (
+        b'{"type":"RECORD","stream":"people","record":{"name":"s3cr3t"}}',
+        "missing-key-property",
+        None,
+    ),
+    "NaN": (b'{"type":"RECORD","stream":"people","record":{"id":5,"n":NaN}}', "invalid-record", None),
+    "a number too large": (
+        b'{"type":"RECORD","stream":"people","record":{"id":5,"n":1e99999999999999999999}}',
+        "invalid-record",
+        None,
+    ),
+    "no object": (b'{"type":"RECORD","stream":"people","record":["s3cr3t"]}', "invalid-record", None),
+    "its size": (record(5, name="s" * 5_000_000), "record-too-large", None),
+}
+
+
+@pytest.mark.parametrize("why", OWN)
+def test_what_we_would_not_send_is_diverted_too(door: FrontDoor, why: str) -> None:
+    message, code, field = OWN[why]
+    finished = door.run([SCHEMA, record(1), message, record(2), STATE], **DIVERT)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [1, 2]
+    line = file_of(door).read_bytes().splitlines()[1]
+    as_it_came = message if isinstance(message, bytes) else json.dumps(message["record"]).encode()
+    record_bytes = as_it_came.partition(b'"record":')[2][:-1] or as_it_came
+    assert b'"record":' + record_bytes + b',"reject":{' in line
+    reason = json.loads(b"{" + line[line.index(b'"reject":') :])["reject"]
+    assert (reason["code"], reason.get("field")) == (code, field)
+    assert told(finished)
+
+
+def test_a_line_that_is_no_message_still_fails_the_run(door: FrontDoor) -> None:
+    for line in (b"s3cr3t", b'{"type":"STATE","value":{"a":NaN}}', record(1, "unknown")):
+        finished = door.run([SCHEMA, record(1), line, STATE], **DIVERT)
+        assert (finished.code, finished.stdout) == (1, "")
+
+
+def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
+    def too_large(nth: int) -> Fault:
+        return Fault("push", nth=nth, integration_id=door.integration_id, effect=Answer(413))
+
+    # The page, its first half, and the first record of that.
+    for nth in (1, 2, 3):
+        door.sandbox.inject(too_large(nth))
+    finished = door.run(people(4), **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == [1, 2, 3]
+    (reject,) = kept(file_of(door))
+    assert (reject["record"]["id"], reject["reject"]["code"]) == (0, "page-too-large")
+
+
+def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> None:
+    strict(door)
+    body = {"error": {"code": "x", "message": "no", "details": []}}
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Answer(400, body=body)))
+    finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), STATE], compress=False, **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == list(range(50))
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
+
+
+def test_rejects_are_on_disk_before_the_rest_is_sent_again(door: FrontDoor) -> None:
+    strict(door)
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Hang()))
+    process = door.start(**DIVERT)
+    feed(process, [SCHEMA, *(record(n) for n in range(99)), bad(99)])
+    door.wait_for_operation("push", 2)
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [99]
+    process.terminate()
+    assert door.finish(process, None).code == 143
+
+
+def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDoor) -> None:
+    strict(door)
+    messages = [SCHEMA, bad(1), record(2), bad(3), record(1), *(record(n) for n in range(10, 110)), record(4)]
+    finished = door.run([*messages, bad(4), record(3), bad(3), STATE], **DIVERT)
+    assert finished.code == 0
+    rejects = kept(file_of(door))
+    # 1 came again and was accepted; the first 3 too, but not the second; 4 was accepted before.
+    assert [reject["record"]["id"] for reject in rejects] == [4, 3]
+    line = told(finished)
+    assert "4 records were rejected" in line
+    assert "2 of them are superseded" in line
+    assert "Of these Sprinto may keep an older version" in line
+
+
+def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:
+    strict(door)
+    finished = door.run([SCHEMA, bad(1), record(1), STATE], **DIVERT)
+    assert finished.code == 0
+    assert "superseded" in told(finished)
+    assert list((door.folder / "rejects").iterdir()) == []
+
+
+def test_a_run_without_rejects_makes_no_file(door: FrontDoor) -> None:
+    assert door.run(people(3), **DIVERT).code == 0
+    assert not (door.folder / "rejects").exists()
+
+
+@pytest.mark.parametrize(("most", "code"), [(3, 0), (2, 1), (0, 1)])
+def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) -> None:
+    strict(door)
+    messages = [
+        SCHEMA,
+        record(0),
+        bad(1),
+        record(2, name=5),
+        bad(3),
+        *(record(n) for n in range(4, 90)),
+        STATE,
+    ]
+    finished = door.run(messages, max_rejects=most, **DIVERT)
+    assert finished.code == code
+    if code:
+        assert "[too-many-rejects]" in finished.error
+        assert door.applied() == {}
+        assert file_of(door).name.endswith(".singer.not-applied")
+        assert str(file_of(door).relative_to(door.folder)) in finished.error
+        assert stat.S_IMODE(file_of(door).stat().st_mode) == 0o600
+    else:
+        assert file_of(door).suffix == ".singer"
+
+
+@pytest.mark.parametrize(("count", "code"), [(9, 0), (10, 1), (30, 1)])
+def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(
+    door: FrontDoor, count: int, code: int
+) -> None:
+    strict(door, "teams")
+    messages = [*(bad(n, "teams") for n in range(count)), *(record(n) for n in range(20))]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
+    assert finished.code == code
+    if code:
+        assert f"All {count} records of entity type 'teams' were rejected" in finished.error
+        assert "[nothing-accepted]" in finished.error
+        assert door.applied() == {}
+    else:
+        assert len(ids(door)) == 20
+
+
+def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
+    strict(door)
+    process = door.start(**DIVERT)
+    feed(process, [SCHEMA, bad(1), *(record(n) for n in range(2, 101))])
+    door.wait_for_operation("push", 2, answered=True)
+    finished = door.finish(process, [b"{", STATE])
+    assert finished.code == 1
+    assert file_of(door).name.endswith(".not-applied")
+    assert file_of(door).name in finished.error
+
+
+def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:
+    strict(door)
+    (door.folder / "rejects").write_text("a file")
+    finished = door.run([SCHEMA, bad(1), STATE], **DIVERT)
+    assert finished.code == 1
+    assert "[rejects-not-written]" in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("parallel", [2, 8])
+def test_refusals_in_pages_beside_each_other_keep_the_order_of_entities(
+    door: FrontDoor, parallel: int
+) -> None:
+    strict(door, index_base=1, all_errors=False)
+    door.sandbox.configure(door.integration_id, processing_seconds=0.01)
+    messages = []
+    for number in range(600):
+        key = number % 97
+        make = bad if number % 41 == 7 else record
+        messages.append(make(key, nr=number))
+    finished = door.run([SCHEMA, *messages, STATE], page_size=40, max_parallel_pages=parallel, **DIVERT)
+    assert finished.code == 0
+    applied = door.applied()["people"]
+    wrong = {number for number in range(600) if number % 41 == 7}
+    assert {entity["nr"] for entity in applied} == set(range(600)) - wrong
+    for key in range(97):
+        order = [entity["nr"] for entity in applied if entity["id"] == key]
+        assert order == sorted(order)
+
+
+def test_stream_maps_keep_the_record_as_it_came(door: FrontDoor) -> None:
+    maps = {"people": {"nr": "id", "name": "name", "__key_properties__": ["nr"], "__else__": None}}
+    strict(door)
+    finished = door.run([SCHEMA, record(1), bad(2, extra="x"), STATE], stream_maps=maps, **DIVERT)
+    assert finished.code == 0
+    (reject,) = kept(file_of(door))
+    assert reject["record"] == bad(2, extra="x")["record"]
+    assert door.applied()["people"] == [{"nr": 1, "name": f"{SECRET} 1"}]
+
+
+# Dry runs
+
+
+def test_a_dry_run_applies_nothing_and_writes_no_state(door: FrontDoor) -> None:
+    finished = door.run(people(250), dry_run=True)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.pages() == [100, 100, 50]
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+    assert "Rehearsed: Sprinto accepted 250 people in 3 pages" in finished.stderr
+
+
+@pytest.mark.parametrize("setting", ["fail", "divert"])
+def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal["fail", "divert"]) -> None:
+    strict(door)
+    messages = [
+        SCHEMA,
+        *(record(n) for n in range(50)),
+        bad(50),
+        record(51, name=7),
+        bad(52),
+        record(53),
+        STATE,
+    ]
+    finished = door.run(messages, dry_run=True, on_invalid_record=setting)
+    assert (finished.code, finished.stdout) == (1, "")
+    listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
+    assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
+    assert all("field 'name'" in line for line in listed)
+    assert "3 records would be refused" in finished.error
+    assert "[would-be-refused]" in finished.error
+    assert door.session().state == "cancelled"
+    assert not (door.folder / "rejects").exists()
+
+
+def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
+    strict(door)
+    messages = [SCHEMA, *(bad(n) if n % 3 == 0 else record(n) for n in range(60)), STATE]
+    finished = door.run(messages, dry_run=True, max_rejects=5)
+    assert finished.code == 1
+    assert finished.stderr.count("Would be refused") == 6
+    assert "the list is not complete" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_a_dry_run_without_records_needs_no_session(door: FrontDoor) -> None:
+    finished = door.run(people(0), dry_run=True)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.sessions() == []
+
+
+def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Answer(401)))
+    finished = door.run(people(3), dry_run=True)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[not-discarded]" in finished.error
+    assert door.session().id in finished.error

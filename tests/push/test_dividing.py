@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.push.dividing import Dispute, Naming, Part, Reject, divide
+from target_sprinto.push.pages import Item, Page
+
+TYPES = ("User", "Device", "Vendor")
+
+
+class Refusing:
+    """Sprinto, as it refuses pages: by one way of counting, naming all or the first, or nobody."""
+
+    def __init__(self, bad: set[int], within: str, base: int, *, names: str) -> None:
+        self.bad = bad
+        self.within = within
+        self.base = base
+        self.names = names
+        self.requests = 0
+
+    def faults(self, page: Page) -> list[dict[str, Any]] | None:
+        self.requests += 1
+        found: list[dict[str, Any]] = []
+        position = 0
+        for entity_type, items in page.by_entity_type().items():
+            for index, item in enumerate(items):
+                if item.origin in self.bad:
+                    counted = index if self.within == "type" else position
+                    found.append({"entity_type": entity_type, "index": counted + self.base, "field": "f"})
+                position += 1
+        if not found:
+            return None
+        return {"all": found, "first": found[:1], "nobody": [], "nonsense": [{"index": "x"}]}[self.names]
+
+
+def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
+    """What was accepted and what rejected, in order, by records' numbers."""
+    dispute = Dispute(page, ())
+    accepted: list[object] = []
+    rejected: list[Reject] = []
+    waiting = [Part(page, dispute)]
+    while waiting:
+        part = waiting.pop(0)
+        faults = sprinto.faults(part.page)
+        if faults is None:
+            accepted += [item.origin for item in part.page.items]
+            rejected += part.suspects
+            continue
+        if part.page is page and not part.suspects:
+            dispute.faults = faults
+        division = divide(part.page, part, "page-refused", faults, naming)
+        rejected += division.blamed
+        waiting = [*division.parts, *waiting]
+    dispute.rejected = rejected
+    naming.learn(dispute)
+    return accepted, [reject.item.origin for reject in rejected]
+
+
+PAGES = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), min_size=1, max_size=40)
+
+
+@given(
+    st.lists(PAGES, min_size=1, max_size=4),
+    st.sampled_from(["type", "page"]),
+    st.sampled_from([0, 1]),
+    st.sampled_from(["all", "first", "nobody", "nonsense"]),
+)
+def test_those_to_blame_are_rejected_and_nobody_else(
+    pages: list[list[tuple[str, bool]]], within: str, base: int, names: str
+) -> None:
+    naming = Naming()
+    for drawn in pages:
+        body = msgspec.json.encode({})
+        page = Page(1, tuple(Item(entity_type, body, n) for n, (entity_type, _) in enumerate(drawn)))
+        bad = {number for number, (_, is_bad) in enumerate(drawn) if is_bad}
+        accepted, rejected = settle(page, Refusing(bad, within, base, names=names), naming)
+        assert sorted(map(str, accepted)) == sorted(str(n) for n in range(len(drawn)) if n not in bad)
+        assert sorted(map(str, rejected)) == sorted(map(str, bad))
+
+
+@pytest.mark.parametrize(("within", "base"), list(product(["type", "page"], [0, 1])))
+def test_what_answers_have_shown_is_made_use_of(within: str, base: int) -> None:
+    naming = Naming()
+    requests = []
+    for number in range(6):
+        items = tuple(Item(TYPES[n % 2], b"{}", n) for n in range(100))
+        sprinto = Refusing({(7 * number + 3) % 100, 50}, within, base, names="all")
+        settle(Page(number, items), sprinto, naming)
+        requests.append(sprinto.requests)
+    # The page, and the page without those that were named.
+    assert requests[-3:] == [2, 2, 2]
