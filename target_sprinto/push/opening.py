@@ -15,11 +15,9 @@ from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
 from target_sprinto.push.errors import ApiError, Certainty, SprintoError
 from target_sprinto.push.lifecycle import figures, nobody_knows
-from target_sprinto.push.waiting import Deadline, in_background, wait_for, wait_until
+from target_sprinto.push.waiting import Call, Deadline, in_background, wait_for, wait_until
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.waiting import Check
 
@@ -46,7 +44,7 @@ class Opening:
         self._patience = patience
         self._began = datetime.now(timezone.utc)
         self._conflict = Conflict(client, policy, patience)
-        self._answer: Future[SessionStatus] | None = None
+        self._answer: Call[SessionStatus] | None = None
 
     def wait(self, check: Check) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""

@@ -19,7 +19,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from target_sprinto.push import errors, pace
 from target_sprinto.push.activity import parse_time
@@ -118,6 +118,7 @@ class Run:
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
+        self._finished = False
         self._opening: Opening
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
@@ -130,7 +131,8 @@ class Run:
         records of one entity, or of a type of which one has no key, never are in two of them.
         Raises what ended the run: a page sent earlier that was refused, an interruption, …
         """
-        self._require_unfinished()
+        if self._finished:
+            self._raise_ended()
         if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
@@ -153,7 +155,8 @@ class Run:
         Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
         SprintoError in every other case; call `abort` then.
         """
-        self._require_unfinished()
+        if self._finished:
+            self._raise_ended()
         if page := self._builder.flush():
             self._put(page)
         self._interrupted()
@@ -321,9 +324,9 @@ class Run:
                 "Look at the tap's log; if so few are right, lower `expect`.",
             )
 
-    def _require_unfinished(self) -> None:
-        if self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED:
-            raise errors.RunEnded("This run has already ended.", "Start a new one.")
+    def _raise_ended(self) -> NoReturn:
+        raise errors.RunEnded("This run has already ended.", "Start a new one.")
 
     def _move(self, event: Event) -> None:
         self._phase = next_phase(self._phase, event)
+        self._finished = self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED

@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import wait as wait_for_any
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, TypeVar
 
 from target_sprinto.push.errors import SprintoError
 
@@ -21,30 +20,90 @@ Check = Callable[[], None]
 TICK_SECONDS = 0.1
 """How often a wait looks up."""
 
+_IDLE_SECONDS = 1.0
+"""How long a thread without a call stays."""
+
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
-def in_background(work: Callable[[], _T]) -> Future[_T]:
-    """Do `work` on a daemon thread: a request that is stuck never keeps the process from ending."""
-    future: Future[_T] = Future()
+class Call(Generic[_T]):
+    """Work under way on a daemon thread: a request that is stuck never keeps the process from ending."""
 
-    def run() -> None:
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._result: _T
+        self._failure: BaseException | None = None
+        self._under_way = threading.Lock()
+        self._under_way.acquire()
+
+    def run(self) -> None:
+        """Do the work: once, on the thread that has been given it."""
         try:
-            future.set_result(work())
+            self._result = self._work()
         except BaseException as failure:  # noqa: BLE001 - handed on whole to whoever waits
-            future.set_exception(failure)
+            self._failure = failure
+        self._under_way.release()
 
-    threading.Thread(target=run, name="sprinto-call", daemon=True).start()
-    return future
+    def wait(self, seconds: float) -> bool:
+        """Whether it was done within `seconds`."""
+        if not self._under_way.acquire(timeout=seconds):
+            return False
+        self._under_way.release()
+        return True
+
+    def result(self) -> _T:
+        """What it has come to, once it is done; raises what it raised."""
+        if self._failure is not None:
+            raise self._failure
+        return self._result
 
 
-def wait_for(future: Future[_T], check: Check) -> _T:
-    """What the future holds, once it does; raises what `check` raises before that."""
+class _Threads:
+    """Daemon threads that are used again: there is a call for each page, and starting a thread takes long."""
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[Call[Any]]] = []
+
+    def start(self, call: Call[Any]) -> None:
+        """Begin the call at once."""
+        try:
+            calls = self._idle.pop()
+        except IndexError:
+            calls = SimpleQueue()
+            threading.Thread(target=self._serve, args=(calls,), name="sprinto-call", daemon=True).start()
+        calls.put(call)
+
+    def _serve(self, calls: SimpleQueue[Call[Any]]) -> None:
+        while True:
+            try:
+                calls.get(timeout=_IDLE_SECONDS).run()
+            except Empty:
+                try:
+                    self._idle.remove(calls)
+                except ValueError:
+                    # Somebody has just taken it out, and will hand over a call.
+                    continue
+                return
+            self._idle.append(calls)
+
+
+_threads = _Threads()
+
+
+def in_background(work: Callable[[], _T]) -> Call[_T]:
+    """Do `work` on a thread of its own."""
+    call = Call(work)
+    _threads.start(call)
+    return call
+
+
+def wait_for(call: Call[_T], check: Check) -> _T:
+    """What the call comes to; raises what `check` raises before that."""
     check()
-    while not wait_for_any((future,), timeout=TICK_SECONDS).done:
+    while not call.wait(TICK_SECONDS):
         check()
-    return future.result()
+    return call.result()
 
 
 class Deadline:
@@ -69,19 +128,19 @@ class Deadline:
         return max(0.0, self._at - time.monotonic())
 
 
-def wait_until(future: Future[_T], deadline: Deadline) -> _T:
-    """What the future holds. Raises TimeoutError once the deadline has passed."""
-    while not wait_for_any((future,), timeout=min(TICK_SECONDS, deadline.left())).done:
+def wait_until(call: Call[_T], deadline: Deadline) -> _T:
+    """What the call comes to. Raises TimeoutError once the deadline has passed."""
+    while not call.wait(min(TICK_SECONDS, deadline.left())):
         if not deadline.left():
             raise TimeoutError
-    return future.result()
+    return call.result()
 
 
-def wait_until_passed(future: Future[_T], seconds: float) -> _T:
-    """What the future holds. Raises TimeoutError once `seconds` have passed."""
-    if not wait_for_any((future,), timeout=seconds).done:
+def wait_until_passed(call: Call[_T], seconds: float) -> _T:
+    """What the call comes to. Raises TimeoutError once `seconds` have passed."""
+    if not call.wait(seconds):
         raise TimeoutError
-    return future.result()
+    return call.result()
 
 
 def pause(seconds: float, check: Check) -> None:
