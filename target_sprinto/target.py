@@ -184,9 +184,10 @@ class SprintoTarget(Target):
             schema = decode_object(message_dict["schema"])
         except ValueError:
             raise InvalidSchema(f"the schema of stream {stream!r} is no object.", "Mend the tap.") from None
-        properties = schema.setdefault("properties", {})
-        if not isinstance(properties, dict):
-            raise InvalidSchema(f"`properties` of stream {stream!r} is no object.", "Mend the tap.")
+        if not isinstance(schema.get("properties"), dict):
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} has no object `properties`.", "Mend the tap."
+            )
         try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
