@@ -52,9 +52,10 @@ def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_othe
         names, capabilities = (re.findall(how, shown, re.MULTILINE) for how in SHOWN_BY_FORMAT[form])
     assert sorted(names) == sorted(set(settings.SCHEMA["properties"]) | OF_THE_SDK)
     assert not [name for name in settings.NOT_FOR_SPRINTO if name in shown]
-    # Each has a test: this one, test_fidelity (maps, flattening), below (logging), test_bad_input (records).
+    # Each has a test: here (about, logging), test_batch, test_fidelity (flattening, maps), test_bad_input.
     assert sorted(capabilities) == [
         "about",
+        "batch",
         "schema-flattening",
         "stream-maps",
         "structured-logging",
