@@ -76,7 +76,8 @@ def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -
     # Sizes by which lost pages are told apart; alone in flight a page needs none.
     assert max(door.pages()) == 100
     if parallel > 1:
-        assert sorted(door.pages()[:8], reverse=True) == SIZES
+        # In which order they arrive is the threads' to say; 88 are left for the last one.
+        assert sorted(door.pages()) == sorted([*SIZES, *SIZES, *SIZES, *SIZES[:3], 88])
     else:
         assert door.pages() == [100] * 25
         assert ids(door) == list(range(2500))
