@@ -1,4 +1,7 @@
-"""`nox` runs lint, types and tests; `nox -s full` everything else; `nox -s bench` the benchmarks."""
+"""`nox` runs lint, types and tests; `nox -s full` everything else; `nox -s bench` the benchmarks.
+
+`nox -s readme` writes the README's table of settings.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ nox.options.reuse_venv = "yes"
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 
 
-def install(session: nox.Session) -> None:
+def install(session: nox.Session, *options: str) -> None:
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
     tools = [tool for tool in groups if not tool.startswith("target-sprinto")]
-    session.install("-e", ".[sandbox]", *tools)
+    session.install(*options, "-e", ".[sandbox]", *tools)
 
 
 @nox.session
@@ -43,14 +46,35 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def full(session: nox.Session) -> None:
-    """The tests on every Python that is found; the whole fault matrix and real pipelines on this one."""
+    """The tests on every Python that is found, then with the lowest versions of what is depended on.
+
+    What is slow runs on this Python only: the whole fault matrix, real pipelines, the package as it is
+    installed. Words after `--` are pytest's, and stand for all of this.
+    """
+    if not session.posargs:
+        session.notify("lowest")
     install(session)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     chosen = [] if session.python == here else ["-m", "not slow"]
     session.run("pytest", *(session.posargs or chosen))
 
 
+@nox.session(reuse_venv=False)
+def lowest(session: nox.Session) -> None:
+    """The tests with the lowest declared version of every dependency."""
+    install(session, "--resolution", "lowest-direct")
+    session.run("pytest", *(session.posargs or ["-m", "not slow"]))
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    session.install("-e", ".")
+    session.run("python", "tests/settings_table.py")
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     install(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
+    if not session.posargs:
+        session.run("python", "benchmarks/startup.py")

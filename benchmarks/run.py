@@ -191,6 +191,13 @@ def report_memory(bench: Bench) -> None:
     print_table(("records", "peak memory (MB)", "wall (s)", "records per second"), rows)
 
 
+def machine() -> str:
+    """When and where this was measured."""
+    date = datetime.now(timezone.utc).date()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{date}, Python {platform.python_version()}, {platform.system()}, {cores} cores"
+
+
 def megabytes(run: Measured) -> float:
     return run.peak / 1e6
 
@@ -222,9 +229,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5, help="counted pairs")
     options = parser.parse_args()
     everything = not (options.speed or options.memory)
-    date = datetime.now(timezone.utc).date()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{date}, Python {platform.python_version()}, {platform.system()}, {cores} cores")
+    print(machine())
     with tempfile.TemporaryDirectory() as folder, light_sandbox() as sandbox:
         bench = Bench(Path(folder), sandbox)
         try:

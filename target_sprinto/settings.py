@@ -382,6 +382,18 @@ def _boolean(text: str) -> bool:
     raise ValueError(word)
 
 
+def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """The schema without what is none among its alternatives: the SDK puts the bare word "null" there."""
+    if isinstance(schema, list):
+        return [without_bare_types(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: without_bare_types(part) for name, part in schema.items()}
+    if "anyOf" in whole:
+        whole["anyOf"] = [part for part in whole["anyOf"] if isinstance(part, dict)]
+    return whole
+
+
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
     """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
     return sorted({_describe_schema_error(error) for error in errors})

@@ -184,9 +184,10 @@ class SprintoTarget(Target):
             schema = decode_object(message_dict["schema"])
         except ValueError:
             raise InvalidSchema(f"the schema of stream {stream!r} is no object.", "Mend the tap.") from None
-        properties = schema.setdefault("properties", {})
-        if not isinstance(properties, dict):
-            raise InvalidSchema(f"`properties` of stream {stream!r} is no object.", "Mend the tap.")
+        if not isinstance(schema.get("properties"), dict):
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} has no object `properties`.", "Mend the tap."
+            )
         try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
@@ -458,8 +459,10 @@ class SprintoTarget(Target):
     def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
         """Add the SDK's settings that are honoured here: stream maps, flattening, `validate_records`."""
         super().append_builtin_config(config_jsonschema)
+        properties = config_jsonschema["properties"]
         for name in settings.NOT_FOR_SPRINTO:
-            config_jsonschema["properties"].pop(name, None)
+            properties.pop(name, None)
+        properties["stream_maps"] = settings.without_bare_types(properties["stream_maps"])
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self.append_builtin_config(self.config_jsonschema)
@@ -532,6 +535,9 @@ class SprintoTarget(Target):
             return
         cls.print_version(print_fn=cls.logger.info)
         target = cls.from_cli(config, signals)
+        if file_input is getattr(sys.stdin, "buffer", None):
+            # What `-` opens is no file: it may be a tap.
+            file_input = None
         source = watched(file_input.fileno(), target.run.check) if file_input else None
         target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent / "target_sprinto"
+DISTRIBUTIONS = {"backoff": "python-backoff", "dotenv": "python-dotenv"}
+"""Packages that are published under another name than theirs."""
 
 
-def imported(path: Path) -> set[str]:
-    """The project's modules that a file imports, wherever in it."""
+def imported(path: Path, *, by_type_checkers: bool = True) -> set[str]:
+    """The modules that a file imports, wherever in it."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not by_type_checkers:
+        tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if TYPE_CHECKING:")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -62,3 +69,18 @@ def test_private_names_of_the_sdk_are_used_in_one_file() -> None:
     private = re.compile(r"singer_sdk\..*\b_")
     users = [path.name for path in files("") if any(private.match(name) for name in imported(path))]
     assert users == ["target.py"]
+
+
+@pytest.mark.parametrize("room", ["loader", "sandbox"])
+def test_what_is_imported_is_declared(room: str) -> None:
+    """Else it is there only as long as another package happens to depend on it."""
+    declared = {
+        re.split(r"[^\w-]", line)[0]
+        for line in metadata.requires("target-sprinto") or []
+        if "extra ==" not in line or room == "sandbox"
+    }
+    for path in files(""):
+        if ("sandbox" in path.parts) == (room == "sandbox"):
+            packages = {name.partition(".")[0] for name in imported(path, by_type_checkers=False)}
+            for package in packages - sys.stdlib_module_names - {"target_sprinto"}:
+                assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in declared, path.name

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
+import settings_table
 import yaml
 
 from target_sprinto import settings
@@ -53,9 +53,9 @@ def test_meltano_has_the_same_capabilities() -> None:
     assert sorted(loader()["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
 
 
-@pytest.mark.parametrize("name", sorted(settings.SCHEMA["properties"]))
-def test_the_readme_explains_every_setting(name: str) -> None:
-    assert re.search(rf"^\| `{name}` \|", README, re.MULTILINE)
+def test_the_readmes_settings_are_those_of_about() -> None:
+    made = settings_table.table(settings_table.about()["settings"])
+    assert settings_table.with_table(README, made) == README, "`nox -s readme` writes them"
 
 
 def test_the_readme_shows_what_the_sample_config_holds() -> None:

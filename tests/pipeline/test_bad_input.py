@@ -76,6 +76,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         "invalid-schema",
     ),
     "a schema that is a list": (SCHEMA | {"schema": []}, "invalid-schema"),
+    "a schema without properties": (SCHEMA | {"schema": {"type": "object"}}, "invalid-schema"),
     "properties that are a list": (SCHEMA | {"schema": {"properties": []}}, "invalid-schema"),
     "a schema that refers elsewhere": (
         SCHEMA | {"schema": {"properties": {"id": {"$ref": "http://127.0.0.1:9/schema"}}}},

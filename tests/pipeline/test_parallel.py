@@ -76,7 +76,8 @@ def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -
     # Sizes by which lost pages are told apart; alone in flight a page needs none.
     assert max(door.pages()) == 100
     if parallel > 1:
-        assert sorted(door.pages()[:8], reverse=True) == SIZES
+        # In which order they arrive is the threads' to say; 88 are left for the last one.
+        assert sorted(door.pages()) == sorted([*SIZES, *SIZES, *SIZES, *SIZES[:3], 88])
     else:
         assert door.pages() == [100] * 25
         assert ids(door) == list(range(2500))
@@ -106,7 +107,7 @@ def test_two_pages_with_one_entity_are_never_in_flight_together(door: FrontDoor)
 
 
 KEYLESS = SCHEMA | {"key_properties": []}
-NAMED = {"type": "SCHEMA", "stream": "staff", "schema": {}, "key_properties": ["name"]}
+NAMED = {"type": "SCHEMA", "stream": "staff", "schema": {"properties": {}}, "key_properties": ["name"]}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_pages_of_a_type_without_one_key_go_one_at_a_time(
 
 
 def test_keys_may_be_any_json(door: FrontDoor) -> None:
-    schema = {"type": "SCHEMA", "stream": "people", "schema": {}, "key_properties": ["id"]}
+    schema = {"type": "SCHEMA", "stream": "people", "schema": {"properties": {}}, "key_properties": ["id"]}
     keys: list[Any] = [[1, {"a": 2}], {"b": None}, None, True, 1.5, "1", ""]
     messages = [record(0, id=key) for key in keys * 60]
     append(door)

@@ -62,6 +62,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
     "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
+    "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
+    "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
 }
 
 

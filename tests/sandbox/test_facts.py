@@ -268,9 +268,9 @@ def test_discard_cancels(api: Api) -> None:
 
 def test_a_silent_session_expires(api: Api) -> None:
     """active ──60 min since the last request──▶ expired. `expired`: kept for a while, not applied."""
-    api.sandbox.configure(api.id, inactivity_timeout_seconds=0.05)
+    api.sandbox.configure(api.id, inactivity_timeout_seconds=0.5)
     session_id = api.open()
-    api.push(session_id, User=[USER])
+    assert api.push(session_id, User=[USER]).status_code == 202
     api.wait(session_id, "expired")
     assert api.state(session_id) == "expired"
     assert api.sandbox.applied(api.id) == {}
@@ -280,9 +280,9 @@ def test_a_silent_session_expires(api: Api) -> None:
 
 def test_an_expired_session_can_be_applied(api: Api) -> None:
     """expired ──close(apply)──▶ processed."""
-    api.sandbox.configure(api.id, inactivity_timeout_seconds=0.05)
+    api.sandbox.configure(api.id, inactivity_timeout_seconds=0.5)
     session_id = api.open()
-    api.push(session_id, User=[USER])
+    assert api.push(session_id, User=[USER]).status_code == 202
     api.wait(session_id, "expired")
     assert api.close(session_id).status_code == 202
     api.wait(session_id, "processed")
