@@ -464,7 +464,10 @@ class SprintoTarget(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self.append_builtin_config(self.config_jsonschema)
         validator = JSONSchemaValidator(self.config_jsonschema)
-        problems = settings.describe_schema_errors(validator.iter_errors(self._config))
+        problems = list(settings.stream_map_problems(self._config.get("stream_maps")))
+        # Their schema is malformed where it comes to a wrong `__else__`: the validator fails on it.
+        checked = {**self._config, "stream_maps": None} if problems else self._config
+        problems += settings.describe_schema_errors(validator.iter_errors(checked))
         if problems and raise_errors:
             raise SettingsError(problems)
         unknown = (

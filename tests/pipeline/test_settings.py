@@ -62,6 +62,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
     "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
+    "a stream map that was null": (
+        {"stream_maps": {"people": {}}},
+        "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",
+    ),
+    "a field that was null": (
+        {"stream_maps": {"people": {"name": {}}}},
+        "`stream_maps.people.name` is an empty",
+    ),
+    "other fields that were null": (
+        {"stream_maps": {"people": {"id": "id", "__else__": {}}}},
+        "`stream_maps.people.__else__` is an empty object",
+    ),
+    "other streams that were null": ({"stream_maps": {"__else__": {}}}, "`stream_maps.__else__` is an empty"),
+    "an unknown rule for other fields": (
+        {"stream_maps": {"people": {"__else__": "keep"}}, "page_size": 0},
+        "`stream_maps.people.__else__` must be null or `__NULL__`; `page_size` must be at least 1",
+    ),
 }
 
 
