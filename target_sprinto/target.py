@@ -49,6 +49,7 @@ from target_sprinto.errors import (
     InternalError,
     InvalidRecord,
     InvalidSchema,
+    MadeUpStream,
     MapFailed,
     MissingKeyProperty,
     NothingAccepted,
@@ -73,6 +74,8 @@ from target_sprinto.sinks import SprintoSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_MELTANO_TEST_STREAM = "meltano_test_stream"
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -180,6 +183,11 @@ class SprintoTarget(Target):
         known = (bytes(message_dict["schema"]), key_properties)
         if self._schemas.get(stream) == known:
             return
+        if stream == _MELTANO_TEST_STREAM:
+            raise MadeUpStream(
+                f"stream {stream!r} comes from `meltano config test`, which makes its records up.",
+                "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
+            )
         try:
             schema = decode_object(message_dict["schema"])
         except ValueError:
