@@ -10,6 +10,7 @@ SprintoError
 │   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
 │   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
 │   ├── UnmappedStream             `unmapped_streams: fail`
+│   ├── MadeUpStream               the records that `meltano config test` makes up
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
@@ -116,6 +117,12 @@ class UnmappedStream(InputError):
     """A stream that `entity_types` does not name, under `unmapped_streams: fail`."""
 
     code = "unmapped-stream"
+
+
+class MadeUpStream(InputError):
+    """The stream of `meltano config test`: its records are invented, which is no evidence."""
+
+    code = "made-up-stream"
 
 
 class BatchNotSupported(InputError):

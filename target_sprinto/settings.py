@@ -394,6 +394,23 @@ def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON
     return whole
 
 
+def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[str]:
+    """What is wrong with stream maps that their own schema, which is the SDK's, does not say.
+
+    Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
+    """
+    if not isinstance(value, dict):
+        return
+    for part, rule in value.items():
+        named = f"{name}.{part}"
+        if rule == {}:
+            yield f"`{named}` is an empty object, which Meltano makes of null: write `__NULL__`"
+        elif part == "__else__" and rule not in (None, "__NULL__"):
+            yield f"`{named}` must be null or `__NULL__`"
+        else:
+            yield from stream_map_problems(rule, named)
+
+
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
     """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
     return sorted({_describe_schema_error(error) for error in errors})

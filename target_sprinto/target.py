@@ -49,6 +49,7 @@ from target_sprinto.errors import (
     InternalError,
     InvalidRecord,
     InvalidSchema,
+    MadeUpStream,
     MapFailed,
     MissingKeyProperty,
     NothingAccepted,
@@ -73,6 +74,8 @@ from target_sprinto.sinks import SprintoSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_MELTANO_TEST_STREAM = "meltano_test_stream"
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -180,6 +183,11 @@ class SprintoTarget(Target):
         known = (bytes(message_dict["schema"]), key_properties)
         if self._schemas.get(stream) == known:
             return
+        if stream == _MELTANO_TEST_STREAM:
+            raise MadeUpStream(
+                f"stream {stream!r} comes from `meltano config test`, which makes its records up.",
+                "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
+            )
         try:
             schema = decode_object(message_dict["schema"])
         except ValueError:
@@ -467,7 +475,10 @@ class SprintoTarget(Target):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         self.append_builtin_config(self.config_jsonschema)
         validator = JSONSchemaValidator(self.config_jsonschema)
-        problems = settings.describe_schema_errors(validator.iter_errors(self._config))
+        problems = list(settings.stream_map_problems(self._config.get("stream_maps")))
+        # Their schema is malformed where it comes to a wrong `__else__`: the validator fails on it.
+        checked = {**self._config, "stream_maps": None} if problems else self._config
+        problems += settings.describe_schema_errors(validator.iter_errors(checked))
         if problems and raise_errors:
             raise SettingsError(problems)
         unknown = (

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -9,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import front_door
+import meltano_project
 import pytest
-from front_door import FrontDoor
+from front_door import API_KEY, FrontDoor
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 
@@ -52,3 +56,33 @@ def warm() -> Iterator[str]:
 @pytest.fixture
 def door(sandbox: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
     return FrontDoor(sandbox, integration_id, tmp_path, warm)
+
+
+@pytest.fixture(scope="session")
+def meltano(tmp_path_factory: pytest.TempPathFactory) -> meltano_project.Installed:
+    """Meltano, installed once for all the processes that share the tests among them."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with (shared / "meltano.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return meltano_project.install(shared / "meltano")
+
+
+@pytest.fixture
+def project(
+    meltano: meltano_project.Installed, sandbox: Sandbox, integration_id: str, tmp_path: Path
+) -> meltano_project.Project:
+    """This repository as a Meltano project, in a folder of its own, set up for the sandbox."""
+    folder = tmp_path / "project"
+    (folder / ".meltano").mkdir(parents=True)
+    (folder / ".meltano" / "loaders").symlink_to(meltano.project / ".meltano" / "loaders")
+    # Processes that start at once on a project without it fail while they all create it.
+    shutil.copy(meltano.project / ".meltano" / "meltano.db", folder / ".meltano")
+    meltano_project.define_repository(folder)
+    env = {
+        "TARGET_SPRINTO_API_KEY": API_KEY,
+        "TARGET_SPRINTO_INTEGRATION_ID": integration_id,
+        "TARGET_SPRINTO_API_URL": sandbox.base_url,
+        "TAP_PEOPLE_PATH": str(tmp_path / "people.json"),
+    }
+    return meltano_project.Project(meltano.program, folder, env)

@@ -201,3 +201,11 @@ def test_a_stream_that_the_maps_leave_out_is_not_unmapped(door: FrontDoor) -> No
     )
     assert finished.code == 0
     assert list(door.applied()) == ["User"]
+
+
+def test_what_meltano_makes_up_to_test_a_loader_is_no_evidence(door: FrontDoor) -> None:
+    messages = [SCHEMA | {"stream": "meltano_test_stream"}, record(1, "meltano_test_stream"), STATE]
+    finished = door.run(messages)
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert "`meltano invoke target-sprinto:check`" in finished.error
+    assert "[made-up-stream]" in finished.error

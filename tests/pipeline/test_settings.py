@@ -64,6 +64,23 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
     "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
     "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
+    "a stream map that was null": (
+        {"stream_maps": {"people": {}}},
+        "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",
+    ),
+    "a field that was null": (
+        {"stream_maps": {"people": {"name": {}}}},
+        "`stream_maps.people.name` is an empty",
+    ),
+    "other fields that were null": (
+        {"stream_maps": {"people": {"id": "id", "__else__": {}}}},
+        "`stream_maps.people.__else__` is an empty object",
+    ),
+    "other streams that were null": ({"stream_maps": {"__else__": {}}}, "`stream_maps.__else__` is an empty"),
+    "an unknown rule for other fields": (
+        {"stream_maps": {"people": {"__else__": "keep"}}, "page_size": 0},
+        "`stream_maps.people.__else__` must be null or `__NULL__`; `page_size` must be at least 1",
+    ),
 }
 
 

@@ -1,0 +1,296 @@
+"""`meltano run`: what is applied, what Meltano keeps as STATE, what becomes of a run that is cut short."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from bare_api import Api
+from front_door import SECRET
+from meltano_project import PATIENCE_SECONDS, row, state_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from front_door import FrontDoor
+    from meltano_project import Project
+
+    from target_sprinto.sandbox import Sandbox
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+def applied(door: FrontDoor) -> list[int]:
+    return [person["id"] for person in door.applied().get("User", [])]
+
+
+def states(door: FrontDoor) -> list[str]:
+    """What became of each session, oldest first."""
+    return [session.state for session in door.sessions()]
+
+
+@pytest.fixture
+def begun(project: Project) -> Project:
+    """A project whose first run has brought rows 1 and 2; there are eight."""
+    project.write_rows(2)
+    assert project.run().code == 0
+    project.write_rows(8)
+    return project
+
+
+def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) -> None:
+    project.write_rows(5)
+    first = project.run()
+    assert (first.code, first.errors("target-sprinto")) == (0, []), first.stderr
+    assert door.applied() == {"User": [row(number) for number in range(1, 6)]}
+    assert project.state() == state_at(5)
+
+    project.write_rows(8)
+    second = project.run()
+    assert second.code == 0, second.stderr
+    assert "tap-people: 3 rows since 2026-11-21T09:05:00Z" in second.stderr
+    assert door.pages() == [5, 3]
+    assert door.applied() == {"User": [row(number) for number in range(1, 9)]}
+    assert states(door) == ["processed", "processed"]
+    assert project.state() == state_at(8)
+
+    third = project.run()
+    assert third.code == 0, third.stderr
+    assert "No records: no session was opened." in third.stderr
+    assert states(door) == ["processed", "processed"]
+    assert project.state() == state_at(8)
+
+
+@pytest.mark.parametrize(
+    ("state_every", "after"),
+    [pytest.param("9", "3", id="before-any"), pytest.param("2", "3", id="between-two")],
+)
+def test_of_a_tap_that_dies_before_a_state_nothing_is_applied(
+    begun: Project, door: FrontDoor, state_every: str, after: str
+) -> None:
+    died = begun.run(
+        TAP_PEOPLE_STATE_EVERY=state_every, TAP_PEOPLE_DIE_AFTER=after, TARGET_SPRINTO_PAGE_SIZE="1"
+    )
+    assert died.code == 1
+    assert died.errors("meltano")[0] == "Extractor and loader failed"
+    (told,) = died.errors("target-sprinto")
+    assert told.startswith("The input ended with records that no STATE follows")
+    assert "was discarded, nothing was applied." in told
+    assert door.pages()[:2] == [2, 1]
+    assert states(door) == ["processed", "cancelled"]
+    assert applied(door) == [1, 2]
+    assert begun.state() == state_at(2)
+
+    assert begun.run().code == 0
+    assert applied(door) == list(range(1, 9))
+    assert begun.state() == state_at(8)
+
+
+def test_a_tap_that_dies_right_after_a_state_looks_finished_up_to_there(
+    begun: Project, door: FrontDoor
+) -> None:
+    died = begun.run(TAP_PEOPLE_DIE_AFTER="4", TARGET_SPRINTO_PAGE_SIZE="1")
+    assert died.code == 1
+    assert died.errors("meltano")[0] == "Extractor failed"
+    assert died.errors("target-sprinto") == []
+    assert states(door) == ["processed", "processed"]
+    assert applied(door) == [1, 2, 3, 4, 5, 6]
+    assert begun.state() == state_at(6)
+
+    assert begun.run().code == 0
+    assert door.pages() == [2, 1, 1, 1, 1, 2]
+    assert applied(door) == list(range(1, 9))
+    assert begun.state() == state_at(8)
+
+
+def test_of_a_loader_that_fails_meltano_keeps_no_state(begun: Project, door: FrontDoor) -> None:
+    """The tap lives on: Meltano ends it."""
+    failed = begun.run(
+        TARGET_SPRINTO_API_KEY="wr0ng-k3y", TARGET_SPRINTO_PAGE_SIZE="1", TAP_PEOPLE_STALL_AFTER="3"
+    )
+    assert failed.code == 1
+    assert failed.errors("meltano")[0] == "Loader failed"
+    (told,) = failed.errors("target-sprinto")
+    assert told.endswith("[key-refused]")
+    assert "wr0ng-k3y" not in failed.stderr
+    assert states(door) == ["processed"]
+    assert begun.state() == state_at(2)
+
+
+class Stop(NamedTuple):
+    """A way to stop a run, Meltano's exit code then, and the signal that the loader tells of."""
+
+    code: int
+    told: str
+    send: Callable[[int], None] = lambda _: None
+    words: tuple[str, ...] = ()
+
+
+STOPS = {
+    # A terminal sends it to all of them.
+    "Ctrl-C": Stop(1, "SIGINT", lambda meltano: os.killpg(meltano, signal.SIGINT)),
+    "SIGINT": Stop(1, "SIGTERM", lambda meltano: os.kill(meltano, signal.SIGINT)),
+    "SIGTERM": Stop(143, "SIGTERM", lambda meltano: os.kill(meltano, signal.SIGTERM)),
+    "--timeout": Stop(1, "SIGTERM", words=("--timeout", "15")),
+}
+
+
+@pytest.mark.parametrize("how", STOPS)
+def test_a_run_that_is_stopped_leaves_no_session_and_no_state(
+    begun: Project, door: FrontDoor, how: str
+) -> None:
+    stop = STOPS[how]
+    stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
+    with begun.started("run", *stop.words, "tap-people", "target-sprinto", **stalled) as process:
+        door.wait_for_operation("push", 3, answered=True)
+        stop.send(process.pid)
+        stopped = begun.finish(process)
+    assert stopped.code == stop.code, stopped.stderr
+    (line,) = stopped.errors("target-sprinto")
+    assert line.startswith(f"Stopped by {stop.told}.")
+    assert "was discarded, nothing was applied." in line
+    assert states(door) == ["processed", "cancelled"]
+    assert applied(door) == [1, 2]
+    assert begun.state() == state_at(2)
+
+
+def test_of_a_meltano_that_is_killed_nothing_is_applied(begun: Project, door: FrontDoor) -> None:
+    stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
+    with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
+        door.wait_for_operation("push", 3, answered=True)
+        os.kill(process.pid, signal.SIGKILL)
+        door.sandbox.wait_for(lambda _: states(door)[-1] == "cancelled", timeout=20)
+    assert applied(door) == [1, 2]
+    assert begun.state() == state_at(2)
+
+    refused = begun.run()
+    assert refused.code == 1
+    assert "is already running" in refused.errors("meltano")[0]
+    assert begun.run("--force", "tap-people", "target-sprinto").code == 0
+    assert applied(door) == list(range(1, 9))
+
+
+MAPPER = """#!/bin/sh
+for line in 1 2 3 4; do read -r line && printf '%s\\n' "$line"; done
+until [ -e die ]; do sleep 0.05; done
+exit 1
+"""
+"""Passes on a SCHEMA, two RECORDs and a STATE, and dies when it is told to."""
+
+
+def test_of_a_meltano_that_is_killed_after_a_state_the_loader_applies_what_it_has(
+    begun: Project, door: FrontDoor
+) -> None:
+    """Its input ends as if the tap had finished."""
+    stalled = {"TAP_PEOPLE_STALL_AFTER": "4", "TARGET_SPRINTO_PAGE_SIZE": "1"}
+    with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
+        door.wait_for_operation("push", 5, answered=True)
+        os.kill(process.pid, signal.SIGKILL)
+        door.sandbox.wait_for(lambda _: states(door) == ["processed", "processed"], timeout=20)
+    assert applied(door) == [1, 2, 3, 4, 5, 6]
+    assert begun.state() == state_at(2)
+
+
+def test_a_mapper_that_dies_leaves_a_session_that_one_command_discards(
+    begun: Project, door: FrontDoor
+) -> None:
+    """Meltano kills the loader then, as it kills no other."""
+    (begun.folder / "map-dying").write_text(MAPPER)
+    (begun.folder / "map-dying").chmod(0o755)
+    definition = begun.definition()
+    dying = {
+        "namespace": "map_dying",
+        "executable": "./map-dying",
+        "mappings": [{"name": "dying", "config": {}}],
+    }
+    definition["plugins"]["mappers"] = [{"name": "map-dying", **dying}]
+    begun.define(definition)
+    words, paged = ["run", "tap-people", "dying", "target-sprinto"], {"TARGET_SPRINTO_PAGE_SIZE": "1"}
+    with begun.started(*words, **paged, TAP_PEOPLE_STALL_AFTER="3") as process:
+        door.wait_for_operation("push", 2, answered=True)
+        (begun.folder / "die").touch()
+        failed = begun.finish(process)
+    assert failed.code == 1
+    assert "(likely a mapper) failed" in failed.errors("meltano")[0]
+    assert states(door) == ["processed", "active"]
+    assert applied(door) == [1, 2]
+    assert begun.state() == state_at(2)
+
+    refused = begun.run()
+    assert refused.code == 1
+    session = door.sessions()[-1].id
+    assert session in refused.errors("target-sprinto")[0]
+    discarded = begun.call("invoke", "target-sprinto:discard", session)
+    assert (discarded.code, discarded.stdout) == (
+        0,
+        f"Session {session} was discarded, nothing was applied.\n",
+    )
+    assert begun.run().code == 0
+    assert applied(door) == list(range(1, 9))
+
+
+def test_ten_taps_that_share_an_integration_take_turns(project: Project, door: FrontDoor) -> None:
+    definition = project.definition()
+    for number in range(1, 11):
+        people = project.folder / f"people-{number}.json"
+        people.write_text(json.dumps([row(number)]))
+        tap = {"name": f"tap-{number}", "inherit_from": "tap-people", "config": {"path": str(people)}}
+        definition["plugins"]["extractors"].append(tap)
+    definition["plugins"]["loaders"][0]["config"] = {"on_active_session": "wait"}
+    project.define(definition)
+    del project.env["TAP_PEOPLE_PATH"]
+
+    def asking(_: Sandbox) -> int:
+        """How many runs have asked for a session, each by its own reference."""
+        asked = door.sandbox.requests(door.integration_id)
+        return len({seen.body for seen in asked if seen.operation == "create" and seen.status} - {b"{}"})
+
+    with ExitStack() as runs, Api(door.sandbox, door.integration_id) as api:
+        in_the_way = api.open()
+        started = [
+            runs.enter_context(project.started("run", f"tap-{number}", "target-sprinto"))
+            for number in range(1, 11)
+        ]
+        door.sandbox.wait_for(lambda seen: asking(seen) == 10, timeout=PATIENCE_SECONDS)
+        assert api.close(in_the_way, "discard").status_code == 202
+        finished = [project.finish(process) for process in started]
+    assert [run.code for run in finished] == [0] * 10
+    assert ["Waiting for another session" in run.stderr for run in finished] == [True] * 10
+    assert sorted(applied(door)) == list(range(1, 11))
+    assert states(door) == ["cancelled"] + ["processed"] * 10
+    exported = json.loads(project.call("state", "export").stdout)
+    assert {name: state["completed"]["singer_state"] for name, state in exported.items()} == {
+        f"dev:tap-{number}-to-target-sprinto": state_at(number) for number in range(1, 11)
+    }
+
+
+def test_what_is_applied_after_a_signal_is_sent_again_at_most(begun: Project, door: FrontDoor) -> None:
+    """The loader still waits for Sprinto and writes the STATE, which Meltano may keep no more."""
+    door.sandbox.configure(door.integration_id, processing_seconds=4)
+    with begun.started("run", "tap-people", "target-sprinto") as process:
+        door.wait_for_operation("close", 2, answered=True)
+        os.kill(process.pid, signal.SIGTERM)
+        stopped = begun.finish(process)
+    assert stopped.code == 143
+    assert states(door) == ["processed", "processed"]
+    assert applied(door) == list(range(1, 9))
+    assert begun.state() in (state_at(2), state_at(8))
+
+    assert begun.run().code == 0
+    assert applied(door) == list(range(1, 9))
+    assert begun.state() == state_at(8)
+
+
+def test_meltano_logs_records_at_debug_and_never_the_key(project: Project, door: FrontDoor) -> None:
+    project.write_rows(2)
+    shown = project.call("--log-level", "debug", "run", "tap-people", "target-sprinto")
+    assert shown.code == 0
+    told = [line for line in shown.stderr.splitlines() if SECRET in line]
+    assert len(told) == 2
+    # By what it passes on from the tap; the loader tells nothing.
+    assert all("] tap-people " in line for line in told)
+    assert len(door.applied()["User"]) == 2

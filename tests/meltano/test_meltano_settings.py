@@ -1,0 +1,181 @@
+"""Meltano's view of the loader: every setting is listed, set and handed on, and its commands work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from front_door import API_KEY
+from meltano_project import ROOT, read_yaml, row
+
+if TYPE_CHECKING:
+    from front_door import FrontDoor
+    from meltano_project import Project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SETTINGS = read_yaml(ROOT / "meltano.yml")["plugins"]["loaders"][0]["settings"]
+
+VALUES: dict[str, Any] = {
+    "region": "eu",
+    "entity_types": {"people": "Person"},
+    "unmapped_streams": "ignore",
+    "expect": {"Person": {"min_records": 2}},
+    "client_reference_prefix": "evidence",
+    "page_size": 2,
+    "compress": False,
+    "require_final_state": False,
+    "on_active_session": "wait",
+    "wait_timeout_seconds": 12.5,
+    "stale_session_seconds": 700,
+    "on_count_mismatch": "apply",
+    "processing_timeout_seconds": 30,
+    "retry_timeout_seconds": 5,
+    "request_timeout_seconds": 7.5,
+    "validate_records": False,
+    "stream_maps": {
+        "people": {
+            "personId": "id",
+            "greeting": "config['word'] + ' ' + name",
+            "__key_properties__": ["personId"],
+            "__else__": "__NULL__",
+        },
+    },
+    "stream_map_config": {"word": "Hello"},
+    "flattening_enabled": True,
+    "flattening_max_depth": 2,
+    "flattening_max_key_length": 30,
+    "flattening_separator": "-",
+}
+"""A value for each setting that differs from its default, beside those that name this sandbox."""
+
+
+def set_all(project: Project, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        called = project.call("config", "set", "target-sprinto", name, text)
+        assert called.code == 0, called.stderr
+        assert API_KEY not in called.stdout
+
+
+def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project, door: FrontDoor) -> None:
+    here = {"api_key": API_KEY, "integration_id": door.integration_id, "api_url": door.sandbox.base_url}
+    for name in here:
+        del project.env[f"TARGET_SPRINTO_{name.upper()}"]
+    # What an environment sets goes before.
+    project.define(project.definition() | {"environments": [{"name": "dev"}]})
+    values = here | VALUES
+    assert set(values) == {setting["name"] for setting in SETTINGS}
+    set_all(project, values)
+    assert API_KEY in (project.folder / ".env").read_text()
+    assert API_KEY not in json.dumps(project.definition()["plugins"])
+
+    handed_on = project.call("invoke", "--dump", "config", "target-sprinto")
+    assert json.loads(handed_on.stdout) == values
+
+    project.write_rows(3)
+    ran = project.run()
+    assert ran.code == 0, ran.stderr
+    people = [{"personId": n, "greeting": f"Hello {row(n)['name']}"} for n in (1, 2, 3)]
+    assert door.applied() == {"Person": people}
+    assert door.pages() == [2, 1]
+    assert str(door.session().client_reference_id).startswith("evidence/")
+    assert project.call("invoke", "target-sprinto:check").code == 0
+
+
+def test_every_setting_is_listed_and_the_key_is_not_shown(project: Project) -> None:
+    listed = project.call("config", "list", "--all", "target-sprinto")
+    assert listed.code == 0
+    for setting in SETTINGS:
+        name = setting["name"]
+        assert f"{name} [env: TARGET_SPRINTO_{name.upper()}] current value: " in listed.stdout
+        assert f"{setting['label']}: {setting['description']}" in listed.stdout
+    assert "api_key [env: TARGET_SPRINTO_API_KEY] current value: (redacted)" in listed.stdout
+    printed = project.call("config", "print", "target-sprinto")
+    for said in (listed.stdout, printed.stdout):
+        assert API_KEY not in said
+
+
+def test_a_dot_in_a_streams_name_is_kept_behind_a_backslash(project: Project) -> None:
+    definition = project.definition()
+    definition["plugins"]["loaders"][0]["config"] = {
+        "entity_types": {r"hr\.people": "User"},
+        "stream_maps": {r"hr\.people": {"salary": "__NULL__"}, r"hr\.devices": "__NULL__"},
+    }
+    project.define(definition | {"environments": [{"name": "dev"}]})
+    handed_on = json.loads(project.call("invoke", "--dump", "config", "target-sprinto").stdout)
+    assert handed_on["entity_types"] == {"hr.people": "User"}
+    assert handed_on["stream_maps"] == {"hr.people": {"salary": "__NULL__"}, "hr.devices": "__NULL__"}
+
+
+@pytest.mark.parametrize("stream_maps", [{"people": {"id": "id", "__else__": None}}, {"people": None}])
+def test_a_null_that_meltano_loses_is_told_and_nothing_leaves(
+    project: Project, door: FrontDoor, stream_maps: dict[str, Any]
+) -> None:
+    set_all(project, {"stream_maps": stream_maps})
+    project.write_rows(1)
+    refused = project.run()
+    assert refused.code == 1
+    (told,) = refused.errors("target-sprinto")
+    assert "is an empty object, which Meltano makes of null: write `__NULL__`" in told
+    assert door.operations() == []
+
+
+def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door: FrontDoor) -> None:
+    listed = project.call("invoke", "--list-commands", "target-sprinto").stdout
+    assert set(re.findall(r"^target-sprinto:(\w+) +\S", listed, re.MULTILINE)) == {
+        "activity",
+        "check",
+        "discard",
+        "sandbox",
+        "status",
+    }
+    checked = project.call("invoke", "target-sprinto:check")
+    assert (checked.code, checked.stdout[:4]) == (0, "OK: ")
+    assert door.operations() == ["integration_status"]
+
+    project.write_rows(1)
+    assert project.run().code == 0
+    status = project.call("invoke", "target-sprinto:status", "--json")
+    assert json.loads(status.stdout)["sessions"]["processed"] == 1
+    activity = project.call("invoke", "target-sprinto:activity")
+    assert activity.code == 0
+    assert door.session().id in activity.stdout
+
+    wrong = project.call("invoke", "target-sprinto:check", TARGET_SPRINTO_API_KEY="wr0ng-k3y")
+    assert (wrong.code, wrong.stdout) == (1, "")
+    assert "[key-refused]" in wrong.stderr
+    assert "wr0ng-k3y" not in wrong.stderr
+
+
+def test_the_sandbox_runs_until_it_is_interrupted(project: Project) -> None:
+    with project.started("invoke", "target-sprinto:sandbox", "--port", "0") as process:
+        assert process.stdout is not None
+        found = re.search(r"The sandbox is at (http://\S+)", process.stdout.readline())
+        assert found
+        assert requests.get(found[1], timeout=10).status_code == 200
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=20)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(found[1], timeout=10)
+
+
+def test_what_meltano_makes_up_to_test_a_loader_is_refused(project: Project, door: FrontDoor) -> None:
+    assert project.call("config", "test", "target-sprinto").code != 0
+    assert door.operations() == []
+
+
+def test_meltanos_own_schema_accepts_meltano_yml(project: Project) -> None:
+    (schema,) = project.program.parent.parent.glob("lib/*/site-packages/meltano/schemas/meltano.schema.json")
+    program = str(Path(sys.executable).with_name("check-jsonschema"))
+    words = ["--schemafile", str(schema), str(ROOT / "meltano.yml")]
+    checked = subprocess.run([program, *words], capture_output=True, encoding="utf-8", check=False)
+    assert checked.returncode == 0, checked.stdout
