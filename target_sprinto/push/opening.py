@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
 from target_sprinto.push.answers import SessionStatus
 from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
@@ -29,7 +29,6 @@ SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
-_PAUSE_SECONDS = 1.0
 
 
 class Opening:
@@ -76,7 +75,7 @@ class Opening:
                     raise lost or failure from None
                 lost = failure
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
-                if time.monotonic() >= until or self._patience.stopped.wait(_PAUSE_SECONDS):
+                if time.monotonic() >= until or self._patience.stopped.wait(pace.current.create):
                     raise
             else:
                 if lost is not None:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_any
 from typing import TypeVar
 
+from target_sprinto.push import pace
 from target_sprinto.push.errors import SprintoError
 
 _T = TypeVar("_T")
@@ -21,7 +22,6 @@ Check = Callable[[], None]
 TICK_SECONDS = 0.1
 """How often a wait looks up."""
 
-_FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -95,7 +95,7 @@ def pause(seconds: float, check: Check) -> None:
 
 def pauses() -> Iterator[float]:
     """Seconds between one look at a status and the next: short at first, then steady."""
-    seconds = _FIRST_PAUSE_SECONDS
+    seconds = pace.current.look
     while True:
         yield seconds
         seconds = min(seconds * 1.5, _LONGEST_PAUSE_SECONDS)
