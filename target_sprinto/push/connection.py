@@ -72,7 +72,11 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections; those that are in use, as soon as they are not."""
+        for manager in (self._adapter.poolmanager, *self._adapter.proxy_manager.values()):
+            # Clearing alone leaves a pool open for as long as an error that names it is kept.
+            for pool in map(manager.pools.get, manager.pools.keys()):
+                pool.close()
         self._adapter.close()
 
     def exchange(
