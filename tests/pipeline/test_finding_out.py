@@ -82,6 +82,26 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     assert door.session().state == "active"
 
 
+def test_a_lost_create_that_nobody_may_ask_about_is_not_told_as_nothing(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
+    door.sandbox.inject(refused)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "whose it is could not be found out: While reading the activity log" in finished.error
+    assert "may be open until 20" in finished.error
+    assert door.session().state == "active"
+
+
+def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
     "effect", [Reset(), Hang(), Answer(500), Answer(200, body={"id": "x", "state": "active"})]
