@@ -91,6 +91,8 @@ class PageSender:
 
     def _has_landed(self, page: Page, loss: ApiError) -> bool:
         """Whether a page that nobody knows about was staged. Raises where Sprinto's counts do not tell."""
+        if self._patience.stopped.is_set():
+            raise loss
         log.warning("%s Finding out whether page %d has arrived.", loss, page.number)
         counts = self._steady_counts(loss)
         landed = which_landed(self.accepted, counts, [page.counts])
@@ -115,13 +117,16 @@ class PageSender:
                 raise self._session_ended(status.state)
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
-            if (counts == before and not below) or time.monotonic() >= until:
+            # One look alone says nothing, however long it took.
+            if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return counts
             before = counts
             if self._patience.stopped.wait(pace.current.settle):
                 raise loss
 
     def _push(self, page: Page, *, compress: bool) -> None:
+        if self._patience.stopped.is_set():
+            raise errors.RunEnded("The run has ended; this page is abandoned.")
         answer = self._client.push_page(self._session_id, page.encode(), self._patience, compress=compress)
         if answer.rejected:
             raise errors.ContradictoryAnswer(

@@ -38,6 +38,15 @@ def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effe
     assert door.operations().count("push") == (4 if moment == "before" else 3)
 
 
+def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door: FrontDoor) -> None:
+    door.pace["lag"] = 0.3
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.8)))
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations()[:6] == ["create", "push", "push", "status", "status", "push"]
+
+
 def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
     door.sandbox.inject(late)
