@@ -39,6 +39,15 @@ def which_landed(
     return found[0] if len(found) == 1 else None
 
 
+def could_be_others(page: Mapping[str, int], others: Sequence[Mapping[str, int]]) -> bool:
+    """Whether some of the `others` add up to exactly what `page` holds. All are ``{entity_type: int}``."""
+    reached: set[frozenset[tuple[str, int]]] = {frozenset()}
+    for other in others:
+        grown = (Counter(dict(counts)) + Counter(other) for counts in reached)
+        reached |= {frozenset(counts.items()) for counts in grown if counts <= Counter(page)}
+    return frozenset(_without_zeros(page).items()) in reached
+
+
 def _sum(pages: Sequence[Mapping[str, int]], subset: tuple[int, ...]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for index in subset:

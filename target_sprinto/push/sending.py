@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors, pace
 from target_sprinto.push.errors import ApiError, SprintoError
-from target_sprinto.push.finding import which_landed
+from target_sprinto.push.finding import could_be_others, which_landed
 from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
 from target_sprinto.push.refusals import describe_refusal
 from target_sprinto.push.waiting import TICK_SECONDS, Check
@@ -34,14 +34,14 @@ log = logging.getLogger("target_sprinto.push")
 class PageSender:
     """Sends pages into one session and counts what was accepted.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted;
-    `resent` says whether a page whose answer was lost was sent again.
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted; `resent` are
+    the counts of the pages that were lost and sent again: the lost one may yet land.
     """
 
     def __init__(self, client: SprintoClient, session_id: str, patience: Patience, *, compress: bool) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
-        self.resent = False
+        self.resent: list[Counter[str]] = []
         self._client = client
         self._session_id = session_id
         self._patience = patience
@@ -70,7 +70,7 @@ class PageSender:
                         return self._count(page)
                     if time.monotonic() >= deadline:
                         raise
-                    self.resent = True
+                    self.resent.append(page.counts)
                     continue
                 if action is AfterRefusal.HALVE:
                     return self._send_halves(page)
@@ -94,12 +94,14 @@ class PageSender:
         if self._patience.stopped.is_set():
             raise loss
         log.warning("%s Finding out whether page %d has arrived.", loss, page.number)
-        counts = self._steady_counts(loss)
-        landed = which_landed(self.accepted, counts, [page.counts])
-        if landed is None:
+        found = self._steady_counts(loss)
+        landed = which_landed(self.accepted, found, [page.counts])
+        # Another page that was lost and sent again may have landed just now, late and twice.
+        others = [counts for counts in self.resent if counts is not page.counts]
+        if landed is None or (landed and could_be_others(page.counts, others)):
             raise errors.AnswerLost(
                 f"The answer to page {page.number} was lost, and Sprinto's counts do not tell whether it"
-                f" arrived: it counts {figures(counts)}, and {figures(self.accepted)} were accepted before.",
+                f" arrived: it counts {figures(found)}, and {figures(self.accepted)} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
         log.warning(

@@ -9,7 +9,7 @@ import pytest
 import requests
 from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
 
-from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect
@@ -56,6 +56,26 @@ def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door:
     assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
+
+
+def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", integration_id=door.integration_id, effect=Late())
+    lost = Fault("push", nth=3, integration_id=door.integration_id, effect=Reset())
+    looked = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
+    for fault in (late, lost, looked):
+        door.sandbox.inject(fault)
+    process = door.start(request_timeout_seconds=2)
+    feed(process, people(300))
+    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 200)
+    door.sandbox.release(looked)
+    finished = door.finish(process, b"")
+    assert door.applied() == {}
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "do not tell whether it arrived" in finished.error
+    assert door.session().state == "cancelled"
 
 
 def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:

@@ -6,7 +6,7 @@ from itertools import chain, combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.finding import which_landed
+from target_sprinto.push.finding import could_be_others, which_landed
 
 COUNTS = st.dictionaries(st.sampled_from(["User", "Device"]), st.integers(1, 4), min_size=1)
 
@@ -54,3 +54,16 @@ def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
         for subset in combinations(range(8), size):
             grown = {"User": sum(pages[index]["User"] for index in subset)}
             assert which_landed({}, grown, pages, batches=size) == frozenset(subset)
+
+
+@given(page=COUNTS, others=st.lists(COUNTS, max_size=5))
+def test_others_could_be_it_exactly_where_some_of_them_add_up_to_it(
+    page: dict[str, int], others: list[dict[str, int]]
+) -> None:
+    subsets = chain.from_iterable(combinations(others, size) for size in range(len(others) + 1))
+    assert could_be_others(page, others) == any(total(list(subset)) == page for subset in subsets)
+
+
+def test_many_others_are_no_labour() -> None:
+    assert could_be_others({"User": 100}, [{"User": 100}] * 500)
+    assert not could_be_others({"User": 99}, [{"User": 100, "Device": 1}] * 500)
