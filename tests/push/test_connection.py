@@ -5,7 +5,7 @@ import time
 import pytest
 
 from target_sprinto.push.client import Patience, SprintoClient
-from target_sprinto.push.errors import ApiError, Conflict
+from target_sprinto.push.errors import ApiError, Conflict, RunEnded
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 
 IMPATIENT = Patience(5.0, 0.0)
@@ -31,3 +31,13 @@ def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept()
         client.close()
         wait_for_no_connection(sandbox)
         assert kept.value.code == "answer-lost"
+
+
+def test_a_closed_client_sends_nothing() -> None:
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        client = SprintoClient(sandbox.base_url, "some", sandbox.options.api_key)
+        client.close()
+        with pytest.raises(RunEnded):
+            client.create_session("a/b", IMPATIENT)
+        wait_for_no_connection(sandbox)
+        assert not sandbox.requests()
