@@ -23,8 +23,6 @@ log = logging.getLogger("target_sprinto.push")
 _SESSIONS_ASKED = 10
 """Of the sessions that the log shows, how many of the latest are asked for their state."""
 
-_ASK_EVERY_SECONDS = 5.0
-
 
 class OnActiveSession(enum.Enum):
     """What a run does when another session is active."""
@@ -147,7 +145,7 @@ class Conflict:
         if not self._said:
             log.warning("Waiting for another session to end: %s.", told)
             self._said = True
-        self._patience.stopped.wait(min(_ASK_EVERY_SECONDS, max(0.1, self._until - time.monotonic())))
+        self._patience.stopped.wait(min(pace.current.ask, max(0.1, self._until - time.monotonic())))
 
 
 def _ago(age: timedelta) -> str:

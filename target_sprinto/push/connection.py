@@ -60,6 +60,7 @@ class Connection:
         self._session.auth = _ApiKey(api_key)
         self._session.headers["User-Agent"] = "target-sprinto"
         self._prepared: dict[tuple[object, ...], requests.PreparedRequest] = {}
+        self._closed = False
         self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
         found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
         # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
@@ -72,7 +73,15 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
+        self._closed = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        for manager in (self._adapter.poolmanager, *self._adapter.proxy_manager.values()):
+            # Clearing alone leaves a pool open for as long as an error that names it is kept.
+            for pool in map(manager.pools.get, manager.pools.keys()):
+                pool.close()
         self._adapter.close()
 
     def exchange(
@@ -82,6 +91,8 @@ class Connection:
 
         `doing` begins the messages of the ApiErrors that it raises.
         """
+        if self._closed:
+            raise errors.RunEnded("The connections were closed.", "Make a new client.")
         method = "GET" if body is None else "POST"
         exchange = in_background(lambda: self._exchange(method, path, body, headers, seconds, doing))
         try:
@@ -115,6 +126,9 @@ class Connection:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
             raise _explain(failure, doing) from None
+        finally:
+            if self._closed:
+                self._close_idle()
 
     def _prepare(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.lifecycle import describe_end
 from target_sprinto.push.waiting import Deadline, in_background, pauses, wait_until
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_ONE_TRY_SECONDS = 5.0
 _HOPELESS = (
     errors.KeyRefused,
     errors.NotFound,
@@ -45,7 +44,7 @@ class DiscardResult:
 
 def brief(deadline: Deadline) -> Patience:
     """One short try: what ends by a deadline has no time for long ones."""
-    return Patience(min(_ONE_TRY_SECONDS, max(0.1, deadline.left())), 0.0)
+    return Patience(min(pace.current.one_try, max(0.1, deadline.left())), 0.0)
 
 
 def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:

@@ -20,15 +20,18 @@ def which_landed(
     now: Mapping[str, int],
     open_pages: Sequence[Mapping[str, int]],
     batches: int | None = None,
+    resent: Sequence[Mapping[str, int]] = (),
 ) -> frozenset[int] | None:
     """The indexes of the open pages that landed, or None where the counts do not name one subset only.
 
     All counts are ``{entity_type: int}``: `before` what this run knows to be accepted, `now` what the status
     says, and one for each open page. `batches` is by how much `accepted_batches` has grown, given only where
-    that figure has so far equalled this run's accepted pages.
+    that figure has so far equalled this run's accepted pages. `resent` are other pages that were lost and
+    sent again: they may land a second time, and then look like an open one.
     """
     grown = Counter(now)
     grown.subtract(before)
+    late = _all_sums(resent, grown)
     sizes = range(len(open_pages) + 1) if batches is None else [batches]
     found = [
         frozenset(subset)
@@ -36,7 +39,23 @@ def which_landed(
         for subset in combinations(range(len(open_pages)), size)
         if _sum(open_pages, subset) == _without_zeros(grown)
     ]
-    return found[0] if len(found) == 1 else None
+    doubted = any(
+        frozenset((grown - Counter(_sum(open_pages, subset))).items()) in late
+        for size in range(len(open_pages) + 1)
+        for subset in combinations(range(len(open_pages)), size)
+        if Counter(_sum(open_pages, subset)) <= grown
+    )
+    return found[0] if len(found) == 1 and not doubted else None
+
+
+def _all_sums(pages: Sequence[Mapping[str, int]], most: Counter[str]) -> set[frozenset[tuple[str, int]]]:
+    """What some of the pages, one at least, may add up to, as far as it is no more than `most`."""
+    nothing: frozenset[tuple[str, int]] = frozenset()
+    reached = {nothing}
+    for page in pages:
+        grown = (Counter(dict(counts)) + Counter(page) for counts in reached)
+        reached |= {frozenset(counts.items()) for counts in grown if counts <= most}
+    return reached - {nothing}
 
 
 def _sum(pages: Sequence[Mapping[str, int]], subset: tuple[int, ...]) -> dict[str, int]:

@@ -31,13 +31,9 @@ if TYPE_CHECKING:
 
 
 class Flight:
-    """Takes pages in order and has them sent, at most `parallel` at a time.
-
-    `resent` says whether a page whose answer was lost was sent again.
-    """
+    """Takes pages in order and has them sent, at most `parallel` at a time."""
 
     def __init__(self, sender: PageSender, parallel: int = 1) -> None:
-        self.resent = False
         self._sender = sender
         self._parallel = parallel
         self._throttle = Throttle(parallel)
@@ -203,7 +199,6 @@ class Flight:
                 elif time.monotonic() >= open_page.give_up_at:
                     raise loss
                 else:
-                    self.resent = True
                     self._hand_back(open_page)
             self._lost.clear()
             self._in_flight.clear()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, pace
 from target_sprinto.push.answers import SessionStatus
 from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
@@ -27,7 +27,6 @@ SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
-_PAUSE_SECONDS = 1.0
 
 
 class Opening:
@@ -74,7 +73,7 @@ class Opening:
                     raise lost or failure from None
                 lost = failure
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
-                if time.monotonic() >= until or self._patience.stopped.wait(_PAUSE_SECONDS):
+                if time.monotonic() >= until or self._patience.stopped.wait(pace.current.create):
                     raise
             else:
                 if lost is not None:
@@ -92,13 +91,20 @@ class Opening:
 
     def _adopt(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
-        found = self._find_in_log(self._patience)
-        if found is None:
+        try:
+            found = self._find_in_log(self._patience)
+            status = self._client.session_status(found.id, self._patience) if found else None
+        except ApiError as failure:
+            # What is asked here says nothing of the create.
+            told = failure.what.rstrip(".")
+            raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
+        if status is None:
             raise self._may_be_ours("the activity log does not show whose it is")
-        status = self._client.session_status(found.id, self._patience)
         if status.state != "active" or status.counts():
-            raise self._may_be_ours(f"session {found.id} is {status.state!r} with {figures(status.counts())}")
-        log.warning("Session %s is this run's own: going on with it.", found.id)
+            raise self._may_be_ours(
+                f"session {status.id} is {status.state!r} with {figures(status.counts())}"
+            )
+        log.warning("Session %s is this run's own: going on with it.", status.id)
         return status
 
     def _may_be_ours(self, told: str) -> errors.SessionConflict:

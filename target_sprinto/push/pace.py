@@ -14,6 +14,10 @@ class Pace:
     was sent. `failed`: after how long `failed` without a counted retry is final. `keep_alive`: the longest
     silence of an open session. `end_after_error`, `end_after_signal`: how long a failed run may
     take to end, with a second left of what the contract allows for the process to leave.
+
+    `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
+    at a status. `create`: before a create that nobody knows about is tried again. `ask`: between two asks
+    whether another session has ended. `one_try`: one request of a run that ends.
     """
 
     settle: float = 5.0
@@ -23,6 +27,11 @@ class Pace:
     keep_alive: float = 240.0
     end_after_error: float = 29.0
     end_after_signal: float = 9.0
+    retry: float = 0.5
+    look: float = 0.1
+    create: float = 1.0
+    ask: float = 5.0
+    one_try: float = 5.0
 
 
 current = Pace()

@@ -18,7 +18,7 @@ import msgspec
 from target_sprinto.push.errors import RecordTooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 MAX_ITEMS = 100
 """Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
@@ -106,32 +106,40 @@ def compressed(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
 
 
-def page_sizes(max_items: int, pages_in_flight: int) -> tuple[int, ...]:
-    """How many items the pages take, in turn: as many as may be, but where several are in flight at once.
-
-    Those have sizes by which a growth of Sprinto's counts tells which of them have landed.
-    """
-    if pages_in_flight == 1:
-        return (max_items,)
+def page_sizes(max_items: int) -> tuple[int, ...]:
+    """Sizes by which a growth of Sprinto's counts tells which pages have landed; the largest first."""
     return tuple(max_items - less for less in _LESS if less <= max_items // 2)
 
 
 class PageBuilder:
     """Gathers the records of all streams in the order of arrival into pages.
 
-    One builder serves a whole run, so the left-over records of many small streams share a page. Pages take
-    at most `sizes` items, one size after the other. `added` counts the records taken.
+    One builder serves a whole run, so the left-over records of many small streams share a page. Pages take as
+    many items as they may; where several are in flight at once they take sizes that tell them apart, in turn.
+    `added` counts the records taken.
     """
 
-    def __init__(self, sizes: Sequence[int] = (MAX_ITEMS,), max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES, *, pages_in_flight: int = 1
+    ) -> None:
         self.added = 0
-        self._sizes = sizes
+        self._left_sizes = page_sizes(max_items)
+        self._pages_in_flight = pages_in_flight
         self._max_bytes = max_bytes
         self._number = 0
         self._items: list[Item] = []
         self._entity_types: set[str] = set()
         self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
+
+    def avoid(self, size: int) -> None:
+        """Make no more pages of this size, while there are others: one of it may yet land a second time."""
+        self._left_sizes = tuple(left for left in self._left_sizes if left != size) or self._left_sizes
+
+    @property
+    def _size(self) -> int:
+        sizes = self._left_sizes
+        return sizes[0] if self._pages_in_flight == 1 else sizes[self._number % len(sizes)]
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
         """Take one record; return the page that is now complete, if one is.
@@ -156,7 +164,7 @@ class PageBuilder:
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin, key))
         self.added += 1
-        if complete is None and len(self._items) >= self._sizes[self._number % len(self._sizes)]:
+        if complete is None and len(self._items) >= self._size:
             return self.flush()
         return complete
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import backoff
 
+from target_sprinto.push import pace
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 30.0
 
 
@@ -71,7 +72,7 @@ def waits(
     wait does not fit into what is left.
     """
     started = clock()
-    ceilings = backoff.expo(factor=FIRST_WAIT_SECONDS, max_value=LONGEST_WAIT_SECONDS)
+    ceilings = backoff.expo(factor=pace.current.retry, max_value=LONGEST_WAIT_SECONDS)
     next(ceilings)
     failure = yield 0.0
     while True:

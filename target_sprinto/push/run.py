@@ -38,7 +38,7 @@ from target_sprinto.push.lifecycle import (
     next_phase,
 )
 from target_sprinto.push.opening import Opening
-from target_sprinto.push.pages import Page, PageBuilder, page_sizes
+from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.sending import PageSender, Rejects
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 
@@ -107,7 +107,7 @@ class Run:
         self._reference = f"{reference_prefix}/{self.uuid}{held}"
         self._finish = finish
         self._client = client
-        self._builder = PageBuilder(page_sizes(page_size, max_parallel_pages))
+        self._builder = PageBuilder(page_size, pages_in_flight=max_parallel_pages)
         self._max_parallel_pages = max_parallel_pages
         self._compress = compress
         self._patiences = patiences
@@ -178,7 +178,7 @@ class Run:
             self._interrupted,
             on_count_mismatch=self._on_count_mismatch,
         )
-        status = closing.reconcile(pace.current.still if flight.resent else 0.0)
+        status = closing.reconcile(pace.current.still if sender.resent else 0.0)
         summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
         if self._finish is Finish.DISCARD:
             self._discard_rehearsal(self._open)
@@ -249,7 +249,12 @@ class Run:
 
     def _opened(self, session: SessionStatus) -> _Open:
         sender = PageSender(
-            self._client, session.id, self._patience, compress=self._compress, rejects=self._rejects
+            self._client,
+            session.id,
+            self._patience,
+            compress=self._compress,
+            rejects=self._rejects,
+            avoid_size=self._builder.avoid,
         )
         self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
         self._move(Event.CREATED)

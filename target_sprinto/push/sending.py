@@ -22,7 +22,7 @@ from target_sprinto.push.pages import compressed
 from target_sprinto.push.refusals import describe_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from target_sprinto.push.answers import SessionStatus
     from target_sprinto.push.client import Patience, SprintoClient
@@ -107,10 +107,11 @@ class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
-    number of records that were accepted or rejected.
+    number of records that were accepted or rejected. `resent` are pages that were lost and are sent again:
+    the lost one may yet land.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
         self,
         client: SprintoClient,
         session_id: str,
@@ -118,10 +119,12 @@ class PageSender:
         *,
         compress: bool,
         rejects: Rejects | None = None,
+        avoid_size: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
         self.settled = 0
+        self.resent: list[Page] = []
         self._client = client
         self._session_id = session_id
         self._patience = patience
@@ -131,6 +134,7 @@ class PageSender:
         self._compression_proven = False
         self._batches_are_pages = False
         self._rejects = rejects
+        self._avoid_size = avoid_size
         self._naming = Naming()
         self._disputes = threading.Lock()
 
@@ -182,12 +186,16 @@ class PageSender:
 
         Raises where Sprinto's counts do not tell.
         """
+        if self._patience.stopped.is_set():
+            raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Finding out whether page %s has arrived.", loss, names)
         status = self._steady_status(loss)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
-        landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown)
+        # Another page that was lost and sent again may have landed just now, late and twice.
+        others = [resent.counts for resent in self.resent if not any(resent is page for page in pages)]
+        landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others)
         if landed is None:
             raise errors.AnswerLost(
                 f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
@@ -199,6 +207,9 @@ class PageSender:
         for index, page in enumerate(pages):
             told = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, told)
+        for page in (page for index, page in enumerate(pages) if index not in landed):
+            self.resent.append(page)
+            self._avoid_size(len(page.items))
         return [index in landed for index in range(len(pages))]
 
     def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
@@ -269,13 +280,16 @@ class PageSender:
                 raise self._session_ended(status.state)
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
-            if (counts == before and not below) or time.monotonic() >= until:
+            # One look alone says nothing, however long it took.
+            if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
             if self._patience.stopped.wait(pace.current.settle):
                 raise loss
 
     def _push(self, open_page: OpenPage) -> None:
+        if self._patience.stopped.is_set():
+            raise errors.RunEnded("The run has ended; this page is abandoned.")
         answer = self._client.push_page(
             self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )

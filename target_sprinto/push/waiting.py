@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from target_sprinto.push import pace
 from target_sprinto.push.errors import SprintoError
 
 _T = TypeVar("_T")
@@ -23,7 +24,6 @@ TICK_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
 """How long a thread without a call stays."""
 
-_FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -154,7 +154,7 @@ def pause(seconds: float, check: Check) -> None:
 
 def pauses() -> Iterator[float]:
     """Seconds between one look at a status and the next: short at first, then steady."""
-    seconds = _FIRST_PAUSE_SECONDS
+    seconds = pace.current.look
     while True:
         yield seconds
         seconds = min(seconds * 1.5, _LONGEST_PAUSE_SECONDS)

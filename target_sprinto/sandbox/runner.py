@@ -40,6 +40,7 @@ class Sandbox(Engine):
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop
     _server: Server
+    _runner: web.AppRunner
     _stopping: asyncio.Event
 
     @property
@@ -90,6 +91,11 @@ class Sandbox(Engine):
         """Let the requests go on that hang by this fault."""
         self._loop.call_soon_threadsafe(self._server.release, fault)
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
     def _join(self) -> None:
         if self._thread is not None:
             self._thread.join()
@@ -102,7 +108,7 @@ class Sandbox(Engine):
         self._server = Server(self)
         # Bodies stay as sent: sizes and corruption are the sandbox's to judge.
         options: dict[str, Any] = {"auto_decompress": False, "access_log": None}
-        runner = web.AppRunner(self._server.app, shutdown_timeout=SHUTDOWN_SECONDS, **options)
+        self._runner = runner = web.AppRunner(self._server.app, shutdown_timeout=SHUTDOWN_SECONDS, **options)
         try:
             await runner.setup()
             site = web.TCPSite(runner, host, port, ssl_context=ssl_context)

@@ -105,8 +105,10 @@ class Server:
         received, fault = self._engine.receive(seen, call)
 
         def act() -> Reply:
-            reply = self._engine.answer(call, received)
-            self._engine.acted(seen)
+            # In one breath: what others do meanwhile is later, by the record too.
+            with self._engine.changed:
+                reply = self._engine.answer(call, received)
+                self._engine.acted(seen)
             if call.operation in ("create", "close"):
                 self.moved.set()
             return reply

@@ -9,7 +9,7 @@ import pytest
 import requests
 from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
 
-from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect
@@ -38,6 +38,15 @@ def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effe
     assert door.operations().count("push") == (4 if moment == "before" else 3)
 
 
+def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door: FrontDoor) -> None:
+    door.pace["lag"] = 0.3
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.8)))
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations()[:6] == ["create", "push", "push", "status", "status", "push"]
+
+
 def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
     door.sandbox.inject(late)
@@ -47,6 +56,26 @@ def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door:
     assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
+
+
+def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", integration_id=door.integration_id, effect=Late())
+    lost = Fault("push", nth=3, integration_id=door.integration_id, effect=Reset())
+    looked = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
+    for fault in (late, lost, looked):
+        door.sandbox.inject(fault)
+    process = door.start(request_timeout_seconds=2)
+    feed(process, people(300))
+    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 200)
+    door.sandbox.release(looked)
+    finished = door.finish(process, b"")
+    assert door.applied() == {}
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "do not tell whether it arrived" in finished.error
+    assert door.session().state == "cancelled"
 
 
 def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
@@ -80,6 +109,26 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     assert "may be open until 20" in finished.error
     assert (door.session().client_reference_id or "-") in finished.error
     assert door.session().state == "active"
+
+
+def test_a_lost_create_that_nobody_may_ask_about_is_not_told_as_nothing(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
+    door.sandbox.inject(refused)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "whose it is could not be found out: While reading the activity log" in finished.error
+    assert "may be open until 20" in finished.error
+    assert door.session().state == "active"
+
+
+def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

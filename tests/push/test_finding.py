@@ -54,3 +54,22 @@ def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
         for subset in combinations(range(8), size):
             grown = {"User": sum(pages[index]["User"] for index in subset)}
             assert which_landed({}, grown, pages, batches=size) == frozenset(subset)
+
+
+@given(pages=st.lists(COUNTS, max_size=3), resent=st.lists(COUNTS, max_size=3), data=st.data())
+def test_a_page_that_may_have_landed_twice_leaves_no_doubt_unsaid(
+    pages: list[dict[str, int]], resent: list[dict[str, int]], data: st.DataObject
+) -> None:
+    landed = data.draw(st.sets(st.sampled_from(range(len(pages))))) if pages else set()
+    twice = data.draw(st.sets(st.sampled_from(range(len(resent))))) if resent else set()
+    now = total([*(pages[index] for index in landed), *(resent[index] for index in twice)])
+    found = which_landed({}, now, pages, resent=resent)
+    # What is told is true: nothing of what was sent again has landed as well.
+    assert found is None or (found == landed and not twice)
+
+
+def test_many_pages_sent_again_are_no_labour() -> None:
+    resent = [{"User": 100}] * 500
+    assert which_landed({}, {"User": 100}, [{"User": 100}], resent=resent) is None
+    assert which_landed({}, {"User": 99}, [{"User": 99}], resent=resent) == frozenset({0})
+    assert which_landed({}, {}, [{"User": 100}], resent=resent) == frozenset()

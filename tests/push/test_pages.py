@@ -23,7 +23,7 @@ def body(text: str) -> bytes:
 
 
 def build(records: Iterable[tuple[str, str]], max_items: int, max_bytes: int) -> list[Page]:
-    builder = PageBuilder([max_items], max_bytes)
+    builder = PageBuilder(max_items, max_bytes)
     pages = [page for name, text in records if (page := builder.add(name, body(text)))]
     if last := builder.flush():
         pages.append(last)
@@ -88,7 +88,7 @@ def test_a_record_that_exactly_fits_is_taken() -> None:
 
 
 def test_a_record_that_fits_no_page_leaves_the_builder_as_it_was() -> None:
-    builder = PageBuilder([100], 200)
+    builder = PageBuilder(100, 200)
     builder.add("User", body("small"))
     with pytest.raises(RecordTooLarge, match="stream 'people', line 2"):
         builder.add("User", body("x" * 300), "stream 'people', line 2")
@@ -102,16 +102,34 @@ def test_an_empty_builder_has_no_page() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 2, 10, 45, 100])
-@pytest.mark.parametrize("parallel", [1, 2, 8, 16])
-def test_pages_in_flight_together_have_sizes_that_tell_them_apart(most: int, parallel: int) -> None:
-    sizes = page_sizes(most, parallel)
+def test_pages_in_flight_together_have_sizes_that_tell_them_apart(most: int) -> None:
+    sizes = page_sizes(most)
     assert max(sizes) == sizes[0] == most
     assert min(sizes) >= most / 2
     assert len(set(sizes)) == len(sizes)
     for count in range(len(sizes)):
         sums = [sum(chosen) for chosen in combinations(sizes, count)]
         assert len(set(sums)) == len(sums)
-    assert len(sizes) == (1 if parallel == 1 or most == 1 else 8 if most >= 88 else len(sizes))
+    assert len(sizes) == 8 or most < 88
+
+
+def sizes_made(builder: PageBuilder, records: int) -> list[int]:
+    made = (builder.add("User", b"{}") for _ in range(records))
+    return [len(page.items) for page in made if page]
+
+
+def test_a_size_that_is_avoided_is_not_made_again_while_there_are_others() -> None:
+    alone, together = PageBuilder(100), PageBuilder(100, pages_in_flight=2)
+    assert sizes_made(alone, 200) == [100, 100]
+    assert sizes_made(together, 705) == list(page_sizes(100))
+    for builder in (alone, together):
+        builder.avoid(100)
+        builder.avoid(98)
+    assert sizes_made(alone, 198) == [99, 99]
+    assert sorted(sizes_made(together, 99 + 96 + 93 + 87 + 76 + 56)) == [56, 76, 87, 93, 96, 99]
+    for size in page_sizes(100):
+        alone.avoid(size)
+    assert sizes_made(alone, 112) == [56, 56]
 
 
 def page(*items: tuple[str, object]) -> Page:

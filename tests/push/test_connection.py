@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.errors import ApiError, Conflict, RunEnded
+from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
+
+IMPATIENT = Patience(5.0, 0.0)
+
+
+def wait_for_no_connection(sandbox: Sandbox) -> None:
+    until = time.monotonic() + 5
+    while sandbox.connections and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not sandbox.connections
+
+
+def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept() -> None:
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        sandbox.inject(Fault("create", effect=Reset()))
+        sandbox.inject(Fault("create", nth=2, effect=Answer(409)))
+        client = SprintoClient(sandbox.base_url, "some", sandbox.options.api_key)
+        with pytest.raises(ApiError) as kept:
+            client.create_session("a/b", IMPATIENT)
+        with pytest.raises(Conflict):
+            client.create_session("a/b", IMPATIENT)
+        assert sandbox.connections == 1
+        client.close()
+        wait_for_no_connection(sandbox)
+        assert kept.value.code == "answer-lost"
+
+
+def test_a_closed_client_sends_nothing() -> None:
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        client = SprintoClient(sandbox.base_url, "some", sandbox.options.api_key)
+        client.close()
+        with pytest.raises(RunEnded):
+            client.create_session("a/b", IMPATIENT)
+        wait_for_no_connection(sandbox)
+        assert not sandbox.requests()

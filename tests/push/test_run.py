@@ -1,0 +1,36 @@
+"""A run as Python code uses it: what the command line's own end hides."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.run import Patiences, Run
+from target_sprinto.sandbox import Delay, Fault, Hang
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import Sandbox
+    from target_sprinto.sandbox.faults import Effect
+
+
+@pytest.mark.parametrize("effect", [Hang(), Delay(0.5)])
+def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
+    sandbox: Sandbox, integration_id: str, effect: Effect
+) -> None:
+    in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
+    sandbox.inject(in_flight)
+    client = SprintoClient(sandbox.base_url, integration_id, sandbox.options.api_key)
+    run = Run(client, page_size=2, patiences=Patiences(request_seconds=1.0))
+    for number in range(4):
+        run.add("people", b'{"id":%d}' % number)
+    sandbox.wait_for(lambda box: bool(box.fired(integration_id)))
+    assert "was discarded" in run.abort()
+    for thread in threading.enumerate():
+        if thread.name.startswith("sprinto-"):
+            thread.join(5)
+    client.close()
+    operations = [seen.operation for seen in sandbox.requests(integration_id)]
+    assert operations == ["create", "push", "close", "status"]
