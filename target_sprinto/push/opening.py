@@ -92,10 +92,15 @@ class Opening:
 
     def _adopt(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
-        found = self._find_in_log(self._patience)
-        if found is None:
-            raise self._may_be_ours("the activity log does not show whose it is")
-        status = self._client.session_status(found.id, self._patience)
+        try:
+            found = self._find_in_log(self._patience)
+            if found is None:
+                raise self._may_be_ours("the activity log does not show whose it is")
+            status = self._client.session_status(found.id, self._patience)
+        except ApiError as failure:
+            # A refusal to say whose session it is says nothing of the create that was lost.
+            failure.certainty = Certainty.NOBODY_KNOWS
+            raise
         if status.state != "active" or status.counts():
             raise self._may_be_ours(f"session {found.id} is {status.state!r} with {figures(status.counts())}")
         log.warning("Session %s is this run's own: going on with it.", found.id)
