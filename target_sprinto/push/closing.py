@@ -155,17 +155,19 @@ class Closing:
                     # A refusal of a later try says nothing of the earlier one.
                     raise lost or failure from None
                 log.warning("%s Finding out whether the close has happened.", failure)
-                if self._has_left_active(lost or failure, patience, last_words):
+                if self._has_left_active(lost or failure, last_words):
                     return
-                if time.monotonic() >= until or last_words.heard.is_set():
+                # Once it may have happened, the time that an interruption leaves is for finding out.
+                given_up = lost is None and last_words.heard.is_set()
+                if given_up or time.monotonic() >= until:
                     raise lost or failure from None
                 pause(seconds, last_words)
             else:
                 return
 
-    def _has_left_active(self, failure: ApiError, patience: Patience, last_words: LastWords) -> bool:
+    def _has_left_active(self, failure: ApiError, last_words: LastWords) -> bool:
         """Whether the session is on its way to `processed`; False where it can be closed again."""
-        call = in_background(lambda: self._client.session_status(self._session_id, patience))
+        call = in_background(lambda: self._client.session_status(self._session_id, self._patience))
         try:
             status = wait_for(call, last_words)
             if status.state in {"processing", "processed", "failed"}:

@@ -156,6 +156,7 @@ def closing() -> dict[str, When]:
         "closing, answered in time": When(
             PROCESSED, struck(), (Fault("close", moment="after", effect=Hang(0.5)),), whole=True
         ),
+        **closing_lost(),
         "closing, in Retry-After": When(
             DISCARDED, answered("close"), (Fault("close", effect=BUSY),), whole=True
         ),
@@ -170,6 +171,27 @@ def closing() -> dict[str, When]:
             whole=True,
             server=NEVER,
         ),
+    }
+
+
+def closing_lost() -> dict[str, When]:
+    """The signal comes while the close hangs, which is then lost: the time left is for finding out."""
+    soon = {"request_timeout_seconds": 0.5}
+    acts: dict[str, Fault] = {
+        "acted": Fault("close", moment="after", effect=Hang()),
+        "not acted": Fault("close", effect=Hang()),
+    }
+    looks: dict[str, tuple[Fault, ...]] = {
+        "": (),
+        ", a look lost": (Fault("status", nth=2, effect=Reset()),),
+        ", a look put off": (Fault("status", nth=2, effect=Answer(429, {"Retry-After": "1"})),),
+    }
+    return {
+        f"closing, {words}, lost{lost}": When(
+            PROCESSED, struck(), (close, *faults), whole=True, settings=soon
+        )
+        for words, close in acts.items()
+        for lost, faults in looks.items()
     }
 
 

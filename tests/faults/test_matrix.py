@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from adopting import adopting
 from answers import spoilt_for_good, spoilt_once
 from cells import Cell, in_default_suite
 from counts import counts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CELLS: list[Cell] = [
     *spoilt_once(),
     *spoilt_for_good(),
+    *adopting(),
     *late(),
     *counts(),
     *refused_pages(),

@@ -1,0 +1,38 @@
+"""The answer to create was lost, the next one is a conflict, and asking whose session that is fails too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from answers import MISHAPS
+from cells import CONTRARY, READINGS, Cell, read_as
+from expectation import DISCARDED, UNCONFIRMED, UNSEEN
+
+from target_sprinto.sandbox import Fault, Reset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.sandbox.faults import Operation
+
+FINAL = ("401", "404", "503 for too long", "no fields")
+FOR_GOOD = 9999
+
+
+def adopting() -> Iterator[Cell]:
+    # Its session is there all along: that nothing was opened must not be said.
+    lost = Fault("create", moment="after", effect=Reset())
+    asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
+    for readings in (READINGS, CONTRARY):
+        for operation, words in asked.items():
+            unknown = UNSEEN if operation == "activity" else UNCONFIRMED
+            for name in FINAL:
+                for often, times, expected in (("once", 1, DISCARDED), ("for good", FOR_GOOD, unknown)):
+                    refused = Fault(operation, times=times, effect=MISHAPS[name].effect(operation))
+                    yield Cell(
+                        f"create lost, then {words}: {name}, {often}{read_as(readings)}",
+                        expected,
+                        (lost, refused),
+                        readings,
+                        pace={"end_after_error": 4.0},
+                    )

@@ -1,0 +1,124 @@
+"""Many runs with random faults. Whatever befalls them, none may break what the contract promises of all.
+
+SOAK_REPORT=docs/reliability.md pytest -n 0 tests/soak           writes the figures into the document
+SOAK_RUN=17 pytest -n 0 tests/soak -k one_run                    plays one run alone
+SOAK_SEED=another SOAK_RATE=0.1 pytest -n 0 tests/soak -k runs   draws others
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import figures
+import pytest
+from courses import LEAST_PAGES, SEED, Course
+from front_door import SECRET
+from plays import play
+from strikes import RATE
+from verdicts import Broken, Ending, judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plays import Evidence
+    from verdicts import Verdict
+
+RUNS = 300
+LEAST_SHARE = 0.95
+STORM_RATE, STORM_RUNS = 0.25, 100
+SIDE_BY_SIDE = 6
+QUICK = 7
+"""A run that nothing befalls."""
+
+FEW = [20, 22, 46]
+"""Runs for the default suite: a signal, pages found out, a create found out."""
+
+MOST_SECONDS = 900
+
+seed = os.environ.get("SOAK_SEED", SEED)
+rate = float(os.environ.get("SOAK_RATE", RATE))
+chosen = [int(os.environ["SOAK_RUN"])] if "SOAK_RUN" in os.environ else FEW
+
+
+@pytest.mark.parametrize("number", chosen, ids="run-{}".format)
+def test_one_run(number: int, warm: str) -> None:
+    verdict = judge(play(Course(seed, number, rate), warm))
+    assert not verdict.broken, verdict.story
+    # A run that is played again is one that was told of.
+    assert not verdict.missed or "SOAK_RUN" not in os.environ, verdict.story
+
+
+def test_what_is_broken_is_seen(warm: str) -> None:
+    evidence = play(Course(SEED, QUICK), warm)
+    assert not judge(evidence).broken
+    assert judge(evidence).ending is Ending.PROCESSED
+    for kind, spoilt in SPOILT.items():
+        assert kind in judge(spoilt(evidence)).broken
+
+
+def left_active(evidence: Evidence) -> Evidence:
+    sessions = [replace(session, state="active") for session in evidence.sessions]
+    return replace(evidence, code=1, stdout="", stderr="| ERROR | It failed.", sessions=sessions)
+
+
+def discards_at_last(evidence: Evidence) -> Evidence:
+    close = next(seen for seen in evidence.requests if seen.operation == "close")
+    later = replace(close, nth=2, body=b'{"status":"discard"}', at=close.at + 1)
+    return replace(evidence, requests=[*evidence.requests, later])
+
+
+SPOILT: dict[Broken, Callable[[Evidence], Evidence]] = {
+    Broken.PARTIAL: lambda seen: replace(seen, applied={name: r[:-1] for name, r in seen.applied.items()}),
+    Broken.EARLY: lambda seen: replace(seen, states_at_output=["processing"]),
+    Broken.LEFT: left_active,
+    Broken.DISCARD_AFTER_CLOSE: discards_at_last,
+    Broken.LEAK: lambda seen: replace(seen, stderr=f"{seen.stderr}{SECRET}"),
+    Broken.UNTRUE: lambda seen: replace(seen, stdout=""),
+    Broken.UNDRAWN: lambda seen: replace(
+        seen, requests=[replace(request, nth=999) for request in seen.requests]
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(MOST_SECONDS)
+def test_300_runs(warm: str) -> None:
+    verdicts, seconds = soaked(RUNS, rate, warm)
+    text = figures.tables(verdicts, seconds)
+    report("soak", text)
+    assert all(verdict.pages >= LEAST_PAGES for verdict in verdicts)
+    assert not any(verdict.broken for verdict in verdicts), told(verdicts, text)
+    processed, promised = figures.share(verdicts)
+    assert processed >= LEAST_SHARE * promised, told(verdicts, text)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(MOST_SECONDS)
+def test_a_storm_of_100_runs(warm: str) -> None:
+    """Faults so dense that they meet each other: how many runs recover is not asked here."""
+    verdicts, seconds = soaked(STORM_RUNS, STORM_RATE, warm)
+    text = figures.short_tables(verdicts, seconds)
+    report("storm", text)
+    assert not any(verdict.broken for verdict in verdicts), told(verdicts, text)
+
+
+def soaked(runs: int, rate: float, warm: str) -> tuple[list[Verdict], float]:
+    """The verdicts, and how many seconds they took."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
+        verdicts = side_by_side.map(lambda number: judge(play(Course(seed, number, rate), warm)), range(runs))
+        return list(verdicts), time.monotonic() - began
+
+
+def report(name: str, text: str) -> None:
+    if path := os.environ.get("SOAK_REPORT"):
+        figures.write(Path(path), name, text)
+
+
+def told(verdicts: list[Verdict], text: str) -> str:
+    return "\n\n".join([*(v.story for v in verdicts if v.broken or v.missed), text])
