@@ -188,6 +188,15 @@ class SprintoTarget(Target):
         if not isinstance(properties, dict):
             raise InvalidSchema(f"`properties` of stream {stream!r} is no object.", "Mend the tap.")
         try:
+            self._register(stream, schema, key_properties)
+        except RecursionError:
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} is nested too deeply.", "Mend the tap."
+            ) from None
+        self._schemas[stream] = known
+
+    def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
+        try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
             # Its text names streams, properties and expressions: all from the settings and the schema.
@@ -203,7 +212,6 @@ class SprintoTarget(Target):
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
-        self._schemas[stream] = known
 
     def _route(self, stream_map: StreamMap) -> _Route | None:
         """The way of one map's records; None where they are not to be sent."""

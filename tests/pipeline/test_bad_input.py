@@ -81,6 +81,14 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         SCHEMA | {"schema": {"properties": {"id": {"$ref": "http://127.0.0.1:9/schema"}}}},
         "invalid-schema",
     ),
+    "a schema nested too deeply to be checked": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 900 + "{}" + "}" * 900 + "}"),
+        "invalid-schema",
+    ),
+    "a schema nested too deeply for its draft": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 300 + "{}" + "}" * 300 + "}"),
+        "invalid-schema",
+    ),
     "key properties that are a string": (SCHEMA | {"key_properties": "id"}, "invalid-line"),
     "a STATE without value": (raw('{"type":"STATE"}'), "invalid-line"),
     "a STATE of null": (raw('{"type":"STATE","value":null}'), "input"),
