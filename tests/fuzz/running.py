@@ -1,0 +1,162 @@
+"""One run of the real command without a process of the test's own in between: some tens of milliseconds each.
+
+The same server as in `warm.py` forks it; stdin is a pipe, stdout and stderr are files, and the exit code is
+the one that the operating system gave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import front_door
+import warm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_sprinto.sandbox import Sandbox, SessionView
+
+SECRET_NUMBER = 86753090210
+"""Digits that tests put into numbers of records: they must never come back on stderr."""
+
+HANG_SECONDS = 30
+"""Far beyond what a run here can need, also on a machine that is busy."""
+
+_CODE = re.compile(r"\[([a-z-]+)\]$")
+_BREAKS = ("Traceback", "Exception in thread", "Exception ignored", "| CRITICAL")
+
+
+class HungError(Exception):
+    """A run that did not end."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left: exit code, stdout, stderr, and how long it took."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+    seconds: float
+
+    @property
+    def error(self) -> str:
+        """The one line that says what happened; empty where there is none."""
+        errors = [line for line in self.stderr.splitlines() if "| ERROR" in line]
+        assert len(errors) == (self.code != 0), self
+        return errors[0].split(" | ", 3)[3] if errors else ""
+
+    @property
+    def error_code(self) -> str:
+        """The stable code at the end of that line. A line that has none fails, but for a STATE to keep."""
+        found = _CODE.search(self.error)
+        assert found, self
+        return found[1]
+
+    def __str__(self) -> str:
+        return f"exit {self.code} after {self.seconds:.1f} s, stdout {self.stdout!r}, stderr:\n{self.stderr}"
+
+
+@dataclass
+class Place:
+    """Where runs are made: a sandbox, the server that forks them, and a folder for their settings."""
+
+    sandbox: Sandbox
+    warm: str
+    folder: Path
+    pace: dict[str, float] = field(default_factory=dict)
+    runs: int = 0
+    """How many processes were started here."""
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def new_integration(self) -> str:
+        """One for each run, so that runs do not meet."""
+        with self._lock:
+            self.runs += 1
+            return f"integration-{next(self._numbers)}"
+
+    def run(self, integration_id: str, stdin: bytes, settings: dict[str, Any], *, piece: int = 0) -> Ran:
+        """Run the command on `stdin`, written `piece` bytes at a time, or at once."""
+        config = self.folder / f"{integration_id}.json"
+        values = {"api_key": front_door.API_KEY, "integration_id": integration_id}
+        config.write_text(json.dumps(values | {"api_url": self.sandbox.base_url} | settings))
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            began = time.monotonic()
+            code = self._become(["--config", str(config)], stdin, out, err, piece)
+            seconds = time.monotonic() - began
+            out.seek(0)
+            err.seek(0)
+            ran = Ran(code or 0, out.read(), err.read().decode(), seconds)
+        config.unlink()
+        if code is None:
+            raise HungError(str(ran))
+        return ran
+
+    def _become(
+        self, words: list[str], stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int
+    ) -> int | None:
+        """The exit code; None for a run that did not end."""
+        # DEBUG throughout: nothing may leak there either.
+        env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
+        wanted = {"words": words, "cwd": str(self.folder), "pace": self.pace, "env": env}
+        reading, writing = os.pipe()
+        feeder = threading.Thread(target=_feed, args=(writing, stdin, piece), daemon=True)
+        with warm.ask(self.warm, wanted, [reading, out.fileno(), err.fileno()]) as asking:
+            os.close(reading)
+            feeder.start()
+            asking.settimeout(HANG_SECONDS)
+            (process,) = struct.unpack("i", asking.recv(4))
+            try:
+                (code,) = struct.unpack("i", asking.recv(4))
+            except TimeoutError:
+                os.kill(process, signal.SIGKILL)
+                return None
+            finally:
+                feeder.join()
+        return int(code)
+
+    def applied(self, integration_id: str) -> dict[str, list[bytes]]:
+        """What the sandbox applied: by entity type, each record's own bytes."""
+        return self.sandbox.applied(integration_id)
+
+    def sessions(self, integration_id: str) -> list[SessionView]:
+        return self.sandbox.sessions(integration_id)
+
+
+def _feed(writing: int, data: bytes, piece: int) -> None:
+    # The run may end before it has read all.
+    with contextlib.suppress(BrokenPipeError), open(writing, "wb", buffering=0) as pipe:
+        for start in range(0, len(data), piece or len(data) or 1):
+            pipe.write(data[start : start + (piece or len(data))])
+
+
+def check_quiet(ran: Ran, *, values: bool = True) -> None:
+    """What holds of every run: an orderly end, told in one line, without the key and without `values`."""
+    assert ran.code in {0, 1}, ran
+    for word in _BREAKS:
+        assert word not in ran.stderr, ran
+    assert front_door.API_KEY not in ran.stderr, ran
+    if values:
+        assert front_door.SECRET not in ran.stderr.casefold(), ran
+        assert str(SECRET_NUMBER) not in ran.stderr, ran
+    if ran.code == 0:
+        assert not ran.error, ran
+    else:
+        assert ran.error_code != "internal", ran
+        assert ran.stdout == b"", ran
+
+
