@@ -300,7 +300,7 @@ class PageSender:
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):
-            return describe_refusal(page, refusal)
+            return describe_refusal(page, refusal, self._client.api_key)
         if isinstance(refusal, errors.TooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto takes no page with this one record alone: {page.items[0].origin},"

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from front_door import SCHEMA, STATE, FrontDoor, people, record, state_line
+from front_door import API_KEY, SCHEMA, STATE, FrontDoor, people, record, state_line
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect, Operation
@@ -129,6 +129,15 @@ def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "may yet be applied" in finished.error
+
+
+def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(door: FrontDoor) -> None:
+    fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
+    answer = Answer(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3))
+    assert finished.code == 1
+    assert "may not write" in finished.error
 
 
 @pytest.mark.parametrize("line", [b"no colon, but sandbox-key s3cr3t", b": sandbox-key s3cr3t"])
