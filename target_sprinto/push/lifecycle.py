@@ -142,7 +142,8 @@ def keep_alive_interval(session: SessionStatus) -> float:
     """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
     timeout = session.inactivity_timeout_seconds
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
-    return min(pace.current.keep_alive, timeout / 3) if documented else pace.current.keep_alive
+    # Compared before it is divided: JSON has integers that no float can hold.
+    return timeout / 3 if documented and timeout < 3 * pace.current.keep_alive else pace.current.keep_alive
 
 
 def nobody_knows(failure: ApiError) -> bool:

@@ -17,6 +17,7 @@ from target_sprinto.push.lifecycle import (
     after_refusal,
     compare_counts,
     describe_end,
+    keep_alive_interval,
     next_phase,
 )
 
@@ -121,3 +122,22 @@ def test_failed_is_final_when_it_stands_for_a_minute() -> None:
 @pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])
 def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> None:
     assert ("nothing was applied" in describe_end(state)) == (state in {"expired", "cancelled"})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "interval"),
+    [
+        (3600, 240),
+        (60, 20),
+        (1.5, 0.5),
+        (10**400, 240),
+        (0, 240),
+        (-5, 240),
+        ("60", 240),
+        (True, 240),
+        (None, 240),
+    ],
+)
+def test_an_open_session_is_never_silent_for_long(timeout: object, interval: float) -> None:
+    session = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
+    assert keep_alive_interval(session) == interval
