@@ -47,15 +47,22 @@ ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 SECRET_TEXT = ANY_TEXT.map(lambda text: f"{SECRET} {text}")
 SECRET_NUMBERS = st.integers(0, 10**6).map(lambda number: int(f"{SECRET_NUMBER}{number}"))
-DECIMALS = st.sampled_from([".5", ".10", "e5", "E-7", ".000", "e+400", "0" * 30, ".3141592653589793238462"]).map(
-    lambda end: Verbatim(f"{SECRET_NUMBER}{end}")
-)
+DECIMALS = st.sampled_from(
+    [".5", ".10", "e5", "E-7", ".000", "e+400", "0" * 30, ".3141592653589793238462"]
+).map(lambda end: Verbatim(f"{SECRET_NUMBER}{end}"))
 LEAVES = (
-    st.none() | st.booleans() | SECRET_TEXT | SECRET_NUMBERS | SECRET_NUMBERS.map(lambda number: -number) | DECIMALS
+    st.none()
+    | st.booleans()
+    | SECRET_TEXT
+    | SECRET_NUMBERS
+    | SECRET_NUMBERS.map(lambda number: -number)
+    | DECIMALS
 )
 """Values that may be sent; each one that says anything holds the secret, so that a leak of it shows."""
 
-NAMES = st.sampled_from(["id", "name", "at", "a", "a.b", "a__b", "", "é", "_sdc_batched_at", "type"]) | ANY_TEXT
+NAMES = (
+    st.sampled_from(["id", "name", "at", "a", "a.b", "a__b", "", "é", "_sdc_batched_at", "type"]) | ANY_TEXT
+)
 
 
 def nested(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy[Any]:

@@ -6,16 +6,18 @@ it was made well-formed.
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from front_door import SECRET
 from running import SECRET_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from variants import Variant
 
@@ -71,9 +73,9 @@ def asked(stdin: bytes, variant: Variant) -> Asked:
         message = read(line)
         if message["type"] == "STATE":
             found.state, found.state_line, found.unfollowed = exactly(line)["value"], line, 0
-        if message["type"] == "RECORD":
+        for record in _records(message, read):
             found.unfollowed += 1
-            stream, record = message["stream"], message["record"]
+            stream = message["stream"]
             entity_type = variant.entity_type(stream)
             if entity_type is not None:
                 made = variant.makes(stream, record) if variant.makes else record
@@ -81,9 +83,21 @@ def asked(stdin: bytes, variant: Variant) -> Asked:
     return found
 
 
-def may_be_named(stdin: bytes) -> bool:
-    """Whether the secret stands where a message may name it: in a stream, a schema, a key, a field's name."""
-    return any(map(_is_secret, _names(stdin)))
+def _records(message: Any, read: Callable[[bytes], Any]) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+    if message["type"] == "RECORD":
+        yield message["record"]
+    if message["type"] == "BATCH":
+        for url in message["manifest"]:
+            data = Path(url.removeprefix("file://")).read_bytes()
+            yield from map(read, lines_of(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data))
+
+
+def may_be_named(*texts: bytes) -> bool:
+    """Whether the secret stands where a message may name it: in a stream, a schema, a key, a field's name.
+
+    `texts` are the input and the files of its batches.
+    """
+    return any(_is_secret(name) for text in texts for name in _names(text))
 
 
 def _names(stdin: bytes) -> Iterator[str]:

@@ -25,6 +25,7 @@ import front_door
 import warm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from target_sprinto.sandbox import Sandbox, SessionView
@@ -89,11 +90,11 @@ class Place:
             self.runs += 1
             return f"integration-{next(self._numbers)}"
 
-    def run(self, integration_id: str, stdin: bytes, settings: dict[str, Any], *, piece: int = 0) -> Ran:
+    def run(self, integration_id: str, stdin: bytes, settings: Mapping[str, Any], *, piece: int = 0) -> Ran:
         """Run the command on `stdin`, written `piece` bytes at a time, or at once."""
         config = self.folder / f"{integration_id}.json"
         values = {"api_key": front_door.API_KEY, "integration_id": integration_id}
-        config.write_text(json.dumps(values | {"api_url": self.sandbox.base_url} | settings))
+        config.write_text(json.dumps(values | {"api_url": self.sandbox.base_url} | dict(settings)))
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             began = time.monotonic()
             code = self._become(["--config", str(config)], stdin, out, err, piece)
@@ -106,9 +107,7 @@ class Place:
             raise HungError(str(ran))
         return ran
 
-    def _become(
-        self, words: list[str], stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int
-    ) -> int | None:
+    def _become(self, words: list[str], stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int) -> int | None:
         """The exit code; None for a run that did not end."""
         # DEBUG throughout: nothing may leak there either.
         env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
@@ -158,5 +157,3 @@ def check_quiet(ran: Ran, *, values: bool = True) -> None:
     else:
         assert ran.error_code != "internal", ran
         assert ran.stdout == b"", ran
-
-

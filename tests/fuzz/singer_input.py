@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Message = dict[str, Any]
+BATCH_URL = "file:///batch-of-this-input"
+"""Put in the place of the real one, which each run has for itself."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Input:
     taken: bool | None = None
     piece: int = 0
     """How many bytes are written at a time; 0 for all at once."""
+    batch: bytes = b""
+    """What the file holds that BATCH messages name as `BATCH_URL`."""
 
 
 # Well-formed
@@ -65,6 +70,21 @@ _STREAMS = st.sampled_from(["people", "people", "teams", "Zoë 株式会社", "a
 _KEYS = st.sampled_from([["id"], ["id", "name"], [], None, "absent"])
 
 
+_ENCODINGS = st.sampled_from(
+    [
+        {"format": "jsonl"},
+        {"format": "jsonl", "compression": "none"},
+        {"format": "jsonl", "compression": None},
+    ]
+)
+_BATCHES = st.fixed_dictionaries(
+    {"encoding": _ENCODINGS, "manifest": st.sampled_from([[], [BATCH_URL], [BATCH_URL] * 2])}
+)
+_FILES = st.lists(_RECORDS, max_size=3).map(lambda records: joined(as_lines(records)))
+_FILES |= _FILES.map(gzip.compress)
+"""Compressed or not, whatever the message says: that is how SDK taps write them."""
+
+
 def schema_message(stream: str, schema: Any, keys: Any) -> Message:  # noqa: ANN401 - well-formed or not
     message = {"type": "SCHEMA", "stream": stream, "schema": schema}
     return message if keys == "absent" else message | {"key_properties": keys}
@@ -77,11 +97,12 @@ def messages_of(
     schemas: st.SearchStrategy[Any],
     keys: st.SearchStrategy[Any],
     records: st.SearchStrategy[Any],
+    batches: st.SearchStrategy[Message],
 ) -> list[Message]:
     """Messages in the order in which a tap sends them, a STATE at the end."""
     messages: list[Message] = []
     known: set[str] = set()
-    kinds = st.sampled_from(["RECORD"] * 8 + ["STATE", "SCHEMA", "ACTIVATE_VERSION"])
+    kinds = st.sampled_from(["RECORD"] * 8 + ["STATE", "SCHEMA", "ACTIVATE_VERSION", "BATCH"])
     for kind in draw(st.lists(kinds, max_size=12)):
         stream = draw(streams)
         if kind == "STATE":
@@ -91,15 +112,19 @@ def messages_of(
             messages.append(schema_message(stream, draw(schemas), draw(keys)))
             known.add(stream)
         if kind == "RECORD":
-            extra = draw(st.sampled_from([{}, {}, {"time_extracted": "2026-11-21T00:00:00Z"}, {"version": 1}]))
+            extra = draw(
+                st.sampled_from([{}, {}, {"time_extracted": "2026-11-21T00:00:00Z"}, {"version": 1}])
+            )
             messages.append({"type": "RECORD", "stream": stream, "record": draw(records)} | extra)
         elif kind == "ACTIVATE_VERSION":
             messages.append({"type": "ACTIVATE_VERSION", "stream": stream, "version": 1})
+        elif kind == "BATCH":
+            messages.append({"type": "BATCH", "stream": stream} | draw(batches))
     return [*messages, {"type": "STATE", "value": draw(OBJECTS)}]
 
 
 def well_formed() -> st.SearchStrategy[list[Message]]:
-    return messages_of(_STREAMS, st.sampled_from(_SCHEMAS), _KEYS, _RECORDS)
+    return messages_of(_STREAMS, st.sampled_from(_SCHEMAS), _KEYS, _RECORDS, _BATCHES)
 
 
 def as_lines(messages: list[Message], *, ascii_only: bool = False, spaced: bool = False) -> list[bytes]:
@@ -122,7 +147,9 @@ def whole_inputs(draw: st.DrawFn) -> Input:
         messages.pop()
     lines = as_lines(messages, ascii_only=draw(st.booleans()), spaced=draw(st.booleans()))
     stdin = joined(lines)
-    return Input(stdin.rstrip(b"\n") if draw(st.booleans()) else stdin, variant, True, draw(PIECES))
+    if draw(st.booleans()):
+        stdin = stdin.rstrip(b"\n")
+    return Input(stdin, variant, True, draw(PIECES), draw(_FILES))
 
 
 # Nearly so
@@ -197,9 +224,13 @@ ODD_SCHEMAS = st.sampled_from(HOSTILE_SCHEMAS) | st.fixed_dictionaries(
 ODD_KEYS = st.sampled_from(
     [["id", "id"], ["nowhere"], [""], "id", {}, 5, [5], [None], [["id"]], ["a.b"], ["id"] * 300, False]
 )
-ODD_STREAMS = st.sampled_from(["", " ", "\n", "%s %d", "a" * 5_000, "\x00", "__x__", "people", "/", "{}", "é"])
+ODD_STREAMS = st.sampled_from(
+    ["", " ", "\n", "%s %d", "a" * 5_000, "\x00", "__x__", "people", "/", "{}", "é"]
+)
 ODD_STREAM_VALUES = ODD_STREAMS | st.sampled_from([5, None, [], {}, True])
-_TYPES = st.sampled_from(["RECORD", "SCHEMA", "STATE", "ACTIVATE_VERSION", "BATCH", "METRIC", "record", "", None, 5])
+_TYPES = st.sampled_from(
+    ["RECORD", "SCHEMA", "STATE", "ACTIVATE_VERSION", "BATCH", "METRIC", "record", "", None, 5]
+)
 
 
 @st.composite
@@ -216,14 +247,50 @@ def odd_messages(draw: st.DrawFn) -> Message | Pairs:
         "version": st.integers() | ODD_LEAVES,
         "time_extracted": st.sampled_from(["2026-11-21T00:00:00Z", "never", 5]),
         "bookmark_properties": st.sampled_from([["id"], 5]),
-        "encoding": st.just({"format": "jsonl"}),
-        "manifest": st.just(["file:///etc/passwd"]),
+        "encoding": _ENCODINGS | ODD_VALUES,
+        "manifest": st.sampled_from([[BATCH_URL], [], ["file:///nowhere"]]) | ODD_VALUES,
     }
     names = draw(st.lists(st.sampled_from(sorted(parts)), max_size=8))
     return Pairs(tuple((name, draw(parts[name])) for name in ["type", *names]))
 
 
 _ODD_RECORDS = st.builds(lambda record, name, value: record | {name: value}, _RECORDS, NAMES, ODD_VALUES)
+
+
+_ODD_BATCHES = st.fixed_dictionaries(
+    {
+        "encoding": _ENCODINGS
+        | st.sampled_from([{"format": "parquet"}, {"format": "jsonl", "compression": "gzip"}, {}, 5, None]),
+        "manifest": st.lists(
+            st.sampled_from(
+                [
+                    BATCH_URL,
+                    BATCH_URL + "-not",
+                    "file:///",
+                    "file:///dev/zero",
+                    "file:///proc/self/mem",
+                    "file://elsewhere/etc/passwd",
+                    "file:///%00",
+                    "file:///" + "a" * 5_000,
+                    "http://127.0.0.1:9/",
+                    "",
+                    5,
+                    None,
+                ]
+            ),
+            max_size=3,
+        )
+        | st.sampled_from(["file:///", {}, None]),
+    }
+)
+_ODD_FILES = (
+    st.lists(_ODD_RECORDS | ODD_VALUES, max_size=3).map(
+        lambda records: joined([as_text(one).encode() for one in records])
+    )
+    | st.binary(max_size=60)
+    | st.builds(lambda whole, at: gzip.compress(whole)[:at], _FILES, st.integers(0, 80))
+    | st.binary(max_size=20).map(lambda tail: gzip.compress(b'{"id": 1}\n') + tail)
+)
 
 
 @st.composite
@@ -239,9 +306,11 @@ def odd_parts(draw: st.DrawFn) -> Input:
             some_odd(st.sampled_from(_SCHEMAS), ODD_SCHEMAS),
             some_odd(_KEYS, ODD_KEYS),
             some_odd(_RECORDS, _ODD_RECORDS),
+            some_odd(_BATCHES, _ODD_BATCHES),
         )
     )
-    return Input(joined(as_lines(messages)), draw(st.sampled_from(VARIANTS)), None, draw(PIECES))
+    stdin = joined(as_lines(messages))
+    return Input(stdin, draw(st.sampled_from(VARIANTS)), None, draw(PIECES), draw(_FILES | _ODD_FILES))
 
 
 ODD_LINES = st.one_of(
@@ -301,22 +370,32 @@ def nearly_whole_inputs(draw: st.DrawFn) -> Input:
     for _ in range(draw(st.integers(1, 3))):
         change = draw(st.sampled_from(_CHANGES))
         lines = change(lines, draw(st.integers(0, len(lines))), draw(ODD_LINES))
-    return Input(joined(lines), draw(st.sampled_from(VARIANTS)), None, draw(PIECES))
+    return Input(joined(lines), draw(st.sampled_from(VARIANTS)), None, draw(PIECES), draw(_FILES))
 
 
 @st.composite
 def json_lines(draw: st.DrawFn) -> Input:
     """Lines of JSON, seldom Singer messages."""
     values = st.lists(VALUES | OBJECTS | odd_messages() | ODD_VALUES, max_size=6)
-    return Input(
-        joined([as_text(value).encode() for value in draw(values)]), draw(st.sampled_from(VARIANTS))
-    )
+    return Input(joined([as_text(value).encode() for value in draw(values)]), draw(st.sampled_from(VARIANTS)))
 
 
 # Bytes
 
 _RAW = st.binary(max_size=40) | st.sampled_from(
-    [b"\n", b"\n\n", b"\xff", b"\x00", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"}", b'"', b"\\u", b"NaN", b"{" * 200]
+    [
+        b"\n",
+        b"\n\n",
+        b"\xff",
+        b"\x00",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"}",
+        b'"',
+        b"\\u",
+        b"NaN",
+        b"{" * 200,
+    ]
 )
 
 

@@ -26,22 +26,47 @@ if TYPE_CHECKING:
 ECHO = f"{API_KEY} {SECRET} {SECRET_NUMBER}"
 REFUSALS = {400, 401, 403, 404, 407, 409, 413, 415, 425, 429, 503}
 
-MOMENTS: list[tuple[Operation, int]] = [
+REACHED: list[tuple[Operation, int]] = [
     ("create", 1),
-    ("create", 2),
     ("push", 1),
-    ("push", 2),
-    ("push", 3),
     ("status", 1),
     ("status", 2),
-    ("status", 3),
     ("integration_status", 1),
     ("close", 1),
+]
+"""The calls of a run in which nothing has gone wrong so far."""
+
+LATER: list[tuple[Operation, int]] = [
+    ("create", 2),
+    ("push", 2),
+    ("push", 3),
+    ("status", 3),
+    ("status", 4),
     ("close", 2),
     ("activity", 1),
 ]
 STATUSES = st.sampled_from(
-    [200, 201, 202, *sorted(REFUSALS), 204, 206, 301, 302, 304, 307, 402, 405, 408, 418, 451, 500, 502, 504, 599]
+    [
+        200,
+        201,
+        202,
+        *sorted(REFUSALS),
+        204,
+        206,
+        301,
+        302,
+        304,
+        307,
+        402,
+        405,
+        408,
+        418,
+        451,
+        500,
+        502,
+        504,
+        599,
+    ]
 ) | st.integers(200, 599)
 
 RETRY_AFTER = st.sampled_from(
@@ -150,24 +175,21 @@ ANY_JSON = st.recursive(
     max_leaves=8,
 )
 NAMED_FAULTS = st.fixed_dictionaries(
-    {},
+    {"issue": st.sampled_from([f"{ECHO} is no name", f"'{SECRET}'≠“{SECRET_NUMBER}.0”", f"key={API_KEY}"])},
     optional={
         "entity_type": st.sampled_from(["people", "teams", ECHO]) | _ODD_LEAVES,
         "index": st.integers(-3, 12) | _ODD_LEAVES,
         "field": st.sampled_from(["name", "amount", "name.x", f"name.{ECHO}", f"/{ECHO}"]) | _ODD_LEAVES,
-        "issue": st.sampled_from([f"{ECHO} is no name", f"'{SECRET}'≠“{SECRET_NUMBER}.0”", f"key={API_KEY}"]) | ANY_JSON,
+        "issue": ANY_JSON,
         "value": st.just(ECHO),
     },
 )
-REFUSAL_BODIES = st.fixed_dictionaries(
-    {},
-    optional={
-        "error": st.fixed_dictionaries(
-            {}, optional={"code": st.just(ECHO), "message": st.just(ECHO), "details": st.lists(NAMED_FAULTS | ANY_JSON, max_size=7)}
-        )
-        | ANY_JSON,
-        "validation_errors": st.lists(NAMED_FAULTS, max_size=7) | ANY_JSON,
-    },
+_NAMED = st.lists(NAMED_FAULTS, min_size=1, max_size=7)
+_ERROR = st.fixed_dictionaries({"code": st.just(ECHO), "message": st.just(ECHO), "details": _NAMED})
+REFUSAL_BODIES = st.one_of(
+    st.fixed_dictionaries({"error": _ERROR}),
+    st.fixed_dictionaries({"validation_errors": _NAMED}),
+    st.fixed_dictionaries({}, optional={"error": ANY_JSON, "validation_errors": ANY_JSON}),
 )
 _HTML = f"<html><body>You sent api-key: {ECHO}</body></html>".encode()
 
@@ -258,15 +280,36 @@ def raw_answers(draw: st.DrawFn) -> tuple[int, bytes]:
 # Documented answers with one thing changed
 
 _GONE = "(gone)"
-_BIG = [msgspec.Raw(text) for text in (b"1e400", b"1" + b"0" * 400, b"-99999999999999999999", b"9223372036854775808", b"0.5", b"-1")]
-_COUNTS = [{}, {"people": -1}, {"people": 10**12}, {"people": "1"}, {"people": 1.5}, {ECHO: 1}, {"": 0}, {"people": None}]
-_TIMES = ["never", "2026-11-21", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", f"2026\n{ECHO} | ERROR | a | b", "2026-11-21T25:00:00Z"]
+_BIG = [
+    msgspec.Raw(text)
+    for text in (b"1e400", b"1" + b"0" * 400, b"-99999999999999999999", b"9223372036854775808", b"0.5", b"-1")
+]
+_COUNTS = [
+    {},
+    {"people": -1},
+    {"people": 10**12},
+    {"people": "1"},
+    {"people": 1.5},
+    {ECHO: 1},
+    {"": 0},
+    {"people": None},
+]
+_TIMES = [
+    "never",
+    "2026-11-21",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+23:59",
+    f"2026\n{ECHO} | ERROR | a | b",
+    "2026-11-21T25:00:00Z",
+]
 CHANGES: dict[str, st.SearchStrategy[Any]] = {
     "id": st.sampled_from(["", ECHO, "a\nb", "x" * 5_000]),
     "session_id": st.sampled_from(["", ECHO, "another", "a\nb"]),
     "state": st.sampled_from(["", "paused", ECHO, "ACTIVE", "active ", "a\nb"]),
     "accepted_records_by_entity": st.sampled_from(_COUNTS),
-    "sessions": st.sampled_from([{}, {"processing": -1}, {"processing": 10**12}, {"processing": "0"}, {"processing": 1}]),
+    "sessions": st.sampled_from(
+        [{}, {"processing": -1}, {"processing": 10**12}, {"processing": "0"}, {"processing": 1}]
+    ),
     "expires_at": st.sampled_from(_TIMES),
     "updated_at": st.sampled_from(_TIMES),
     "inactivity_timeout_seconds": st.sampled_from([0, -5, 0.000001, "60"]),
@@ -296,9 +339,40 @@ class Changed:
         return others if self.value == _GONE else others | {self.name: self.value}
 
 
+_SESSION_FIELDS = [
+    "id",
+    "state",
+    "state",
+    "accepted_records_by_entity",
+    "accepted_records_by_entity",
+    "expires_at",
+    "updated_at",
+    "inactivity_timeout_seconds",
+    "retry_count",
+    "accepted_batches",
+    "last_error",
+    "something new",
+]
+_PUSH_FIELDS = [
+    "session_id",
+    "accepted_count_total",
+    "rejected_count_total",
+    "validation_errors",
+    "something new",
+]
+FIELDS: dict[Operation, list[str]] = {
+    "create": _SESSION_FIELDS,
+    "status": _SESSION_FIELDS,
+    "push": _PUSH_FIELDS,
+    "close": _SESSION_FIELDS,
+    "integration_status": ["sessions", "integration_id", "something new"],
+    "activity": ["items", "next_page"],
+}
+
+
 @st.composite
-def edits(draw: st.DrawFn) -> Edit:
-    name = draw(st.sampled_from(sorted(CHANGES)))
+def edits(draw: st.DrawFn, operation: Operation) -> Edit:
+    name = draw(st.sampled_from(FIELDS[operation]))
     return Edit(Changed(name, draw(CHANGES[name] | ANOTHER_TYPE)))
 
 
@@ -313,11 +387,18 @@ def is_refusal(status: int) -> bool:
     return status in REFUSALS or 300 <= status < 400
 
 
+HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
+
+
 @st.composite
-def faults(draw: st.DrawFn) -> Fault:
-    operation, nth = draw(st.sampled_from(MOMENTS))
+def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
+    operation, nth = draw(st.sampled_from(moments))
     moment = draw(st.sampled_from(["before", "after"]))
-    how = draw(st.sampled_from(["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off"]))
+    how = draw(
+        st.sampled_from(
+            ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off"]
+        )
+    )
     effect: Effect
     status = 0
     if how == "raw":
@@ -326,8 +407,11 @@ def faults(draw: st.DrawFn) -> Fault:
     elif how == "answer":
         status = draw(STATUSES)
         effect = Answer(status, draw(PLAIN_HEADERS), draw(BODIES))
+    elif how == "refused":
+        status = draw(st.sampled_from([400, 400, 409, 413]))
+        effect = Answer(status, body=_encoded(draw(REFUSAL_BODIES)))
     elif how == "edit":
-        effect = draw(edits())
+        effect = draw(edits(operation))
     elif how == "lost":
         effect = draw(_LOST)
     elif how == "no HTTP":
@@ -357,6 +441,7 @@ CASES = st.builds(
         optional={
             "page_size": st.sampled_from([1, 3]),
             "compress": st.booleans(),
+            "max_parallel_pages": st.sampled_from([2, 4]),
             "on_active_session": st.sampled_from(["fail", "wait", "discard"]),
         },
     ),
@@ -368,5 +453,7 @@ CASES = st.builds(
         ingest_total=st.sampled_from(["page", "session"]),
         activity_order=st.sampled_from(["oldest_first", "newest_first"]),
     ),
-    faults=st.lists(faults(), min_size=1, max_size=4).map(tuple),
+    faults=st.builds(
+        lambda first, more: (first, *more), faults(REACHED), st.lists(faults(REACHED + LATER), max_size=3)
+    ),
 )

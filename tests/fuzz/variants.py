@@ -33,6 +33,9 @@ class Variant:
     entity_types: Mapping[str, str | None] = field(default_factory=dict)
     makes: Callable[[str, Record], Record] | None = as_sent
     keeps_unmapped: bool = True
+    ordered: bool = True
+    """Whether all records of an entity type keep their order, and not only those of one key."""
+
     takes_all_streams: bool = True
     """Whether every well-formed input succeeds."""
 
@@ -43,7 +46,7 @@ class Variant:
     @property
     def is_exact(self) -> bool:
         """Whether records go out as the very digits that came in."""
-        return self.makes is as_sent
+        return self.makes is as_sent and "stream_maps" not in self.settings
 
     def entity_type(self, stream: str) -> str | None:
         """The stream's entity type; None where its records are not sent."""
@@ -57,6 +60,7 @@ VARIANTS = [
     Variant("plain"),
     Variant("small pages", {"page_size": 1}),
     Variant("pages of three, uncompressed", {"page_size": 3, "compress": False}),
+    Variant("in parallel", {"page_size": 1, "max_parallel_pages": 4}, ordered=False),
     Variant("unchecked", {"validate_records": False, "page_size": 2}),
     Variant("no final state", {"require_final_state": False}),
     Variant("renamed", {"entity_types": _RENAMED, "page_size": 2}, _RENAMED),
