@@ -36,7 +36,7 @@ from target_sprinto.push.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from target_sprinto.push.answers import SessionStatus
 
@@ -133,9 +133,16 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
-def figures(counts: Mapping[str, int]) -> str:
-    """``{entity_type: int}`` as a reader wants it."""
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "nothing"
+def figures(counts: Mapping[str, int], sent: Collection[str]) -> str:
+    """``{entity_type: int}`` as a reader wants it.
+
+    A name that was not `sent` and does not look like one is not repeated: it may be anything.
+    """
+    named = {name: count for name, count in counts.items() if name in sent or name.isidentifier()}
+    told = [f"{count} {name}" for name, count in sorted(named.items()) if count]
+    if others := sum(counts.values()) - sum(named.values()):
+        told.append(f"{others} of types that were not sent")
+    return ", ".join(told) or "nothing"
 
 
 def keep_alive_interval(session: SessionStatus) -> float:

@@ -92,13 +92,19 @@ class Opening:
 
     def _adopt(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
-        found = self._find_in_log(self._patience)
-        if found is None:
+        try:
+            found = self._find_in_log(self._patience)
+            status = found and self._client.session_status(found.id, self._patience)
+        except ApiError as failure:
+            # That a GET surely did not happen says nothing of the create.
+            log.warning("%s", failure)
+            raise self._may_be_ours("its session could not be looked for") from None
+        if status is None:
             raise self._may_be_ours("the activity log does not show whose it is")
-        status = self._client.session_status(found.id, self._patience)
         if status.state != "active" or status.counts():
-            raise self._may_be_ours(f"session {found.id} is {status.state!r} with {figures(status.counts())}")
-        log.warning("Session %s is this run's own: going on with it.", found.id)
+            held = figures(status.counts(), ())
+            raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
+        log.warning("Session %s is this run's own: going on with it.", status.id)
         return status
 
     def _may_be_ours(self, told: str) -> errors.SessionConflict:

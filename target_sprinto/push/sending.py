@@ -189,9 +189,11 @@ class PageSender:
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
         landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown)
         if landed is None:
+            sent = {*self.accepted, *(name for page in pages for name in page.counts)}
+            counted, accepted = figures(counts, sent), figures(self.accepted, sent)
             raise errors.AnswerLost(
                 f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
-                f" arrived: it counts {figures(counts)}, and {figures(self.accepted)} were accepted before.",
+                f" arrived: it counts {counted}, and {accepted} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
         # Told by the records alone, which shows whether batches count the same pages from here on.

@@ -17,11 +17,21 @@ from target_sprinto.push.lifecycle import (
     after_refusal,
     compare_counts,
     describe_end,
+    figures,
     keep_alive_interval,
     next_phase,
 )
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
+
+
+def test_figures_repeat_no_name_that_may_be_anything() -> None:
+    sent = {"User": 3, "Cloud Account": 1}
+    assert figures(sent, sent) == "1 Cloud Account, 3 User"
+    assert figures({"User": 3, "Cloud Account": 0}, sent) == "3 User"
+    assert figures({}, sent) == "nothing"
+    assert figures({"User": 3, "devices": 1}, sent) == "3 User, 1 devices"
+    assert figures({"User": 3, "k3y of": 2, "Zoe@x": 5}, sent) == "3 User, 7 of types that were not sent"
 
 
 def test_every_phase_has_its_row_and_every_event_a_place() -> None:

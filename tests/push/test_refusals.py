@@ -34,7 +34,7 @@ def issue_shown(held: Page, issue: str) -> str:
 
 
 def test_the_api_key_is_masked_too() -> None:
-    fault = {"entity_type": "User", "issue": "key 12345-Abc.dEf_9 has no right: abc"}
+    fault: dict[str, object] = {"entity_type": "User", "issue": "key 12345-Abc.dEf_9 has no right: abc"}
     text = str(describe_refusal(page({"a": 1}), PageRefused("x", faults=(fault,)), "12345-aBC.dEf_9"))
     assert f"“key {MASK}-{MASK}.{MASK} has no right: {MASK}”" in text
 
