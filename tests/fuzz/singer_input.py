@@ -86,7 +86,7 @@ _FILES |= _FILES.map(gzip.compress)
 
 
 def schema_message(stream: str, schema: Any, keys: Any) -> Message:  # noqa: ANN401 - well-formed or not
-    message = {"type": "SCHEMA", "stream": stream, "schema": schema}
+    message: Message = {"type": "SCHEMA", "stream": stream, "schema": schema}
     return message if keys == "absent" else message | {"key_properties": keys}
 
 
@@ -227,7 +227,7 @@ ODD_KEYS = st.sampled_from(
 ODD_STREAMS = st.sampled_from(
     ["", " ", "\n", "%s %d", "a" * 5_000, "\x00", "__x__", "people", "/", "{}", "é"]
 )
-ODD_STREAM_VALUES = ODD_STREAMS | st.sampled_from([5, None, [], {}, True])
+ODD_STREAM_VALUES: st.SearchStrategy[Any] = ODD_STREAMS | st.sampled_from([5, None, [], {}, True])
 _TYPES = st.sampled_from(
     ["RECORD", "SCHEMA", "STATE", "ACTIVATE_VERSION", "BATCH", "METRIC", "record", "", None, 5]
 )

@@ -11,7 +11,7 @@ import gzip
 import json
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from front_door import API_KEY, SECRET
@@ -175,12 +175,14 @@ ANY_JSON = st.recursive(
     max_leaves=8,
 )
 NAMED_FAULTS = st.fixed_dictionaries(
-    {"issue": st.sampled_from([f"{ECHO} is no name", f"'{SECRET}'≠“{SECRET_NUMBER}.0”", f"key={API_KEY}"])},
+    {
+        "issue": ANY_JSON
+        | st.sampled_from([f"{ECHO} is no name", f"'{SECRET}'≠“{SECRET_NUMBER}.0”", f"key={API_KEY}"])
+    },
     optional={
         "entity_type": st.sampled_from(["people", "teams", ECHO]) | _ODD_LEAVES,
         "index": st.integers(-3, 12) | _ODD_LEAVES,
         "field": st.sampled_from(["name", "amount", "name.x", f"name.{ECHO}", f"/{ECHO}"]) | _ODD_LEAVES,
-        "issue": ANY_JSON,
         "value": st.just(ECHO),
     },
 )
@@ -378,7 +380,7 @@ def edits(draw: st.DrawFn, operation: Operation) -> Edit:
 
 # Faults
 
-_LOST = st.sampled_from([Reset(), Reset(), Drop(), Drop(), Hang()])
+_LOST: st.SearchStrategy[Effect] = st.sampled_from([Reset(), Reset(), Drop(), Drop(), Hang()])
 _TIMES_STRUCK = st.sampled_from([1, 1, 1, 1, 2, 9999])
 
 
@@ -393,7 +395,7 @@ HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTT
 @st.composite
 def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
     operation, nth = draw(st.sampled_from(moments))
-    moment = draw(st.sampled_from(["before", "after"]))
+    moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after"]))
     how = draw(
         st.sampled_from(
             ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off"]
