@@ -563,28 +563,27 @@ class SprintoTarget(Target):
 
 def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
     """The record as the stream map makes it, as JSON bytes; None where the map leaves it out."""
+    name = f"the stream map of stream {stream_map.stream_alias!r}"
     try:
         mapped = stream_map.transform(dict(record))
+        finite = _is_finite(mapped)
+    except RecursionError:
+        raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
         # Its text may quote a value of the record.
         raise MapFailed(
-            f"the stream map of stream {stream_map.stream_alias!r} failed on a record"
-            f" ({type(problem).__name__}).",
+            f"{name} failed on a record ({type(problem).__name__}).",
             "Check the expressions in `stream_maps`; mind fields that are null or missing.",
         ) from None
     if mapped is None:
         return None
-    if not _is_finite(mapped):
-        raise InvalidRecord(
-            f"the stream map of stream {stream_map.stream_alias!r} made a NaN or Infinity.",
-            "Check the expressions in `stream_maps`.",
-        )
+    if not finite:
+        raise InvalidRecord(f"{name} made a NaN or Infinity.", "Check the expressions in `stream_maps`.")
     try:
         return _encoder.encode(mapped)
     except (TypeError, ValueError, UnicodeError):
         raise MapFailed(
-            f"the stream map of stream {stream_map.stream_alias!r} made something that is no JSON.",
-            "Check the expressions in `stream_maps`.",
+            f"{name} made something that is no JSON.", "Check the expressions in `stream_maps`."
         ) from None
 
 

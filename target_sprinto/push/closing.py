@@ -226,7 +226,7 @@ class Closing:
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
-        counted, sent = figures(status.counts(), self._sent), figures(self._sent, self._sent)
+        counted, sent = figures(status.counts(), self._sent), figures(self._sent)
         what = f"Sprinto counts {counted} where this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied all the same (`on_count_mismatch`).", what)

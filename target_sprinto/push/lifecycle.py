@@ -133,12 +133,15 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
-def figures(counts: Mapping[str, int], sent: Collection[str]) -> str:
+def figures(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
     """``{entity_type: int}`` as a reader wants it.
 
-    A name that was not `sent` and does not look like one is not repeated: it may be anything.
+    In counts of Sprinto's a name that was not `sent` and does not look like one is not repeated: it may be
+    anything.
     """
-    named = {name: count for name, count in counts.items() if name in sent or name.isidentifier()}
+    named = {
+        name: count for name, count in counts.items() if sent is None or name in sent or name.isidentifier()
+    }
     told = [f"{count} {name}" for name, count in sorted(named.items()) if count]
     if others := sum(counts.values()) - sum(named.values()):
         told.append(f"{others} of types that were not sent")

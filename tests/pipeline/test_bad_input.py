@@ -155,6 +155,18 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
     assert "[stream-map]" in finished.error
 
 
+@pytest.mark.parametrize(
+    "nested", ['{"a":' * 900 + "1" + "}" * 900, "[" * 900 + "]" * 900], ids=["objects", "lists"]
+)
+def test_a_record_nested_too_deeply_for_a_stream_map_is_an_invalid_one(door: FrontDoor, nested: str) -> None:
+    line = raw(RECORD % f'{{"id":1,"n":{nested}}}')
+    finished = door.run([SCHEMA, line, STATE], stream_maps={"people": {"__alias__": "persons"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "nested too deeply" in finished.error
+    assert "[invalid-record]" in finished.error
+    assert door.run([SCHEMA, line, STATE]).code == 0
+
+
 def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"number": "float('nan')"}})
     assert (finished.code, finished.stdout) == (1, "")
