@@ -1,4 +1,4 @@
-"""How many inputs are tried: a few hundred, always the same ones, by default; more than 10,000 in `full`.
+"""How many inputs are tried: a few hundred, the same each time, by default; more than 10,000 in `full`.
 
 A slow test is split into shards so that it spreads over the test processes; each draws inputs of its own.
 When one fails it prints a `@reproduce_failure` that brings the same input back.
@@ -24,3 +24,8 @@ def same_each_time(examples: int) -> settings:
 
 def at_random(examples: int) -> settings:
     return settings(_COMMON, max_examples=examples, print_blob=True)
+
+
+def unshrunk(amount: settings) -> settings:
+    """Without making a failing input smaller: where each try takes seconds, reading it is quicker."""
+    return settings(amount, phases=(Phase.explicit, Phase.generate))

@@ -1,4 +1,4 @@
-"""JSON as text: also what no Python value can say, such as a key that comes twice, NaN, or half a surrogate."""
+"""JSON as text: also what no Python value can say, as a key that comes twice, NaN, or half a surrogate."""
 
 from __future__ import annotations
 

@@ -67,6 +67,9 @@ _RECORDS = st.builds(
     st.dictionaries(ANY_TEXT.map(lambda text: f"x {text}"), VALUES, max_size=3),
 )
 _STREAMS = st.sampled_from(["people", "people", "teams", "Zoë 株式会社", "a.b/c d", "people_2"])
+_MORE: st.SearchStrategy[Message] = st.sampled_from(
+    [{}, {}, {"time_extracted": "2026-11-21T00:00:00Z"}, {"version": 1}]
+)
 _KEYS = st.sampled_from([["id"], ["id", "name"], [], None, "absent"])
 
 
@@ -91,7 +94,7 @@ def schema_message(stream: str, schema: Any, keys: Any) -> Message:  # noqa: ANN
 
 
 @st.composite
-def messages_of(
+def messages_of(  # noqa: PLR0913, PLR0917 - one for each part of a message
     draw: st.DrawFn,
     streams: st.SearchStrategy[Any],
     schemas: st.SearchStrategy[Any],
@@ -149,7 +152,7 @@ def whole_inputs(draw: st.DrawFn) -> Input:
     stdin = joined(lines)
     if draw(st.booleans()):
         stdin = stdin.rstrip(b"\n")
-    return Input(stdin, variant, True, draw(PIECES), draw(_FILES))
+    return Input(stdin, variant, taken=True, piece=draw(PIECES), batch=draw(_FILES))
 
 
 # Nearly so

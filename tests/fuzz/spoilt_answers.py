@@ -444,6 +444,8 @@ CASES = st.builds(
             "page_size": st.sampled_from([1, 3]),
             "compress": st.booleans(),
             "max_parallel_pages": st.sampled_from([2, 4]),
+            "on_invalid_record": st.just("divert"),
+            "dry_run": st.sampled_from([False, False, True]),
             "on_active_session": st.sampled_from(["fail", "wait", "discard"]),
         },
     ),

@@ -1,4 +1,4 @@
-"""Settings under which an input is run, each with what it makes of a record: said here, not asked of the code."""
+"""Settings under which an input is run, each with what it makes of a record: said here, not asked for."""
 
 from __future__ import annotations
 
@@ -48,6 +48,10 @@ class Variant:
         """Whether records go out as the very digits that came in."""
         return self.makes is as_sent and "stream_maps" not in self.settings
 
+    @property
+    def rehearses(self) -> bool:
+        return bool(self.settings.get("dry_run"))
+
     def entity_type(self, stream: str) -> str | None:
         """The stream's entity type; None where its records are not sent."""
         return self.entity_types.get(stream, stream if self.keeps_unmapped else None)
@@ -62,6 +66,8 @@ VARIANTS = [
     Variant("pages of three, uncompressed", {"page_size": 3, "compress": False}),
     Variant("in parallel", {"page_size": 1, "max_parallel_pages": 4}, ordered=False),
     Variant("unchecked", {"validate_records": False, "page_size": 2}),
+    Variant("diverted", {"on_invalid_record": "divert", "page_size": 3}),
+    Variant("rehearsed", {"dry_run": True, "page_size": 2}),
     Variant("no final state", {"require_final_state": False}),
     Variant("renamed", {"entity_types": _RENAMED, "page_size": 2}, _RENAMED),
     Variant("merged", {"entity_types": {"people": "teams"}}, {"people": "teams"}),
