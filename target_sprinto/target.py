@@ -197,6 +197,15 @@ class SprintoTarget(Target):
                 f"the schema of stream {stream!r} has no object `properties`.", "Mend the tap."
             )
         try:
+            self._register(stream, schema, key_properties)
+        except RecursionError:
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} is nested too deeply.", "Mend the tap."
+            ) from None
+        self._schemas[stream] = known
+
+    def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
+        try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
             # Its text names streams, properties and expressions: all from the settings and the schema.
@@ -212,7 +221,6 @@ class SprintoTarget(Target):
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
-        self._schemas[stream] = known
 
     def _route(self, stream_map: StreamMap) -> _Route | None:
         """The way of one map's records; None where they are not to be sent."""
@@ -572,28 +580,27 @@ class SprintoTarget(Target):
 
 def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
     """The record as the stream map makes it, as JSON bytes; None where the map leaves it out."""
+    name = f"the stream map of stream {stream_map.stream_alias!r}"
     try:
         mapped = stream_map.transform(dict(record))
+        finite = _is_finite(mapped)
+    except RecursionError:
+        raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
         # Its text may quote a value of the record.
         raise MapFailed(
-            f"the stream map of stream {stream_map.stream_alias!r} failed on a record"
-            f" ({type(problem).__name__}).",
+            f"{name} failed on a record ({type(problem).__name__}).",
             "Check the expressions in `stream_maps`; mind fields that are null or missing.",
         ) from None
     if mapped is None:
         return None
-    if not _is_finite(mapped):
-        raise InvalidRecord(
-            f"the stream map of stream {stream_map.stream_alias!r} made a NaN or Infinity.",
-            "Check the expressions in `stream_maps`.",
-        )
+    if not finite:
+        raise InvalidRecord(f"{name} made a NaN or Infinity.", "Check the expressions in `stream_maps`.")
     try:
         return _encoder.encode(mapped)
     except (TypeError, ValueError, UnicodeError):
         raise MapFailed(
-            f"the stream map of stream {stream_map.stream_alias!r} made something that is no JSON.",
-            "Check the expressions in `stream_maps`.",
+            f"{name} made something that is no JSON.", "Check the expressions in `stream_maps`."
         ) from None
 
 

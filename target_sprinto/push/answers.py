@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
 from target_sprinto.push import errors
+from target_sprinto.push.activity import parse_time
 from target_sprinto.push.retry import parse_retry_after
 
 if TYPE_CHECKING:
@@ -38,11 +39,16 @@ STATES = frozenset({"active", "processing", "processed", "cancelled", "expired",
 """All states of a session (Sprinto: Session Management)."""
 
 
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,200}\Z")]
+_Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
+"""What messages name as it came. Whatever else stands in its place may be a text that quotes values."""
+
+
 class SessionStatus(msgspec.Struct, frozen=True):
     """A session as create, status and close show it (Sprinto: Session Management)."""
 
-    id: str
-    state: str
+    id: _Id
+    state: _Word
     accepted_records_by_entity: Any = None
     accepted_batches: Any = None
     retry_count: Any = None
@@ -53,7 +59,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
     @property
     def expiry(self) -> str:
         """When the session expires by itself, in Sprinto's own words; never empty."""
-        return self.expires_at if isinstance(self.expires_at, str) else "60 minutes after its last request"
+        return str(self.expires_at) if parse_time(self.expires_at) else "60 minutes after its last request"
 
     def counts(self) -> dict[str, int]:
         """Accepted records so far: ``{entity_type: int}``, without zeros.
@@ -78,7 +84,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
 class IngestResult(msgspec.Struct, frozen=True):
     """The answer to an accepted page (Sprinto: Pushing Entities Data)."""
 
-    session_id: str
+    session_id: _Id
     accepted_count_total: int
     rejected_count_total: int | None = None
     validation_errors: list[Any] | None = None

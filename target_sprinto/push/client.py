@@ -63,6 +63,7 @@ class SprintoClient:
 
     def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
         integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
+        self.api_key = api_key
         self._connection = Connection(integration, api_key)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         self._session_request_at = time.monotonic()

@@ -228,7 +228,8 @@ class Closing:
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
-        what = f"Sprinto counts {figures(status.counts())} where this run sent {figures(self._sent)}."
+        counted, sent = figures(status.counts(), self._sent), figures(self._sent)
+        what = f"Sprinto counts {counted} where this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
             return

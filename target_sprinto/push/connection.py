@@ -7,6 +7,7 @@ and a redirect is an answer like any other: requests' own session would read the
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import ssl
 from pathlib import Path
@@ -55,6 +56,7 @@ class Connection:
     """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
+        logging.getLogger("urllib3.connection").addFilter(_quotes_no_answer)
         self._base_url = base_url
         self._session = requests.Session()
         self._session.auth = _ApiKey(api_key)
@@ -152,6 +154,11 @@ class _ApiKey(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["api-key"] = self._api_key
         return request
+
+
+def _quotes_no_answer(record: logging.LogRecord) -> bool:
+    """Headers that cannot be parsed are logged whole, with a traceback; they may hold anything."""
+    return not record.exc_info
 
 
 def _read(response: requests.Response, doing: str) -> bytes:

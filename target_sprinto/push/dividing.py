@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from target_sprinto.push.pages import Page
-from target_sprinto.push.refusals import Masking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_sprinto.push.pages import Item
+    from target_sprinto.push.refusals import Masking
 
 Fault = dict[str, object]
 """``{entity_type, index, field, issue}`` as an answer named it."""
@@ -72,10 +72,14 @@ class Naming:
 
 @dataclass(eq=False)
 class Dispute:
-    """A page that was refused, until each of its records is accepted or rejected."""
+    """A page that was refused, until each of its records is accepted or rejected.
+
+    `mask` is that of the whole page.
+    """
 
     page: Page
     faults: Sequence[Fault]
+    mask: Masking
     rejected: list[Reject] = field(default_factory=list)
     unsettled: int = 0
 
@@ -104,7 +108,7 @@ def divide(page: Page, part: Part, code: str, faults: Sequence[Fault], naming: N
     """What to send instead of a refused page. `part` is what it was of the first refusal."""
     dispute = part.dispute
     whole = part.whole or page
-    mask = Masking(dispute.page)
+    mask = dispute.mask
     if len(whole.items) == 1:
         return Division([], [_reject(whole.items[0], code, faults[0] if faults else {}, mask)])
     named = [] if part.suspects else naming.named(page, faults)

@@ -32,7 +32,7 @@ def which_landed(
     grown = Counter(now)
     grown.subtract(before)
     late = _all_sums(resent, grown)
-    sizes = range(len(open_pages) + 1) if batches is None else [batches]
+    sizes = [size for size in range(len(open_pages) + 1) if batches in (None, size)]
     found = [
         frozenset(subset)
         for size in sizes

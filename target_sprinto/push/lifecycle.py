@@ -36,7 +36,7 @@ from target_sprinto.push.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from target_sprinto.push.answers import SessionStatus
 
@@ -133,16 +133,27 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
-def figures(counts: Mapping[str, int]) -> str:
-    """``{entity_type: int}`` as a reader wants it."""
-    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()) if count) or "nothing"
+def figures(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
+    """``{entity_type: int}`` as a reader wants it.
+
+    In counts of Sprinto's a name that was not `sent` and does not look like one is not repeated: it may be
+    anything.
+    """
+    named = {
+        name: count for name, count in counts.items() if sent is None or name in sent or name.isidentifier()
+    }
+    told = [f"{count} {name}" for name, count in sorted(named.items()) if count]
+    if others := sum(counts.values()) - sum(named.values()):
+        told.append(f"{others} of types that were not sent")
+    return ", ".join(told) or "nothing"
 
 
 def keep_alive_interval(session: SessionStatus) -> float:
     """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
     timeout = session.inactivity_timeout_seconds
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
-    return min(pace.current.keep_alive, timeout / 3) if documented else pace.current.keep_alive
+    # Compared before it is divided: JSON has integers that no float can hold.
+    return timeout / 3 if documented and timeout < 3 * pace.current.keep_alive else pace.current.keep_alive
 
 
 def nobody_knows(failure: ApiError) -> bool:

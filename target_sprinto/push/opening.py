@@ -95,15 +95,14 @@ class Opening:
             found = self._find_in_log(self._patience)
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
-            # What is asked here says nothing of the create.
+            # That a GET surely did not happen says nothing of the create.
             told = failure.what.rstrip(".")
             raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
         if status is None:
             raise self._may_be_ours("the activity log does not show whose it is")
         if status.state != "active" or status.counts():
-            raise self._may_be_ours(
-                f"session {status.id} is {status.state!r} with {figures(status.counts())}"
-            )
+            held = figures(status.counts(), ())
+            raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
         log.warning("Session %s is this run's own: going on with it.", status.id)
         return status
 

@@ -31,15 +31,18 @@ _WORD = re.compile(r"\w+")
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
-def describe_refusal(page: Page, refusal: PageRefused) -> PageRefused:
-    """The refusal as a user can act on it: where the page came from, and what Sprinto named in it."""
+def describe_refusal(page: Page, refusal: PageRefused, api_key: str = "") -> PageRefused:
+    """The refusal as a user can act on it: where the page came from, and what Sprinto named in it.
+
+    Neither a value of the page nor the `api_key` is in it.
+    """
     span = f"Sprinto refused page {page.number} ({page.items[0].origin} to {page.items[-1].origin})"
     if not refusal.faults:
         return PageRefused(
             f"{span} and named no record.",
             "Check with Sprinto what this entity type must look like, and the stream maps and entity types.",
         )
-    mask = Masking(page)
+    mask = Masking(page, api_key)
     named = "; ".join(_describe_fault(page, fault, mask) for fault in refusal.faults[:_SHOWN])
     more = len(refusal.faults) - _SHOWN
     return PageRefused(
@@ -74,13 +77,13 @@ def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
 
 
 class Masking:
-    """What the records of one page hold, to be kept out of texts."""
+    """What the records of one page hold, and the API key: to be kept out of texts."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, api_key: str = "") -> None:
         self._fields: set[str] = set()
         self._words: set[str] = set()
         self._numbers: set[Decimal] = set()
-        texts: list[str] = []
+        texts = [api_key.casefold()]
         for item in page.items:
             for value in self._leaves(_decoder.decode(item.body)):
                 if isinstance(value, str):

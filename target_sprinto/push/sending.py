@@ -19,7 +19,7 @@ from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.finding import which_landed
 from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
 from target_sprinto.push.pages import compressed
-from target_sprinto.push.refusals import describe_refusal
+from target_sprinto.push.refusals import Masking, describe_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -197,9 +197,11 @@ class PageSender:
         others = [resent.counts for resent in self.resent if not any(resent is page for page in pages)]
         landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others)
         if landed is None:
+            sent = {*self.accepted, *(name for page in pages for name in page.counts)}
+            counted, accepted = figures(counts, sent), figures(self.accepted)
             raise errors.AnswerLost(
                 f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
-                f" arrived: it counts {figures(counts)}, and {figures(self.accepted)} were accepted before.",
+                f" arrived: it counts {counted}, and {accepted} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
         # Told by the records alone, which shows whether batches count the same pages from here on.
@@ -245,7 +247,7 @@ class PageSender:
     ) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
-        part = open_page.part or Part(page, Dispute(page, faults))
+        part = open_page.part or self._dispute(page, faults)
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
@@ -257,6 +259,9 @@ class PageSender:
                 if one.suspects:
                     rejects.keep(one.suspects)
         return Instead(division.parts)
+
+    def _dispute(self, page: Page, faults: Sequence[dict[str, object]]) -> Part:
+        return Part(page, Dispute(page, faults, Masking(page, self._client.api_key)))
 
     def _reject(self, dispute: Dispute, blamed: Sequence[Reject]) -> None:
         dispute.rejected += blamed
@@ -314,7 +319,7 @@ class PageSender:
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):
-            return describe_refusal(page, refusal)
+            return describe_refusal(page, refusal, self._client.api_key)
         if isinstance(refusal, errors.TooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto takes no page with this one record alone: {page.items[0].origin},"

@@ -14,6 +14,7 @@ from target_sprinto.sandbox.faults import (
     Fired,
     Hang,
     Late,
+    Raw,
     Reset,
 )
 from target_sprinto.sandbox.options import EntityRules, SandboxOptions
@@ -32,6 +33,7 @@ __all__ = [
     "Fired",
     "Hang",
     "Late",
+    "Raw",
     "Readings",
     "RequestSeen",
     "Reset",

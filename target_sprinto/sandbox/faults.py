@@ -69,7 +69,15 @@ class Edit:
     change: Callable[[dict[str, Any]], dict[str, Any]]
 
 
-Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit
+@dataclass(frozen=True)
+class Raw:
+    """These bytes in the place of an answer, HTTP or not; then the end of the connection, or silence."""
+
+    data: bytes
+    then: Literal["end", "silence"] = "end"
+
+
+Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw
 
 
 @dataclass(frozen=True, eq=False)

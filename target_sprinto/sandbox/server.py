@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Late, Reset
+from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Late, Raw, Reset
 from target_sprinto.sandbox.operations import Call, Reply
 from target_sprinto.sandbox.page import render
 from target_sprinto.sandbox.record import RequestSeen
@@ -128,6 +128,8 @@ class Server:
                 return self._finish(request, seen, _other_answer(effect))
             case Reset() | Drop():
                 return self._break_off(request, seen, reset=isinstance(effect, Reset))
+            case Raw():
+                return await self._say(effect, request, seen)
             case Hang() if not await self._hang(fault, effect.seconds, request):
                 return self._break_off(request, seen, reset=False)
             case Late():
@@ -158,6 +160,13 @@ class Server:
             transport.close()
         # aiohttp wants an answer; with the connection closing it goes nowhere.
         return web.Response()
+
+    async def _say(self, raw: Raw, request: web.Request, seen: RequestSeen) -> web.Response:
+        if request.transport is not None:
+            request.transport.write(raw.data)
+        while raw.then == "silence" and _present(request):  # noqa: ASYNC110 - a client that leaves sets no event
+            await asyncio.sleep(PRESENCE_SECONDS)
+        return self._break_off(request, seen, reset=False)
 
     async def _hang(self, fault: Fault, seconds: float | None, request: web.Request) -> bool:
         """Wait for the release, the seconds or the client's leaving; say whether the client stayed."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from front_door import SCHEMA, STATE, FrontDoor, people, record, state_line
+from front_door import API_KEY, SCHEMA, STATE, FrontDoor, people, record, state_line
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect, Operation
 
-from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Reset
+from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Raw, Reset
 
 POSTS: list[Operation] = ["create", "push", "close"]
 GETS: list[Operation] = ["status", "integration_status"]
@@ -129,6 +129,23 @@ def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "may yet be applied" in finished.error
+
+
+@pytest.mark.parametrize("setting", [{}, {"dry_run": True}, {"on_invalid_record": "divert"}], ids=str)
+def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
+    door: FrontDoor, setting: dict[str, Any]
+) -> None:
+    fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
+    answer = Answer(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=answer))
+    assert "may not write" in door.run(people(3), **setting).stderr
+
+
+@pytest.mark.parametrize("line", [b"no colon, but sandbox-key s3cr3t", b": sandbox-key s3cr3t"])
+def test_headers_that_cannot_be_parsed_leave_nothing_in_the_log(door: FrontDoor, line: bytes) -> None:
+    raw = Raw(b"HTTP/1.1 500 No\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=raw))
+    assert door.run(people(3)).code == 0
 
 
 def test_fields_that_were_added_to_an_answer_are_ignored(door: FrontDoor) -> None:

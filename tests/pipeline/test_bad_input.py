@@ -82,6 +82,14 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         SCHEMA | {"schema": {"properties": {"id": {"$ref": "http://127.0.0.1:9/schema"}}}},
         "invalid-schema",
     ),
+    "a schema nested too deeply to be checked": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 900 + "{}" + "}" * 900 + "}"),
+        "invalid-schema",
+    ),
+    "a schema nested too deeply for its draft": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 300 + "{}" + "}" * 300 + "}"),
+        "invalid-schema",
+    ),
     "key properties that are a string": (SCHEMA | {"key_properties": "id"}, "invalid-line"),
     "a STATE without value": (raw('{"type":"STATE"}'), "invalid-line"),
     "a STATE of null": (raw('{"type":"STATE","value":null}'), "input"),
@@ -146,6 +154,18 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
         "Input line 2: the stream map of stream 'people' failed on a record (ValueError)"
     )
     assert "[stream-map]" in finished.error
+
+
+@pytest.mark.parametrize(
+    "nested", ['{"a":' * 900 + "1" + "}" * 900, "[" * 900 + "]" * 900], ids=["objects", "lists"]
+)
+def test_a_record_nested_too_deeply_for_a_stream_map_is_an_invalid_one(door: FrontDoor, nested: str) -> None:
+    line = raw(RECORD % f'{{"id":1,"n":{nested}}}')
+    finished = door.run([SCHEMA, line, STATE], stream_maps={"people": {"__alias__": "persons"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "nested too deeply" in finished.error
+    assert "[invalid-record]" in finished.error
+    assert door.run([SCHEMA, line, STATE]).code == 0
 
 
 def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:

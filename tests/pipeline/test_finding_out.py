@@ -12,7 +12,7 @@ from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_lin
 from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.faults import Effect
+    from target_sprinto.sandbox.faults import Effect, Operation
 
 Moment = Literal["before", "after"]
 HTML = b"<html>a proxy's page</html>"
@@ -127,6 +127,23 @@ def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: Fron
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("status", [401, 404, 425])
+@pytest.mark.parametrize("operation", ["activity", "status"])
+def test_a_lost_create_that_nobody_may_look_for_is_not_said_to_have_opened_nothing(
+    door: FrontDoor, operation: Operation, status: int
+) -> None:
+    lost = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
+    answer = Answer(status, {"Retry-After": "100"})
+    door.sandbox.inject(lost)
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[session-conflict]" in finished.error
+    assert f"Sprinto answered {status}" in finished.stderr
     assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 

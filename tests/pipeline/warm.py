@@ -78,9 +78,15 @@ def become(target: object, descriptors: list[int], wanted: dict[str, object]) ->
     return code
 
 
-def run(path: str, words: list[str]) -> None:
+def ask(path: str, wanted: dict[str, object], descriptors: list[int]) -> socket.socket:
+    """Ask for a run; what is answered is its process's id, and in the end its exit code."""
     asking = socket.socket(socket.AF_UNIX)
     asking.connect(path)
+    socket.send_fds(asking, [json.dumps(wanted).encode()], descriptors)
+    return asking
+
+
+def run(path: str, words: list[str]) -> None:
     started: list[int] = []
     early: list[int] = []
 
@@ -95,7 +101,7 @@ def run(path: str, words: list[str]) -> None:
         signal.signal(passed, pass_on)
     env = dict(os.environ)
     wanted = {"words": words, "cwd": os.getcwd(), "pace": json.loads(env.pop("TEST_PACE", "{}")), "env": env}
-    socket.send_fds(asking, [json.dumps(wanted).encode()], [0, 1, 2])
+    asking = ask(path, wanted, list(range(DESCRIPTORS)))
     # Held here they would keep the run's pipes open.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(DESCRIPTORS):

@@ -101,6 +101,25 @@ def test_faults_are_read_from_both_places(place: str) -> None:
     assert caught.value.faults == (fault,)
 
 
+@pytest.mark.parametrize("text", ["", "k3y of Zoe", "a\nb", "x" * 300])
+@pytest.mark.parametrize("name", ["id", "state"])
+def test_a_text_where_an_id_or_a_state_belongs_is_unexpected_and_not_quoted(name: str, text: str) -> None:
+    body = msgspec.json.encode({"id": "s", "state": "active"} | {name: text})
+    with pytest.raises(errors.UnexpectedAnswer) as caught:
+        read(Operation.STATUS, 200, body)
+    assert name in str(caught.value)
+    assert not text or text not in str(caught.value)
+
+
+@pytest.mark.parametrize("told", [None, 5, "soon, k3y", "2026-11-21T12:00:00"])
+def test_an_expiry_that_is_no_time_is_not_quoted(told: object) -> None:
+    assert SessionStatus("s", "active", expires_at=told).expiry == "60 minutes after its last request"
+
+
+def test_an_expiry_is_told_in_sprintos_own_words() -> None:
+    assert SessionStatus("s", "active", expires_at="2026-11-21T12:00:00Z").expiry == "2026-11-21T12:00:00Z"
+
+
 def test_counts_that_are_missing_are_no_counts() -> None:
     with pytest.raises(errors.UnexpectedAnswer, match="accepted_records_by_entity"):
         SessionStatus(id="s", state="active").counts()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from target_sprinto.push.dividing import Dispute, Naming, Part, Reject, divide
 from target_sprinto.push.pages import Item, Page
+from target_sprinto.push.refusals import Masking
 
 TYPES = ("User", "Device", "Vendor")
 
@@ -41,7 +42,7 @@ class Refusing:
 
 def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
     """What was accepted and what rejected, in order, by records' numbers."""
-    dispute = Dispute(page, ())
+    dispute = Dispute(page, (), Masking(page))
     accepted: list[object] = []
     rejected: list[Reject] = []
     waiting = [Part(page, dispute)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain, combinations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +47,11 @@ def test_batches_tell_apart_what_counts_cannot() -> None:
     assert which_landed({}, {"User": 3}, pages, batches=1) == frozenset({0})
     assert which_landed({}, {"User": 3}, pages, batches=2) == frozenset({1, 2})
     assert which_landed({}, {"User": 3}, pages, batches=3) is None
+
+
+@pytest.mark.parametrize("batches", [-1, 4, 10**30])
+def test_batches_that_no_subset_has_name_none(batches: int) -> None:
+    assert which_landed({}, {"User": 3}, [{"User": 3}, {"User": 2}, {"User": 1}], batches) is None
 
 
 def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:

@@ -17,10 +17,21 @@ from target_sprinto.push.lifecycle import (
     after_refusal,
     compare_counts,
     describe_end,
+    figures,
+    keep_alive_interval,
     next_phase,
 )
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
+
+
+def test_figures_repeat_no_name_that_may_be_anything() -> None:
+    sent = {"User": 3, "Cloud Account": 1}
+    assert figures(sent) == "1 Cloud Account, 3 User"
+    assert figures({"User": 3, "Cloud Account": 0}, sent) == "3 User"
+    assert figures({}, sent) == "nothing"
+    assert figures({"User": 3, "devices": 1}, sent) == "3 User, 1 devices"
+    assert figures({"User": 3, "k3y of": 2, "Zoe@x": 5}, sent) == "3 User, 7 of types that were not sent"
 
 
 def test_every_phase_has_its_row_and_every_event_a_place() -> None:
@@ -121,3 +132,22 @@ def test_failed_is_final_when_it_stands_for_a_minute() -> None:
 @pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])
 def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> None:
     assert ("nothing was applied" in describe_end(state)) == (state in {"expired", "cancelled"})
+
+
+@pytest.mark.parametrize(
+    ("timeout", "interval"),
+    [
+        (3600, 240),
+        (60, 20),
+        (1.5, 0.5),
+        (10**400, 240),
+        (0, 240),
+        (-5, 240),
+        ("60", 240),
+        (True, 240),
+        (None, 240),
+    ],
+)
+def test_an_open_session_is_never_silent_for_long(timeout: object, interval: float) -> None:
+    session = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
+    assert keep_alive_interval(session) == interval

@@ -33,6 +33,12 @@ def issue_shown(held: Page, issue: str) -> str:
     return told(held, entity_type="User", issue=issue).partition("“")[2].partition("”")[0]
 
 
+def test_the_api_key_is_masked_too() -> None:
+    fault: dict[str, object] = {"entity_type": "User", "issue": "key 12345-Abc.dEf_9 has no right: abc"}
+    text = str(describe_refusal(page({"a": 1}), PageRefused("x", faults=(fault,)), "12345-aBC.dEf_9"))
+    assert f"“key {MASK}-{MASK}.{MASK} has no right: {MASK}”" in text
+
+
 def test_values_are_masked_however_they_are_quoted() -> None:
     held = page(
         {"name": 'Zoë "Z" Müller', "deep": [{"mail": "zoe@example.com"}], "n": 4711, "price": 123456.50},

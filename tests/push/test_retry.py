@@ -31,6 +31,8 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
         (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0),
         ("Sat, 21 Nov 2026 12:00:30 +0000", 30),
         ("Sat, 99 Nov 2026 12:00:30 GMT", None),
+        (f"Sat, 21 Nov {'9' * 30} 12:00:30 GMT", None),
+        (f"Sat, 21 Nov 2026 12:00:30 +{'9' * 30}", None),
     ],
 )
 def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:

@@ -21,6 +21,7 @@ from target_sprinto.sandbox import (
     Fault,
     Hang,
     Late,
+    Raw,
     Reset,
     Sandbox,
     SandboxOptions,
@@ -184,6 +185,28 @@ def test_an_answer_cut_off(api: Api) -> None:
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="10 bytes read"):
         api.push(session_id, User=[{}])
     assert batches(api) == 1
+
+
+@pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
+def test_raw_bytes_and_the_end(api: Api, moment: Literal["before", "after"], staged: int) -> None:
+    session_id = api.open()
+    inject(api, "push", Raw(b"HTTP/1.1 299 Odd\r\nContent-Length: 9\r\n\r\nnine"), moment=moment)
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="4 bytes read, 5 more expected"):
+        api.push(session_id, User=[{}])
+    assert batches(api) == staged
+    assert api.sandbox.requests(api.id)[-1].status is None
+
+
+def test_raw_bytes_that_are_no_http(api: Api) -> None:
+    inject(api, "create", Raw(b"220 mail.example ESMTP\r\n"))
+    with pytest.raises(requests.ConnectionError, match="BadStatusLine"):
+        api.create()
+
+
+def test_raw_bytes_and_silence(api: Api) -> None:
+    inject(api, "status", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", then="silence"))
+    with pytest.raises(requests.ConnectionError, match="Read timed out"):
+        api.http.get(f"{api.url}/sessions/any", timeout=0.05)
 
 
 def test_an_edited_answer(api: Api) -> None:

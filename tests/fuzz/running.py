@@ -1,0 +1,177 @@
+"""One run of the real command without a process of the test's own in between: some tens of milliseconds each.
+
+The same server as in `warm.py` forks it; stdin is a pipe, stdout and stderr are files, and the exit code is
+the one that the operating system gave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import signal
+import struct
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import front_door
+import warm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from target_sprinto.sandbox import Sandbox, SessionView
+
+SECRET_NUMBER = 86753090210
+"""Digits that tests put into numbers of records: they must never come back on stderr."""
+
+HANG_SECONDS = 30
+"""Far beyond what a run here can need, also on a machine that is busy."""
+
+_CODE = re.compile(r"\[([a-z-]+)\]$")
+_BREAKS = ("Traceback", "Exception in thread", "Exception ignored", "| CRITICAL")
+
+
+class HungError(Exception):
+    """A run that did not end."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run left: exit code, stdout, stderr, and how long it took."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+    seconds: float
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that say what went wrong."""
+        return [line.split(" | ", 3)[3] for line in self.stderr.splitlines() if "| ERROR" in line]
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        (only,) = self.errors
+        return only
+
+    @property
+    def ending(self) -> str:
+        """The stable code at the end of that line; "0" where nothing went wrong."""
+        if self.code == 0:
+            return "0"
+        found = _CODE.search(self.error)
+        return found[1] if found else "no code"
+
+    def __str__(self) -> str:
+        return f"exit {self.code} after {self.seconds:.1f} s, stdout {self.stdout!r}, stderr:\n{self.stderr}"
+
+
+@dataclass
+class Place:
+    """Where runs are made: a sandbox, the server that forks them, and a folder for their files.
+
+    `pace` shortens the contract's own waits. `runs` counts the processes that were started here.
+    """
+
+    sandbox: Sandbox
+    warm: str
+    folder: Path
+    pace: Mapping[str, float] = field(default_factory=dict)
+    runs: int = 0
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def new_integration(self) -> str:
+        """One for each run, so that runs do not meet."""
+        return f"integration-{next(self._numbers)}"
+
+    def run(self, integration_id: str, stdin: bytes, settings: Mapping[str, Any], *, piece: int = 0) -> Ran:
+        """Run the command on `stdin`, written `piece` bytes at a time, or at once. Raises HungError."""
+        config = self.folder / f"{integration_id}.json"
+        values: dict[str, Any] = {
+            "api_key": front_door.API_KEY,
+            "integration_id": integration_id,
+            "api_url": self.sandbox.base_url,
+            "rejects_dir": str(self._rejects_dir(integration_id)),
+        }
+        config.write_text(json.dumps(values | dict(settings)))
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            began = time.monotonic()
+            code = self._become(["--config", str(config)], stdin, out, err, piece)
+            seconds = time.monotonic() - began
+            out.seek(0)
+            err.seek(0)
+            ran = Ran(code or 0, out.read(), err.read().decode(), seconds)
+        config.unlink()
+        if code is None:
+            raise HungError(str(ran))
+        return ran
+
+    def _become(self, words: list[str], stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int) -> int | None:
+        """The exit code; None for a run that did not end."""
+        # DEBUG throughout: nothing may leak there either.
+        env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
+        wanted: dict[str, object] = {"words": words, "cwd": str(self.folder), "pace": self.pace, "env": env}
+        reading, writing = os.pipe()
+        feeder = threading.Thread(target=_feed, args=(writing, stdin, piece), daemon=True)
+        with warm.ask(self.warm, wanted, [reading, out.fileno(), err.fileno()]) as asking:
+            os.close(reading)
+            feeder.start()
+            asking.settimeout(HANG_SECONDS)
+            (process,) = struct.unpack("i", asking.recv(4))
+            with self._lock:
+                self.runs += 1
+            try:
+                (code,) = struct.unpack("i", asking.recv(4))
+            except TimeoutError:
+                os.kill(process, signal.SIGKILL)
+                return None
+            finally:
+                feeder.join()
+        return int(code)
+
+    def sessions(self, integration_id: str) -> list[SessionView]:
+        return self.sandbox.sessions(integration_id)
+
+    def applied(self, integration_id: str) -> dict[str, list[bytes]]:
+        """What the sandbox applied: by entity type, each record's own bytes."""
+        return self.sandbox.applied(integration_id)
+
+    def rejected(self, integration_id: str) -> list[bytes]:
+        """The RECORD messages of the run's rejects file, if it wrote one."""
+        folder = self._rejects_dir(integration_id)
+        files = list(folder.iterdir()) if folder.exists() else []
+        lines = [line for file in files for line in file.read_bytes().splitlines()]
+        return [line for line in lines if b'"reject":' in line]
+
+    def _rejects_dir(self, integration_id: str) -> Path:
+        return self.folder / f"{integration_id}-rejects"
+
+
+def _feed(writing: int, data: bytes, piece: int) -> None:
+    step = piece or max(1, len(data))
+    # The run may end before it has read all.
+    with contextlib.suppress(BrokenPipeError), open(writing, "wb", buffering=0) as pipe:
+        pipe.writelines(data[start : start + step] for start in range(0, len(data), step))
+
+
+def check_end(ran: Ran, *, values: bool = True) -> None:
+    """What holds of every run: an orderly end, told in one line, without the key and without `values`."""
+    assert ran.code in {0, 1}, ran
+    for word in _BREAKS:
+        assert word not in ran.stderr, ran
+    assert front_door.API_KEY not in ran.stderr, ran
+    if values:
+        assert front_door.SECRET not in ran.stderr.casefold(), ran
+        assert str(SECRET_NUMBER) not in ran.stderr, ran
+    assert len(ran.errors) == ran.code, ran
+    assert ran.ending not in {"internal", "no code"}, ran
+    assert ran.code == 0 or ran.stdout == b"", ran

@@ -1,0 +1,158 @@
+"""Whatever Sprinto answers: an orderly end in time, no leak, and all of the run applied or none of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from amounts import at_random, same_each_time, unshrunk
+from front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
+from hypothesis import given
+from hypothesis import strategies as st
+from running import SECRET_NUMBER, Place, check_end
+from spoilt_answers import CASES, Case
+
+from target_sprinto.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypothesis import settings
+    from running import Ran
+
+    from target_sprinto.sandbox import SessionView
+
+AT_A_TIME = 8
+"""Runs that are under way together: most of a run's time is spent waiting."""
+
+BY_DEFAULT = 8
+SHARDS = 8
+IN_A_SHARD = 50
+"""Of groups of `AT_A_TIME`."""
+
+IMPATIENT = {
+    "retry_timeout_seconds": 0.8,
+    "request_timeout_seconds": 1,
+    "processing_timeout_seconds": 1.5,
+    "wait_timeout_seconds": 0.5,
+}
+PACE = {"settle": 0.05, "still": 0.1, "lag": 0.3, "failed": 0.3, "end_after_error": 2.0}
+ENOUGH_SECONDS = 20
+"""All of these waits, one after another, on a machine that is busy."""
+
+Record = dict[str, Any]
+
+
+def records(case: Case) -> list[tuple[str, Record]]:
+    """Each with its stream, by turns. No key comes twice.
+
+    All have the same values: what a refused page is told to hold is masked by the values of that page.
+    """
+    streams = ["people", "teams"] * case.records
+    return [
+        (stream, {"id": number, "name": SECRET, "amount": SECRET_NUMBER})
+        for number, stream in zip(range(case.records), streams, strict=False)
+    ]
+
+
+def play(place: Place, case: Case) -> tuple[str, Ran]:
+    integration_id = place.new_integration()
+    place.sandbox.configure(integration_id, readings=case.readings)
+    for fault in case.faults:
+        place.sandbox.inject(replace(fault, integration_id=integration_id))
+    messages = [{"type": "RECORD", "stream": stream, "record": record} for stream, record in records(case)]
+    stdin = as_input([SCHEMA, SCHEMA | {"stream": "teams"}, *messages, STATE])
+    return integration_id, place.run(integration_id, stdin, IMPATIENT | case.settings)
+
+
+def check(place: Place, integration_id: str, case: Case, ran: Ran) -> None:
+    check_end(ran)
+    assert ran.seconds < ENOUGH_SECONDS, ran
+    sessions = place.sessions(integration_id)
+    is_applied = check_applied(place, integration_id, case, ran)
+    rehearses = case.settings.get("dry_run", False)
+    if ran.code == 0:
+        assert ran.stdout == (b"" if rehearses else state_line().encode()), ran
+        assert [session.state for session in sessions] == ["cancelled" if rehearses else "processed"], ran
+        assert is_applied is not rehearses, ran
+    else:
+        check_told(sessions, ran.error, is_applied=is_applied)
+
+
+def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bool:
+    """All but what was diverted, nothing twice, in order; or nothing. Says which."""
+    lines = place.rejected(integration_id)
+    assert not any(API_KEY.encode() in line for line in lines), ran
+    rejected = [(message["stream"], message["record"]) for message in map(json.loads, lines)]
+    wanted: dict[str, list[Record]] = {}
+    for stream, record in records(case):
+        if (stream, record) not in rejected:
+            wanted.setdefault(stream, []).append(record)
+    applied = {name: list(map(json.loads, found)) for name, found in place.applied(integration_id).items()}
+    if case.settings.get("max_parallel_pages", 1) > 1:
+        # Only records of one key keep their order then.
+        applied = {name: sorted(found, key=lambda record: record["id"]) for name, found in applied.items()}
+    assert applied in ({}, wanted), ran
+    if ran.code == 0:
+        told = f"{len(rejected)} records were rejected" in ran.stderr
+        assert told is bool(rejected), ran
+    if case.settings.get("dry_run"):
+        assert applied == {}, ran
+    return bool(applied) or not wanted
+
+
+def check_told(sessions: list[SessionView], error: str, *, is_applied: bool) -> None:
+    """What the one line says of the run's sessions is so, and none is left open without a word."""
+    if "nothing was applied" in error:
+        assert not is_applied, (sessions, error)
+    if "Nothing was opened" in error:
+        assert sessions == [], (sessions, error)
+    for session in sessions:
+        named = session.id in error
+        if session.state == "active":
+            # It could not be discarded for certain; or a close is under way, as far as anybody knows; or its
+            # id never became known, which leaves its reference.
+            by_id = named and ("sprintoctl discard" in error or "may yet be applied" in error)
+            by_reference = (session.client_reference_id or "-") in error and "may be open until 20" in error
+            assert by_id or by_reference, (sessions, error)
+        elif session.state != "cancelled":
+            assert named, (sessions, error)
+            assert "applied" in error, (sessions, error)
+
+
+def fuzz(warm: str, folder: Path, amount: settings) -> None:
+    options = SandboxOptions(integrations=None, processing_seconds=0.02)
+    with Sandbox(options) as sandbox, ThreadPoolExecutor(AT_A_TIME) as pool:
+        place = Place(sandbox, warm, folder, PACE)
+        endings: Counter[str] = Counter()
+
+        @unshrunk(amount)
+        @given(st.lists(CASES, min_size=AT_A_TIME, max_size=AT_A_TIME))
+        def each(cases: list[Case]) -> None:
+            played = list(pool.map(lambda case: play(place, case), cases))
+            for case, (integration_id, ran) in zip(cases, played, strict=True):
+                endings[ran.ending] += 1
+                try:
+                    check(place, integration_id, case, ran)
+                except AssertionError as failure:
+                    seen = [(one.operation, one.status) for one in place.sandbox.requests(integration_id)]
+                    raise AssertionError(f"{case}\nwas answered {seen}\nand ended with {ran}") from failure
+
+        each()
+    print(place.runs, "runs:", dict(endings))  # noqa: T201 - pytest shows it on request
+    assert place.runs >= amount.max_examples * AT_A_TIME
+
+
+def test_any_answers_end_in_order(warm: str, tmp_path: Path) -> None:
+    fuzz(warm, tmp_path, same_each_time(BY_DEFAULT))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_any_answers_end_in_order_at_length(shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
+    fuzz(warm, tmp_path, at_random(IN_A_SHARD))

@@ -1,0 +1,141 @@
+"""Whatever comes in on stdin: an orderly end, one clear line, no leak, all or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from amounts import at_random, same_each_time
+from hypothesis import given
+from oracle import Asked, asked, by_value, exactly, may_be_named
+from running import Place, check_end
+from singer_input import BATCH_URL, KINDS, Input
+
+from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypothesis import settings
+    from running import Ran
+    from variants import Variant
+
+BY_DEFAULT = 50
+SHARDS = 8
+IN_A_SHARD = {"whole": 200, "odd parts": 300, "nearly whole": 300, "JSON lines": 50, "spoilt bytes": 150}
+
+CODES = {
+    "invalid-line",
+    "invalid-schema",
+    "invalid-record",
+    "missing-key-property",
+    "record-before-schema",
+    "stream-map",
+    "unmapped-stream",
+    "batch-not-supported",
+    "batch-file",
+    "final-state-missing",
+    "input",
+    "nothing-accepted",
+    "would-be-refused",
+}
+"""What a run may say of its input. Sprinto is well throughout, so nothing else can have gone wrong."""
+
+
+def play(place: Place, given_input: Input) -> tuple[str, Input, Ran]:
+    """Run it; what is returned is the input as it was really given."""
+    integration_id = place.new_integration()
+    file = place.folder / f"{integration_id}.batch"
+    file.write_bytes(given_input.batch)
+    stdin = given_input.stdin.replace(BATCH_URL.encode(), file.as_uri().encode())
+    ran = place.run(integration_id, stdin, given_input.variant.settings, piece=given_input.piece)
+    return integration_id, replace(given_input, stdin=stdin), ran
+
+
+def check(place: Place, integration_id: str, given_input: Input, ran: Ran) -> None:
+    check_end(ran, values=not may_be_named(given_input.stdin, given_input.batch))
+    states = {session.state for session in place.sessions(integration_id)}
+    variant = given_input.variant
+    if ran.code == 0:
+        wanted = asked(given_input.stdin, variant)
+        assert not (wanted.unfollowed and variant.needs_final_state), ran
+        check_applied(place, integration_id, variant, wanted, ran)
+        if variant.rehearses:
+            assert ran.stdout == b"", ran
+        else:
+            check_state(wanted, ran)
+    else:
+        assert given_input.taken is not True, ran
+        assert ran.ending in CODES, ran
+    if ran.code != 0 or variant.rehearses:
+        assert place.applied(integration_id) == {}, ran
+        assert states <= {"cancelled"}, ran
+
+
+def check_applied(place: Place, integration_id: str, variant: Variant, wanted: Asked, ran: Ran) -> None:
+    """All that was asked for, but what was diverted; in order, as far as it has one."""
+    if variant.rehearses:
+        return
+    applied = place.applied(integration_id)
+    told = re.search(r"(\d+) records were rejected", ran.stderr)
+    rejected = int(told[1]) if told else 0
+    assert sum(wanted.counts.values()) == sum(map(len, applied.values())) + rejected, ran
+    assert len(place.rejected(integration_id)) <= rejected, ran
+    states = [session.state for session in place.sessions(integration_id)]
+    assert states == ["processed"] * bool(applied), ran
+    if rejected == 0:
+        assert {name: len(records) for name, records in applied.items()} == wanted.counts, ran
+    if rejected == 0 and variant.makes is not None:
+        read = exactly if variant.is_exact else by_value
+        arrived = {name: list(map(read, records)) for name, records in applied.items()}
+        assert in_order(arrived, variant) == in_order(wanted.records, variant), ran
+
+
+def in_order(records: dict[str, list[Any]], variant: Variant) -> dict[str, list[Any]]:
+    if variant.ordered:
+        return records
+    return {name: sorted(found, key=repr) for name, found in records.items()}
+
+
+def check_state(wanted: Asked, ran: Ran) -> None:
+    """The last one, once, as it came."""
+    if wanted.state_line is None:
+        assert ran.stdout == b"", ran
+    else:
+        assert exactly(ran.stdout) == wanted.state, ran
+        assert ran.stdout.removesuffix(b"\n") in wanted.state_line, ran
+
+
+def fuzz(kind: str, warm: str, folder: Path, amount: settings) -> None:
+    options = SandboxOptions(integrations=None, processing_seconds=0, readings=Readings(apply="append"))
+    with Sandbox(options) as sandbox:
+        place = Place(sandbox, warm, folder)
+        endings: Counter[str] = Counter()
+
+        @amount
+        @given(KINDS[kind])
+        def each(given_input: Input) -> None:
+            integration_id, really_given, ran = play(place, given_input)
+            endings[ran.ending] += 1
+            check(place, integration_id, really_given, ran)
+
+        each()
+    print(place.runs, "runs:", dict(endings))  # noqa: T201 - pytest shows it on request
+    assert place.runs >= amount.max_examples
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_input_ends_in_order(kind: str, warm: str, tmp_path: Path) -> None:
+    fuzz(kind, warm, tmp_path, same_each_time(BY_DEFAULT))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shard", range(SHARDS))
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_input_ends_in_order_at_length(kind: str, shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
+    fuzz(kind, warm, tmp_path, at_random(IN_A_SHARD[kind]))
