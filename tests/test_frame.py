@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import loader_definition
 import meltano_project
 import settings_table
 import yaml
@@ -85,8 +86,9 @@ def test_meltanos_schema_accepts_meltano_yml() -> None:
 
 
 def test_the_loader_that_a_project_adds_is_the_one_in_meltano_yml() -> None:
-    added = yaml.safe_load((ROOT / "meltano-loader.yml").read_text(encoding="utf-8"))
-    assert added == loader() | {"pip_url": "target-sprinto"}
+    written = loader_definition.PATH.read_text(encoding="utf-8")
+    assert written == loader_definition.loader_definition(), "run: python tests/meltano/loader_definition.py"
+    assert yaml.safe_load(written) == loader() | {"pip_url": "target-sprinto"}
 
 
 def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> None:

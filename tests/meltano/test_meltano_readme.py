@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from front_door import FrontDoor
     from meltano_project import Installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from front_door import API_KEY
-from meltano_project import ROOT, read_yaml, row
+from meltano_project import ROOT, read_yaml, row, state_at
 
 if TYPE_CHECKING:
     from front_door import FrontDoor
@@ -31,7 +31,12 @@ VALUES: dict[str, Any] = {
     "expect": {"Person": {"min_records": 2}},
     "client_reference_prefix": "evidence",
     "page_size": 2,
+    "max_parallel_pages": 2,
     "compress": False,
+    "on_invalid_record": "divert",
+    "rejects_dir": "refused",
+    "max_rejects": 5,
+    "dry_run": True,
     "require_final_state": False,
     "on_active_session": "wait",
     "wait_timeout_seconds": 12.5,
@@ -82,12 +87,15 @@ def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project
     assert json.loads(handed_on.stdout) == values
 
     project.write_rows(3)
-    ran = project.run()
+    assert project.run().code == 0
+    assert (door.session().state, door.applied(), project.state()) == ("cancelled", {}, None)
+    ran = project.run(TARGET_SPRINTO_DRY_RUN="false")
     assert ran.code == 0, ran.stderr
     people = [{"personId": n, "greeting": f"Hello {row(n)['name']}"} for n in (1, 2, 3)]
     assert door.applied() == {"Person": people}
-    assert door.pages() == [2, 1]
-    assert str(door.session().client_reference_id).startswith("evidence/")
+    assert project.state() == state_at(3)
+    assert max(door.pages()) == 2
+    assert str(door.sessions()[-1].client_reference_id).startswith("evidence/")
     assert project.call("invoke", "target-sprinto:check").code == 0
 
 

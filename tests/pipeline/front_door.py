@@ -160,14 +160,16 @@ class FrontDoor:
         """Items of each page, in the order of arrival."""
         return [seen.items for seen in self.sandbox.requests(self.integration_id) if seen.operation == "push"]
 
-    def wait_for_operation(self, operation: str, nth: int = 1, *, answered: bool = False) -> None:
+    def wait_for_operation(
+        self, operation: str, nth: int = 1, *, answered: bool = False, within: float = 20
+    ) -> None:
         def seen(sandbox: Sandbox) -> bool:
             return any(
                 request.operation == operation and request.nth >= nth and (request.status or not answered)
                 for request in sandbox.requests(self.integration_id)
             )
 
-        self.sandbox.wait_for(seen, timeout=20)
+        self.sandbox.wait_for(seen, timeout=within)
 
 
 def feed(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
