@@ -15,11 +15,16 @@ import front_door
 import meltano_project
 import pytest
 from front_door import API_KEY, FrontDoor
+from hypothesis import HealthCheck, settings
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# How fast examples come says nothing of us: the machine may be busy.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 _numbers = itertools.count(1)
 
