@@ -484,7 +484,7 @@ class SprintoTarget(Target):
         self.append_builtin_config(self.config_jsonschema)
         validator = JSONSchemaValidator(self.config_jsonschema)
         problems = list(settings.stream_map_problems(self._config.get("stream_maps")))
-        # Their schema is malformed where it comes to a wrong `__else__`: the validator fails on it.
+        # Their schema is all alternatives, so what it finds names no more than the stream.
         checked = {**self._config, "stream_maps": None} if problems else self._config
         problems += settings.describe_schema_errors(validator.iter_errors(checked))
         if problems and raise_errors:

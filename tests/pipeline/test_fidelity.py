@@ -94,7 +94,7 @@ def test_flattening_is_the_sdks(door: FrontDoor) -> None:
 
 
 def test_one_stream_may_go_to_two_entity_types(door: FrontDoor) -> None:
-    maps = {"people": {}, "contacts": {"__source__": "people", "mail": "name", "__else__": None, "id": "id"}}
+    maps = {"contacts": {"__source__": "people", "mail": "name", "__else__": None, "id": "id"}}
     finished = door.run([SCHEMA, record(1), STATE], stream_maps=maps, entity_types={"contacts": "Contact"})
     assert finished.code == 0
     assert set(door.applied()) == {"people", "Contact"}
