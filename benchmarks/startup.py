@@ -6,42 +6,59 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from run import OURS, PEER, environment, machine, print_table, say, spread
 
 
-def seconds(arguments: tuple[str, ...], bytecode: Path) -> float:
-    """How long one `--version` takes, from the process's start to its exit."""
+class Start(NamedTuple):
+    """One whole process, in milliseconds: by the clock, and of processor (user and system)."""
+
+    wall: float
+    cpu: float
+
+
+def start(arguments: tuple[str, ...], bytecode: Path) -> Start:
     command = [sys.executable, *arguments, "--version"]
-    started = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment(bytecode))
-    return time.perf_counter() - started
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(bytecode))
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{arguments} ended with exit code {process.returncode}")
+    return Start(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=40, help="counted pairs")
     pairs = parser.parse_args().pairs
-    counted: list[tuple[float, float]] = []
+    counted: list[tuple[Start, Start]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(pairs + 1):
-            pair = seconds(OURS[1], Path(folder)), seconds(PEER[1], Path(folder))
-            say(f"pair {number or 'warm-up'}: {pair[0]:.2f} s and {pair[1]:.2f} s")
+            pair = start(OURS[1], Path(folder)), start(PEER[1], Path(folder))
+            say(f"pair {number or 'warm-up'}: {pair[0].wall:.0f} ms and {pair[1].wall:.0f} ms")
             if number:
                 counted.append(pair)
     print(machine())
     print(f"\nStart-up: `--version`, {pairs} pairs in turn, median (min to max)\n")
-    ours, peer = ([pair[side] * 1000 for pair in counted] for side in (0, 1))
-    ratio = spread((our / their for our, their in counted), ".2f")
-    print_table(
-        ("", OURS[0], PEER[0], "ratio, by pair"),
-        [("wall (ms)", spread(ours, ".0f"), spread(peer, ".0f"), ratio)],
-    )
+    rows = [
+        (
+            f"{name} (ms)",
+            spread((getattr(our, figure) for our, _ in counted), ".0f"),
+            spread((getattr(their, figure) for _, their in counted), ".0f"),
+            spread((getattr(our, figure) / getattr(their, figure) for our, their in counted), ".2f"),
+        )
+        for name, figure in (("wall", "wall"), ("processor", "cpu"))
+    ]
+    print_table(("", OURS[0], PEER[0], "ratio, by pair"), rows)
 
 
 if __name__ == "__main__":
