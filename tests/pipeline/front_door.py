@@ -84,7 +84,7 @@ class FrontDoor:
     warm: str
     """The socket of the server in `warm.py`."""
     pace: dict[str, float] = field(
-        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0}
+        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0, "expiry": 0.05}
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
