@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,10 +18,13 @@ import click
 import msgspec
 
 from target_sprinto.command import told_in_one_line
+from target_sprinto.probe.asking import probe as run_probe
+from target_sprinto.probe.examples import read_examples
+from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
-from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.errors import Interrupted, SettingsProblem, SprintoError
 from target_sprinto.push.waiting import Deadline, in_background, wait_for
 from target_sprinto.signals import process_signals
 from target_sprinto.target import SprintoTarget
@@ -141,6 +145,67 @@ def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's
     if result.outcome is not Discard.DISCARDED:
         raise SprintoError(result.sentence)
     click.echo(result.sentence)
+
+
+@main.command(short_help="Find out how the real API behaves.")
+@_config_option
+@_json_option
+@click.option(
+    "--entity-type",
+    "entity_types",
+    multiple=True,
+    required=True,
+    metavar="TYPE",
+    help="An entity type of the account. Given twice, two are asked about, which shows more.",
+)
+@click.option(
+    "--example",
+    "examples",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A valid record of that entity type, as JSON with Sprinto's field names; one for each type.",
+)
+def probe(
+    config: Any,  # noqa: ANN401 - what the SDK's config callback makes
+    entity_types: tuple[str, ...],
+    examples: tuple[Path, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Find out how the real API reads what its documents leave open, in a session that is always discarded.
+
+    It takes about twenty requests. Refused pages are among them, which may show as anomalies in Sprinto's
+    dashboard. Nothing is applied.
+
+    Example: sprintoctl probe --entity-type User --example user.json --config config.json
+    """
+    records = read_examples(entity_types, [(path.name, path.read_bytes()) for path in examples])
+    target = SprintoTarget.from_cli(config)
+    click.echo(
+        f"Probing {target.client.address} with about twenty requests in one session, which is discarded:"
+        " nothing is applied. Its refused pages may show as anomalies in Sprinto's dashboard.",
+        err=True,
+    )
+    limits = target.settings.patiences
+    probed = run_probe(
+        target.client,
+        records,
+        target.settings.client_reference_prefix,
+        Patience(limits.request_seconds, limits.retry_seconds),
+        process_signals.check,
+    )
+    if isinstance(probed.failure, Interrupted):
+        raise probed.failure
+    if as_json:
+        click.echo(render_json(probed.evidence))
+    else:
+        for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
+            click.echo(line)
+    if probed.failure is not None:
+        raise probed.failure
+    click.echo(probed.aftermath, err=True)
 
 
 @main.command(short_help="Run a local Sprinto.")

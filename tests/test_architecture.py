@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "target_sprinto"
 DISTRIBUTIONS = {"backoff": "python-backoff", "dotenv": "python-dotenv"}
 """Packages that are published under another name than theirs."""
+IO = {"requests", "socket", "threading", "logging", "os", "subprocess", "urllib3", "select", "pathlib"}
 
 
 def imported(path: Path, *, by_type_checkers: bool = True) -> set[str]:
@@ -41,6 +42,14 @@ def test_push_knows_nothing_above_it_and_no_singer(path: Path) -> None:
             assert name == "target_sprinto.push" or name.startswith("target_sprinto.push.")
 
 
+@pytest.mark.parametrize("path", files("probe"), ids=lambda path: path.name)
+def test_the_probe_knows_no_singer_and_no_command_line(path: Path) -> None:
+    for name in imported(path):
+        assert not name.startswith(("singer_sdk", "click"))
+        if name.startswith("target_sprinto"):
+            assert name.startswith(("target_sprinto.push", "target_sprinto.probe", "target_sprinto.errors"))
+
+
 @pytest.mark.parametrize("path", files("sandbox"), ids=lambda path: path.name)
 def test_the_sandbox_imports_nothing_of_the_loader(path: Path) -> None:
     for name in imported(path):
@@ -56,8 +65,14 @@ def test_only_sprintoctl_imports_the_sandbox(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pages", "lifecycle", "retry", "answers", "refusals", "errors"])
 def test_pure_logic_does_no_io(name: str) -> None:
-    forbidden = {"requests", "socket", "threading", "logging", "os", "subprocess", "urllib3", "select"}
-    assert not imported(ROOT / "push" / f"{name}.py") & forbidden
+    assert not imported(ROOT / "push" / f"{name}.py") & IO
+
+
+@pytest.mark.parametrize("path", files("probe"), ids=lambda path: path.name)
+def test_only_the_asking_of_a_probe_does_io(path: Path) -> None:
+    if path.stem not in {"asking", "session"}:
+        waits = {"target_sprinto.push.waiting", "target_sprinto.push.client", "target_sprinto.probe.session"}
+        assert not imported(path) & (IO | waits)
 
 
 def test_only_the_connection_speaks_http() -> None:

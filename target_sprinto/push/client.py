@@ -29,8 +29,10 @@ from target_sprinto.push.answers import (
 from target_sprinto.push.connection import Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from datetime import datetime
+
+    from target_sprinto.push.connection import Answer
 
 log = logging.getLogger("target_sprinto.push")
 
@@ -39,7 +41,7 @@ REPEATABLE = (errors.NotConnected, errors.NotNow)
 
 _REPEATABLE_GET = (*REPEATABLE, errors.AnswerLost)
 
-_T = TypeVar("_T", SessionStatus, IngestResult, IntegrationStatus, ActivityPage)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,17 @@ class SprintoClient:
     def create_session(self, client_reference_id: str, patience: Patience) -> SessionStatus:
         """Open the integration's one session. Raises Conflict where another one is active."""
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
-        session = self._call(Operation.CREATE, SessionStatus, "/sessions", patience, body)
+        session = self._call(Operation.CREATE, SessionStatus, _path(Operation.CREATE), patience, body)
         return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
 
     def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
-        return self._call(Operation.STATUS, SessionStatus, _session(session_id), patience)
+        return self._call(Operation.STATUS, SessionStatus, _path(Operation.STATUS, session_id), patience)
 
     def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
-        path = f"{_session(session_id)}/entities"
-        return self._call(Operation.PUSH, IngestResult, path, patience, body, gzipped=gzipped)
+        path, encoding = _path(Operation.PUSH, session_id), "gzip" if gzipped else None
+        return self._call(Operation.PUSH, IngestResult, path, patience, body, encoding)
 
     def apply_session(self, session_id: str, patience: Patience) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
@@ -107,24 +109,58 @@ class SprintoClient:
 
     def integration_status(self, patience: Patience) -> IntegrationStatus:
         """How many sessions of the integration are in which state."""
-        return self._call(Operation.INTEGRATION, IntegrationStatus, "/status", patience)
+        return self._call(Operation.INTEGRATION, IntegrationStatus, _path(Operation.INTEGRATION), patience)
 
     def events(self, since: datetime, patience: Patience) -> Iterator[dict[str, Any]]:
         """The activity log's events since a moment, given in UTC, page by page."""
         moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
         page: int | None = 1
         while page is not None:
-            query = f"/activity?since={moment}&page={page}&page_size=200"
+            query = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
             answer = self._call(Operation.ACTIVITY, ActivityPage, query, patience)
             yield from answer.items
             # A log whose next page never moves on would be read for ever.
             page = answer.next_page if answer.next_page and answer.next_page > page else None
 
+    def ask(
+        self,
+        operation: Operation,
+        session_id: str,
+        patience: Patience,
+        body: bytes | None = None,
+        encoding: str | None = None,
+    ) -> Answer:
+        """One call's answer as it came, whatever it says: for whoever looks at how Sprinto answers.
+
+        Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
+        what fails below HTTP. A body makes it a POST.
+        """
+        repeatable = _repeatable(body)
+
+        def call() -> Answer:
+            answer = self._send(operation, _path(operation, session_id), patience, body, encoding)
+            try:
+                self.read(operation, answer)
+            except repeatable:
+                if patience.retry_seconds:
+                    raise
+            except errors.ApiError:
+                pass
+            return answer
+
+        return _repeat(call, repeatable, patience)
+
+    def read(
+        self, operation: Operation, answer: Answer
+    ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
+        """What an answer of `ask` means. Raises an ApiError as that call's own method does."""
+        return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
+
     def _doing(self, operation: Operation) -> str:
         return f"While {operation.value} ({self._address})"
 
     def _close(self, session_id: str, body: bytes, patience: Patience) -> SessionStatus:
-        return self._call(Operation.CLOSE, SessionStatus, f"{_session(session_id)}/close", patience, body)
+        return self._call(Operation.CLOSE, SessionStatus, _path(Operation.CLOSE, session_id), patience, body)
 
     def _call(
         self,
@@ -133,43 +169,45 @@ class SprintoClient:
         path: str,
         patience: Patience,
         body: bytes | None = None,
-        *,
-        gzipped: bool = False,
+        encoding: str | None = None,
     ) -> _T:
-        """One call, repeated while that is safe and `patience` lasts.
+        def call() -> _T:
+            return cast("_T", self.read(operation, self._send(operation, path, patience, body, encoding)))
 
-        backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
-        """
-        repeatable = _REPEATABLE_GET if body is None else REPEATABLE
-        waits = retry.waits(patience.retry_seconds)
-        next(waits)
-        while True:
-            try:
-                return cast("_T", self._send(operation, path, patience, body, gzipped=gzipped))
-            except repeatable as failure:
-                wait = next_wait(waits, failure, patience)
-                log.warning("%s Trying again in %.1f s.", failure, wait)
-                if patience.stopped.wait(wait):
-                    raise
+        return _repeat(call, _repeatable(body), patience)
 
     def _send(
-        self,
-        operation: Operation,
-        path: str,
-        patience: Patience,
-        body: bytes | None,
-        *,
-        gzipped: bool,
-    ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
+        self, operation: Operation, path: str, patience: Patience, body: bytes | None, encoding: str | None
+    ) -> Answer:
         if operation not in {Operation.INTEGRATION, Operation.ACTIVITY}:
             self._session_request_at = time.monotonic()
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        if gzipped:
-            headers["Content-Encoding"] = "gzip"
-        answer = self._connection.exchange(
+        if encoding is not None:
+            headers["Content-Encoding"] = encoding
+        return self._connection.exchange(
             path, body, headers, patience.request_seconds, self._doing(operation)
         )
-        return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
+
+
+def _repeatable(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
+    return _REPEATABLE_GET if body is None else REPEATABLE
+
+
+def _repeat(call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], patience: Patience) -> _T:
+    """One call, repeated while that is safe and `patience` lasts.
+
+    backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
+    """
+    waits = retry.waits(patience.retry_seconds)
+    next(waits)
+    while True:
+        try:
+            return call()
+        except repeatable as failure:
+            wait = next_wait(waits, failure, patience)
+            log.warning("%s Trying again in %.1f s.", failure, wait)
+            if patience.stopped.wait(wait):
+                raise
 
 
 def next_wait(
@@ -188,5 +226,15 @@ def next_wait(
         raise failure from None
 
 
-def _session(session_id: str) -> str:
-    return f"/sessions/{quote(session_id, safe='')}"
+_PATHS = {
+    Operation.CREATE: "/sessions",
+    Operation.STATUS: "/sessions/{}",
+    Operation.PUSH: "/sessions/{}/entities",
+    Operation.CLOSE: "/sessions/{}/close",
+    Operation.INTEGRATION: "/status",
+    Operation.ACTIVITY: "/activity",
+}
+
+
+def _path(operation: Operation, session_id: str = "") -> str:
+    return _PATHS[operation].format(quote(session_id, safe=""))

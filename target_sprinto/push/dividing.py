@@ -40,21 +40,20 @@ class Counting(NamedTuple):
     base: Literal[0, 1]
 
 
+COUNTINGS = (Counting("type", 0), Counting("type", 1), Counting("page", 0), Counting("page", 1))
+"""All ways, in the order in which they are tried."""
+
+
 class Naming:
     """How Sprinto's indexes are to be read, as far as its own answers have shown it."""
 
     def __init__(self) -> None:
-        self._countings = [
-            Counting("type", 0),
-            Counting("type", 1),
-            Counting("page", 0),
-            Counting("page", 1),
-        ]
+        self._countings = list(COUNTINGS)
 
     def named(self, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
         """The records of the page that are named; none where they cannot be told, or all of them are."""
         for counting in self._countings:
-            named = _read(counting, page, faults)
+            named = named_by(counting, page, faults)
             if named and len(named) < len(page.items):
                 return named
         return []
@@ -65,7 +64,7 @@ class Naming:
         fitting = [
             counting
             for counting in self._countings
-            if {id(item) for item, _ in _read(counting, dispute.page, dispute.faults)} <= to_blame
+            if {id(item) for item, _ in named_by(counting, dispute.page, dispute.faults)} <= to_blame
         ]
         self._countings = fitting or self._countings
 
@@ -120,8 +119,11 @@ def divide(page: Page, part: Part, code: str, faults: Sequence[Fault], naming: N
     return Division([Part(half, dispute) for half in whole.halves()], [])
 
 
-def _read(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
-    """The records that the faults name, each once; none where one of them names nothing in the page."""
+def named_by(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
+    """The records that the faults name by one way of counting, each once.
+
+    None where one of them names nothing in the page.
+    """
     groups = page.by_entity_type()
     everything = [item for items in groups.values() for item in items]
     found: dict[int, tuple[Item, Fault]] = {}

@@ -26,7 +26,8 @@ log = logging.getLogger("target_sprinto.push")
 SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
-_CLOCK_SKEW = timedelta(minutes=5)
+CLOCK_SKEW = timedelta(minutes=5)
+"""By how much Sprinto's clock may differ from this machine's."""
 
 
 class Opening:
@@ -142,9 +143,11 @@ class Opening:
         )
 
     def _find_in_log(self, patience: Patience) -> SessionStatus | None:
-        for event in self._client.events(self._began - _CLOCK_SKEW, patience):
+        # As it stands inside a JSON string: a prefix may hold a quote.
+        reference = msgspec.json.encode(self._reference)[1:-1]
+        for event in self._client.events(self._began - CLOCK_SKEW, patience):
             session_id = event.get("session_id")
             # Where an event would show the reference is not documented; with its uuid it is found anywhere.
-            if isinstance(session_id, str) and self._reference.encode() in msgspec.json.encode(event):
+            if isinstance(session_id, str) and reference in msgspec.json.encode(event):
                 return SessionStatus(id=session_id, state="active")
         return None

@@ -17,7 +17,8 @@ class Pace:
 
     `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
     at a status. `create`: before a create that nobody knows about is tried again. `ask`: between two asks
-    whether another session has ended. `one_try`: one request of a run that ends.
+    whether another session has ended. `one_try`: one request of a run that ends. `expiry`: before each of a
+    probe's two looks at a session's expiry, which may be told in whole seconds.
     """
 
     settle: float = 5.0
@@ -32,6 +33,7 @@ class Pace:
     create: float = 1.0
     ask: float = 5.0
     one_try: float = 5.0
+    expiry: float = 1.5
 
 
 current = Pace()

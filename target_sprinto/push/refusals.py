@@ -63,7 +63,8 @@ def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
     items = page.by_entity_type().get(entity_type, []) if isinstance(entity_type, str) else []
     # Only a name that the page itself holds is surely no value.
     parts = [f"entity type {entity_type!r}" if items else "a record"]
-    if isinstance(index, int) and not isinstance(index, bool):
+    # From 0 or from 1: what is more is no index in this page, and may be a value.
+    if isinstance(index, int) and not isinstance(index, bool) and 0 <= index <= len(page.items):
         parts.append(f"index {index}")
         if 0 <= index < len(items):
             # The documents leave open how records are counted, so this is a hint and says so.

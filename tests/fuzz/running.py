@@ -119,7 +119,12 @@ class Place:
         """The exit code; None for a run that did not end."""
         # DEBUG throughout: nothing may leak there either.
         env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
-        wanted: dict[str, object] = {"words": words, "cwd": str(self.folder), "pace": self.pace, "env": env}
+        wanted: dict[str, object] = {
+            "words": ["target-sprinto", *words],
+            "cwd": str(self.folder),
+            "pace": self.pace,
+            "env": env,
+        }
         reading, writing = os.pipe()
         feeder = threading.Thread(target=_feed, args=(writing, stdin, piece), daemon=True)
         with warm.ask(self.warm, wanted, [reading, out.fileno(), err.fileno()]) as asking:

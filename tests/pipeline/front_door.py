@@ -32,6 +32,12 @@ SCHEMA = {
 STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026-11-21T00:00:00Z"}}}}
 PATIENCE_SECONDS = 45
 
+PROGRAMS = {
+    "target-sprinto": ["-m", "target_sprinto"],
+    "sprintoctl": ["-c", "from target_sprinto.cli import main; main()"],
+}
+"""What the interpreter is told for each command."""
+
 
 def record(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
     values = {"id": number, "name": f"{SECRET} {number}"} | fields
@@ -78,7 +84,7 @@ class FrontDoor:
     warm: str
     """The socket of the server in `warm.py`."""
     pace: dict[str, float] = field(
-        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0}
+        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0, "expiry": 0.05}
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +108,7 @@ class FrontDoor:
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.PIPE,
         stdout: int = subprocess.PIPE,
+        program: str = "target-sprinto",
         cold: bool = False,
         **settings: object,
     ) -> subprocess.Popen[bytes]:
@@ -114,9 +121,10 @@ class FrontDoor:
             "TEST_PACE": json.dumps(self.pace),
             **(env or {}),
         }
-        command = [sys.executable, "-m", "target_sprinto"]
+        command = [sys.executable, *PROGRAMS[program]]
         if not cold:
-            command = [sys.executable, "-S", "-E", str(Path(__file__).parent / "warm.py"), "run", self.warm]
+            warm = str(Path(__file__).parent / "warm.py")
+            command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
         return subprocess.Popen(
             [*command, *words],
             stdin=stdin,

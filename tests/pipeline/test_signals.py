@@ -110,9 +110,10 @@ def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoo
     assert f"Session {door.session().id} was discarded" in finished.error
 
 
-def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor) -> None:
+@pytest.mark.parametrize("prefix", ["evidence", 'the "best" evidence\\'])
+def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, prefix: str) -> None:
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
-    process = door.start()
+    process = door.start(client_reference_prefix=prefix)
     feed(process, PAGE)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     finished = stop(door, process, signal.SIGTERM)

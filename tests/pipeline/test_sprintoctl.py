@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
 def test_every_command_has_help_with_an_example() -> None:
     listed = sprintoctl("--help").stdout
     commands = re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)
-    assert set(commands) == {"activity", "check", "demo", "discard", "sandbox", "status"}
+    assert set(commands) == {"activity", "check", "demo", "discard", "probe", "sandbox", "status"}
     for command in commands:
         assert "Example: sprintoctl " in sprintoctl(command, "--help").stdout
 

@@ -1,7 +1,7 @@
 """Runs of the real command without the second that its imports take: hundreds of tests start one each.
 
-`warm.py serve SOCKET` has imported the target and forks a process for each run that it is asked for.
-`warm.py run SOCKET WORD …` is what a test starts in the place of the command: it hands its own stdin,
+`warm.py serve SOCKET` has imported the commands and forks a process for each run that it is asked for.
+`warm.py run SOCKET PROGRAM WORD …` is what a test starts in the place of a command: it hands its own stdin,
 stdout, stderr, environment and working folder over, passes signals on, and ends with the run's exit code.
 """
 
@@ -22,8 +22,10 @@ DESCRIPTORS = 3
 
 
 def serve(path: str) -> None:
+    from target_sprinto.cli import main
     from target_sprinto.target import SprintoTarget
 
+    programs = {"target-sprinto": SprintoTarget.cli, "sprintoctl": main}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
@@ -33,18 +35,18 @@ def serve(path: str) -> None:
         if os.fork() == 0:
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            watch(asked, SprintoTarget)
+            watch(asked, programs)
         asked.close()
 
 
-def watch(asked: socket.socket, target: object) -> None:
+def watch(asked: socket.socket, programs: object) -> None:
     size = array.array("i")
     data, ancillary, _, _ = asked.recvmsg(1 << 20, socket.CMSG_LEN(DESCRIPTORS * size.itemsize))
     size.frombytes(ancillary[0][2])
     run = os.fork()
     if run == 0:
         asked.close()
-        os._exit(become(target, list(size), json.loads(data)))
+        os._exit(become(programs, list(size), json.loads(data)))
     for descriptor in size:
         os.close(descriptor)
     asked.sendall(struct.pack("i", run))
@@ -54,7 +56,7 @@ def watch(asked: socket.socket, target: object) -> None:
     os._exit(0)
 
 
-def become(target: object, descriptors: list[int], wanted: dict[str, object]) -> int:
+def become(programs: object, descriptors: list[int], wanted: dict[str, object]) -> int:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -64,12 +66,12 @@ def become(target: object, descriptors: list[int], wanted: dict[str, object]) ->
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["target-sprinto", *wanted["words"]]  # type: ignore[misc]
+    sys.argv = wanted["words"]  # type: ignore[assignment]
     # The contract's own waits, shortened in the one place where they stand.
     pace.current = pace.Pace(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
-        target.cli()  # type: ignore[attr-defined]
+        programs[sys.argv[0]]()  # type: ignore[index]
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     for stream in (sys.stdout, sys.stderr):

@@ -29,6 +29,13 @@ def test_a_fault_is_named_by_type_index_field_and_issue() -> None:
     assert "“is wrong”" in text
 
 
+def test_a_number_that_is_no_index_of_the_page_is_not_shown() -> None:
+    held = page({"a": 4711}, {"a": 2})
+    assert "4711" not in told(held, entity_type="User", index=4711)
+    assert "index 2" in told(held, entity_type="User", index=2)
+    assert "index" not in told(held, entity_type="User", index=3)
+
+
 def issue_shown(held: Page, issue: str) -> str:
     return told(held, entity_type="User", issue=issue).partition("“")[2].partition("”")[0]
 

@@ -1,0 +1,7 @@
+"""How the real API reads what its documents leave open, found out in one session that is always discarded.
+
+    examples ─▶ asking ─▶ evidence ─▶ findings ─▶ suggestions ─▶ report
+
+`asking.py` is the order of the questions, `session.py` the one session that they go to: only these two do
+I/O. What the answers mean is concluded in `about_pages.py`, `about_refusals.py` and `about_sessions.py`.
+"""

@@ -1,0 +1,106 @@
+"""How the refusal of a page names the records that it is about. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from target_sprinto.probe.faults import Faults, read_faults
+from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
+
+if TYPE_CHECKING:
+    from target_sprinto.probe.evidence import Evidence, Spoiling
+
+
+_AS_TAKEN = "a run takes it so from the first"
+_OTHERWISE = "a run that diverts finds it out; the record that a message hints at is another"
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Where a refusal's errors stand, how they count records, and whether batches count the page."""
+    return [*_naming(evidence), _batches(evidence)]
+
+
+def _naming(evidence: Evidence) -> list[Finding]:
+    points = ("errors_in", "index_within", "index_base", "all_errors")
+    why = ""
+    if not evidence.spoilt:
+        why = NOT_REACHED
+    elif evidence.spoilt[-1].pushed.accepted:
+        why = "no spoilt record was refused"
+    elif not evidence.spoilt[-1].pushed.refused:
+        why = f"a page with spoilt records was answered {evidence.spoilt[-1].pushed.answer.status}"
+    if why:
+        return [not_shown(point, why) for point in points]
+    last = evidence.spoilt[-1]
+    faults = read_faults(last.pushed.answer.json, last.sent)
+    return [
+        _errors_in(faults, last),
+        _index_within(faults),
+        _index_base(faults),
+        _all_errors(faults),
+    ]
+
+
+def _errors_in(faults: Faults, spoiling: Spoiling) -> Finding:
+    status = spoiling.pushed.answer.status
+    if faults.place == "neither":
+        seen, means = "named no record", "a run that diverts has to halve a refused page to find the records"
+    else:
+        places = {"details": "`error.details`", "validation_errors": "`validation_errors`"}
+        seen = f"named in {places.get(faults.place, ' and '.join(places.values()))}"
+        means = "nothing: a run reads both places"
+    if status != HTTPStatus.BAD_REQUEST:
+        means = "the documents say 400: a run takes this for an answer that it does not know"
+    return Finding(
+        "errors_in", faults.place, f"{spoiling.sent.how.value} was answered {status}, {seen}", means
+    )
+
+
+def _index_within(faults: Faults) -> Finding:
+    point, within = "index_within", {way.within for way in faults.ways}
+    if not within:
+        return not_shown(point, "no `index` fits a known way of counting")
+    if len(within) > 1:
+        return not_shown(point, "one entity type does not show it; name a second one")
+    if within == {"page"}:
+        return Finding(point, "page", "the index counts over the whole page", _OTHERWISE)
+    return Finding(point, "type", "the index counts within the entity type", _AS_TAKEN)
+
+
+def _index_base(faults: Faults) -> Finding:
+    point, bases = "index_base", {way.base for way in faults.ways}
+    if len(bases) != 1:
+        return not_shown(point, "no `index` fits a known way of counting")
+    if bases == {1}:
+        return Finding(point, 1, "the first index is 1", _OTHERWISE)
+    return Finding(point, 0, "the first index is 0", _AS_TAKEN)
+
+
+def _all_errors(faults: Faults) -> Finding:
+    point = "all_errors"
+    if faults.names_all is None:
+        return not_shown(point, "which records were named cannot be told")
+    if faults.names_all:
+        return yes(point, "both of two spoilt records were named", "one refusal names all records")
+    means = "there is a refusal for each invalid record of a page"
+    return no(point, "one of two spoilt records was named", means)
+
+
+def _batches(evidence: Evidence) -> Finding:
+    point, before, after = "batches_count_rejected", evidence.before_spoilt, evidence.after_spoilt
+    if before is None or after is None:
+        return not_shown(point, NOT_REACHED)
+    refused = sum(spoiling.pushed.refused for spoiling in evidence.spoilt)
+    if not refused:
+        return not_shown(point, "no spoilt record was refused")
+    if before.batches is None or after.batches is None:
+        return not_shown(point, "the status has no `accepted_batches` that can be read")
+    accepted = sum(spoiling.pushed.accepted for spoiling in evidence.spoilt)
+    counted = after.batches - before.batches - accepted
+    if counted not in {0, refused}:
+        return not_shown(point, "`accepted_batches` grew by another number")
+    if counted:
+        means = "a run that had a page refused tells its pages apart by their records alone"
+        return yes(point, "`accepted_batches` counts a refused page too", means)
+    return no(point, "`accepted_batches` counts accepted pages only", "it may tell pages apart")

@@ -1,0 +1,122 @@
+"""What the session's status, a second session and the activity log show. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
+from target_sprinto.push.activity import logged_sessions, parse_time
+
+if TYPE_CHECKING:
+    from target_sprinto.probe.evidence import Evidence
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Expiry, references, a second session, the log's order, the discard."""
+    return [
+        _expiry(evidence),
+        _log_reference(evidence),
+        _status_reference(evidence),
+        _conflict(evidence),
+        _order(evidence),
+        _discard(evidence),
+    ]
+
+
+def _expiry(evidence: Evidence) -> Finding:
+    point = "status_postpones_expiry"
+    if len(evidence.idle) < 2:  # noqa: PLR2004 - it takes two to compare
+        return not_shown(point, NOT_REACHED)
+    first, second = (look.expires_at for look in evidence.idle[:2])
+    if first is None or second is None or second < first:
+        return not_shown(point, "the status has no `expires_at` that can be read, or it goes back")
+    if second > first:
+        means = "the session of a tap that is silent for long stays open"
+        return yes(point, "reading the status puts off expiry", means)
+    page = evidence.after_first
+    if page is not None and page.expires_at is not None and page.expires_at > second:
+        means = "a tap that is silent for too long loses its session: only pages put off expiry"
+        return no(point, "reading the status does not put off expiry, a page does", means)
+    means = "the whole of a run has to end before its session expires"
+    return no(point, "neither reading the status nor a page was seen to put off expiry", means)
+
+
+_FOUND = (
+    "a run finds its session where the answer to `create` was lost, and `on_active_session: discard` works"
+)
+_NOT_FOUND = (
+    "a run cannot find its session where the answer to `create` was lost,"
+    " and `on_active_session: discard` takes nothing over"
+)
+
+
+def _log_reference(evidence: Evidence) -> Finding:
+    point, events = "log_shows_reference", evidence.events
+    if evidence.after_spoilt is None:
+        return not_shown(point, NOT_REACHED)
+    if events is None:
+        return not_shown(point, "the activity log gave no answer", _NOT_FOUND)
+    logged = next((one for one in logged_sessions(events) if one.id == evidence.session_id), None)
+    if logged is None:
+        return not_shown(point, "the activity log shows nothing of the session", _NOT_FOUND)
+    if logged.reference == evidence.reference:
+        return yes(point, "the activity log shows the session's reference", _FOUND)
+    if any(_holds(event, evidence.uuid) for event in events):
+        seen = "the activity log shows the session's reference inside another text"
+        means = "`on_active_session: discard` takes nothing over: it reads a reference that stands alone"
+        return no(point, seen, means)
+    seen = "the activity log shows the session, without its reference"
+    return no(point, seen, _NOT_FOUND)
+
+
+def _status_reference(evidence: Evidence) -> Finding:
+    point, means = "status_shows_reference", "nothing: a run does not look for it there"
+    if not evidence.idle:
+        return not_shown(point, NOT_REACHED)
+    if any(look.shows_reference for look in evidence.idle):
+        return yes(point, "a session's status shows its reference", means)
+    return no(point, "a session's status does not show its reference", means)
+
+
+def _conflict(evidence: Evidence) -> Finding:
+    point, answer = "conflict_shows_session", evidence.conflict
+    if answer is None:
+        return not_shown(point, NOT_REACHED)
+    if answer.status == HTTPStatus.CREATED:
+        means = "the documents say 409; `on_active_session` never comes to bear"
+        return not_shown(point, "a second session could be opened beside the first", means)
+    if answer.status != HTTPStatus.CONFLICT:
+        return not_shown(point, f"a second session was answered {answer.status}, not 409")
+    means = "nothing: a run looks for the session in its way in the activity log"
+    if _holds(answer.json, evidence.session_id):
+        return yes(point, "a 409 to a second session names the active one", means)
+    return no(point, "a 409 to a second session does not name the active one", means)
+
+
+def _order(evidence: Evidence) -> Finding:
+    point, means = "activity_order", "nothing: events are read in any order"
+    if evidence.after_spoilt is None:
+        return not_shown(point, NOT_REACHED)
+    times = [time for event in evidence.events or [] if (time := parse_time(event.get("at")))]
+    orders = {"oldest_first": sorted(times), "newest_first": sorted(times, reverse=True)}
+    fitting = [name for name, order in orders.items() if order == times]
+    if len(fitting) != 1:
+        return not_shown(point, "the activity log shows too few events, or no order", means)
+    return Finding(point, fitting[0], f"the activity log is {fitting[0].replace('_', ' ')}", means)
+
+
+def _discard(evidence: Evidence) -> Finding:
+    point = "discard_confirmed"
+    if not evidence.session_id:
+        return not_shown(point, NOT_REACHED)
+    if evidence.discarded:
+        means = "a run that fails can say that nothing was applied"
+        return yes(point, "after close(discard) the status is `cancelled`", means)
+    return no(point, "after close(discard) no status was `cancelled`", "look at the session")
+
+
+def _holds(value: object, text: str) -> bool:
+    return text.encode() in msgspec.json.encode(value)

@@ -1,0 +1,173 @@
+"""What is asked of the session, in which order. What the answers mean is told in `findings.py`.
+
+Nineteen requests where nothing goes amiss; more only where counts lag, or where a spoilt record is accepted
+and has to be spoilt in another way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from target_sprinto.errors import InternalError
+from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
+from target_sprinto.probe.examples import Example, spoilt_pages, valid_page, with_page_hint
+from target_sprinto.probe.session import ProbedSession
+from target_sprinto.push import pace
+from target_sprinto.push.answers import Operation
+from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
+from target_sprinto.push.pages import Page, compressed
+from target_sprinto.push.refusals import describe_refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.connection import Answer
+    from target_sprinto.push.waiting import Check
+
+UNKNOWN_ENCODING = "x-target-sprinto-probe"
+"""A Content-Encoding that nobody has heard of."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe has seen, what became of its session, and what ended it early, if anything did."""
+
+    evidence: Evidence
+    aftermath: str
+    failure: SprintoError | None
+
+
+def probe(
+    client: SprintoClient,
+    examples: Sequence[Example],
+    reference_prefix: str,
+    patience: Patience,
+    interrupted: Check,
+) -> Probed:
+    """Ask everything in one session, and discard it, whatever happens."""
+    session = ProbedSession(client, reference_prefix, patience, interrupted)
+    asking = _Asking(client, session, sorted(examples))
+    failure: SprintoError | None = None
+    try:
+        asking.ask()
+    except SprintoError as problem:
+        failure = problem
+    except Exception as bug:  # noqa: BLE001 - told as a bug, once the session is discarded
+        failure = InternalError(bug)
+    finally:
+        asking.evidence.discarded, aftermath = session.discard()
+    if failure is not None:
+        failure.aftermath = aftermath
+    elif not asking.evidence.discarded:
+        failure = SprintoError(aftermath)
+    return Probed(asking.evidence, aftermath, failure)
+
+
+class _Asking:
+    """The questions, one method for each, in the order in which they are asked."""
+
+    def __init__(self, client: SprintoClient, session: ProbedSession, examples: Sequence[Example]) -> None:
+        self.evidence = Evidence(tuple(example.entity_type for example in examples), session.reference)
+        self._client = client
+        self._session = session
+        self._examples = examples
+        self._latest: Look
+
+    def ask(self) -> None:
+        """Ask all of them. Raises what keeps it from the next one."""
+        self._session.open()
+        self.evidence.session_id = self._session.id
+        self._look_twice()
+        self._push_an_example()
+        self._push_it_again()
+        self._push_with_a_page_hint()
+        self._push_in_an_unknown_encoding()
+        self._push_spoilt_records()
+        self._push_two_pages_at_once()
+        self.evidence.conflict = _answered(self._session.open_second())
+
+    def _look_twice(self) -> None:
+        for _ in range(2):
+            self._session.pause(pace.current.expiry)
+            self._latest = self._session.look()
+            self.evidence.idle.append(self._latest)
+
+    def _push_an_example(self) -> None:
+        page = valid_page(self._examples)
+        body = page.encode()
+        answer = self._session.push(compressed(body), "gzip")
+        self.evidence.compressed = pushed = self._pushed(page, answer)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            answer = self._session.push(body)
+            self.evidence.uncompressed = pushed = self._pushed(page, answer)
+        try:
+            self._client.read(Operation.PUSH, answer)
+        except PageRefused as refusal:
+            told = describe_refusal(page, refusal, self._client.api_key)
+            told.advice = "Mend the example, then probe again."
+            raise told from None
+        self._latest, self.evidence.shown_after = self._session.look_until(
+            self._wanted(pushed), pace.current.lag
+        )
+        self.evidence.after_first = self._latest
+
+    def _push_it_again(self) -> None:
+        page = valid_page(self._examples)
+        body, gzipped = page.encode(), self.evidence.uncompressed is None
+        answer = self._session.push(compressed(body), "gzip") if gzipped else self._session.push(body)
+        self.evidence.repeated = self._pushed(page, answer)
+        self.evidence.after_repeated = self._look_for(self.evidence.repeated)
+
+    def _push_with_a_page_hint(self) -> None:
+        page = valid_page(self._examples, times=2)
+        answer = self._session.push(with_page_hint(page.encode()))
+        self.evidence.hinted = self._pushed(page, answer)
+
+    def _push_in_an_unknown_encoding(self) -> None:
+        page = valid_page(self._examples)
+        answer = self._session.push(page.encode(), UNKNOWN_ENCODING)
+        self.evidence.unknown_encoding = unknown = self._pushed(page, answer)
+        self.evidence.before_spoilt = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
+
+    def _push_spoilt_records(self) -> None:
+        sent = self.evidence.spoilt
+        for spoilt in spoilt_pages(self._examples):
+            pushed = self._pushed(spoilt.page, self._session.push(spoilt.page.encode()))
+            sent.append(Spoiling(spoilt, pushed))
+            if not pushed.accepted:
+                break
+        # With the log, so that two connections are open when two pages are to leave at once.
+        events = self._session.start_reading_events()
+        self.evidence.after_spoilt = self._look_for(*(spoiling.pushed for spoiling in sent))
+        try:
+            self.evidence.events = self._session.wait(events)
+        except ApiError:
+            self.evidence.events = None
+
+    def _push_two_pages_at_once(self) -> None:
+        pages = [valid_page(self._examples, times) for times in (1, 2)]
+        answers = self._session.push_at_once([page.encode() for page in pages])
+        self.evidence.parallel = [
+            self._pushed(page, answer) for page, answer in zip(pages, answers, strict=True)
+        ]
+        self.evidence.after_parallel = self._look_for(*self.evidence.parallel)
+
+    def _look_for(self, *pages: Pushed) -> Look:
+        """The look that shows these pages, or the last one before the time for it is over."""
+        lag = self.evidence.shown_after or 0.0
+        self._latest, _ = self._session.look_until(self._wanted(*pages), max(pace.current.settle, 2 * lag))
+        return self._latest
+
+    def _wanted(self, *pages: Pushed) -> int | None:
+        accepted = sum(page.items for page in pages if page.accepted)
+        return None if self._latest.total is None else self._latest.total + accepted
+
+    def _pushed(self, page: Page, answer: Answer) -> Pushed:
+        return Pushed(len(page.items), self._latest.total, _answered(answer))
+
+
+def _answered(answer: Answer) -> Answered:
+    return Answered.read(answer.status, answer.body)

@@ -1,0 +1,137 @@
+"""What a probe has seen, as it came. Pure.
+
+A field is empty where the probe did not come so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from target_sprinto.probe.examples import SpoiltPage
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer's status and its JSON; None where that cannot be read."""
+
+    status: int
+    json: Any
+
+    @classmethod
+    def read(cls, status: int, body: bytes) -> Answered:
+        """An answer from its bytes."""
+        try:
+            return cls(status, msgspec.json.decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return cls(status, None)
+
+    def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
+        """A field of the answer; None where there is none."""
+        return self.json.get(name) if isinstance(self.json, dict) else None
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """A page and its answer. `accepted_before` counts the session's records then; None where nothing does."""
+
+    items: int
+    accepted_before: int | None
+    answer: Answered
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it was answered as the documents say."""
+        return self.answer.status == HTTPStatus.ACCEPTED
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was surely not taken."""
+        return HTTPStatus.BAD_REQUEST <= self.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+@dataclass(frozen=True)
+class Look:
+    """A status of the session. What it does not show is None."""
+
+    expires_at: datetime | None
+    counts: dict[str, int] | None
+    batches: int | None
+    shows_reference: bool
+
+    @property
+    def total(self) -> int | None:
+        """The accepted records, over all entity types."""
+        return None if self.counts is None else sum(self.counts.values())
+
+
+@dataclass(frozen=True)
+class Spoiling:
+    """A page with spoilt records, and its answer."""
+
+    sent: SpoiltPage
+    pushed: Pushed
+
+
+@dataclass
+class Evidence:
+    """All that a probe has seen. `entity_types` are in the order of their names.
+
+    `reference` is the session's `client_reference_id`.
+    """
+
+    entity_types: tuple[str, ...]
+    reference: str
+    idle: list[Look] = field(default_factory=list)
+    """Statuses with nothing between them."""
+    compressed: Pushed | None = None
+    uncompressed: Pushed | None = None
+    """The first page once more, sent only where it was refused compressed."""
+    after_first: Look | None = None
+    shown_after: float | None = None
+    """Seconds until the counts showed the first page; None where they did not."""
+    repeated: Pushed | None = None
+    after_repeated: Look | None = None
+    hinted: Pushed | None = None
+    unknown_encoding: Pushed | None = None
+    before_spoilt: Look | None = None
+    spoilt: list[Spoiling] = field(default_factory=list)
+    """In the order of sending; all but the last were accepted."""
+    after_spoilt: Look | None = None
+    parallel: list[Pushed] = field(default_factory=list)
+    after_parallel: Look | None = None
+    conflict: Answered | None = None
+    """What a second create was answered."""
+    session_id: str = ""
+    events: list[dict[str, Any]] | None = None
+    discarded: bool = False
+
+    @property
+    def uuid(self) -> str:
+        """What the reference ends in: with it, it is found in any spelling."""
+        return self.reference.rpartition("/")[2]
+
+    @property
+    def first(self) -> Pushed | None:
+        """The first page that was accepted."""
+        return next((page for page in (self.compressed, self.uncompressed) if page and page.accepted), None)
+
+    @property
+    def pages(self) -> list[Pushed]:
+        """All pages that were answered."""
+        alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
+        sent = [page for page in alone if page is not None]
+        return [*sent, *(spoiling.pushed for spoiling in self.spoilt), *self.parallel]
+
+
+def grown(before: Look | None, after: Look | None) -> int | None:
+    """By how many records the session has grown between two looks."""
+    if before is None or after is None or before.total is None or after.total is None:
+        return None
+    return after.total - before.total

@@ -1,0 +1,150 @@
+"""The records that a probe sends: the user's own as they are, and spoilt. Pure.
+
+What Sprinto holds an entity type to is not known here, so a record is spoilt in several ways, one after the
+other, until one of them is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.pages import MAX_BYTES, Item, Page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+MOST = 2
+"""How many entity types a probe asks about: two show all that there is to be seen."""
+
+VALID_BEFORE = 4
+"""Valid records of the first entity type in a page whose second has spoilt ones: so many that no two ways of
+counting give the same index."""
+
+SPOILT_AT = (0, 2)
+"""Where the spoilt records stand within their entity type."""
+
+PAGE_HINT = 7301
+"""A number that no counter comes to by itself."""
+
+_LARGEST = MAX_BYTES // 10
+"""Bytes of one example, so that no page of a probe is too large."""
+
+_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+class Example(NamedTuple):
+    """A record that Sprinto should accept, as its JSON bytes."""
+
+    entity_type: str
+    body: bytes
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The record's fields by name."""
+        return _decoder.decode(self.body)
+
+    def item(self) -> Item:
+        """The record on its way. Its origin is what messages call it."""
+        return Item(self.entity_type, self.body, f"the example of {self.entity_type!r}")
+
+
+class Spoilt(enum.Enum):
+    """How a record was made invalid; the value is how the findings call it."""
+
+    EMPTY = "an empty object"
+    OTHER_TYPES = "an object whose fields have other types"
+    NO_OBJECT = "a number in the place of an object"
+
+
+class SpoiltPage(NamedTuple):
+    """A page whose last entity type has spoilt records at SPOILT_AT, with valid ones between and before."""
+
+    how: Spoilt
+    page: Page
+    spoilt: tuple[Item, ...]
+
+
+def read_examples(entity_types: Sequence[str], files: Iterable[tuple[str, bytes]]) -> list[Example]:
+    """One example for each entity type; `files` are names and contents, in the same order.
+
+    Raises SettingsProblem; no content is quoted.
+    """
+    named = list(files)
+    if len(entity_types) != len(named) or not 0 < len(named) <= MOST or len(set(entity_types)) < len(named):
+        raise SettingsProblem(
+            "Name one or two different entity types, each with an example.",
+            "sprintoctl probe --entity-type User --example user.json --config FILE",
+        )
+    return [
+        Example(entity_type, _object(name, content))
+        for entity_type, (name, content) in zip(entity_types, named, strict=True)
+    ]
+
+
+def _object(name: str, content: bytes) -> bytes:
+    body = content.removeprefix(b"\xef\xbb\xbf").strip()
+    if len(body) > _LARGEST:
+        raise SettingsProblem(
+            f"The example {name!r} has more than {_LARGEST:,} bytes.", "Choose a smaller record."
+        )
+    try:
+        body.decode()
+        _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
+        raise SettingsProblem(
+            f"The example {name!r} holds no JSON object in UTF-8.",
+            "Let it hold one record with Sprinto's own field names, as the target would send it.",
+        ) from None
+    return body
+
+
+def valid_page(examples: Sequence[Example], times: int = 1) -> Page:
+    """Each of the examples, so many times."""
+    return Page(1, tuple(example.item() for example in examples for _ in range(times)))
+
+
+def spoilt_pages(examples: Sequence[Example]) -> Iterator[SpoiltPage]:
+    """Pages with spoilt records, in the order in which to try them: until one is refused.
+
+    What is no object comes last: it may be refused before anything is held to a schema.
+    """
+    orders = [examples, examples[::-1]][: len(examples)]
+    for how in (Spoilt.EMPTY, Spoilt.OTHER_TYPES):
+        for order in orders:
+            if order[-1].fields:
+                yield _spoilt_page(order, how)
+    yield _spoilt_page(examples, Spoilt.NO_OBJECT)
+
+
+def _spoilt_page(examples: Sequence[Example], how: Spoilt) -> SpoiltPage:
+    *before, last = examples
+    items = [example.item() for example in before for _ in range(VALID_BEFORE)]
+    spoilt = []
+    for position in range(max(SPOILT_AT) + 1):
+        item = last.item()
+        if position in SPOILT_AT:
+            item = item._replace(body=_spoil(last, how))
+            spoilt.append(item)
+        items.append(item)
+    return SpoiltPage(how, Page(1, tuple(items)), tuple(spoilt))
+
+
+def _spoil(example: Example, how: Spoilt) -> bytes:
+    if how is Spoilt.EMPTY:
+        return b"{}"
+    if how is Spoilt.NO_OBJECT:
+        return b"0"
+    others: dict[str, object] = {
+        name: [] if isinstance(value, dict) else {} for name, value in example.fields.items()
+    }
+    return msgspec.json.encode(others)
+
+
+def with_page_hint(body: bytes) -> bytes:
+    """A page's body with the field that the answer's documentation suggests, and the request's lacks."""
+    return body.removesuffix(b"}") + b',"page_hint":%d}' % PAGE_HINT

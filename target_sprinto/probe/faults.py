@@ -1,0 +1,58 @@
+"""How a refusal names the records that it is about: where, and by which way of counting. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from target_sprinto.push.dividing import COUNTINGS, Counting, Fault, named_by
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_sprinto.probe.examples import SpoiltPage
+    from target_sprinto.push.pages import Item
+
+Place = Literal["details", "validation_errors", "both", "neither"]
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What one refusal names. `ways` are those of counting that lead to spoilt records alone.
+
+    `names_all`: whether every spoilt record is named; None where nobody can tell which are.
+    """
+
+    place: Place
+    ways: tuple[Counting, ...]
+    names_all: bool | None
+
+
+def read_faults(body: object, sent: SpoiltPage) -> Faults:
+    """What a refused page's answer names."""
+    error = _get(body, "error")
+    details, listed = _objects(_get(error, "details")), _objects(_get(body, "validation_errors"))
+    place: Place = "neither"
+    if details and listed:
+        place = "both"
+    elif details or listed:
+        place = "details" if details else "validation_errors"
+    faults = details or listed
+    own = [fault for fault in faults if fault.get("entity_type") == sent.spoilt[0].entity_type] or faults
+    spoilt = _ids(sent.spoilt)
+    found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in COUNTINGS}
+    fitting = {way: ids for way, ids in found.items() if ids and ids <= spoilt}
+    names_all = next((ids == spoilt for ids in fitting.values()), None)
+    return Faults(place, tuple(fitting), False if len(faults) == 1 else names_all)
+
+
+def _ids(items: Iterable[Item]) -> set[int]:
+    return {id(item) for item in items}
+
+
+def _objects(value: object) -> list[Fault]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _get(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None

@@ -1,0 +1,28 @@
+"""From what was seen to what it means: one finding for each point that the documents leave open. Pure.
+
+A point is named like the sandbox's reading of it, where there is one, and has the same values. What was not
+shown has no value, and says why. No finding quotes a value of a record.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_sprinto.probe import about_pages, about_refusals, about_sessions
+from target_sprinto.probe.finding import Finding, not_shown
+
+if TYPE_CHECKING:
+    from target_sprinto.probe.evidence import Evidence
+
+_NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_leaves")
+"""Readings that only applying or expiring could show."""
+
+
+def read_findings(evidence: Evidence) -> list[Finding]:
+    """All points, in the order in which a reader wants them."""
+    return [
+        *about_pages.findings(evidence),
+        *about_refusals.findings(evidence),
+        *about_sessions.findings(evidence),
+        *(not_shown(point, "a session that is discarded does not show it") for point in _NEVER_SHOWN),
+    ]

@@ -1,0 +1,70 @@
+"""A probe's findings as a person or a program reads them. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto.probe.findings import read_findings
+from target_sprinto.probe.suggestions import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from target_sprinto.probe.evidence import Evidence
+
+_GAP = 2
+_NARROWEST = 20
+
+
+def render_json(evidence: Evidence) -> str:
+    """One JSON document: the findings by point, the settings that they suggest, and remarks."""
+    findings = read_findings(evidence)
+    suggestions = suggest(findings, evidence.entity_types)
+    return msgspec.json.encode(
+        {
+            "session_id": evidence.session_id or None,
+            "discarded": evidence.discarded,
+            "entity_types": evidence.entity_types,
+            "findings": [
+                {
+                    "point": finding.point,
+                    "shown": finding.shown,
+                    "value": finding.value,
+                    "seen": finding.seen,
+                    "means": finding.means,
+                }
+                for finding in findings
+            ],
+            "settings": suggestions.settings,
+            "remarks": suggestions.remarks,
+        }
+    ).decode()
+
+
+def render_table(evidence: Evidence, width: int) -> Iterator[str]:
+    """Lines: a table of point, what was seen and what it means, then the settings and remarks."""
+    findings = read_findings(evidence)
+    suggestions = suggest(findings, evidence.entity_types)
+    rows = [("Point", "Seen", "Means for a run")]
+    rows += [(finding.point, finding.seen, finding.means) for finding in findings]
+    first = max(len(point) for point, _, _ in rows)
+    left = max(2 * _NARROWEST, width - first - 2 * _GAP)
+    widths = (first, left // 2, left - left // 2)
+    for row in rows:
+        yield from _lines(row, widths)
+    yield ""
+    chosen = msgspec.json.encode(suggestions.settings).decode() if suggestions.settings else "the defaults"
+    yield f"Suggested settings: {chosen}"
+    for remark in suggestions.remarks:
+        yield from textwrap.wrap(remark, width, initial_indent="- ", subsequent_indent="  ")
+
+
+def _lines(cells: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    wrapped = [textwrap.wrap(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in zip_longest(*wrapped, fillvalue=""):
+        padded = (part.ljust(width + _GAP) for part, width in zip(parts, widths, strict=True))
+        yield "".join(padded).rstrip()

@@ -1,0 +1,185 @@
+"""The one session of a probe: opened like a run's, asked, and discarded whatever happens. Never applied."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from target_sprinto.probe.evidence import Look
+from target_sprinto.push import pace
+from target_sprinto.push.activity import parse_time
+from target_sprinto.push.answers import Operation, SessionStatus
+from target_sprinto.push.conflict import ConflictPolicy
+from target_sprinto.push.discarding import Discard, discard_session
+from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedAnswer
+from target_sprinto.push.opening import CLOCK_SKEW, Opening
+from target_sprinto.push.waiting import Deadline, in_background, pause, pauses, wait_for
+
+if TYPE_CHECKING:
+    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.connection import Answer
+    from target_sprinto.push.waiting import Call, Check
+
+log = logging.getLogger("target_sprinto.probe")
+
+_T = TypeVar("_T")
+
+
+class ProbedSession:
+    """One session and what is asked of it. Every wait is cut short by what `check` raises."""
+
+    def __init__(
+        self, client: SprintoClient, reference_prefix: str, patience: Patience, check: Check
+    ) -> None:
+        self.reference = f"{reference_prefix}/{uuid.uuid4()}"
+        self.id = ""
+        self._reference_prefix = reference_prefix
+        self._client = client
+        self._patience = patience
+        self._check = check
+        self._began = datetime.now(timezone.utc)
+        self._openings: list[Opening] = []
+
+    def open(self) -> None:
+        """Open it. Raises SessionConflict where another session is active."""
+        opening = Opening(self._client, self.reference, self._patience, ConflictPolicy())
+        self._openings.append(opening)
+        try:
+            self.id = opening.wait(self._check).id
+        except SessionConflict as conflict:
+            conflict.advice = (
+                "Probe again once it has ended or expired. If a run that died left it:"
+                " sprintoctl discard SESSION --config FILE."
+            )
+            raise
+
+    def look(self) -> Look:
+        """Read its status. Raises SessionEnded where it is no longer active."""
+        answer = self.wait(in_background(lambda: self._client.ask(Operation.STATUS, self.id, self._patience)))
+        status = cast("SessionStatus", self._client.read(Operation.STATUS, answer))
+        if status.state != "active":
+            raise SessionEnded(
+                f"Session {self.id} was being probed, and is {status.state!r}.",
+                "Something else has ended it: probe while nothing else works with this integration.",
+            )
+        return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in answer.body)
+
+    def look_until(self, total: int | None, seconds: float) -> tuple[Look, float | None]:
+        """The first look that shows so many records, and after how many seconds it was asked for.
+
+        After `seconds`, or where nothing is counted, the last one and None.
+        """
+        began, waits = time.monotonic(), pauses()
+        while True:
+            asked_at = time.monotonic() - began
+            look = self.look()
+            if total is None or look.total is None:
+                return look, None
+            if look.total >= total:
+                return look, asked_at
+            if asked_at >= seconds:
+                return look, None
+            self.pause(next(waits))
+
+    def push(self, body: bytes, encoding: str | None = None) -> Answer:
+        """Send a page's bytes."""
+        return self.wait(self._start_push(body, encoding))
+
+    def push_at_once(self, bodies: list[bytes]) -> list[Answer]:
+        """Send pages once, none waiting for the answer to another."""
+        once = replace(self._patience, retry_seconds=0.0)
+        sent = [self._start_push(body, patience=once) for body in bodies]
+        return [self.wait(answer) for answer in sent]
+
+    def open_second(self) -> Answer:
+        """Try to open one more session beside it."""
+        reference = f"{self._reference_prefix}/{uuid.uuid4()}"
+        second = _SecondOpening(self._client, reference, self._patience, ConflictPolicy())
+        self._openings.append(second)
+        try:
+            second.wait(self._check)
+        except ApiError:
+            if second.answer is None:
+                raise
+        return cast("Answer", second.answer)
+
+    def start_reading_events(self) -> Call[list[dict[str, Any]]]:
+        """Begin to read what the activity log tells since shortly before the probe."""
+        since = self._began - CLOCK_SKEW
+        return in_background(lambda: list(self._client.events(since, self._patience)))
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        pause(seconds, self._check)
+
+    def wait(self, call: Call[_T]) -> _T:
+        """What the call comes to."""
+        return wait_for(call, self._check)
+
+    def discard(self) -> tuple[bool, str]:
+        """End all that was opened; say whether nothing of it can be left, and what became of it.
+
+        Takes as long as the contract allows a run after an error, or after a signal. Never raises for what
+        goes wrong meanwhile.
+        """
+        self._patience.stopped.set()
+        seconds, seconds_when_stopped = pace.current.end_after_error, pace.current.end_after_signal
+        deadline = Deadline(seconds, self._check, seconds_when_stopped)
+        ends = []
+        # The second one first: as long as it has no answer, an active session keeps it from being opened.
+        for opening in self._openings[::-1]:
+            if opening is not self._openings[0]:
+                end = self._end(opening, Deadline(seconds / 2, self._check, seconds_when_stopped / 2))
+            else:
+                end = self._end(opening, deadline)
+            ends += [end] if end is not None else []
+        if not ends:
+            return True, "Nothing was opened at Sprinto."
+        return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
+
+    def _end(self, opening: Opening, deadline: Deadline) -> tuple[bool, str] | None:
+        """What became of the session of one `create`; None where it surely opened none."""
+        try:
+            session = opening.settle(deadline)
+        except ApiError:
+            return None
+        except Exception:  # noqa: BLE001 - told as unknown: the probe has to say where its session stands
+            log.warning("What became of the session that was being opened could not be found out.")
+            session = None
+        if session is None:
+            return False, opening.describe_unknown()
+        result = discard_session(self._client, session.id, session.expiry, deadline)
+        return result.outcome is Discard.DISCARDED, result.sentence
+
+    def _start_push(
+        self, body: bytes, encoding: str | None = None, patience: Patience | None = None
+    ) -> Call[Answer]:
+        patience = patience or self._patience
+        return in_background(lambda: self._client.ask(Operation.PUSH, self.id, patience, body, encoding))
+
+
+class _SecondOpening(Opening):
+    """A `create` beside an active session, made to see how it is refused; it may open one all the same."""
+
+    answer: Answer | None = None
+
+    def _create(self) -> SessionStatus:
+        body = msgspec.json.encode({"client_reference_id": self._reference})
+        self.answer = self._client.ask(Operation.CREATE, "", self._patience, body)
+        return cast("SessionStatus", self._client.read(Operation.CREATE, self.answer))
+
+
+def _look(status: SessionStatus, *, shows_reference: bool) -> Look:
+    try:
+        counts = status.counts()
+    except UnexpectedAnswer:
+        counts = None
+    batches = status.accepted_batches
+    whole = isinstance(batches, int) and not isinstance(batches, bool)
+    return Look(parse_time(status.expires_at), counts, batches if whole else None, shows_reference)

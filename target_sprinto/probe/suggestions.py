@@ -1,0 +1,69 @@
+"""The settings that the findings suggest, and what no setting mends. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from target_sprinto.probe.finding import Finding
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """`settings` differ from the defaults; `remarks` are for a person to weigh."""
+
+    settings: dict[str, Any]
+    remarks: list[str]
+
+
+def suggest(findings: Sequence[Finding], entity_types: Sequence[str]) -> Suggestions:
+    """What to set, and what to mind."""
+    found = {finding.point: finding for finding in findings}
+    settings: dict[str, Any] = {}
+    if found["gzip"].value is False:
+        settings["compress"] = False
+    # Lost answers are found out by the counts, so these must be sound as well.
+    if found["parallel_pages"].value and found["repeated_page_counts_twice"].value:
+        settings["max_parallel_pages"] = 2
+    return Suggestions(settings, list(_remarks(found, entity_types)))
+
+
+def _remarks(found: Mapping[str, Finding], entity_types: Sequence[str]) -> Iterator[str]:
+    if found["parallel_pages"].value:
+        yield (
+            "More than two pages at once were not tried. Up to 8 can be told apart where an answer is lost;"
+            " above 1 the order of the input is kept for each entity key only."
+        )
+    if not found["log_shows_reference"].value and found["log_shows_reference"].means:
+        yield (
+            "`on_active_session: discard` would take nothing over. Where runs may meet use `wait`;"
+            " `sprintoctl discard SESSION` ends what a killed run left."
+        )
+    if found["status_postpones_expiry"].value is False:
+        yield (
+            "A tap that is silent for longer than the session's inactivity timeout loses its session:"
+            " let such a tap write a file, and load that."
+        )
+    if found["repeated_page_counts_twice"].value is False:
+        yield (
+            "A record that comes twice in a run may not be counted twice, which `on_count_mismatch: discard`"
+            " takes for a loss. Ask Sprinto what is counted before you set it to `apply`."
+        )
+    if not found["counts_lag_seconds"].shown and found["counts_lag_seconds"].means:
+        yield (
+            "Without counts that can be compared `on_count_mismatch: discard` discards every run. Ask"
+            " Sprinto's support before you set it to `apply`."
+        )
+    if found["rejections_in_202"].value:
+        yield "An accepted page may have rejected records: ask Sprinto's support what becomes of the others."
+    if found["discard_confirmed"].shown:
+        least = msgspec.json.encode({name: {"min_records": 1} for name in entity_types}).decode()
+        yield (
+            "What applying does to older records was not shown. Until you know that it does not replace them,"
+            f' guard against runs that bring too little: "expect": {least}'
+        )

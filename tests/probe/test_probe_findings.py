@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
+from target_sprinto.probe.examples import SPOILT_AT, VALID_BEFORE, Example, Spoilt, SpoiltPage, spoilt_pages
+from target_sprinto.probe.faults import read_faults
+from target_sprinto.probe.findings import read_findings
+from target_sprinto.probe.report import render_json, render_table
+
+SECRET = "s3cr3t"
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
+FIELDS = ["error", "details", "validation_errors", "index", "entity_type", "echoes", "page_hint"]
+FIELDS += ["accepted_count_total", "rejected_count_total", "session_id", "at", "type", "message"]
+
+secrets = st.sampled_from([SECRET, f"a {SECRET} b", f"x/{SECRET}"])
+leaves = st.none() | st.booleans() | st.integers(-1, 9) | secrets | st.just("2026-11-21T12:00:00Z")
+json_values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | secrets, inner),
+    max_leaves=12,
+)
+answers = st.builds(Answered, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
+pages = st.builds(Pushed, st.integers(1, 4), st.none() | st.integers(0, 9), answers)
+looks = st.builds(
+    Look,
+    st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
+    st.none() | st.dictionaries(st.sampled_from(["A", "B"]), st.integers(0, 9)),
+    st.none() | st.integers(0, 9),
+    st.booleans(),
+)
+events = st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4), max_size=4)
+spoilt = list(spoilt_pages([Example("A", b'{"id":1}'), Example("B", b'{"id":2}')]))
+seen = st.builds(
+    Evidence,
+    entity_types=st.sampled_from([("A",), ("A", "B")]),
+    reference=st.just("prefix/673e4ff4-f76b-40c6-81dd-ceb7f00a4324"),
+    idle=st.lists(looks, max_size=2),
+    compressed=st.none() | pages,
+    uncompressed=st.none() | pages,
+    after_first=st.none() | looks,
+    shown_after=st.none() | st.floats(0, 30),
+    repeated=st.none() | pages,
+    after_repeated=st.none() | looks,
+    hinted=st.none() | pages,
+    unknown_encoding=st.none() | pages,
+    before_spoilt=st.none() | looks,
+    spoilt=st.lists(st.builds(Spoiling, st.sampled_from(spoilt), pages), max_size=3),
+    after_spoilt=st.none() | looks,
+    parallel=st.lists(pages, max_size=2),
+    after_parallel=st.none() | looks,
+    conflict=st.none() | answers,
+    session_id=st.sampled_from(["", "629ab55e"]),
+    events=st.none() | events,
+    discarded=st.booleans(),
+)
+
+
+@given(seen)
+def test_any_answers_are_read_and_none_is_quoted(evidence: Evidence) -> None:
+    points = [finding.point for finding in read_findings(evidence)]
+    assert len(points) == len(set(points))
+    shown = render_json(evidence) + "\n".join(render_table(evidence, 100))
+    assert SECRET not in shown
+
+
+def test_without_evidence_nothing_is_shown() -> None:
+    assert not any(finding.shown for finding in read_findings(Evidence(("A",), "r")))
+
+
+def sent(*names: str) -> SpoiltPage:
+    return next(spoilt_pages([Example(name, b'{"id":1}') for name in names]))
+
+
+def refusal(indexes: list[int], place: Literal["details", "validation_errors"] = "details") -> dict[str, Any]:
+    faults = [{"entity_type": "B", "index": index, "field": "f", "issue": "i"} for index in indexes]
+    return {"error": {"details": faults}} if place == "details" else {place: faults}
+
+
+@pytest.mark.parametrize("named", [SPOILT_AT, SPOILT_AT[:1], SPOILT_AT[1:]])
+@pytest.mark.parametrize("within", ["type", "page"])
+@pytest.mark.parametrize("base", [0, 1])
+def test_one_index_tells_how_records_are_counted(named: tuple[int, ...], within: str, base: int) -> None:
+    before = VALID_BEFORE if within == "page" else 0
+    faults = read_faults(refusal([before + position + base for position in named]), sent("A", "B"))
+    assert [tuple(way) for way in faults.ways] == [(within, base)]
+    assert faults.names_all == (len(named) > 1)
+
+
+@pytest.mark.parametrize("base", [0, 1])
+def test_with_one_type_an_index_tells_its_base_alone(base: int) -> None:
+    faults = read_faults(refusal([position + base for position in SPOILT_AT]), sent("B"))
+    assert [tuple(way) for way in faults.ways] == [("type", base), ("page", base)]
+    assert faults.names_all is True
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        (refusal([0]), "details"),
+        (refusal([0], "validation_errors"), "validation_errors"),
+        (refusal([0]) | refusal([0], "validation_errors"), "both"),
+        ({"error": {"details": ["text"]}}, "neither"),
+        ({"error": "text"}, "neither"),
+        (None, "neither"),
+    ],
+)
+def test_where_errors_stand(body: object, place: str) -> None:
+    assert read_faults(body, sent("A", "B")).place == place
+
+
+@pytest.mark.parametrize("index", [9, -1, "0", True, None])
+def test_an_index_that_fits_nothing_tells_nothing(index: object) -> None:
+    faults = read_faults({"error": {"details": [{"entity_type": "B", "index": index}] * 2}}, sent("A", "B"))
+    assert faults.ways == ()
+    assert faults.names_all is None
+
+
+def test_errors_of_the_other_type_do_not_count() -> None:
+    body = refusal([0, 2])
+    body["error"]["details"].append({"entity_type": "A", "index": 3})
+    assert read_faults(body, sent("A", "B")).names_all is True
+
+
+def test_records_are_spoilt_in_one_way_after_the_other_in_either_type() -> None:
+    examples = [Example("A", b'{"a":{"b":1}}'), Example("B", b'{"c":[1],"d":null}')]
+    told = []
+    for how, page, spoilt in spoilt_pages(examples):
+        name = spoilt[0].entity_type
+        groups = page.by_entity_type()
+        assert list(groups)[-1] == name
+        assert [len(items) for items in groups.values()] == [VALID_BEFORE, max(SPOILT_AT) + 1]
+        assert [groups[name][position] for position in SPOILT_AT] == list(spoilt)
+        told.append((how, name, spoilt[0].body))
+    assert told == [
+        (Spoilt.EMPTY, "B", b"{}"),
+        (Spoilt.EMPTY, "A", b"{}"),
+        (Spoilt.OTHER_TYPES, "B", b'{"c":{},"d":{}}'),
+        (Spoilt.OTHER_TYPES, "A", b'{"a":[]}'),
+        (Spoilt.NO_OBJECT, "B", b"0"),
+    ]
+
+
+def test_an_example_without_fields_is_only_replaced_by_what_is_no_object() -> None:
+    assert [page.how for page in spoilt_pages([Example("A", b"{}")])] == [Spoilt.NO_OBJECT]
