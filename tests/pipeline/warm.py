@@ -3,6 +3,7 @@
 `warm.py serve SOCKET` has imported the target and forks a process for each run that it is asked for.
 `warm.py run SOCKET WORD …` is what a test starts in the place of the command: it hands its own stdin,
 stdout, stderr, environment and working folder over, passes signals on, and ends with the run's exit code.
+With `TEST_PROGRAM=sprintoctl` in its environment it is that command instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DESCRIPTORS = 3
 
 
 def serve(path: str) -> None:
-    from target_sprinto.target import SprintoTarget
+    from target_sprinto.cli import main
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
@@ -33,18 +34,18 @@ def serve(path: str) -> None:
         if os.fork() == 0:
             listener.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            watch(asked, SprintoTarget)
+            watch(asked, main)
         asked.close()
 
 
-def watch(asked: socket.socket, target: object) -> None:
+def watch(asked: socket.socket, sprintoctl: object) -> None:
     size = array.array("i")
     data, ancillary, _, _ = asked.recvmsg(1 << 20, socket.CMSG_LEN(DESCRIPTORS * size.itemsize))
     size.frombytes(ancillary[0][2])
     run = os.fork()
     if run == 0:
         asked.close()
-        os._exit(become(target, list(size), json.loads(data)))
+        os._exit(become(sprintoctl, list(size), json.loads(data)))
     for descriptor in size:
         os.close(descriptor)
     asked.sendall(struct.pack("i", run))
@@ -54,22 +55,27 @@ def watch(asked: socket.socket, target: object) -> None:
     os._exit(0)
 
 
-def become(target: object, descriptors: list[int], wanted: dict[str, object]) -> int:
+def become(sprintoctl: object, descriptors: list[int], wanted: dict[str, object]) -> int:
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     from target_sprinto.push import pace
+    from target_sprinto.target import SprintoTarget
 
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["target-sprinto", *wanted["words"]]  # type: ignore[misc]
+    program = os.environ.pop("TEST_PROGRAM", "target-sprinto")
+    sys.argv = [program, *wanted["words"]]  # type: ignore[misc]
     # The contract's own waits, shortened in the one place where they stand.
     pace.current = pace.Pace(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
-        target.cli()  # type: ignore[attr-defined]
+        if program == "sprintoctl":
+            sprintoctl()  # type: ignore[operator]
+        else:
+            SprintoTarget.cli()
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     for stream in (sys.stdout, sys.stderr):
