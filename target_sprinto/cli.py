@@ -12,20 +12,29 @@ import warnings
 from datetime import datetime, timedelta, timezone
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
+from target_sprinto import approval
 from target_sprinto.command import told_in_one_line
+from target_sprinto.errors import ReceiptDiffers
+from target_sprinto.output import write_state
 from target_sprinto.probe.asking import probe as run_probe
 from target_sprinto.probe.examples import read_examples
 from target_sprinto.probe.report import render_json, render_table
+from target_sprinto.push.applying import Applying
 from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import Interrupted, SettingsProblem, SprintoError
+from target_sprinto.push.lifecycle import figures
 from target_sprinto.push.waiting import Deadline, in_background, wait_for
+from target_sprinto.reading import watched
+from target_sprinto.receipt import COMPLETE
+from target_sprinto.receipt import read as read_receipt
+from target_sprinto.replay import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.target import SprintoTarget
 
@@ -206,6 +215,82 @@ def probe(
     if probed.failure is not None:
         raise probed.failure
     click.echo(probed.aftermath, err=True)
+
+
+@main.command(name="apply", short_help="Apply a session that a run holds.")
+@click.argument("session")
+@_config_option
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed.",
+)
+@click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
+def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Apply SESSION, which a run left staged under `finish: hold`, and print its STATE once it is processed.
+
+    Example: sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json
+    """
+    target = SprintoTarget.from_cli(config)
+    if (receipt is None) is not unverified:
+        raise SettingsProblem(
+            "A session is applied with the receipt of the run that holds it.",
+            "Name it with --receipt FILE. Without any, --unverified applies what nobody has checked.",
+        )
+    settings, check = target.settings, process_signals.check
+    vouched = (
+        approval.by_receipt(read_receipt(receipt), session, settings)
+        if receipt
+        else approval.by_hand(target.client, session, check)
+    )
+    Applying(
+        target.client, session, vouched.counts, settings.patiences, settings.on_count_mismatch, check
+    ).apply()
+    click.echo(f"Sprinto has processed session {session}: {figures(vouched.counts)}.", err=True)
+    if vouched.state is not None:
+        write_state(vouched.state, check)
+
+
+@main.command(short_help="Compare a receipt with the run's input.")
+@click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--input",
+    "source",
+    type=click.File("rb"),
+    required=True,
+    metavar="FILE",
+    help="What the tap printed when the run read it.",
+)
+@_config_option
+def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Replay mapping and encoding of a run's input, and compare digests and counts with its RECEIPT.
+
+    Nothing is sent. Example: sprintoctl verify receipt.json --input tap.singer --config config.json
+    """
+    document = read_receipt(receipt)
+    target = SprintoTarget.from_cli(config)
+    same_settings = target.settings.fingerprint == document.settings_sha256
+    replay = Replay(document, process_signals.check)
+    rejects = target.rehearse(replay)
+    try:
+        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
+        replay.finish()
+        replay.compare_rejects(rejects.rejected)
+    except Matched:
+        pass
+    except ReceiptDiffers as difference:
+        if not same_settings:
+            difference.advice = (
+                f"The settings are not the run's: that alone may explain it. {difference.advice}"
+            )
+        raise
+    entities = {one.entity_type: one.entities for one in document.entity_types}
+    click.echo(f"OK: the same {len(document.pages)} pages, {figures(entities)}, as in the receipt.")
+    if document.outcome not in COMPLETE:
+        click.echo("The run took no more of the input: it did not reach its end.")
+    if not same_settings:
+        click.echo("The settings are not quite the run's, which made no difference.")
 
 
 @main.command(short_help="Run a local Sprinto.")

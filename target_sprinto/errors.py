@@ -18,6 +18,9 @@ SprintoError
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
 ├── WouldBeRefused                 a dry run in which records were refused
 ├── RejectsNotWritten              `rejects_dir` takes no file
+├── ReceiptNotWritten              `report_path` takes no file
+├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
+├── ReceiptDiffers                 an input that does not make what a receipt says
 ├── StateNotWritten                stdout broke when the STATE was due
 └── InternalError                  a bug of ours
 """
@@ -165,6 +168,24 @@ class RejectsNotWritten(SprintoError):
     """The rejected records cannot be kept, so they must not be left out."""
 
     code = "rejects-not-written"
+
+
+class ReceiptNotWritten(SprintoError):
+    """The run's receipt cannot be kept."""
+
+    code = "receipt-not-written"
+
+
+class ReceiptUnusable(SprintoError):
+    """A receipt that is not whole, or not the one that is asked for."""
+
+    code = "receipt"
+
+
+class ReceiptDiffers(SprintoError):
+    """An input from which other pages are made than a receipt says."""
+
+    code = "receipt-differs"
 
 
 class StateNotWritten(SprintoError):

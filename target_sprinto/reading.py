@@ -59,7 +59,8 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
     ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
-    that JSON does not know, and raises unless the record may be left out. With `watch_stdin` stdin is read
+    that JSON does not know, and raises unless the record may be left out. `begin` is called before the first
+    line, and may raise. With `watch_stdin` stdin is read
     past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nobody
     else has read from.
     """
@@ -70,6 +71,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         failed: Callable[[BaseException], BaseException],
         refuse: Callable[[bytes, InvalidRecord], None],
         *,
+        begin: Callable[[], None],
         watch_stdin: bool,
     ) -> None:
         super().__init__()
@@ -79,6 +81,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self._check = check
         self._failed = failed
         self._refuse = refuse
+        self._begin = begin
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -105,6 +108,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
         try:
+            self._begin()
             for line in self._lines(self.default_input if file_input is None else file_input):
                 self.line += 1
                 if line.isspace():

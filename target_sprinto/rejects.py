@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from target_sprinto import files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Rejected:
     code: str
     field: str | None = None
     issue: str | None = None
+    by_sprinto: bool = False
 
     def __str__(self) -> str:
         said = ", ".join(part for part in (f"field {self.field!r}" if self.field else "", self.issue) if part)
@@ -112,7 +114,7 @@ class RejectedRecords:
             for item in page.items:
                 if item.key is not None:
                     entity = (item.entity_type, item.key)
-                    self._latest[entity] = max(_source(item).number, self._latest.get(entity, 0))
+                    self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
 
     def require_evidence(self, accepted: Mapping[str, int]) -> None:
         """Raise NothingAccepted for an entity type of which many records came, and none was accepted."""
@@ -213,7 +215,7 @@ class RejectedRecords:
             try:
                 if self._file is None:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
-                    self._file = _create(self.path)
+                    self._file = files.create(self.path)
                 os.write(self._file, _lines([rejected]))
             except OSError as problem:
                 raise _not_written(self.path, problem) from None
@@ -229,14 +231,8 @@ class RejectedRecords:
     def _rewrite(self, rejects: Sequence[Rejected]) -> None:
         if self.path is None:
             return
-        fresh = self.path.with_name(f"{self.path.name}.new")
         try:
-            descriptor = _create(fresh)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(_lines(rejects))
-                file.flush()
-                os.fsync(descriptor)
-            fresh.replace(self.path)
+            files.replace(self.path, _lines(rejects))
         except OSError as problem:
             raise _not_written(self.path, problem) from None
         self._close()
@@ -277,10 +273,6 @@ def _lines(rejects: Sequence[Rejected]) -> bytes:
     return b"".join(line + b"\n" for line in lines)
 
 
-def _create(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-
-
 def _not_written(path: Path, problem: OSError) -> RejectsNotWritten:
     return RejectsNotWritten(
         f"The rejected records cannot be written to {path} ({problem.strerror or type(problem).__name__}).",
@@ -288,7 +280,8 @@ def _not_written(path: Path, problem: OSError) -> RejectsNotWritten:
     )
 
 
-def _source(item: Item) -> Source:
+def source_of(item: Item) -> Source:
+    """Where the item of a page came from."""
     source = item.origin
     assert isinstance(source, Source)  # noqa: S101 - `push` hands back what it was given
     return source
@@ -296,4 +289,7 @@ def _source(item: Item) -> Source:
 
 def _rejected(reject: Reject) -> Rejected:
     item = reject.item
-    return Rejected(_source(item), item.entity_type, item.key, reject.code, reject.field, reject.issue)
+    source = source_of(item)
+    return Rejected(
+        source, item.entity_type, item.key, reject.code, reject.field, reject.issue, by_sprinto=True
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import ipaddress
 import json
 import math
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
+import msgspec
 from singer_sdk import typing as th
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.mapping import EntityTypes, Unmapped
 from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
-from target_sprinto.push.lifecycle import OnCountMismatch
+from target_sprinto.push.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.pages import MAX_ITEMS
 from target_sprinto.push.run import Patiences
 
@@ -172,6 +174,27 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         description="Stage every page at Sprinto, report what it says, then discard.",
     ),
     th.Property(
+        "finish",
+        th.StringType,
+        default=Finish.APPLY.value,
+        allowed_values=[Finish.APPLY.value, Finish.HOLD.value],
+        title="Finish",
+        description=(
+            "At the end of input: apply, or leave the session staged for `sprintoctl apply` or `discard`"
+            " (needs `report_path`, which keeps the STATE)."
+        ),
+    ),
+    th.Property(
+        "report_path",
+        th.StringType,
+        title="Report path",
+        description=(
+            "Where to write the run's receipt: JSON, or a page if it ends in `.html` (`hold` takes JSON"
+            " only). `{run}` in it stands for the run's uuid; if the file exists, the uuid is put before its"
+            " suffix."
+        ),
+    ),
+    th.Property(
         "require_final_state",
         th.BooleanType,
         default=True,
@@ -266,6 +289,8 @@ class Settings:
 
     api_key: str
     integration_id: str
+    region: str | None
+    """None where `api_url` stands in its place."""
     base_url: str
     entity_types: EntityTypes
     client_reference_prefix: str
@@ -278,9 +303,13 @@ class Settings:
     """None unless rejected records are diverted."""
     max_rejects: int
     dry_run: bool
+    finish: Finish
+    report_path: Path | None
     patiences: Patiences
     on_conflict: ConflictPolicy
     on_count_mismatch: OnCountMismatch
+    fingerprint: str
+    """SHA-256 of all settings but the API key."""
 
     def __repr__(self) -> str:
         """Without the API key, wherever it may be printed."""
@@ -299,6 +328,7 @@ class Settings:
         return cls(
             api_key=config["api_key"],
             integration_id=config["integration_id"],
+            region=None if config.get("api_url") else config["region"],
             base_url=(config.get("api_url") or REGIONS[config["region"]]).rstrip("/"),
             entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
             client_reference_prefix=config["client_reference_prefix"],
@@ -310,6 +340,8 @@ class Settings:
             rejects_dir=Path(config["rejects_dir"]) if _diverts(config) else None,
             max_rejects=config["max_rejects"],
             dry_run=config["dry_run"],
+            finish=Finish.DISCARD if config["dry_run"] else Finish(config["finish"]),
+            report_path=Path(config["report_path"]) if config.get("report_path") else None,
             patiences=Patiences(
                 request_seconds=float(config["request_timeout_seconds"]),
                 retry_seconds=float(config["retry_timeout_seconds"]),
@@ -322,7 +354,21 @@ class Settings:
                 own_prefix=config["client_reference_prefix"],
             ),
             on_count_mismatch=OnCountMismatch(config["on_count_mismatch"]),
+            fingerprint=_fingerprint(config),
         )
+
+
+def is_page(report_path: Path | str) -> bool:
+    """Whether a receipt is to be a page to look at."""
+    return str(report_path).lower().endswith(".html")
+
+
+def _fingerprint(config: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in config.items() if name != "api_key" and value is not None}
+    return hashlib.sha256(_canonical.encode(told)).hexdigest()
+
+
+_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
 
 def _diverts(config: Mapping[str, Any]) -> bool:
@@ -455,12 +501,27 @@ def _problems(config: Mapping[str, Any]) -> Iterable[str]:
     yield from _text_problems(config)
     if config.get("api_url"):
         yield from _url_problems(config["api_url"])
+    yield from _ending_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
             yield f"`{name}` is not supported: {instead}"
     for stream, entity_type in config["entity_types"].items():
         if not entity_type.strip():
             yield f"`entity_types` names no entity type for stream {stream!r}"
+
+
+def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    path = config.get("report_path")
+    if path is not None and not path.strip():
+        yield "`report_path` is empty"
+    if config["finish"] != Finish.HOLD.value:
+        return
+    if config["dry_run"]:
+        yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
+    if not path:
+        yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
+    elif is_page(path):
+        yield "`finish: hold` takes no `report_path` that ends in .html: `sprintoctl apply` reads JSON"
 
 
 def _url_problems(url: str) -> Iterable[str]:

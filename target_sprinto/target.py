@@ -19,12 +19,10 @@ STATE is never given to the SDK (`_latest_state` stays None), so no path of its 
 from __future__ import annotations
 
 import copy
-import io
 import json
 import logging
 import math
 import os
-import select
 import sys
 import uuid
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -60,20 +58,24 @@ from target_sprinto.errors import (
     UnmappedStream,
     WouldBeRefused,
 )
+from target_sprinto.output import write_state
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
 from target_sprinto.push.lifecycle import Finish, figures
-from target_sprinto.push.run import Run, RunSummary
-from target_sprinto.push.waiting import TICK_SECONDS, LastWords, in_background, wait_for
+from target_sprinto.push.run import Delivery, Run, RunSummary
+from target_sprinto.push.waiting import Deadline
 from target_sprinto.reading import SprintoReader, decode_object, unreadable, watched
 from target_sprinto.rejects import Rejected, RejectedRecords, Source
+from target_sprinto.report import Ending, RunReport
 from target_sprinto.settings import Settings
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.sinks import SprintoSink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from target_sprinto.receipt import Outcome
 
 _MELTANO_TEST_STREAM = "meltano_test_stream"
 
@@ -127,7 +129,11 @@ class SprintoTarget(Target):
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
                 message_reader=SprintoReader(
-                    self._check, self._end, self._refuse_line, watch_stdin=signals is not None
+                    self._check,
+                    self._end,
+                    self._refuse_line,
+                    begin=self._begin,
+                    watch_stdin=signals is not None,
                 ),
             )
         except SettingsError:
@@ -145,11 +151,23 @@ class SprintoTarget(Target):
         if folder or self.settings.dry_run:
             path = folder / f"{run_uuid}.singer" if folder else None
             self._rejects = RejectedRecords(path, self.settings.max_rejects)
-        self.run = Run(
+        self._report: RunReport | None = None
+        if self.settings.report_path:
+            self._report = RunReport(
+                self.settings.report_path,
+                self.settings,
+                self.client,
+                run_uuid=run_uuid,
+                rejects=self._rejects,
+                state=lambda: self._state,
+                interrupted=self._interrupted,
+            )
+        self.run: Delivery = Run(
             self.client,
             run_uuid=run_uuid,
             rejects=self._rejects,
-            finish=Finish.DISCARD if self.settings.dry_run else Finish.APPLY,
+            witness=self._report,
+            finish=self.settings.finish,
             reference_prefix=self.settings.client_reference_prefix,
             page_size=self.settings.page_size,
             max_parallel_pages=self.settings.max_parallel_pages,
@@ -158,7 +176,7 @@ class SprintoTarget(Target):
             on_conflict=self.settings.on_conflict,
             on_count_mismatch=self.settings.on_count_mismatch,
             expected=self.settings.expected,
-            interrupted=signals.check if signals else lambda: None,
+            interrupted=self._interrupted,
         )
         self._routes: dict[str, list[_Route]] = {}
         self._entity_keys: dict[str, tuple[str, ...]] = {}
@@ -170,6 +188,10 @@ class SprintoTarget(Target):
         self._said_activate_version = False
 
     # Messages
+
+    def _begin(self) -> None:
+        if self._report is not None:
+            self._report.begin()
 
     @property
     def _reader(self) -> SprintoReader:
@@ -299,6 +321,8 @@ class SprintoTarget(Target):
     def _source(self, stream: str, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
         self._records += 1
         self._records_since_state += 1
+        if self._report is not None:
+            self._report.read(stream)
         if self._rejects is None:
             return Source(stream, self._reader.line, batch_place)
         schema, key_properties = self._schemas[stream]
@@ -378,12 +402,30 @@ class SprintoTarget(Target):
             raise self._end(failure) from None
         for sink in self._sinks_active.values():
             sink.clean_up()
+        ending = self._conclude(summary)
+        if self._report is not None:
+            self._report.end(ending, Deadline(pace.current.end_after_signal))
         self.client.close()
-        if self.settings.dry_run:
-            self._tell_rehearsal(summary)
-        else:
-            self._tell(summary)
-            self._write_state()
+        if ending.failure is not None:
+            raise ending.failure
+
+    def _conclude(self, summary: RunSummary) -> Ending:
+        """Say how the run went, and let the STATE out where it may go."""
+        if self.settings.finish is Finish.DISCARD:
+            refused = self._tell_rehearsal(summary)
+            return Ending("rehearsed", refused.exit_code if refused else 0, refused)
+        if summary.session_id is not None and self.settings.finish is Finish.HOLD:
+            self._tell_held(summary)
+            return Ending("held")
+        self._tell(summary)
+        outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
+        if self._state is None:
+            return Ending(outcome)
+        try:
+            write_state(self._state, self._interrupted)
+        except StateNotWritten as failure:
+            return Ending(outcome, failure.exit_code, failure, "stderr")
+        return Ending(outcome, state_went_to="stdout")
 
     def _tell(self, summary: RunSummary) -> None:
         if summary.session_id is None:
@@ -395,19 +437,39 @@ class SprintoTarget(Target):
                 figures(summary.records),
                 summary.pages,
             )
+        self._tell_rejects()
+
+    def _tell_held(self, summary: RunSummary) -> None:
+        receipt = self._report.path if self._report else None
+        self.logger.info(
+            "Session %s is held: %s, in %d pages; it expires %s."
+            " To apply it: sprintoctl apply %s --receipt %s --config FILE."
+            " To discard it: sprintoctl discard %s --config FILE.",
+            summary.session_id,
+            figures(summary.records),
+            summary.pages,
+            summary.expiry,
+            summary.session_id,
+            receipt,
+            summary.session_id,
+        )
+        self._tell_rejects()
+
+    def _tell_rejects(self) -> None:
         if self._rejects is not None and (told := self._rejects.finish()):
             self.logger.warning("%s", told)
 
-    def _tell_rehearsal(self, summary: RunSummary) -> None:
-        """Say what a dry run has shown. Raises WouldBeRefused."""
+    def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
+        """Say what a dry run has shown; what to raise, where records were refused."""
         told = f"Rehearsed: Sprinto accepted {figures(summary.records)} in {summary.pages} pages"
         told += f"; session {summary.session_id} was discarded." if summary.session_id else "."
         self.logger.info("%s", told)
         if refused := self._tell_refused():
-            raise WouldBeRefused(
+            return WouldBeRefused(
                 f"{refused} records would be refused: they are listed above.",
                 "Mend them at their source or with a stream map; or set `on_invalid_record` to `divert`.",
             )
+        return None
 
     def _tell_refused(self) -> int:
         rejected = self._rejects.rejected if self._rejects else []
@@ -429,10 +491,10 @@ class SprintoTarget(Target):
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
+        seconds = pace.current.end_after_signal if stopped else pace.current.end_after_error
+        deadline = Deadline(seconds, self._interrupted, pace.current.end_after_signal)
         try:
-            aftermath = self.run.abort(
-                pace.current.end_after_signal if stopped else pace.current.end_after_error
-            )
+            aftermath = self.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
@@ -454,20 +516,30 @@ class SprintoTarget(Target):
             failure.aftermath = failure.aftermath or aftermath
         elif aftermath:
             self.logger.error("%s", aftermath)
+        if self._report is not None:
+            outcome: Outcome = "interrupted" if stopped else "failed"
+            known = failure if isinstance(failure, SprintoError) else None
+            self._report.end(Ending(outcome, self._exit_code(known), known), deadline)
         return failure
 
-    def _write_state(self) -> None:
-        if self._state is None:
-            return
-        line = self._state + b"\n"
-        # A reader that stands still must not keep a signal from ending the process.
-        last_words = LastWords(
-            self._signals.check if self._signals else lambda: None, pace.current.end_after_signal
-        )
-        try:
-            wait_for(in_background(lambda: _write(line)), last_words)
-        except (OSError, ValueError, AttributeError, Interrupted):
-            raise StateNotWritten(self._state.decode()) from None
+    def _exit_code(self, failure: SprintoError | None) -> int | None:
+        """The one that the command line will end with."""
+        if self._signals is not None and self._signals.first is not None:
+            return 128 + self._signals.first
+        return failure.exit_code if failure is not None else None
+
+    def _interrupted(self) -> None:
+        if self._signals is not None:
+            self._signals.check()
+
+    # Verifying
+
+    def rehearse(self, replay: Delivery) -> RejectedRecords:
+        """Hand the records to `replay`, not to a run at Sprinto; nothing is written. Returns the rejects."""
+        self.run = replay
+        self._report = None
+        self._rejects = RejectedRecords(None, sys.maxsize)
+        return self._rejects
 
     # Settings and command line
 
@@ -602,24 +674,6 @@ def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
         raise MapFailed(
             f"{name} made something that is no JSON.", "Check the expressions in `stream_maps`."
         ) from None
-
-
-def _write(line: bytes) -> None:
-    """Write to stdout, as bytes where that is possible: a STATE goes out as it came, whatever the encoding.
-
-    Past the buffer, whose lock a write that is stuck would hold until the interpreter dies of it.
-    """
-    try:
-        descriptor = sys.stdout.fileno()
-    except io.UnsupportedOperation:
-        sys.stdout.write(line.decode())
-        return
-    sys.stdout.flush()
-    while line:
-        try:
-            line = line[os.write(descriptor, line) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [], TICK_SECONDS)
 
 
 def _is_finite(value: object) -> bool:

@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -30,7 +31,6 @@ from target_sprinto.push.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from datetime import datetime
 
     from target_sprinto.push.connection import Answer
 
@@ -56,6 +56,13 @@ class Patience:
     stopped: threading.Event = field(default_factory=threading.Event)
 
 
+class Sighting(NamedTuple):
+    """A session's status, and when it was read."""
+
+    status: SessionStatus
+    at: datetime
+
+
 class SprintoClient:
     """Sprinto's push API for one integration.
 
@@ -69,6 +76,7 @@ class SprintoClient:
         self._connection = Connection(integration, api_key)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         self._session_request_at = time.monotonic()
+        self._sightings: dict[str, Sighting] = {}
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""
@@ -91,7 +99,13 @@ class SprintoClient:
 
     def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
-        return self._call(Operation.STATUS, SessionStatus, _path(Operation.STATUS, session_id), patience)
+        status = self._call(Operation.STATUS, SessionStatus, _path(Operation.STATUS, session_id), patience)
+        self._sightings[session_id] = Sighting(status, datetime.now(timezone.utc))
+        return status
+
+    def last_status(self, session_id: str) -> Sighting | None:
+        """The status that was read last; None where none was."""
+        return self._sightings.get(session_id)
 
     def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""

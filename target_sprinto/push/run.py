@@ -19,7 +19,7 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from target_sprinto.push import errors, pace
 from target_sprinto.push.activity import parse_time
@@ -41,6 +41,7 @@ from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.sending import PageSender, Rejects
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
+from target_sprinto.push.witness import NoWitness, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +71,11 @@ class RunSummary:
     """When a session that is held expires by itself."""
 
 
+def reference_of(prefix: str, run_uuid: str, finish: Finish) -> str:
+    """A session's `client_reference_id`: it names this run and no other."""
+    return f"{prefix}/{run_uuid}{'/hold' if finish is Finish.HOLD else ''}"
+
+
 @dataclass(frozen=True)
 class _Open:
     """What there is only while a session is open."""
@@ -77,6 +83,26 @@ class _Open:
     session: SessionStatus
     sender: PageSender
     flight: Flight
+
+
+class Delivery(Protocol):
+    """Where records go: a `Run`, or what stands in for one."""
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record."""
+
+    def check(self) -> None:
+        """Raise what ended the run meanwhile."""
+
+    def finish(self) -> RunSummary:
+        """There is no more input."""
+
+    def abort(self, deadline: Deadline | None = None) -> str:
+        """End it early, and say what became of it."""
+
+    @property
+    def open_session(self) -> str | None:
+        """The id of the session that may be left open."""
 
 
 class Run:
@@ -99,12 +125,12 @@ class Run:
         finish: Finish = Finish.APPLY,
         expected: Mapping[str, int] | None = None,
         rejects: Rejects | None = None,
+        witness: Witness | None = None,
         interrupted: Check = lambda: None,
         run_uuid: str | None = None,
     ) -> None:
         self.uuid = run_uuid or str(uuid.uuid4())
-        held = "/hold" if finish is Finish.HOLD else ""
-        self._reference = f"{reference_prefix}/{self.uuid}{held}"
+        self._reference = reference_of(reference_prefix, self.uuid, finish)
         self._finish = finish
         self._client = client
         self._builder = PageBuilder(page_size, pages_in_flight=max_parallel_pages)
@@ -115,6 +141,7 @@ class Run:
         self._on_count_mismatch = on_count_mismatch
         self._expected = expected or {}
         self._rejects = rejects
+        self._witness = witness or NoWitness()
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
         self._phase = Phase.UNOPENED
@@ -185,6 +212,8 @@ class Run:
             return summary
         if self._finish is Finish.HOLD:
             closing.require_active(status)
+            self._interrupted()
+            self._witness.holding()
             self._move(Event.HELD)
             return summary
         closing.wait_for_other_sessions(
@@ -197,17 +226,15 @@ class Run:
         self._move(Event.SETTLED)
         return summary
 
-    def abort(self, limit_seconds: float | None = None) -> str:
+    def abort(self, deadline: Deadline | None = None) -> str:
         """End the run without applying it, and say in a sentence what became of its session.
 
-        It takes at most `limit_seconds`, by default as long as the contract allows after an error.
-        Never raises for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have
-        reached Sprinto, nothing is discarded. A run that has already ended has nothing to say.
+        It ends by the deadline, by default after as long as the contract allows after an error. Never raises
+        for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have reached Sprinto,
+        nothing is discarded. A run that has already ended has nothing to say.
         """
         self._patience.stopped.set()
-        deadline = Deadline(
-            limit_seconds or pace.current.end_after_error, self._interrupted, pace.current.end_after_signal
-        )
+        deadline = deadline or self._end_soon()
         if self._phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self._phase is Phase.ENDED:
@@ -233,7 +260,11 @@ class Run:
         """The id of the session that this run may leave open, if it is cut off now."""
         return self._open.session.id if self._open and self._phase is not Phase.ENDED else None
 
+    def _end_soon(self) -> Deadline:
+        return Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
+
     def _put(self, page: Page) -> None:
+        self._witness.made(page)
         opened = self._open or self._open_session()
         opened.flight.put(page, self._keep_watch)
 
@@ -255,9 +286,11 @@ class Run:
             compress=self._compress,
             rejects=self._rejects,
             avoid_size=self._builder.avoid,
+            witness=self._witness,
         )
         self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
         self._move(Event.CREATED)
+        self._witness.opened(session)
         log.info(
             "Session %s is open (reference %s); it expires %s.", session.id, self._reference, session.expiry
         )
@@ -269,6 +302,7 @@ class Run:
             return None
         if with_a_page and opened.flight.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
+            self._witness.made(page)
             return opened.flight.put(page, self._interrupted)
         call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
         status = wait_for(call, self._interrupted)
@@ -310,9 +344,8 @@ class Run:
 
     def _discard_rehearsal(self, opened: _Open) -> None:
         self._patience.stopped.set()
-        deadline = Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
         self._move(Event.ABORTED)
-        result = discard_session(self._client, opened.session.id, opened.session.expiry, deadline)
+        result = discard_session(self._client, opened.session.id, opened.session.expiry, self._end_soon())
         self._move(Event.SETTLED)
         if result.outcome is not Discard.DISCARDED:
             raise errors.NotDiscarded(result.sentence, "Everything else went well.")
@@ -335,3 +368,4 @@ class Run:
     def _move(self, event: Event) -> None:
         self._phase = next_phase(self._phase, event)
         self._finished = self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED
+        self._witness.moved(self._phase)

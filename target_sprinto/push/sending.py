@@ -20,6 +20,7 @@ from target_sprinto.push.finding import which_landed
 from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
 from target_sprinto.push.pages import compressed
 from target_sprinto.push.refusals import Masking, describe_refusal
+from target_sprinto.push.witness import NoWitness, Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -120,6 +121,7 @@ class PageSender:
         compress: bool,
         rejects: Rejects | None = None,
         avoid_size: Callable[[int], None] = lambda _: None,
+        witness: Witness | None = None,
     ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
@@ -135,6 +137,7 @@ class PageSender:
         self._batches_are_pages = False
         self._rejects = rejects
         self._avoid_size = avoid_size
+        self._witness = witness or NoWitness()
         self._naming = Naming()
         self._disputes = threading.Lock()
 
@@ -170,6 +173,7 @@ class PageSender:
         """Note that the page was accepted. One thread at a time."""
         self.accepted += open_page.page.counts
         self.pages += 1
+        self._witness.accepted(open_page.page)
         with self._disputes:
             self.settled += len(open_page.page.items)
         if self._rejects is None:
@@ -295,6 +299,7 @@ class PageSender:
     def _push(self, open_page: OpenPage) -> None:
         if self._patience.stopped.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
+        self._witness.sending(open_page.page)
         answer = self._client.push_page(
             self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )

@@ -61,6 +61,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "load_method": ({"load_method": "upsert"}, "`load_method` is not supported"),
     "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
     "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
+    "a held dry run": (
+        {"finish": "hold", "dry_run": True, "report_path": "r.json"},
+        "`finish: hold` and `dry_run` exclude each other",
+    ),
+    "holding without a receipt": ({"finish": "hold"}, "`finish: hold` needs `report_path`"),
+    "holding with a page": (
+        {"finish": "hold", "report_path": "r.html"},
+        "`finish: hold` takes no `report_path` that ends in .html",
+    ),
+    "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
+    "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
     "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
     "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
     "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),

@@ -174,12 +174,25 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
     assert "Traceback" not in taken.stderr
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    listed = sprintoctl("--help").stdout
+def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
+    def told(*words: str) -> str:
+        return door.finish(door.start(*words, "--help", program="sprintoctl")).stdout
+
+    listed = told()
     commands = re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)
-    assert set(commands) == {"activity", "check", "demo", "discard", "probe", "sandbox", "status"}
+    assert set(commands) == {
+        "activity",
+        "apply",
+        "check",
+        "demo",
+        "discard",
+        "probe",
+        "sandbox",
+        "status",
+        "verify",
+    }
     for command in commands:
-        assert "Example: sprintoctl " in sprintoctl(command, "--help").stdout
+        assert "Example: sprintoctl " in told(command)
 
 
 def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:

@@ -1,0 +1,38 @@
+"""Files that their owner alone can read, because they hold records or STATE."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def create(path: Path) -> int:
+    """Make a file that was not there and return its descriptor, open for writing. Raises OSError."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Make a file that was not there, with this content, on disk when this returns. Raises OSError."""
+    _fill(create(path), content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` in the place of a file: whoever reads it sees all of the old or all of the new.
+
+    Raises OSError; the file is then as it was.
+    """
+    descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        _fill(descriptor, content)
+        Path(fresh).replace(path)
+    except OSError:
+        Path(fresh).unlink(missing_ok=True)
+        raise
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)

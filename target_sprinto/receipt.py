@@ -1,0 +1,223 @@
+"""A run's receipt as a document: its fields, its JSON, its published schema.
+
+Field by field it says what `receipt.schema.json` publishes, which is made from the types below. A receipt is
+sealed: its last line holds the SHA-256 of all bytes before that line, so one that was cut off or edited is
+told from a whole one. That is no signature: whoever edits a receipt on purpose can seal it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from target_sprinto.errors import ReceiptUnusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
+UNSEALED = "0" * 64
+"""The seal of a receipt that is not a file yet."""
+
+Count = Annotated[int, Meta(ge=0)]
+Line = Annotated[int, Meta(ge=1, description="A line of the input, from 1.")]
+Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
+Place = Annotated[str, Meta(description="Where in a batch file, if the line is a BATCH message.")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
+
+Outcome = Literal["unfinished", "applied", "held", "rehearsed", "nothing-to-send", "failed", "interrupted"]
+COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "rehearsed", "nothing-to-send"})
+"""Runs that took all of the input."""
+
+State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is common to all parts of a receipt."""
+
+
+class Step(_Part, frozen=True):
+    """When the run came to a phase of its session's life."""
+
+    phase: Literal["opening", "unopened", "open", "applying", "discarding", "ended"]
+    at: Moment
+
+
+class Session(_Part, frozen=True):
+    """The run's session, as Sprinto's last status showed it to this run."""
+
+    id: str
+    opened_at: Moment
+    state: Annotated[State, Meta(description="`unknown`: no status was read, or it shows another state.")]
+    state_read_at: Moment | None
+    expires_at: Moment | None
+    accepted_records: Annotated[
+        dict[str, Count] | None, Meta(description="Sprinto's own count of records by entity type.")
+    ]
+    accepted_batches: Count | None
+    retry_count: Count | None
+
+
+class Stream(_Part, frozen=True):
+    """A stream of the input."""
+
+    stream: str
+    records: Annotated[
+        Count, Meta(description="Records that were read, filtered and rejected ones included.")
+    ]
+
+
+class EntityType(_Part, frozen=True):
+    """What went to Sprinto under one entity type."""
+
+    entity_type: str
+    streams: Annotated[
+        dict[str, Count], Meta(description="By stream, how many entities were put into pages.")
+    ]
+    entities: Annotated[Count, Meta(description="How many entities were put into pages.")]
+    sha256: Annotated[
+        Sha256,
+        Meta(
+            description=(
+                "Over the JSON bytes of every entity that was put into a page, joined by newlines, in the"
+                " order of the input; those that Sprinto refused included."
+            )
+        ),
+    ]
+    accepted: Annotated[Count, Meta(description="How many of them Sprinto accepted.")]
+
+
+class Page(_Part, frozen=True):
+    """A page as it was made. Where Sprinto refused it, its records were sent in several parts."""
+
+    number: Annotated[int, Meta(ge=1)]
+    entities: Annotated[int, Meta(ge=1)]
+    bytes: Annotated[int, Meta(ge=1, description="Size of the request's body before compression.")]
+    sha256: Annotated[Sha256, Meta(description="Over the request's body before compression.")]
+    first_line: Line
+    first_place: Place
+    last_line: Line
+    last_place: Place
+    requests: Annotated[Count, Meta(description="How often it, or a part of it, was sent.")]
+    accepted: Annotated[Count, Meta(description="How many of its entities Sprinto accepted.")]
+    first_sent_at: Moment | None
+    last_accepted_at: Moment | None
+
+
+class Reject(_Part, frozen=True):
+    """A record that was not sent, or that Sprinto refused, named by its place and our code for the reason."""
+
+    line: Line
+    place: Place
+    stream: str
+    entity_type: str
+    code: str
+    refused_by: Literal["target", "sprinto"]
+
+
+class Event(_Part, frozen=True):
+    """An event of Sprinto's activity log. What Sprinto wrote about it is left out: it may quote values."""
+
+    at: Moment
+    level: Literal["info", "warning", "error", "other"]
+    type: str
+    id: str
+
+
+class Receipt(_Part, frozen=True, kw_only=True):
+    """What a run put into pages, what became of them, and how it ended; with no value of any record."""
+
+    format: Literal["target-sprinto receipt 1"]
+    outcome: Annotated[
+        Outcome,
+        Meta(
+            description=(
+                "How the run ended. `unfinished`: it goes on still, or was cut off. `rehearsed`: a dry run."
+                " `nothing-to-send`: no record came, no session was opened."
+            )
+        ),
+    ]
+    exit_code: int | None
+    error: Annotated[str | None, Meta(description="Our code of what ended the run, or of what went wrong.")]
+    error_line: Line | None
+    target_version: str
+    run: Annotated[str, Meta(description="The run's uuid.")]
+    reference: Annotated[str, Meta(description="The session's `client_reference_id`.")]
+    started_at: Moment
+    ended_at: Moment | None
+    integration_id: str
+    region: Annotated[str | None, Meta(description="null where `api_url` was set instead.")]
+    api_url: str
+    finish: Literal["apply", "hold", "discard"]
+    settings_sha256: Annotated[Sha256, Meta(description="Over all settings but the API key.")]
+    session: Session | None
+    phases: list[Step]
+    streams: list[Stream]
+    entity_types: list[EntityType]
+    pages: list[Page]
+    rejects: list[Reject]
+    events: Annotated[
+        list[Event] | None,
+        Meta(description="Sprinto's events of the session; null where the log could not be read."),
+    ]
+    state_went_to: Annotated[
+        Literal["stdout", "stderr", "receipt", "nowhere"],
+        Meta(description="Where the Singer STATE went. `stderr`: stdout was broken."),
+    ]
+    state: Annotated[msgspec.Raw, Meta(description="The STATE of a run that holds its session, else null.")]
+    seal: Annotated[
+        Sha256,
+        Meta(description="Over all bytes of the file before the line that holds it, and the comma before."),
+    ]
+
+
+_SEAL = b',\n  "seal": "'
+_END = b'"\n}\n'
+
+
+def encode(receipt: Receipt) -> bytes:
+    """The receipt's file: a field a line, and of a long list an entry a line. The STATE stands as it came."""
+    fields = [
+        b'  "%b": %b' % (name.encode(), _value(getattr(receipt, name)))
+        for name in receipt.__struct_fields__
+        if name != "seal"
+    ]
+    body = b"{\n" + b",\n".join(fields)
+    return body + _SEAL + hashlib.sha256(body).hexdigest().encode() + _END
+
+
+def _value(value: object) -> bytes:
+    if isinstance(value, list) and value:
+        entries = b",\n".join(b"    " + msgspec.json.encode(entry) for entry in value)
+        return b"[\n" + entries + b"\n  ]"
+    return msgspec.json.encode(value)
+
+
+def read(path: Path) -> Receipt:
+    """The receipt in a file. Raises ReceiptUnusable for one that cannot be read, or is not whole."""
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise ReceiptUnusable(f"The receipt cannot be read ({problem.strerror}): {path}.") from None
+    body, _, seal = content.rpartition(_SEAL)
+    if seal != hashlib.sha256(body).hexdigest().encode() + _END:
+        raise ReceiptUnusable(
+            f"{path} is no receipt as a run wrote it: it was cut off or changed, or is something else.",
+            "Take the file that the run wrote, byte for byte; a receipt that is a page is for reading only.",
+        )
+    try:
+        return msgspec.json.decode(content, type=Receipt)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ReceiptUnusable(f"{path} is no receipt that this version reads.") from None
+
+
+def published_schema() -> dict[str, Any]:
+    """The JSON Schema of a receipt, as `receipt.schema.json` holds it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:target-sprinto:receipt:1",
+        **msgspec.json.schema(Receipt),
+    }
