@@ -25,7 +25,11 @@ def serve(path: str) -> None:
     from target_sprinto.cli import main
     from target_sprinto.target import SprintoTarget
 
-    programs = {"target-sprinto": SprintoTarget.cli, "sprintoctl": main}
+    # Not made before the fork: making it sets up the logging, which `sprintoctl` does without.
+    programs = {
+        "target-sprinto": lambda: SprintoTarget.cli(),  # noqa: PLW0108 - see above
+        "sprintoctl": main,
+    }
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
