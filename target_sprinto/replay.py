@@ -39,14 +39,25 @@ class Replay:
             raise ReceiptUnusable("The receipt's run made no page that an input could be compared with.")
         self._receipt = document
         self._interrupted = interrupted
-        self._builder = PageBuilder([page.entities for page in document.pages] or [1])
+        self._builder = PageBuilder()
+        self._gathered = 0
         self._digests = EntityDigests()
         self._made = 0
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
-        if page := self._builder.add(entity_type, body, origin, key):
+        page = self._builder.add(entity_type, body, origin, key)
+        self._gathered += 1
+        if page is None and self._gathered == self._next_size:
+            page = self._builder.flush()
+        if page is not None:
+            self._gathered -= len(page.items)
             self._compare(page)
+
+    @property
+    def _next_size(self) -> int:
+        pages = self._receipt.pages
+        return pages[self._made].entities if self._made < len(pages) else 1
 
     def check(self) -> None:
         """Raise an interruption."""
