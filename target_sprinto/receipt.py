@@ -1,8 +1,8 @@
 """A run's receipt as a document: its fields, its JSON, its published schema.
 
 Field by field it says what `receipt.schema.json` publishes, which is made from the types below. A receipt is
-sealed: its last line holds the SHA-256 of all bytes before that line, so one that was cut off or edited is
-told from a whole one. That is no signature: whoever edits a receipt on purpose can seal it again.
+sealed: its last field is the SHA-256 of all bytes before it, so one that was cut off or edited is told from a
+whole one. That is no signature: whoever edits a receipt on purpose can seal it again.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     state: Annotated[msgspec.Raw, Meta(description="The STATE of a run that holds its session, else null.")]
     seal: Annotated[
         Sha256,
-        Meta(description="Over all bytes of the file before the line that holds it, and the comma before."),
+        Meta(description="Over all bytes of the file up to the comma before it, which is left out."),
     ]
 
 

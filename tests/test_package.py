@@ -85,6 +85,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         "target_sprinto/demo/config.json",
         "target_sprinto/demo/entities.json",
         "target_sprinto/demo/input.singer",
+        "target_sprinto/receipt.schema.json",
+        "target_sprinto/receipt_page.html",
         "target_sprinto/sandbox/page.html",
     }
     assert modules < names

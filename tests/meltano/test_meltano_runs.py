@@ -66,6 +66,23 @@ def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) 
     assert project.state() == state_at(8)
 
 
+def test_a_run_that_holds_waits_for_somebody(project: Project, door: FrontDoor) -> None:
+    project.write_rows(3)
+    held = project.run(TARGET_SPRINTO_FINISH="hold", TARGET_SPRINTO_REPORT_PATH="receipt.json")
+    assert held.code == 0, held.stderr
+    assert (states(door), project.state()) == (["active"], None)
+
+    words = ("target-sprinto:apply", door.session().id, "--receipt", "receipt.json")
+    called = project.call("invoke", *words)
+    assert (called.code, json.loads(called.stdout)) == (0, state_at(3)), called.stderr
+    kept = json.dumps({"singer_state": json.loads(called.stdout)})
+    assert project.call("state", "set", "--force", "dev:tap-people-to-target-sprinto", kept).code == 0
+
+    project.write_rows(5)
+    assert project.run().code == 0
+    assert (door.pages(), applied(door)) == ([3, 2], [1, 2, 3, 4, 5])
+
+
 @pytest.mark.parametrize(
     ("state_every", "after"),
     [pytest.param("9", "3", id="before-any"), pytest.param("2", "3", id="between-two")],

@@ -37,6 +37,8 @@ VALUES: dict[str, Any] = {
     "rejects_dir": "refused",
     "max_rejects": 5,
     "dry_run": True,
+    "finish": "hold",
+    "report_path": "receipts/{run}.json",
     "require_final_state": False,
     "on_active_session": "wait",
     "wait_timeout_seconds": 12.5,
@@ -87,8 +89,11 @@ def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project
     assert json.loads(handed_on.stdout) == values
 
     project.write_rows(3)
+    # A dry run cannot hold its session.
+    project.env["TARGET_SPRINTO_FINISH"] = "apply"
     assert project.run().code == 0
     assert (door.session().state, door.applied(), project.state()) == ("cancelled", {}, None)
+    assert len(list((project.folder / "receipts").iterdir())) == 1
     ran = project.run(TARGET_SPRINTO_DRY_RUN="false")
     assert ran.code == 0, ran.stderr
     people = [{"personId": n, "greeting": f"Hello {row(n)['name']}"} for n in (1, 2, 3)]
@@ -141,6 +146,7 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
     listed = project.call("invoke", "--list-commands", "target-sprinto").stdout
     assert set(re.findall(r"^target-sprinto:(\w+) +\S", listed, re.MULTILINE)) == {
         "activity",
+        "apply",
         "check",
         "discard",
         "sandbox",

@@ -9,11 +9,12 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import API_KEY, SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, state_line
+from front_door import API_KEY, SCHEMA, SECRET, STATE, FrontDoor, as_input, feed, people, record, state_line
 from receipts import SCHEMA_FILE, digest, receipt_of
 
 from target_sprinto.receipt import published_schema
@@ -102,6 +103,19 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "session_processed",
     ]
     assert receipt["rejects"] == []
+
+
+def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
+    told = (SCHEMA_FILE.parent.parent / "docs/receipts.md").read_text(encoding="utf-8")
+    program = told.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
+    messages = people(120)
+    (door.folder / "tap.singer").write_bytes(as_input(messages))
+    assert door.run(messages, **JSON).code == 0
+    command = [sys.executable, "-", "tap.singer"]
+    found = subprocess.run(
+        command, input=program, cwd=door.folder, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == receipt_of(door)["entity_types"][0]["sha256"] == digest(messages[1:-1])
 
 
 def test_without_a_report_path_nothing_is_written_or_asked(door: FrontDoor) -> None:
@@ -258,6 +272,7 @@ def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
     feed(process, PAGE)
     door.wait_for_operation("push", answered=True)
     process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
     assert door.finish(process, None).code == 143
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["exit_code"], receipt["error"]) == ("interrupted", 143, "interrupted")
@@ -273,6 +288,7 @@ def test_a_session_that_nobody_can_see_is_not_claimed(door: FrontDoor) -> None:
     feed(process, PAGE)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
     assert door.finish(process, None).code == 130
     receipt = receipt_of(door)
     assert receipt["session"] is None
