@@ -154,17 +154,24 @@ class Closing:
         call = in_background(lambda: self._client.session_status(self._session_id, patience))
         try:
             status = wait_for(call, last_words)
+            latest = status.state == "expired" and self._is_latest()
         except ApiError:
+            # What is asked here says nothing of the close.
             raise failure from None
         if status.state in {"processing", "processed", "failed"}:
             return True
-        if status.state == "active" or (status.state == "expired" and self._is_latest()):
-            return False
+        if status.state == "active" or latest:
+            if compare_counts(self._sent, status.counts()) is not Comparison.DIFFERENT:
+                return False
+            # A page has landed late: what would be applied now is known not to be the run.
+            raise self._counts_differ(status) if nobody_knows(failure) else failure
         ended = errors.SessionEnded(
             f"Session {self._session_id} was ended before this run closed it.",
             "Run again; look in Sprinto's activity log for what ended it.",
         )
-        ended.aftermath = f"By its status {describe_end(status.state)}."
+        if not (status.state == "expired" and nobody_knows(failure)):
+            # From `expired` a lost close may yet apply it.
+            ended.aftermath = f"By its status {describe_end(status.state)}."
         raise ended
 
     def wait_until_processed(self, limit_seconds: float, last_words: LastWords) -> None:
