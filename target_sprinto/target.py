@@ -309,6 +309,8 @@ class SprintoTarget(Target):
             # A second Ctrl-C where no command line has taken the signals.
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             raise
+        finally:
+            self.client.close()
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (
