@@ -498,6 +498,7 @@ class SprintoTarget(Target):
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            self.client.close()
             raise
         if self._rejects is not None:
             aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
@@ -520,6 +521,7 @@ class SprintoTarget(Target):
             outcome: Outcome = "interrupted" if stopped else "failed"
             known = failure if isinstance(failure, SprintoError) else None
             self._report.end(Ending(outcome, self._exit_code(known), known), deadline)
+        self.client.close()
         return failure
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:

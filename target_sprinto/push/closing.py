@@ -172,15 +172,24 @@ class Closing:
             status = wait_for(call, last_words)
             if status.state in {"processing", "processed", "failed"}:
                 return True
-            if self._takes_close(status, last_words):
-                return False
+            takes_close = self._takes_close(status, last_words)
         except ApiError:
+            # What is asked here says nothing of the close.
             raise failure from None
+        if takes_close:
+            if compare_counts(self._sent, status.counts()) is Comparison.DIFFERENT:
+                # A page has landed late: what would be applied now is known not to be the run.
+                if not nobody_knows(failure) and self._on_count_mismatch is OnCountMismatch.DISCARD:
+                    raise failure
+                self._differ(status)
+            return False
         ended = errors.SessionEnded(
             f"Session {self._session_id} was ended before this run closed it.",
             "Run again; look in Sprinto's activity log for what ended it.",
         )
-        ended.aftermath = f"By its status {describe_end(status.state)}."
+        if not (status.state == "expired" and nobody_knows(failure)):
+            # From `expired` a lost close may yet apply it.
+            ended.aftermath = f"By its status {describe_end(status.state)}."
         raise ended
 
     def wait_until_processed(self, limit_seconds: float, last_words: LastWords) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import requests
@@ -12,11 +12,21 @@ from front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_lin
 from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
+    import subprocess
+
     from target_sprinto.sandbox.faults import Effect, Operation
 
 Moment = Literal["before", "after"]
 HTML = b"<html>a proxy's page</html>"
 APPEND = Readings(apply="append")
+
+
+def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
+    """A whole input, and its end."""
+    feed(process, messages)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
 
 
 def ids(door: FrontDoor) -> list[int]:
@@ -171,6 +181,63 @@ def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(doo
     assert all(b"apply" in seen.body for seen in closes)
 
 
+def lose_the_close_and_expire(door: FrontDoor) -> Fault:
+    """The close is acted on late, if at all, and the session expires while its answer is awaited."""
+    readings = Readings(status_postpones_expiry=False, discard_from_expired=True)
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.0, readings=readings)
+    late = Fault("close", integration_id=door.integration_id, effect=Late())
+    door.sandbox.inject(late)
+    return late
+
+
+def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_discard(
+    door: FrontDoor,
+) -> None:
+    late = lose_the_close_and_expire(door)
+    door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3), request_timeout_seconds=2)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert door.operations().count("close") == 1
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+
+
+def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: FrontDoor) -> None:
+    late = lose_the_close_and_expire(door)
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(3))
+    door.sandbox.wait_for(
+        lambda box: any(session.state == "expired" for session in box.sessions(door.integration_id)), 20
+    )
+    open_another_session(door)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (1, "")
+    mine = door.sessions()[0]
+    assert f"Session {mine.id} was told to apply, and may yet be applied." in finished.error
+    assert "nothing was applied" not in finished.error
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+
+
+def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
+    lost = Fault("close", integration_id=door.integration_id, effect=Hang())
+    door.sandbox.inject(late)
+    door.sandbox.inject(lost)
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(300))
+    door.wait_for_operation("close")
+    door.sandbox.release(late)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
+    assert "was told to apply, and may yet be applied." in finished.error
+    assert door.operations().count("close") == 1
+    assert door.session().state == "active"
+
+
 def leave_a_session(door: FrontDoor) -> str:
     """What a run that was killed leaves behind: an active session."""
     process = door.start(cold=True)
@@ -280,6 +347,11 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     assert finished.stderr.count("does not put off the session's expiry") == 1
 
 
+def open_another_session(door: FrontDoor) -> None:
+    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions"
+    assert requests.post(url, json={}, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
+
+
 def expire_before_the_close(door: FrontDoor) -> None:
     """The session expires between its last page and the first look at its status."""
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.2)
@@ -299,14 +371,10 @@ def test_an_expired_session_is_not_applied_over_a_later_one(door: FrontDoor) -> 
     hang = Fault("status", integration_id=door.integration_id, effect=Hang(), moment="before")
     door.sandbox.inject(hang)
     process = door.start()
-    feed(process, people(3))
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    feed_all(process, people(3))
     door.wait_for_operation("status")
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
-    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions"
-    assert requests.post(url, json={}, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
+    open_another_session(door)
     door.sandbox.release(hang)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (1, "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import signal
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +21,7 @@ from singer_sdk.exceptions import (
 from singer_sdk.testing.runners import TargetTestRunner
 
 from target_sprinto.push.errors import RunEnded, SprintoError
-from target_sprinto.sandbox import Answer, Fault
+from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
 from target_sprinto.target import SprintoTarget
 
 if TYPE_CHECKING:
@@ -51,6 +53,20 @@ def test_listen_applies_and_writes_the_state(
 def test_listen_takes_bytes_too(door: FrontDoor) -> None:
     SprintoTarget(config=config(door)).listen(io.BytesIO(as_input(people(3))))  # type: ignore[arg-type] # more than the SDK asks
     assert len(door.applied()["people"]) == 3
+
+
+@pytest.mark.parametrize("last", [STATE, b"{"])
+def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or what is none
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        settings = {"api_key": "sandbox-key", "integration_id": "some", "api_url": sandbox.base_url}
+        messages = [SCHEMA, *(record(number) for number in range(100)), last]
+        with suppress(InvalidInputLine):
+            SprintoTarget(config=settings).listen(io.StringIO(as_input(messages).decode()))
+        assert sandbox.sessions("some")[0].state == ("processed" if last == STATE else "cancelled")
+        until = time.monotonic() + 5
+        while sandbox.connections and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not sandbox.connections
 
 
 def test_the_sdks_runner_gets_the_same(door: FrontDoor) -> None:
