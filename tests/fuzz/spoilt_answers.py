@@ -29,6 +29,7 @@ REFUSALS = {400, 401, 403, 404, 407, 409, 413, 415, 425, 429, 503}
 REACHED: list[tuple[Operation, int]] = [
     ("create", 1),
     ("push", 1),
+    ("push", 1),
     ("status", 1),
     ("status", 2),
     ("integration_status", 1),
@@ -186,7 +187,15 @@ NAMED_FAULTS = st.fixed_dictionaries(
         "value": st.just(ECHO),
     },
 )
-_NAMED = st.lists(NAMED_FAULTS, min_size=1, max_size=7)
+_NAMED_WELL = st.fixed_dictionaries(
+    {
+        "entity_type": st.sampled_from(["people", "people", "teams"]),
+        "index": st.integers(0, 2),
+        "field": st.sampled_from(["name", ECHO]),
+        "issue": st.just(ECHO),
+    }
+)
+_NAMED = st.lists(_NAMED_WELL, min_size=1, max_size=2) | st.lists(NAMED_FAULTS, min_size=1, max_size=7)
 _ERROR = st.fixed_dictionaries({"code": st.just(ECHO), "message": st.just(ECHO), "details": _NAMED})
 REFUSAL_BODIES = st.one_of(
     st.fixed_dictionaries({"error": _ERROR}),
@@ -390,17 +399,14 @@ def is_refusal(status: int) -> bool:
 
 
 HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
+HOW_A_PAGE = [*HOW, *["refused"] * 6]
 
 
 @st.composite
 def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
     operation, nth = draw(st.sampled_from(moments))
     moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after"]))
-    how = draw(
-        st.sampled_from(
-            ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off"]
-        )
-    )
+    how = draw(st.sampled_from(HOW_A_PAGE if operation == "push" else HOW))
     effect: Effect
     status = 0
     if how == "raw":
