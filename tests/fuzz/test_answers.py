@@ -40,7 +40,18 @@ IMPATIENT = {
     "processing_timeout_seconds": 1.5,
     "wait_timeout_seconds": 0.5,
 }
-PACE = {"settle": 0.05, "still": 0.1, "lag": 0.3, "failed": 0.3, "end_after_error": 2.0}
+PACE = {
+    "settle": 0.05,
+    "still": 0.1,
+    "lag": 0.3,
+    "failed": 0.3,
+    "end_after_error": 2.0,
+    "retry": 0.2,
+    "look": 0.05,
+    "create": 0.1,
+    "ask": 0.2,
+    "one_try": 1.0,
+}
 ENOUGH_SECONDS = 20
 """All of these waits, one after another, on a machine that is busy."""
 
