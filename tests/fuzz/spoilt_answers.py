@@ -45,6 +45,7 @@ LATER: list[tuple[Operation, int]] = [
     ("status", 4),
     ("close", 2),
     ("activity", 1),
+    ("activity", 1),
 ]
 STATUSES = st.sampled_from(
     [
