@@ -23,30 +23,25 @@ from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw,
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect, Operation
 
+    Moment = tuple[Operation, int]
+
 ECHO = f"{API_KEY} {SECRET} {SECRET_NUMBER}"
 REFUSALS = {400, 401, 403, 404, 407, 409, 413, 415, 425, 429, 503}
 
-REACHED: list[tuple[Operation, int]] = [
-    ("create", 1),
-    ("push", 1),
-    ("push", 1),
-    ("status", 1),
-    ("status", 2),
-    ("integration_status", 1),
-    ("close", 1),
+COURSES: list[tuple[Moment, list[Moment]]] = [
+    (
+        ("create", 1),
+        [("create", 2), ("activity", 1), ("activity", 1), ("status", 1), ("status", 2), ("close", 1)],
+    ),
+    (("push", 1), [("push", 1), ("push", 2), ("push", 3), ("status", 1), ("status", 2), ("close", 1)]),
+    (("push", 2), [("push", 3), ("push", 4), ("status", 1), ("status", 2), ("status", 3), ("close", 1)]),
+    (("status", 1), [("status", 2), ("close", 1)]),
+    (("integration_status", 1), [("integration_status", 2), ("status", 2), ("close", 1)]),
+    (("close", 1), [("close", 2), ("status", 2), ("status", 3), ("activity", 1)]),
+    (("status", 2), [("status", 3), ("status", 4), ("integration_status", 1)]),
 ]
-"""The calls of a run in which nothing has gone wrong so far."""
+"""What goes wrong first, and the calls that may follow upon it."""
 
-LATER: list[tuple[Operation, int]] = [
-    ("create", 2),
-    ("push", 2),
-    ("push", 3),
-    ("status", 3),
-    ("status", 4),
-    ("close", 2),
-    ("activity", 1),
-    ("activity", 1),
-]
 STATUSES = st.sampled_from(
     [
         200,
@@ -404,7 +399,7 @@ HOW_A_PAGE = [*HOW, *["refused"] * 6]
 
 
 @st.composite
-def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
+def faults(draw: st.DrawFn, moments: list[Moment]) -> Fault:
     operation, nth = draw(st.sampled_from(moments))
     moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after"]))
     how = draw(st.sampled_from(HOW_A_PAGE if operation == "push" else HOW))
@@ -430,6 +425,12 @@ def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
     if operation in {"create", "close"} and is_refusal(status):
         moment = "before"
     return Fault(operation, nth=nth, times=draw(_TIMES_STRUCK), moment=moment, effect=effect)
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> tuple[Fault, ...]:
+    first, more = draw(st.sampled_from(COURSES))
+    return (draw(faults([first])), *draw(st.lists(faults(more), max_size=3)))
 
 
 @dataclass(frozen=True)
@@ -464,7 +465,5 @@ CASES = st.builds(
         ingest_total=st.sampled_from(["page", "session"]),
         activity_order=st.sampled_from(["oldest_first", "newest_first"]),
     ),
-    faults=st.builds(
-        lambda first, more: (first, *more), faults(REACHED), st.lists(faults(REACHED + LATER), max_size=3)
-    ),
+    faults=courses(),
 )
