@@ -401,7 +401,7 @@ HOW_A_PAGE = [*HOW, *["refused"] * 6]
 @st.composite
 def faults(draw: st.DrawFn, moments: list[Moment]) -> Fault:
     operation, nth = draw(st.sampled_from(moments))
-    moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after"]))
+    moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after", "after"]))
     how = draw(st.sampled_from(HOW_A_PAGE if operation == "push" else HOW))
     effect: Effect
     status = 0
