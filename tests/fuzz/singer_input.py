@@ -115,10 +115,8 @@ def messages_of(  # noqa: PLR0913, PLR0917 - one for each part of a message
             messages.append(schema_message(stream, draw(schemas), draw(keys)))
             known.add(stream)
         if kind == "RECORD":
-            extra: dict[str, Any] = draw(
-                st.sampled_from([{}, {}, {"time_extracted": "2026-11-21T00:00:00Z"}, {"version": 1}])
-            )
-            messages.append({"type": "RECORD", "stream": stream, "record": draw(records)} | extra)
+            message: Message = {"type": "RECORD", "stream": stream, "record": draw(records)}
+            messages.append(message | draw(_MORE))
         elif kind == "ACTIVATE_VERSION":
             messages.append({"type": "ACTIVATE_VERSION", "stream": stream, "version": 1})
         elif kind == "BATCH":

@@ -23,28 +23,25 @@ from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw,
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect, Operation
 
+    Moment = tuple[Operation, int]
+
 ECHO = f"{API_KEY} {SECRET} {SECRET_NUMBER}"
 REFUSALS = {400, 401, 403, 404, 407, 409, 413, 415, 425, 429, 503}
 
-REACHED: list[tuple[Operation, int]] = [
-    ("create", 1),
-    ("push", 1),
-    ("status", 1),
-    ("status", 2),
-    ("integration_status", 1),
-    ("close", 1),
+COURSES: list[tuple[Moment, list[Moment]]] = [
+    (
+        ("create", 1),
+        [("create", 2), ("activity", 1), ("activity", 1), ("status", 1), ("status", 2), ("close", 1)],
+    ),
+    (("push", 1), [("push", 1), ("push", 2), ("push", 3), ("status", 1), ("status", 2), ("close", 1)]),
+    (("push", 2), [("push", 3), ("push", 4), ("status", 1), ("status", 2), ("status", 3), ("close", 1)]),
+    (("status", 1), [("status", 2), ("close", 1)]),
+    (("integration_status", 1), [("integration_status", 2), ("status", 2), ("close", 1)]),
+    (("close", 1), [("close", 2), ("status", 2), ("status", 3), ("activity", 1)]),
+    (("status", 2), [("status", 3), ("status", 4), ("integration_status", 1)]),
 ]
-"""The calls of a run in which nothing has gone wrong so far."""
+"""What goes wrong first, and the calls that may follow upon it."""
 
-LATER: list[tuple[Operation, int]] = [
-    ("create", 2),
-    ("push", 2),
-    ("push", 3),
-    ("status", 3),
-    ("status", 4),
-    ("close", 2),
-    ("activity", 1),
-]
 STATUSES = st.sampled_from(
     [
         200,
@@ -186,7 +183,15 @@ NAMED_FAULTS = st.fixed_dictionaries(
         "value": st.just(ECHO),
     },
 )
-_NAMED = st.lists(NAMED_FAULTS, min_size=1, max_size=7)
+_NAMED_WELL = st.fixed_dictionaries(
+    {
+        "entity_type": st.sampled_from(["people", "people", "teams"]),
+        "index": st.integers(0, 2),
+        "field": st.sampled_from(["name", ECHO]),
+        "issue": st.just(ECHO),
+    }
+)
+_NAMED = st.lists(_NAMED_WELL, min_size=1, max_size=2) | st.lists(NAMED_FAULTS, min_size=1, max_size=7)
 _ERROR = st.fixed_dictionaries({"code": st.just(ECHO), "message": st.just(ECHO), "details": _NAMED})
 REFUSAL_BODIES = st.one_of(
     st.fixed_dictionaries({"error": _ERROR}),
@@ -390,17 +395,14 @@ def is_refusal(status: int) -> bool:
 
 
 HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
+HOW_A_PAGE = [*HOW, *["refused"] * 6]
 
 
 @st.composite
-def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
+def faults(draw: st.DrawFn, moments: list[Moment]) -> Fault:
     operation, nth = draw(st.sampled_from(moments))
-    moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after"]))
-    how = draw(
-        st.sampled_from(
-            ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off"]
-        )
-    )
+    moment: Literal["before", "after"] = draw(st.sampled_from(["before", "after", "after"]))
+    how = draw(st.sampled_from(HOW_A_PAGE if operation == "push" else HOW))
     effect: Effect
     status = 0
     if how == "raw":
@@ -423,6 +425,12 @@ def faults(draw: st.DrawFn, moments: list[tuple[Operation, int]]) -> Fault:
     if operation in {"create", "close"} and is_refusal(status):
         moment = "before"
     return Fault(operation, nth=nth, times=draw(_TIMES_STRUCK), moment=moment, effect=effect)
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> tuple[Fault, ...]:
+    first, more = draw(st.sampled_from(COURSES))
+    return (draw(faults([first])), *draw(st.lists(faults(more), max_size=3)))
 
 
 @dataclass(frozen=True)
@@ -457,7 +465,5 @@ CASES = st.builds(
         ingest_total=st.sampled_from(["page", "session"]),
         activity_order=st.sampled_from(["oldest_first", "newest_first"]),
     ),
-    faults=st.builds(
-        lambda first, more: (first, *more), faults(REACHED), st.lists(faults(REACHED + LATER), max_size=3)
-    ),
+    faults=courses(),
 )
