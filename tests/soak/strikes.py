@@ -195,8 +195,9 @@ class Strike:
     fault: Fault
 
     def __str__(self) -> str:
-        both = f", {self.fault.moment} acting" if self.kind.moment is None else ""
-        return f"{self.kind.name}{both} {self.fault.effect if self.kind.moment == 'before' else ''}".strip()
+        acting = f", {self.fault.moment} acting" if self.kind.moment is None else ""
+        seconds = getattr(self.fault.effect, "seconds", None)
+        return f"{self.kind.name}{acting}{f', {seconds:.2f} s' if seconds else ''}"
 
 
 def drawn(seed: str, rate: float, request_timeout_seconds: float) -> Iterator[Strike]:
