@@ -48,8 +48,8 @@ def tests(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """The tests on every Python that is found, then with the lowest versions of what is depended on.
 
-    What is slow runs on this Python only: the whole fault matrix, the soak, real pipelines, the package as it is
-    installed. Words after `--` are pytest's, and stand for all of this.
+    What is slow runs on this Python only: the whole fault matrix, the soak, the long fuzz, real pipelines,
+    the package as it is installed. Words after `--` are pytest's, and stand for all of this.
     """
     if not session.posargs:
         session.notify("lowest")
