@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 _HEADLINES = {
     "unfinished": ("open", "Unfinished", "The run is still going on, or was cut off before it could end."),
-    "applied": ("good", "Applied", "All of the run was accepted, counted and processed by Sprinto."),
-    "held": (
-        "open",
-        "Held",
-        "All of the run was accepted and counted. Its session waits for somebody to apply it.",
+    "applied": (
+        "good",
+        "Applied",
+        "Sprinto has processed the session: what is listed as accepted is applied.",
     ),
+    "held": ("open", "Held", "What is listed as accepted is staged, and waits for somebody to apply it."),
     "rehearsed": ("plain", "Rehearsed", "A dry run: Sprinto was shown every page, then all was discarded."),
     "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
     "failed": ("bad", "Failed", ""),
@@ -143,7 +143,8 @@ def render(receipt: Receipt) -> bytes:
 def _explain(receipt: Receipt) -> str:
     told = _HEADLINES[receipt.outcome][2]
     if told:
-        return told
+        rejected = len(receipt.rejects)
+        return f"{told} Records that were rejected: {rejected}." if rejected else told
     session = receipt.session
     phases = [step.phase for step in receipt.phases]
     if session is None:

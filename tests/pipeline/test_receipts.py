@@ -448,6 +448,14 @@ def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> N
     assert explained in text
 
 
+def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
+    messages = [*people(5)[:-1], record(5, name=7), STATE]
+    assert door.run(messages, report_path="receipt.html", on_invalid_record="divert").code == 0
+    text = (door.folder / "receipt.html").read_text()
+    assert "what is listed as accepted is applied. Records that were rejected: 1." in text
+    assert '<td class="number">7</td><td>-</td><td>people</td>' in text
+
+
 def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
     process = door.start(report_path="receipt.html")
     feed(process, PAGE)
