@@ -25,7 +25,11 @@ def serve(path: str) -> None:
     from target_sprinto.cli import main
     from target_sprinto.target import SprintoTarget
 
-    programs = {"target-sprinto": SprintoTarget.cli, "sprintoctl": main}
+    def target() -> None:
+        # The SDK sets up logging while it makes the command, by the environment: each run has its own.
+        SprintoTarget.cli()
+
+    programs = {"target-sprinto": target, "sprintoctl": main}
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
