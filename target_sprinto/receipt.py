@@ -57,6 +57,9 @@ class Session(_Part, frozen=True):
     accepted_records: Annotated[
         dict[str, Count] | None, Meta(description="Sprinto's own count of records by entity type.")
     ]
+    accepted_others: Annotated[
+        Count | None, Meta(description="What it counts of entity types that the run did not send.")
+    ]
     accepted_batches: Count | None
     retry_count: Count | None
 
@@ -210,7 +213,7 @@ def read(path: Path) -> Receipt:
         )
     try:
         return msgspec.json.decode(content, type=Receipt)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ReceiptUnusable(f"{path} is no receipt that this version reads.") from None
 
 

@@ -180,6 +180,7 @@ def _facts(receipt: Receipt) -> str:
                 session.state + (f", read {_moment(session.state_read_at)}" if session.state_read_at else ""),
             ),
             ("Counted by Sprinto", "not read" if counts is None else counted or "nothing"),
+            ("Of other types", session.accepted_others or None),
         ]
     facts += [
         ("Started", _moment(receipt.started_at)),

@@ -47,7 +47,11 @@ _EVENTS_SECONDS = 10.0
 """How long the activity log may take to answer: a receipt can do without its events."""
 
 _CLOCK_SKEW = timedelta(minutes=5)
-_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_WORD = re.compile(r"[A-Za-z_-]{1,40}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LARGEST_COUNT = 2**53
+"""What is larger is no count, and no JSON that everybody can read."""
+
 _LEVELS = ("info", "warning", "error")
 
 
@@ -272,12 +276,9 @@ class RunReport:
         session_id, opened_at = self._session
         sighting = self._client.last_status(session_id)
         if sighting is None:
-            return receipt.Session(session_id, _iso(opened_at), "unknown", None, None, None, None, None)
+            return receipt.Session(session_id, _iso(opened_at), "unknown", None, None, None, None, None, None)
         status = sighting.status
-        try:
-            counts = status.counts()
-        except SprintoError:
-            counts = None
+        counts = self._counts_of(status)
         return receipt.Session(
             session_id,
             _iso(opened_at),
@@ -285,9 +286,19 @@ class RunReport:
             _iso(sighting.at),
             _iso_if_time(status.expires_at),
             counts,
+            None if counts is None else _count(sum(status.counts().values()) - sum(counts.values())),
             _count(status.accepted_batches),
             _count(status.retry_count),
         )
+
+    def _counts_of(self, status: SessionStatus) -> dict[str, int] | None:
+        """Sprinto's counts of what was sent; another name in them may be anything."""
+        try:
+            counts = status.counts()
+        except SprintoError:
+            return None
+        own = {name: count for name, count in counts.items() if name in self._sources}
+        return own if all(_count(count) is not None for count in own.values()) else None
 
     def _events(self, deadline: Deadline) -> list[receipt.Event] | None:
         """The session's events, oldest first; None where the log does not tell them in time."""
@@ -344,18 +355,19 @@ def _event(event: dict[str, Any]) -> receipt.Event | None:
     return receipt.Event(
         _iso(at),
         level if level in _LEVELS else "other",
-        _code(event.get("type")),
-        _code(event.get("id")),
+        _if_fits(_WORD, event.get("type")),
+        _if_fits(_ID, event.get("id")),
     )
 
 
-def _code(value: object) -> str:
-    """A word of Sprinto's that is surely no text."""
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else ""
+def _if_fits(pattern: re.Pattern[str], value: object) -> str:
+    """A word of Sprinto's that is surely no text, else nothing."""
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
+    return value if is_count else None  # type: ignore[return-value] # it is an integer then
 
 
 def _now() -> datetime:

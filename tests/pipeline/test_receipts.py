@@ -353,6 +353,26 @@ def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None
     assert kinds == ("", "other")
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"people": 3, f"{SECRET}!": 5}, ({"people": 3}, 5)),
+        ({"people": 10**300}, (None, None)),
+        ({"people": SECRET}, (None, None)),
+        (SECRET, (None, None)),
+    ],
+)
+def test_of_sprintos_counts_only_what_was_sent_is_named(
+    door: FrontDoor, counts: object, told: tuple[object, object]
+) -> None:
+    edit = Edit(lambda body: body | {"accepted_records_by_entity": counts, "accepted_batches": SECRET})
+    fault(door, "status", edit, times=99)
+    assert door.run(people(3), **JSON).code == 1
+    session = receipt_of(door)["session"]
+    assert (session["accepted_records"], session["accepted_others"]) == told
+    assert session["accepted_batches"] is None
+
+
 # Its file
 
 
