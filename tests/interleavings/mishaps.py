@@ -1,0 +1,165 @@
+"""What can go wrong with one request, in drawable form, and what its answer told the loader."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from hypothesis import strategies as st
+
+from target_sprinto.sandbox import Answer, CutOff, Delay, Drop, Hang, Late, Reset
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import Fault, RequestSeen
+    from target_sprinto.sandbox.faults import Effect, Operation
+
+Moment = Literal["before", "after"]
+
+
+class Act(enum.Enum):
+    """What somebody or something else may do, at any time or while a request of the run is held."""
+
+    NOTHING = "nothing"
+    LATE_ONES_LAND = "what was held back lands"
+    INTERRUPT = "a signal"
+    DISCARD = "somebody discards the session"
+    APPLY = "somebody applies the session"
+    PUSH = "somebody pushes into the session"
+    OPEN = "somebody opens a session"
+    LEAVE = "a dead run of this pipeline leaves a session"
+    HOLD = "a session of this pipeline is held"
+    EXPIRE = "an hour goes by"
+
+
+ACTS = st.sampled_from(Act)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One request of the run goes wrong: the next of its kind, or one after those that are skipped.
+
+    With an `act` it is held until that has been done.
+    """
+
+    operation: Operation
+    skipped: int
+    times: int
+    moment: Moment
+    effect: Effect
+    act: Act | None = None
+
+
+_HTML = b"<html>a proxy's page</html>"
+_LOST: list[Effect] = [
+    Reset(),
+    Drop(),
+    Answer(500),
+    Answer(503),
+    Answer(504),
+    Answer(408),
+    Answer(200, body=_HTML),
+    Answer(202, body={}),
+]
+_NOT_NOW: list[Effect] = [
+    Answer(429, {"Retry-After": "0"}),
+    Answer(429, {"Retry-After": "0.05"}),
+    Answer(429),
+    Answer(425),
+    Answer(503, {"Retry-After": "0.02"}),
+]
+_NOT_AT_ALL: list[Effect] = [
+    Answer(401),
+    Answer(403),
+    Answer(404),
+    Answer(409),
+    Answer(400),
+    Answer(413),
+    Answer(415),
+    Answer(429, {"Retry-After": "100"}),
+]
+_LATE: list[Effect] = [Late(), Late(), Late(0.0), Late(0.1)]
+_SLOW: list[Effect] = [Delay(0.05), Delay(0.5)]
+
+_BOTH: list[Moment] = ["before", "after"]
+_BEFORE: list[Moment] = ["before"]
+_AFTER: list[Moment] = ["after"]
+
+_OPERATIONS: st.SearchStrategy[Operation] = st.sampled_from(
+    [
+        "create",
+        "create",
+        "push",
+        "push",
+        "push",
+        "push",
+        "status",
+        "status",
+        "close",
+        "close",
+        "integration_status",
+        "activity",
+    ]
+)
+_SKIPPED = st.sampled_from([0, 0, 0, 1, 2])
+
+
+def _spoilt(effects: list[Effect], moments: list[Moment], times: list[int]) -> st.SearchStrategy[Trouble]:
+    return st.builds(
+        Trouble,
+        operation=_OPERATIONS,
+        skipped=_SKIPPED,
+        times=st.sampled_from(times),
+        moment=st.sampled_from(moments),
+        effect=st.sampled_from(effects),
+    )
+
+
+_HELD = st.builds(
+    Trouble,
+    operation=_OPERATIONS,
+    skipped=_SKIPPED,
+    times=st.just(1),
+    moment=st.sampled_from(_BOTH),
+    effect=st.just(Hang()),
+    act=ACTS,
+)
+TROUBLES = st.lists(
+    st.one_of(
+        _spoilt(_LOST, _BOTH, [1, 1, 1, 2]),
+        _spoilt(_LATE, _BEFORE, [1]),
+        _spoilt([Hang(), *_SLOW], _BOTH, [1]),
+        _spoilt([CutOff(10)], _AFTER, [1, 2]),
+        _spoilt(_NOT_NOW, _BEFORE, [1, 2]),
+        # An answer that says "it did not happen" is never given where it did: the contract trusts those.
+        _spoilt(_NOT_AT_ALL, _BEFORE, [1]),
+        _HELD,
+        _HELD,
+        _HELD,
+    ),
+    max_size=3,
+)
+
+
+class Heard(enum.Enum):
+    """What the loader could know of a request from its answer (the contract's three kinds)."""
+
+    HAPPENED = enum.auto()
+    DID_NOT = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+_DID_NOT = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
+
+
+def heard(seen: RequestSeen, fault: Fault | None) -> Heard:
+    """What came back of a request that `fault` struck, if one did."""
+    effect = fault.effect if fault else None
+    if seen.status is None or isinstance(effect, CutOff):
+        return Heard.UNKNOWN
+    not_now = isinstance(effect, Answer) and effect.status == 503 and "Retry-After" in effect.headers
+    if seen.status in _DID_NOT or not_now:
+        return Heard.DID_NOT
+    if seen.status >= 400 or isinstance(effect, Answer):
+        return Heard.UNKNOWN
+    return Heard.HAPPENED

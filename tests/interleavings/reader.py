@@ -1,0 +1,165 @@
+"""The thread that reads the input and calls the run, as the main thread of a target does."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_sprinto.push import pace
+from target_sprinto.push.errors import Interrupted, SprintoError
+from target_sprinto.push.run import Patiences, Run, RunSummary
+from target_sprinto.push.waiting import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from threading import Condition
+
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.conflict import ConflictPolicy
+
+
+class BadInput(SprintoError):
+    """What a tap sent cannot be read: a reason of the reader's own to end a run."""
+
+    code = "bad-input"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a run is told."""
+
+    policy: ConflictPolicy
+    page_size: int
+    compress: bool
+    patiences: Patiences
+
+
+@dataclass
+class Ending:
+    """How a run ended. `took_seconds` is what its `abort` took."""
+
+    summary: RunSummary | None = None
+    failure: BaseException | None = None
+    aftermath: str = ""
+    took_seconds: float = 0.0
+
+
+@dataclass
+class Reader:
+    """One run and its thread. `changed` is told whenever a call has come back.
+
+    `records` are what was added, as (entity type, JSON bytes), in order. `ending` is None while the run is
+    on; `finishing` says that `finish` was called.
+    """
+
+    client: SprintoClient
+    setting: Setting
+    changed: Condition
+    records: list[tuple[str, bytes]] = field(default_factory=list)
+    finishing: bool = False
+    ending: Ending | None = None
+    interrupted_at: float | None = None
+
+    def __post_init__(self) -> None:
+        self.began_at = time.time()
+        self.ended_at = float("inf")
+        self._interrupted = threading.Event()
+        self.run = Run(
+            self.client,
+            reference_prefix=self.setting.policy.own_prefix,
+            page_size=self.setting.page_size,
+            compress=self.setting.compress,
+            patiences=self.setting.patiences,
+            on_conflict=self.setting.policy,
+            interrupted=self._listen,
+        )
+        self._deeds: queue.Queue[Callable[[], object]] = queue.Queue()
+        self._asked = 0
+        self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def reference(self) -> str:
+        return f"{self.setting.policy.own_prefix}/{self.run.uuid}"
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the run has ended, or every call has come back and no page is in flight."""
+        opened = self.run._open
+        return self.ending is not None or (not self._asked and (opened is None or opened.flight.is_idle))
+
+    # What the machine asks for; each is done by the thread, in order.
+
+    def add(self, records: list[tuple[str, bytes]]) -> None:
+        def add() -> None:
+            for entity_type, body in records:
+                self.records.append((entity_type, body))
+                self.run.add(entity_type, body, origin=f"line {len(self.records)}")
+
+        self._ask(add)
+
+    def check(self) -> None:
+        self._ask(self.run.check)
+
+    def finish(self) -> None:
+        def finish() -> None:
+            self.finishing = True
+            summary = self.run.finish()
+            self._end(Ending(summary))
+
+        self._ask(finish)
+
+    def give_up(self) -> None:
+        def give_up() -> None:
+            raise BadInput("A line could not be read.")
+
+        self._ask(give_up)
+
+    def interrupt(self) -> None:
+        if self.interrupted_at is None:
+            self.interrupted_at = time.time()
+        self._interrupted.set()
+
+    def join(self, seconds: float) -> None:
+        self._thread.join(seconds)
+
+    def _ask(self, deed: Callable[[], object]) -> None:
+        with self.changed:
+            self._asked += 1
+        self._deeds.put(deed)
+
+    def _listen(self) -> None:
+        if self._interrupted.is_set():
+            raise Interrupted(signal.SIGTERM)
+
+    def _work(self) -> None:
+        while self.ending is None:
+            deed = self._deeds.get()
+            try:
+                deed()
+            except BaseException as failure:  # noqa: BLE001 - whatever it was, the run ends in one place
+                self._end(self._abort(failure))
+            with self.changed:
+                self._asked -= 1
+                self.changed.notify_all()
+
+    def _abort(self, failure: BaseException) -> Ending:
+        stopped = isinstance(failure, Interrupted)
+        began = time.monotonic()
+        try:
+            seconds = pace.current.end_after_signal if stopped else pace.current.end_after_error
+            sentence = self.run.abort(Deadline(seconds, self._listen, pace.current.end_after_signal))
+        except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
+            return Ending(None, second)
+        own = failure.aftermath if isinstance(failure, SprintoError) else ""
+        return Ending(None, failure, own or sentence, time.monotonic() - began)
+
+    def _end(self, ending: Ending) -> None:
+        self.ended_at = time.time()
+        with self.changed:
+            self.ending = ending
+            self.changed.notify_all()

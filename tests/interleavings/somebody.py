@@ -1,0 +1,57 @@
+"""Other parties at the same integration.
+
+They ask the engine itself, so that no fault meant for the run hits them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto.sandbox import RequestSeen
+from target_sprinto.sandbox.operations import Call, receive
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import Sandbox
+    from target_sprinto.sandbox.faults import Operation
+
+
+class Somebody:
+    """Opens, fills and closes sessions. `requests` are what was asked, as in the sandbox's own record."""
+
+    def __init__(self, sandbox: Sandbox, integration_id: str) -> None:
+        self.requests: list[RequestSeen] = []
+        self._sandbox = sandbox
+        self._integration_id = integration_id
+
+    def open(self, reference: str) -> None:
+        self._ask("create", "", {"client_reference_id": reference})
+
+    def push(self, session_id: str, **entities: list[Any]) -> None:
+        self._ask("push", session_id, {"entities": entities})
+
+    def close(self, session_id: str, status: str) -> None:
+        self._ask("close", session_id, {"status": status})
+
+    def _ask(self, operation: Operation, session_id: str, body: object) -> None:
+        box, raw = self._sandbox, msgspec.json.encode(body)
+        call = Call(operation, self._integration_id, session_id, box.options.api_key, {}, "", raw)
+        with box.changed:
+            reply = box.answer(call, receive(call, box.options, box.options.readings))
+            self.requests.append(
+                RequestSeen(
+                    operation=operation,
+                    integration_id=self._integration_id,
+                    session_id=session_id,
+                    nth=0,
+                    method="POST",
+                    path="",
+                    headers={},
+                    at=box.clock(),
+                    body=raw,
+                    status=reply.status,
+                    acted_at=box.clock(),
+                )
+            )
+            box.changed.notify_all()
