@@ -14,7 +14,7 @@ import select
 import sys
 from collections import Counter
 from decimal import Decimal, DecimalException
-from typing import IO, TYPE_CHECKING, Any, NoReturn, TypedDict
+from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
@@ -171,32 +171,25 @@ class SprintoReader(GenericSingerReader[bytes]):
 
 def unreadable(line: bytes, number: int | None = None) -> InputError | None:
     """What to say of a line that is no JSON; None where Python's own reader, which is laxer, takes it."""
+    not_finite: list[str] = []
     try:
-        json.loads(line, parse_constant=_refuse_constant, parse_int=str)
-    except _NotFiniteError:
-        return InvalidRecord(
-            "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
-            "Make the tap send null, or leave the field out.",
-            line=number,
-        )
+        json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
     except (ValueError, RecursionError):
         ending = (
             "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
         )
         return _invalid_line(f"the line is no JSON that can be read.{ending}", number)
+    if not_finite:
+        return InvalidRecord(
+            "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
+            "Make the tap send null, or leave the field out.",
+            line=number,
+        )
     return None
 
 
 def _invalid_line(what: str, number: int | None) -> InvalidLine:
     return InvalidLine(what, "Look at what the tap printed in this line.", line=number)
-
-
-class _NotFiniteError(Exception):
-    pass
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise _NotFiniteError
 
 
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:

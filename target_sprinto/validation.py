@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
+_ADVICE = "Mend the tap's catalog or discovery."
+
+
 class _Compiled(Protocol):
     def is_valid(self, instance: Any) -> bool: ...  # noqa: ANN401 - any JSON
 
@@ -37,20 +40,34 @@ class RecordValidator(BaseJSONSchemaValidator):
         self._fallback = None if self._compiled else _fall_back(stream, schema)
 
     def validate(self, record: dict[str, Any]) -> None:
-        """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted."""
+        """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.
+
+        Raises InvalidSchema where the schema shows only now that it cannot be used.
+        """
+        try:
+            refusal = self._refusal(record)
+        except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
+            raise InvalidSchema(
+                f"the schema of stream {self._stream!r} cannot be applied to its records"
+                f" ({type(problem).__name__}).",
+                _ADVICE,
+            ) from None
+        if refusal is not None:
+            raise refusal
+
+    def _refusal(self, record: dict[str, Any]) -> InvalidRecord | None:
         if self._compiled is not None:
-            if not self._compiled.is_valid(record):
-                error = next(self._compiled.iter_errors(record))
-                raise self._invalid(
-                    error.instance_path, error.kind.name, getattr(error.kind, "property", None)
-                )
-            return
+            if self._compiled.is_valid(record):
+                return None
+            error = next(self._compiled.iter_errors(record))
+            return self._invalid(error.instance_path, error.kind.name, getattr(error.kind, "property", None))
         if self._fallback is not None:
             try:
                 self._fallback.validate(record)
             except SdkInvalidRecord as refusal:
                 cause: Any = refusal.__cause__
-                raise self._invalid(cause.absolute_path, cause.validator, None) from None
+                return self._invalid(cause.absolute_path, cause.validator, None)
+        return None
 
     def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
         where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
@@ -78,13 +95,12 @@ def _compile(schema: dict[str, Any]) -> _Compiled | None:
 
 def _fall_back(stream: str, schema: dict[str, Any]) -> JSONSchemaValidator:
     problem = f"the schema of stream {stream!r} is no JSON Schema that can be used"
-    advice = "Mend the tap's catalog or discovery."
     if _refers_elsewhere(schema):
-        raise InvalidSchema(f"{problem}: it refers to another document, which is never fetched.", advice)
+        raise InvalidSchema(f"{problem}: it refers to another document, which is never fetched.", _ADVICE)
     try:
         return JSONSchemaValidator(schema)
     except InvalidJSONSchema:
-        raise InvalidSchema(f"{problem}.", advice) from None
+        raise InvalidSchema(f"{problem}.", _ADVICE) from None
 
 
 def _refers_elsewhere(schema: object) -> bool:

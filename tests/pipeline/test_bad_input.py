@@ -39,6 +39,9 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         raw(RECORD % '{"id":1,"n":-Infinity}'),
         "invalid-record",
     ),
+    "NaN in what is no JSON": (raw('NaN{"type":"STATE","value":{}}'), "invalid-line"),
+    "NaN before nesting without end": (raw(RECORD[:-3] + '{"id":NaN,"n":' + "[" * 100_000), "invalid-line"),
+    "a byte order mark": (b'\xef\xbb\xbf{"type":"STATE","value":{}}', "invalid-line"),
     "no type": (raw('{"stream":"people"}'), "invalid-line"),
     "an unknown type": ({"type": "MESSAGE", "stream": "people"}, "invalid-line"),
     "a type that is a number": (raw('{"type":1}'), "invalid-line"),
@@ -154,6 +157,14 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
         "Input line 2: the stream map of stream 'people' failed on a record (ValueError)"
     )
     assert "[stream-map]" in finished.error
+
+
+@pytest.mark.parametrize("ref", ["#/definitions/nowhere", "#nowhere"])
+def test_a_schema_that_cannot_be_applied_to_a_record_is_told_as_such(door: FrontDoor, ref: str) -> None:
+    finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 2: ")
+    assert "[invalid-schema]" in finished.error
 
 
 @pytest.mark.parametrize(
