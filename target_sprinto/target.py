@@ -500,6 +500,9 @@ class SprintoTarget(Target):
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
+        if isinstance(failure, SprintoError) and failure.aftermath:
+            # It has seen what became of the session.
+            aftermath = failure.aftermath
         if self._rejects is not None:
             aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
@@ -514,7 +517,7 @@ class SprintoTarget(Target):
         ):
             failure.line = self._reader.line
         if isinstance(failure, SprintoError):
-            failure.aftermath = failure.aftermath or aftermath
+            failure.aftermath = aftermath
         elif aftermath:
             self.logger.error("%s", aftermath)
         if self._report is not None:

@@ -2,68 +2,75 @@
 
 Sprinto documents no idempotency keys, so a page that nobody knows about is never simply sent again. The
 session's status counts accepted records by entity type; with nothing else in flight, what the counts have
-grown by since the last known moment names the pages that landed, if only one subset of them adds up to it.
+grown by since the last known moment names the pages that landed, if only one choice of them adds up to it.
+
+A page that was sent again has been under way more than once, and each of its tries may land late: of one that
+is asked about as well as of one that was accepted since. Where that could explain the counts too, nothing is
+told.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import combinations
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_MOST_SUMS = 100_000
+"""With more sums than these to go through nothing is told: all choices of sixteen pages are 65,536."""
 
-def which_landed(
+_Sum = tuple[int, ...]
+
+
+def which_landed(  # noqa: PLR0913, PLR0917 - all that is known
     before: Mapping[str, int],
     now: Mapping[str, int],
     open_pages: Sequence[Mapping[str, int]],
     batches: int | None = None,
     resent: Sequence[Mapping[str, int]] = (),
+    tries: Sequence[int] | None = None,
 ) -> frozenset[int] | None:
-    """The indexes of the open pages that landed, or None where the counts do not name one subset only.
+    """The indexes of the open pages that landed, or None where the counts do not name one choice only.
 
     All counts are ``{entity_type: int}``: `before` what this run knows to be accepted, `now` what the status
     says, and one for each open page. `batches` is by how much `accepted_batches` has grown, given only where
     that figure has so far equalled this run's accepted pages. `resent` are other pages that were lost and
-    sent again: they may land a second time, and then look like an open one.
+    sent again: they may land a second time, and then look like an open one. `tries` says how often each open
+    page was sent, by default once.
     """
-    grown = Counter(now)
-    grown.subtract(before)
-    late = _all_sums(resent, grown)
-    sizes = [size for size in range(len(open_pages) + 1) if batches in (None, size)]
-    found = [
-        frozenset(subset)
-        for size in sizes
-        for subset in combinations(range(len(open_pages)), size)
-        if _sum(open_pages, subset) == _without_zeros(grown)
+    may_land = [
+        *zip(open_pages, tries or [1] * len(open_pages), strict=True),
+        *((page, 1) for page in resent),
     ]
-    doubted = any(
-        frozenset((grown - Counter(_sum(open_pages, subset))).items()) in late
-        for size in range(len(open_pages) + 1)
-        for subset in combinations(range(len(open_pages)), size)
-        if Counter(_sum(open_pages, subset)) <= grown
-    )
-    return found[0] if len(found) == 1 and not doubted else None
+    names = sorted({*before, *now, *chain.from_iterable(page for page, _ in may_land)})
+    grown = tuple(now.get(name, 0) - before.get(name, 0) for name in names)
+    counted = [(tuple(page.get(name, 0) for name in names), most) for page, most in may_land]
+    if batches is not None:
+        grown, counted = (*grown, batches), [((*page, 1), most) for page, most in counted]
+    choice = _only_choice(grown, counted)
+    if choice is None:
+        return None
+    times, others = choice[: len(open_pages)], choice[len(open_pages) :]
+    if any(others) or max(times, default=0) > 1:
+        return None
+    return frozenset(index for index, landed in enumerate(times) if landed)
 
 
-def _all_sums(pages: Sequence[Mapping[str, int]], most: Counter[str]) -> set[frozenset[tuple[str, int]]]:
-    """What some of the pages, one at least, may add up to, as far as it is no more than `most`."""
-    nothing: frozenset[tuple[str, int]] = frozenset()
-    reached = {nothing}
-    for page in pages:
-        grown = (Counter(dict(counts)) + Counter(page) for counts in reached)
-        reached |= {frozenset(counts.items()) for counts in grown if counts <= most}
-    return reached - {nothing}
-
-
-def _sum(pages: Sequence[Mapping[str, int]], subset: tuple[int, ...]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for index in subset:
-        total.update(pages[index])
-    return _without_zeros(total)
-
-
-def _without_zeros(counts: Mapping[str, int]) -> dict[str, int]:
-    return {entity_type: count for entity_type, count in counts.items() if count}
+def _only_choice(target: _Sum, terms: Sequence[tuple[_Sum, int]]) -> tuple[int, ...] | None:
+    """How many of each term add up to the target, each at most so often; None unless there is one choice."""
+    # To each sum within the target the one choice that leads there, or None where there are several.
+    choices: dict[_Sum, tuple[int, ...] | None] = {(0,) * len(target): ()}
+    for term, most in terms:
+        extended: dict[_Sum, tuple[int, ...] | None] = {}
+        for total, choice in choices.items():
+            for times in range(most + 1):
+                reached = tuple(one + times * more for one, more in zip(total, term, strict=True))
+                if any(one > limit for one, limit in zip(reached, target, strict=True)):
+                    break
+                is_new = reached not in extended
+                extended[reached] = (*choice, times) if choice is not None and is_new else None
+        if len(extended) > _MOST_SUMS:
+            return None
+        choices = extended
+    return choices.get(target)

@@ -8,6 +8,7 @@ state.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from threading import Condition
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,7 @@ class Engine:
         )
         self._faults: list[Fault] = []
         self._fired: list[Fired] = []
+        self._containing: Counter[Fault] = Counter()
         self._behaviour = Behaviour(
             self.options.readings,
             self.options.entities,
@@ -197,13 +199,18 @@ class Engine:
             seen.items = received.page.items if received.page else 0
             if self._record.keep_bodies:
                 seen.body = call.body
-            fault = next(
-                (f for f in self._faults if f.hits(seen.operation, seen.integration_id, seen.nth)), None
-            )
+            # Of all that it is for, each counts the request, whichever strikes.
+            striking = [f for f in self._faults if self._strikes(f, seen, received.body)]
+            fault = striking[0] if striking else None
             if fault is not None:
                 self._fired.append(Fired(fault, seen.operation, seen.integration_id, seen.nth, self.clock()))
             self.changed.notify_all()
             return received, fault
+
+    def arrived(self, seen: RequestSeen) -> int:
+        """How many requests of this one's operation have arrived at its integration."""
+        with self.changed:
+            return self._record.count(seen.integration_id, seen.operation)
 
     def answer(self, call: Call, received: Received) -> Reply:
         """Act on a call; a refusal is an answer too."""
@@ -223,7 +230,8 @@ class Engine:
         """Record what a request was answered: None for nothing at all."""
         with self.changed:
             seen.status = status
-            seen.answered_at = None if status is None else self.clock()
+            seen.ended_at = self.clock()
+            seen.answered_at = None if status is None else seen.ended_at
             self.changed.notify_all()
 
     def save(self) -> None:
@@ -232,6 +240,14 @@ class Engine:
             with self.changed:
                 states = {name: integration.state for name, integration in self._integrations.items()}
                 snapshot.save(self.options.data_dir, states)
+
+    def _strikes(self, fault: Fault, seen: RequestSeen, body: bytes) -> bool:
+        if not fault.is_about(seen.operation, seen.integration_id, body):
+            return False
+        if not fault.contains:
+            return fault.hits(seen.nth)
+        self._containing[fault] += 1
+        return fault.hits(self._containing[fault])
 
     def _act(self, call: Call, received: Received) -> Reply:
         if call.api_key != self.options.api_key:

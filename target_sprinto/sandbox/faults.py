@@ -84,8 +84,13 @@ Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw
 class Fault:
     """Spoils the nth to the (nth + times - 1)th request of one operation on an integration.
 
-    `nth` is the request's own number per integration and operation, from 1, as in `RequestSeen.nth`.
+    `nth` is the request's own number per integration and operation, from 1, as in `RequestSeen.nth`; with
+    `contains`, its number among those whose decoded body contains these bytes, which are all that are meant.
     Without an `integration_id` the fault is for every integration.
+
+    `company` is how many requests of the operation must have arrived, counted from the first one, before
+    the fault strikes: so that several are in flight at once. `pause` is how many seconds it then waits. Until
+    it strikes, the server does nothing.
     """
 
     operation: Operation
@@ -94,14 +99,21 @@ class Fault:
     integration_id: str | None = None
     moment: Literal["before", "after"] = "before"
     effect: Effect = field(default_factory=lambda: Answer(503))
+    contains: bytes = b""
+    company: int = 0
+    pause: float = 0.0
 
-    def hits(self, operation: str | None, integration_id: str, nth: int) -> bool:
-        """Whether this request is one of those to spoil."""
+    def is_about(self, operation: str | None, integration_id: str, body: bytes) -> bool:
+        """Whether this request is one of those that are counted."""
         return (
             operation == self.operation
             and self.integration_id in (None, integration_id)
-            and self.nth <= nth < self.nth + self.times
+            and self.contains in body
         )
+
+    def hits(self, nth: int) -> bool:
+        """Whether the nth of them is one of those to spoil."""
+        return self.nth <= nth < self.nth + self.times
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ class RequestSeen:
     `nth` counts per integration and operation, from 1. `body` is as sent, `size` is that of the decoded
     body in bytes, `items` the number of records. `status` is None while there is no answer, and for good
     when none was sent. `acted_at` is when the server acted on it (a refusal is an act too), which it may do
-    unanswered. Times are seconds since the epoch.
+    unanswered. `ended_at` is when the server was done with it, answered or not. Times are seconds since the
+    epoch.
     """
 
     operation: Operation
@@ -36,6 +37,7 @@ class RequestSeen:
     status: int | None = None
     answered_at: float | None = None
     acted_at: float | None = None
+    ended_at: float | None = None
 
 
 class RequestRecord:
@@ -49,6 +51,10 @@ class RequestRecord:
     def number(self, integration_id: str, operation: Operation) -> int:
         """Give the next request of this operation on this integration its number."""
         self._counts[integration_id, operation] += 1
+        return self._counts[integration_id, operation]
+
+    def count(self, integration_id: str, operation: Operation) -> int:
+        """How many requests of this operation this integration has had so far."""
         return self._counts[integration_id, operation]
 
     def add(self, seen: RequestSeen) -> None:

@@ -115,6 +115,8 @@ class Server:
 
         if fault is None:
             return self._finish(request, seen, _response(act()))
+        if not await self._wait_for_company(fault, request, seen):
+            return self._break_off(request, seen, reset=False)
         return await self._strike(fault, act, request, seen)
 
     async def _strike(
@@ -167,6 +169,15 @@ class Server:
         while raw.then == "silence" and _present(request):  # noqa: ASYNC110 - a client that leaves sets no event
             await asyncio.sleep(PRESENCE_SECONDS)
         return self._break_off(request, seen, reset=False)
+
+    async def _wait_for_company(self, fault: Fault, request: web.Request, seen: RequestSeen) -> bool:
+        """Wait until others have arrived too, and for the pause; say whether there was company in time."""
+        while self._engine.arrived(seen) < fault.company:
+            if not _present(request):
+                return False
+            await asyncio.sleep(PRESENCE_SECONDS)
+        await asyncio.sleep(fault.pause)
+        return True
 
     async def _hang(self, fault: Fault, seconds: float | None, request: web.Request) -> bool:
         """Wait for the release, the seconds or the client's leaving; say whether the client stayed."""

@@ -13,13 +13,15 @@ from target_sprinto.sandbox import Fault, Reset
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from traffic import Traffic
+
     from target_sprinto.sandbox.faults import Operation
 
 FINAL = ("401", "404", "503 for too long", "no fields")
 FOR_GOOD = 9999
 
 
-def adopting() -> Iterator[Cell]:
+def adopting(traffic: Traffic) -> Iterator[Cell]:
     # Its session is there all along: that nothing was opened must not be said.
     lost = Fault("create", moment="after", effect=Reset())
     asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
@@ -35,4 +37,6 @@ def adopting() -> Iterator[Cell]:
                         (lost, refused),
                         readings,
                         pace={"end_after_error": 4.0},
+                        traffic=traffic,
+                        in_flight=0,
                     )

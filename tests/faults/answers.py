@@ -6,25 +6,30 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cells import CONTRARY, READINGS, Acts, Cell, read_as
-from expectation import GETS, PAGES, Kind, after_all, after_one
+from expectation import GETS, PAGES, PROCESSED, Kind, after_all, after_one
 
 from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Readings, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from expectation import Expected
+    from traffic import Traffic
+
     from target_sprinto.sandbox.faults import Effect, Operation
 
 MOMENTS: dict[str, tuple[Operation, int]] = {
     "create": ("create", 1),
     "first page": ("push", 1),
-    "middle page": ("push", 2),
-    "last page": ("push", 3),
+    "middle page": ("push", 1),
+    "last page": ("push", 1),
     "status": ("status", 1),
     "integration status": ("integration_status", 1),
     "close": ("close", 1),
     "poll": ("status", 2),
 }
+"""A page is struck when it is sent for the first time."""
+
 DUE = {"create": 201, "push": 202, "close": 202, "status": 200, "integration_status": 200, "activity": 200}
 HTML = b"<html><body>The proxy asks you to log in</body></html>"
 SHAPES: dict[Operation, dict[str, Any]] = {
@@ -114,15 +119,27 @@ def why_not(moment: str, mishap: Mishap, acts: Acts) -> str | None:  # noqa: PLR
     return None
 
 
-def spoilt_once() -> Iterator[Cell]:
-    for moment, (operation, nth) in MOMENTS.items():
+def spoilt_once(traffic: Traffic) -> Iterator[Cell]:
+    for moment, (operation, _) in MOMENTS.items():
         for name, mishap in MISHAPS.items():
             acts: Acts
             for acts in ("not acted", "acted"):
                 if why_not(moment, mishap, acts) is None and not has_no_state(name, operation):
-                    fault = Fault(operation, nth=nth, moment=_moment(acts), effect=mishap.effect(operation))
                     for readings in readings_for(moment, name, acts):
-                        yield _once(moment, name, acts, fault, readings)
+                        yield _once(moment, name, acts, readings, traffic)
+
+
+IN_EACH_OTHERS_WAY = ("reset", "hang", "500", "429", "409", "413", "415", "403", "202 with a rejected count")
+
+
+def spoilt_pages(traffic: Traffic) -> Iterator[Cell]:
+    """Some of the same, where pages have to wait for each other."""
+    for moment in PAGES:
+        for name in IN_EACH_OTHERS_WAY:
+            acts: Acts
+            for acts in ("not acted", "acted"):
+                if why_not(moment, MISHAPS[name], acts) is None:
+                    yield _once(moment, name, acts, READINGS, traffic)
 
 
 def has_no_state(name: str, operation: Operation) -> bool:
@@ -146,29 +163,50 @@ def readings_for(moment: str, name: str, acts: Acts) -> list[Readings]:
     return told
 
 
-def _once(moment: str, name: str, acts: Acts, fault: Fault, readings: Readings) -> Cell:
-    kind = MISHAPS[name].kind
+def _once(moment: str, name: str, acts: Acts, readings: Readings, traffic: Traffic) -> Cell:
+    kind, (operation, nth) = MISHAPS[name].kind, MOMENTS[moment]
+    effect = MISHAPS[name].effect(operation)
+    if moment in PAGES:
+        faults = traffic.strike(moment, moment=_moment(acts), effect=effect)
+    else:
+        faults = (Fault(operation, nth=nth, moment=_moment(acts), effect=effect),)
     expected = after_one(moment, kind, readings, acted=acts == "acted")
     if name == "unknown state":
         expected = expected.logging("paused")
     if kind is Kind.NOT_NOW_AT_ALL:
         expected = expected.saying("retry_timeout_seconds")
-    settings = {"request_timeout_seconds": 0.6} if name == "hang" else {}
     suffix = f", {acts}" if kind in {Kind.LOST, Kind.ODD} and moment not in GETS else ""
     return Cell(
-        f"{moment}: {name}{suffix}{read_as(readings)}", expected, (fault,), readings, settings=settings
+        f"{moment}: {name}{suffix}{read_as(readings)}",
+        expected,
+        faults,
+        readings,
+        settings={"request_timeout_seconds": traffic.timeout} if name == "hang" else {},
+        traffic=traffic,
+        in_flight=in_flight(moment, expected),
     )
+
+
+def in_flight(moment: str, expected: Expected) -> int | None:
+    """None at all where no session was opened; else as many as the traffic has."""
+    return 0 if moment == "create" and expected is not PROCESSED else None
 
 
 def _moment(acts: Acts) -> Any:  # noqa: ANN401 - the sandbox's word for it
     return "after" if acts == "acted" else "before"
 
 
+def _impatient(moment: str, traffic: Traffic) -> dict[str, float]:
+    if moment in PAGES and traffic.together > 1:
+        return {"retry_timeout_seconds": 3, "request_timeout_seconds": traffic.timeout}
+    return {"retry_timeout_seconds": 1, "request_timeout_seconds": 0.4}
+
+
 LASTING = ("reset", "hang", "500", "a proxy's page with 200", "429", "403")
 AT = ("create", "first page", "status", "integration status", "close", "poll")
 
 
-def spoilt_for_good() -> Iterator[Cell]:
+def spoilt_for_good(traffic: Traffic) -> Iterator[Cell]:
     for moment in AT:
         for name in LASTING:
             acts: Acts
@@ -177,16 +215,24 @@ def spoilt_for_good() -> Iterator[Cell]:
                 if why_not(moment, mishap, acts) is not None:
                     continue
                 fault = Fault(
-                    operation, nth=nth, times=9999, moment=_moment(acts), effect=mishap.effect(operation)
+                    operation,
+                    nth=nth,
+                    times=9999,
+                    moment=_moment(acts),
+                    effect=mishap.effect(operation),
+                    company=traffic.together if moment in PAGES else 0,
                 )
                 both = [READINGS, replace(READINGS, log_shows_reference=False)]
                 for readings in both if (moment, acts) == ("create", "acted") else [READINGS]:
                     suffix = f", {acts}" if mishap.kind is Kind.LOST and moment not in GETS else ""
+                    expected = after_all(moment, mishap.kind, readings, acted=acts == "acted")
                     yield Cell(
                         f"{moment} and all after it: {name}{suffix}{read_as(readings)}",
-                        after_all(moment, mishap.kind, readings, acted=acts == "acted"),
+                        expected,
                         (fault,),
                         readings,
-                        settings={"retry_timeout_seconds": 1, "request_timeout_seconds": 0.4},
+                        settings=_impatient(moment, traffic),
                         pace={"end_after_error": 4},
+                        traffic=traffic,
+                        in_flight=in_flight(moment, expected),
                     )

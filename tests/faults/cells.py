@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from front_door import SCHEMA, STATE, Finished, record
+from traffic import SINGLE, Traffic
 
 from target_sprinto.sandbox import Fault, Readings
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
     from _pytest.mark import ParameterSet
     from expectation import Expected
+    from front_door import Finished
     from stage import Stage
 
 SEED = "target-sprinto"
-RECORDS = 25
-PAGE_SIZE = 10
 
 READINGS = Readings(apply="append")
 """Appending shows whatever comes twice."""
@@ -45,41 +44,17 @@ CONTRARY = Readings(
 Acts = Literal["not acted", "acted"]
 
 
-def stream_of(number: int) -> str:
-    return "people" if number % 2 == 0 else "teams"
-
-
-def records(count: int = RECORDS, **fields: object) -> list[dict[str, Any]]:
-    """Two streams by turns, with keys that come back in later pages."""
-    return [
-        record(number // 2 % 4, stream_of(number), name=f"S3CR3T {number}", **fields)
-        for number in range(count)
-    ]
-
-
-SCHEMAS = [SCHEMA, SCHEMA | {"stream": "teams"}]
-EARLIER_STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026-01-01T00:00:00Z"}}}}
-INPUT = [*SCHEMAS, *records()[:12], EARLIER_STATE, *records()[12:], STATE]
-
-
-def entities(copies: int) -> dict[str, list[Any]]:
-    """What is to be applied of so many whole inputs, by entity type, in order."""
-    whole: dict[str, list[Any]] = {}
-    for message in records() * copies:
-        whole.setdefault(message["stream"], []).append(message["record"])
-    return whole
-
-
 def run_all(stage: Stage) -> Finished:
     """The script of most cells: the whole input at once."""
-    return stage.run(INPUT)
+    return stage.run(stage.traffic.input)
 
 
 @dataclass(frozen=True)
 class Cell:
     """`server` is what the integration is configured with beside readings; `script` drives the run.
 
-    `pace` shortens the contract's waits for this cell, in seconds.
+    `pace` shortens the contract's waits for this cell, in seconds. `in_flight` is how many pages the server
+    has seen at once, where it is not as many as the traffic has.
     """
 
     name: str
@@ -90,15 +65,21 @@ class Cell:
     server: Mapping[str, Any] = field(default_factory=dict)
     pace: Mapping[str, float] = field(default_factory=dict)
     script: Callable[[Stage], Finished] = run_all
+    traffic: Traffic = SINGLE
+    in_flight: int | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}; {self.traffic.words}"
+
+    @property
+    def is_in_default_suite(self) -> bool:
+        """A seeded tenth of those that send one page at a time, a thirtieth of the others."""
+        one_in, name = (10, self.name) if self.traffic.parallel == 1 else (30, self.id)
+        return int.from_bytes(hashlib.sha256(f"{SEED}:{name}".encode()).digest()[:4], "big") % one_in == 0
 
     def as_parameter(self) -> ParameterSet:
-        marks = [] if in_default_suite(self.name) else [pytest.mark.slow]
-        return pytest.param(self, id=self.name, marks=marks)
-
-
-def in_default_suite(name: str) -> bool:
-    """A seeded tenth, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(f"{SEED}:{name}".encode()).digest()[:4], "big") % 10 == 0
+        return pytest.param(self, id=self.id, marks=[] if self.is_in_default_suite else [pytest.mark.slow])
 
 
 def read_as(readings: Readings) -> str:

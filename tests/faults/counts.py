@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cells import CONTRARY, PAGE_SIZE, READINGS, Cell, read_as, records
+from cells import CONTRARY, READINGS, Cell, read_as
 from expectation import APPLIED_DIFFERS, DISCARDED, PROCESSED, Expected
 
 from target_sprinto.sandbox import Edit, Fault, Reset
 
+if TYPE_CHECKING:
+    from traffic import Traffic
+
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 BY_ENTITY = "accepted_records_by_entity"
-WHOLE = {"people": 13, "teams": 12}
-assert sum(WHOLE.values()) == len(records())
-ONE_PAGE = {"people": PAGE_SIZE // 2, "teams": PAGE_SIZE // 2}
-SENT = "13 people, 12 teams"
 
 
 def shifted(**by: int) -> Edit:
@@ -54,38 +53,50 @@ UNREADABLE = {
 }
 
 
-def counts() -> Iterator[Cell]:
+def counts(traffic: Traffic) -> Iterator[Cell]:
     for readings in (READINGS, CONTRARY):
-        for name, expected, faults in (*before_the_close(), *after_the_close(), *while_finding_out()):
-            yield Cell(f"counts: {name}{read_as(readings)}", expected, faults, readings, pace={"lag": 1.5})
-        for name, faults in tolerable():
+        for name, expected, faults in (
+            *before_the_close(traffic),
+            *after_the_close(traffic),
+            *while_finding_out(traffic),
+        ):
+            yield Cell(
+                f"counts: {name}{read_as(readings)}",
+                expected,
+                faults,
+                readings,
+                pace={"lag": 1.5},
+                traffic=traffic,
+            )
+        for name, faults in tolerable(traffic):
             yield Cell(
                 f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
-                PROCESSED.logging(ALL_THE_SAME, SENT),
+                PROCESSED.logging(ALL_THE_SAME, traffic.figures()),
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
                 pace={"lag": 1.5},
+                traffic=traffic,
             )
-    yield from lagging()
+    yield from lagging(traffic)
 
 
-def tolerable() -> Iterator[tuple[str, tuple[Fault, ...]]]:
+def tolerable(traffic: Traffic) -> Iterator[tuple[str, tuple[Fault, ...]]]:
     """Counts that differ, which a user may choose to be only warned of."""
-    for name, expected, faults in (*before_the_close(), *after_the_close()):
+    for name, expected, faults in (*before_the_close(traffic), *after_the_close(traffic)):
         # Counts that cannot be read are not counts that differ.
         if name not in {f"are {unreadable}" for unreadable in UNREADABLE} and expected is not PROCESSED:
             yield name, faults
 
 
-def lagging() -> Iterator[Cell]:
+def lagging(traffic: Traffic) -> Iterator[Cell]:
     """Accepted pages show in the counts only after a time, which is shorter than the waits, or longer."""
-    # The first page: with a later one, waiting for those before it would be long enough.
-    again = Fault("push", effect=Reset())
+    # All that are in flight first: with others accepted, waiting for those would be long enough.
+    again = Fault("push", times=traffic.together, company=traffic.together, effect=Reset())
     landed = replace(again, moment="after")
     for name, expected, faults, lag, pace in (
         ("all pages", PROCESSED, (), 0.5, {}),
-        ("all pages, for too long", DISCARDED.saying(SENT), (), 9.0, {"lag": 1.0}),
+        ("all pages, for too long", DISCARDED.saying(traffic.figures()), (), 9.0, {"lag": 1.0}),
         ("a page was lost", PROCESSED, (again,), 0.1, {"settle": 0.4}),
         ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
         ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),
@@ -93,19 +104,20 @@ def lagging() -> Iterator[Cell]:
         ("the answer was lost, for longer than it is looked for", DISCARDED, (landed,), 0.5, {"still": 1.5}),
     ):
         readings = replace(READINGS, counts_lag_seconds=lag)
-        yield Cell(f"counts lag: {name}", expected, faults, readings, pace=pace)
+        yield Cell(f"counts lag: {name}", expected, faults, readings, pace=pace, traffic=traffic)
 
 
-def before_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    sent, below, above = traffic.figures(), traffic.figures(people=-2), traffic.figures(people=2)
     yield "lag for three looks", PROCESSED, (Fault("status", times=3, effect=BELOW),)
-    yield "fall short for good", DISCARDED.saying("11 people, 12 teams", SENT), (lasting(BELOW),)
-    yield "go over", DISCARDED.saying("15 people, 12 teams", SENT), (lasting(ABOVE),)
-    yield "go over once", DISCARDED.saying(SENT), (Fault("status", effect=ABOVE),)
-    yield "add up, type by type they do not", DISCARDED.saying(SENT), (lasting(AGAINST_EACH_OTHER),)
+    yield "fall short for good", DISCARDED.saying(below, sent), (lasting(BELOW),)
+    yield "go over", DISCARDED.saying(above, sent), (lasting(ABOVE),)
+    yield "go over once", DISCARDED.saying(sent), (Fault("status", effect=ABOVE),)
+    yield "add up, type by type they do not", DISCARDED.saying(sent), (lasting(AGAINST_EACH_OTHER),)
     yield "have a type that was never sent", DISCARDED.saying("1 devices"), (lasting(ONE_MORE_TYPE),)
     for name, effect in UNREADABLE.items():
         yield f"are {name}", DISCARDED, (lasting(effect),)
-    again = (Fault("push", nth=2, effect=Reset()),)
+    again = traffic.strike("middle page", effect=Reset())
     # Two looks find out, the third is equal; then they must stand still.
     yield "go over while they are to stand still", DISCARDED, (*again, Fault("status", nth=4, effect=ABOVE))
     yield (
@@ -115,28 +127,30 @@ def before_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     )
 
 
-def after_the_close() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
-    yield "go over at processed", APPLIED_DIFFERS.saying("15 people, 12 teams", SENT), (lasting(ABOVE, 2),)
-    yield "fall short at processed", APPLIED_DIFFERS.saying("11 people, 12 teams", SENT), (lasting(BELOW, 2),)
-    yield "go over in the close's answer", APPLIED_DIFFERS.saying(SENT), (Fault("close", effect=ABOVE),)
+def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    sent, below, above = traffic.figures(), traffic.figures(people=-2), traffic.figures(people=2)
+    yield "go over at processed", APPLIED_DIFFERS.saying(above, sent), (lasting(ABOVE, 2),)
+    yield "fall short at processed", APPLIED_DIFFERS.saying(below, sent), (lasting(BELOW, 2),)
+    yield "go over in the close's answer", APPLIED_DIFFERS.saying(sent), (Fault("close", effect=ABOVE),)
 
 
-def while_finding_out() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
-    landed = Fault("push", nth=2, moment="after", effect=Reset())
-    lost = Fault("push", nth=2, effect=Reset())
-    behind = shifted(**{name: -items for name, items in ONE_PAGE.items()})
-    yield "of a page that landed lag for a look", PROCESSED, (landed, Fault("status", effect=behind))
+def while_finding_out(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+    landed = traffic.strike("middle page", moment="after", effect=Reset())
+    lost = traffic.strike("middle page", effect=Reset())
+    one_page = traffic.counts_of(traffic.moments["middle page"])
+    behind = shifted(**{name: -items for name, items in one_page.items()})
+    yield "of a page that landed lag for a look", PROCESSED, (*landed, Fault("status", effect=behind))
     # Twice unchanged means that it did not land; sent again, it shows in the counts.
     yield (
         "of a page that landed lag for too long",
         DISCARDED,
-        (landed, Fault("status", times=2, effect=behind)),
+        (*landed, Fault("status", times=2, effect=behind)),
     )
-    yield "of a lost page fit no page", DISCARDED, (lost, lasting(shifted(people=3)))
-    yield "of a page that landed fit no page", DISCARDED, (landed, lasting(shifted(teams=1)))
-    yield "of a lost page are gone", DISCARDED, (lost, lasting(without_counts()))
-    yield "of a lost page fall below what was accepted", DISCARDED, (lost, lasting(BELOW))
-    yield "of a lost page fall below for a look", PROCESSED, (lost, Fault("status", effect=BELOW))
+    yield "of a lost page fit no page", DISCARDED, (*lost, lasting(shifted(people=3)))
+    yield "of a page that landed fit no page", DISCARDED, (*landed, lasting(shifted(teams=1)))
+    yield "of a lost page are gone", DISCARDED, (*lost, lasting(without_counts()))
+    yield "of a lost page fall below what was accepted", DISCARDED, (*lost, lasting(BELOW))
+    yield "of a lost page fall below for a look", PROCESSED, (*lost, Fault("status", effect=BELOW))
 
 
 def lasting(effect: Edit, nth: int = 1) -> Fault:

@@ -6,8 +6,9 @@ import signal
 from typing import TYPE_CHECKING
 
 from answers import MISHAPS
-from cells import PAGE_SIZE, SCHEMAS, Cell, records
+from cells import Cell
 from expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected
+from traffic import SCHEMAS
 
 from target_sprinto.sandbox import Answer, Fault
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
     from front_door import Finished
     from stage import Stage
+    from traffic import Traffic
 
     from target_sprinto.sandbox.faults import Effect
 
-THE_ERROR = Fault("push", nth=2, effect=Answer(403))
 PACE = {"end_after_error": 6.0, "end_after_signal": 6.0}
 FOR_GOOD = 9999
 
@@ -28,17 +29,20 @@ NOT_YET = ("429 with Retry-After", "503 with Retry-After", "409")
 FOR_GOOD_LOST = ("reset", "hang", "500", "429", "403", "409")
 
 
-def discards() -> Iterator[Cell]:
+def discards(traffic: Traffic) -> Iterator[Cell]:
+    # In the middle: others are in flight beside it, and act before the discard or after it.
+    the_error = traffic.strike("middle page", effect=Answer(403))
     for ended, code in (("an error", 1), ("SIGTERM", 143)):
         for name, expected, faults in (*closes(), *statuses()):
             by_signal = ended == "SIGTERM"
             yield Cell(
                 f"discard after {ended}: {name}",
                 expected.ending_with(code),
-                faults if by_signal else (THE_ERROR, *faults),
+                faults if by_signal else (*the_error, *faults),
                 settings={"request_timeout_seconds": 1},
                 pace=PACE,
                 script=stopped if by_signal else with_more_to_come,
+                traffic=traffic,
             )
 
 
@@ -69,12 +73,12 @@ def effect(name: str, operation: str = "close") -> Effect:
 
 def with_more_to_come(stage: Stage) -> Finished:
     """The pipe stays open: a run that fails waits for no end of the input."""
-    process = stage.start([*SCHEMAS, *records()])
+    process = stage.start([*SCHEMAS, *stage.traffic.records()])
     process.wait(timeout=40)
     return stage.finish(process)
 
 
 def stopped(stage: Stage) -> Finished:
-    process = stage.start([*SCHEMAS, *records()[:PAGE_SIZE]])
-    stage.door.wait_for_operation("push", answered=True)
+    process = stage.start([*SCHEMAS, *stage.traffic.records()[: stage.traffic.volley]])
+    stage.wait_until_accepted(stage.traffic.together)
     return stage.stop(process, signal.SIGTERM)

@@ -7,10 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import stranger
-from cells import CONTRARY, INPUT, PAGE_SIZE, READINGS, SCHEMAS, Cell, read_as, records
+from cells import CONTRARY, READINGS, Cell, read_as
 from expectation import ENDED, NOT_APPLIED_YET, PROCESSED, Expected
 from front_door import STATE, feed
 from stage import end_of_input
+from traffic import SCHEMAS
 
 from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Readings, Reset
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from front_door import Finished
     from stage import Stage
+    from traffic import Traffic
 
 # Processing
 
@@ -31,7 +33,7 @@ CLOSES: dict[str, tuple[Fault, ...]] = {
 }
 
 
-def processing() -> Iterator[Cell]:
+def processing(traffic: Traffic) -> Iterator[Cell]:
     for readings in (READINGS, CONTRARY):
         for closed, faults in CLOSES.items():
             for name, (expected, server, more) in outcomes().items():
@@ -43,6 +45,7 @@ def processing() -> Iterator[Cell]:
                     settings={"processing_timeout_seconds": 4},
                     server=server,
                     pace={"failed": 1.5},
+                    traffic=traffic,
                 )
 
 
@@ -84,7 +87,6 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
 EXPIRES = {"inactivity_timeout_seconds": 1.0}
 """The session's own answer rounds to seconds, so it cannot be less."""
 
-TWO_PAGES = records()[: 2 * PAGE_SIZE]
 NO_POSTPONING = replace(READINGS, status_postpones_expiry=False)
 NEWEST_FIRST = replace(NO_POSTPONING, activity_order="newest_first")
 EXPIRED = ENDED.saying("expired, nothing was applied")
@@ -95,21 +97,23 @@ BY_EVERY_READING = {
 }
 
 
-def session_ended() -> Iterator[Cell]:
-    yield from silent_taps()
-    yield from expired_before_the_close()
-    yield from closed_by_somebody()
+def session_ended(traffic: Traffic) -> Iterator[Cell]:
+    yield from silent_taps(traffic)
+    yield from expired_before_the_close(traffic)
+    yield from closed_by_somebody(traffic)
+    yield from ended_in_flight(traffic)
 
 
-def silent_taps() -> Iterator[Cell]:
+def silent_taps(traffic: Traffic) -> Iterator[Cell]:
     yield Cell(
         "silent tap: status calls keep the session",
         PROCESSED,
         readings=READINGS,
         server=EXPIRES,
         script=partial(silent, until=lambda stage: stage.door.wait_for_operation("status", 6)),
+        traffic=traffic,
     )
-    for sent, name in ((PAGE_SIZE, "whole pages"), (PAGE_SIZE + 3, "a part-filled page")):
+    for more, name in ((0, "whole pages"), (3, "a part-filled page")):
         for discards_expired in (False, True):
             readings = replace(NO_POSTPONING, discard_from_expired=discards_expired)
             words = ", may be discarded" if discards_expired else ""
@@ -119,7 +123,8 @@ def silent_taps() -> Iterator[Cell]:
                 ENDED.saying("nothing was applied"),
                 readings=readings,
                 server=EXPIRES,
-                script=partial(silent, sent=sent, until=until_expired),
+                script=partial(silent, more=more, until=until_expired),
+                traffic=traffic,
             )
     yield Cell(
         "silent tap: it is told that the session will expire",
@@ -127,6 +132,7 @@ def silent_taps() -> Iterator[Cell]:
         readings=NO_POSTPONING,
         server={"inactivity_timeout_seconds": 2.0},
         script=partial(silent, until=until_expired),
+        traffic=traffic,
     )
 
 
@@ -134,16 +140,19 @@ def until_expired(stage: Stage) -> None:
     stage.wait_for_session(lambda session: session.state == "expired")
 
 
-def silent(stage: Stage, until: Callable[[Stage], object], sent: int = PAGE_SIZE) -> Finished:
+def silent(stage: Stage, until: Callable[[Stage], object], more: int = 0) -> Finished:
     """Some records, silence, the rest."""
-    process = stage.start([*SCHEMAS, *records()[:sent]])
-    stage.door.wait_for_operation("push", answered=True)
+    records, sent = stage.traffic.records(), stage.traffic.volley + more
+    process = stage.start([*SCHEMAS, *records[:sent]])
+    stage.wait_until_accepted(stage.traffic.together)
     until(stage)
-    feed(process, [*records()[sent:], STATE])
+    feed(process, [*records[sent:], STATE])
     return stage.finish(process)
 
 
-def expired_before_the_close() -> Iterator[Cell]:
+def expired_before_the_close(traffic: Traffic) -> Iterator[Cell]:
+    # No page is left part-filled.
+    even = replace(traffic, sizes=(5,)) if traffic.together == 1 else traffic
     for words, readings in BY_EVERY_READING.items():
         for name, (expected, faults, meanwhile) in while_expired().items():
             yield Cell(
@@ -151,9 +160,9 @@ def expired_before_the_close() -> Iterator[Cell]:
                 expected,
                 faults,
                 readings,
-                settings={"page_size": 5},
                 server=EXPIRES,
                 script=partial(expire, meanwhile=meanwhile),
+                traffic=even,
             )
         yield Cell(
             f"expired between the last status and the close{words}",
@@ -162,6 +171,7 @@ def expired_before_the_close() -> Iterator[Cell]:
             readings,
             server=EXPIRES,
             script=expire_while_closing,
+            traffic=traffic,
         )
 
 
@@ -206,8 +216,8 @@ def later_session(closed: str | None) -> Callable[[Stage], None]:
 
 def expire(stage: Stage, meanwhile: Callable[[Stage], None]) -> Finished:
     """Every page is accepted, then the tap is silent for too long, then it ends."""
-    process = stage.start([*SCHEMAS, *records()])
-    stage.door.wait_for_operation("push", 5, answered=True)
+    process = stage.start([*SCHEMAS, *stage.traffic.records()])
+    stage.wait_until_accepted(len(stage.traffic.pages))
     until_expired(stage)
     meanwhile(stage)
     feed(process, [STATE])
@@ -223,38 +233,43 @@ def expire_while_closing(stage: Stage) -> Finished:
 
 def closing(stage: Stage) -> subprocess.Popen[bytes]:
     """A run whose close hangs."""
-    process = stage.start(INPUT)
+    process = stage.start(stage.traffic.input)
     end_of_input(process)
     stage.wait_for_fault()
     return process
 
 
-def closed_by_somebody() -> Iterator[Cell]:
-    told = ENDED.saying("nothing was applied")
-    applied = replace(ENDED, inputs=None)
+TOLD = ENDED.saying("nothing was applied")
+APPLIED_IN_PART = replace(ENDED, inputs=None)
+"""Somebody else applied a part: no loader can undo that, so what is applied is not looked at."""
+
+
+def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:
     readings: Readings
     for readings in (READINGS, CONTRARY):
         words = read_as(readings)
         yield Cell(
             f"somebody discards it in mid-run{words}",
-            told,
+            TOLD,
             readings=readings,
             script=partial(taken, status="discard"),
+            traffic=traffic,
         )
         yield Cell(
-            # Somebody else applied a part: no loader can undo that, so what is applied is not looked at.
             f"somebody applies it in mid-run{words}",
-            applied,
+            APPLIED_IN_PART,
             readings=readings,
             script=partial(taken, status="apply"),
+            traffic=traffic,
         )
         hang = (Fault("close", effect=Hang()),)
         yield Cell(
             f"somebody discards it just before the close{words}",
-            told,
+            TOLD,
             hang,
             readings,
             script=partial(closed_while_closing, status="discard"),
+            traffic=traffic,
         )
         yield Cell(
             f"somebody applies it just before the close{words}",
@@ -262,19 +277,83 @@ def closed_by_somebody() -> Iterator[Cell]:
             hang,
             readings,
             script=partial(closed_while_closing, status="apply"),
+            traffic=traffic,
         )
 
 
 def taken(stage: Stage, status: str) -> Finished:
-    process = stage.start([*SCHEMAS, *TWO_PAGES])
-    stage.door.wait_for_operation("push", 2, answered=True)
+    pages = max(2, stage.traffic.together)
+    records, sent = stage.traffic.records(), stage.traffic.pages[pages - 1].stop
+    process = stage.start([*SCHEMAS, *records[:sent]])
+    stage.wait_until_accepted(pages)
     stranger.close_session(stage.door, stage.door.session().id, status)
-    feed(process, [*records()[len(TWO_PAGES) :], STATE])
+    feed(process, [*records[sent:], STATE])
     return stage.finish(process)
 
 
 def closed_while_closing(stage: Stage, status: str) -> Finished:
     process = closing(stage)
     stranger.close_session(stage.door, stage.door.session().id, status)
+    stage.release()
+    return stage.finish(process)
+
+
+# While pages are in flight
+
+
+def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
+    """The session ends while pages are held: all of them, some or none are staged, the others refused."""
+    for name, faults in in_flight(traffic).items():
+        for words, readings in {"": NO_POSTPONING, ", contrary readings": CONTRARY}.items():
+            yield Cell(
+                f"expired with pages in flight, {name}{words}",
+                TOLD,
+                faults,
+                readings,
+                server=EXPIRES,
+                script=partial(ended, end=until_expired),
+                traffic=traffic,
+            )
+            for status, expected in {"discard": TOLD, "apply": APPLIED_IN_PART}.items():
+                yield Cell(
+                    f"somebody ends it by {status} with pages in flight, {name}{words}",
+                    expected,
+                    faults,
+                    readings,
+                    script=partial(ended, end=partial(end_by, status=status)),
+                    traffic=traffic,
+                )
+
+
+def in_flight(traffic: Traffic) -> dict[str, tuple[Fault, ...]]:
+    held = Fault("push", times=traffic.together, company=traffic.together, effect=Hang())
+    cases: dict[str, tuple[Fault, ...]] = {
+        "nothing staged": (held,),
+        "staged and not answered": (replace(held, moment="after"),),
+    }
+    if traffic.together > 1:
+        half = traffic.together // 2
+        cases["some accepted"] = (
+            replace(held, nth=half + 1, times=traffic.together - half),
+            replace(traffic.gathered(), times=half),
+        )
+        cases["some lost"] = (
+            replace(held, nth=half + 1, times=traffic.together - half),
+            replace(held, times=half, effect=Reset()),
+        )
+    return cases
+
+
+def end_by(stage: Stage, status: str) -> None:
+    stranger.close_session(stage.door, stage.door.session().id, status)
+
+
+def ended(stage: Stage, end: Callable[[Stage], None]) -> Finished:
+    process = stage.start(stage.traffic.input)
+    end_of_input(process)
+    stage.wait_for_volley()
+    if stage.faults[0].moment == "after":
+        stage.wait_for_acts(stage.traffic.together)
+    end(stage)
     stage.release()
     return stage.finish(process)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from target_sprinto.sandbox import Readings
 
 
@@ -14,6 +18,7 @@ class Ending(enum.Enum):
     """What becomes of the run's session."""
 
     PROCESSED = "recovers"
+    REHEARSED = "a dry run to its end: all was staged, and is discarded"
     NOTHING_OPENED = "opens nothing"
     DISCARDED = "discards"
     UNCONFIRMED = "discards, and cannot see it"
@@ -41,8 +46,8 @@ class Expected:
 
     @property
     def writes_state(self) -> bool:
-        """The contract's table: STATE goes with exit 0, and with nothing else."""
-        return self.code == 0
+        """The contract's table: STATE goes with exit 0, and with nothing else; a dry run has none."""
+        return self.code == 0 and self.ending is not Ending.REHEARSED
 
     def saying(self, *words: str) -> Expected:
         return replace(self, says=(*self.says, *words))
@@ -56,6 +61,8 @@ class Expected:
 
 
 PROCESSED = Expected(Ending.PROCESSED, 0, inputs=1)
+REHEARSED = Expected(Ending.REHEARSED, 0)
+WOULD_BE_REFUSED = Expected(Ending.REHEARSED, 1, says=("[would-be-refused]",))
 NOTHING_OPENED = Expected(Ending.NOTHING_OPENED, 1)
 DISCARDED = Expected(Ending.DISCARDED, 1)
 UNCONFIRMED = Expected(Ending.UNCONFIRMED, 1)
@@ -83,6 +90,9 @@ class Kind(enum.Enum):
     ENCODING = "415"
     REJECTED = "202 that says something was rejected"
 
+
+SURELY_NOT = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
+"""Answers that say: it did not happen. So does 503 with a `Retry-After`."""
 
 PAGES = ("first page", "middle page", "last page")
 GETS = ("status", "integration status", "poll")
@@ -122,6 +132,36 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
     if moment == "create" and acted:
         return lost_create(readings)
     return PROCESSED
+
+
+def while_dividing(kind: Kind) -> Expected:
+    """One spoilt answer to what is sent of a page in place of which others are sent, under `divert`.
+
+    Taken out, or halved again, until each record was accepted or stood alone. 415 is for others to tell.
+    """
+    hopeless = {Kind.FINAL, Kind.REDIRECT, Kind.NOT_NOW_AT_ALL, Kind.REJECTED}
+    return DISCARDED if kind in hopeless else PROCESSED
+
+
+def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> Expected | None:
+    """Several pages whose answers are lost at once. `landed` says of each whether it was staged.
+
+    The counts must be raised by the items of one possible subset only. Where another of as many pages is
+    possible, nothing tells them apart; None where only the number of accepted batches may tell.
+    """
+
+    def raised(subset: Sequence[bool]) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        for page, is_in in zip(pages, subset, strict=True):
+            counts.update(page if is_in else {})
+        return counts
+
+    same = [
+        subset for subset in product((False, True), repeat=len(pages)) if raised(subset) == raised(landed)
+    ]
+    if len(same) == 1:
+        return PROCESSED
+    return DISCARDED if sum(sum(subset) == sum(landed) for subset in same) > 1 else None
 
 
 def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows

@@ -2,33 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import stranger
-from cells import CONTRARY, INPUT, READINGS, SCHEMAS, Cell, read_as, records
-from expectation import NOTHING_OPENED, PROCESSED, Expected
+from cells import CONTRARY, READINGS, Cell, read_as
+from expectation import NOTHING_OPENED, PROCESSED, Ending, Expected
 from stage import end_of_input
+from traffic import SCHEMAS
 
-from target_sprinto.sandbox import Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from front_door import Finished
     from stage import Stage
+    from traffic import Traffic
 
 UNSEEN = replace(READINGS, log_shows_reference=False)
 REFUSED = replace(NOTHING_OPENED, others="active")
 
-KILLED_WHILE: dict[str, tuple[Fault, ...]] = {
-    "creating": (Fault("create", moment="after", effect=Hang()),),
-    "pushing": (Fault("push", nth=2, moment="after", effect=Hang()),),
-    "reconciling": (Fault("status", effect=Hang()),),
-    "closing": (Fault("close", effect=Hang()),),
-}
-"""Moments that leave a session active."""
+
+@dataclass(frozen=True)
+class Moment:
+    """One that leaves a session active. `until` waits for it; `only` these policies are met there.
+
+    What the server does late it does when the run has been killed, or `meanwhile`: in the midst of the next.
+    """
+
+    faults: tuple[Fault, ...]
+    until: Callable[[Stage], None] = lambda stage: stage.wait_for_fault()
+    only: tuple[str, ...] = ()
+    meanwhile: bool = False
+
+
+def moments(traffic: Traffic) -> dict[str, Moment]:
+    # One by one: the second page. Else all that are in flight together.
+    nth = 1 if traffic.together > 1 else 2
+    pushes = Fault("push", nth=nth, times=traffic.together, company=traffic.together)
+    acted, late = replace(pushes, moment="after", effect=Hang()), replace(pushes, effect=Late())
+    last = nth + traffic.together - 1
+    return {
+        "creating": Moment((Fault("create", moment="after", effect=Hang()),)),
+        "pushing": Moment((acted,), lambda stage: stage.wait_for_acts(last)),
+        "pushing, nothing acted": Moment((replace(pushes, effect=Hang()),), struck, LEFT),
+        "pushing, it acts after the end": Moment((late,), struck, LEFT),
+        "pushing, it acts during the next run": Moment((late,), struck, ("discard",), meanwhile=True),
+        "reconciling": Moment((Fault("status", effect=Hang()),)),
+        "closing": Moment((Fault("close", effect=Hang()),)),
+    }
+
+
+LEFT = ("fail", "discard", "discard, not stale")
+
+
+def struck(stage: Stage) -> None:
+    """All that are in flight together."""
+    stage.wait_for_fault(times=stage.traffic.together)
 
 
 def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], Readings]]:
@@ -54,25 +86,30 @@ def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], 
     yield "discard, another prefix", REFUSED, stale | {"client_reference_prefix": "other"}, {}, READINGS
 
 
-def kills() -> Iterator[Cell]:
-    for moment, faults in KILLED_WHILE.items():
+def kills(traffic: Traffic) -> Iterator[Cell]:
+    for when, moment in moments(traffic).items():
         for name, expected, settings, server, readings in policies():
-            yield Cell(
-                f"SIGKILL while {moment}, next run: {name}{read_as(readings)}",
-                expected,
-                faults,
-                readings,
-                settings,
-                server,
-                script=partial(killed, until=lambda stage: stage.wait_for_fault()),
-            )
+            if not moment.only or name in moment.only:
+                sends_nothing = when == "creating" and expected.ending is Ending.NOTHING_OPENED
+                yield Cell(
+                    f"SIGKILL while {when}, next run: {name}{read_as(readings)}",
+                    expected,
+                    moment.faults,
+                    readings,
+                    settings,
+                    server,
+                    script=partial(killed, until=moment.until, meanwhile=moment.meanwhile),
+                    traffic=traffic,
+                    in_flight=0 if sends_nothing else None,
+                )
     for policy in ("fail", "wait", "discard"):
         settings = {"on_active_session": policy, "stale_session_seconds": 0}
         yield Cell(
             f"SIGKILL before the first page, next run: {policy}",
             PROCESSED,
             settings=settings,
-            script=partial(killed, messages=[*SCHEMAS, *records()[:1]], until=lambda _: None),
+            script=partial(killed, records=1, until=lambda _: None),
+            traffic=traffic,
         )
         yield Cell(
             f"SIGKILL while polling, next run: {policy}",
@@ -81,25 +118,43 @@ def kills() -> Iterator[Cell]:
             settings=settings,
             server={"processing_seconds": 1.5},
             script=partial(killed, until=lambda stage: stage.door.wait_for_operation("close", answered=True)),
+            traffic=traffic,
         )
 
 
-def killed(stage: Stage, until: Callable[[Stage], object], messages: list[Any] = INPUT) -> Finished:
-    """A run that is killed, and the next one.
+def killed(
+    stage: Stage, until: Callable[[Stage], object], records: int | None = None, *, meanwhile: bool = False
+) -> Finished:
+    """A run that is killed, and the next one. Without `records` the first one has all of its input.
 
     The first starts cold: the process of a warm one is not ours to kill.
     """
+    whole = stage.traffic.input
+    messages = whole if records is None else [*SCHEMAS, *stage.traffic.records()[:records]]
     process = stage.start(messages, cold=True, on_active_session="fail", client_reference_prefix=None)
-    if messages is INPUT:
+    if records is None:
         end_of_input(process)
     until(stage)
     process.kill()
     process.communicate()
+    late = [index for index, fault in enumerate(stage.faults) if isinstance(fault.effect, Late)]
+    if not meanwhile:
+        release(stage, late)
     stage.others_are_all()
-    return stage.run(INPUT)
+    following = stage.start(whole)
+    end_of_input(following)
+    if meanwhile:
+        stage.wait_for_session(lambda session: session.id not in stage.others and session.accepted_total > 0)
+        release(stage, late)
+    return stage.finish(following)
 
 
-def conflicts() -> Iterator[Cell]:
+def release(stage: Stage, faults: list[int]) -> None:
+    for index in faults:
+        stage.release_and_wait(index)
+
+
+def conflicts(traffic: Traffic) -> Iterator[Cell]:
     """A session of somebody else, or a held one: nothing may touch it."""
     blockers = {
         "of another pipeline": ("other-pipeline", ""),
@@ -124,6 +179,8 @@ def conflicts() -> Iterator[Cell]:
                             "wait_timeout_seconds": 1,
                         },
                         script=partial(meets, prefix=prefix, suffix=suffix),
+                        traffic=traffic,
+                        in_flight=0,
                     )
 
 
@@ -134,4 +191,4 @@ LOSSES: dict[str, tuple[Fault, ...]] = {"": (), ", a create lost": (Fault("creat
 def meets(stage: Stage, prefix: str, suffix: str) -> Finished:
     stranger.open_session(stage.door, prefix, suffix)
     stage.others_are_all()
-    return stage.run(INPUT)
+    return stage.run(stage.traffic.input)

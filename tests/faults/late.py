@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from answers import MOMENTS
-from cells import CONTRARY, INPUT, READINGS, Cell, read_as
+from answers import in_flight
+from cells import CONTRARY, READINGS, Cell, read_as
 from expectation import APPLIED_DIFFERS, DISCARDED, PAGES, PROCESSED, lost_create
 from stage import end_of_input
 
@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
     from front_door import Finished
     from stage import Stage
+    from traffic import Traffic
 
-    from target_sprinto.sandbox.faults import Operation
-
-SETTINGS = {"request_timeout_seconds": 0.6}
 PACE = {"settle": 0.5}
 
 
-def late() -> Iterator[Cell]:
-    yield from late_creates()
-    yield from late_pages()
-    yield from late_closes()
+def late(traffic: Traffic) -> Iterator[Cell]:
+    yield from late_creates(traffic)
+    yield from late_pages(traffic)
+    yield from late_closes(traffic)
 
 
-def late_creates() -> Iterator[Cell]:
+def late_creates(traffic: Traffic) -> Iterator[Cell]:
     # One that acts after the run has ended is left out: nobody could have seen it.
     unseen = replace(READINGS, log_shows_reference=False)
     for readings in (READINGS, CONTRARY, unseen):
@@ -39,60 +37,66 @@ def late_creates() -> Iterator[Cell]:
             lost_create(readings),
             (Fault("create", effect=Late(0.1)),),
             readings,
-            settings=SETTINGS,
+            settings={"request_timeout_seconds": traffic.timeout},
+            traffic=traffic,
+            in_flight=in_flight("create", lost_create(readings)),
         )
         yield Cell(
             f"create: late, after it was tried again{read_as(readings)}",
             PROCESSED,
             (Fault("create", effect=Late()),),
             readings,
-            settings=SETTINGS,
+            settings={"request_timeout_seconds": traffic.timeout},
+            traffic=traffic,
             script=released_while_reading,
         )
 
 
-def late_pages() -> Iterator[Cell]:
+def late_pages(traffic: Traffic) -> Iterator[Cell]:
     for moment in PAGES:
-        operation, nth = MOMENTS[moment]
         for readings in (READINGS, CONTRARY):
             words = read_as(readings)
             yield Cell(
                 f"{moment}: late, while it is found out{words}",
                 PROCESSED,
-                (Fault(operation, nth=nth, effect=Late(0.0)),),
+                traffic.strike(moment, effect=Late(0.0)),
                 readings,
-                settings=SETTINGS,
+                settings={"request_timeout_seconds": traffic.timeout},
                 pace=PACE,
+                traffic=traffic,
             )
-            fault = (Fault(operation, nth=nth, effect=Late()),)
+            faults = traffic.strike(moment, effect=Late())
             yield Cell(
                 f"{moment}: late, after it was sent again{words}",
                 DISCARDED,
-                fault,
+                faults,
                 readings,
-                settings=SETTINGS,
-                script=released_by("push", nth + 1),
+                settings={"request_timeout_seconds": traffic.timeout},
+                script=released_when_sent_again(moment),
+                traffic=traffic,
             )
             yield Cell(
                 f"{moment}: late, after the close{words}",
                 PROCESSED,
-                fault,
+                faults,
                 readings,
-                settings=SETTINGS,
+                settings={"request_timeout_seconds": traffic.timeout},
                 script=released_by("close", 1),
+                traffic=traffic,
             )
             yield Cell(
                 f"{moment}: late, between the last status and the close{words}",
                 # The stated limit: what is applied then is the input and that page once more.
                 replace(APPLIED_DIFFERS, inputs=None),
-                (*fault, Fault("close", effect=Hang())),
+                (*faults, Fault("close", effect=Hang())),
                 readings,
-                settings={"request_timeout_seconds": 1},
+                settings={"request_timeout_seconds": max(1, traffic.timeout)},
                 script=slips_in,
+                traffic=traffic,
             )
 
 
-def late_closes() -> Iterator[Cell]:
+def late_closes(traffic: Traffic) -> Iterator[Cell]:
     for readings in (READINGS, CONTRARY):
         for name, effect in {"at once": Late(0.0), "soon": Late(0.4)}.items():
             yield Cell(
@@ -100,25 +104,34 @@ def late_closes() -> Iterator[Cell]:
                 PROCESSED,
                 (Fault("close", effect=effect),),
                 readings,
-                settings=SETTINGS,
+                settings={"request_timeout_seconds": traffic.timeout},
+                traffic=traffic,
             )
         yield Cell(
             f"close: late, after it was sent again{read_as(readings)}",
             PROCESSED,
             (Fault("close", effect=Late()),),
             readings,
-            settings=SETTINGS,
+            settings={"request_timeout_seconds": traffic.timeout},
+            traffic=traffic,
             script=released_by("close", 2),
         )
 
 
-def released_by(operation: Operation, nth: int) -> Callable[[Stage], Finished]:
+def released_by(operation: str, nth: int) -> Callable[[Stage], Finished]:
     """The late request goes on as soon as another one was answered."""
+    return released_after(lambda stage: stage.door.wait_for_operation(operation, nth, answered=True))
 
+
+def released_when_sent_again(moment: str) -> Callable[[Stage], Finished]:
+    return released_after(lambda stage: stage.wait_until_sent_again(stage.traffic.moments[moment]))
+
+
+def released_after(until: Callable[[Stage], None]) -> Callable[[Stage], Finished]:
     def script(stage: Stage) -> Finished:
-        process = stage.start(INPUT)
+        process = stage.start(stage.traffic.input)
         end_of_input(process)
-        stage.door.wait_for_operation(operation, nth, answered=True)
+        until(stage)
         stage.release_and_wait()
         return stage.finish(process)
 
@@ -126,18 +139,19 @@ def released_by(operation: Operation, nth: int) -> Callable[[Stage], Finished]:
 
 
 def released_while_reading(stage: Stage) -> Finished:
-    process = stage.start(INPUT)
+    process = stage.start(stage.traffic.input)
     stage.door.wait_for_operation("create", 2, answered=True)
     stage.release_and_wait()
     return stage.finish(process)
 
 
 def slips_in(stage: Stage) -> Finished:
-    process = stage.start(INPUT)
+    process = stage.start(stage.traffic.input)
     end_of_input(process)
-    stage.wait_for_fault(1)
+    stage.door.wait_for_operation("close")
     before = stage.door.session().accepted_total
     stage.release(0)
     stage.wait_for_session(lambda session: session.accepted_total > before)
-    stage.release(1)
+    closing = next(index for index, fault in enumerate(stage.faults) if fault.operation == "close")
+    stage.release(closing)
     return stage.finish(process)

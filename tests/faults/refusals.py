@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from cells import CONTRARY, INPUT, PAGE_SIZE, READINGS, SCHEMAS, Cell, records
+from cells import CONTRARY, READINGS, Cell
 from expectation import DISCARDED, PAGES
-from front_door import SECRET, STATE
+from traffic import stream_of
 
 from target_sprinto.sandbox import EntityRules, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from front_door import Finished
-    from stage import Stage
+    from traffic import Traffic
 
 RULES = {
     name: EntityRules(schema={"properties": {"name": {"type": "string", "maxLength": 20}}})
@@ -24,19 +22,25 @@ RULES = {
 }
 
 
-def refused_pages() -> Iterator[Cell]:
-    for index, moment in enumerate(PAGES):
-        bad = index * PAGE_SIZE + 3
+def refused_pages(traffic: Traffic) -> Iterator[Cell]:
+    for moment in PAGES:
+        bad = a_team_in(traffic, moment)
         for name, readings in READ.items():
             # The documents leave open how records are counted: the line is told where it can be.
-            told = [f"line {len(SCHEMAS) + bad + 1} "] if readings.index_within == "type" else []
+            told = [f"line {traffic.line(bad)} "] if readings.index_within == "type" else []
             yield Cell(
                 f"{moment}: has a bad record, {name}",
                 DISCARDED.saying("'teams'", "field 'name'", "[page-refused]", *told),
                 readings=readings,
                 server={"entities": RULES},
-                script=partial(with_bad_record, bad=bad),
+                traffic=traffic.with_bad(bad),
             )
+
+
+def a_team_in(traffic: Traffic, moment: str) -> int:
+    """The number of a record in the midst of a page."""
+    numbers = traffic.pages[traffic.moments[moment] - 1]
+    return next(number for number in numbers[2:] if stream_of(number) == "teams")
 
 
 READ: dict[str, Readings] = {
@@ -45,10 +49,3 @@ READ: dict[str, Readings] = {
     "index over the page": replace(READINGS, index_within="page"),
     "contrary readings": CONTRARY,
 }
-
-
-def with_bad_record(stage: Stage, bad: int) -> Finished:
-    assert len(INPUT) > bad
-    messages = records()
-    messages[bad]["record"]["name"] = SECRET * 5
-    return stage.run([*SCHEMAS, *messages, STATE])

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import stranger
-from cells import INPUT, PAGE_SIZE, READINGS, SCHEMAS, Cell, read_as, records
+from cells import READINGS, Cell, read_as
 from expectation import (
     DISCARDED,
     NOT_APPLIED_YET,
@@ -21,19 +21,20 @@ from expectation import (
 from front_door import SIGNALS
 from stage import end_of_input
 from test_signals import wait_until_reading
+from traffic import SCHEMAS
 
-from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Readings, Reset
+from target_sprinto.sandbox import Answer, Delay, Edit, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
     import subprocess
 
     from front_door import Finished
     from stage import Stage
+    from traffic import Traffic
 
 BUSY = Answer(429, {"Retry-After": "200"})
 NEVER = {"processing_seconds": 1000.0}
 FOR_GOOD = 9999
-ONE_PAGE = [*SCHEMAS, *records()[:PAGE_SIZE]]
 UNSEEN_READINGS = replace(READINGS, log_shows_reference=False)
 SHORT = Edit(lambda body: body | {"accepted_records_by_entity": {"people": 1}})
 ANOTHER = Edit(lambda body: body | {"sessions": body["sessions"] | {"processing": 1}})
@@ -43,17 +44,21 @@ Until = Callable[["Stage", "subprocess.Popen[bytes]"], object]
 
 @dataclass(frozen=True)
 class When:
-    """`until` waits for the moment; `whole` inputs end, others leave the pipe open. `late` comes after it."""
+    """`until` waits for the moment; `whole` inputs end, others leave the pipe open after so many `records`.
+
+    Where these are None, they fill the pages that are in flight together. `first` comes before the run.
+    """
 
     expected: Expected
     until: Until
     faults: tuple[Fault, ...] = ()
     readings: Readings = READINGS
     whole: bool = False
-    messages: list[Any] = field(default_factory=lambda: ONE_PAGE)
+    records: int | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     server: dict[str, Any] = field(default_factory=dict)
     first: Callable[[Stage], None] = lambda _: None
+    in_flight: int | None = None
 
 
 def struck(index: int = 0) -> Until:
@@ -68,10 +73,22 @@ def reading(_: Stage, process: subprocess.Popen[bytes]) -> None:
     wait_until_reading(process)
 
 
+def all_in_flight(stage: Stage, _: subprocess.Popen[bytes]) -> None:
+    stage.wait_for_volley()
+
+
+def all_acted(stage: Stage, _: subprocess.Popen[bytes]) -> None:
+    stage.wait_for_acts(stage.traffic.together)
+
+
+def all_accepted(stage: Stage, _: subprocess.Popen[bytes]) -> None:
+    stage.wait_until_accepted(stage.traffic.together)
+
+
 def creating() -> dict[str, When]:
     hang = (Fault("create", moment="after", effect=Hang()),)
     again = {"request_timeout_seconds": 0.5}
-    return {
+    moments = {
         "creating, answered in time": When(
             DISCARDED, struck(), (Fault("create", moment="after", effect=Hang(0.7)),)
         ),
@@ -101,6 +118,7 @@ def creating() -> dict[str, When]:
             first=blocked,
         ),
     }
+    return {name: replace(when, in_flight=0) for name, when in moments.items()}
 
 
 def blocked(stage: Stage) -> None:
@@ -108,23 +126,54 @@ def blocked(stage: Stage) -> None:
     stage.others_are_all()
 
 
-def pushing() -> dict[str, When]:
-    return {
-        "before the first page": When(NOTHING_OPENED, reading, messages=[*SCHEMAS, *records()[:1]]),
-        "reading": When(DISCARDED, answered("push")),
-        "pushing, acted": When(DISCARDED, struck(), (Fault("push", moment="after", effect=Hang()),)),
-        "pushing, not acted": When(DISCARDED, struck(), (Fault("push", effect=Hang()),)),
-        "pushing, it acts after the end": When(DISCARDED, struck(), (Fault("push", effect=Late()),)),
+def pushing(traffic: Traffic) -> dict[str, When]:
+    every = Fault("push", times=traffic.together, company=traffic.together)
+    hang, acted = replace(every, effect=Hang()), replace(every, moment="after", effect=Hang())
+    reset = replace(every, effect=Reset())
+    moments = {
+        "before the first page": When(NOTHING_OPENED, reading, records=1, in_flight=0),
+        "reading": When(DISCARDED, all_accepted),
+        "pushing, acted": When(DISCARDED, all_acted, (acted,)),
+        "pushing, not acted": When(DISCARDED, all_in_flight, (hang,)),
+        "pushing, it acts after the end": When(DISCARDED, all_in_flight, (replace(every, effect=Late()),)),
         "pushing, in Retry-After": When(
-            DISCARDED, answered("push"), (Fault("push", times=FOR_GOOD, effect=BUSY),)
+            DISCARDED, answered("push"), (replace(every, times=FOR_GOOD, effect=BUSY),)
         ),
-        "finding out": When(
-            DISCARDED, struck(1), (Fault("push", effect=Reset()), Fault("status", effect=Hang()))
-        ),
+        "finding out": When(DISCARDED, struck(1), (reset, Fault("status", effect=Hang()))),
         "discarding": When(
-            DISCARDED, struck(1), (Fault("push", effect=Answer(403)), Fault("close", effect=Hang(0.5)))
+            DISCARDED,
+            struck(1),
+            (replace(every, effect=Answer(403)), Fault("close", effect=Hang(0.5))),
         ),
     }
+    return moments if traffic.together == 1 else moments | of_each_kind(traffic)
+
+
+def of_each_kind(traffic: Traffic) -> dict[str, When]:
+    """The pages in flight have not all come to the same."""
+    half = traffic.together // 2
+    first = Fault("push", times=half, company=traffic.together)
+    others = replace(first, nth=half + 1, times=traffic.together - half)
+    hang, accepted = replace(others, effect=Hang()), replace(first, effect=Delay(0))
+    acted = replace(first, moment="after", effect=Hang())
+    lost, busy = replace(first, effect=Reset()), replace(first, effect=BUSY)
+    return {
+        "pushing, some accepted": When(DISCARDED, all_accepted_of(half), (hang, accepted)),
+        "pushing, some acted": When(DISCARDED, all_acted_of(half), (hang, acted)),
+        "pushing, some lost": When(DISCARDED, all_in_flight, (hang, lost)),
+        "pushing, some in Retry-After": When(DISCARDED, answered("push"), (hang, busy)),
+        "finding out, others in Retry-After": When(
+            DISCARDED, struck(2), (replace(others, effect=Reset()), busy, Fault("status", effect=Hang()))
+        ),
+    }
+
+
+def all_accepted_of(pages: int) -> Until:
+    return lambda stage, _: stage.wait_until_accepted(pages)
+
+
+def all_acted_of(pages: int) -> Until:
+    return lambda stage, _: stage.wait_for_acts(pages)
 
 
 def closing() -> dict[str, When]:
@@ -195,9 +244,9 @@ def closing_lost() -> dict[str, When]:
     }
 
 
-def signals() -> Iterator[Cell]:
+def signals(traffic: Traffic) -> Iterator[Cell]:
     for number, code in SIGNALS.items():
-        for name, when in {**creating(), **pushing(), **closing()}.items():
+        for name, when in {**creating(), **pushing(traffic), **closing()}.items():
             failed = when.expected.code != 0
             expected = when.expected.ending_with(code) if failed else when.expected
             yield Cell(
@@ -205,22 +254,33 @@ def signals() -> Iterator[Cell]:
                 expected,
                 when.faults,
                 when.readings,
-                {"retry_timeout_seconds": 300, **when.settings},
+                {"retry_timeout_seconds": 300, **when.settings, **in_time(when, traffic)},
                 when.server,
                 pace={"end_after_signal": 4.0, "lag": 20.0},
                 script=partial(at, when=when, numbers=(number,)),
+                traffic=traffic,
+                in_flight=when.in_flight,
             )
     several = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
     yield Cell(
         "several signals while reading: the first decides",
         DISCARDED.ending_with(SIGNALS[signal.SIGHUP]),
-        script=partial(at, when=pushing()["reading"], numbers=several),
+        script=partial(at, when=pushing(traffic)["reading"], numbers=several),
+        traffic=traffic,
     )
+
+
+def in_time(when: When, traffic: Traffic) -> dict[str, float]:
+    """A timeout that the close is to meet leaves the pages time to gather."""
+    name = "request_timeout_seconds"
+    return {name: max(when.settings[name], traffic.timeout)} if name in when.settings else {}
 
 
 def at(stage: Stage, when: When, numbers: tuple[signal.Signals, ...]) -> Finished:
     when.first(stage)
-    process = stage.start(INPUT if when.whole else when.messages)
+    records = stage.traffic.volley if when.records is None else when.records
+    some = [*SCHEMAS, *stage.traffic.records()[:records]]
+    process = stage.start(stage.traffic.input if when.whole else some)
     if when.whole:
         end_of_input(process)
     when.until(stage, process)

@@ -1,4 +1,7 @@
-"""Fault x moment x reading: each cell says beforehand what must come of it; all hold the same invariants."""
+"""Fault x moment x reading, one page in flight or eight: each cell says beforehand what must come of it.
+
+All of them hold the same invariants.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,49 @@ from typing import TYPE_CHECKING
 
 import pytest
 from adopting import adopting
-from answers import spoilt_for_good, spoilt_once
-from cells import Cell, in_default_suite
+from answers import spoilt_for_good, spoilt_once, spoilt_pages
 from counts import counts
 from discards import discards
+from diverting import beside_each_other, diverting
 from ends import processing, session_ended
 from invariants import check
 from kills import conflicts, kills
-from late import late
+from late import late, late_pages
 from refusals import refused_pages
+from rehearsing import rehearsing
+from several import batches, mistaken, several
 from signals import signals
 from stage import Stage
+from traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
 
 if TYPE_CHECKING:
+    from cells import Cell
     from front_door import FrontDoor
 
+EVERYTHING = (
+    spoilt_once,
+    spoilt_for_good,
+    adopting,
+    late,
+    counts,
+    refused_pages,
+    processing,
+    session_ended,
+    discards,
+    signals,
+    kills,
+    conflicts,
+    diverting,
+    rehearsing,
+)
+
 CELLS: list[Cell] = [
-    *spoilt_once(),
-    *spoilt_for_good(),
-    *adopting(),
-    *late(),
-    *counts(),
-    *refused_pages(),
-    *processing(),
-    *session_ended(),
-    *discards(),
-    *signals(),
-    *kills(),
-    *conflicts(),
+    *(cell for traffic in (SINGLE, EIGHT) for cells in EVERYTHING for cell in cells(traffic)),
+    *(cell for traffic in (EIGHT, ALL_TOLD_APART) for cell in several(traffic)),
+    *beside_each_other(ALL_TOLD_APART),
+    *mistaken(),
+    *batches(),
+    *(cell for cells in (spoilt_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
 ]
 
 
@@ -45,8 +63,8 @@ def test_cell(door: FrontDoor, cell: Cell) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    names = Counter(cell.name for cell in CELLS)
+    names = Counter(cell.id for cell in CELLS)
     assert [name for name, count in names.items() if count > 1] == []
-    assert len(CELLS) >= 200
-    tenth = sum(in_default_suite(cell.name) for cell in CELLS)
-    assert 0.05 < tenth / len(CELLS) < 0.15
+    assert len(CELLS) >= 1600
+    part = sum(cell.is_in_default_suite for cell in CELLS)
+    assert 0.05 < part / len(CELLS) < 0.15

@@ -259,6 +259,16 @@ def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> N
     assert file_of(door).name in finished.error
 
 
+def test_a_run_that_was_closed_and_failed_says_where_its_rejects_are(door: FrontDoor) -> None:
+    strict(door)
+    door.sandbox.configure(door.integration_id, processing_outcomes=["failed", "failed"])
+    finished = door.run([SCHEMA, bad(1), *(record(n) for n in range(2, 9)), STATE], **DIVERT)
+    assert finished.code == 1
+    assert "[processing-failed]" in finished.error
+    assert "may yet be applied" in finished.error
+    assert file_of(door).name in finished.error
+
+
 def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:
     strict(door)
     (door.folder / "rejects").write_text("a file")

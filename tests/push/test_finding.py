@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import chain, combinations
+from itertools import chain, combinations, product
 
 import pytest
 from hypothesis import given
@@ -72,6 +72,49 @@ def test_a_page_that_may_have_landed_twice_leaves_no_doubt_unsaid(
     found = which_landed({}, now, pages, resent=resent)
     # What is told is true: nothing of what was sent again has landed as well.
     assert found is None or (found == landed and not twice)
+
+
+def test_a_page_that_was_sent_twice_may_land_by_either_try() -> None:
+    pages = [{"User": 3}, {"User": 2}]
+    assert which_landed({}, {"User": 3}, pages, tries=[2, 1]) == frozenset({0})
+    assert which_landed({}, {"User": 5}, pages, tries=[2, 1]) == frozenset({0, 1})
+    # Twice is once too often.
+    assert which_landed({}, {"User": 6}, pages, tries=[2, 1]) is None
+
+
+def test_both_tries_of_one_page_may_look_like_one_of_two_others() -> None:
+    pages = [{"User": 100}, {"User": 98}, {"User": 96}]
+    assert which_landed({}, {"User": 196}, pages, tries=[1, 1, 1]) == frozenset({0, 2})
+    assert which_landed({}, {"User": 196}, pages, tries=[1, 2, 1]) is None
+
+
+@given(
+    tries=st.lists(st.tuples(COUNTS, st.integers(1, 2)), max_size=4),
+    resent=st.lists(COUNTS, max_size=3),
+    data=st.data(),
+)
+def test_each_try_may_land(
+    tries: list[tuple[dict[str, int], int]], resent: list[dict[str, int]], data: st.DataObject
+) -> None:
+    may_land = [*tries, *((page, 1) for page in resent)]
+    ways = list(product(*(range(most + 1) for _, most in may_land)))
+
+    def grown(way: tuple[int, ...]) -> dict[str, int]:
+        return total([page for (page, _), times in zip(may_land, way, strict=True) for _ in range(times)])
+
+    landed = data.draw(st.sampled_from(ways))
+    same = [way for way in ways if grown(way) == grown(landed)]
+    pages, others = landed[: len(tries)], landed[len(tries) :]
+    told = len(same) == 1 and not any(others) and max(pages, default=0) <= 1
+    expected = frozenset(index for index, times in enumerate(pages) if times) if told else None
+    open_pages, most = [page for page, _ in tries], [times for _, times in tries]
+    assert which_landed({}, grown(landed), open_pages, resent=resent, tries=most) == expected
+
+
+def test_more_choices_than_can_be_gone_through_tell_nothing() -> None:
+    many = [{"User": 2**number} for number in range(40)]
+    assert which_landed({}, {"User": 9}, many) == frozenset({0, 3})
+    assert which_landed({}, {"User": 2**40 - 1}, many) is None
 
 
 def test_many_pages_sent_again_are_no_labour() -> None:

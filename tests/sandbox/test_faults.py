@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -52,9 +54,9 @@ def inject(
     operation: Operation,
     effect: Effect,
     moment: Literal["before", "after"] = "before",
-    **numbers: int,
+    **which: Any,  # noqa: ANN401 - the rest of a fault's fields
 ) -> Fault:
-    fault = Fault(operation, integration_id=api.id, effect=effect, moment=moment, **numbers)
+    fault = Fault(operation, integration_id=api.id, effect=effect, moment=moment, **which)
     api.sandbox.inject(fault)
     return fault
 
@@ -109,6 +111,59 @@ def test_the_nth_and_so_many_times(api: Api) -> None:
         (fault, "integration_status", 2),
         (fault, "integration_status", 3),
     ]
+
+
+def test_those_that_contain_something_are_numbered_among_themselves(api: Api) -> None:
+    session_id = api.open()
+    first = inject(api, "push", Answer(500), contains=b'"b"')
+    second = inject(api, "push", Answer(502), contains=b'"b"', nth=2)
+    zipped = gzip.compress(b'{"entities": {"User": [{"id": "b"}]}}')
+    answers = [
+        api.push(session_id, User=[{"id": "a"}]).status_code,
+        api.push(session_id, User=[{"id": "b"}]).status_code,
+        api.push(session_id, User=[{"id": "a"}]).status_code,
+        api.push_bytes(session_id, zipped, Content_Encoding="gzip").status_code,
+        api.push(session_id, User=[{"id": "b"}]).status_code,
+    ]
+    assert answers == [202, 500, 202, 502, 202]
+    assert [(fired.fault, fired.nth) for fired in api.sandbox.fired(api.id)] == [(first, 2), (second, 4)]
+
+
+def test_a_fault_waits_for_company_and_then_for_its_pause(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", Answer(500), moment="after", company=3, pause=0.1)
+    inject(api, "push", Delay(0), nth=2, times=2, company=3)
+    answers: list[int] = []
+
+    def has_arrived(nth: int, sandbox: Sandbox) -> bool:
+        return sandbox.requests(api.id)[-1].nth == nth
+
+    def push() -> None:
+        with Api(api.sandbox, api.id) as other:
+            answers.append(other.push(session_id, User=[{}]).status_code)
+
+    threads = [threading.Thread(target=push) for _ in range(3)]
+    for number, thread in enumerate(threads, 1):
+        assert (answers, batches(api)) == ([], 0)
+        thread.start()
+        api.sandbox.wait_for(partial(has_arrived, number))
+    for thread in threads:
+        thread.join()
+    assert answers == [202, 202, 500]
+    assert batches(api) == 3
+    pushed = [seen for seen in api.sandbox.requests(api.id) if seen.operation == "push"]
+    assert max(seen.at for seen in pushed) < min(seen.ended_at or 0 for seen in pushed)
+
+
+def test_a_client_that_leaves_before_there_is_company(api: Api) -> None:
+    session_id = api.open()
+    inject(api, "push", Delay(0), company=2)
+    url = f"{api.url}/sessions/{session_id}/entities"
+    with pytest.raises(requests.ReadTimeout):
+        api.http.post(url, json={"entities": {"User": [{}]}}, timeout=0.05)
+    api.sandbox.wait_for(lambda sandbox: sandbox.requests(api.id)[-1].ended_at is not None)
+    assert api.push(session_id, User=[{}]).status_code == 202
+    assert batches(api) == 1
 
 
 def test_a_hang_is_released(api: Api) -> None:
