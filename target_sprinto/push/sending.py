@@ -197,7 +197,7 @@ class PageSender:
         status = self._steady_status(loss)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
-        # What was lost and sent again may have landed just now, late and twice: another page, or one of these.
+        # What was lost and sent again may have landed just now, late and twice: another page or one of these.
         others = [resent.counts for resent in self.resent if not any(resent is page for page in pages)]
         tries = [1 + sum(resent is page for resent in self.resent) for page in pages]
         landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
