@@ -18,15 +18,22 @@ SCHEMA_FILE = Path(__file__).parent.parent.parent / "target_sprinto/receipt.sche
 SEAL = b',\n  "seal": "'
 
 
+_validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_bytes()))
+
+
 def receipt_of(door: FrontDoor, name: str = "receipt.json") -> dict[str, Any]:
-    path = door.folder / name
+    content = (door.folder / name).read_text()
+    assert API_KEY not in content
+    assert SECRET not in content
+    return read_receipt(door.folder / name)
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     receipt: dict[str, Any] = json.loads(content)
-    jsonschema.validate(receipt, json.loads(SCHEMA_FILE.read_bytes()), jsonschema.Draft202012Validator)
+    _validator.validate(receipt)
     assert receipt["seal"] == hashlib.sha256(content.rpartition(SEAL)[0]).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert API_KEY not in content.decode()
-    assert SECRET not in content.decode()
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".new")]
     return receipt
 

@@ -327,6 +327,15 @@ def test_a_run_does_not_fail_for_its_events(door: FrontDoor) -> None:
     assert (receipt["outcome"], receipt["events"]) == ("applied", None)
 
 
+def test_times_beyond_any_calendar_are_left_out(door: FrontDoor) -> None:
+    beyond = "0001-01-01T00:00:00+23:59"
+    fault(door, "status", Edit(lambda answer: answer | {"expires_at": beyond}), times=99)
+    assert door.run(people(3), report_path="receipt.json").code == 0
+    receipt = receipt_of(door)
+    assert receipt["outcome"] == "applied"
+    assert receipt["session"]["expires_at"] is None
+
+
 def test_only_the_sessions_own_events_are_kept(door: FrontDoor) -> None:
     assert door.run(people(3)).code == 0
     assert door.run(people(3), **JSON).code == 0

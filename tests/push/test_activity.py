@@ -52,14 +52,19 @@ def test_a_session_whose_own_creation_is_not_shown_is_not_the_latest() -> None:
         ("2026-11-21T12:00:00Z", NOW),
         ("2026-11-21T12:00:00.5Z", NOW + timedelta(seconds=0.5)),
         ("2026-11-21T12:00:00.123456789+00:00", NOW + timedelta(microseconds=123456)),
+        ("2026-11-21T14:00:00+02:00", NOW),
         ("2026-11-21T12:00:00", None),
+        ("0001-01-01T00:00:00+23:59", None),
+        ("9999-12-31T23:59:59-23:59", None),
         ("soon", None),
         (5, None),
         (None, None),
     ],
 )
 def test_times_are_read_or_unknown(text: object, expected: datetime | None) -> None:
-    assert parse_time(text) == expected
+    time = parse_time(text)
+    assert time == expected
+    assert time is None or time.tzinfo is timezone.utc
 
 
 @given(
