@@ -13,8 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from front_door import SECRET
-from running import SECRET_NUMBER
+from running import holds_a_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +96,7 @@ def may_be_named(*texts: bytes) -> bool:
 
     `texts` are the input and the files of its batches.
     """
-    return any(_is_secret(name) for text in texts for name in _names(text))
+    return any(holds_a_secret(name) for text in texts for name in _names(text))
 
 
 def _names(stdin: bytes) -> Iterator[str]:
@@ -123,7 +122,3 @@ def _names_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
             stack.extend((part, hidden) for part in inner)
         elif isinstance(inner, str) and not hidden:
             yield inner
-
-
-def _is_secret(text: str) -> bool:
-    return SECRET in text.casefold() or str(SECRET_NUMBER) in text

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import struct
 import tempfile
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import front_door
 import warm
+from receipts import read_receipt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 SECRET_NUMBER = 86753090210
 """Digits that tests put into numbers of records: they must never come back on stderr."""
+
+RECEIPT = "receipt.json"
+"""For `report_path`, in a run's own folder."""
 
 HANG_SECONDS = 30
 """Far beyond what a run here can need, also on a machine that is busy."""
@@ -93,35 +98,40 @@ class Place:
         """One for each run, so that runs do not meet."""
         return f"integration-{next(self._numbers)}"
 
+    def folder_of(self, integration_id: str) -> Path:
+        """The one run's own files."""
+        folder = self.folder / integration_id
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def run(self, integration_id: str, stdin: bytes, settings: Mapping[str, Any], *, piece: int = 0) -> Ran:
         """Run the command on `stdin`, written `piece` bytes at a time, or at once. Raises HungError."""
-        config = self.folder / f"{integration_id}.json"
-        values: dict[str, Any] = {
+        folder = self.folder_of(integration_id)
+        values = {
             "api_key": front_door.API_KEY,
             "integration_id": integration_id,
             "api_url": self.sandbox.base_url,
-            "rejects_dir": str(self._rejects_dir(integration_id)),
+            **settings,
         }
-        config.write_text(json.dumps(values | dict(settings)))
+        (folder / "config.json").write_text(json.dumps(values))
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             began = time.monotonic()
-            code = self._become(["--config", str(config)], stdin, out, err, piece)
+            code = self._become(folder, stdin, out, err, piece)
             seconds = time.monotonic() - began
             out.seek(0)
             err.seek(0)
             ran = Ran(code or 0, out.read(), err.read().decode(), seconds)
-        config.unlink()
         if code is None:
             raise HungError(str(ran))
         return ran
 
-    def _become(self, words: list[str], stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int) -> int | None:
+    def _become(self, folder: Path, stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int) -> int | None:
         """The exit code; None for a run that did not end."""
         # DEBUG throughout: nothing may leak there either.
         env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
         wanted: dict[str, object] = {
-            "words": ["target-sprinto", *words],
-            "cwd": str(self.folder),
+            "words": ["target-sprinto", "--config", "config.json"],
+            "cwd": str(folder),
             "pace": self.pace,
             "env": env,
         }
@@ -152,13 +162,18 @@ class Place:
 
     def rejected(self, integration_id: str) -> list[bytes]:
         """The RECORD messages of the run's rejects file, if it wrote one."""
-        folder = self._rejects_dir(integration_id)
-        files = list(folder.iterdir()) if folder.exists() else []
+        files = self.folder_of(integration_id).glob("rejects/*")
         lines = [line for file in files for line in file.read_bytes().splitlines()]
         return [line for line in lines if b'"reject":' in line]
 
-    def _rejects_dir(self, integration_id: str) -> Path:
-        return self.folder / f"{integration_id}-rejects"
+    def receipt(self, integration_id: str) -> dict[str, Any] | None:
+        """The run's receipt, if it wrote one."""
+        path = self.folder_of(integration_id) / RECEIPT
+        return read_receipt(path) if path.exists() else None
+
+    def forget(self, integration_id: str) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder_of(integration_id))
 
 
 def _feed(writing: int, data: bytes, piece: int) -> None:
@@ -174,9 +189,22 @@ def check_end(ran: Ran, *, values: bool = True) -> None:
     for word in _BREAKS:
         assert word not in ran.stderr, ran
     assert front_door.API_KEY not in ran.stderr, ran
-    if values:
-        assert front_door.SECRET not in ran.stderr.casefold(), ran
-        assert str(SECRET_NUMBER) not in ran.stderr, ran
+    assert not values or not holds_a_secret(ran.stderr), ran
     assert len(ran.errors) == ran.code, ran
     assert ran.ending not in {"internal", "no code"}, ran
     assert ran.code == 0 or ran.stdout == b"", ran
+
+
+def check_receipt(receipt: dict[str, Any], ran: Ran, *, values: bool = True) -> None:
+    """It tells the run's ending, without the key and without `values`, but for a held run's STATE."""
+    without_state = json.dumps(receipt | {"state": None})
+    assert front_door.API_KEY not in without_state, (receipt, ran)
+    assert not values or not holds_a_secret(without_state), (receipt, ran)
+    assert receipt["exit_code"] == ran.code, (receipt, ran)
+    assert receipt["error"] == (ran.ending if ran.code else None), (receipt, ran)
+    ended_well = {"applied", "held", "rehearsed", "nothing-to-send"}
+    assert receipt["outcome"] in (ended_well if ran.code == 0 else {"failed"}), (receipt, ran)
+
+
+def holds_a_secret(text: str) -> bool:
+    return front_door.SECRET in text.casefold() or str(SECRET_NUMBER) in text

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from front_door import API_KEY, SECRET
 from hypothesis import strategies as st
-from running import SECRET_NUMBER
+from running import RECEIPT, SECRET_NUMBER
 
 from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw, Readings, Reset
 
@@ -443,20 +443,28 @@ class Case:
     faults: tuple[Fault, ...]
 
 
-CASES = st.builds(
-    Case,
-    records=st.integers(1, 7),
-    settings=st.fixed_dictionaries(
+ENDS = st.sampled_from([{}, {}, {}, {"dry_run": True}, {"finish": "hold", "report_path": RECEIPT}])
+"""What becomes of the session at the end of a run in which nothing goes wrong."""
+
+SETTINGS = st.builds(
+    dict[str, Any].__or__,
+    st.fixed_dictionaries(
         {},
         optional={
             "page_size": st.sampled_from([1, 3]),
             "compress": st.booleans(),
             "max_parallel_pages": st.sampled_from([2, 4]),
             "on_invalid_record": st.just("divert"),
-            "dry_run": st.sampled_from([False, False, True]),
+            "report_path": st.just(RECEIPT),
             "on_active_session": st.sampled_from(["fail", "wait", "discard"]),
         },
     ),
+    ENDS,
+)
+CASES = st.builds(
+    Case,
+    records=st.integers(1, 7),
+    settings=SETTINGS,
     readings=st.builds(
         Readings,
         apply=st.just("append"),

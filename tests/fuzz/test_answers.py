@@ -13,7 +13,7 @@ from amounts import at_random, same_each_time, unshrunk
 from front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
 from hypothesis import given
 from hypothesis import strategies as st
-from running import SECRET_NUMBER, Place, check_end
+from running import SECRET_NUMBER, Place, check_end, check_receipt
 from spoilt_answers import CASES, Case
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
@@ -83,14 +83,28 @@ def play(place: Place, case: Case) -> tuple[str, Ran]:
 def check(place: Place, integration_id: str, case: Case, ran: Ran) -> None:
     check_end(ran)
     assert ran.seconds < ENOUGH_SECONDS, ran
+    receipt = place.receipt(integration_id)
+    assert (receipt is not None) == ("report_path" in case.settings), ran
+    if receipt is not None:
+        check_receipt(receipt, ran)
     sessions = place.sessions(integration_id)
     is_applied = check_applied(place, integration_id, case, ran)
-    rehearses = case.settings.get("dry_run", False)
-    if ran.code == 0:
-        assert ran.stdout == (b"" if rehearses else state_line().encode()), ran
-        assert [session.state for session in sessions] == ["cancelled" if rehearses else "processed"], ran
-    else:
+    if ran.code != 0:
         check_told(sessions, ran.error, is_applied=is_applied)
+        return
+    state = expected_end(case)
+    assert [session.state for session in sessions] == [state], ran
+    assert sessions[0].id in ran.stderr, ran
+    assert ran.stdout == (state_line().encode() if state == "processed" else b""), ran
+    if receipt is not None:
+        assert receipt["state"] == (STATE["value"] if state == "active" else None), receipt
+
+
+def expected_end(case: Case) -> str:
+    """The session's state at the end of a run in which nothing has gone wrong."""
+    if case.settings.get("dry_run"):
+        return "cancelled"
+    return "active" if case.settings.get("finish") == "hold" else "processed"
 
 
 def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bool:
@@ -106,10 +120,9 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     if case.settings.get("max_parallel_pages", 1) > 1:
         # Only records of one key keep their order then.
         applied = {name: sorted(found, key=lambda record: record["id"]) for name, found in applied.items()}
-    assert applied in ({}, wanted), ran
-    if case.settings.get("dry_run"):
-        assert applied == {}, ran
-    elif ran.code == 0:
+    may_be_applied = expected_end(case) == "processed"
+    assert applied in ([{}, wanted] if may_be_applied else [{}]), ran
+    if ran.code == 0 and may_be_applied:
         assert applied == wanted, ran
         told = f"{len(rejected)} records were rejected" in ran.stderr
         assert told is bool(rejected), ran
@@ -152,6 +165,8 @@ def fuzz(warm: str, folder: Path, amount: settings) -> None:
                 except AssertionError as failure:
                     seen = [(one.operation, one.status) for one in place.sandbox.requests(integration_id)]
                     raise AssertionError(f"{case}\nwas answered {seen}\nand ended with {ran}") from failure
+
+                place.forget(integration_id)
 
         each()
     print(place.runs, "runs:", dict(endings))  # noqa: T201 - pytest shows it on request

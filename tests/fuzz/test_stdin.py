@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from amounts import at_random, same_each_time
 from hypothesis import given
 from oracle import Asked, asked, by_value, exactly, may_be_named
-from running import Place, check_end
+from running import Place, check_end, check_receipt
 from singer_input import BATCH_URL, KINDS, Input
 
 from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
@@ -48,7 +49,7 @@ CODES = {
 def play(place: Place, given_input: Input) -> tuple[str, Input, Ran]:
     """Run it; what is returned is the input as it was really given."""
     integration_id = place.new_integration()
-    file = place.folder / f"{integration_id}.batch"
+    file = place.folder_of(integration_id) / "batch"
     file.write_bytes(given_input.batch)
     stdin = given_input.stdin.replace(BATCH_URL.encode(), file.as_uri().encode())
     ran = place.run(integration_id, stdin, given_input.variant.settings, piece=given_input.piece)
@@ -56,29 +57,40 @@ def play(place: Place, given_input: Input) -> tuple[str, Input, Ran]:
 
 
 def check(place: Place, integration_id: str, given_input: Input, ran: Ran) -> None:
-    check_end(ran, values=not may_be_named(given_input.stdin, given_input.batch))
-    states = {session.state for session in place.sessions(integration_id)}
     variant = given_input.variant
-    if ran.code == 0:
-        wanted = asked(given_input.stdin, variant)
-        assert not (wanted.unfollowed and variant.needs_final_state), ran
-        check_applied(place, integration_id, variant, wanted, ran)
-        if variant.rehearses:
-            assert ran.stdout == b"", ran
-        else:
-            check_state(wanted, ran)
-    else:
+    hidden = not may_be_named(given_input.stdin, given_input.batch)
+    check_end(ran, values=hidden)
+    if receipt := place.receipt(integration_id):
+        check_receipt(receipt, ran, values=hidden)
+    assert (receipt is not None) == ("report_path" in variant.settings), ran
+    if ran.code != 0:
         assert given_input.taken is not True, ran
         assert ran.ending in CODES, ran
-    if ran.code != 0 or variant.rehearses:
-        assert place.applied(integration_id) == {}, ran
-        assert states <= {"cancelled"}, ran
+        check_nothing_applied(place, integration_id, {"cancelled"}, ran)
+        return
+    wanted = asked(given_input.stdin, variant)
+    assert not (wanted.unfollowed and variant.needs_final_state), ran
+    if variant.rehearses:
+        assert ran.stdout == b"", ran
+        check_nothing_applied(place, integration_id, {"cancelled"}, ran)
+    elif variant.holds and wanted.counts:
+        assert ran.stdout == b"", ran
+        assert receipt is None or exactly(json.dumps(receipt["state"]).encode()) == wanted.state, ran
+        check_nothing_applied(place, integration_id, {"active"}, ran)
+    else:
+        check_applied(place, integration_id, variant, wanted, ran)
+        check_state(wanted, ran)
+
+
+def check_nothing_applied(place: Place, integration_id: str, states: set[str], ran: Ran) -> None:
+    sessions = place.sessions(integration_id)
+    assert place.applied(integration_id) == {}, ran
+    assert {session.state for session in sessions} <= states, ran
+    assert all(session.id in ran.stderr for session in sessions), ran
 
 
 def check_applied(place: Place, integration_id: str, variant: Variant, wanted: Asked, ran: Ran) -> None:
     """All that was asked for, but what was diverted; in order, as far as it has one."""
-    if variant.rehearses:
-        return
     applied = place.applied(integration_id)
     told = re.search(r"(\d+) records were rejected", ran.stderr)
     rejected = int(told[1]) if told else 0
@@ -121,6 +133,7 @@ def fuzz(kind: str, warm: str, folder: Path, amount: settings) -> None:
             integration_id, really_given, ran = play(place, given_input)
             endings[ran.ending] += 1
             check(place, integration_id, really_given, ran)
+            place.forget(integration_id)
 
         each()
     print(place.runs, "runs:", dict(endings))  # noqa: T201 - pytest shows it on request

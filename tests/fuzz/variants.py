@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from running import RECEIPT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -16,8 +18,10 @@ def as_sent(_stream: str, record: Record) -> Record:
 
 
 def labelled(stream: str, record: Record) -> Record:
-    """`stream_maps` of `LABELLED`: the name goes out as `label`, and `id` as it is."""
-    return {"label": record["name"], "id": record["id"]} if stream == "people" else record
+    """`stream_maps` of `LABELLED`: id and name as they are, the name as `label` too, and nothing else."""
+    if stream != "people":
+        return record
+    return {"label": record["name"], "id": record["id"], "name": record["name"]}
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,17 @@ class Variant:
     def rehearses(self) -> bool:
         return bool(self.settings.get("dry_run"))
 
+    @property
+    def holds(self) -> bool:
+        return self.settings.get("finish") == "hold"
+
     def entity_type(self, stream: str) -> str | None:
         """The stream's entity type; None where its records are not sent."""
         return self.entity_types.get(stream, stream if self.keeps_unmapped else None)
 
 
 _RENAMED = {"people": "User"}
-LABELLED = {"people": {"label": "name", "id": "id", "__else__": None}}
+LABELLED = {"people": {"label": "name", "id": "id", "name": "name", "__else__": None}}
 
 VARIANTS = [
     Variant("plain"),
@@ -67,7 +75,9 @@ VARIANTS = [
     Variant("in parallel", {"page_size": 1, "max_parallel_pages": 4}, ordered=False),
     Variant("unchecked", {"validate_records": False, "page_size": 2}),
     Variant("diverted", {"on_invalid_record": "divert", "page_size": 3}),
-    Variant("rehearsed", {"dry_run": True, "page_size": 2}),
+    Variant("rehearsed", {"dry_run": True, "page_size": 2, "report_path": RECEIPT}),
+    Variant("with a receipt", {"report_path": RECEIPT, "page_size": 2}),
+    Variant("held", {"finish": "hold", "report_path": RECEIPT}),
     Variant("no final state", {"require_final_state": False}),
     Variant("renamed", {"entity_types": _RENAMED, "page_size": 2}, _RENAMED),
     Variant("merged", {"entity_types": {"people": "teams"}}, {"people": "teams"}),
