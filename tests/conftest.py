@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 # How fast examples come says nothing of us: the machine may be busy.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+# Where the tests run under `nohup`, the processes they start would ignore a signal that they are to obey.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _numbers = itertools.count(1)
 
@@ -59,8 +63,10 @@ def warm() -> Iterator[str]:
 
 
 @pytest.fixture
-def door(sandbox: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
-    return FrontDoor(sandbox, integration_id, tmp_path, warm)
+def door(sandbox: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> Iterator[FrontDoor]:
+    opened = FrontDoor(sandbox, integration_id, tmp_path, warm)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

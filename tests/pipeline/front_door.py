@@ -88,6 +88,7 @@ class FrontDoor:
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
+    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def config(self, **settings: object) -> Path:
         values: dict[str, Any] = {
@@ -125,7 +126,7 @@ class FrontDoor:
         if not cold:
             warm = str(Path(__file__).parent / "warm.py")
             command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, *words],
             stdin=stdin,
             stdout=stdout,
@@ -133,6 +134,15 @@ class FrontDoor:
             env=environment,
             cwd=self.folder,
         )
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        """End what a test that failed has left running: the next test is not to be told of it."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def finish(self, process: subprocess.Popen[bytes], messages: list[Any] | bytes | None = b"") -> Finished:
         given = None if messages is None else as_input(messages)
