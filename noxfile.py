@@ -74,7 +74,7 @@ def readme(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
+    """The benchmarks. Words after `--` are those of benchmarks/run.py."""
     install(session)
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "bench"))
     session.run("python", "benchmarks/run.py", *session.posargs)
-    if not session.posargs:
-        session.run("python", "benchmarks/startup.py")

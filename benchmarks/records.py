@@ -1,4 +1,7 @@
-"""Makes the input: one SCHEMA, any number of RECORDs, one STATE. The same number gives the same bytes."""
+"""Makes the inputs: SCHEMA, RECORDs, STATE. The same words give the same bytes.
+
+`records.py employees COUNT`, `records.py many_streams STREAMS COUNT_OF_EACH`, `records.py large COUNT`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ import random
 import sys
 import uuid
 from datetime import datetime, timedelta, timezone
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 STREAM = "employees"
 
@@ -44,24 +47,63 @@ _EPOCH = datetime(2015, 1, 5, 9, tzinfo=timezone.utc)
 _EXTRACTED = datetime(2026, 1, 15, 6, tzinfo=timezone.utc)
 
 
-def messages(count: int) -> Iterator[dict[str, Any]]:
-    """`count` records between their schema and a STATE."""
-    yield {"type": "SCHEMA", "stream": STREAM, "schema": SCHEMA, "key_properties": ["employeeId"]}
-    chance = random.Random(count)  # noqa: S311 - made-up people, not secrets
+LARGE_BYTES = 200_000
+LARGE_SCHEMA = th.PropertiesList(
+    th.Property("id", th.StringType(nullable=False), required=True),
+    th.Property("text", th.StringType),
+).to_dict()
+
+
+def employees(count: int) -> Iterator[dict[str, Any]]:
+    """One stream of `count` records."""
+    yield from _stream(STREAM, count)
+    yield _state({STREAM: {"badge": count}})
+
+
+def many_streams(streams: int, count: int) -> Iterator[dict[str, Any]]:
+    """`streams` streams of `count` records each, one after the other."""
+    names = [f"{STREAM}_{number}" for number in range(1, streams + 1)]
+    for name in names:
+        yield from _stream(name, count)
+    yield _state({name: {"badge": count} for name in names})
+
+
+def large(count: int) -> Iterator[dict[str, Any]]:
+    """One stream of `count` records of LARGE_BYTES each: made-up words, which compress as prose does."""
+    yield {"type": "SCHEMA", "stream": "documents", "schema": LARGE_SCHEMA, "key_properties": ["id"]}
+    chance = random.Random(count)  # noqa: S311 - made-up words, not secrets
+    words = [f"{chance.getrandbits(28):x}" for _ in range(5000)]
+    envelope = len(_line({"id": f"{0:010}", "text": ""}))
+    for number in range(1, count + 1):
+        text = " ".join(chance.choices(words, k=LARGE_BYTES // 6))[: LARGE_BYTES - envelope]
+        yield {"type": "RECORD", "stream": "documents", "record": {"id": f"{number:010}", "text": text}}
+    yield _state({"documents": {"id": count}})
+
+
+INPUTS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    made.__name__: made for made in (employees, many_streams, large)
+}
+
+
+def _stream(name: str, count: int) -> Iterator[dict[str, Any]]:
+    yield {"type": "SCHEMA", "stream": name, "schema": SCHEMA, "key_properties": ["employeeId"]}
+    chance = random.Random(f"{name} {count}")  # noqa: S311 - made-up people, not secrets
     for number in range(1, count + 1):
         yield {
             "type": "RECORD",
-            "stream": STREAM,
+            "stream": name,
             "record": _record(number, chance),
             "time_extracted": _iso(_EXTRACTED + timedelta(seconds=number // 1000)),
         }
-    yield {"type": "STATE", "value": {"bookmarks": {STREAM: {"badge": count}}}}
 
 
-def write(count: int, out: IO[str]) -> None:
-    """Write the messages one by one, encoded as the SDK's taps do."""
-    for message in messages(count):
-        out.write(json.dumps(message, separators=(",", ":")) + "\n")
+def _state(bookmarks: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "STATE", "value": {"bookmarks": bookmarks}}
+
+
+def _line(value: dict[str, Any]) -> str:
+    """Encoded as the SDK's taps do."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _record(number: int, chance: random.Random) -> dict[str, Any]:
@@ -87,5 +129,11 @@ def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def main() -> None:
+    kind, *numbers = sys.argv[1:]
+    for message in INPUTS[kind](*map(int, numbers)):
+        sys.stdout.write(_line(message) + "\n")
+
+
 if __name__ == "__main__":
-    write(int(sys.argv[1]), sys.stdout)
+    main()

@@ -1,65 +1,47 @@
-"""Measures the start-up beside the SDK template's: `python benchmarks/startup.py`.
-
-`--version` of each, whole processes in turn; the ratio is taken pair by pair. It is read, never asserted.
-"""
+"""Start-up beside the template's: `--version` of each, without a sandbox."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-from run import OURS, PEER, environment, machine, print_table, say, spread
+from contestants import ours, peer
+from measuring import say
+from sections import Section
+from tables import Target, spread, table, targets
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-class Start(NamedTuple):
-    """One whole process, in milliseconds: by the clock, and of processor (user and system)."""
+    from measuring import Bench, Process
+    from sections import Size
 
-    wall: float
-    cpu: float
+STARTS = 8
+"""So many for each round of the other parts: a start is short, and the machine's noise is not."""
 
-
-def start(arguments: tuple[str, ...], bytecode: Path) -> Start:
-    command = [sys.executable, *arguments, "--version"]
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment(bytecode))
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{arguments} ended with exit code {process.returncode}")
-    return Start(wall * 1000, (usage.ru_utime + usage.ru_stime) * 1000)
+MOST_TIMES = 1.3
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=40, help="counted pairs")
-    pairs = parser.parse_args().pairs
-    counted: list[tuple[Start, Start]] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(pairs + 1):
-            pair = start(OURS[1], Path(folder)), start(PEER[1], Path(folder))
-            say(f"pair {number or 'warm-up'}: {pair[0].wall:.0f} ms and {pair[1].wall:.0f} ms")
-            if number:
-                counted.append(pair)
-    print(machine())
-    print(f"\nStart-up: `--version`, {pairs} pairs in turn, median (min to max)\n")
+def startup(bench: Bench, size: Size) -> Section:
+    pair = ours(), peer()
+    count = size.rounds * STARTS
+    for contestant in pair:
+        bench.run([*contestant.arguments, "--version"])
+    taken = [[bench.run([*contestant.arguments, "--version"]) for contestant in pair] for _ in range(count)]
+    say(f"{count} starts of each")
+    figures: list[tuple[str, Callable[[Process], float]]] = [
+        ("wall (ms)", lambda start: start.wall * 1000),
+        ("processor (ms)", lambda start: start.cpu * 1000),
+    ]
+    ratios = {name: [figure(own) / figure(their) for own, their in taken] for name, figure in figures}
     rows = [
         (
-            f"{name} (ms)",
-            spread((getattr(our, figure) for our, _ in counted), ".0f"),
-            spread((getattr(their, figure) for _, their in counted), ".0f"),
-            spread((getattr(our, figure) / getattr(their, figure) for our, their in counted), ".2f"),
+            name,
+            *(spread((figure(starts[side]) for starts in taken), ".0f") for side in (0, 1)),
+            spread(ratios[name], ".2f"),
         )
-        for name, figure in (("wall", "wall"), ("processor", "cpu"))
+        for name, figure in figures
     ]
-    print_table(("", OURS[0], PEER[0], "ratio, by pair"), rows)
-
-
-if __name__ == "__main__":
-    main()
+    head = (f"`--version`, {count} starts", "target-sprinto", "template + POST", "ratio, by pair")
+    aim = f"at most {MOST_TIMES:g} times the template's start"
+    found = targets([Target.at_most(aim, MOST_TIMES, ratios["wall (ms)"], "times")])
+    return Section(f"{table(head, rows)}\n\n{found}")
