@@ -21,7 +21,8 @@ def main() -> None:
     axes = figure.subplots()
     for name, points in plot["lines"].items():
         axes.plot(*zip(*points, strict=True), marker="o", label=name)
-    axes.set(title=plot["title"], xlabel=plot["x"], ylabel=plot["y"], ylim=(0, None))
+    highest = max(y for points in plot["lines"].values() for _, y in points)
+    axes.set(title=plot["title"], xlabel=plot["x"], ylabel=plot["y"], ylim=(0, 1.1 * highest))
     if plot["logarithmic"]:
         axes.set_xscale("log")
     axes.yaxis.set_major_formatter("{x:,.0f}")
