@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.dividing import Part
@@ -43,10 +44,10 @@ class Flight:
         self._failure: BaseException | None = None
         self._closed = False
         self._threads = 0
-        lock = threading.Lock()
-        self._handed_in = threading.Condition(lock)
-        self._settled = threading.Condition(lock)
-        self._room = threading.Condition(lock)
+        self._lock = threading.RLock()
+        self._handed_in = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
 
     def put(self, page: Page, check: Check) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
@@ -73,6 +74,11 @@ class Flight:
         with self._room:
             self._closed = True
             self._wake_all()
+        # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
+        # between the taking of the lock and its `with`: what this thread has kept of it is given back.
+        with suppress(RuntimeError):
+            while True:
+                self._lock.release()
 
     @property
     def is_idle(self) -> bool:

@@ -370,6 +370,81 @@ def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) 
     assert state(sandbox, integration_id) == "cancelled"
 
 
+def test_an_interruption_that_leaves_a_lock_taken_still_discards(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    def fail() -> None:
+        with Run(client) as run:
+            run.push("people", numbered(100))
+            assert run._open is not None
+            # What an interruption does that comes between the taking of the lock and its `with`.
+            run._open.flight._lock.acquire()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert state(sandbox, integration_id) == "cancelled"
+    for thread in threading.enumerate():
+        if thread.name == "sprinto-pages":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+INTERRUPTED = """
+import random, signal, sys
+from target_sprinto import Run, SprintoClient
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+random.seed(7)
+for attempt in range(60):
+    client = SprintoClient.for_integration(
+        api_key="sandbox-key", integration_id=f"{sys.argv[1]}-{attempt}", api_url=sys.argv[2]
+    )
+    run = Run(client, max_parallel_pages=random.choice([1, 4]))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + random.random() ** 2 * 0.4)
+        with run:
+            run.push("people", ({"id": number} for number in range(4000)), key="id")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+    print(run.aftermath or ("applied" if run.summary else "nothing told"))
+    client.close()
+"""
+
+
+@pytest.mark.slow
+def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
+    sandbox: Sandbox, integration_id: str
+) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, integration_id, sandbox.base_url],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+    )
+    lines = finished.stdout.splitlines()
+    assert len(lines) == 60, finished.stderr
+    assert finished.returncode == 0
+    meant = {
+        "was discarded": {"cancelled"},
+        "told to apply": {"processing", "processed"},
+        "applied": {"processed"},
+        "Nothing was opened": set(),
+    }
+    seen = set()
+    for attempt, line in enumerate(lines):
+        (told_as,) = [told for told in meant if told in line and (told != "applied" or told == line)]
+        seen.add(told_as)
+        states = {session.state for session in sandbox.sessions(f"{integration_id}-{attempt}")}
+        assert states <= meant[told_as], line
+    assert {"was discarded", "applied"} <= seen
+
+
 class Text(str):
     __slots__ = ()
 
