@@ -5,7 +5,7 @@
     <!-- run: in another terminal -->   it goes on while the rest of the page is run
     <!-- seen -->                   what the commands before it print, in this order; `…` stands for anything
     <!-- not run: REASON -->        it is not run
-    <!-- after: PAGE -->            on a line of its own: the page goes on in the folder that PAGE leaves
+    <!-- after: PAGE -->            on a line of its own: the page needs the files and the sandbox of PAGE
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def pages_before(page: Path) -> list[Path]:
-    """The pages in whose folder this one goes on."""
+    """The pages whose files and sandbox this one needs."""
     return [page.parent / name for name in _AFTER.findall(page.read_text(encoding="utf-8"))]
 
 
