@@ -77,7 +77,7 @@ def docs(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     session.install("-e", ".[sandbox]")
     session.run("python", "tests/settings_table.py")
-    session.run("python", "tests/docs/reference.py")
+    session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline"})
 
 
 @nox.session

@@ -1,11 +1,11 @@
 """The blocks of code in the documents, and what a comment before each says of it; readers do not see it.
 
-    <!-- file: NAME -->             the block stands in the file NAME
-    <!-- run -->                    its commands are run; `run: exits N` says how the last of them ends
-    <!-- run: in another terminal -->   it goes on while the rest of the page is run
-    <!-- seen -->                   what the commands before it print, in this order; `…` stands for anything
-    <!-- not run: REASON -->        it is not run
-    <!-- after: PAGE -->            on a line of its own: the page needs the files and the sandbox of PAGE
+<!-- file: NAME -->             the block stands in the file NAME
+<!-- run -->                    its commands are run; `run: exits N` says how the last of them ends
+<!-- run: in another terminal -->   it goes on while the rest of the page is run
+<!-- seen -->                   what the commands before it print, in this order; `…` stands for anything
+<!-- not run: REASON -->        it is not run
+<!-- after: PAGE -->            on a line of its own: the page needs the files and the sandbox of PAGE
 """
 
 from __future__ import annotations

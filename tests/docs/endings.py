@@ -22,7 +22,7 @@ LAST = "the last one, once"
 
 @dataclass(frozen=True)
 class Ending:
-    """What happens, the exit code, what becomes of the session, where the STATE goes, and how to make it happen.
+    """What happens, the exit code, what becomes of the session, where the STATE goes, and how to see it.
 
     `state` is the session's at Sprinto in the end, None where there is none.
     """
@@ -73,8 +73,8 @@ def with_broken_stdout(door: FrontDoor) -> Finished:
 
 
 _miscounted = Edit(lambda body: body | {"accepted_records_by_entity": {"people": 4}})
-_hold = {"finish": "hold", "report_path": "receipts/{run}.json"}
-_expect = {"expect": {"people": {"min_records": 50}}}
+_hold: dict[str, Any] = {"finish": "hold", "report_path": "receipts/{run}.json"}
+_expect: dict[str, Any] = {"expect": {"people": {"min_records": 50}}}
 _discarded = ("discarded, nothing applied", "cancelled", NONE)
 _unopened = ("nothing was opened", None, NONE)
 _invalid = [SCHEMA, *(record(count) for count in range(100)), record(1, id="one"), STATE]

@@ -1,7 +1,7 @@
 """The reference, made from the code: run as a program it writes what stands between the marks of its pages.
 
-A mark is `<!-- made: NAME -->`, and what `MADE[NAME]` makes reaches to `<!-- end -->`. The rest of a page is written by
-hand.
+A mark is `<!-- made: NAME -->`, and what `MADE[NAME]` makes reaches to `<!-- end -->`. The rest of a page is
+written by hand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import ast
 import json
 import re
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +25,7 @@ from target_sprinto.target import SprintoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PAGES = sorted((DOCS / "reference").glob("*.md"))
 
@@ -65,12 +65,19 @@ def command(name: str, described: click.Command, level: int) -> str:
     context = click.Context(described, info_name=name)
     usage = " ".join([name, *described.collect_usage_pieces(context)])
     records = [one.get_help_record(context) for one in described.get_params(context)]
-    options = [(f"`{words}`", prose(meaning.replace("  ", " "))) for words, meaning in filter(None, records)]
+    options = [(code(words), prose(meaning.replace("  ", " "))) for words, meaning in filter(None, records)]
     text, _, example = (described.help or "").partition("Example: ")
     parts = [f"{'#' * level} {name}", f"```text\n{usage}\n```", prose(" ".join(text.split()))]
     if example:
-        parts.append(f"<!-- not run: it is one of many -->\n```sh\n{example.strip()}\n```")
+        parts.append(
+            f"<!-- not run: an example; the guides run each command -->\n```sh\n{example.strip()}\n```"
+        )
     return "\n\n".join([*parts, table(("option", "meaning"), *options)])
+
+
+def code(text: str) -> str:
+    """As code; a `|` is spelt so that every reader of Markdown leaves it in its cell."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def prose(text: str) -> str:
@@ -87,11 +94,7 @@ def exit_codes() -> str:
     return table(
         ("exit code", "meaning"),
         ("0", "as it should be; the table below says what that is"),
-        (
-            "1",
-            "an error; stderr ends with one line about it, and its [code](errors.md). "
-            "It is the exit code of each of them but `interrupted`",
-        ),
+        ("1", "an error; stderr ends with one line about it, and its [code](errors.md)"),
         (str(click.UsageError.exit_code), "the command line itself is wrong: nothing was done"),
         *((str(128 + number), f"{number.name}, the first signal of the run") for number in signals),
     )
@@ -142,8 +145,9 @@ def _logged(module: Path) -> Iterator[tuple[str, str, str]]:
             continue
         logger = ast.unparse(call.func.value)
         if call.func.attr in {"debug", "info", "warning", "error"} and logger.endswith(("log", "logger")):
-            names = iter([_name(argument) for argument in call.args[1:]])
-            text = re.sub(r"%(?:\.\d)?[sdfr]", lambda _, names=names: next(names), ast.literal_eval(call.args[0]))
+            text = str(ast.literal_eval(call.args[0]))
+            for argument in call.args[1:]:
+                text = re.sub(r"%(?:\.\d)?[sdfr]", f"{{{_name(argument)}}}", text, count=1)
             yield call.func.attr, named[1] if logger == "log" and named else "target-sprinto", text
 
 
@@ -151,9 +155,9 @@ def _name(argument: ast.expr) -> str:
     """What the code calls the thing that a line is filled in with."""
     match argument:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)):
-            return f"‹{name.lstrip('_').replace('_', ' ')}›"
+            return name.lstrip("_")
         case _:
-            return "‹…›"
+            return "…"
 
 
 # The receipt
@@ -192,9 +196,7 @@ def _kind(schema: dict[str, Any]) -> str:
     return str(schema.get("type", "any JSON"))
 
 
-MADE = {
-    made.__name__: made for made in (settings, commands, exit_codes, endings, errors, lines, receipt)
-}
+MADE = {made.__name__: made for made in (settings, commands, exit_codes, endings, errors, lines, receipt)}
 
 if __name__ == "__main__":
     for path in PAGES:

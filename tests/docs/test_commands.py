@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import uuid
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,16 @@ def test_every_block_of_commands_is_run_or_says_why_it_is_not(page: Path) -> Non
     assert unmarked == []
 
 
+def test_what_is_shown_is_looked_for_line_by_line() -> None:
+    seen, one, other = Seen(), str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
+    printed = f"12:00 | INFO | Session {other} is open.\n12:01 | INFO | Session {other} is held.\n"
+    assert seen.missing(f"Session {one} is open.\nSession {one} is held.\n", printed) is None
+    assert seen.real(f"discard {one}") == f"discard {other}"
+    assert seen.missing("…is held.\n…is open.\n", printed) == "…is open."
+    assert seen.missing(f"Session {uuid.UUID(int=3)} is lost.", printed)
+    assert seen.missing(f"Session {one} is", printed), "the end of a line is missing"
+
+
 class Reader:
     """Somebody who does what a page says, in a folder with a sandbox of their own."""
 
@@ -58,7 +69,7 @@ class Reader:
             **os.environ,
             "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "NO_PROXY": "127.0.0.1",
-            "COLUMNS": "110",
+            "COLUMNS": "90",
             "TEST_PACE": json.dumps({**door.pace, "ask": 0.1}),
         }
         self._port = PORT
