@@ -64,7 +64,8 @@ def commands() -> str:
 def command(name: str, described: click.Command, level: int) -> str:
     context = click.Context(described, info_name=name)
     usage = " ".join([name, *described.collect_usage_pieces(context)])
-    records = [one.get_help_record(context) for one in described.get_params(context)]
+    parameters = [one for one in described.get_params(context) if isinstance(one, click.Option)]
+    records = [one.get_help_record(context) for one in parameters]
     options = [(code(words), prose(meaning.replace("  ", " "))) for words, meaning in filter(None, records)]
     text, _, example = (described.help or "").partition("Example: ")
     parts = [f"{'#' * level} {name}", f"```text\n{usage}\n```", prose(" ".join(text.split()))]
