@@ -67,13 +67,17 @@ def command(name: str, described: click.Command, level: int) -> str:
     parameters = [one for one in described.get_params(context) if isinstance(one, click.Option)]
     records = [one.get_help_record(context) for one in parameters]
     options = [(code(words), prose(meaning.replace("  ", " "))) for words, meaning in filter(None, records)]
-    text, _, example = (described.help or "").partition("Example: ")
+    text, *examples = re.split("Examples?:", told_by(described), maxsplit=1)
     parts = [f"{'#' * level} {name}", f"```text\n{usage}\n```", prose(" ".join(text.split()))]
-    if example:
-        parts.append(
-            f"<!-- not run: an example; the guides run each command -->\n```sh\n{example.strip()}\n```"
-        )
+    for block in examples:
+        typed = "\n".join(line.strip() for line in block.strip().splitlines())
+        parts.append(f"<!-- not run: examples; the guides run each command -->\n```sh\n{typed}\n```")
     return "\n\n".join([*parts, table(("option", "meaning"), *options)])
+
+
+def told_by(described: click.Command) -> str:
+    """The words of its `--help`."""
+    return f"{described.help or ''}\n{described.epilog or ''}".replace("\b", "")
 
 
 def code(text: str) -> str:

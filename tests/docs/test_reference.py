@@ -37,7 +37,7 @@ def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> Non
     for name, command in cli.main.commands.items():
         assert command.help, name
         assert command.short_help, name
-        assert "Example: sprintoctl " + name in command.help
+        assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.told_by(command)), name
         assert re.search(rf"sprintoctl {name}\b", guides), name
         for option in command.params:
             if isinstance(option, click.Option):
