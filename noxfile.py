@@ -79,7 +79,7 @@ def audit(session: nox.Session) -> None:
     install(session)
     folder = Path(session.create_tmp())
     installed, report = folder / "installed.txt", folder / "audit.json"
-    frozen = session.run("uv", "pip", "freeze", "--exclude-editable", silent=True, external=True)
+    frozen = session.run("uv", "pip", "freeze", "--quiet", "--exclude-editable", silent=True, external=True)
     installed.write_text(str(frozen), encoding="utf-8")
     session.install("pip-audit>=2.9")
     for service in ("pypi", "osv"):
@@ -88,7 +88,7 @@ def audit(session: nox.Session) -> None:
         # Strict, for a package that a service does not answer for would pass for a sound one. What has not
         # been audited whole leaves no report, and exits like what has weaknesses.
         how = ["--no-deps", "--disable-pip", "--strict", "--format", "json", "--output", str(report)]
-        session.run("pip-audit", *asked, *how, success_codes=[0, 1], silent=True)
+        session.run("pip-audit", *asked, *how, success_codes=[0, 1])
         if report.exists():
             audited = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
             weak = [
