@@ -1,4 +1,4 @@
-"""Cuts the loader's definition out of `meltano.yml`: run as a program, it writes that for projects and Hub."""
+"""Cuts the loader's definition out of `meltano.yml`: run as a program, it writes it for projects and Hub."""
 
 from __future__ import annotations
 
