@@ -49,7 +49,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def full(session: nox.Session) -> None:
-    """The tests on every Python that is found, then with the lowest versions of dependencies; the audit.
+    """The tests on every Python that is found, then with the lowest versions of dependencies; audits.
 
     What is slow runs on this Python only: the whole fault matrix, the soak, the long fuzz, real pipelines,
     the package as it is installed. Words after `--` are pytest's, and stand for all of this.
@@ -57,6 +57,7 @@ def full(session: nox.Session) -> None:
     if not session.posargs:
         session.notify("lowest")
         session.notify("audit")
+        session.notify("workflows")
     install(session)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     chosen = [] if session.python == here else ["-m", "not slow"]
@@ -104,6 +105,16 @@ def audit(session: nox.Session) -> None:
     if os.environ.get("CI"):
         session.error(nothing)
     session.skip(nothing)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's files: their schemas, and zizmor's audits that need no network."""
+    session.install("zizmor>=1.20", "check-jsonschema>=0.35")
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("zizmor", "--offline", "--persona", "auditor", ".github")
 
 
 @nox.session
