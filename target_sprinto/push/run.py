@@ -188,7 +188,9 @@ class Run:
         if failure is not None:
             return self._end(failure)
         if self._failure is not None:
-            raise errors.RunEnded("A push of this run has failed, so it is not applied.") from self._failure
+            ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
+            ended.aftermath = self.aftermath
+            raise ended from self._failure
         if self._phase is Phase.ENDED:
             # By the block itself.
             return None

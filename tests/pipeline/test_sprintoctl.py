@@ -226,7 +226,6 @@ complete_words() {
     echo "${COMPREPLY[*]}"
 }
 complete_words sprintoctl di
-complete_words sprintoctl sandbox --apply ""
 complete_words target-sprinto --ab
 """
 
@@ -236,7 +235,7 @@ def test_bash_completes_words_of_both_programs() -> None:
     command = ["bash", "--norc", "-c", COMPLETE]
     completed = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert completed.stderr == ""
-    assert completed.stdout.splitlines() == ["discard", "upsert append replace", "--about"]
+    assert completed.stdout.splitlines() == ["discard", "--about"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

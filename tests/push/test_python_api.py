@@ -150,6 +150,7 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
     with pytest.raises(RunEnded, match="A push of this run has failed") as caught:
         swallow()
     assert isinstance(caught.value.__cause__, UnusableRecord)
+    assert "was discarded" in str(caught.value)
     assert state(sandbox, integration_id) == "cancelled"
 
 
