@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from pathlib import Path
 
 import nox
 
@@ -46,13 +49,15 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def full(session: nox.Session) -> None:
-    """The tests on every Python that is found, then with the lowest versions of what is depended on.
+    """The tests on every Python that is found, then with the lowest versions of dependencies; audits.
 
     What is slow runs on this Python only: the whole fault matrix, the soak, the long fuzz, real pipelines,
     the package as it is installed. Words after `--` are pytest's, and stand for all of this.
     """
     if not session.posargs:
         session.notify("lowest")
+        session.notify("audit")
+        session.notify("workflows")
     install(session)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     chosen = [] if session.python == here else ["-m", "not slow"]
@@ -64,6 +69,52 @@ def lowest(session: nox.Session) -> None:
     """The tests with the lowest declared version of every dependency."""
     install(session, "--resolution", "lowest-direct")
     session.run("pytest", *(session.posargs or ["-m", "not slow"]))
+
+
+@nox.session(reuse_venv=False)
+def audit(session: nox.Session) -> None:
+    """What is installed, users' packages and our tools, against the index's advisories, or else OSV's.
+
+    Needs the network. Where neither service answers for every package, it is skipped; under CI it fails.
+    """
+    install(session)
+    folder = Path(session.create_tmp())
+    installed, report = folder / "installed.txt", folder / "audit.json"
+    frozen = session.run("uv", "pip", "freeze", "--quiet", "--exclude-editable", silent=True, external=True)
+    installed.write_text(str(frozen), encoding="utf-8")
+    session.install("pip-audit>=2.9")
+    for service in ("pypi", "osv"):
+        report.unlink(missing_ok=True)
+        asked = ["--vulnerability-service", service, "--requirement", str(installed)]
+        # Strict, for a package that a service does not answer for would pass for a sound one. What has not
+        # been audited whole leaves no report, and exits like what has weaknesses.
+        how = ["--no-deps", "--disable-pip", "--strict", "--format", "json", "--output", str(report)]
+        session.run("pip-audit", *asked, *how, success_codes=[0, 1])
+        if report.exists():
+            audited = json.loads(report.read_text(encoding="utf-8"))["dependencies"]
+            weak = [
+                f"{one['name']} {one['version']}: {weakness['id']}"
+                for one in audited
+                for weakness in one["vulns"]
+            ]
+            if weak:
+                session.error("\n".join(["Known weaknesses:", *weak]))
+            session.log(f"{service} knows no weakness of {len(audited)} packages.")
+            return
+    nothing = "No advisory service answered for all packages: nothing was audited."
+    if os.environ.get("CI"):
+        session.error(nothing)
+    session.skip(nothing)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """GitHub's files: their schemas, and zizmor's audits that need no network."""
+    session.install("zizmor>=1.20", "check-jsonschema>=0.35")
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
+    session.run("zizmor", "--offline", "--persona", "auditor", ".github")
 
 
 @nox.session

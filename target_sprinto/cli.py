@@ -16,9 +16,10 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
+from click.shell_completion import get_completion_class
 
 from target_sprinto import approval
-from target_sprinto.command import told_in_one_line
+from target_sprinto.command import colours, examples, told_in_one_line
 from target_sprinto.errors import ReceiptDiffers
 from target_sprinto.output import write_state
 from target_sprinto.probe.asking import probe as run_probe
@@ -48,6 +49,11 @@ _T = TypeVar("_T")
 SANDBOX_PORT = 8765
 """Where `sample_config.json` looks for the sandbox."""
 
+_OK = click.style("OK", "green")
+_STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
+"""Sessions that there are in a state, and their colour: what may want a hand, what went wrong."""
+_LEVELS = {"warning": "yellow", "error": "red"}
+
 _CHECK_SECONDS = 10.0
 _DISCARD_SECONDS = 30.0
 
@@ -56,6 +62,7 @@ _config_option = click.option(
     multiple=True,
     required=True,
     callback=SprintoTarget.cb_config,
+    type=click.Path(),
     metavar="FILE",
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )
@@ -71,37 +78,62 @@ class _Group(click.Group):
         run = super().main
         return told_in_one_line(
             lambda: run(*args, **kwargs),
-            lambda line: click.echo(f"sprintoctl: {line}", err=True),
+            lambda line: click.echo(f"{click.style('sprintoctl:', 'red')} {line}", err=True, color=colours()),
             process_signals,
         )
 
 
-@click.group(cls=_Group)
+_NEXT = """\
+sprintoctl works with target-sprinto beside the pipeline.
+
+See a whole run, on this machine:
+  sprintoctl demo
+Test key, region and integration; it changes nothing:
+  sprintoctl check --config config.json
+Then run a pipe:
+  tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl
+
+`sprintoctl --help` lists all commands; each has a --help of its own.
+"""
+"""What there is to do, for somebody who does not know yet."""
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    epilog=examples(
+        "sprintoctl demo",
+        "sprintoctl check --config config.json",
+        "sprintoctl status --config ENV",
+    ),
+)
 @click.version_option(package_name="target-sprinto", prog_name="sprintoctl")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Work with target-sprinto beside the pipeline."""
+    context.color = colours()
+    if context.invoked_subcommand is None:
+        click.echo(_NEXT, nl=False)
 
 
-@main.command(short_help="Test key, region and integration.")
+@main.command(
+    short_help="Test key, region and integration.", epilog=examples("sprintoctl check --config config.json")
+)
 @_config_option
 def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Test key, region and integration with a call that changes nothing.
-
-    Example: sprintoctl check --config config.json
-    """
+    """Test key, region and integration with a call that changes nothing."""
     target = SprintoTarget.from_cli(config)
     _heard(lambda: target.client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
-    click.echo(f"OK: the API key is accepted for {target.client.address}.")
+    click.echo(f"{_OK}: the API key is accepted for {target.client.address}.")
 
 
-@main.command(short_help="Show the integration's sessions.")
+@main.command(
+    short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
+)
 @_config_option
 @_json_option
 def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Show how many sessions are in which state, and the active one, if the activity log shows it.
-
-    Example: sprintoctl status --config config.json
-    """
+    """Show how many sessions are in which state, and the active one, if the activity log shows it."""
     client = SprintoTarget.from_cli(config).client
     patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
     integration = _heard(lambda: client.integration_status(patience))
@@ -115,20 +147,21 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
     click.echo(
         f"Integration {integration.integration_id}, last active {integration.last_activity_at or 'never'}"
     )
-    for state in ("active", "processing", "processed", "failed", "expired"):
-        click.echo(f"  {state:<12}{counts[state] if counts[state] is not None else '?'}")
+    for state, colour in _STATES.items():
+        line = f"{state:<12}{counts[state] if counts[state] is not None else '?'}"
+        click.echo(f"  {click.style(line, colour) if counts[state] else line}")
     click.echo(f"Active: {blocker.describe()}" if blocker else "The activity log shows no active session.")
 
 
-@main.command(short_help="Show Sprinto's activity log.")
+@main.command(
+    short_help="Show Sprinto's activity log.",
+    epilog=examples("sprintoctl activity --config config.json --hours 2"),
+)
 @_config_option
 @_json_option
 @click.option("--hours", default=24.0, show_default=True, help="How far to look back.")
 def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Show the events that Sprinto logged, as Sprinto words them.
-
-    Example: sprintoctl activity --config config.json --hours 2
-    """
+    """Show the events that Sprinto logged, as Sprinto words them."""
     client = SprintoTarget.from_cli(config).client
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
     for event in client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS)):
@@ -136,17 +169,18 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
             click.echo(msgspec.json.encode(event).decode())
         else:
             shown = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
-            click.echo("{:<25} {:<8} {:<20} {:<37} {}".format(*shown).rstrip())
+            line = "{:<25} {:<8} {:<20} {:<37} {}".format(*shown).rstrip()
+            click.echo(click.style(line, _LEVELS.get(str(event.get("level")))))
 
 
-@main.command(short_help="Discard a session that a run left open.")
+@main.command(
+    short_help="Discard a session that a run left open.",
+    epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
+)
 @click.argument("session")
 @_config_option
 def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Discard SESSION, which a run left open: nothing of it is applied.
-
-    Example: sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json
-    """
+    """Discard SESSION, which a run left open: nothing of it is applied."""
     target = SprintoTarget.from_cli(config)
     status = _heard(lambda: target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
@@ -156,7 +190,10 @@ def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's
     click.echo(result.sentence)
 
 
-@main.command(short_help="Find out how the real API behaves.")
+@main.command(
+    short_help="Find out how the real API behaves.",
+    epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
+)
 @_config_option
 @_json_option
 @click.option(
@@ -187,8 +224,6 @@ def probe(
 
     It takes about twenty requests. Refused pages are among them, which may show as anomalies in Sprinto's
     dashboard. Nothing is applied.
-
-    Example: sprintoctl probe --entity-type User --example user.json --config config.json
     """
     records = read_examples(entity_types, [(path.name, path.read_bytes()) for path in examples])
     target = SprintoTarget.from_cli(config)
@@ -217,7 +252,13 @@ def probe(
     click.echo(probed.aftermath, err=True)
 
 
-@main.command(name="apply", short_help="Apply a session that a run holds.")
+@main.command(
+    name="apply",
+    short_help="Apply a session that a run holds.",
+    epilog=examples(
+        "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json"
+    ),
+)
 @click.argument("session")
 @_config_option
 @click.option(
@@ -228,9 +269,9 @@ def probe(
 )
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
 def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Apply SESSION, which a run left staged under `finish: hold`, and print its STATE once it is processed.
+    """Apply SESSION, which a run left staged under `finish: hold`.
 
-    Example: sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json
+    Its STATE is printed once it is processed.
     """
     target = SprintoTarget.from_cli(config)
     if (receipt is None) is not unverified:
@@ -252,7 +293,10 @@ def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool)
         write_state(vouched.state, check)
 
 
-@main.command(short_help="Compare a receipt with the run's input.")
+@main.command(
+    short_help="Compare a receipt with the run's input.",
+    epilog=examples("sprintoctl verify receipt.json --input tap.singer --config config.json"),
+)
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--input",
@@ -266,7 +310,7 @@ def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool)
 def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Replay mapping and encoding of a run's input, and compare digests and counts with its RECEIPT.
 
-    Nothing is sent. Example: sprintoctl verify receipt.json --input tap.singer --config config.json
+    Nothing is sent.
     """
     document = read_receipt(receipt)
     target = SprintoTarget.from_cli(config)
@@ -286,14 +330,16 @@ def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN4
             )
         raise
     entities = {one.entity_type: one.entities for one in document.entity_types}
-    click.echo(f"OK: the same {len(document.pages)} pages, {figures(entities)}, as in the receipt.")
+    click.echo(f"{_OK}: the same {len(document.pages)} pages, {figures(entities)}, as in the receipt.")
     if document.outcome not in COMPLETE:
         click.echo("The run took no more of the input: it did not reach its end.")
     if not same_settings:
         click.echo("The settings are not quite the run's, which made no difference.")
 
 
-@main.command(short_help="Run a local Sprinto.")
+@main.command(
+    short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
+)
 @click.option(
     "--port", default=SANDBOX_PORT, show_default=True, help="Port on this machine; 0 takes a free one."
 )
@@ -339,10 +385,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     *,
     light: bool,
 ) -> None:
-    """Run a local Sprinto: the whole push API, and a page that shows what was applied.
-
-    Example: sprintoctl sandbox --port 8765 --data sandbox-data
-    """
+    """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
     local = _sandbox_room()
     options = local.SandboxOptions(
         api_key=api_key,
@@ -362,16 +405,13 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         raise _port_taken(port, problem) from None
 
 
-@main.command(short_help="See a whole run, on this machine.")
+@main.command(short_help="See a whole run, on this machine.", epilog=examples("sprintoctl demo"))
 @click.option("--port", default=0, help="The sandbox's port; 0 takes a free one.")
 @click.option(
     "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
 )
 def demo(port: int, *, keep: bool | None) -> None:
-    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied.
-
-    Example: sprintoctl demo
-    """
+    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
     local = _sandbox_room()
     bundled = resources.files("target_sprinto") / "demo"
     rules = _entity_rules(local, (bundled / "entities.json").read_bytes())
@@ -397,6 +437,24 @@ def demo(port: int, *, keep: bool | None) -> None:
         raise _port_taken(port, problem) from None
     finally:
         server.stop()
+
+
+@main.command(
+    short_help="Complete words in a shell.",
+    epilog=examples(
+        """eval "$(sprintoctl completion bash)"            # in ~/.bashrc""",
+        """eval "$(sprintoctl completion zsh)"             # in ~/.zshrc, after compinit""",
+        """sprintoctl completion fish | source             # in ~/.config/fish/config.fish""",
+    ),
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what makes SHELL complete commands, options and files of sprintoctl and target-sprinto."""
+    script = get_completion_class(shell)
+    assert script is not None  # noqa: S101 - click knows all three
+    for program in ("sprintoctl", "target-sprinto"):
+        # The command itself is asked only while words are completed.
+        click.echo(script(main, {}, program, f"_{program.replace('-', '_')}_COMPLETE".upper()).source())
 
 
 def _port_taken(port: int, problem: OSError) -> SettingsProblem:

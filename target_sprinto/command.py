@@ -1,4 +1,4 @@
-"""The command line's part of a run: exit codes, and one line for each failure."""
+"""What both command lines share: exit codes, one line for each failure, examples in the help, colours."""
 
 from __future__ import annotations
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_sprinto.signals import Signals
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's `--help`: how it is called, line by line as it is typed."""
+    # What follows a backspace alone on its line, click does not wrap.
+    return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {line}" for line in lines)])
+
+
+def colours() -> bool | None:
+    """Whether to colour, for click: no, or None where a terminal decides (see https://no-color.org)."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import ipaddress
 import json
 import math
-import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 import msgspec
 from singer_sdk import typing as th
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.mapping import EntityTypes, Unmapped
+from target_sprinto.push import address
 from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.pages import MAX_ITEMS
@@ -28,13 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jsonschema.exceptions import ValidationError
-
-REGIONS = {
-    "us": "https://api.sprinto.com/api/external/push",
-    "in": "https://in.sprinto.com/api/external/push",
-    "eu": "https://eu.sprinto.com/api/external/push",
-}
-"""Base URL by region (Sprinto: Custom Integrations)."""
 
 NOT_FOR_SPRINTO = {
     "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
@@ -79,7 +70,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         "region",
         th.StringType,
         default="us",
-        allowed_values=list(REGIONS),
+        allowed_values=list(address.REGIONS),
         title="Region",
         description="Which Sprinto host to talk to.",
     ),
@@ -329,7 +320,7 @@ class Settings:
             api_key=config["api_key"],
             integration_id=config["integration_id"],
             region=None if config.get("api_url") else config["region"],
-            base_url=(config.get("api_url") or REGIONS[config["region"]]).rstrip("/"),
+            base_url=address.base_url(config["region"], config.get("api_url")),
             entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
             client_reference_prefix=config["client_reference_prefix"],
             page_size=config["page_size"],
@@ -484,23 +475,12 @@ def _describe_schema_error(error: ValidationError) -> str:
     return f"`{name}` is not as `--about` describes it"
 
 
-def _text_problems(config: Mapping[str, Any]) -> Iterable[str]:
-    for name in ("api_key", "integration_id", "client_reference_prefix"):
-        value = config.get(name)
-        if not isinstance(value, str):
-            yield f"`{name}` is missing"
-        elif not value.strip():
-            yield f"`{name}` is empty"
-        elif value != value.strip() or not value.isprintable():
-            yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
-    if not str(config.get("api_key", "")).isascii():
-        yield "`api_key` has a character that fits in no HTTP header"
-
-
 def _problems(config: Mapping[str, Any]) -> Iterable[str]:
-    yield from _text_problems(config)
+    for name in ("api_key", "integration_id", "client_reference_prefix"):
+        yield from address.text_problems(name, config.get(name))
+    yield from address.key_problems(config.get("api_key", ""))
     if config.get("api_url"):
-        yield from _url_problems(config["api_url"])
+        yield from address.url_problems(config["api_url"])
     yield from _ending_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
@@ -522,33 +502,3 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
         yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
     elif is_page(path):
         yield "`finish: hold` takes no `report_path` that ends in .html: `sprintoctl apply` reads JSON"
-
-
-def _url_problems(url: str) -> Iterable[str]:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        host = ""
-    if not _HOST.fullmatch(host) or re.search(r"\s", url):
-        yield "`api_url` must begin with https:// and name a host"
-        return
-    if parts.scheme not in {"http", "https"}:
-        yield "`api_url` must begin with https://"
-    elif parts.scheme == "http" and not _is_this_machine(host):
-        yield "`api_url` is plain http to another machine, which would show the API key; use https"
-    if parts.username or parts.password or parts.query or parts.fragment:
-        yield "`api_url` must have no user, query or fragment"
-
-
-_HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
-"""An IPv6 address, or names between dots."""
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return str(ipaddress.ip_address(host)) in {"127.0.0.1", "::1"}
-    except ValueError:
-        return False

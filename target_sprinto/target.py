@@ -40,7 +40,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto import settings
 from target_sprinto.batches import BatchFile, read_batch
-from target_sprinto.command import SprintoCommand
+from target_sprinto.command import SprintoCommand, examples
 from target_sprinto.errors import (
     FinalStateMissing,
     InputError,
@@ -605,6 +605,9 @@ class SprintoTarget(Target):
         for option in command.params:
             if option.name == "file_input":
                 option.type = click.File("rb")
+            if option.name == "config":
+                # So that a shell completes it.
+                option.type = click.Path()
 
         def invoke(**kwargs: Any) -> None:  # noqa: ANN401 - click's own
             cls.invoke(**kwargs, signals=process_signals)
@@ -614,6 +617,12 @@ class SprintoTarget(Target):
             callback=invoke,
             params=command.params,
             help="Deliver Singer records from stdin to Sprinto: all of a run, or none of it.",
+            epilog=examples(
+                "tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl",
+                "tap-hr --config tap.json | target-sprinto --config ENV > state.jsonl",
+                "target-sprinto --config config.json --input rejects/RUN.singer",
+                "target-sprinto --about --format markdown",
+            ),
             context_settings=command.context_settings,
             logger=cls.logger,
             signals=process_signals,

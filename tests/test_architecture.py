@@ -63,7 +63,9 @@ def test_only_sprintoctl_imports_the_sandbox(path: Path) -> None:
         assert not any("sandbox" in name for name in imported(path))
 
 
-@pytest.mark.parametrize("name", ["pages", "lifecycle", "retry", "answers", "refusals", "errors"])
+@pytest.mark.parametrize(
+    "name", ["pages", "lifecycle", "retry", "answers", "refusals", "errors", "records", "address"]
+)
 def test_pure_logic_does_no_io(name: str) -> None:
     assert not imported(ROOT / "push" / f"{name}.py") & IO
 

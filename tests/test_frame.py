@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from typing import Any
 
 import loader_definition
 import meltano_project
+import pytest
 import settings_table
 import yaml
+from jsonschema import Draft7Validator
+from referencing import Registry, Resource
 
 from target_sprinto import settings
 from target_sprinto.target import SprintoTarget
@@ -89,6 +93,42 @@ def test_the_loader_that_a_project_adds_is_the_one_in_meltano_yml() -> None:
     written = loader_definition.PATH.read_text(encoding="utf-8")
     assert written == loader_definition.loader_definition(), "run: python tests/meltano/loader_definition.py"
     assert yaml.safe_load(written) == loader() | {"pip_url": "target-sprinto"}
+
+
+def hub() -> dict[str, Any]:
+    written = yaml.safe_load(loader_definition.HUB_PATH.read_text(encoding="utf-8"))
+    assert isinstance(written, dict)
+    return written
+
+
+def test_the_hubs_definition_is_made_of_the_same() -> None:
+    written = loader_definition.HUB_PATH.read_text(encoding="utf-8")
+    assert written == loader_definition.hub_definition(), "run: python tests/meltano/loader_definition.py"
+    told, ours = hub(), loader() | {"pip_url": "target-sprinto"}
+    assert sorted(told["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
+    assert {name: told[name] for name in ours if name != "capabilities"} == {
+        name: value for name, value in ours.items() if name != "capabilities"
+    }
+    assert told["supported_python_versions"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+
+
+@pytest.mark.skipif(
+    "MELTANO_HUB_SCHEMAS" not in os.environ,
+    reason="MELTANO_HUB_SCHEMAS names no folder `schemas` of a checkout of meltano/hub",
+)
+def test_the_hubs_schema_accepts_its_definition() -> None:
+    # As Hub's own check does it: its schemas refer to each other by their `$id`.
+    schemas = {
+        path: json.loads(path.read_text(encoding="utf-8"))
+        for folder in ("common", "plugin_definitions")
+        for path in (Path(os.environ["MELTANO_HUB_SCHEMAS"]) / folder).glob("*.schema.json")
+    }
+    known = Registry().with_resources(
+        (schema["$id"], Resource.from_contents(schema)) for schema in schemas.values()
+    )
+    (loaders,) = [schema for path, schema in schemas.items() if path.name == "loaders.schema.json"]
+    problems = Draft7Validator(loaders, registry=known).iter_errors(hub())
+    assert [f"{problem.json_path}: {problem.message}" for problem in problems] == []
 
 
 def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> None:

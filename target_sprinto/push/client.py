@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import errors, retry
+from target_sprinto.push import address, errors, retry
 from target_sprinto.push.answers import (
     STATES,
     ActivityPage,
@@ -31,6 +31,8 @@ from target_sprinto.push.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+
+    from typing_extensions import Self
 
     from target_sprinto.push.connection import Answer
 
@@ -67,8 +69,21 @@ class SprintoClient:
     """Sprinto's push API for one integration.
 
     `base_url` reaches up to and including `/api/external/push`. Safe to call from several threads.
-    Proxies and private CAs are taken from the environment; netrc is never read.
+    Proxies and private CAs are taken from the environment; netrc is never read. Leaving a `with` block gives
+    its connections back.
     """
+
+    @classmethod
+    def for_integration(
+        cls, *, api_key: str, integration_id: str, region: str = "us", api_url: str | None = None
+    ) -> Self:
+        """A client for an integration in a region: `us`, `in` or `eu`. Nothing is sent yet.
+
+        `api_url` stands in the region's place, for a sandbox or a gateway; plain http only to this machine.
+        Raises SettingsProblem for what cannot be used.
+        """
+        address.require_usable(api_key, integration_id, region, api_url)
+        return cls(address.base_url(region, api_url), integration_id, api_key)
 
     def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
         integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
@@ -77,6 +92,12 @@ class SprintoClient:
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         self._session_request_at = time.monotonic()
         self._sightings: dict[str, Sighting] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""

@@ -26,6 +26,7 @@ SprintoError
 ├── ProcessingUnfinished           not `processed` in time
 ├── TooFewRecords                  fewer records of an entity type than expected
 ├── RecordTooLarge                 one record that fits no page
+├── UnusableRecord                 one that `Run.push` was given, and that no JSON can hold exactly
 ├── RunEnded                       a run is used once
 └── Interrupted                    a signal
 
@@ -236,6 +237,21 @@ class RecordTooLarge(SprintoError):
     """One record alone is larger than a page may be."""
 
     code = "record-too-large"
+
+
+class UnusableRecord(SprintoError):
+    """A record given to `Run.push` that cannot be sent as it is.
+
+    `index` is its place within that push, from 0, and `field` the path to what is wrong, empty where that is
+    the record itself. The value is not told.
+    """
+
+    code = "unusable-record"
+
+    def __init__(self, what: str, advice: str = "", *, index: int, field: str = "") -> None:
+        super().__init__(what, advice)
+        self.index = index
+        self.field = field
 
 
 class RunEnded(SprintoError):

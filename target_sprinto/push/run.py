@@ -1,5 +1,10 @@
 """The one session of a run: opened by the first page, filled, reconciled, and applied or discarded.
 
+    with SprintoClient.for_integration(api_key="…", integration_id="…") as client, Run(client) as run:
+        run.push("User", [{"employeeId": "E-1"}])
+
+Who has records as bytes, and ends of their own, does without `with` and `push`:
+
     run = Run(client, reference_prefix="target-sprinto")
     try:
         run.add("User", b'{"employeeId": "E-1"}')
@@ -15,6 +20,7 @@ cut short: `interrupted` is asked on each tick and raises to end the run.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import uuid
 from dataclasses import dataclass
@@ -39,12 +45,16 @@ from target_sprinto.push.lifecycle import (
 )
 from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
+from target_sprinto.push.records import encoded
 from target_sprinto.push.sending import PageSender, Rejects
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 from target_sprinto.push.witness import NoWitness, Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
 
     from target_sprinto.push.answers import SessionStatus
 
@@ -109,6 +119,11 @@ class Run:
     """One run: at most one session, all of it applied or none.
 
     `expected` is the least number of records to be accepted: ``{entity_type: int}``.
+
+    Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
+    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `aftermath` says what
+    became of the session, and so does the exception, as a note or in its own text. A run is used once, by
+    one thread. Signals are left to the program.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
@@ -150,6 +165,69 @@ class Run:
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
+        self._entered = False
+        self._pushes = 0
+        self._entity_keys: dict[str, tuple[str, ...]] = {}
+        self._failure: BaseException | None = None
+        self.summary: RunSummary | None = None
+        """What the run did, once it is finished."""
+        self.aftermath = ""
+        """What became of the session of a run that failed, in a sentence."""
+
+    def __enter__(self) -> Self:
+        if self._entered or self._finished:
+            raise errors.RunEnded(
+                "This run has been used already.", "Each run is one session: start a new one."
+            )
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if failure is not None:
+            return self._end(failure)
+        if self._failure is not None:
+            ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
+            ended.aftermath = self.aftermath
+            raise ended from self._failure
+        if self._phase is Phase.ENDED:
+            # By the block itself.
+            return None
+        try:
+            self.finish()
+        except BaseException as problem:
+            self._end(problem)
+            raise
+        return None
+
+    def push(
+        self, entity_type: str, records: Iterable[Mapping[str, object]], *, key: str | Sequence[str] = ()
+    ) -> None:
+        """Take records from any iterable, one by one; pages leave while it is read.
+
+        `key` names the fields that tell an entity among those of its type: with `max_parallel_pages` above 1
+        the order of the records is kept for each entity; without a key pages with that type go one at a time.
+
+        What fails here ends the run at once and discards it, also what `records` itself raises. Raises
+        UnusableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
+        decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
+        longer than Sprinto's inactivity timeout, an hour, lets the session expire.
+        """
+        if self._finished:
+            self._raise_ended()
+        self._pushes += 1
+        fields = (key,) if isinstance(key, str) else tuple(key)
+        if self._entity_keys.setdefault(entity_type, fields) != fields:
+            # Entities named by different fields cannot be told apart.
+            fields = ()
+        try:
+            for body, place, entity_key in encoded(records, self._pushes, fields):
+                self.check()
+                self.add(entity_type, body, place, entity_key)
+        except BaseException as failure:
+            self._end(failure)
+            raise
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
@@ -184,6 +262,10 @@ class Run:
         """
         if self._finished:
             self._raise_ended()
+        self.summary = self._finish_session()
+        return self.summary
+
+    def _finish_session(self) -> RunSummary:
         if page := self._builder.flush():
             self._put(page)
         self._interrupted()
@@ -259,6 +341,27 @@ class Run:
     def open_session(self) -> str | None:
         """The id of the session that this run may leave open, if it is cut off now."""
         return self._open.session.id if self._open and self._phase is not Phase.ENDED else None
+
+    def _end(self, failure: BaseException) -> None:
+        """End the run because of `failure`, and have it say what became of the session."""
+        if self._failure is not None:
+            # A push has done so, and has told it.
+            return
+        self._failure = failure
+        stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
+        seconds = pace.current.end_after_signal if stopped else pace.current.end_after_error
+        try:
+            told = self.abort(Deadline(seconds, self._interrupted, pace.current.end_after_signal))
+        except BaseException:
+            # A second Ctrl-C.
+            log.error("Cut off while ending: session %s may be open.", self.open_session)  # noqa: TRY400 - no traceback
+            raise
+        if isinstance(failure, errors.SprintoError):
+            # It may have seen what became of the session.
+            told = failure.aftermath = failure.aftermath or told
+        elif told:
+            _note(failure, told)
+        self.aftermath = told
 
     def _end_soon(self) -> Deadline:
         return Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
@@ -369,3 +472,11 @@ class Run:
         self._phase = next_phase(self._phase, event)
         self._finished = self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED
         self._witness.moved(self._phase)
+
+
+def _note(failure: BaseException, told: str) -> None:
+    """Have an exception of somebody else's say what became of the session."""
+    if sys.version_info >= (3, 11):
+        failure.add_note(told)
+    else:
+        log.error("%s", told)

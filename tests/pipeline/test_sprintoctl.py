@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +186,7 @@ def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
         "activity",
         "apply",
         "check",
+        "completion",
         "demo",
         "discard",
         "probe",
@@ -191,8 +194,101 @@ def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
         "status",
         "verify",
     }
-    for command in commands:
-        assert "Example: sprintoctl " in told(command)
+    for words in ([], *([command] for command in commands)):
+        # As it is typed, on a line of its own.
+        called = " ".join(["sprintoctl", *words])
+        assert re.search(rf"^  Examples?:\n(?:    .*\n)*    .*\b{called}\b", told(*words), re.MULTILINE)
+
+
+def test_the_targets_help_shows_a_pipe(door: FrontDoor) -> None:
+    told = door.finish(door.start("--help")).stdout
+    assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in told
+
+
+def test_without_a_word_it_says_what_to_do_next() -> None:
+    told = sprintoctl()
+    assert (told.returncode, told.stderr) == (0, "")
+    for command in (
+        "sprintoctl demo",
+        "sprintoctl check --config config.json",
+        " | target-sprinto --config ",
+    ):
+        assert command in told.stdout
+
+
+BIN = Path(sys.executable).parent
+
+COMPLETE = """
+eval "$(sprintoctl completion bash)"
+complete_words() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    "$(complete -p "$1" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')" "$1"
+    echo "${COMPREPLY[*]}"
+}
+complete_words sprintoctl di
+complete_words target-sprinto --ab
+"""
+
+
+def test_bash_completes_words_of_both_programs() -> None:
+    env = {**ENV, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    command = ["bash", "--norc", "-c", COMPLETE]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert completed.stderr == ""
+    assert completed.stdout.splitlines() == ["discard", "--about"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_for_both_programs(door: FrontDoor, shell: str) -> None:
+    told = door.finish(door.start("completion", shell, program="sprintoctl"))
+    assert (told.code, told.stderr) == (0, "")
+    for variable in ("_SPRINTOCTL_COMPLETE", "_TARGET_SPRINTO_COMPLETE"):
+        assert f"{variable}={shell}_complete" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_a_terminal_gets_colours_unless_it_is_told_not_to(
+    door: FrontDoor, env: dict[str, str], *, coloured: bool
+) -> None:
+    env = {"NO_COLOR": ""} | env
+    shown = on_a_terminal(door, env, "check", "--config", str(door.config()))
+    assert ("\x1b[32mOK\x1b[0m: the API key is accepted" in shown) == coloured
+    refused = on_a_terminal(door, env, "check", "--config", str(door.config(api_key="wrong")))
+    assert ("\x1b[31msprintoctl:\x1b[0m " in refused) == coloured
+    assert ("\x1b" in shown + refused) == coloured
+    assert "OK" in shown
+    assert "[key-refused]" in refused
+
+
+def on_a_terminal(door: FrontDoor, env: dict[str, str], *words: str) -> str:
+    """What `sprintoctl` shows on a terminal."""
+    ours, its = pty.openpty()
+    try:
+        process = door.start(*words, env=env, stdout=its, stderr=its, program="sprintoctl")
+        os.close(its)
+        process.communicate(timeout=60)
+        shown = b""
+        with suppress(OSError):  # Linux says so at the end of a terminal.
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+    finally:
+        os.close(ours)
+    return shown.decode()
+
+
+def test_a_pipe_gets_no_colours(door: FrontDoor) -> None:
+    assert door.run(people(1)).code == 0
+    told = door.finish(door.start("status", "--config", str(door.config()), program="sprintoctl"))
+    assert "\n  processed   1\n" in told.stdout
+    assert "\x1b" not in told.stdout
 
 
 def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:

@@ -1,0 +1,86 @@
+"""Where an integration is reached, and what makes a key, an identifier or a URL unusable. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from target_sprinto.push.errors import SettingsProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+REGIONS = {
+    "us": "https://api.sprinto.com/api/external/push",
+    "in": "https://in.sprinto.com/api/external/push",
+    "eu": "https://eu.sprinto.com/api/external/push",
+}
+"""Base URL by region (Sprinto: Custom Integrations)."""
+
+
+def base_url(region: str, api_url: str | None = None) -> str:
+    """The base URL of a region, or the one that stands in its place."""
+    return (api_url or REGIONS[region]).rstrip("/")
+
+
+def require_usable(api_key: str, integration_id: str, region: str, api_url: str | None) -> None:
+    """Raise SettingsProblem, which names every problem and no value, where these reach no integration."""
+    problems = [
+        *text_problems("api_key", api_key),
+        *key_problems(api_key),
+        *text_problems("integration_id", integration_id),
+        *(url_problems(api_url) if api_url else ()),
+    ]
+    if not api_url and region not in REGIONS:
+        problems.append(f"`region` must be one of {', '.join(REGIONS)}")
+    if problems:
+        raise SettingsProblem(f"The client cannot be made: {'; '.join(problems)}.")
+
+
+def text_problems(name: str, value: object) -> Iterator[str]:
+    """What is wrong with a text that goes to Sprinto as it is."""
+    if not isinstance(value, str):
+        yield f"`{name}` is missing"
+    elif not value.strip():
+        yield f"`{name}` is empty"
+    elif value != value.strip() or not value.isprintable():
+        yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
+
+
+def key_problems(api_key: object) -> Iterator[str]:
+    """What keeps the key from being sent."""
+    if not str(api_key).isascii():
+        yield "`api_key` has a character that fits in no HTTP header"
+
+
+def url_problems(url: str) -> Iterable[str]:
+    """What is wrong with `api_url`: the key must not go out in the clear."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        host = ""
+    if not _HOST.fullmatch(host) or re.search(r"\s", url):
+        yield "`api_url` must begin with https:// and name a host"
+        return
+    if parts.scheme not in {"http", "https"}:
+        yield "`api_url` must begin with https://"
+    elif parts.scheme == "http" and not _is_this_machine(host):
+        yield "`api_url` is plain http to another machine, which would show the API key; use https"
+    if parts.username or parts.password or parts.query or parts.fragment:
+        yield "`api_url` must have no user, query or fragment"
+
+
+_HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
+"""An IPv6 address, or names between dots."""
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return str(ipaddress.ip_address(host)) in {"127.0.0.1", "::1"}
+    except ValueError:
+        return False

@@ -1,0 +1,144 @@
+"""Python's records become JSON bytes, digit for digit, or are refused by name. Pure.
+
+Strings, numbers, booleans, None, mappings with string keys, lists and tuples are what JSON knows. Decimals
+keep their digits; dates, times and UUIDs become the strings that ISO 8601 and RFC 9562 know. All else is
+refused: what it should become is for its owner to say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from target_sprinto.push.errors import UnusableRecord
+
+_FINE_AS_THEY_ARE = frozenset({int, bool, type(None), datetime, date, time, UUID})
+"""Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
+
+
+class Place(NamedTuple):
+    """Where a record came from, for messages: the push, from 1, and the place within it, from 0."""
+
+    push: int
+    at: int
+
+    def __str__(self) -> str:
+        return f"index {self.at} of push {self.push}"
+
+
+class Encoded(NamedTuple):
+    """A record ready to be sent. `key` tells its entity among those of its type; None where nothing does."""
+
+    body: bytes
+    place: Place
+    key: object
+
+
+class _NoJson(Exception):
+    """`path` leads to what has no form in JSON, and `issue` says why not."""
+
+    def __init__(self, path: str, issue: str) -> None:
+        super().__init__(issue)
+        self.path = path
+        self.issue = issue
+
+
+def encoded(
+    records: Iterable[Mapping[str, object]], push: int, key_fields: tuple[str, ...]
+) -> Iterator[Encoded]:
+    """One after the other, each taken from `records` only when it is asked for. Raises UnusableRecord."""
+    for index, record in enumerate(records):
+        place = Place(push, index)
+        try:
+            body, key = _encode(record), _key(record, key_fields)
+        except _NoJson as problem:
+            where = f"field {problem.path!r} of the record" if problem.path else "the record"
+            raise UnusableRecord(
+                f"In push {push}, {where} at index {index} cannot be sent: {problem.issue}.",
+                "Mend it before it is pushed.",
+                index=index,
+                field=problem.path,
+            ) from None
+        yield Encoded(body, place, key)
+
+
+def _encode(record: object) -> bytes:
+    if not isinstance(record, Mapping):
+        raise _NoJson("", f"it is no mapping but of type {type(record).__name__}")
+    try:
+        _require_json(record, "")
+        return _encoder.encode(record)
+    except RecursionError:
+        raise _NoJson("", "it is nested too deeply") from None
+    except (TypeError, ValueError, NotImplementedError):
+        # A class of the caller's, of a plain type and yet unlike it. msgspec's text may hold a value.
+        raise _NoJson("", "it holds an object that is no JSON") from None
+
+
+def _require_json(value: object, path: str) -> None:
+    kind = type(value)
+    if kind in _FINE_AS_THEY_ARE:
+        return
+    if isinstance(value, str):
+        _require_utf8(value, path)
+    elif isinstance(value, float | Decimal):
+        _require_finite(value, path)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            _require_name(name, path)
+            _require_json(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _require_json(inner, f"{path}[{index}]")
+    elif not isinstance(value, int):
+        raise _NoJson(path, f"JSON knows no {kind.__name__}")
+
+
+def _require_name(name: object, path: str) -> None:
+    if not isinstance(name, str):
+        raise _NoJson(path, f"a key of it is no string but of type {type(name).__name__}")
+    _require_utf8(name, path)
+
+
+def _require_finite(value: float | Decimal, path: str) -> None:
+    # math's own raises on a signalling NaN.
+    if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
+        raise _NoJson(path, "JSON knows no NaN and no Infinity")
+
+
+def _require_utf8(text: str, path: str) -> None:
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        raise _NoJson(path, "it holds half of a surrogate pair, which is no character") from None
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not take by itself: mappings that are no dicts, and subclasses of plain types."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    for kind in (str, int, float, Decimal):
+        if isinstance(value, kind):
+            return kind(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
+
+
+def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
+    missing = [name for name in fields if name not in record]
+    if missing:
+        raise _NoJson(missing[0], "it is missing, and the push names it as key")
+    values = tuple(record[name] for name in fields)
+    try:
+        hash(values)
+    except TypeError:
+        return _encoder.encode(values)
+    return values or None

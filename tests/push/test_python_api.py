@@ -1,0 +1,492 @@
+"""A run without a tap: `with Run(client) as run: run.push(…)`, against the sandbox over a real socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+import pytest
+
+import target_sprinto
+from target_sprinto import Patiences, Run, RunSummary, SprintoClient, SprintoError
+from target_sprinto.push import pace
+from target_sprinto.push.errors import (
+    Interrupted,
+    KeyRefused,
+    PageRefused,
+    RecordTooLarge,
+    RunEnded,
+    SettingsProblem,
+    UnusableRecord,
+)
+from target_sprinto.sandbox import Answer, Drop, Fault, Hang
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.sandbox import Sandbox
+
+IMPATIENT = Patiences(request_seconds=5.0, retry_seconds=5.0, processing_seconds=10.0)
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "current", replace(pace.Pace(), settle=0.1, still=0.3))
+
+
+@pytest.fixture
+def client(sandbox: Sandbox, integration_id: str) -> Iterator[SprintoClient]:
+    with SprintoClient.for_integration(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    ) as made:
+        yield made
+
+
+def operations(sandbox: Sandbox, integration_id: str) -> list[str]:
+    return [seen.operation for seen in sandbox.requests(integration_id)]
+
+
+def state(sandbox: Sandbox, integration_id: str) -> str:
+    (session,) = sandbox.sessions(integration_id)
+    return session.state
+
+
+def numbered(count: int) -> Iterator[dict[str, int]]:
+    for number in range(count):
+        yield {"id": number}
+
+
+def told(failure: BaseException, logged: str) -> str:
+    """Where an exception that is not ours says what became of the session, on this Python."""
+    if sys.version_info >= (3, 11):
+        return "".join(failure.__notes__)
+    else:  # noqa: RET505 - so that mypy takes it for another Python's
+        return logged
+
+
+def test_leaving_the_block_applies(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+    with Run(client) as run:
+        run.push("staff_members", numbered(120))
+        run.push("devices", [{"serial": "a"}])
+    assert state(sandbox, integration_id) == "processed"
+    applied = sandbox.applied(integration_id)
+    assert [json.loads(entity) for entity in applied["staff_members"]] == list(numbered(120))
+    (session,) = sandbox.sessions(integration_id)
+    assert run.summary == RunSummary(
+        session.id, {"staff_members": 120, "devices": 1}, 2, run.summary.expiry if run.summary else ""
+    )
+    assert run.aftermath == ""
+
+
+def test_without_records_nothing_is_opened(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    with Run(client) as run:
+        run.push("people", [])
+    assert run.summary == RunSummary(None, {}, 0)
+    assert operations(sandbox, integration_id) == []
+
+
+@pytest.mark.parametrize("failure", [ValueError("of the caller's"), KeyboardInterrupt(), SystemExit(3)])
+def test_an_exception_discards_and_goes_on_and_says_so(
+    client: SprintoClient,
+    sandbox: Sandbox,
+    integration_id: str,
+    failure: BaseException,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = Run(client)
+
+    def fail() -> None:
+        with run:
+            run.push("people", numbered(100))
+            raise failure
+
+    with pytest.raises(type(failure)) as caught:
+        fail()
+    assert caught.value is failure
+    assert state(sandbox, integration_id) == "cancelled"
+    assert run.aftermath.endswith("was discarded, nothing was applied.")
+    assert run.aftermath in told(failure, caplog.text)
+    assert run.summary is None
+
+
+def test_what_the_records_raise_discards_at_once(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    def records() -> Iterator[dict[str, int]]:
+        yield from numbered(100)
+        raise LookupError
+
+    run = Run(client)
+    with pytest.raises(LookupError):
+        run.push("people", records())
+    assert state(sandbox, integration_id) == "cancelled"
+    assert run.aftermath.endswith("was discarded, nothing was applied.")
+
+
+def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    def swallow() -> None:
+        with Run(client) as run:
+            with pytest.raises(UnusableRecord):
+                run.push("people", [*numbered(100), {"id": b"no JSON"}])
+            with pytest.raises(RunEnded):
+                run.push("people", numbered(1))
+
+    with pytest.raises(RunEnded, match="A push of this run has failed") as caught:
+        swallow()
+    assert isinstance(caught.value.__cause__, UnusableRecord)
+    assert "was discarded" in str(caught.value)
+    assert state(sandbox, integration_id) == "cancelled"
+
+
+def test_a_block_may_end_its_run_by_itself(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    with Run(client) as run:
+        run.push("people", numbered(100))
+        assert "was discarded" in run.abort()
+    with Run(client) as run:
+        run.push("people", numbered(1))
+        assert run.finish() is run.summary
+    assert [one.state for one in sandbox.sessions(integration_id)] == ["cancelled", "processed"]
+
+
+def test_what_sprinto_refuses_discards_and_is_raised(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    refusal = {"error": {"code": "validation", "message": "no", "details": [
+        {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
+    ]}}  # fmt: skip
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(400, body=refusal)))
+    run = Run(client, patiences=IMPATIENT)
+    with pytest.raises(PageRefused) as caught, run:
+        run.push("people", numbered(5))
+    assert state(sandbox, integration_id) == "cancelled"
+    assert "index 0 of push 1 to index 4 of push 1" in str(caught.value)
+    assert "which is index 3 of push 1" in str(caught.value)
+    assert run.aftermath == caught.value.aftermath
+    assert "was discarded" in str(caught.value)
+
+
+def test_a_failure_on_leaving_discards_and_is_raised(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    sandbox.inject(Fault("status", integration_id=integration_id, effect=Answer(401)))
+    with pytest.raises(KeyRefused, match="was discarded"), Run(client) as run:
+        run.push("people", numbered(3))
+    assert state(sandbox, integration_id) == "cancelled"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_lost_answer_is_found_out(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str, moment: Literal["before", "after"]
+) -> None:
+    sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
+    with Run(client, patiences=IMPATIENT) as run:
+        run.push("people", numbered(150))
+    assert run.summary is not None
+    assert run.summary.records == {"people": 150}
+    assert len(sandbox.applied(integration_id)["people"]) == 150
+    sent = [seen.items for seen in sandbox.requests(integration_id) if seen.operation == "push"]
+    assert sum(sent) == (250 if moment == "before" else 150)
+
+
+def test_pages_leave_before_the_records_end(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    def records() -> Iterator[dict[str, int]]:
+        yield from numbered(100)
+        sandbox.wait_for(lambda box: "push" in operations(box, integration_id))
+        yield {"id": 100}
+
+    with Run(client) as run:
+        run.push("people", records())
+    assert len(sandbox.applied(integration_id)["people"]) == 101
+
+
+def test_the_records_are_read_no_faster_than_pages_leave(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    stuck = Fault("push", integration_id=integration_id, effect=Hang())
+    sandbox.inject(stuck)
+    taken: list[int] = []
+
+    def records() -> Iterator[dict[str, int]]:
+        for number in range(10_000):
+            taken.append(number)
+            yield {"id": number}
+
+    def interrupted() -> None:
+        if sandbox.fired(integration_id) and len(taken) >= 300:
+            raise Interrupted(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="was discarded"), Run(client, interrupted=interrupted) as run:
+        run.push("people", records())
+    sandbox.release(stuck)
+    assert len(taken) == 300
+    assert state(sandbox, integration_id) == "cancelled"
+
+
+def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_session(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck = Fault("close", integration_id=integration_id, effect=Hang())
+    sandbox.inject(stuck)
+
+    def interrupted() -> None:
+        if sandbox.fired(integration_id):
+            raise KeyboardInterrupt
+
+    def fail() -> None:
+        with Run(client, interrupted=interrupted) as run:
+            run.push("people", numbered(100))
+            raise LookupError
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    sandbox.release(stuck)
+    (session,) = sandbox.sessions(integration_id)
+    assert f"session {session.id} may be open" in caplog.text
+
+
+def test_a_page_that_failed_ends_the_reading(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(401)))
+    before = {thread for thread in threading.enumerate() if thread.name == "sprinto-pages"}
+    taken: list[int] = []
+
+    def records() -> Iterator[dict[str, int]]:
+        yield from numbered(100)
+        for thread in threading.enumerate():
+            if thread.name == "sprinto-pages" and thread not in before:
+                thread.join(10)
+        # Not enough for another page.
+        for number in range(50):
+            taken.append(number)
+            yield {"id": number}
+
+    with pytest.raises(KeyRefused), Run(client) as run:
+        run.push("people", records())
+    assert taken == [0]
+    assert state(sandbox, integration_id) == "cancelled"
+
+
+def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    def versions(entity: str) -> Iterator[dict[str, Any]]:
+        for version in range(60):
+            yield {"id": entity, "version": version}
+            yield {"id": f"{entity} {version}", "version": version}
+
+    with Run(client, page_size=10, max_parallel_pages=4) as run:
+        run.push("people", versions("a"), key="id")
+        run.push("people", versions("b"), key=["id"])
+        run.push("people", versions("a"), key="version")
+    sent = [seen for seen in sandbox.requests(integration_id) if seen.operation == "push"]
+    accepted = [
+        entity
+        for seen in sorted(sent, key=lambda seen: seen.acted_at or 0.0)
+        for entity in json.loads(gzip.decompress(seen.body))["entities"]["people"]
+    ]
+    for entity, times in (("a", 2), ("b", 1)):
+        assert [one["version"] for one in accepted if one["id"] == entity] == [*range(60)] * times
+
+
+def test_no_thread_is_left(client: SprintoClient) -> None:
+    with Run(client, max_parallel_pages=4, page_size=10) as run:
+        run.push("people", numbered(200), key="id")
+    for thread in threading.enumerate():
+        if thread.name.startswith("sprinto-"):
+            thread.join(10)
+            assert not thread.is_alive(), thread.name
+
+
+def test_a_run_is_used_once(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+    run = Run(client)
+    with run:
+        run.push("people", numbered(1))
+        with pytest.raises(RunEnded, match="Each run is one session"):
+            run.__enter__()
+    with pytest.raises(RunEnded, match="Each run is one session"), run:
+        raise AssertionError("the block must not begin")
+    with pytest.raises(RunEnded):
+        run.push("people", numbered(1))
+    assert len(sandbox.applied(integration_id)["people"]) == 1
+
+
+PROGRAM = """
+import itertools, os, signal, sys
+from target_sprinto import Run, SprintoClient
+
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+client = SprintoClient.for_integration(api_key="sandbox-key", integration_id=sys.argv[1], api_url=sys.argv[2])
+heard = []
+signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
+
+def records():
+    for number in range(100):
+        yield {"id": number}
+    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        yield {"id": number}
+        if heard:
+            print(*heard, flush=True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+with client, Run(client) as run:
+    run.push("people", records())
+"""
+
+
+def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM, integration_id, sandbox.base_url],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_PROXY": "127.0.0.1"},
+    )
+    assert finished.stdout.startswith("SIGTERM\n")
+    assert finished.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in finished.stderr
+    assert "was discarded, nothing was applied." in finished.stderr
+    assert state(sandbox, integration_id) == "cancelled"
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def test_records_arrive_as_they_were(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+    offset = timezone(timedelta(hours=5, minutes=30))
+    record = {
+        "decimal": Decimal("1.10"),
+        "long": Decimal("3.14159265358979323846264338327950288"),
+        "big": 2**70,
+        "float": 0.1,
+        "at": datetime(2026, 11, 21, 9, 30, 0, 250, tzinfo=offset),
+        "naive": datetime(2026, 11, 21, 9, 30),  # noqa: DTZ001 - it has none, and gets none
+        "on": date(2026, 11, 21),
+        "uuid": UUID(int=1),
+        "text": Text("Zoë 🙂"),
+        "null": None,
+        "nested": MappingProxyType({"list": [1, (True, "")], "empty": OrderedDict()}),
+    }
+    with Run(client) as run:
+        run.push("people", [MappingProxyType(record)])
+    (applied,) = sandbox.applied(integration_id)["people"]
+    assert json.loads(applied, parse_float=Decimal) == {
+        "decimal": Decimal("1.10"),
+        "long": Decimal("3.14159265358979323846264338327950288"),
+        "big": 2**70,
+        "float": Decimal("0.1"),
+        "at": "2026-11-21T09:30:00.000250+05:30",
+        "naive": "2026-11-21T09:30:00",
+        "on": "2026-11-21",
+        "uuid": "00000000-0000-0000-0000-000000000001",
+        "text": "Zoë 🙂",
+        "null": None,
+        "nested": {"list": [1, [True, ""]], "empty": {}},
+    }
+    assert "1.10" in str(applied)
+
+
+def circle() -> dict[str, object]:
+    found: dict[str, object] = {}
+    found["again"] = found
+    return found
+
+
+SECRET = "s3cr3t"
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "issue"),
+    [
+        ({"a": float("nan")}, "a", "no NaN"),
+        ({"a": [1, {"b": float("-inf")}]}, "a[1].b", "no Infinity"),
+        ({"a": Decimal("sNaN")}, "a", "no NaN"),
+        ({"a": {"b": Decimal("Infinity")}}, "a.b", "no Infinity"),
+        ({"a": SECRET.encode()}, "a", "JSON knows no bytes"),
+        ({"a": {SECRET}}, "a", "JSON knows no set"),
+        ({"a": timedelta(1)}, "a", "JSON knows no timedelta"),
+        ({"a": object()}, "a", "JSON knows no object"),
+        ({"a": {1: SECRET}}, "a", "a key of it is no string but of type int"),
+        ({"a": SECRET + "\ud800"}, "a", "surrogate"),
+        (circle(), "", "nested too deeply"),
+        ([SECRET], "", "it is no mapping but of type list"),
+        (SECRET, "", "it is no mapping but of type str"),
+        ({"other": SECRET}, "id", "it is missing"),
+    ],
+)
+def test_a_record_that_cannot_be_sent_is_named_and_not_shown(
+    client: SprintoClient,
+    record: Any,  # noqa: ANN401 - anything at all
+    field: str,
+    issue: str,
+) -> None:
+    run = Run(client)
+    run.push("others", [{"id": 1}])
+    with pytest.raises(UnusableRecord) as caught:
+        run.push("people", [{"id": 1}, {"id": 2}, record], key="id" if field == "id" else ())
+    assert (caught.value.index, caught.value.field) == (2, field)
+    assert issue in str(caught.value)
+    assert "In push 2" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
+    with pytest.raises(RecordTooLarge, match=r"index 1 of push 1"), Run(client) as run:
+        run.push("people", [{"id": 1}, {"id": "x" * 5_000_000}])
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"api_key": ""}, "`api_key` is empty"),
+        ({"api_key": "kéy"}, "fits in no HTTP header"),
+        ({"api_key": "k\ny"}, "`api_key` has"),
+        ({"integration_id": " "}, "`integration_id` is empty"),
+        ({"region": "mars"}, "`region` must be one of us, in, eu"),
+        ({"api_url": "http://sprinto.example/api"}, "plain http to another machine"),
+        ({"api_url": "https://me:s3cr3t@sprinto.example/api"}, "must have no user"),
+    ],
+)
+def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, str], problem: str) -> None:
+    with pytest.raises(SettingsProblem) as caught:
+        SprintoClient.for_integration(**{"api_key": "k3y", "integration_id": "i"} | given)
+    assert problem in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+    assert "k3y" not in str(caught.value)
+
+
+def test_a_region_names_its_host() -> None:
+    with SprintoClient.for_integration(api_key="k", integration_id="i", region="eu") as client:
+        assert client.address == "integration 'i' at eu.sprinto.com"
+
+
+def test_the_package_names_what_a_program_needs() -> None:
+    assert {name for name in target_sprinto.__all__ if getattr(target_sprinto, name)} >= {
+        "Run",
+        "SprintoClient",
+    }
+    assert issubclass(UnusableRecord, SprintoError)
+    with pytest.raises(AttributeError):
+        _ = target_sprinto.Nothing  # type: ignore[attr-defined] # that is the point

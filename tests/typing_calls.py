@@ -1,0 +1,104 @@
+"""Calls of the Python API as a program types them: mypy reads this file, nothing runs it.
+
+A call that must not pass carries the error that it must bring; `warn_unused_ignores` fails where it does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, TypedDict
+
+from typing_extensions import assert_type
+
+import target_sprinto
+from target_sprinto import (
+    ConflictPolicy,
+    Finish,
+    OnActiveSession,
+    OnCountMismatch,
+    Patiences,
+    Run,
+    RunSummary,
+    SprintoClient,
+    SprintoError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Employee(TypedDict):
+    """A typed dict is a mapping of strings to objects."""
+
+    employeeId: str
+    managerId: str | None
+
+
+@dataclass
+class Device:
+    """A dataclass is no mapping: `dataclasses.asdict` makes it one."""
+
+    serial: str
+
+
+def a_client() -> SprintoClient:
+    SprintoClient.for_integration(api_key="…", integration_id="…", region="eu")
+    SprintoClient.for_integration(api_key="…", integration_id="…", api_url=None)
+    SprintoClient.for_integration("…", "…")  # type: ignore[call-arg] # by name: two strings are soon mixed up
+    SprintoClient.for_integration(api_key="…")  # type: ignore[call-arg] # no integration
+    SprintoClient.for_integration(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are no text
+    return assert_type(
+        SprintoClient.for_integration(api_key="…", integration_id="…"),
+        SprintoClient,
+    )
+
+
+def a_run(client: SprintoClient) -> None:
+    Run(
+        client,
+        reference_prefix="hr",
+        page_size=50,
+        max_parallel_pages=4,
+        compress=False,
+        patiences=Patiences(request_seconds=10),
+        on_conflict=ConflictPolicy(OnActiveSession.WAIT, wait_seconds=60),
+        on_count_mismatch=OnCountMismatch.APPLY,
+        finish=Finish.DISCARD,
+        expected={"User": 1},
+    )
+    Run()  # type: ignore[call-arg] # no client
+    Run(client, "hr")  # type: ignore[call-arg] # settings go by name
+    Run(client, finish="apply")  # type: ignore[arg-type] # one of `Finish`
+    Run(client, expected={"User": "1"})  # type: ignore[dict-item] # a number
+
+
+def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: list[Device]) -> None:
+    def generated() -> Iterator[Mapping[str, object]]:
+        yield {"employeeId": "E-1", "salary": Decimal("1.10")}
+
+    with client, Run(client) as run:
+        assert_type(run, Run)
+        run.push("User", [{"employeeId": "E-1", "tags": ["a"], "manager": None}])
+        run.push("User", ({"n": n} for n in range(3)))
+        run.push("User", generated(), key="employeeId")
+        run.push("User", employees, key=["employeeId", "managerId"])
+        run.push("User", {"employeeId": "E-1"})  # type: ignore[dict-item] # one record, not several
+        run.push("User", ["E-1"])  # type: ignore[list-item] # no mapping
+        run.push("User", [{1: "E-1"}])  # type: ignore[dict-item] # names are strings
+        run.push("Device", devices)  # type: ignore[arg-type] # see Device
+        run.push(employees, "User")  # type: ignore[arg-type] # the other way round
+        run.push("User", employees, "employeeId")  # type: ignore[call-arg] # the key goes by name
+        run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
+    assert_type(run.summary, RunSummary | None)
+    assert_type(run.aftermath, str)
+    if run.summary is not None:
+        assert_type(run.summary.records, dict[str, int])
+        run.summary.records = {}  # type: ignore[misc] # what has been cannot be changed
+
+
+def an_error(error: SprintoError) -> None:
+    assert_type(error.code, str)
+    assert_type(error.exit_code, int)
+    assert_type(error.aftermath, str)
+    _ = target_sprinto.Nothing  # type: ignore[attr-defined] # there is none
