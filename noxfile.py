@@ -1,6 +1,6 @@
-"""`nox` runs lint, types and tests; `nox -s full` everything else; `nox -s bench` the benchmarks.
+"""`nox` runs lint, types, tests and builds the documentation; `nox -s full` everything else.
 
-`nox -s readme` writes the README's table of settings.
+`nox -s bench` runs the benchmarks; `nox -s readme` writes what the README and the reference tell of the code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import nox
 
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
@@ -118,9 +118,17 @@ def workflows(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site, in `site/`; `nox -s docs -- serve` shows it while it is written."""
+    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "docs"))
+    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--quiet"]))
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
-    session.install("-e", ".")
+    session.install("-e", ".[sandbox]")
     session.run("python", "tests/settings_table.py")
+    session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline"})
 
 
 @nox.session

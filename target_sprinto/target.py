@@ -461,9 +461,13 @@ class SprintoTarget(Target):
 
     def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
         """Say what a dry run has shown; what to raise, where records were refused."""
-        told = f"Rehearsed: Sprinto accepted {figures(summary.records)} in {summary.pages} pages"
-        told += f"; session {summary.session_id} was discarded." if summary.session_id else "."
-        self.logger.info("%s", told)
+        discarded = f"; session {summary.session_id} was discarded" if summary.session_id else ""
+        self.logger.info(
+            "Rehearsed: Sprinto accepted %s in %d pages%s.",
+            figures(summary.records),
+            summary.pages,
+            discarded,
+        )
         if refused := self._tell_refused():
             return WouldBeRefused(
                 f"{refused} records would be refused: they are listed above.",

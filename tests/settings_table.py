@@ -11,7 +11,7 @@ from typing import Any
 
 README = Path(__file__).parent.parent / "README.md"
 
-_TABLE = re.compile(
+TABLE = re.compile(
     r"(?<=<!-- settings: `nox -s readme` writes them -->\n).*?(?=<!-- end of settings -->)", re.DOTALL
 )
 
@@ -34,7 +34,7 @@ def table(schema: dict[str, Any]) -> str:
 
 def with_table(readme: str, made: str) -> str:
     """The README with this table in the place of its own."""
-    replaced, count = _TABLE.subn(lambda _: made, readme)
+    replaced, count = TABLE.subn(lambda _: made, readme)
     assert count == 1, "the README has no place for the settings"
     return replaced
 

@@ -1,0 +1,60 @@
+"""The reference says what the code says, and runs end as it says."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+import endings
+import pytest
+import reference
+from commands import DOCS
+from front_door import state_line
+
+from target_sprinto import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from endings import Ending
+    from front_door import FrontDoor
+
+
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)
+def test_the_reference_is_what_the_code_says(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    assert written == reference.filled(written), "`nox -s readme` writes it"
+
+
+def test_all_that_is_made_has_its_place() -> None:
+    marks = re.findall(r"<!-- made: (\w+) -->", "".join(page.read_text() for page in reference.PAGES))
+    assert sorted(marks) == sorted(reference.MADE)
+
+
+def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> None:
+    guides = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
+    for name, command in cli.main.commands.items():
+        assert command.help, name
+        assert command.short_help, name
+        assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.told_by(command)), name
+        assert re.search(rf"sprintoctl {name}\b", guides), name
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, (name, option.opts)
+    commands = (DOCS / "reference/commands.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^#+ sprintoctl (\w+)$", commands, re.MULTILINE))
+    assert told == set(cli.main.commands)
+
+
+@pytest.mark.parametrize("ending", endings.ENDINGS, ids=lambda ending: ending.what)
+def test_a_run_ends_as_the_reference_says(door: FrontDoor, ending: Ending) -> None:
+    finished = ending.play(door)
+    assert finished.code == ending.exit_code
+    assert finished.stdout == (state_line() if ending.singer_state == endings.LAST else "")
+    assert (state_line().strip() in finished.stderr) is ("stderr" in ending.singer_state)
+    states = [session.state for session in door.sessions()]
+    assert states == ([] if ending.state is None else [ending.state])
+    assert (door.applied() != {}) is (ending.state == "processed")
+    assert ("may yet be applied" in finished.stderr) is ("may yet" in ending.session)
+    assert ending.state == "cancelled" or "nothing was applied" not in finished.stderr
