@@ -14,6 +14,7 @@ import select
 import sys
 from collections import Counter
 from decimal import Decimal, DecimalException
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -239,5 +240,5 @@ def watched(descriptor: int, check: Check) -> io.BufferedReader:
 def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:
     """The lines of a file object; of a binary one no longer than they may be."""
     if isinstance(source, io.BufferedIOBase):
-        return iter(lambda: source.readline(MAX_LINE_BYTES), b"")
+        return iter(partial(source.readline, MAX_LINE_BYTES), b"")
     return source

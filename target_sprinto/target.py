@@ -121,6 +121,9 @@ class SprintoTarget(Target):
         ends a run early. Raises SettingsError.
         """
         _hush_mapper()
+        self._reader = SprintoReader(
+            self._check, self._end, self._refuse_line, begin=self._begin, watch_stdin=signals is not None
+        )
         try:
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
             given = {name: value for name, value in (config or {}).items() if value is not None}
@@ -128,13 +131,7 @@ class SprintoTarget(Target):
                 config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
-                message_reader=SprintoReader(
-                    self._check,
-                    self._end,
-                    self._refuse_line,
-                    begin=self._begin,
-                    watch_stdin=signals is not None,
-                ),
+                message_reader=self._reader,
             )
         except SettingsError:
             raise
@@ -151,6 +148,7 @@ class SprintoTarget(Target):
         if folder or self.settings.dry_run:
             path = folder / f"{run_uuid}.singer" if folder else None
             self._rejects = RejectedRecords(path, self.settings.max_rejects)
+        self._asks_for_keys = self.settings.max_parallel_pages > 1 or self._rejects is not None
         self._report: RunReport | None = None
         if self.settings.report_path:
             self._report = RunReport(
@@ -192,12 +190,6 @@ class SprintoTarget(Target):
     def _begin(self) -> None:
         if self._report is not None:
             self._report.begin()
-
-    @property
-    def _reader(self) -> SprintoReader:
-        reader = self.message_reader
-        assert isinstance(reader, SprintoReader)  # noqa: S101 - made by our own constructor
-        return reader
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
@@ -350,10 +342,12 @@ class SprintoTarget(Target):
 
     def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
         """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
-        nobody_asks = self.settings.max_parallel_pages == 1 and self._rejects is None
-        if nobody_asks or not self._entity_keys[entity_type] or any(name not in record for name in names):
+        if not self._asks_for_keys or not self._entity_keys[entity_type]:
             return None
-        values = tuple(record[name] for name in names)
+        try:
+            values = tuple([record[name] for name in names])
+        except KeyError:
+            return None
         try:
             hash(values)
         except TypeError:
