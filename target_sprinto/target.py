@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 from dotenv import find_dotenv
-from singer_sdk import Target
+from singer_sdk import Target, metrics
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers._classproperty import classproperty
@@ -59,6 +59,7 @@ from target_sprinto.errors import (
     WouldBeRefused,
 )
 from target_sprinto.output import write_state
+from target_sprinto.progress import Progress
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
@@ -122,7 +123,11 @@ class SprintoTarget(Target):
         """
         _hush_mapper()
         self._reader = SprintoReader(
-            self._check, self._end, self._refuse_line, begin=self._begin, watch_stdin=signals is not None
+            self._check,
+            self._end,
+            self._refuse_line,
+            begin=self._begin,
+            watch_stdin=signals is not None,
         )
         try:
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
@@ -160,7 +165,7 @@ class SprintoTarget(Target):
                 state=lambda: self._state,
                 interrupted=self._interrupted,
             )
-        self.run: Delivery = Run(
+        run = Run(
             self.client,
             run_uuid=run_uuid,
             rejects=self._rejects,
@@ -176,6 +181,13 @@ class SprintoTarget(Target):
             expected=self.settings.expected,
             interrupted=self._interrupted,
         )
+        self.run: Delivery = run
+        self._progress: Progress | None = Progress(
+            run,
+            records=lambda: self._records,
+            input_seconds=lambda: self._reader.waited_seconds,
+            may_be_live=signals is not None,
+        )
         self._routes: dict[str, list[_Route]] = {}
         self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
@@ -190,6 +202,8 @@ class SprintoTarget(Target):
     def _begin(self) -> None:
         if self._report is not None:
             self._report.begin()
+        if self._progress is not None:
+            self._progress.begin()
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
@@ -394,14 +408,35 @@ class SprintoTarget(Target):
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
-        for sink in self._sinks_active.values():
-            sink.clean_up()
+        self._tell_metrics()
         ending = self._conclude(summary)
         if self._report is not None:
             self._report.end(ending, Deadline(pace.current.end_after_signal))
         self.client.close()
         if ending.failure is not None:
             raise ending.failure
+
+    def _tell_metrics(self) -> None:
+        """The SDK's metrics: records by stream; requests by what they were for, and how long they took."""
+        if self._progress is not None:
+            self._progress.end()
+        for sink in self._sinks_active.values():
+            sink.clean_up()
+        logger = metrics.get_metrics_logger()
+        for operation, requests in self.client.requests.items():
+            tags: dict[str, Any] = {
+                metrics.Tag.ENDPOINT: operation.name.lower(),
+                metrics.Tag.PID: os.getpid(),
+            }
+            metrics.log(
+                logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, requests.count, tags)
+            )
+            metrics.log(
+                logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, requests.seconds, tags)
+            )
+
+    def _took(self) -> str:
+        return self._progress.summary() if self._progress is not None else ""
 
     def _conclude(self, summary: RunSummary) -> Ending:
         """Say how the run went, and let the STATE out where it may go."""
@@ -422,32 +457,34 @@ class SprintoTarget(Target):
         return Ending(outcome, state_went_to="stdout")
 
     def _tell(self, summary: RunSummary) -> None:
+        self._tell_rejects()
         if summary.session_id is None:
             self.logger.info("No records: no session was opened.")
         else:
             self.logger.info(
-                "Sprinto has processed session %s: %s, in %d pages.",
+                "Sprinto has processed session %s: %s, in %d pages, %s.",
                 summary.session_id,
                 figures(summary.records),
                 summary.pages,
+                self._took(),
             )
-        self._tell_rejects()
 
     def _tell_held(self, summary: RunSummary) -> None:
         receipt = self._report.path if self._report else None
+        self._tell_rejects()
         self.logger.info(
-            "Session %s is held: %s, in %d pages; it expires %s."
+            "Session %s is held: %s, in %d pages, %s. It expires %s."
             " To apply it: sprintoctl apply %s --receipt %s --config FILE."
             " To discard it: sprintoctl discard %s --config FILE.",
             summary.session_id,
             figures(summary.records),
             summary.pages,
+            self._took(),
             summary.expiry,
             summary.session_id,
             receipt,
             summary.session_id,
         )
-        self._tell_rejects()
 
     def _tell_rejects(self) -> None:
         if self._rejects is not None and (told := self._rejects.finish()):
@@ -455,8 +492,10 @@ class SprintoTarget(Target):
 
     def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
         """Say what a dry run has shown; what to raise, where records were refused."""
-        told = f"Rehearsed: Sprinto accepted {figures(summary.records)} in {summary.pages} pages"
-        told += f"; session {summary.session_id} was discarded." if summary.session_id else "."
+        told = (
+            f"Rehearsed: Sprinto accepted {figures(summary.records)} in {summary.pages} pages, {self._took()}"
+        )
+        told += f". Session {summary.session_id} was discarded." if summary.session_id else "."
         self.logger.info("%s", told)
         if refused := self._tell_refused():
             return WouldBeRefused(
@@ -494,6 +533,7 @@ class SprintoTarget(Target):
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
+        self._tell_metrics()
         if isinstance(failure, SprintoError) and failure.aftermath:
             # It has seen what became of the session.
             aftermath = failure.aftermath
@@ -536,7 +576,7 @@ class SprintoTarget(Target):
     def rehearse(self, replay: Delivery) -> RejectedRecords:
         """Hand the records to `replay`, not to a run at Sprinto; nothing is written. Returns the rejects."""
         self.run = replay
-        self._report = None
+        self._report = self._progress = None
         self._rejects = RejectedRecords(None, sys.maxsize)
         return self._rejects
 

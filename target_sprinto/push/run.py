@@ -14,12 +14,14 @@ cut short: `interrupted` is asked on each tick and raises to end the run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors, pace
 from target_sprinto.push.activity import parse_time
@@ -44,7 +46,7 @@ from target_sprinto.push.waiting import Check, Deadline, LastWords, in_backgroun
 from target_sprinto.push.witness import NoWitness, Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from target_sprinto.push.answers import SessionStatus
 
@@ -85,6 +87,15 @@ class _Open:
     flight: Flight
 
 
+class Standing(NamedTuple):
+    """How far a run has come: pages accepted, in flight and sent once more, and how long none may leave."""
+
+    pages: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    held_seconds: float = 0.0
+
+
 class Delivery(Protocol):
     """Where records go: a `Run`, or what stands in for one."""
 
@@ -108,6 +119,7 @@ class Delivery(Protocol):
 class Run:
     """One run: at most one session, all of it applied or none.
 
+    `waited_seconds` is how long whoever brings the records has waited for Sprinto so far.
     `expected` is the least number of records to be accepted: ``{entity_type: int}``.
     """
 
@@ -150,6 +162,7 @@ class Run:
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
+        self.waited_seconds = 0.0
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
@@ -186,6 +199,10 @@ class Run:
             self._raise_ended()
         if page := self._builder.flush():
             self._put(page)
+        with self._waiting():
+            return self._finish_pages()
+
+    def _finish_pages(self) -> RunSummary:
         self._interrupted()
         if self._open is None:
             self._require_expected({})
@@ -263,10 +280,26 @@ class Run:
     def _end_soon(self) -> Deadline:
         return Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
 
+    def standing(self) -> Standing:
+        """How far the run has come; may be asked from any thread."""
+        if self._open is None:
+            return Standing()
+        flight = self._open.flight
+        return Standing(self._open.sender.pages, flight.in_flight, flight.retries, flight.held_seconds)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_seconds += time.monotonic() - began
+
     def _put(self, page: Page) -> None:
         self._witness.made(page)
-        opened = self._open or self._open_session()
-        opened.flight.put(page, self._keep_watch)
+        with self._waiting():
+            opened = self._open or self._open_session()
+            opened.flight.put(page, self._keep_watch)
 
     def _open_session(self) -> _Open:
         self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)

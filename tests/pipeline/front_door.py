@@ -103,12 +103,13 @@ class FrontDoor:
         path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
         return path
 
-    def start(
+    def start(  # noqa: PLR0913 - what a process is started with, each with its default
         self,
         *arguments: str,
         env: Mapping[str, str] | None = None,
         stdin: int = subprocess.PIPE,
         stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
         program: str = "target-sprinto",
         cold: bool = False,
         **settings: object,
@@ -130,7 +131,7 @@ class FrontDoor:
             [*command, *words],
             stdin=stdin,
             stdout=stdout,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=environment,
             cwd=self.folder,
         )
