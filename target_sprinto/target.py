@@ -59,6 +59,7 @@ from target_sprinto.errors import (
     WouldBeRefused,
 )
 from target_sprinto.output import write_state
+from target_sprinto.plain import PlainRecords, plain_records
 from target_sprinto.progress import Progress
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
@@ -84,12 +85,16 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class _Route(NamedTuple):
-    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing."""
+    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing.
+
+    `plain` reads its records in the short way, where there is one.
+    """
 
     stream_map: StreamMap | None
     sink: SprintoSink
     entity_type: str
     key_properties: tuple[str, ...]
+    plain: PlainRecords | None
 
 
 class SprintoTarget(Target):
@@ -265,9 +270,13 @@ class SprintoTarget(Target):
         if entity_type is None:
             self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        schema = stream_map.transformed_schema
+        if "$schema" not in stream_map.raw_schema:
+            # The mapper names a draft of its own, of which the tap's keywords may know nothing.
+            schema = {keyword: said for keyword, said in schema.items() if keyword != "$schema"}
         sink = self.get_sink(
             stream,
-            schema=stream_map.transformed_schema,
+            schema=schema,
             key_properties=stream_map.transformed_key_properties,
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
@@ -276,7 +285,8 @@ class SprintoTarget(Target):
         # Where streams of one type have different keys, or none, nothing tells its entities apart.
         if self._entity_keys.setdefault(entity_type, key_properties) != key_properties:
             self._entity_keys[entity_type] = ()
-        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties)
+        plain = plain_records(sink.original_schema, key_properties) if unchanged else None
+        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties, plain)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -293,6 +303,9 @@ class SprintoTarget(Target):
     def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
         source = self._source(stream, raw, batch_place)
+        if len(routes) == 1 and (plain := routes[0].plain) and (values := plain.key(raw)) is not None:
+            self._send_plain(routes[0], raw, source, values)
+            return
         try:
             record = decode_object(raw)
         except ValueError:
@@ -311,6 +324,15 @@ class SprintoTarget(Target):
             except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
                 key = self._entity_key(route.entity_type, route.key_properties, record)
                 self._refuse(problem, source, route.entity_type, key)
+
+    def _send_plain(self, route: _Route, raw: bytes, source: Source, values: tuple[object, ...]) -> None:
+        asked = self._asks_for_keys and self._entity_keys[route.entity_type]
+        route.sink.count()
+        key = values if asked else None
+        try:
+            self.run.add(route.entity_type, raw.strip(), source, key)
+        except RecordTooLarge as problem:
+            self._refuse(problem, source, route.entity_type, key)
 
     def _send(self, route: _Route, record: dict[str, Any], raw: bytes, source: Source) -> None:
         sent, body = record, raw.strip()
