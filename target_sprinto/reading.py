@@ -12,8 +12,10 @@ import os
 import re
 import select
 import sys
+import time
 from collections import Counter
 from decimal import Decimal, DecimalException
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -78,6 +80,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self._watch_stdin = watch_stdin
         self.line = 0
         self.from_stdin = False
+        self.waited_seconds = 0.0
         self._check = check
         self._failed = failed
         self._refuse = refuse
@@ -92,9 +95,12 @@ class SprintoReader(GenericSingerReader[bytes]):
             return io.BytesIO()
         if self._watch_stdin:
             with contextlib.suppress(io.UnsupportedOperation):
-                return watched(stdin.fileno(), self._check)
+                return watched(stdin.fileno(), self._check, self._add_to_waits)
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
+
+    def _add_to_waits(self, seconds: float) -> None:
+        self.waited_seconds += seconds
 
     def process_lines(
         self,
@@ -206,10 +212,11 @@ def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
 class _Waiting(io.RawIOBase):
     """A file descriptor whose reads look up on every tick while nothing comes."""
 
-    def __init__(self, descriptor: int, check: Check) -> None:
+    def __init__(self, descriptor: int, check: Check, waited: Callable[[float], None]) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._check = check
+        self._waited = waited
 
     def _look_up(self) -> None:
         try:
@@ -223,21 +230,28 @@ class _Waiting(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._look_up()
+        began = time.monotonic()
         # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
         while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
             self._look_up()
         data = os.read(self._descriptor, len(buffer))
+        self._waited(time.monotonic() - began)
         buffer[: len(data)] = data
         return len(data)
 
 
-def watched(descriptor: int, check: Check) -> io.BufferedReader:
-    """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise."""
-    return io.BufferedReader(_Waiting(descriptor, check), 1 << 16)
+def watched(
+    descriptor: int, check: Check, waited: Callable[[float], None] = lambda _: None
+) -> io.BufferedReader:
+    """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
+
+    `waited` is told after each read how many seconds it took.
+    """
+    return io.BufferedReader(_Waiting(descriptor, check, waited), 1 << 16)
 
 
 def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:
     """The lines of a file object; of a binary one no longer than they may be."""
     if isinstance(source, io.BufferedIOBase):
-        return iter(lambda: source.readline(MAX_LINE_BYTES), b"")
+        return iter(partial(source.readline, MAX_LINE_BYTES), b"")
     return source

@@ -11,7 +11,7 @@ import os
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,7 +31,7 @@ ENOUGH_TO_JUDGE = 10
 """So many records of an entity type, none of which is accepted, are a wrong mapping."""
 
 
-class Source(NamedTuple):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: what a message names instead of its values.
 
     The rest is there where rejects are kept: the how manieth record it was, its bytes as they came in (under

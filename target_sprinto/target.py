@@ -30,7 +30,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import click
 import msgspec
 from dotenv import find_dotenv
-from singer_sdk import Target
+from singer_sdk import Target, metrics
 from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers._classproperty import classproperty
@@ -59,6 +59,8 @@ from target_sprinto.errors import (
     WouldBeRefused,
 )
 from target_sprinto.output import write_state
+from target_sprinto.plain import PlainRecords, plain_records
+from target_sprinto.progress import Progress
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
@@ -83,12 +85,16 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class _Route(NamedTuple):
-    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing."""
+    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing.
+
+    `plain` reads its records in the short way, where there is one.
+    """
 
     stream_map: StreamMap | None
     sink: SprintoSink
     entity_type: str
     key_properties: tuple[str, ...]
+    plain: PlainRecords | None
 
 
 class SprintoTarget(Target):
@@ -121,6 +127,13 @@ class SprintoTarget(Target):
         ends a run early. Raises SettingsError.
         """
         _hush_mapper()
+        self._reader = SprintoReader(
+            self._check,
+            self._end,
+            self._refuse_line,
+            begin=self._begin,
+            watch_stdin=signals is not None,
+        )
         try:
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
             given = {name: value for name, value in (config or {}).items() if value is not None}
@@ -128,13 +141,7 @@ class SprintoTarget(Target):
                 config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
                 validate_config=validate_config,
-                message_reader=SprintoReader(
-                    self._check,
-                    self._end,
-                    self._refuse_line,
-                    begin=self._begin,
-                    watch_stdin=signals is not None,
-                ),
+                message_reader=self._reader,
             )
         except SettingsError:
             raise
@@ -151,6 +158,7 @@ class SprintoTarget(Target):
         if folder or self.settings.dry_run:
             path = folder / f"{run_uuid}.singer" if folder else None
             self._rejects = RejectedRecords(path, self.settings.max_rejects)
+        self._asks_for_keys = self.settings.max_parallel_pages > 1 or self._rejects is not None
         self._report: RunReport | None = None
         if self.settings.report_path:
             self._report = RunReport(
@@ -162,7 +170,7 @@ class SprintoTarget(Target):
                 state=lambda: self._state,
                 interrupted=self._interrupted,
             )
-        self.run: Delivery = Run(
+        run = Run(
             self.client,
             run_uuid=run_uuid,
             rejects=self._rejects,
@@ -178,6 +186,13 @@ class SprintoTarget(Target):
             expected=self.settings.expected,
             interrupted=self._interrupted,
         )
+        self.run: Delivery = run
+        self._progress: Progress | None = Progress(
+            run,
+            records=lambda: self._records,
+            input_seconds=lambda: self._reader.waited_seconds,
+            may_be_live=signals is not None,
+        )
         self._routes: dict[str, list[_Route]] = {}
         self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
@@ -192,12 +207,8 @@ class SprintoTarget(Target):
     def _begin(self) -> None:
         if self._report is not None:
             self._report.begin()
-
-    @property
-    def _reader(self) -> SprintoReader:
-        reader = self.message_reader
-        assert isinstance(reader, SprintoReader)  # noqa: S101 - made by our own constructor
-        return reader
+        if self._progress is not None:
+            self._progress.begin()
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
@@ -259,9 +270,13 @@ class SprintoTarget(Target):
         if entity_type is None:
             self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        schema = stream_map.transformed_schema
+        if "$schema" not in stream_map.raw_schema:
+            # The mapper names a draft of its own, of which the tap's keywords may know nothing.
+            schema = {keyword: said for keyword, said in schema.items() if keyword != "$schema"}
         sink = self.get_sink(
             stream,
-            schema=stream_map.transformed_schema,
+            schema=schema,
             key_properties=stream_map.transformed_key_properties,
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
@@ -270,7 +285,8 @@ class SprintoTarget(Target):
         # Where streams of one type have different keys, or none, nothing tells its entities apart.
         if self._entity_keys.setdefault(entity_type, key_properties) != key_properties:
             self._entity_keys[entity_type] = ()
-        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties)
+        plain = plain_records(sink.original_schema, key_properties) if unchanged else None
+        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties, plain)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
@@ -287,6 +303,9 @@ class SprintoTarget(Target):
     def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
         source = self._source(stream, raw, batch_place)
+        if len(routes) == 1 and (plain := routes[0].plain) and (values := plain.key(raw)) is not None:
+            self._send_plain(routes[0], raw, source, values)
+            return
         try:
             record = decode_object(raw)
         except ValueError:
@@ -305,6 +324,15 @@ class SprintoTarget(Target):
             except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
                 key = self._entity_key(route.entity_type, route.key_properties, record)
                 self._refuse(problem, source, route.entity_type, key)
+
+    def _send_plain(self, route: _Route, raw: bytes, source: Source, values: tuple[object, ...]) -> None:
+        asked = self._asks_for_keys and self._entity_keys[route.entity_type]
+        route.sink.count()
+        key = values if asked else None
+        try:
+            self.run.add(route.entity_type, raw.strip(), source, key)
+        except RecordTooLarge as problem:
+            self._refuse(problem, source, route.entity_type, key)
 
     def _send(self, route: _Route, record: dict[str, Any], raw: bytes, source: Source) -> None:
         sent, body = record, raw.strip()
@@ -350,10 +378,12 @@ class SprintoTarget(Target):
 
     def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
         """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
-        nobody_asks = self.settings.max_parallel_pages == 1 and self._rejects is None
-        if nobody_asks or not self._entity_keys[entity_type] or any(name not in record for name in names):
+        if not self._asks_for_keys or not self._entity_keys[entity_type]:
             return None
-        values = tuple(record[name] for name in names)
+        try:
+            values = tuple([record[name] for name in names])
+        except KeyError:
+            return None
         try:
             hash(values)
         except TypeError:
@@ -400,14 +430,35 @@ class SprintoTarget(Target):
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
-        for sink in self._sinks_active.values():
-            sink.clean_up()
+        self._tell_metrics()
         ending = self._conclude(summary)
         if self._report is not None:
             self._report.end(ending, Deadline(pace.current.end_after_signal))
         self.client.close()
         if ending.failure is not None:
             raise ending.failure
+
+    def _tell_metrics(self) -> None:
+        """The SDK's metrics: records by stream; requests by what they were for, and how long they took."""
+        if self._progress is not None:
+            self._progress.end()
+        for sink in self._sinks_active.values():
+            sink.clean_up()
+        logger = metrics.get_metrics_logger()
+        for operation, requests in self.client.requests.items():
+            tags: dict[str, Any] = {
+                metrics.Tag.ENDPOINT: operation.name.lower(),
+                metrics.Tag.PID: os.getpid(),
+            }
+            metrics.log(
+                logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, requests.count, tags)
+            )
+            metrics.log(
+                logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, requests.seconds, tags)
+            )
+
+    def _took(self) -> str:
+        return self._progress.summary() if self._progress is not None else ""
 
     def _conclude(self, summary: RunSummary) -> Ending:
         """Say how the run went, and let the STATE out where it may go."""
@@ -428,32 +479,34 @@ class SprintoTarget(Target):
         return Ending(outcome, state_went_to="stdout")
 
     def _tell(self, summary: RunSummary) -> None:
+        self._tell_rejects()
         if summary.session_id is None:
             self.logger.info("No records: no session was opened.")
         else:
             self.logger.info(
-                "Sprinto has processed session %s: %s, in %d pages.",
+                "Sprinto has processed session %s: %s, in %d pages, %s.",
                 summary.session_id,
                 figures(summary.records),
                 summary.pages,
+                self._took(),
             )
-        self._tell_rejects()
 
     def _tell_held(self, summary: RunSummary) -> None:
         receipt = self._report.path if self._report else None
+        self._tell_rejects()
         self.logger.info(
-            "Session %s is held: %s, in %d pages; it expires %s."
+            "Session %s is held: %s, in %d pages, %s. It expires %s."
             " To apply it: sprintoctl apply %s --receipt %s --config FILE."
             " To discard it: sprintoctl discard %s --config FILE.",
             summary.session_id,
             figures(summary.records),
             summary.pages,
+            self._took(),
             summary.expiry,
             summary.session_id,
             receipt,
             summary.session_id,
         )
-        self._tell_rejects()
 
     def _tell_rejects(self) -> None:
         if self._rejects is not None and (told := self._rejects.finish()):
@@ -461,11 +514,12 @@ class SprintoTarget(Target):
 
     def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
         """Say what a dry run has shown; what to raise, where records were refused."""
-        discarded = f"; session {summary.session_id} was discarded" if summary.session_id else ""
+        discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         self.logger.info(
-            "Rehearsed: Sprinto accepted %s in %d pages%s.",
+            "Rehearsed: Sprinto accepted %s in %d pages, %s.%s",
             figures(summary.records),
             summary.pages,
+            self._took(),
             discarded,
         )
         if refused := self._tell_refused():
@@ -504,6 +558,7 @@ class SprintoTarget(Target):
             self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
+        self._tell_metrics()
         if isinstance(failure, SprintoError) and failure.aftermath:
             # It has seen what became of the session.
             aftermath = failure.aftermath
@@ -546,7 +601,7 @@ class SprintoTarget(Target):
     def rehearse(self, replay: Delivery) -> RejectedRecords:
         """Hand the records to `replay`, not to a run at Sprinto; nothing is written. Returns the rejects."""
         self.run = replay
-        self._report = None
+        self._report = self._progress = None
         self._rejects = RejectedRecords(None, sys.maxsize)
         return self._rejects
 

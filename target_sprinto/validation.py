@@ -45,6 +45,8 @@ class RecordValidator(BaseJSONSchemaValidator):
         Raises InvalidSchema where the schema shows only now that it cannot be used.
         """
         try:
+            if self._compiled is not None and self._compiled.is_valid(record):
+                return
             refusal = self._refusal(record)
         except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
             raise InvalidSchema(
@@ -57,8 +59,6 @@ class RecordValidator(BaseJSONSchemaValidator):
 
     def _refusal(self, record: dict[str, Any]) -> InvalidRecord | None:
         if self._compiled is not None:
-            if self._compiled.is_valid(record):
-                return None
             error = next(self._compiled.iter_errors(record))
             return self._invalid(error.instance_path, error.kind.name, getattr(error.kind, "property", None))
         if self._fallback is not None:

@@ -128,7 +128,7 @@ def _spoilt_page(examples: Sequence[Example], how: Spoilt) -> SpoiltPage:
     for position in range(max(SPOILT_AT) + 1):
         item = last.item()
         if position in SPOILT_AT:
-            item = item._replace(body=_spoil(last, how))
+            item = msgspec.structs.replace(item, body=_spoil(last, how))
             spoilt.append(item)
         items.append(item)
     return SpoiltPage(how, Page(1, tuple(items)), tuple(spoilt))

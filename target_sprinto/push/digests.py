@@ -27,7 +27,7 @@ class EntityDigests:
 
     def add(self, page: Page) -> None:
         """Take in a page's entities."""
-        for entity_type, items in page.by_entity_type().items():
+        for entity_type, items in page.by_entity_type.items():
             digest = self._digests[entity_type]
             if self.counts[entity_type]:
                 digest.update(b"\n")

@@ -124,7 +124,7 @@ def named_by(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tu
 
     None where one of them names nothing in the page.
     """
-    groups = page.by_entity_type()
+    groups = page.by_entity_type
     everything = [item for items in groups.values() for item in items]
     found: dict[int, tuple[Item, Fault]] = {}
     for fault in faults:

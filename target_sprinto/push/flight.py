@@ -44,6 +44,7 @@ class Flight:
         self._failure: BaseException | None = None
         self._closed = False
         self._threads = 0
+        self._retries = 0
         self._lock = threading.RLock()
         self._handed_in = threading.Condition(self._lock)
         self._settled = threading.Condition(self._lock)
@@ -84,6 +85,21 @@ class Flight:
     def is_idle(self) -> bool:
         """Whether no page is in flight or waiting."""
         return not self._open
+
+    @property
+    def in_flight(self) -> int:
+        """How many pages have left and are not settled."""
+        return len(self._in_flight)
+
+    @property
+    def retries(self) -> int:
+        """How often a page had to be sent once more."""
+        return self._retries
+
+    @property
+    def held_seconds(self) -> float:
+        """How long no page may leave yet."""
+        return max(0.0, self._throttle.not_before - time.monotonic())
 
     def raise_failure(self) -> None:
         """Raise what a page failed with, if one did."""
@@ -218,6 +234,7 @@ class Flight:
     def _hand_back(self, open_page: OpenPage) -> None:
         """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
         open_page.taken = False
+        self._retries += 1
         self._handed_in.notify()
 
     def _insert(self, open_page: OpenPage) -> None:

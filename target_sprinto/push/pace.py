@@ -18,7 +18,8 @@ class Pace:
     `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
     at a status. `create`: before a create that nobody knows about is tried again. `ask`: between two asks
     whether another session has ended. `one_try`: one request of a run that ends. `expiry`: before each of a
-    probe's two looks at a session's expiry, which may be told in whole seconds.
+    probe's two looks at a session's expiry, which may be told in whole seconds. `tell`: between two lines
+    that say how far a run is.
     """
 
     settle: float = 5.0
@@ -34,6 +35,7 @@ class Pace:
     ask: float = 5.0
     one_try: float = 5.0
     expiry: float = 1.5
+    tell: float = 10.0
 
 
 current = Pace()

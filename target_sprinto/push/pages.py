@@ -11,7 +11,7 @@ import gzip
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -39,7 +39,7 @@ _ENVELOPE_BYTES = len(b'{"entities":{}}')
 _BRACKETS_BYTES = len(b"[]")
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back.
 
     `key` tells the entity among those of its type: any hashable value, or None where nothing tells it.
@@ -61,15 +61,15 @@ class Page:
     @cached_property
     def counts(self) -> Counter[str]:
         """Items by entity type: ``{entity_type: int}``."""
-        return Counter(item.entity_type for item in self.items)
+        return Counter({entity_type: len(items) for entity_type, items in self.by_entity_type.items()})
 
     @cached_property
     def _keys(self) -> frozenset[tuple[str, object]]:
-        return frozenset((item.entity_type, item.key) for item in self.items)
+        return frozenset([(item.entity_type, item.key) for item in self.items])
 
     @cached_property
     def _unkeyed(self) -> frozenset[str]:
-        return frozenset(item.entity_type for item in self.items if item.key is None)
+        return frozenset([item.entity_type for item in self.items if item.key is None])
 
     def may_share_an_entity(self, other: Page) -> bool:
         """Whether both may hold the same entity, so that their order matters."""
@@ -79,18 +79,21 @@ class Page:
             or not other._unkeyed.isdisjoint(self.counts)
         )
 
+    @cached_property
     def by_entity_type(self) -> dict[str, list[Item]]:
         """``{entity_type: [Item]}``, types in the order of their first item."""
         grouped: dict[str, list[Item]] = {}
         for item in self.items:
-            grouped.setdefault(item.entity_type, []).append(item)
+            if (items := grouped.get(item.entity_type)) is None:
+                items = grouped[item.entity_type] = []
+            items.append(item)
         return grouped
 
     def encode(self) -> bytes:
         """The request's body, uncompressed."""
         groups = (
-            _key(entity_type) + b"[" + b",".join(item.body for item in items) + b"]"
-            for entity_type, items in self.by_entity_type().items()
+            _key(entity_type) + b"[" + b",".join([item.body for item in items]) + b"]"
+            for entity_type, items in self.by_entity_type.items()
         )
         return b'{"entities":{' + b",".join(groups) + b"}}"
 
@@ -125,6 +128,7 @@ class PageBuilder:
         self.added = 0
         self._left_sizes = page_sizes(max_items)
         self._pages_in_flight = pages_in_flight
+        self._size = max_items
         self._max_bytes = max_bytes
         self._number = 0
         self._items: list[Item] = []
@@ -135,11 +139,11 @@ class PageBuilder:
     def avoid(self, size: int) -> None:
         """Make no more pages of this size, while there are others: one of it may yet land a second time."""
         self._left_sizes = tuple(left for left in self._left_sizes if left != size) or self._left_sizes
+        self._choose_size()
 
-    @property
-    def _size(self) -> int:
+    def _choose_size(self) -> None:
         sizes = self._left_sizes
-        return sizes[0] if self._pages_in_flight == 1 else sizes[self._number % len(sizes)]
+        self._size = sizes[0] if self._pages_in_flight == 1 else sizes[self._number % len(sizes)]
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
         """Take one record; return the page that is now complete, if one is.
@@ -149,22 +153,22 @@ class PageBuilder:
         key_bytes = self._key_bytes.get(entity_type)
         if key_bytes is None:
             key_bytes = self._key_bytes[entity_type] = len(_key(entity_type))
-        if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
-            raise RecordTooLarge(
-                f"A record of {len(body):,} bytes fits no page, at most {self._max_bytes:,} bytes of JSON"
-                f" ({origin}, entity type {entity_type!r}).",
-                "Leave large fields out with a stream map.",
-            )
         complete = None
         growth = self._growth(entity_type, key_bytes, body)
         if self._bytes + growth > self._max_bytes:
+            if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
+                raise RecordTooLarge(
+                    f"A record of {len(body):,} bytes fits no page, at most {self._max_bytes:,} bytes of JSON"
+                    f" ({origin}, entity type {entity_type!r}).",
+                    "Leave large fields out with a stream map.",
+                )
             complete = self.flush()
             growth = self._growth(entity_type, key_bytes, body)
         self._bytes += growth
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin, key))
         self.added += 1
-        if complete is None and len(self._items) >= self._size:
+        if len(self._items) >= self._size and complete is None:
             return self.flush()
         return complete
 
@@ -173,6 +177,7 @@ class PageBuilder:
         if not self._items:
             return None
         self._number += 1
+        self._choose_size()
         page = Page(self._number, tuple(self._items))
         self._items = []
         self._entity_types = set()

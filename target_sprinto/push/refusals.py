@@ -60,7 +60,7 @@ def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
         return mask.apply(value)[:_LONGEST_TEXT]
 
     entity_type, index = fault.get("entity_type"), fault.get("index")
-    items = page.by_entity_type().get(entity_type, []) if isinstance(entity_type, str) else []
+    items = page.by_entity_type.get(entity_type, []) if isinstance(entity_type, str) else []
     # Only a name that the page itself holds is surely no value.
     parts = [f"entity type {entity_type!r}" if items else "a record"]
     # From 0 or from 1: what is more is no index in this page, and may be a value.

@@ -19,13 +19,15 @@ cut short: `interrupted` is asked on each tick and raises to end the run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors, pace
 from target_sprinto.push.activity import parse_time
@@ -51,7 +53,7 @@ from target_sprinto.push.waiting import Check, Deadline, LastWords, in_backgroun
 from target_sprinto.push.witness import NoWitness, Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -95,6 +97,15 @@ class _Open:
     flight: Flight
 
 
+class Standing(NamedTuple):
+    """How far a run has come: pages accepted, in flight and sent once more, and how long none may leave."""
+
+    pages: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    held_seconds: float = 0.0
+
+
 class Delivery(Protocol):
     """Where records go: a `Run`, or what stands in for one."""
 
@@ -118,6 +129,7 @@ class Delivery(Protocol):
 class Run:
     """One run: at most one session, all of it applied or none.
 
+    `waited_seconds` is how long whoever brings the records has waited for Sprinto so far.
     `expected` is the least number of records to be accepted: ``{entity_type: int}``.
 
     Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
@@ -165,6 +177,7 @@ class Run:
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
+        self.waited_seconds = 0.0
         self._entered = False
         self._pushes = 0
         self._entity_keys: dict[str, tuple[str, ...]] = {}
@@ -268,6 +281,10 @@ class Run:
     def _finish_session(self) -> RunSummary:
         if page := self._builder.flush():
             self._put(page)
+        with self._waiting():
+            return self._finish_pages()
+
+    def _finish_pages(self) -> RunSummary:
         self._interrupted()
         if self._open is None:
             self._require_expected({})
@@ -366,10 +383,26 @@ class Run:
     def _end_soon(self) -> Deadline:
         return Deadline(pace.current.end_after_error, self._interrupted, pace.current.end_after_signal)
 
+    def standing(self) -> Standing:
+        """How far the run has come; may be asked from any thread."""
+        if self._open is None:
+            return Standing()
+        flight = self._open.flight
+        return Standing(self._open.sender.pages, flight.in_flight, flight.retries, flight.held_seconds)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_seconds += time.monotonic() - began
+
     def _put(self, page: Page) -> None:
         self._witness.made(page)
-        opened = self._open or self._open_session()
-        opened.flight.put(page, self._keep_watch)
+        with self._waiting():
+            opened = self._open or self._open_session()
+            opened.flight.put(page, self._keep_watch)
 
     def _open_session(self) -> _Open:
         self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)

@@ -168,6 +168,13 @@ def test_what_is_no_file_is_not_waited_for(door: FrontDoor, folder: Path) -> Non
         assert "it is no regular file" in finished.error
 
 
+def test_a_name_that_is_too_long_is_told(door: FrontDoor, folder: Path) -> None:
+    finished = door.run([SCHEMA, batch(folder / ("a" * 300)), STATE])
+    assert finished.code == 1
+    assert "File name too long" in finished.error
+    assert finished.error.endswith("[batch-file]")
+
+
 REFUSED: dict[str, tuple[str, Any]] = {
     "parquet": ("file:///x", {"format": "parquet"}),
     "another compression": ("file:///x", {"format": "jsonl", "compression": "zstd"}),

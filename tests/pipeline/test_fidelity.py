@@ -80,6 +80,19 @@ def test_renamed_fields_keep_their_digits(door: FrontDoor) -> None:
     ]
 
 
+def test_a_mapped_stream_keeps_the_meaning_of_its_draft_4_keywords(door: FrontDoor) -> None:
+    """The SDK's mapper names draft 2020-12, of which a tap that names none may know nothing."""
+    amount = {"type": "integer", "minimum": 0, "exclusiveMinimum": True}
+    schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}, "amount": amount}}}
+    maps = {
+        "people": {"number": "id", "amount": "amount", "__else__": None, "__key_properties__": ["number"]}
+    }
+    finished = door.run([schema, record(1, amount=1), STATE], stream_maps=maps)
+    assert finished.code == 0
+    assert door.applied() == {"people": [{"number": 1, "amount": 1}]}
+    assert "field 'amount'" in door.run([schema, record(1, amount=0), STATE], stream_maps=maps).error
+
+
 def test_flattening_is_the_sdks(door: FrontDoor) -> None:
     schema = OPEN_SCHEMA | {
         "schema": {

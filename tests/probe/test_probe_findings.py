@@ -132,7 +132,7 @@ def test_records_are_spoilt_in_one_way_after_the_other_in_either_type() -> None:
     told = []
     for how, page, spoilt in spoilt_pages(examples):
         name = spoilt[0].entity_type
-        groups = page.by_entity_type()
+        groups = page.by_entity_type
         assert list(groups)[-1] == name
         assert [len(items) for items in groups.values()] == [VALID_BEFORE, max(SPOILT_AT) + 1]
         assert [groups[name][position] for position in SPOILT_AT] == list(spoilt)

@@ -29,7 +29,7 @@ class Refusing:
         self.requests += 1
         found: list[dict[str, Any]] = []
         position = 0
-        for entity_type, items in page.by_entity_type().items():
+        for entity_type, items in page.by_entity_type.items():
             for index, item in enumerate(items):
                 if item.origin in self.bad:
                     counted = index if self.within == "type" else position

@@ -1,0 +1,183 @@
+"""Our verdicts on records beside the SDK validator's, and beside the JSON Schema project's own test suite."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+from collections import Counter
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from singer_sdk.exceptions import InvalidJSONSchema
+from singer_sdk.exceptions import InvalidRecord as SdkInvalidRecord
+from singer_sdk.sinks.core import JSONSchemaValidator
+
+from target_sprinto.errors import InvalidRecord, InvalidSchema
+from target_sprinto.validation import RecordValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SUITE = "jsonschema==4.25.1"
+"""Its source package brings the JSON Schema project's test suite along."""
+
+DRAFTS = {
+    "draft4": "http://json-schema.org/draft-04/schema#",
+    "draft6": "http://json-schema.org/draft-06/schema#",
+    "draft7": "http://json-schema.org/draft-07/schema#",
+    "draft2019-09": "https://json-schema.org/draft/2019-09/schema",
+    "draft2020-12": "https://json-schema.org/draft/2020-12/schema",
+}
+
+DIFFERENT = {
+    # Another document is never fetched: the schema is refused, where a validator that fetches would go on.
+    "refRemote.json": "invalid-schema",
+    "dynamicRef.json": "invalid-schema",
+    "optional/cross-draft.json": "invalid-schema",
+    # A metaschema of one's own is such a document, or is passed over: no tap sends one. Then formats are not
+    # asserted, as everywhere, and all rules count.
+    "vocabulary.json": "either",
+    "optional/format-assertion.json": "accepted",
+}
+"""Where our verdict may differ from the suite's: what it is then."""
+
+
+def our_verdict(schema: dict[str, Any], record: Any) -> str:  # noqa: ANN401 - any JSON
+    try:
+        RecordValidator("people", schema).validate(record)
+    except InvalidRecord:
+        return "refused"
+    except InvalidSchema:
+        return "invalid-schema"
+    return "accepted"
+
+
+def sdk_verdict(schema: dict[str, Any], record: Any) -> str:  # noqa: ANN401 - any JSON
+    try:
+        JSONSchemaValidator(schema).validate(record)
+    except SdkInvalidRecord:
+        return "refused"
+    except InvalidJSONSchema:
+        return "invalid-schema"
+    except Exception:  # noqa: BLE001 - a `$ref` it could not resolve, a number it cannot divide
+        return "failed"
+    return "accepted"
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("suite")
+    download = ["uvx", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", str(folder), SUITE]
+    subprocess.run(download, check=True)
+    (package,) = folder.glob("*.tar.gz")
+    with tarfile.open(package) as archive:
+        archive.extractall(folder, filter="data")
+    (tests,) = folder.glob("*/json/tests")
+    return tests
+
+
+def cases(tests: Path, draft: str) -> Iterator[tuple[str, dict[str, Any], Any, str]]:
+    """Each case's file, schema, instance and wanted verdict. Formats are not asserted, nor by the SDK."""
+    for file in sorted((tests / draft).rglob("*.json")):
+        if "format" in file.relative_to(tests).parts:
+            continue
+        for group in json.loads(file.read_text()):
+            if isinstance(group["schema"], bool):
+                continue
+            schema = {"$schema": DRAFTS[draft], **group["schema"]}
+            for test in group["tests"]:
+                wanted = "accepted" if test["valid"] else "refused"
+                yield str(file.relative_to(tests / draft)), schema, test["data"], wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("draft", DRAFTS)
+def test_verdicts_are_the_test_suites(suite: Path, draft: str) -> None:
+    seen: Counter[str] = Counter()
+    for file, schema, instance, wanted in cases(suite, draft):
+        ours, theirs = our_verdict(schema, instance), sdk_verdict(schema, instance)
+        seen["all"] += 1
+        seen["ours"] += ours == wanted
+        seen["the SDK's"] += theirs == wanted
+        if ours != wanted:
+            assert DIFFERENT[file] in {ours, "either"}, (file, schema, instance, ours)
+            assert theirs != wanted, (file, schema, instance, ours)
+    print(draft, dict(seen))  # noqa: T201 - pytest shows it on request
+    assert seen["all"] > 700
+    assert seen["ours"] > max(seen["the SDK's"], 0.95 * seen["all"])
+
+
+NAMES = st.sampled_from(["id", "name", "at", "tags"])
+NUMBERS = st.one_of(st.integers(-20, 20), st.sampled_from([10**30, 2**53 + 1]))
+SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, st.text("ab1é ", max_size=4))
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"]
+
+
+def _rules(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(TYPES) | st.lists(st.sampled_from(TYPES), min_size=1, unique=True),
+            "enum": st.lists(SCALARS, min_size=1, max_size=4, unique_by=repr),
+            "const": SCALARS,
+            "minimum": NUMBERS,
+            "exclusiveMaximum": NUMBERS,
+            "multipleOf": st.integers(1, 7),
+            "minLength": st.integers(0, 3),
+            "maxLength": st.integers(0, 3),
+            "pattern": st.sampled_from(["^a", "b$", "[0-9]", "é"]),
+            "format": st.just("date-time"),
+            "items": inner,
+            "minItems": st.integers(0, 2),
+            "uniqueItems": st.booleans(),
+            "properties": st.dictionaries(NAMES, inner, max_size=3),
+            "additionalProperties": st.booleans() | inner,
+            "required": st.lists(NAMES, max_size=2, unique=True),
+            "maxProperties": st.integers(0, 3),
+            "anyOf": st.lists(inner, min_size=1, max_size=2),
+            "oneOf": st.lists(inner, min_size=1, max_size=2),
+            "not": inner,
+        },
+    )
+
+
+SCHEMAS = st.recursive(_rules(st.just({})), _rules, max_leaves=4)
+
+
+@given(SCHEMAS, st.sampled_from([None, *DRAFTS.values()]), st.dictionaries(NAMES, VALUES, max_size=4))
+def test_verdicts_are_the_sdk_validators(
+    schema: dict[str, Any], draft: str | None, record: dict[str, Any]
+) -> None:
+    if draft is not None:
+        schema = {"$schema": draft, **schema}
+    assert our_verdict(schema, record) == sdk_verdict(schema, record)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "ours", "theirs"),
+    [
+        pytest.param({"multipleOf": 0.01}, Decimal("19.99"), "accepted", "failed", id="exact decimals"),
+        pytest.param({"multipleOf": 0.01}, Decimal("19.995"), "refused", "failed", id="not a multiple"),
+        pytest.param({"multipleOf": 0.1}, 4.35, "refused", "refused", id="floats"),
+        pytest.param({"exclusiveMinimum": True, "minimum": 3}, 3, "refused", "invalid-schema", id="draft 4"),
+        pytest.param({"pattern": r"^\p{L}+$"}, "é", "accepted", "invalid-schema", id="letters"),
+        pytest.param({"type": "integer"}, Decimal("1.0"), "accepted", "refused", id="1.0 is an integer"),
+        pytest.param({"format": "date"}, "no date", "accepted", "accepted", id="formats"),
+    ],
+)
+def test_where_verdicts_differ_ours_is_the_specifications(
+    schema: dict[str, Any], value: object, ours: str, theirs: str
+) -> None:
+    whole = {"properties": {"value": schema}}
+    assert our_verdict(whole, {"value": value}) == ours
+    assert sdk_verdict(whole, {"value": value}) == theirs
