@@ -439,23 +439,15 @@ class SprintoTarget(Target):
             raise ending.failure
 
     def _tell_metrics(self) -> None:
-        """The SDK's metrics: records by stream; requests by what they were for, and how long they took."""
+        """The SDK's metrics: records by stream, requests and how long they took in all."""
         if self._progress is not None:
             self._progress.end()
         for sink in self._sinks_active.values():
             sink.clean_up()
-        logger = metrics.get_metrics_logger()
-        for operation, requests in self.client.requests.items():
-            tags: dict[str, Any] = {
-                metrics.Tag.ENDPOINT: operation.name.lower(),
-                metrics.Tag.PID: os.getpid(),
-            }
-            metrics.log(
-                logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, requests.count, tags)
-            )
-            metrics.log(
-                logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, requests.seconds, tags)
-            )
+        count, seconds = self.client.requests, self.client.request_seconds
+        logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
+        metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
+        metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
     def _took(self) -> str:
         return self._progress.summary() if self._progress is not None else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -66,18 +65,10 @@ class Sighting(NamedTuple):
     at: datetime
 
 
-@dataclass
-class Requests:
-    """Requests of one kind: how many went out, and how long they took together, in seconds."""
-
-    count: int = 0
-    seconds: float = 0.0
-
-
 class SprintoClient:
     """Sprinto's push API for one integration.
 
-    `requests` is what went out so far: ``{Operation: Requests}``.
+    `requests` is how many went out so far, `request_seconds` how long they took together.
 
     `base_url` reaches up to and including `/api/external/push`. Safe to call from several threads.
     Proxies and private CAs are taken from the environment; netrc is never read. Leaving a `with` block gives
@@ -101,7 +92,8 @@ class SprintoClient:
         self.api_key = api_key
         self._connection = Connection(integration, api_key)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
-        self.requests: defaultdict[Operation, Requests] = defaultdict(Requests)
+        self.requests = 0
+        self.request_seconds = 0.0
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
         self._sightings: dict[str, Sighting] = {}
@@ -239,8 +231,8 @@ class SprintoClient:
             )
         finally:
             with self._counting:
-                self.requests[operation].count += 1
-                self.requests[operation].seconds += time.monotonic() - began
+                self.requests += 1
+                self.request_seconds += time.monotonic() - began
 
 
 def _repeatable(body: bytes | None) -> tuple[type[errors.ApiError], ...]:

@@ -155,24 +155,17 @@ def test_the_bottleneck_is_what_took_most(
     assert f"the bottleneck was {bottleneck}, with" in progress.summary()
 
 
-def test_metrics_count_records_by_stream_and_requests_by_kind(door: FrontDoor) -> None:
+def test_metrics_count_records_by_stream_and_requests(door: FrontDoor) -> None:
     other = {**SCHEMA, "stream": "devices"}
     devices = [record(n, "devices") for n in range(7)]
     finished = door.run([SCHEMA, *(record(n) for n in range(250)), other, *devices, STATE])
     found = metrics(finished.stderr)
     records = {one["tags"]["stream"]: one["value"] for one in found if one["metric"] == "record_count"}
     assert records == {"people": 250, "devices": 7}
-    requests = {
-        one["tags"]["endpoint"]: one["value"] for one in found if one["metric"] == "http_request_count"
-    }
-    seen = [one.operation for one in door.sandbox.requests(door.integration_id)]
-    assert requests["push"] == seen.count("push") == 3
-    assert requests["create"] == requests["close"] == 1
-    timed = {
-        one["tags"]["endpoint"]: one["value"] for one in found if one["metric"] == "http_request_duration"
-    }
-    assert timed.keys() == requests.keys()
-    assert all(seconds > 0 for seconds in timed.values())
+    seen = door.sandbox.requests(door.integration_id)
+    assert [one["value"] for one in found if one["metric"] == "http_request_count"] == [len(seen)]
+    (seconds,) = [one["value"] for one in found if one["metric"] == "http_request_duration"]
+    assert 0 < seconds < PATIENCE_SECONDS
 
 
 def test_a_failed_run_tells_its_metrics_before_its_error(door: FrontDoor) -> None:
