@@ -71,7 +71,7 @@ def test_the_matrix_is_whole() -> None:
 
 
 def test_every_fault_and_moment_leaves_receipts() -> None:
-    """A cell that is there with one page in flight and with eight is checked with a receipt in one of them."""
+    """A cell with one page in flight and with eight is checked with a receipt in one of them."""
     cells: dict[str, list[Cell]] = {}
     for cell in CELLS:
         cells.setdefault(cell.name, []).append(cell)

@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import figures
 import pytest
@@ -35,7 +35,7 @@ SIDE_BY_SIDE = 6
 QUICK = 7
 """A run that nothing befalls."""
 
-FEW = [20, 22, 46]
+FEW = [20, 22, 46, 33]
 """Runs for the default suite: a signal, pages found out, a create found out."""
 
 MOST_SECONDS = 900
@@ -63,7 +63,12 @@ def test_what_is_broken_is_seen(warm: str) -> None:
 
 def left_active(evidence: Evidence) -> Evidence:
     sessions = [replace(session, state="active") for session in evidence.sessions]
-    return replace(evidence, code=1, stdout="", stderr="| ERROR | It failed.", sessions=sessions)
+    run = replace(evidence.run, code=1, stdout="", stderr="| ERROR | It failed.")
+    return replace(evidence, run=run, sessions=sessions)
+
+
+def with_run(evidence: Evidence, **changes: Any) -> Evidence:  # noqa: ANN401 - an output's fields
+    return replace(evidence, run=replace(evidence.run, **changes))
 
 
 def discards_at_last(evidence: Evidence) -> Evidence:
@@ -74,11 +79,11 @@ def discards_at_last(evidence: Evidence) -> Evidence:
 
 SPOILT: dict[Broken, Callable[[Evidence], Evidence]] = {
     Broken.PARTIAL: lambda seen: replace(seen, applied={name: r[:-1] for name, r in seen.applied.items()}),
-    Broken.EARLY: lambda seen: replace(seen, states_at_output=["processing"]),
+    Broken.EARLY: lambda seen: with_run(seen, states_at_output=["processing"]),
     Broken.LEFT: left_active,
     Broken.DISCARD_AFTER_CLOSE: discards_at_last,
-    Broken.LEAK: lambda seen: replace(seen, stderr=f"{seen.stderr}{SECRET}"),
-    Broken.UNTRUE: lambda seen: replace(seen, stdout=""),
+    Broken.LEAK: lambda seen: with_run(seen, stderr=f"{seen.stderr}{SECRET}"),
+    Broken.UNTRUE: lambda seen: with_run(seen, stdout=""),
     Broken.UNDRAWN: lambda seen: replace(
         seen, requests=[replace(request, nth=999) for request in seen.requests]
     ),
