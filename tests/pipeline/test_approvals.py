@@ -233,6 +233,16 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         )
 
 
+def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1)
+    session = hold(door)
+    door.sandbox.wait_for(lambda _: state_of(door, session) == "expired")
+    seen = door.operations().count("activity")
+    fault(door, "activity", Edit(lambda body: body | {"items": []}), nth=seen + 1, times=99)
+    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]")
+    assert "close" not in door.operations()
+
+
 SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
     "counts": (
         lambda door, _: change(door.folder / "receipt.json", '"accepted":250', '"accepted":251'),

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "state": None,
     }
     assert receipt["reference"] == session.client_reference_id == f"target-sprinto/{receipt['run']}"
+    assert (receipt["region"], receipt["target_version"]) == (None, version("target-sprinto"))
     assert (receipt["integration_id"], receipt["api_url"]) == (door.integration_id, door.sandbox.base_url)
     assert receipt["streams"] == [{"stream": "people", "records": 48}, {"stream": "teams", "records": 192}]
     assert receipt["entity_types"] == [
@@ -103,6 +105,16 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "session_processed",
     ]
     assert receipt["rejects"] == []
+
+
+def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
+    # A proxy that is not there keeps the run from Sprinto's own host.
+    env = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    settings = {"api_url": None, "region": "eu", "retry_timeout_seconds": 1}
+    assert door.run(people(3), env=env, **settings, **JSON).code == 1
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["error"], receipt["region"]) == ("failed", "not-connected", "eu")
+    assert receipt["api_url"].startswith("https://eu.")
 
 
 def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:

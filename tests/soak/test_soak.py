@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import figures
 import pytest
 from courses import LEAST_PAGES, SEED, Course
-from front_door import SECRET
+from front_door import SECRET, state_line
 from plays import play
 from strikes import RATE
 from verdicts import Broken, Ending, judge
@@ -35,8 +35,11 @@ SIDE_BY_SIDE = 6
 QUICK = 7
 """A run that nothing befalls."""
 
-FEW = [20, 22, 46, 33]
-"""Runs for the default suite: a signal, pages found out, a create found out."""
+HELD = 20
+"""A run that is held, and then applied."""
+
+FEW = [22, 46, 33]
+"""Runs for the default suite: pages found out, a create found out, a dry run."""
 
 MOST_SECONDS = 900
 
@@ -59,6 +62,20 @@ def test_what_is_broken_is_seen(warm: str) -> None:
     assert judge(evidence).ending is Ending.PROCESSED
     for kind, spoilt in SPOILT.items():
         assert kind in judge(spoilt(evidence)).broken
+
+
+def test_what_is_broken_of_a_held_run_is_seen(warm: str) -> None:
+    evidence = play(Course(SEED, HELD), warm)
+    assert not judge(evidence).broken
+    assert judge(evidence).ending is Ending.APPROVED
+    early = with_run(evidence, stdout=state_line(), states_at_output=["active"])
+    assert {Broken.EARLY, Broken.UNTRUE} <= judge(early).broken.keys()
+    silent = replace(evidence, persons=[replace(evidence.last, stdout="")])
+    assert Broken.UNTRUE in judge(silent).broken
+    discarding = replace(evidence, persons=[replace(evidence.last, words="discard")])
+    assert {Broken.EARLY, Broken.UNTRUE} <= judge(discarding).broken.keys()
+    unsaid = with_run(evidence, stderr="")
+    assert Broken.UNTRUE in judge(unsaid).broken
 
 
 def left_active(evidence: Evidence) -> Evidence:

@@ -345,6 +345,10 @@ def _untrue_of_hold(evidence: Evidence) -> Iterator[str]:
 def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
     if not line:
         yield "no one line that says what happened"
+    if is_rehearsed(evidence):
+        if f"Session {evidence.sessions[-1].id} was discarded" not in evidence.stderr:
+            yield "a rehearsal that does not say that its session was discarded"
+        return
     if "othing was applied" in line and evidence.applied:
         yield "it says that nothing was applied"
     if "othing was opened" in line and evidence.sessions:
