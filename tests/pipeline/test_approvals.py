@@ -78,7 +78,8 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     assert (session.client_reference_id or "").endswith("/hold")
     (line,) = [line for line in finished.stderr.splitlines() if "is held" in line]
     for told in (
-        f"Session {session.id} is held: 250 people, in 3 pages; it expires 20",
+        f"Session {session.id} is held: 250 people, in 3 pages, in ",
+        ". It expires 20",
         f"sprintoctl apply {session.id} --receipt receipt.json --config FILE",
         f"sprintoctl discard {session.id} --config FILE",
     ):
