@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import resource
 import shutil
 import signal
 import stat
@@ -440,6 +441,46 @@ def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (0, state_line())
     (warning,) = [line for line in finished.stderr.splitlines() if "[receipt-not-written]" in line]
     assert "| WARNING" in warning
+
+
+def test_the_state_is_not_lost_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door)
+    assert (code, stdout) == (0, state_line()), stderr
+    (warning,) = [line for line in stderr.splitlines() if "[receipt-not-written]" in line]
+    assert "| WARNING" in warning
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "processed"
+
+
+def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door, finish="hold")
+    assert (code, stdout) == (1, ""), stderr
+    assert "[receipt-not-written]" in stderr
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "cancelled"
+
+
+def fill_the_disk(door: FrontDoor, **settings: object) -> tuple[int, str, str]:
+    """A run that can write no file larger than what its receipt was at first."""
+    process = door.start(cold=True, page_size=10, **JSON, **settings)
+    feed(process, people(200)[:150])
+    door.wait_for_operation("push")
+    most = (door.folder / "receipt.json").stat().st_size
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    finished = door.finish(process, people(200)[150:])
+    return finished.code, finished.stdout, finished.stderr
+
+
+def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(door: FrontDoor) -> None:
+    config = str(door.config(**JSON))
+    command = ["sh", "-c", 'ulimit -f 0; exec "$0" -m target_sprinto --config "$1"', sys.executable, config]
+    run = subprocess.run(
+        command, input=as_input(people(3)), capture_output=True, check=False, cwd=door.folder, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert b"[receipt-not-written]" in run.stderr
+    assert door.operations() == []
+    assert not (door.folder / "receipt.json").exists()
 
 
 # As a page
