@@ -460,7 +460,7 @@ def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> Non
     assert door.session().state == "cancelled"
 
 
-def fill_the_disk(door: FrontDoor, **settings: object) -> tuple[int, str, str]:
+def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
     """A run that can write no file larger than what its receipt was at first."""
     process = door.start(cold=True, page_size=10, **JSON, **settings)
     feed(process, people(200)[:150])
