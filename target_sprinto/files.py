@@ -13,8 +13,16 @@ def create(path: Path) -> int:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Make a file that was not there, with this content, on disk when this returns. Raises OSError."""
-    _fill(create(path), content)
+    """Make a file that was not there, with this content, on disk when this returns.
+
+    Raises OSError; there is no file then, where there was none before.
+    """
+    descriptor = create(path)
+    try:
+        _fill(descriptor, content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def replace(path: Path, content: bytes) -> None:

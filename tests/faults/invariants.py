@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from expectation import SURELY_NOT, Ending
 from front_door import state_line
 from stage import is_push
-from wire import is_by_the_target, keys_of, most_in_flight, were_together
+from truth import check_receipt
+from wire import is_by_the_target, is_close, keys_of, most_in_flight, were_together
 
 from target_sprinto.sandbox import Answer, Fault, Late, RequestSeen
 
@@ -48,6 +49,8 @@ def check(stage: Stage, finished: Finished) -> None:
         check_rehearsal(stage, finished)
     else:
         check_rejects(stage, finished)
+    if stage.cell.keeps_receipt:
+        check_receipt(stage, finished)
 
 
 def check_words(text: str, words: tuple[str, ...]) -> None:
@@ -159,10 +162,6 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
     (session,) = stage.own_sessions()
     assert session.accepted_by_entity == dict(stage.traffic.counts)
     check_words(finished.stderr, (f"Rehearsed: Sprinto accepted {stage.traffic.figures()} in ",))
-
-
-def is_close(seen: RequestSeen, how: str) -> bool:
-    return seen.operation == "close" and bool(seen.body) and json.loads(seen.body) == {"status": how}
 
 
 def surely_did_not_happen(close: RequestSeen, fault: Fault | None) -> bool:

@@ -141,6 +141,8 @@ def killed(
     if not meanwhile:
         release(stage, late)
     stage.others_are_all()
+    if records is None:
+        assert len(stage.others_receipts) == int(stage.cell.keeps_receipt)
     following = stage.start(whole)
     end_of_input(following)
     if meanwhile:

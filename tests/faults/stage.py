@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from front_door import Finished, FrontDoor, feed
+from traffic import EARLIER_AT, EARLIER_STATE, SCHEMAS
 from wire import page_of
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ ENOUGH_SECONDS = 20
 
 @dataclass
 class Stage:
-    """`others` are sessions that are not the run's, `others_rejects` such files.
+    """`others` are sessions that are not the run's, `others_rejects` and `others_receipts` such files.
 
-    `ended_after_signal` says how long that took, in seconds.
+    `given` is what the run was first given to read; `ended_after_signal` says how long that took, in seconds.
     """
 
     door: FrontDoor
@@ -35,6 +36,8 @@ class Stage:
     faults: list[Fault] = field(default_factory=list)
     others: set[str] = field(default_factory=set)
     others_rejects: set[Path] = field(default_factory=set)
+    others_receipts: set[Path] = field(default_factory=set)
+    given: list[Any] = field(default_factory=list)
     ended_after_signal: float | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +62,9 @@ class Stage:
 
     def start(self, messages: list[Any], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - settings
         settings = {**self.traffic.settings, **self.cell.settings, **options}
+        if self.cell.keeps_receipt:
+            settings["report_path"] = "receipts/{run}.json"
+        self.given = messages
         process = self.door.start(**settings)
         feed(process, messages)
         return process
@@ -145,9 +151,10 @@ class Stage:
         )
 
     def others_are_all(self) -> None:
-        """What sessions and rejects files there are so far are not those of the run to come."""
+        """What sessions, rejects files and receipts there are so far are not those of the run to come."""
         self.others = {session.id for session in self.door.sessions()}
         self.others_rejects = set(self._rejects_files())
+        self.others_receipts = set(self._receipts())
 
     def _rejects_files(self) -> list[Path]:
         return list((self.door.folder / "rejects").glob("*"))
@@ -155,6 +162,18 @@ class Stage:
     def own_rejects(self) -> list[Path]:
         """The run's rejects files."""
         return [path for path in self._rejects_files() if path not in self.others_rejects]
+
+    def _receipts(self) -> list[Path]:
+        return list((self.door.folder / "receipts").glob("*"))
+
+    def own_receipts(self) -> list[Path]:
+        """The run's receipts."""
+        return [path for path in self._receipts() if path not in self.others_receipts]
+
+    def line(self, number: int) -> int:
+        """Where a record stands in what the run was given, from 1."""
+        is_after_a_state = number >= EARLIER_AT and EARLIER_STATE in self.given
+        return len(SCHEMAS) + number + 1 + is_after_a_state
 
     def own_sessions(self) -> list[SessionView]:
         return [session for session in self.door.sessions() if session.id not in self.others]

@@ -68,3 +68,19 @@ def test_the_matrix_is_whole() -> None:
     assert len(CELLS) >= 1600
     part = sum(cell.is_in_default_suite for cell in CELLS)
     assert 0.05 < part / len(CELLS) < 0.15
+
+
+def test_every_fault_and_moment_leaves_receipts() -> None:
+    """A cell with one page in flight and with eight is checked with a receipt in one of them."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in CELLS:
+        cells.setdefault(cell.name, []).append(cell)
+    twice = [
+        alike
+        for alike in cells.values()
+        if {cell.traffic.words for cell in alike} >= {SINGLE.words, EIGHT.words}
+    ]
+    assert len(twice) >= 600
+    assert all({cell.keeps_receipt for cell in alike} == {True, False} for alike in twice)
+    of_the_default_suite = [cell.keeps_receipt for cell in CELLS if cell.is_in_default_suite]
+    assert set(of_the_default_suite) == {True, False}

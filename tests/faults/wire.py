@@ -35,6 +35,10 @@ def were_together(one: RequestSeen, other: RequestSeen) -> bool:
     return one.at < (other.ended_at or FOR_EVER) and other.at < (one.ended_at or FOR_EVER)
 
 
+def is_close(seen: RequestSeen, how: str) -> bool:
+    return seen.operation == "close" and bool(seen.body) and json.loads(seen.body) == {"status": how}
+
+
 def is_by_the_target(seen: RequestSeen) -> bool:
     """Whether it was not somebody else's."""
     return seen.headers.get("User-Agent") == "target-sprinto"

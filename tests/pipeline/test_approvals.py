@@ -78,7 +78,8 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     assert (session.client_reference_id or "").endswith("/hold")
     (line,) = [line for line in finished.stderr.splitlines() if "is held" in line]
     for told in (
-        f"Session {session.id} is held: 250 people, in 3 pages; it expires 20",
+        f"Session {session.id} is held: 250 people, in 3 pages, in ",
+        ". It expires 20",
         f"sprintoctl apply {session.id} --receipt receipt.json --config FILE",
         f"sprintoctl discard {session.id} --config FILE",
     ):
@@ -231,6 +232,16 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         check_refused(
             door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]"
         )
+
+
+def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1)
+    session = hold(door)
+    door.sandbox.wait_for(lambda _: state_of(door, session) == "expired")
+    seen = door.operations().count("activity")
+    fault(door, "activity", Edit(lambda body: body | {"items": []}), nth=seen + 1, times=99)
+    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]")
+    assert "close" not in door.operations()
 
 
 SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {

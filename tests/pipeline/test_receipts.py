@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import resource
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +65,7 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "state": None,
     }
     assert receipt["reference"] == session.client_reference_id == f"target-sprinto/{receipt['run']}"
+    assert (receipt["region"], receipt["target_version"]) == (None, version("target-sprinto"))
     assert (receipt["integration_id"], receipt["api_url"]) == (door.integration_id, door.sandbox.base_url)
     assert receipt["streams"] == [{"stream": "people", "records": 48}, {"stream": "teams", "records": 192}]
     assert receipt["entity_types"] == [
@@ -103,6 +106,16 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "session_processed",
     ]
     assert receipt["rejects"] == []
+
+
+def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
+    # A proxy that is not there keeps the run from Sprinto's own host.
+    env = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    settings = {"api_url": None, "region": "eu", "retry_timeout_seconds": 1}
+    assert door.run(people(3), env=env, **settings, **JSON).code == 1
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["error"], receipt["region"]) == ("failed", "not-connected", "eu")
+    assert receipt["api_url"].startswith("https://eu.")
 
 
 def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
@@ -428,6 +441,46 @@ def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (0, state_line())
     (warning,) = [line for line in finished.stderr.splitlines() if "[receipt-not-written]" in line]
     assert "| WARNING" in warning
+
+
+def test_the_state_is_not_lost_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door)
+    assert (code, stdout) == (0, state_line()), stderr
+    (warning,) = [line for line in stderr.splitlines() if "[receipt-not-written]" in line]
+    assert "| WARNING" in warning
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "processed"
+
+
+def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door, finish="hold")
+    assert (code, stdout) == (1, ""), stderr
+    assert "[receipt-not-written]" in stderr
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "cancelled"
+
+
+def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
+    """A run that can write no file larger than what its receipt was at first."""
+    process = door.start(cold=True, page_size=10, **JSON, **settings)
+    feed(process, people(200)[:150])
+    door.wait_for_operation("push")
+    most = (door.folder / "receipt.json").stat().st_size
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    finished = door.finish(process, people(200)[150:])
+    return finished.code, finished.stdout, finished.stderr
+
+
+def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(door: FrontDoor) -> None:
+    config = str(door.config(**JSON))
+    command = ["sh", "-c", 'ulimit -f 0; exec "$0" -m target_sprinto --config "$1"', sys.executable, config]
+    run = subprocess.run(
+        command, input=as_input(people(3)), capture_output=True, check=False, cwd=door.folder, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert b"[receipt-not-written]" in run.stderr
+    assert door.operations() == []
+    assert not (door.folder / "receipt.json").exists()
 
 
 # As a page

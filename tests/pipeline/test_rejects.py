@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 from front_door import SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, state_line
 
-from target_sprinto.sandbox import Answer, EntityRules, Fault, Hang, Readings
+from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Readings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,6 +168,33 @@ def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> No
     assert finished.code == 0
     assert ids(door) == list(range(50))
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
+
+
+def test_a_refusal_that_names_others_is_not_believed(door: FrontDoor) -> None:
+    strict(door)
+
+    def name_the_first(body: dict[str, Any]) -> dict[str, Any]:
+        for fault in body["error"]["details"]:
+            fault["index"] = 0
+        return body
+
+    lies = Fault("push", times=99, integration_id=door.integration_id, effect=Edit(name_the_first))
+    door.sandbox.inject(lies)
+    finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), record(51), STATE], **DIVERT)
+    assert finished.code == 0
+    assert sorted(ids(door)) == [*range(50), 51]
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
+
+
+def test_each_run_writes_a_file_of_its_own(door: FrontDoor) -> None:
+    strict(door)
+    folder = door.folder / "rejects"
+    contents: dict[str, bytes] = {}
+    for number in (1, 2):
+        assert door.run([SCHEMA, bad(number), record(3), STATE], **DIVERT).code == 0
+        run = (door.sessions()[-1].client_reference_id or "").rpartition("/")[2]
+        contents[f"{run}.singer"] = (folder / f"{run}.singer").read_bytes()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
 
 
 def test_rejects_are_on_disk_before_the_rest_is_sent_again(door: FrontDoor) -> None:
@@ -337,7 +364,7 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     assert (finished.code, finished.stdout) == (1, "")
     listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
     assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
-    assert all("field 'name'" in line for line in listed)
+    assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
     assert "3 records would be refused" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"

@@ -21,6 +21,7 @@ LEAST_PAGES, MOST_PAGES = 20, 30
 SECRET_NUMBER = 31415926535000000
 """Part of a value of every record: like `SECRET` it must never come back on stderr."""
 
+RECEIPT = "receipt.json"
 LONGEST_NAME = 40
 KEYS_COME_BACK = 0.8
 """How many records of a page have a key that came before: few, for such pages are never in flight at once."""
@@ -41,6 +42,28 @@ class Plot(enum.Enum):
     EXPIRED = "the session expires while the tap is silent"
     TAP_DIES = "the tap dies"
 
+
+class Aim(enum.Enum):
+    """To what end the run is set: the settings `finish` and `dry_run`, and what a person does then."""
+
+    APPLIED = "applied by the run"
+    HELD_AND_APPLIED = "held, to be applied by a person"
+    HELD_AND_DISCARDED = "held, to be discarded by a person"
+    REHEARSED = "a dry run"
+
+
+AIMS = {Aim.APPLIED: 76, Aim.HELD_AND_APPLIED: 10, Aim.HELD_AND_DISCARDED: 5, Aim.REHEARSED: 9}
+
+
+class Demand(enum.Enum):
+    """What `expect` asks of the input."""
+
+    NOTHING = "nothing"
+    LESS = "no more than comes"
+    MORE = "more than comes"
+
+
+DEMANDS = {Demand.NOTHING: 80, Demand.LESS: 17, Demand.MORE: 3}
 
 OFTEN = {
     Plot.NOTHING: 70,
@@ -79,6 +102,34 @@ class Course:
         return self.chance("plot").choices(list(OFTEN), list(OFTEN.values()))[0]
 
     @cached_property
+    def aim(self) -> Aim:
+        return self.chance("aim").choices(list(AIMS), list(AIMS.values()))[0]
+
+    @cached_property
+    def demand(self) -> Demand:
+        return self.chance("demand").choices(list(DEMANDS), list(DEMANDS.values()))[0]
+
+    @property
+    def holds(self) -> bool:
+        return self.aim in {Aim.HELD_AND_APPLIED, Aim.HELD_AND_DISCARDED}
+
+    @cached_property
+    def finish(self) -> dict[str, Any]:
+        """The settings that its aim and what is demanded of the input make."""
+        least = {Demand.LESS: lambda count: count // 2, Demand.MORE: lambda count: count + 1}
+        settings: dict[str, Any] = {}
+        if self.demand in least:
+            settings["expect"] = {
+                name: {"min_records": least[self.demand](len(records))}
+                for name, records in self.whole.items()
+            }
+        if self.holds:
+            settings |= {"finish": "hold", "report_path": RECEIPT}
+        if self.aim is Aim.REHEARSED:
+            settings["dry_run"] = True
+        return settings
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         chance = self.chance("settings")
         return {
@@ -97,12 +148,19 @@ class Course:
 
     @property
     def is_recoverable(self) -> bool:
-        """Whether nothing but faults can keep the run from being processed."""
+        """Whether nothing but faults can keep the run from what it is set to."""
         harmless = {Plot.NOTHING, Plot.SILENT_TAP, Plot.PROCESSING_RETRIED}
-        return self.plot in harmless or (self.plot is Plot.REFUSED_RECORD and self.diverts)
+        if self.demand is Demand.MORE:
+            return False
+        if self.plot is Plot.REFUSED_RECORD:
+            return self.diverts or self.aim is Aim.REHEARSED
+        not_applied = self.aim in {Aim.HELD_AND_DISCARDED, Aim.REHEARSED}
+        return self.plot in harmless or (self.plot is Plot.PROCESSING_FAILED and not_applied)
 
     @property
     def may_be_applied(self) -> bool:
+        if self.aim in {Aim.HELD_AND_DISCARDED, Aim.REHEARSED} or self.demand is Demand.MORE:
+            return False
         return self.is_recoverable or self.plot in {Plot.PROCESSING_FAILED, Plot.SIGNAL, Plot.DISCARDED}
 
     @cached_property

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from courses import Plot
+from courses import Aim, Demand, Plot
 from strikes import EVERY, KINDS
 from verdicts import Broken, Ending
 
@@ -28,7 +28,7 @@ WHAT_IT_IS = {
 
 
 def share(verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    """How many of the runs that had to be processed were, and how many there are."""
+    """How many of the runs that had to come to the end they were set to did, and how many there are."""
     promised = [verdict for verdict in verdicts if not verdict.not_recoverable]
     return sum(not verdict.missed for verdict in promised), len(promised)
 
@@ -38,6 +38,7 @@ def tables(verdicts: Sequence[Verdict], seconds: float) -> str:
     return "\n\n".join(
         [
             *_short(verdicts, seconds),
+            _table(("what the run was set to", "runs"), _aims(verdicts)),
             _table(("what befell the run beside faults", "runs"), _plots(verdicts)),
             _table(("fault", *(name.replace("_", " ") for name in EVERY), "all"), _kinds(verdicts)),
         ]
@@ -87,7 +88,7 @@ def _totals(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     yield "requests struck by a fault", f"{struck:,} ({struck / requests:.1%})"
     yield "runs struck at least once", f"{sum(bool(verdict.struck) for verdict in verdicts)}"
     yield (
-        "runs whose faults are all recoverable, processed",
+        "runs whose faults are all recoverable, that came to the end they were set to",
         f"{processed} of {promised} ({processed / promised:.1%})",
     )
 
@@ -102,6 +103,15 @@ def _endings(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, ...]]:
         ended = [verdict for verdict in verdicts if verdict.ending is ending]
         words = f"{ending.value} ({WHAT_IT_IS[ending]})" if ending in WHAT_IT_IS else ending.value
         yield words, f"{len(ended)}", f"{sum(verdict.by_signal for verdict in ended)}"
+
+
+def _aims(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
+    aims = Counter(verdict.course.aim for verdict in verdicts)
+    for aim in Aim:
+        yield aim.value, f"{aims[aim]}"
+    demands = Counter(verdict.course.demand for verdict in verdicts)
+    for demand in (Demand.LESS, Demand.MORE):
+        yield f"`expect` asks for {demand.value}", f"{demands[demand]}"
 
 
 def _plots(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:

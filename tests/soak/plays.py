@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import stranger
-from courses import INACTIVITY_SECONDS, Course, Plot
+from courses import INACTIVITY_SECONDS, RECEIPT, Aim, Course, Plot
 from front_door import FrontDoor
 from requests import RequestException
 from strikes import SETTLE_SECONDS, Struck, latencies
@@ -23,7 +23,7 @@ from strikes import SETTLE_SECONDS, Struck, latencies
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from target_sprinto.sandbox import RequestSeen, SessionView
 
@@ -40,22 +40,38 @@ PACE = {
 Page = dict[str, list[Any]]
 """Records by entity type."""
 
+MOST_TRIES = 3
+"""How often a person gives a command that fails."""
+
+NOT_TOLD = "was not told to apply"
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 90
+
+
+@dataclass(frozen=True)
+class Output:
+    """A command's end. `words` are its first argument, or nothing for the target itself.
+
+    `states_at_output` are the sessions' states when the first byte came out of stdout: None where none did.
+    """
+
+    words: str
+    code: int
+    stdout: str
+    stderr: str
+    states_at_output: list[str] | None
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What was seen of one run, when it and all that was late had come to an end.
 
-    `states_at_output` are the sessions' states when the first byte came out of stdout: None where none did.
+    `run` is the target's own end; `persons` are the commands of the person to whom it has left its session.
     """
 
     course: Course
-    code: int
-    stdout: str
-    stderr: str
-    states_at_output: list[str] | None
+    run: Output
+    persons: list[Output]
     struck: list[Struck]
     requests: list[RequestSeen]
     sessions: list[SessionView]
@@ -64,6 +80,16 @@ class Evidence:
     applied: Page
     diverted: set[int]
     seconds: float
+
+    @property
+    def last(self) -> Output:
+        """What the last command said of the session."""
+        return self.persons[-1] if self.persons else self.run
+
+    @property
+    def stderr(self) -> str:
+        """What all of them said."""
+        return "".join(output.stderr for output in (self.run, *self.persons))
 
 
 def play(course: Course, warm: str) -> Evidence:
@@ -85,27 +111,17 @@ class _Play:
         self._door = door
         self._sandbox = door.sandbox
         self._began = time.monotonic()
-        self._process = door.start(**course.settings)
-        self._states_at_output: list[str] | None = None
+        self._process = door.start(**course.settings, **course.finish)
 
     def evidence(self) -> Evidence:
-        process = self._process
-        assert process.stdout is not None
-        assert process.stderr is not None
-        with process, ThreadPoolExecutor(3) as threads:
-            stdout = threads.submit(self._listen, process.stdout)
-            stderr = threads.submit(process.stderr.read)
-            threads.submit(self._feed)
-            self._turn()
-            code = self._wait_for_end()
+        run = self._output("", self._process, self._feed, self._turn)
         seconds = time.monotonic() - self._began
+        persons = list(self._persons()) if self._course.holds and run.code == 0 else []
         self._let_the_late_come()
         return Evidence(
             self._course,
-            code,
-            stdout.result().decode(),
-            stderr.result().decode(),
-            self._states_at_output,
+            run,
+            persons,
             self._struck(),
             self._sandbox.requests(),
             self._door.sessions(),
@@ -116,13 +132,61 @@ class _Play:
             seconds,
         )
 
-    def _listen(self, stdout: IO[bytes]) -> bytes:
+    def _output(
+        self,
+        words: str,
+        process: subprocess.Popen[bytes],
+        feed: Callable[[], None] | None = None,
+        turn: Callable[[], None] | None = None,
+    ) -> Output:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        with process, ThreadPoolExecutor(3) as threads:
+            stdout = threads.submit(self._listen, process.stdout)
+            stderr = threads.submit(process.stderr.read)
+            if feed:
+                threads.submit(feed)
+            if turn:
+                turn()
+            code = self._wait_for_end(process)
+        output, states = stdout.result()
+        return Output(words, code, output.decode(), stderr.result().decode(), states)
+
+    def _persons(self) -> Iterator[Output]:
+        """The person's commands: the one that was meant, until it succeeds.
+
+        Where a session that was not told to apply cannot be applied, it is discarded.
+        """
+        if self._course.aim is Aim.HELD_AND_APPLIED:
+            tries = list(self._tries("apply"))
+            yield from tries
+            if NOT_TOLD not in tries[-1].stderr:
+                return
+        yield from self._tries("discard")
+
+    def _tries(self, word: str) -> Iterator[Output]:
+        for _ in range(MOST_TRIES):
+            output = self._sprintoctl(word, self._door.session().id)
+            yield output
+            if output.code == 0:
+                return
+
+    def _sprintoctl(self, word: str, session: str) -> Output:
+        receipt = ["--receipt", RECEIPT] if word == "apply" else []
+        config = str(self._door.config(**self._course.settings))
+        process = self._door.start(
+            word, session, *receipt, "--config", config, program="sprintoctl", stdin=subprocess.DEVNULL
+        )
+        return self._output(word, process)
+
+    def _listen(self, stdout: IO[bytes]) -> tuple[bytes, list[str] | None]:
         output = b""
+        states: list[str] | None = None
         while chunk := os.read(stdout.fileno(), 1 << 16):
-            if self._states_at_output is None:
-                self._states_at_output = [session.state for session in self._door.sessions()]
+            if states is None:
+                states = [session.state for session in self._door.sessions()]
             output += chunk
-        return output
+        return output, states
 
     def _feed(self) -> None:
         """The tap. It may be silent for a while; a target that has ended reads no more."""
@@ -172,11 +236,12 @@ class _Play:
                 return True
         return False
 
-    def _wait_for_end(self) -> int:
+    @staticmethod
+    def _wait_for_end(process: subprocess.Popen[bytes]) -> int:
         try:
-            return self._process.wait(timeout=PATIENCE_SECONDS)
+            return process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            process.kill()
             raise
 
     def _let_the_late_come(self) -> None:

@@ -12,12 +12,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import figures
 import pytest
 from courses import LEAST_PAGES, SEED, Course
-from front_door import SECRET
+from front_door import SECRET, state_line
 from plays import play
 from strikes import RATE
 from verdicts import Broken, Ending, judge
@@ -35,8 +35,11 @@ SIDE_BY_SIDE = 6
 QUICK = 7
 """A run that nothing befalls."""
 
-FEW = [20, 22, 46]
-"""Runs for the default suite: a signal, pages found out, a create found out."""
+HELD = 20
+"""A run that is held, and then applied."""
+
+FEW = [22, 46, 33]
+"""Runs for the default suite: pages found out, a create found out, a dry run."""
 
 MOST_SECONDS = 900
 
@@ -61,9 +64,28 @@ def test_what_is_broken_is_seen(warm: str) -> None:
         assert kind in judge(spoilt(evidence)).broken
 
 
+def test_what_is_broken_of_a_held_run_is_seen(warm: str) -> None:
+    evidence = play(Course(SEED, HELD), warm)
+    assert not judge(evidence).broken
+    assert judge(evidence).ending is Ending.APPROVED
+    early = with_run(evidence, stdout=state_line(), states_at_output=["active"])
+    assert {Broken.EARLY, Broken.UNTRUE} <= judge(early).broken.keys()
+    silent = replace(evidence, persons=[replace(evidence.last, stdout="")])
+    assert Broken.UNTRUE in judge(silent).broken
+    discarding = replace(evidence, persons=[replace(evidence.last, words="discard")])
+    assert {Broken.EARLY, Broken.UNTRUE} <= judge(discarding).broken.keys()
+    unsaid = with_run(evidence, stderr="")
+    assert Broken.UNTRUE in judge(unsaid).broken
+
+
 def left_active(evidence: Evidence) -> Evidence:
     sessions = [replace(session, state="active") for session in evidence.sessions]
-    return replace(evidence, code=1, stdout="", stderr="| ERROR | It failed.", sessions=sessions)
+    run = replace(evidence.run, code=1, stdout="", stderr="| ERROR | It failed.")
+    return replace(evidence, run=run, sessions=sessions)
+
+
+def with_run(evidence: Evidence, **changes: Any) -> Evidence:  # noqa: ANN401 - an output's fields
+    return replace(evidence, run=replace(evidence.run, **changes))
 
 
 def discards_at_last(evidence: Evidence) -> Evidence:
@@ -74,11 +96,11 @@ def discards_at_last(evidence: Evidence) -> Evidence:
 
 SPOILT: dict[Broken, Callable[[Evidence], Evidence]] = {
     Broken.PARTIAL: lambda seen: replace(seen, applied={name: r[:-1] for name, r in seen.applied.items()}),
-    Broken.EARLY: lambda seen: replace(seen, states_at_output=["processing"]),
+    Broken.EARLY: lambda seen: with_run(seen, states_at_output=["processing"]),
     Broken.LEFT: left_active,
     Broken.DISCARD_AFTER_CLOSE: discards_at_last,
-    Broken.LEAK: lambda seen: replace(seen, stderr=f"{seen.stderr}{SECRET}"),
-    Broken.UNTRUE: lambda seen: replace(seen, stdout=""),
+    Broken.LEAK: lambda seen: with_run(seen, stderr=f"{seen.stderr}{SECRET}"),
+    Broken.UNTRUE: lambda seen: with_run(seen, stdout=""),
     Broken.UNDRAWN: lambda seen: replace(
         seen, requests=[replace(request, nth=999) for request in seen.requests]
     ),

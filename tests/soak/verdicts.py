@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from courses import SECRET_NUMBER, Plot
+from courses import RECEIPT, SECRET_NUMBER, Aim, Demand, Plot
 from front_door import API_KEY, SECRET, SIGNALS, state_line
 from strikes import HORIZON, REFUSED
 from wholeness import is_whole
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from courses import Course
-    from plays import Evidence, Page
+    from plays import Evidence, Output, Page
 
     from target_sprinto.sandbox import SessionView
 
@@ -38,6 +38,9 @@ class Broken(enum.Enum):
 
 class Ending(enum.Enum):
     PROCESSED = "processed, STATE written"
+    APPROVED = "held, then applied by a person: STATE written"
+    DECLINED = "held, then discarded by a person"
+    REHEARSED = "a dry run to its end: discarded, no STATE"
     DISCARDED = "discarded"
     NOTHING_OPENED = "nothing was opened"
     ENDED = "expired, nothing applied"
@@ -47,9 +50,17 @@ class Ending(enum.Enum):
     UNSEEN = "left active: a lost create that nobody can see, the line says until when"
 
 
+WANTED = {
+    Aim.APPLIED: Ending.PROCESSED,
+    Aim.HELD_AND_APPLIED: Ending.APPROVED,
+    Aim.HELD_AND_DISCARDED: Ending.DECLINED,
+    Aim.REHEARSED: Ending.REHEARSED,
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """`not_recoverable` says why the contract does not promise `processed`; empty where it does.
+    """`not_recoverable` says why the contract does not promise the end it is set to; empty where it does.
 
     `struck` are the faults that struck, by kind and operation. All else of the evidence is let go: 300 runs
     have more of it than fits.
@@ -69,8 +80,8 @@ class Verdict:
 
     @property
     def missed(self) -> bool:
-        """Whether the run had to be processed and was not."""
-        return not self.not_recoverable and self.ending is not Ending.PROCESSED
+        """Whether the run had to come to the end it was set to, and did not."""
+        return not self.not_recoverable and self.ending is not WANTED[self.course.aim]
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -82,7 +93,7 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(
         course=replace(course),
         ending=ending,
-        by_signal=evidence.code in SIGNALS.values(),
+        by_signal=evidence.run.code in SIGNALS.values(),
         not_recoverable=not_recoverable,
         broken=broken,
         struck=tuple((struck.strike.kind.name, struck.request.operation) for struck in evidence.struck),
@@ -101,8 +112,10 @@ def _story(
     course = evidence.course
     again = f"SOAK_SEED={course.seed} SOAK_RATE={course.rate} SOAK_RUN={course.number}"
     yield f"{course.name}, again alone: {again} pytest -n 0 tests/soak -k one_run"
-    yield f"  beside faults: {course.plot.value}; settings: {course.settings}"
-    yield f"  ended: {ending.value}; exit code {evidence.code}, {evidence.seconds:.1f} s"
+    yield f"  beside faults: {course.plot.value}; settings: {course.settings | course.finish}"
+    yield f"  to be {course.aim.value}; `expect` asks for {course.demand.value}"
+    codes = [(output.words or "run", output.code) for output in (evidence.run, *evidence.persons)]
+    yield f"  ended: {ending.value}; exit codes {codes}, {evidence.seconds:.1f} s"
     for kind, texts in broken.items():
         yield from (f"  broken: {kind.value}: {text}" for text in texts)
     yield from (f"  not recoverable: {reason}" for reason in not_recoverable)
@@ -112,7 +125,9 @@ def _story(
 
 
 def _not_recoverable(evidence: Evidence) -> Iterator[str]:
-    if not evidence.course.is_recoverable:
+    if evidence.course.demand is Demand.MORE:
+        yield "`expect` asks for more than comes"
+    elif not evidence.course.is_recoverable:
         yield evidence.course.plot.value
     for struck in evidence.struck:
         if not struck.recoverable:
@@ -123,19 +138,36 @@ def _ending(evidence: Evidence) -> Ending:
     """Where the session stands, by the sandbox's own word."""
     if not evidence.sessions:
         return Ending.NOTHING_OPENED
-    state = evidence.sessions[-1].state
-    if state == "processed" and evidence.code == 0:
-        return Ending.PROCESSED
+    state, code = evidence.sessions[-1].state, evidence.last.code
+    if state == "processed" and code == 0:
+        return Ending.APPROVED if evidence.persons else Ending.PROCESSED
+    if state == "cancelled":
+        return _of_cancelled(evidence)
     if state == "processed" and not _is_whole(evidence, evidence.applied):
         return Ending.SLIPPED_IN
     if state == "active" and MAY_BE_APPLIED not in error_line(evidence):
         return Ending.UNSEEN if "may be open until" in error_line(evidence) else Ending.NAMED
-    return {"cancelled": Ending.DISCARDED, "expired": Ending.ENDED}.get(state, Ending.MAY_BE_APPLIED)
+    return Ending.ENDED if state == "expired" else Ending.MAY_BE_APPLIED
+
+
+def _of_cancelled(evidence: Evidence) -> Ending:
+    if evidence.persons:
+        return Ending.DECLINED
+    return Ending.REHEARSED if is_rehearsed(evidence) else Ending.DISCARDED
+
+
+def is_rehearsed(evidence: Evidence) -> bool:
+    """To its end, whether records were refused or not."""
+    run = evidence.run
+    ended = run.code == 0 or "[would-be-refused]" in error_line(evidence)
+    return evidence.course.aim is Aim.REHEARSED and ended and "Rehearsed: " in run.stderr
 
 
 def error_line(evidence: Evidence) -> str:
-    lines = [line for line in evidence.stderr.splitlines() if "| ERROR" in line]
-    return lines[0] if len(lines) == 1 else ""
+    """What the last command said of its failure, in one line."""
+    lines = evidence.last.stderr.splitlines()
+    errors = [line for line in lines if "| ERROR" in line or line.startswith("sprintoctl: ")]
+    return errors[0] if len(errors) == 1 else ""
 
 
 def _broken(evidence: Evidence) -> Iterator[tuple[Broken, str]]:
@@ -146,6 +178,7 @@ def _broken(evidence: Evidence) -> Iterator[tuple[Broken, str]]:
         (Broken.DISCARD_AFTER_CLOSE, _discarded_after_close(evidence)),
         (Broken.LEAK, _leaks(evidence)),
         (Broken.UNTRUE, _untrue(evidence)),
+        (Broken.UNTRUE, _untrue_of_hold(evidence)),
         (Broken.UNDRAWN, _undrawn(evidence)),
     ):
         for text in found:
@@ -172,7 +205,7 @@ def _is_whole(evidence: Evidence, applied: Page) -> bool:
 
 def _slipped_in(evidence: Evidence) -> bool:
     """The stated limit: all is applied, and once more what landed between the last look and the close."""
-    if evidence.code == 0 or evidence.stdout or not evidence.course.may_be_applied:
+    if evidence.last.code == 0 or evidence.last.stdout or not evidence.course.may_be_applied:
         return False
     staged = [page for pages in evidence.staged.values() for page in pages]
     once: list[Page] = []
@@ -211,13 +244,21 @@ def _applied_at(evidence: Evidence) -> float:
 
 
 def _early(evidence: Evidence) -> Iterator[str]:
-    """STATE is on stdout only once Sprinto has processed the session, and the run has seen that."""
-    if not evidence.stdout:
-        return
-    if evidence.states_at_output != ["processed"]:
-        yield f"something came out of stdout while the sessions were {evidence.states_at_output}"
-    if evidence.code != 0:
-        yield f"STATE with exit code {evidence.code}"
+    """STATE is on stdout only once Sprinto has processed the session, and the command has seen that."""
+    lets_out = [output for output in (evidence.run, *evidence.persons) if output.words != "discard"]
+    for output in lets_out:
+        if output.stdout:
+            yield from _early_from(output, evidence)
+    for output in evidence.persons:
+        if output.words == "discard" and state_line() in output.stdout:
+            yield "STATE from a discard"
+
+
+def _early_from(output: Output, evidence: Evidence) -> Iterator[str]:
+    if output.states_at_output != ["processed"]:
+        yield f"something came out of stdout while the sessions were {output.states_at_output}"
+    if output.code != 0:
+        yield f"STATE with exit code {output.code}"
     processed = [session.updated_at for session in evidence.sessions if session.state == "processed"]
     if not any(
         request.operation == "status" and request.status == 200 and (request.acted_at or 0) >= moment
@@ -261,18 +302,22 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
 
 def _untrue(evidence: Evidence) -> Iterator[str]:
     """What stderr, stdout and the exit code say against what the sandbox knows."""
-    code, line = evidence.code, error_line(evidence)
+    code, line = evidence.run.code, error_line(evidence)
     signalled = SIGNALS[evidence.course.signal] if evidence.course.plot is Plot.SIGNAL else 1
     if code not in {0, 1, signalled}:
         yield f"exit code {code}"
-    yield from _untrue_success(evidence) if code == 0 else _untrue_failure(evidence, line)
+    if evidence.last.code != 0:
+        yield from _untrue_failure(evidence, line)
+    elif evidence.last.words != "discard":
+        yield from _untrue_success(evidence)
 
 
 def _untrue_success(evidence: Evidence) -> Iterator[str]:
     states = [session.state for session in evidence.sessions]
-    if evidence.stdout != state_line():
-        yield f"exit code 0, and stdout has {len(evidence.stdout)} characters"
-    if states != ["processed"]:
+    rehearses = evidence.course.aim is Aim.REHEARSED
+    if evidence.last.stdout != ("" if rehearses else state_line()):
+        yield f"exit code 0, and stdout has {len(evidence.last.stdout)} characters"
+    if states != ["cancelled" if rehearses else "processed"]:
         yield f"exit code 0, and the sessions are {states}"
     if evidence.diverted and "were rejected" not in evidence.stderr:
         yield "exit code 0, and nothing told of what was diverted"
@@ -280,9 +325,30 @@ def _untrue_success(evidence: Evidence) -> Iterator[str]:
         yield "exit code 0, and an ERROR"
 
 
+def _untrue_of_hold(evidence: Evidence) -> Iterator[str]:
+    """A run that holds writes no STATE and tells how to go on; a person's command says how it ended."""
+    if not evidence.persons:
+        return
+    session = evidence.sessions[-1].id
+    if evidence.run.stdout:
+        yield "a run that holds wrote to stdout"
+    for command in (f"sprintoctl apply {session} --receipt {RECEIPT}", f"sprintoctl discard {session}"):
+        if command not in evidence.run.stderr:
+            yield f"a run that holds does not say `{command}`"
+    for output in evidence.persons:
+        if output.code not in {0, 1}:
+            yield f"exit code {output.code} of sprintoctl {output.words}"
+        if output.words == "discard" and output.code == 0 and evidence.sessions[-1].state != "cancelled":
+            yield f"discarded, and the session is {evidence.sessions[-1].state}"
+
+
 def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
     if not line:
         yield "no one line that says what happened"
+    if is_rehearsed(evidence):
+        if f"Session {evidence.sessions[-1].id} was discarded" not in evidence.stderr:
+            yield "a rehearsal that does not say that its session was discarded"
+        return
     if "othing was applied" in line and evidence.applied:
         yield "it says that nothing was applied"
     if "othing was opened" in line and evidence.sessions:
