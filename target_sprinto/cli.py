@@ -30,7 +30,7 @@ from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import Interrupted, SettingsProblem, SprintoError
-from target_sprinto.push.lifecycle import figures
+from target_sprinto.push.lifecycle import counted, figures
 from target_sprinto.push.waiting import Deadline, in_background, wait_for
 from target_sprinto.reading import watched
 from target_sprinto.receipt import COMPLETE
@@ -330,7 +330,9 @@ def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN4
             )
         raise
     entities = {one.entity_type: one.entities for one in document.entity_types}
-    click.echo(f"{_OK}: the same {len(document.pages)} pages, {figures(entities)}, as in the receipt.")
+    click.echo(
+        f"{_OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
+    )
     if document.outcome not in COMPLETE:
         click.echo("The run took no more of the input: it did not reach its end.")
     if not same_settings:

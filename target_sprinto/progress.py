@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import pace
+from target_sprinto.push.lifecycle import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +98,7 @@ class Progress:
 
 def describe(standing: Standing) -> str:
     """How far a run has come, in words."""
-    told = f"{standing.pages:,} pages accepted, {standing.in_flight} in flight"
+    told = f"{counted(standing.pages, 'page')} accepted, {standing.in_flight} in flight"
     if standing.retries:
         told += f", {standing.retries} sent again"
     if standing.held_seconds:

@@ -17,6 +17,7 @@ import msgspec
 
 from target_sprinto import files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
+from target_sprinto.push.lifecycle import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -153,7 +154,7 @@ class RejectedRecords:
         if not self._confirmed:
             self._drop_file()
             return ""
-        told = f"{len(self._confirmed)} records were rejected ({self._summary()})."
+        told = f"{counted(len(self._confirmed), 'record')} rejected ({self._summary()})."
         if superseded:
             told += f" {superseded} of them are superseded: a later record of the same key was accepted."
         if not standing:

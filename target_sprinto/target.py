@@ -64,7 +64,7 @@ from target_sprinto.progress import Progress
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
-from target_sprinto.push.lifecycle import Finish, figures
+from target_sprinto.push.lifecycle import Finish, counted, figures
 from target_sprinto.push.run import Delivery, Run, RunSummary
 from target_sprinto.push.waiting import Deadline
 from target_sprinto.reading import SprintoReader, decode_object, unreadable, watched
@@ -476,10 +476,10 @@ class SprintoTarget(Target):
             self.logger.info("No records: no session was opened.")
         else:
             self.logger.info(
-                "Sprinto has processed session %s: %s, in %d pages, %s.",
+                "Sprinto has processed session %s: %s, in %s, %s.",
                 summary.session_id,
                 figures(summary.records),
-                summary.pages,
+                counted(summary.pages, "page"),
                 self._took(),
             )
 
@@ -487,12 +487,12 @@ class SprintoTarget(Target):
         receipt = self._report.path if self._report else None
         self._tell_rejects()
         self.logger.info(
-            "Session %s is held: %s, in %d pages, %s. It expires %s."
+            "Session %s is held: %s, in %s, %s. It expires %s."
             " To apply it: sprintoctl apply %s --receipt %s --config FILE."
             " To discard it: sprintoctl discard %s --config FILE.",
             summary.session_id,
             figures(summary.records),
-            summary.pages,
+            counted(summary.pages, "page"),
             self._took(),
             summary.expiry,
             summary.session_id,
@@ -508,15 +508,15 @@ class SprintoTarget(Target):
         """Say what a dry run has shown; what to raise, where records were refused."""
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         self.logger.info(
-            "Rehearsed: Sprinto accepted %s in %d pages, %s.%s",
+            "Rehearsed: Sprinto accepted %s in %s, %s.%s",
             figures(summary.records),
-            summary.pages,
+            counted(summary.pages, "page"),
             self._took(),
             discarded,
         )
         if refused := self._tell_refused():
             return WouldBeRefused(
-                f"{refused} records would be refused: they are listed above.",
+                f"{counted(refused, 'record')} would be refused, as listed above.",
                 "Mend them at their source or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None

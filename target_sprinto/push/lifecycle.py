@@ -133,6 +133,11 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
+def counted(number: int, noun: str) -> str:
+    """``3 pages``, ``1 page``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def figures(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
     """``{entity_type: int}`` as a reader wants it.
 

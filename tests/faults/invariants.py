@@ -128,7 +128,7 @@ def check_rejects(stage: Stage, finished: Finished) -> None:
         assert path.suffix == ".singer"
         # What was accepted was compared with all the rest of the input.
         assert rejected_in(path) == [records[number]["record"] for number in bad]
-        (told,) = [line for line in finished.stderr.splitlines() if "were rejected" in line]
+        (told,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
         assert "| WARNING" in told
         check_words(told, (f" {len(bad)} records", path.name))
         return

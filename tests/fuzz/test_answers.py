@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from running import SECRET_NUMBER, Place, check_end, check_receipt
 from spoilt_answers import CASES, Case
 
+from target_sprinto.push.lifecycle import counted
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     assert applied in ([{}, wanted] if may_be_applied else [{}]), ran
     if ran.code == 0 and may_be_applied:
         assert applied == wanted, ran
-        told = f"{len(rejected)} records were rejected" in ran.stderr
+        told = f"{counted(len(rejected), 'record')} rejected" in ran.stderr
         assert told is bool(rejected), ran
     return bool(applied)
 

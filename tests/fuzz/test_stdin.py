@@ -91,7 +91,7 @@ def check_nothing_applied(place: Place, integration_id: str, states: set[str], r
 def check_applied(place: Place, integration_id: str, variant: Variant, wanted: Asked, ran: Ran) -> None:
     """All that was asked for, but what was diverted; in order, as far as it has one."""
     applied = place.applied(integration_id)
-    told = re.search(r"(\d+) records were rejected", ran.stderr)
+    told = re.search(r"([\d,]+) records? rejected", ran.stderr)
     rejected = int(told[1]) if told else 0
     assert sum(wanted.counts.values()) == sum(map(len, applied.values())) + rejected, ran
     assert len(place.rejected(integration_id)) <= rejected, ran

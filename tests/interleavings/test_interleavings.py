@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from evidence import Clock, Evidence, Page, is_ours, tell
-from hypothesis import event, settings
+from hypothesis import Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -421,7 +421,14 @@ def interleave(examples: int, *, derandomize: bool) -> None:
     run_state_machine_as_test(
         Interleavings,
         settings=settings(
-            max_examples=examples, stateful_step_count=16, deadline=None, derandomize=derandomize
+            max_examples=examples,
+            stateful_step_count=16,
+            deadline=None,
+            database=None,
+            derandomize=derandomize,
+            # A failing one is not made smaller: each try takes seconds, and some fail for their time alone.
+            phases=(Phase.explicit, Phase.generate),
+            print_blob=True,
         ),
     )
 

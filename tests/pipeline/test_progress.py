@@ -87,7 +87,7 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
     told_to_wait(door, 1)
     process = start_on(door, terminal)
     feed(process, [SCHEMA, *(record(n) for n in range(250))])
-    terminal.wait_for(b"\r250 records read, 1 pages accepted, 0 in flight, 1 sent again, waiting 1 s ")
+    terminal.wait_for(b"\r250 records read, 1 page accepted, 0 in flight, 1 sent again, waiting 1 s ")
     out, _ = process.communicate(as_input([STATE]), timeout=PATIENCE_SECONDS)
     shown = terminal.close()
     assert process.returncode == 0

@@ -319,7 +319,7 @@ def _untrue_success(evidence: Evidence) -> Iterator[str]:
         yield f"exit code 0, and stdout has {len(evidence.last.stdout)} characters"
     if states != ["cancelled" if rehearses else "processed"]:
         yield f"exit code 0, and the sessions are {states}"
-    if evidence.diverted and "were rejected" not in evidence.stderr:
+    if evidence.diverted and " rejected (" not in evidence.stderr:
         yield "exit code 0, and nothing told of what was diverted"
     if "| ERROR" in evidence.stderr:
         yield "exit code 0, and an ERROR"
