@@ -31,16 +31,17 @@ _COLUMNS = 80
 class Progress:
     """Tells of a run from `begin` to `end`, on a thread of its own.
 
-    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
+    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for. Called
+    from Python, not `by_command`, it keeps silent until the summary.
     """
 
     def __init__(
-        self, run: Run, records: Callable[[], int], input_seconds: Callable[[], float], *, may_be_live: bool
+        self, run: Run, records: Callable[[], int], input_seconds: Callable[[], float], *, by_command: bool
     ) -> None:
         self._run = run
         self._records = records
         self._input_seconds = input_seconds
-        self._live = may_be_live and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._by_command = by_command
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
@@ -48,7 +49,10 @@ class Progress:
     def begin(self) -> None:
         """The first line of input is about to be read."""
         self._began = time.monotonic()
-        tell = self._tell_live if self._live else self._tell_now_and_then
+        if not self._by_command:
+            return
+        live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        tell = self._tell_live if live else self._tell_now_and_then
         self._thread = threading.Thread(target=tell, name="sprinto-progress", daemon=True)
         self._thread.start()
 

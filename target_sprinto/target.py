@@ -191,7 +191,7 @@ class SprintoTarget(Target):
             run,
             records=lambda: self._records,
             input_seconds=lambda: self._reader.waited_seconds,
-            may_be_live=signals is not None,
+            by_command=signals is not None,
         )
         self._routes: dict[str, list[_Route]] = {}
         self._entity_keys: dict[str, tuple[str, ...]] = {}

@@ -130,7 +130,7 @@ def check_rejects(stage: Stage, finished: Finished) -> None:
         assert rejected_in(path) == [records[number]["record"] for number in bad]
         (told,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
         assert "| WARNING" in told
-        check_words(told, (f" {len(bad)} records", path.name))
+        check_words(told, (f" {len(bad)} record", path.name))
         return
     assert [path for path in files if not path.name.endswith(".singer.not-applied")] == []
     assert len(files) <= int(diverts)
