@@ -31,8 +31,8 @@ _COLUMNS = 80
 class Progress:
     """Tells of a run from `begin` to `end`, on a thread of its own.
 
-    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for. Called
-    from Python, not `by_command`, it keeps silent until the summary.
+    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
+    Called from Python, not `by_command`, it keeps silent until the summary.
     """
 
     def __init__(
