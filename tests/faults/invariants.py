@@ -180,7 +180,7 @@ def check_sessions(stage: Stage, finished: Finished) -> None:
     states = [session.state for session in own]
     if expected.others is not None:
         others = [session.state for session in stage.door.sessions() if session.id in stage.others]
-        assert set(others) == {expected.others}
+        assert set(others) == {expected.others}, (stage.others, stage.door.sessions(), finished.stderr)
     if expected.ending is Ending.NOTHING_OPENED:
         assert states == []
         return

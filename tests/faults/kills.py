@@ -45,7 +45,7 @@ def moments(traffic: Traffic) -> dict[str, Moment]:
     acted, late = replace(pushes, moment="after", effect=Hang()), replace(pushes, effect=Late())
     last = nth + traffic.together - 1
     return {
-        "creating": Moment((Fault("create", moment="after", effect=Hang()),)),
+        "creating": Moment((Fault("create", moment="after", effect=Hang()),), opened),
         "pushing": Moment((acted,), lambda stage: stage.wait_for_acts(last)),
         "pushing, nothing acted": Moment((replace(pushes, effect=Hang()),), struck, LEFT),
         "pushing, it acts after the end": Moment((late,), struck, LEFT),
@@ -61,6 +61,11 @@ LEFT = ("fail", "discard", "discard, not stale")
 def struck(stage: Stage) -> None:
     """All that are in flight together."""
     stage.wait_for_fault(times=stage.traffic.together)
+
+
+def opened(stage: Stage) -> None:
+    """A fault strikes before what it comes after has happened."""
+    stage.wait_for_session(lambda _: True)
 
 
 def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], Readings]]:
