@@ -94,7 +94,9 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
     assert out.decode() == state_line()
     # Each line of the log begins on a line of its own, and the live one is gone at the end.
     lines = [line.rpartition("\r")[2] for line in shown.replace("\r\n", "\n").rstrip("\n").split("\n")]
-    assert [line for line in lines if line.strip()] == [line for line in lines if re.match(r"\d{4}-", line)]
+    # The SDK warns of a Python at its end of life in two lines.
+    lines = [line for line in lines if line.strip() and "warn_python_eol()" not in line]
+    assert lines == [line for line in lines if re.match(r"\d{4}-", line)]
     assert " | INFO " in lines[-1]
     assert "Sprinto has processed session" in lines[-1]
     assert "So far" not in shown
