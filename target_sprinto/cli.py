@@ -57,6 +57,9 @@ _LEVELS = {"warning": "yellow", "error": "red"}
 _CHECK_SECONDS = 10.0
 _DISCARD_SECONDS = 30.0
 
+_MOST_HOURS = 87_600
+"""Ten years: what lies further back than dates go would be taken for a fault of ours."""
+
 _config_option = click.option(
     "--config",
     multiple=True,
@@ -69,6 +72,7 @@ _config_option = click.option(
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
+_PORT = click.IntRange(0, 65535)
 
 
 class _Group(click.Group):
@@ -159,12 +163,24 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
 )
 @_config_option
 @_json_option
-@click.option("--hours", default=24.0, show_default=True, help="How far to look back.")
+@click.option(
+    "--hours",
+    default=24.0,
+    type=click.FloatRange(0, _MOST_HOURS),
+    show_default=True,
+    help="How far to look back.",
+)
 def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Show the events that Sprinto logged, as Sprinto words them."""
     client = SprintoTarget.from_cli(config).client
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
-    for event in client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS)):
+    events = _heard(lambda: list(client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS))))
+    if not events:
+        click.echo(
+            f"The activity log has no events since {since:%Y-%m-%dT%H:%M:%SZ}; --hours looks further back.",
+            err=True,
+        )
+    for event in events:
         if as_json:
             click.echo(msgspec.json.encode(event).decode())
         else:
@@ -343,7 +359,11 @@ def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN4
     short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
 )
 @click.option(
-    "--port", default=SANDBOX_PORT, show_default=True, help="Port on this machine; 0 takes a free one."
+    "--port",
+    default=SANDBOX_PORT,
+    type=_PORT,
+    show_default=True,
+    help="Port on this machine; 0 takes a free one.",
 )
 @click.option(
     "--data",
@@ -408,7 +428,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 
 
 @main.command(short_help="See a whole run, on this machine.", epilog=examples("sprintoctl demo"))
-@click.option("--port", default=0, help="The sandbox's port; 0 takes a free one.")
+@click.option("--port", default=0, type=_PORT, help="The sandbox's port; 0 takes a free one.")
 @click.option(
     "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
 )
@@ -503,13 +523,9 @@ def _show(server: Sandbox, stdout: bytes) -> None:
 def _entity_rules(local: Any, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
     """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it."""
     try:
-        described = msgspec.json.decode(content, type=dict[str, dict[str, Any]])
+        return msgspec.json.decode(content, type=dict[str, local.EntityRules])
     except msgspec.DecodeError as problem:
         raise SettingsProblem(f"The file of entity types cannot be read: {problem}.") from None
-    return {
-        entity_type: local.EntityRules(tuple(rules["key"]) if "key" in rules else None, rules.get("schema"))
-        for entity_type, rules in described.items()
-    }
 
 
 def _sandbox_room() -> Any:  # noqa: ANN401 - a module

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import jsonschema_rs
+import msgspec
+
 from target_sprinto.sandbox.readings import Readings
 
 if TYPE_CHECKING:
@@ -14,16 +17,24 @@ if TYPE_CHECKING:
 Outcome = Literal["processed", "failed"]
 
 
-@dataclass(frozen=True)
-class EntityRules:
+class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the sandbox holds an entity type to (Sprinto: Ingestion; each account defines its schemas).
 
     `key` names the fields that identify an entity when applying upserts; without it `id` does, and without
     that the entity's entire bytes. `schema` is a JSON Schema for every record of the type.
+    Raises ValueError for a schema that is none.
     """
 
     key: tuple[str, ...] | None = None
     schema: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema is not None:
+            try:
+                jsonschema_rs.validator_for(self.schema)
+            except jsonschema_rs.ValidationError as problem:
+                # Its text shows the whole schema, over many lines.
+                raise ValueError(problem.message) from None
 
 
 @dataclass

@@ -17,6 +17,8 @@ import pytest
 import requests
 from front_door import SCHEMA, STATE, FrontDoor, as_input, feed, people, record
 
+from target_sprinto.sandbox import Fault, Hang
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -174,6 +176,69 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
     assert taken.returncode == 1
     assert f"cannot listen on port {port}" in taken.stderr
     assert "Traceback" not in taken.stderr
+
+
+@pytest.mark.parametrize("command", ["sandbox", "demo"])
+def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) -> None:
+    told = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
+    assert told.code == 2
+    assert "'--port'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ({"keys": ["id"]}, "`keys`"),
+        ({"key": "id"}, "`array"),
+        ({"schema": 3}, "`object"),
+        ({"schema": {"type": "text"}}, '"text"'),
+        ({"schema": {"$ref": "#/nowhere"}}, "nowhere"),
+    ],
+)
+def test_a_file_of_entity_types_that_makes_no_sense_is_told(
+    door: FrontDoor, rules: dict[str, Any], named: str
+) -> None:
+    path = door.folder / "entities.json"
+    path.write_text(json.dumps({"User": rules}))
+    words = ["sandbox", "--port", "0", "--entities", str(path)]
+    with door.start(*words, program="sprintoctl") as process:
+        assert process.stdout is not None
+        # A sandbox that starts after all would serve for ever.
+        if process.stdout.readline():
+            process.terminate()
+        told = door.finish(process)
+    assert (told.code, told.stdout) == (1, "")
+    assert "The file of entity types cannot be read: " in told.stderr
+    assert named in told.stderr
+    assert told.stderr.endswith("[settings]\n")
+
+
+def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
+    for words in ([], ["--json"]):
+        told = door.sprintoctl("activity", "--hours", "0.5", *words)
+        assert (told.code, told.stdout) == (0, "")
+        assert "The activity log has no events since 20" in told.stderr
+    assert door.run(people(1)).code == 0
+    told = door.sprintoctl("activity")
+    assert "session_processed" in told.stdout
+    assert "no events" not in told.stderr
+
+
+@pytest.mark.parametrize("hours", ["-1", "1e12"])
+def test_hours_that_no_log_reaches_back_to_are_a_wrong_word(door: FrontDoor, hours: str) -> None:
+    told = door.sprintoctl("activity", "--hours", hours)
+    assert told.code == 2
+    assert "'--hours'" in told.stderr
+    assert door.operations() == []
+
+
+def test_a_signal_ends_the_look_at_the_activity_log(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("activity", integration_id=door.integration_id, effect=Hang()))
+    process = door.start("activity", "--config", str(door.config()), program="sprintoctl")
+    door.wait_for_operation("activity")
+    process.send_signal(signal.SIGINT)
+    told = door.finish(process)
+    assert (told.code, told.stderr) == (130, "sprintoctl: Stopped by SIGINT. [interrupted]\n")
 
 
 def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
