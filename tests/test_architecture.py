@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def imported(path: Path, *, by_type_checkers: bool = True) -> set[str]:
 
 def files(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+
+
+def says_that_it_is_pure(path: Path) -> bool:
+    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.search(r"\bPure\b", told.partition("\n")[0]) is not None
 
 
 @pytest.mark.parametrize("path", files("push"), ids=lambda path: path.name)
@@ -63,11 +73,30 @@ def test_only_sprintoctl_imports_the_sandbox(path: Path) -> None:
         assert not any("sandbox" in name for name in imported(path))
 
 
-@pytest.mark.parametrize(
-    "name", ["pages", "lifecycle", "retry", "answers", "refusals", "errors", "records", "address"]
-)
-def test_pure_logic_does_no_io(name: str) -> None:
-    assert not imported(ROOT / "push" / f"{name}.py") & IO
+PURE = [path for path in files("") if says_that_it_is_pure(path)]
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_says_that_it_is_pure_does_no_io(path: Path) -> None:
+    assert not imported(path) & IO
+
+
+def test_the_heart_of_a_run_says_that_it_is_pure() -> None:
+    names = ["pages", "lifecycle", "retry", "answers", "refusals", "records", "address"]
+    names += ["finding", "dividing", "digests", "activity"]
+    assert {ROOT / "push" / f"{name}.py" for name in names} <= set(PURE)
+
+
+def test_the_errors_do_no_io() -> None:
+    assert not imported(ROOT / "push" / "errors.py") & IO
+
+
+def test_arrows_point_down_only() -> None:
+    """Else there is a circle, and none of its rooms can be understood without the others."""
+    rooms = {name_of(path): path for path in files("")}
+    TopologicalSorter(
+        {name: (imported(path) & set(rooms)) - {name} for name, path in rooms.items()}
+    ).prepare()
 
 
 @pytest.mark.parametrize("path", files("probe"), ids=lambda path: path.name)
