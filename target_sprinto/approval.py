@@ -10,8 +10,8 @@ import click
 from target_sprinto.errors import ReceiptUnusable
 from target_sprinto.push.client import Patience
 from target_sprinto.push.errors import SettingsProblem
-from target_sprinto.push.lifecycle import figures
 from target_sprinto.push.waiting import in_background, wait_for
+from target_sprinto.push.wording import figures
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import SprintoClient

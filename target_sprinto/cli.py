@@ -30,8 +30,8 @@ from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import Interrupted, SettingsProblem, SprintoError
-from target_sprinto.push.lifecycle import counted, figures
 from target_sprinto.push.waiting import Deadline, in_background, wait_for
+from target_sprinto.push.wording import counted, figures
 from target_sprinto.reading import watched
 from target_sprinto.receipt import COMPLETE
 from target_sprinto.receipt import read as read_receipt

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import pace
-from target_sprinto.push.lifecycle import counted
+from target_sprinto.push.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

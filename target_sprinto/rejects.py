@@ -17,7 +17,7 @@ import msgspec
 
 from target_sprinto import files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.lifecycle import counted
+from target_sprinto.push.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

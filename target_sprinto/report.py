@@ -20,12 +20,12 @@ import msgspec
 
 from target_sprinto import files, receipt, receipt_page
 from target_sprinto.errors import InputError, InternalError, ReceiptNotWritten
-from target_sprinto.push.activity import parse_time
 from target_sprinto.push.answers import STATES
 from target_sprinto.push.client import Patience
 from target_sprinto.push.digests import EntityDigests, page_digest
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.run import reference_of
+from target_sprinto.push.times import parse_time
 from target_sprinto.push.waiting import Deadline, in_background, wait_until
 from target_sprinto.rejects import source_of
 from target_sprinto.settings import is_page

@@ -64,9 +64,10 @@ from target_sprinto.progress import Progress
 from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
-from target_sprinto.push.lifecycle import Finish, counted, figures
+from target_sprinto.push.lifecycle import Finish
 from target_sprinto.push.run import Delivery, Run, RunSummary
 from target_sprinto.push.waiting import Deadline
+from target_sprinto.push.wording import counted, figures
 from target_sprinto.reading import SprintoReader, decode_object, unreadable, watched
 from target_sprinto.rejects import Rejected, RejectedRecords, Source
 from target_sprinto.report import Ending, RunReport

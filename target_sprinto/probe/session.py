@@ -13,12 +13,12 @@ import msgspec
 
 from target_sprinto.probe.evidence import Look
 from target_sprinto.push import pace
-from target_sprinto.push.activity import parse_time
 from target_sprinto.push.answers import Operation, SessionStatus
 from target_sprinto.push.conflict import ConflictPolicy
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedAnswer
 from target_sprinto.push.opening import CLOCK_SKEW, Opening
+from target_sprinto.push.times import parse_time
 from target_sprinto.push.waiting import Deadline, in_background, pause, pauses, wait_for
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from target_sprinto.push.times import parse_time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -64,19 +66,6 @@ def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
         min(created) if created else None,
         max(times) if times else None,
     )
-
-
-def parse_time(value: object) -> datetime | None:
-    """An ISO 8601 date-time with its zone, in UTC; None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        # Python 3.10 reads no `Z`, and fractions of three or six digits only.
-        text = re.sub(r"\.(\d+)", lambda found: f".{found[1][:6]:0<6}", value.replace("Z", "+00:00"))
-        time = datetime.fromisoformat(text)
-        return time.astimezone(timezone.utc) if time.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity import parse_time
 from target_sprinto.push.retry import parse_retry_after
+from target_sprinto.push.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,7 +212,7 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
             "Check `integration_id`, `region` and `api_url`.",
         )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return proxy_refused(status)
+        return errors.ProxyRefused.answering(status)
     if status == HTTPStatus.CONFLICT:
         return errors.Conflict(f"{doing}: it does not fit the session's state.")
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -232,20 +232,6 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
     return errors.UnexpectedAnswer(
         f"{doing}, which the documents do not know.",
         "Check `region` and `api_url`, and what stands between this machine and Sprinto.",
-    )
-
-
-def proxy_refused(status: int | None) -> errors.ProxyRefused:
-    """The proxy's refusal, whether it came as an answer or while the tunnel was made."""
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return errors.ProxyRefused(
-            "The proxy asks for a login (407); nothing reached Sprinto.",
-            "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
-        )
-    answered = f" (it answered {status})" if status else ""
-    return errors.ProxyRefused(
-        f"The proxy made no connection to Sprinto{answered}.",
-        "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
     )
 
 

@@ -19,10 +19,10 @@ from target_sprinto.push.lifecycle import (
     ProcessingWatch,
     compare_counts,
     describe_end,
-    figures,
     nobody_knows,
 )
 from target_sprinto.push.waiting import in_background, pause, pauses, wait_for
+from target_sprinto.push.wording import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import pace
-from target_sprinto.push.activity import LOOK_BACK, LoggedSession, logged_sessions, parse_time
+from target_sprinto.push.activity import LOOK_BACK, LoggedSession, logged_sessions
 from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, SessionConflict
+from target_sprinto.push.times import parse_time
 from target_sprinto.push.waiting import Deadline
 
 if TYPE_CHECKING:

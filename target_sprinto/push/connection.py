@@ -20,7 +20,6 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from target_sprinto.push import errors
-from target_sprinto.push.answers import proxy_refused
 from target_sprinto.push.waiting import in_background, wait_until_passed
 
 if TYPE_CHECKING:
@@ -229,7 +228,7 @@ def _explain_proxy(causes: list[BaseException]) -> errors.ApiError:
     for cause in causes:
         words = str(cause).partition("Tunnel connection failed: ")[2].split()
         if isinstance(cause, OSError) and words and words[0].isdigit():
-            return proxy_refused(int(words[0]))
+            return errors.ProxyRefused.answering(int(words[0]))
     return errors.NotConnected(
         "No connection to the proxy was made.",
         "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",

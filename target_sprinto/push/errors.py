@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import enum
 import signal
+from http import HTTPStatus
 from typing import ClassVar
 
 
@@ -150,6 +151,20 @@ class ProxyRefused(ApiError):
     """The proxy did not let the request through (407 included)."""
 
     code = "proxy-refused"
+
+    @classmethod
+    def answering(cls, status: int | None) -> ProxyRefused:
+        """The proxy's refusal, whether it came as an answer or while the tunnel was made."""
+        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+            return cls(
+                "The proxy asks for a login (407); nothing reached Sprinto.",
+                "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+            )
+        answered = f" (it answered {status})" if status else ""
+        return cls(
+            f"The proxy made no connection to Sprinto{answered}.",
+            "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
+        )
 
 
 class CertificateRefused(ApiError):

@@ -14,8 +14,9 @@ from target_sprinto.push.answers import SessionStatus
 from target_sprinto.push.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.discarding import brief
 from target_sprinto.push.errors import ApiError, Certainty, SprintoError
-from target_sprinto.push.lifecycle import figures, nobody_knows
+from target_sprinto.push.lifecycle import nobody_knows
 from target_sprinto.push.waiting import Call, Deadline, in_background, wait_for, wait_until
+from target_sprinto.push.wording import figures
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import Patience, SprintoClient

@@ -30,7 +30,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors, pace
-from target_sprinto.push.activity import parse_time
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.closing import Closing
 from target_sprinto.push.conflict import ConflictPolicy
@@ -49,6 +48,7 @@ from target_sprinto.push.opening import Opening
 from target_sprinto.push.pages import Page, PageBuilder
 from target_sprinto.push.records import encoded
 from target_sprinto.push.sending import PageSender, Rejects
+from target_sprinto.push.times import parse_time
 from target_sprinto.push.waiting import Check, Deadline, LastWords, in_background, wait_for
 from target_sprinto.push.witness import NoWitness, Witness
 

@@ -17,10 +17,11 @@ from target_sprinto.push.client import REPEATABLE, next_wait
 from target_sprinto.push.dividing import Dispute, Naming, Part, Reject, divide
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.finding import which_landed
-from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts, figures
+from target_sprinto.push.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts
 from target_sprinto.push.pages import compressed
 from target_sprinto.push.refusals import Masking, describe_refusal
 from target_sprinto.push.witness import NoWitness, Witness
+from target_sprinto.push.wording import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence

@@ -17,10 +17,10 @@ from target_sprinto.push.lifecycle import (
     after_refusal,
     compare_counts,
     describe_end,
-    figures,
     keep_alive_interval,
     next_phase,
 )
+from target_sprinto.push.wording import figures
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
 
