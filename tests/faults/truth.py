@@ -68,8 +68,11 @@ def requests_of(stage: Stage, sessions: list[SessionView]) -> list[RequestSeen]:
 
 
 def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
+    # A signal that comes while a failed run discards decides the exit code, not what had ended the run.
+    stopped = receipt["error"] == "interrupted"
+    assert not stopped or finished.code in SIGNALS.values()
     outcome = {Ending.PROCESSED: "applied", Ending.REHEARSED: "rehearsed"}.get(
-        stage.cell.expected.ending, "interrupted" if finished.code in SIGNALS.values() else "failed"
+        stage.cell.expected.ending, "interrupted" if stopped else "failed"
     )
     went_to = "stdout" if finished.stdout else "nowhere"
     told = (receipt["outcome"], receipt["exit_code"], receipt["state_went_to"], receipt["state"])
