@@ -122,6 +122,8 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Another test's runs, which nobody ended, are none of ours.
+        self._before = set(threading.enumerate())
         self.clock = Clock()
         self.sandbox = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock)
         self.sandbox.start()
@@ -359,7 +361,7 @@ class Interleavings(RuleBasedStateMachine):
                 in {(f.operation, f.nth) for f in box.fired() if isinstance(f.fault.effect, Late)}
             )
         )
-        for thread in threading.enumerate():
+        for thread in set(threading.enumerate()) - self._before:
             if thread.name.startswith("sprinto-") or thread.name == "reader":
                 thread.join(5.0)
                 assert not thread.is_alive(), stacks()
