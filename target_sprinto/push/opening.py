@@ -49,7 +49,9 @@ class Opening:
 
     def wait(self, check: Check) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
-        self._answer = in_background(self._create)
+        # Known before it begins: a KeyboardInterrupt may come while its thread starts.
+        self._answer = Call(self._create)
+        self._answer.begin()
         return wait_for(self._answer, check)
 
     def _create(self) -> SessionStatus:

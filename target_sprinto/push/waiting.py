@@ -37,6 +37,10 @@ class Call(Generic[_T]):
         self._under_way = threading.Lock()
         self._under_way.acquire()
 
+    def begin(self) -> None:
+        """Have the work done, at once."""
+        _threads.start(self)
+
     def run(self) -> None:
         """Do the work: once, on the thread that has been given it."""
         try:
@@ -94,7 +98,7 @@ _threads = _Threads()
 def in_background(work: Callable[[], _T]) -> Call[_T]:
     """Do `work` on a thread of its own."""
     call = Call(work)
-    _threads.start(call)
+    call.begin()
     return call
 
 
