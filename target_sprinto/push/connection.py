@@ -1,7 +1,9 @@
 """One HTTP exchange: bytes out, status, headers and bytes in; what fails below HTTP told by meaning.
 
-The only place that speaks HTTP. Proxies and private CAs are taken from the environment; netrc is never read,
-and a redirect is an answer like any other: requests' own session would read the one and prepare the other.
+The only place that speaks HTTP. requests says how to get there: proxies and private CAs from the environment,
+TLS, a proxy's login. What travels goes through urllib3's connections below it: requests' own session would
+read netrc and prepare to follow a redirect, which here is an answer like any other, and what its adapter does
+around an exchange takes as long as the exchange.
 """
 
 from __future__ import annotations
@@ -10,8 +12,9 @@ import errno
 import logging
 import os
 import ssl
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -20,16 +23,13 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from target_sprinto.push import errors
-from target_sprinto.push.waiting import in_background, wait_until_passed
+from target_sprinto.push.time_limit import keeping_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_ANSWER_BYTES = 16_000_000
 """No documented answer comes near it; a larger one is not read to its end."""
-
-_GRACE_SECONDS = 1.0
-"""By how much a request may outlast its time, so that requests' own timeouts, which say more, come first."""
 
 _HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
 """In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
@@ -41,6 +41,9 @@ _BAD_ADDRESS = (
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnknown,
 )
+
+
+_NOT_CONNECTED = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError)
 
 
 class Answer(NamedTuple):
@@ -60,9 +63,11 @@ class Connection:
         self._session = requests.Session()
         self._session.auth = _ApiKey(api_key)
         self._session.headers["User-Agent"] = "target-sprinto"
-        self._prepared: dict[tuple[object, ...], requests.PreparedRequest] = {}
-        self._closed = False
-        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
+        self._prepared: dict[tuple[object, ...], _Prepared] = {}
+        self._made: urllib3.HTTPConnectionPool | None = None
+        self._making = threading.Lock()
+        self._closed = threading.Event()
+        self._adapter = _Adapter(pool_connections=2, pool_maxsize=20)
         found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
         # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
         self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
@@ -75,7 +80,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
-        self._closed = True
+        self._closed.set()
         self._close_idle()
 
     def _close_idle(self) -> None:
@@ -92,56 +97,72 @@ class Connection:
 
         `doing` begins the messages of the ApiErrors that it raises.
         """
-        if self._closed:
+        if self._closed.is_set():
             raise errors.RunEnded("The connections were closed.", "Make a new client.")
         method = "GET" if body is None else "POST"
-        exchange = in_background(lambda: self._exchange(method, path, body, headers, seconds, doing))
         try:
-            return wait_until_passed(exchange, seconds + _GRACE_SECONDS)
-        except TimeoutError:
-            raise errors.AnswerLost(
-                f"{doing} no whole answer came in time.", "Run again; if it stays, look at the network."
-            ) from None
-
-    def _exchange(  # noqa: PLR0913, PLR0917 - one exchange is described by exactly these
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        seconds: float,
-        doing: str,
-    ) -> Answer:
-        try:
-            # Past the session's own `send`, which reads netrc and any amount of body to prepare a redirect.
-            response = self._adapter.send(
-                self._prepare(method, path, body, headers),
-                stream=True,
-                timeout=seconds,
-                verify=self._verify,
-                proxies=self._proxies,
+            ready = self._prepare(method, path, headers)
+            response = self._pool().urlopen(
+                method,
+                ready.target,
+                body,
+                ready.headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=urllib3.Timeout(total=seconds),
+                preload_content=False,
             )
             with response:
-                return Answer(response.status_code, response.headers, _read(response, doing))
+                answer = Answer(response.status, response.headers, _read(response, doing))
+                response.release_conn()
+                return answer
         except errors.ApiError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
             raise _explain(failure, doing) from None
         finally:
-            if self._closed:
+            if self._closed.is_set():
                 self._close_idle()
 
-    def _prepare(
-        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
-    ) -> requests.PreparedRequest:
-        """A request made ready. All but the body is the same for every page, and is made once."""
+    def _prepare(self, method: str, path: str, headers: Mapping[str, str]) -> _Prepared:
+        """What is the same for every page, made once."""
         known = (method, path, *headers.items())
         if known not in self._prepared:
-            request = requests.Request(method, self._base_url + path, headers=dict(headers))
-            self._prepared[known] = self._session.prepare_request(request)
-        prepared = self._prepared[known].copy()
-        prepared.prepare_body(body, None)
-        return prepared
+            request = self._session.prepare_request(
+                requests.Request(method, self._base_url + path, headers=dict(headers))
+            )
+            # Of a body that it has not seen.
+            request.headers.pop("Content-Length", None)
+            self._prepared[known] = _Prepared(request.path_url, dict(request.headers))
+        return self._prepared[known]
+
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        with self._making:
+            if self._made is None:
+                pool = self._adapter.connections(self._base_url, verify=self._verify, proxies=self._proxies)
+                pool.ConnectionCls = keeping_time(pool.ConnectionCls)
+                self._made = pool
+            return self._made
+
+
+class _Prepared(NamedTuple):
+    """All of a request but its body: the path from the host on, and the headers."""
+
+    target: str
+    headers: dict[str, str]
+
+
+class _Adapter(HTTPAdapter):
+    """Gives the connections that requests would use, with its TLS and its proxies."""
+
+    def connections(
+        self, url: str, *, verify: bool | str, proxies: Mapping[str, str]
+    ) -> urllib3.HTTPConnectionPool:
+        request = requests.Request("GET", url).prepare()
+        pool = self.get_connection_with_tls_context(request, verify, proxies)
+        self.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call] # its stub has no types
+        return cast("urllib3.HTTPConnectionPool", pool)
 
 
 class _ApiKey(AuthBase):
@@ -160,10 +181,10 @@ def _quotes_no_answer(record: logging.LogRecord) -> bool:
     return not record.exc_info
 
 
-def _read(response: requests.Response, doing: str) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.iter_content(65_536):
+    for chunk in response.stream(65_536):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
@@ -183,16 +204,15 @@ def _explain(failure: Exception, doing: str) -> errors.ApiError:
         )
     if tls := _explain_tls(causes, doing):
         return tls
-    if isinstance(failure, requests.exceptions.ProxyError):
+    if isinstance(failure, urllib3.exceptions.ProxyError):
         return _explain_proxy(causes)
-    if isinstance(failure, requests.ConnectTimeout) or any(
-        isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes
-    ):
+    if isinstance(failure, _NOT_CONNECTED):
         return errors.NotConnected(
             f"{doing} no connection was made: {_reason(failure, causes)}.",
             "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
         )
-    happened = "no answer came in time" if isinstance(failure, requests.Timeout) else "the connection broke"
+    late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
+    happened = "no answer came in time" if late else "the connection broke"
     return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
 
 
@@ -215,7 +235,7 @@ def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | N
 def _reason(failure: Exception, causes: list[BaseException]) -> str:
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
         return "its name is not known"
-    if isinstance(failure, requests.ConnectTimeout):
+    if not isinstance(failure, urllib3.exceptions.NewConnectionError):
         return "no answer"
     numbers = [
         cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode

@@ -1,6 +1,6 @@
 """Pages in flight: bounded, in the order of their entity keys, with backpressure to whoever makes them.
 
-The reading thread hands pages in and goes on reading; threads of the flight's own encode and send them. They
+The reading thread encodes a page, hands it in and goes on reading; threads of the flight's own send it. Pages
 leave in the order in which they were handed in, each as soon as
 
 * fewer pages are in flight than the throttle allows, and it lets any page leave at all;
@@ -52,13 +52,16 @@ class Flight:
 
     def put(self, page: Page, check: Check) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
+        open_page = OpenPage(page, (page.number,))
+        # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
+        self._sender.prepare(open_page)
         with self._room:
             while len(self._open) > self._parallel:
                 self._raise_failure()
                 self._look_up(check)
             self._raise_failure()
-            self._insert(OpenPage(page, (page.number,)))
-            if self._threads <= self._parallel:
+            self._insert(open_page)
+            if self._threads < self._parallel:
                 self._threads += 1
                 threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
             self._handed_in.notify()
@@ -150,8 +153,9 @@ class Flight:
                 if self._may_leave(open_page, now):
                     open_page.left_at = now
                     self._in_flight.append(open_page)
-                    # The next in order may be able to leave with it.
-                    self._settled.notify_all()
+                    if len(self._in_flight) < self._throttle.limit:
+                        # The next in order may be able to leave with it.
+                        self._settled.notify_all()
                     return True
                 held = self._throttle.not_before - now
                 self._settled.wait(held if held > 0 else None)
