@@ -7,7 +7,7 @@ What it takes is as the schema wants it; what it does not take says nothing, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NewType, Union, cast
 
 import msgspec
 
@@ -23,6 +23,10 @@ _KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null":
 _SCALARS: dict[str, Any] = {**_KEYS, "number": float}
 
 
+PlainRecord = NewType("PlainRecord", object)
+"""What its own `PlainRecords` has read."""
+
+
 class _NotPlainError(Exception):
     """There is more in the schema than types."""
 
@@ -34,12 +38,15 @@ class PlainRecords:
         self._decode = decoder.decode
         self._key_fields = key_fields
 
-    def key(self, raw: bytes) -> tuple[object, ...] | None:
-        """The values of the record's key properties; None where the record has to be looked at in full."""
+    def read(self, raw: bytes) -> PlainRecord | None:
+        """A record that is as its schema wants it; None where it has to be looked at in full."""
         try:
-            record = self._decode(raw)
+            return cast("PlainRecord", self._decode(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
+
+    def key(self, record: PlainRecord) -> tuple[object, ...]:
+        """The values of its key properties."""
         return tuple([getattr(record, field) for field in self._key_fields])
 
 

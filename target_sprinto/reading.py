@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from decimal import Decimal, DecimalException
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, TypedDict
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
@@ -31,17 +31,17 @@ MAX_LINE_BYTES = 64_000_000
 """A longer line is no message: memory stays bounded whatever comes in."""
 
 
-class Message(TypedDict, total=False):
+class Message(msgspec.Struct, gc=False):
     """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
 
-    type: str
-    stream: str
-    record: msgspec.Raw
-    schema: msgspec.Raw
-    key_properties: list[str] | None
-    value: msgspec.Raw
-    encoding: msgspec.Raw
-    manifest: msgspec.Raw
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    stream: str | msgspec.UnsetType = msgspec.UNSET
+    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    key_properties: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -149,7 +149,8 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     def _read(self, line: bytes) -> dict[str, Any]:
         try:
-            line.decode()
+            if not line.isascii():
+                line.decode()
             message = _message_decoder.decode(line)
         except UnicodeDecodeError:
             raise self._invalid("the line is not UTF-8.") from None
@@ -159,16 +160,22 @@ class SprintoReader(GenericSingerReader[bytes]):
         except (msgspec.DecodeError, RecursionError):
             surrogate = "it holds a lone surrogate (\\ud800 to \\udfff), which is no text."
             raise unreadable(line, self.line) or self._invalid(surrogate) from None
-        kind = message.get("type")
-        if kind == "RECORD" and "stream" in message and "record" in message:
-            return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
+        kind, stream, record = message.type, message.stream, message.record
+        if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
+            return {"type": kind, "stream": stream, "record": record}
+        found = {
+            name: value
+            for name in message.__struct_fields__
+            if (value := getattr(message, name)) is not msgspec.UNSET
+        }
         if kind not in _REQUIRED:
-            shown = f" {kind!r}" if kind is not None and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
-            raise self._invalid(f"unknown message type{shown}." if kind is not None else "no message type.")
-        missing = [name for name in _REQUIRED[kind] if name not in message]
+            shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
+            told = "no message type." if kind is msgspec.UNSET else f"unknown message type{shown}."
+            raise self._invalid(told)
+        missing = [name for name in _REQUIRED[kind] if name not in found]
         if missing:
             raise self._invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
-        return message  # type: ignore[return-value] # a TypedDict is a dict; the SDK's callbacks take dicts
+        return found
 
     def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
         line = self.line + 1 if next_line else self.line

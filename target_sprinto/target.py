@@ -304,8 +304,9 @@ class SprintoTarget(Target):
     def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
         source = self._source(stream, raw, batch_place)
-        if len(routes) == 1 and (plain := routes[0].plain) and (values := plain.key(raw)) is not None:
-            self._send_plain(routes[0], raw, source, values)
+        if len(routes) == 1 and (plain := routes[0].plain) and (read := plain.read(raw)) is not None:
+            asked = self._asks_for_keys and self._entity_keys[routes[0].entity_type]
+            self._send_plain(routes[0], raw, source, plain.key(read) if asked else None)
             return
         try:
             record = decode_object(raw)
@@ -326,10 +327,8 @@ class SprintoTarget(Target):
                 key = self._entity_key(route.entity_type, route.key_properties, record)
                 self._refuse(problem, source, route.entity_type, key)
 
-    def _send_plain(self, route: _Route, raw: bytes, source: Source, values: tuple[object, ...]) -> None:
-        asked = self._asks_for_keys and self._entity_keys[route.entity_type]
+    def _send_plain(self, route: _Route, raw: bytes, source: Source, key: object) -> None:
         route.sink.count()
-        key = values if asked else None
         try:
             self.run.add(route.entity_type, raw.strip(), source, key)
         except RecordTooLarge as problem:

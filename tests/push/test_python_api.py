@@ -360,6 +360,8 @@ def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) 
         [sys.executable, "-c", PROGRAM, integration_id, sandbox.base_url],
         capture_output=True,
         text=True,
+        # As a shell starts it in the foreground; in its background SIGINT would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         check=False,
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
     )
