@@ -1,4 +1,4 @@
-"""Connections that keep to a time limit, whatever the server does.
+"""Connections that keep to a time limit, whatever the server does, and send a request in one piece.
 
 A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
 for as long as somebody likes. Here connecting takes no longer than the timeout in all, nor does the answer.
@@ -34,6 +34,8 @@ class _TimeLimited(_Connection):
     """Connects, sends, and gets its answer, each within its timeout, which is in seconds and not None."""
 
     _given_up = False
+    _body_follows = False
+    _head = b""
 
     def connect(self) -> None:
         # On a thread of its own: neither the resolver nor a server that is met in several steps knows of
@@ -49,10 +51,23 @@ class _TimeLimited(_Connection):
         if self._given_up:
             self.close()
 
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
+        self._body_follows = bool(body)
+        super().request(method, url, body, *args, **kwargs)
+
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own
+        if self._body_follows:
+            # http.client sends the head by itself: a step more on both sides, and for this process one more
+            # moment in which the thread that reads takes Python's lock, with the page not yet on its way.
+            self._body_follows, self._head = False, data
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
         if len(data) <= _PIECE_BYTES:
             super().send(data)
             return
+        if self.sock is None:
+            self.connect()
         until = time.monotonic() + self._seconds
         whole = memoryview(data)
         for start in range(0, len(data), _PIECE_BYTES):
@@ -85,12 +100,16 @@ class _TimeLimitedReads(io.RawIOBase):
         self._source = source
         self._sock = sock
         self._until = until
+        self._begun = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        self._sock.settimeout(_left(self._until))
+        if self._begun:
+            self._sock.settimeout(_left(self._until))
+        # The first step has all of the time, which the socket has been given.
+        self._begun = True
         return self._source.readinto(buffer)
 
     def close(self) -> None:

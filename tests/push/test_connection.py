@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+import socket
 import time
 
 import pytest
 
 from target_sprinto.push.client import Patience, SprintoClient
-from target_sprinto.push.errors import ApiError, Conflict, RunEnded
+from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 
 IMPATIENT = Patience(5.0, 0.0)
@@ -41,3 +43,25 @@ def test_a_closed_client_sends_nothing() -> None:
             client.create_session("a/b", IMPATIENT)
         wait_for_no_connection(sandbox)
         assert not sandbox.requests()
+
+
+def test_a_large_page_may_be_the_first_on_its_connection() -> None:
+    page = {"entities": {"User": [{"id": "U-1", "text": "x" * 500_000}]}}
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        first, second = (SprintoClient(sandbox.base_url, "some", sandbox.options.api_key) for _ in range(2))
+        session = first.create_session("a/b", IMPATIENT)
+        second.push_page(session.id, json.dumps(page).encode(), IMPATIENT, gzipped=False)
+        assert sandbox.sessions("some")[0].accepted_total == 1
+        first.close()
+        second.close()
+
+
+def test_a_server_that_begins_no_tls_was_sent_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/api/external/push"
+        client = SprintoClient(url, "some", "key")
+        began = time.monotonic()
+        with pytest.raises(NotConnected, match="no answer"):
+            client.create_session("a/b", Patience(0.5, 0.0))
+        assert time.monotonic() - began < 3
+        client.close()
