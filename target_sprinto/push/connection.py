@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from target_sprinto.push import errors
-from target_sprinto.push.time_limit import keeping_time
+from target_sprinto.push.time_limit import NeverConnectedError, keeping_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,9 +41,6 @@ _BAD_ADDRESS = (
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.ProxySchemeUnknown,
 )
-
-
-_NOT_CONNECTED = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.NewConnectionError)
 
 
 class Answer(NamedTuple):
@@ -84,10 +81,10 @@ class Connection:
         self._close_idle()
 
     def _close_idle(self) -> None:
-        for manager in (self._adapter.poolmanager, *self._adapter.proxy_manager.values()):
-            # Clearing alone leaves a pool open for as long as an error that names it is kept.
-            for pool in map(manager.pools.get, manager.pools.keys()):
-                pool.close()
+        with self._making:
+            # Clearing alone leaves it open for as long as an error that names it is kept.
+            if self._made is not None:
+                self._made.close()
         self._adapter.close()
 
     def exchange(
@@ -97,8 +94,7 @@ class Connection:
 
         `doing` begins the messages of the ApiErrors that it raises.
         """
-        if self._closed.is_set():
-            raise errors.RunEnded("The connections were closed.", "Make a new client.")
+        self._require_open()
         method = "GET" if body is None else "POST"
         try:
             ready = self._prepare(method, path, headers)
@@ -110,7 +106,7 @@ class Connection:
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
-                timeout=urllib3.Timeout(total=seconds),
+                timeout=seconds,
                 preload_content=False,
             )
             with response:
@@ -124,6 +120,10 @@ class Connection:
         finally:
             if self._closed.is_set():
                 self._close_idle()
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise errors.RunEnded("The connections were closed.", "Make a new client.")
 
     def _prepare(self, method: str, path: str, headers: Mapping[str, str]) -> _Prepared:
         """What is the same for every page, made once."""
@@ -139,6 +139,7 @@ class Connection:
 
     def _pool(self) -> urllib3.HTTPConnectionPool:
         with self._making:
+            self._require_open()
             if self._made is None:
                 pool = self._adapter.connections(self._base_url, verify=self._verify, proxies=self._proxies)
                 pool.ConnectionCls = keeping_time(pool.ConnectionCls)
@@ -202,22 +203,28 @@ def _explain(failure: Exception, doing: str) -> errors.ApiError:
             f"{doing} the address, or that of the proxy, cannot be used.",
             "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
         )
-    if tls := _explain_tls(causes, doing):
-        return tls
-    if isinstance(failure, urllib3.exceptions.ProxyError):
-        return _explain_proxy(causes)
-    if isinstance(failure, _NOT_CONNECTED):
-        return errors.NotConnected(
-            f"{doing} no connection was made: {_reason(failure, causes)}.",
-            "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
-        )
+    if isinstance(failure, NeverConnectedError):
+        return _explain_never_connected(failure, causes, doing)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
     happened = "no answer came in time" if late else "the connection broke"
     return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
 
 
+def _explain_never_connected(
+    failure: NeverConnectedError, causes: list[BaseException], doing: str
+) -> errors.ApiError:
+    if tls := _explain_tls(causes, doing):
+        return tls
+    if failure.at_proxy:
+        return _explain_proxy(causes)
+    return errors.NotConnected(
+        f"{doing} no connection was made: {_reason(causes)}.",
+        "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
+    )
+
+
 def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | None:
-    """What a TLS failure means, where it surely came before the request; None for anything else."""
+    """What it means where two sides found no TLS; None for anything else."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return errors.CertificateRefused(
             f"{doing} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
@@ -232,10 +239,10 @@ def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | N
     return None
 
 
-def _reason(failure: Exception, causes: list[BaseException]) -> str:
+def _reason(causes: list[BaseException]) -> str:
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
         return "its name is not known"
-    if not isinstance(failure, urllib3.exceptions.NewConnectionError):
+    if any(isinstance(cause, TimeoutError) for cause in causes):
         return "no answer"
     numbers = [
         cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
@@ -265,5 +272,6 @@ def _causes(failure: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(cause))
         yield cause
-        inside = [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
+        # Not the context, which may be what the caller was handling.
+        inside = [cause.__cause__, getattr(cause, "reason", None), *cause.args]
         queue.extend(found for found in inside if isinstance(found, BaseException))

@@ -55,23 +55,13 @@ class Flight:
         open_page = OpenPage(page, (page.number,))
         # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
         self._sender.prepare(open_page)
-        with self._room:
-            while len(self._open) > self._parallel:
-                self._raise_failure()
-                self._look_up(check)
-            self._raise_failure()
-            self._insert(open_page)
-            if self._threads < self._parallel:
-                self._threads += 1
-                threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
-            self._handed_in.notify()
+        while not self._take_in(open_page):
+            check()
 
     def drain(self, check: Check) -> None:
         """Wait until every page was accepted. Raises as `put` does."""
-        with self._room:
-            while self._open and self._failure is None:
-                self._look_up(check)
-            self._raise_failure()
+        while not self._is_drained():
+            check()
 
     def close(self) -> None:
         """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
@@ -106,20 +96,32 @@ class Flight:
 
     def raise_failure(self) -> None:
         """Raise what a page failed with, if one did."""
-        self._raise_failure()
-
-    def _look_up(self, check: Check) -> None:
-        """Wait a moment, and let `check` end the wait; not with the lock in hand, for it may make a call."""
-        self._room.wait(TICK_SECONDS)
-        self._room.release()
-        try:
-            check()
-        finally:
-            self._room.acquire()
-
-    def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    # Both wait a moment at most: the check of whoever waits may make a call, and so comes without the lock.
+
+    def _take_in(self, open_page: OpenPage) -> bool:
+        """Whether there was room for the page."""
+        with self._room:
+            self.raise_failure()
+            if len(self._open) > self._parallel:
+                self._room.wait(TICK_SECONDS)
+                return False
+            self._insert(open_page)
+            if self._threads < self._parallel:
+                self._threads += 1
+                threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
+            self._handed_in.notify()
+            return True
+
+    def _is_drained(self) -> bool:
+        """Whether every page was accepted."""
+        with self._room:
+            self.raise_failure()
+            if self._open:
+                self._room.wait(TICK_SECONDS)
+            return not self._open and self._failure is None
 
     # On the flight's own threads
 

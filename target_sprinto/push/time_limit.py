@@ -1,7 +1,10 @@
-"""Connections that keep to a time limit, whatever the server does, and send a request in one piece.
+"""Connections that keep to a time limit, and know whether a request may have left.
 
 A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
-for as long as somebody likes. Here connecting takes no longer than the timeout in all, nor does the answer.
+for as long as somebody likes. Here connecting, sending and the answer take no longer than the timeout in all.
+
+What fails while a connection is made is a NeverConnectedError: nothing was sent. urllib3 alone does not tell:
+behind a proxy an answer that was lost looks there like a proxy that was never reached.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from functools import partial
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.exceptions import ConnectTimeoutError
+from urllib3.exceptions import HTTPError
 
 from target_sprinto.push.waiting import in_background, wait_until_passed
 
@@ -22,7 +25,19 @@ if TYPE_CHECKING:
 else:
     _Connection = object
 
-_PIECE_BYTES = 65_536
+_PIECE_BYTES = 16_384
+"""What TLS sends in one step, to which it gives the whole of a socket's timeout."""
+
+
+class NeverConnectedError(HTTPError):
+    """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
+
+    `at_proxy` says that it was the proxy which was not reached, or which refused.
+    """
+
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__("not connected")
+        self.at_proxy = connection.proxy is not None and not connection.has_connected_to_proxy
 
 
 def keeping_time(connection_class: type[Any]) -> type[Any]:
@@ -31,27 +46,37 @@ def keeping_time(connection_class: type[Any]) -> type[Any]:
 
 
 class _TimeLimited(_Connection):
-    """Connects, sends, and gets its answer, each within its timeout, which is in seconds and not None."""
+    """Its timeout, in seconds and not None, is for each request as a whole, connecting included."""
 
+    _until = 0.0
+    _is_new = False
     _given_up = False
     _body_follows = False
     _head = b""
 
     def connect(self) -> None:
-        # On a thread of its own: neither the resolver nor a server that is met in several steps knows of
-        # a limit for all.
+        self._until, self._is_new = self._deadline(), True
+        # For a proxy's answer to CONNECT.
+        self._limit_answer()
         try:
-            wait_until_passed(in_background(self._connect), self._seconds)
-        except TimeoutError:
+            # On a thread of its own, for a resolver knows of no limit.
+            wait_until_passed(in_background(self._connect), _left(self._until))
+        except TimeoutError as failure:
             self._given_up = True
-            raise ConnectTimeoutError(self, "connecting took too long") from None
+            raise NeverConnectedError(self) from failure
+        except Exception as failure:
+            raise NeverConnectedError(self) from failure
 
     def _connect(self) -> None:
-        super().connect()
-        if self._given_up:
-            self.close()
+        try:
+            super().connect()
+        finally:
+            if self._given_up:
+                self.close()
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
+        if not self._is_new:
+            self._until = self._deadline()
         self._body_follows = bool(body)
         super().request(method, url, body, *args, **kwargs)
 
@@ -61,29 +86,25 @@ class _TimeLimited(_Connection):
             # moment in which the thread that reads takes Python's lock, with the page not yet on its way.
             self._body_follows, self._head = False, data
             return
-        if self._head:
-            data, self._head = self._head + data, b""
-        if len(data) <= _PIECE_BYTES:
-            super().send(data)
-            return
-        if self.sock is None:
-            self.connect()
-        until = time.monotonic() + self._seconds
+        head, self._head = self._head, b""
         whole = memoryview(data)
         for start in range(0, len(data), _PIECE_BYTES):
-            # TLS gives each step of a long body the whole timeout.
-            self.sock.settimeout(_left(until))
-            super().send(whole[start : start + _PIECE_BYTES])
+            if start:
+                self.sock.settimeout(_left(self._until))
+            super().send(head + whole[start : start + _PIECE_BYTES])
+            head = b""
 
     def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
-        limited = partial(_TimeLimitedAnswer, until=time.monotonic() + self._seconds)
-        # http.client's place for another class; this one is made for each answer.
-        self.response_class = cast("type[HTTPResponse]", limited)
+        self._is_new = False
+        self._limit_answer()
         return super().getresponse()
 
-    @property
-    def _seconds(self) -> float:
-        return float(cast("float", self.timeout))
+    def _limit_answer(self) -> None:
+        # http.client's place for another class; this one is made for each answer.
+        self.response_class = cast("type[HTTPResponse]", partial(_TimeLimitedAnswer, until=self._until))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + float(cast("float", self.timeout))
 
 
 class _TimeLimitedAnswer(HTTPResponse):
@@ -100,16 +121,12 @@ class _TimeLimitedReads(io.RawIOBase):
         self._source = source
         self._sock = sock
         self._until = until
-        self._begun = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        if self._begun:
-            self._sock.settimeout(_left(self._until))
-        # The first step has all of the time, which the socket has been given.
-        self._begun = True
+        self._sock.settimeout(_left(self._until))
         return self._source.readinto(buffer)
 
     def close(self) -> None:

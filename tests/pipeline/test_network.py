@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from front_door import FrontDoor, people, state_line
+from front_door import FrontDoor, feed, people, state_line
 
-from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
+from target_sprinto.sandbox import Answer, Drop, Fault, Readings, Reset, Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.faults import Effect, Operation
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -52,14 +52,32 @@ def test_netrc_is_never_read(door: FrontDoor, tmp_path: Path) -> None:
     assert all(request.headers["api-key"] == "sandbox-key" for request in seen)
 
 
+LONGER_THAN_A_HANDSHAKE = 200
+
+
 class Proxy(socketserver.ThreadingTCPServer):
-    """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set."""
+    """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set.
+
+    With `spoil` it answers the first request within a tunnel with these bytes, which are no TLS. A tunnel
+    that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its answer to CONNECT.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, login: str | None = None, refuse: int | None = None) -> None:
+    def __init__(
+        self,
+        login: str | None = None,
+        refuse: int | None = None,
+        *,
+        spoil: bytes = b"",
+        idle: float | None = None,
+        slow: float = 0.0,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), ProxyHandler)
+        self.spoil = spoil
+        self.idle = idle
+        self.slow = slow
         self.login = login
         self.refuse = refuse
         self.lines: list[str] = []
@@ -94,7 +112,9 @@ class ProxyHandler(socketserver.StreamRequestHandler):
         if method == b"CONNECT":
             host, _, port = target.rpartition(b":")
             with socket.create_connection((host.decode(), int(port))) as upstream:
-                self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                time.sleep(self.server.slow)
+                self.wfile.write(b"\r\n")
                 self.pump(upstream)
         else:
             host, _, path = target.removeprefix(b"http://").partition(b"/")
@@ -108,13 +128,24 @@ class ProxyHandler(socketserver.StreamRequestHandler):
     def pump(self, upstream: socket.socket) -> None:
         client = self.connection
         upstream.settimeout(30)
+        greeted = False
         with contextlib.suppress(OSError):
-            while True:
-                for ready in select.select([client, upstream], [], [])[0]:
+            while found := select.select([client, upstream], [], [], self.server.idle)[0]:
+                for ready in found:
                     data = ready.recv(65536)
                     if not data:
                         return
                     (upstream if ready is client else client).sendall(data)
+                    # After the greeting a handshake takes little; what is longer is a request.
+                    if (
+                        self.server.spoil
+                        and greeted
+                        and ready is client
+                        and len(data) > LONGER_THAN_A_HANDSHAKE
+                    ):
+                        client.sendall(self.server.spoil)
+                        return
+                    greeted = greeted or ready is upstream
 
 
 @contextlib.contextmanager
@@ -195,6 +226,54 @@ def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str,
     assert (finished.code, finished.stdout) == (0, state_line())
     assert proxy.lines
     assert all(line.startswith("CONNECT 127.0.0.1:") for line in proxy.lines)
+
+
+@pytest.mark.parametrize("effect", [Reset(), Drop()])
+@pytest.mark.parametrize("operation", ["create", "push", "close"])
+def test_an_answer_that_is_lost_behind_a_proxy_is_found_out(
+    secure_door: FrontDoor, trusted: dict[str, str], operation: Operation, effect: Effect
+) -> None:
+    """urllib3 lets a connection that ends look like one that never came to be, where a proxy is used."""
+    secure_door.sandbox.configure(secure_door.integration_id, readings=Readings(apply="append"))
+    fault = Fault(operation, integration_id=secure_door.integration_id, moment="after", effect=effect)
+    secure_door.sandbox.inject(fault)
+    with running(Proxy()) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(150), env=env)
+    assert len(secure_door.sandbox.fired(secure_door.integration_id)) == 1
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert [entity["id"] for entity in secure_door.applied()["people"]] == list(range(150))
+    assert secure_door.operations().count("push") == 2
+    assert "[answer-lost]" in finished.stderr
+    assert "[not-connected]" not in finished.stderr
+
+
+def test_what_is_no_tls_after_the_request_says_nothing_of_it(
+    secure_door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    """Only before the request it means that nothing was sent."""
+    with running(Proxy(spoil=b"HTTP/1.1 504 Gateway Timeout\r\n\r\n")) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[answer-lost]" in finished.error
+    assert "nothing was sent" not in finished.error
+
+
+def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
+    secure_door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    """How long the answer before may take says nothing of the next connection."""
+    with running(Proxy(idle=0.3, slow=0.3)) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        started = secure_door.start(env=env, request_timeout_seconds=1)
+        feed(started, people(100))
+        secure_door.wait_for_operation("push")
+        # Longer than a request may take, and than the proxy keeps a silent connection.
+        time.sleep(1.2)
+        finished = secure_door.finish(started, people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "[not-connected]" not in finished.stderr
 
 
 def test_a_proxy_with_a_login_in_its_url_is_used(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
