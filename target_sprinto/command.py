@@ -35,8 +35,7 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
     """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
     with signals:
         try:
-            # One may have come while the imports were made.
-            signals.check()
+            _require_no_signal_yet(signals)
             return run()
         except SprintoError as failure:
             error = failure
@@ -46,6 +45,15 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
         if isinstance(error, StateNotWritten):
             _give_up_stdout()
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
+
+
+def _require_no_signal_yet(signals: Signals) -> None:
+    """One may have come while the imports were made."""
+    try:
+        signals.check()
+    except SprintoError as early:
+        early.aftermath = "Nothing was opened at Sprinto."
+        raise
 
 
 class SprintoCommand(click.Command):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Unmapped(enum.Enum):
@@ -35,3 +36,14 @@ class EntityTypes:
         if self.unmapped is Unmapped.FAIL:
             raise LookupError(stream)
         return stream if self.unmapped is Unmapped.KEEP else None
+
+
+def unmet(named: Iterable[str], came: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Streams that settings name and that did not come, and streams that came and are not named.
+
+    A name may be a pattern, as those of `stream_maps` are. Nothing named is nothing missed.
+    """
+    names, streams = list(named), list(came)
+    absent = [name for name in names if not any(fnmatchcase(stream, name) for stream in streams)]
+    unnamed = [stream for stream in streams if not any(fnmatchcase(stream, name) for name in names)]
+    return absent, unnamed

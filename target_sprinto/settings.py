@@ -448,6 +448,27 @@ def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[st
             yield from stream_map_problems(rule, named)
 
 
+def mapped_streams(stream_maps: Mapping[str, Any] | None) -> list[str]:
+    """The tap's streams, or patterns of them, that `stream_maps` has something for."""
+    return [
+        rule.get("__source__", name) if isinstance(rule, dict) else name
+        for name, rule in (stream_maps or {}).items()
+        if name != "__else__"
+    ]
+
+
+def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Names that are not known, but nearly: each with the one that was probably meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a name that is not known needs it
+
+    meant = {name.replace("_", ""): name for name in known}
+    near = {
+        name: get_close_matches(name.replace("_", "").replace("-", "").lower(), meant, 1, 0.8)
+        for name in names
+    }
+    return {name: meant[found[0]] for name, found in near.items() if found}
+
+
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
     """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
     return sorted({_describe_schema_error(error) for error in errors})

@@ -29,10 +29,10 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
-from dotenv import find_dotenv
+from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Target, metrics
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigurationError, MappingError
+from singer_sdk.exceptions import ConfigurationError, MapExpressionError, MappingError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, StreamMap
@@ -58,6 +58,7 @@ from target_sprinto.errors import (
     UnmappedStream,
     WouldBeRefused,
 )
+from target_sprinto.mapping import unmet
 from target_sprinto.output import write_state
 from target_sprinto.plain import PlainRecords, plain_records
 from target_sprinto.progress import Progress
@@ -149,6 +150,8 @@ class SprintoTarget(Target):
         except (ConfigurationError, MappingError) as problem:
             raise SettingsError(getattr(problem, "errors", None) or [str(problem)]) from None
         self.settings = Settings.from_config(self.config)
+        # Now, for the mapper takes `__source__` out of it.
+        self._mapped_streams = settings.mapped_streams(self.config.get("stream_maps"))
         self._signals = signals
         self.client = SprintoClient(
             self.settings.base_url, self.settings.integration_id, self.settings.api_key
@@ -243,7 +246,10 @@ class SprintoTarget(Target):
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
             # Its text names streams, properties and expressions: all from the settings and the schema.
-            raise MapFailed(f"the stream map does not fit stream {stream!r}: {problem}") from None
+            raise MapFailed(
+                f"the stream map does not fit stream {stream!r}: {str(problem).rstrip('.')}.",
+                "Check `stream_maps` against the stream's schema.",
+            ) from None
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
             raise MapFailed(
                 f"the stream map or flattening does not fit stream {stream!r} ({type(problem).__name__}).",
@@ -427,6 +433,7 @@ class SprintoTarget(Target):
             # A signal that came with the end of input says more than a STATE that did not come.
             self._check()
             self._require_final_state()
+            self._tell_unmet()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
@@ -437,6 +444,22 @@ class SprintoTarget(Target):
         self.client.close()
         if ending.failure is not None:
             raise ending.failure
+
+    def _tell_unmet(self) -> None:
+        """Say so where a name in the settings may be misspelt, for then records go out as they came."""
+        aliases = {route.sink.stream_name for routes in self._routes.values() for route in routes}
+        for setting, named, came in (
+            ("stream_maps", self._mapped_streams, self._schemas),
+            ("entity_types", self.settings.entity_types.names, aliases),
+        ):
+            absent, unnamed = unmet(named, came)
+            if absent and unnamed:
+                self.logger.warning(
+                    "`%s` names %s, which did not come, and not %s, which did: is a name misspelt?",
+                    setting,
+                    ", ".join(map(repr, absent)),
+                    ", ".join(map(repr, unnamed)),
+                )
 
     def _tell_metrics(self) -> None:
         """The SDK's metrics: records by stream, requests and how long they took in all."""
@@ -615,11 +638,16 @@ class SprintoTarget(Target):
         # Their schema is all alternatives, so what it finds names no more than the stream.
         checked = {**self._config, "stream_maps": None} if problems else self._config
         problems += settings.describe_schema_errors(validator.iter_errors(checked))
+        known = self.config_jsonschema["properties"]
+        unknown = set(self._config) - set(known) - set(settings.NOT_FOR_SPRINTO)
+        if unknown:
+            # A guard that one letter has switched off is worse than none.
+            problems += [
+                f"`{name}` is not known; did you mean `{meant}`?"
+                for name, meant in settings.misspelt(unknown, known).items()
+            ]
         if problems and raise_errors:
             raise SettingsError(problems)
-        unknown = (
-            set(self._config) - set(self.config_jsonschema["properties"]) - set(settings.NOT_FOR_SPRINTO)
-        )
         if unknown:
             self.logger.warning("Settings that are not known, and ignored: %s.", ", ".join(sorted(unknown)))
         return problems
@@ -631,6 +659,18 @@ class SprintoTarget(Target):
         refused: dict[str, Any] = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
         # Without a file of its own the SDK would look for one beside its installation.
         dotenv = find_dotenv(usecwd=True) or os.devnull
+        given = [*os.environ, *dotenv_values(dotenv)]
+        prefix = cls._env_var_prefix
+        unknown = {name[len(prefix) :].lower() for name in given if name.startswith(prefix)}
+        unknown -= {*known, *refused}
+        if unknown and (near := settings.misspelt(unknown, known)):
+            raise SettingsError(
+                [
+                    f"the environment variable {prefix}{name.upper()} is not known; did you mean"
+                    f" {prefix}{meant.upper()}?"
+                    for name, meant in near.items()
+                ]
+            )
         config: dict[str, Any] = {}
         for name, schema in (known | refused).items():
             variable = f"{cls._env_var_prefix}{name.upper()}"
@@ -724,9 +764,10 @@ def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
     except RecursionError:
         raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
-        # Its text may quote a value of the record.
+        # The mapper's own error quotes the expression; any other text may quote a value of the record.
+        told = str(problem) if isinstance(problem, MapExpressionError) else type(problem).__name__
         raise MapFailed(
-            f"{name} failed on a record ({type(problem).__name__}).",
+            f"{name} failed on a record ({told.rstrip('.')}).",
             "Check the expressions in `stream_maps`; mind fields that are null or missing.",
         ) from None
     if mapped is None:

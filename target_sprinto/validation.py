@@ -36,8 +36,8 @@ class RecordValidator(BaseJSONSchemaValidator):
         """Compile the schema. Raises InvalidSchema for what is no JSON Schema."""
         super().__init__(schema)
         self._stream = stream
-        self._compiled: _Compiled | None = _compile(schema)
-        self._fallback = None if self._compiled else _fall_back(stream, schema)
+        self._compiled, where = _compile(schema)
+        self._fallback = None if self._compiled else _fall_back(stream, schema, where)
 
     def validate(self, record: dict[str, Any]) -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.
@@ -70,7 +70,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         return None
 
     def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+        where = _place(path)
         field = f"field {where!r}" if where else "the record"
         told = f"{missing!r} is missing" if rule == "required" and missing else f"it breaks the rule {rule!r}"
         return InvalidRecord(
@@ -81,26 +81,34 @@ class RecordValidator(BaseJSONSchemaValidator):
         )
 
 
-def _compile(schema: dict[str, Any]) -> _Compiled | None:
+def _place(path: Iterable[str | int]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+
+
+def _compile(schema: dict[str, Any]) -> tuple[_Compiled | None, str]:
+    """The compiled schema; or None, and where in the schema the trouble is, as far as that is known."""
+    where = ""
     compilers = [jsonschema_rs.validator_for]
     if "$schema" not in schema:
         compilers.append(jsonschema_rs.Draft4Validator)
     for compiler in compilers:
         try:
-            return compiler(schema, validate_formats=False, offline=True)
-        except (jsonschema_rs.ValidationError, ValueError):
+            return compiler(schema, validate_formats=False, offline=True), ""
+        except jsonschema_rs.ValidationError as problem:
+            where = where or _place(problem.instance_path)
+        except ValueError:
             continue
-    return None
+    return None, where
 
 
-def _fall_back(stream: str, schema: dict[str, Any]) -> JSONSchemaValidator:
+def _fall_back(stream: str, schema: dict[str, Any], where: str) -> JSONSchemaValidator:
     problem = f"the schema of stream {stream!r} is no JSON Schema that can be used"
     if _refers_elsewhere(schema):
         raise InvalidSchema(f"{problem}: it refers to another document, which is never fetched.", _ADVICE)
     try:
         return JSONSchemaValidator(schema)
     except InvalidJSONSchema:
-        raise InvalidSchema(f"{problem}.", _ADVICE) from None
+        raise InvalidSchema(f"{problem}{f', in {where!r}' if where else ''}.", _ADVICE) from None
 
 
 def _refers_elsewhere(schema: object) -> bool:

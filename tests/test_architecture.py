@@ -130,3 +130,12 @@ def test_what_is_imported_is_declared(room: str) -> None:
             packages = {name.partition(".")[0] for name in imported(path, by_type_checkers=False)}
             for package in packages - sys.stdlib_module_names - {"target_sprinto"}:
                 assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in declared, path.name
+
+
+def test_every_file_has_its_room_in_the_table_of_contributing() -> None:
+    table = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The rooms")[2]
+    named = set(re.findall(r"`(?:push/)?([a-z_]+\.py)`", table))
+    whole_rooms = {room for room in ("probe", "sandbox", "demo") if f"`{room}/`" in table}
+    for path in files("."):
+        if path.name != "__init__.py" and not whole_rooms & set(path.relative_to(ROOT).parts):
+            assert path.name in named, f"CONTRIBUTING.md has no room for {path.relative_to(ROOT)}"

@@ -13,6 +13,7 @@ import logging
 import pytest
 from singer_sdk import Target, mapper, plugin_base, target_base
 from singer_sdk.configuration import _dict_config
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib.encoding import base as encoding
 from singer_sdk.sinks import core as sinks
@@ -116,3 +117,14 @@ def test_an_unchanged_record_is_recognised() -> None:
     assert isinstance(only, mapper.SameRecordTransform)
     record = {"a": 1}
     assert only.transform(record) is record, "SameRecordTransform changes records now: see mapper.py"
+
+
+def test_a_mapper_s_error_quotes_expressions_and_no_values() -> None:
+    maps = mapper.PluginMapper(
+        plugin_config={"stream_maps": {"people": {"short": "name.nothing()"}}},
+        logger=logging.getLogger("test"),
+    )
+    maps.register_raw_stream_schema("people", {"properties": {"name": {"type": "string"}}}, [])
+    with pytest.raises(MapExpressionError) as told:
+        maps.stream_maps["people"][0].transform({"name": "a value"})
+    assert "a value" not in str(told.value), "its text is shown: see target.py, _mapped"

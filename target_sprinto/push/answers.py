@@ -207,9 +207,10 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
         unknown = (
             "session" if operation in {Operation.STATUS, Operation.PUSH, Operation.CLOSE} else "integration"
         )
+        ids = "the session's id, `integration_id`" if unknown == "session" else "`integration_id`"
         return errors.NotFound(
             f"{doing}: the {unknown} is not known there.",
-            "Check `integration_id`, `region` and `api_url`.",
+            f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused.answering(status)

@@ -184,6 +184,20 @@ def test_a_record_nested_too_deeply_for_a_stream_map_is_an_invalid_one(door: Fro
     assert door.run([SCHEMA, line, STATE]).code == 0
 
 
+def test_a_schema_that_is_none_is_told_with_its_place(door: FrontDoor) -> None:
+    wrong = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "name": {"type": "strin"}}}}
+    finished = door.run([wrong, record(1), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "is no JSON Schema that can be used, in 'properties.name.type'." in finished.error
+
+
+def test_a_stream_map_that_fails_names_its_expression(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"short": "name.nothing()"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "name.nothing()" in finished.error
+    assert "[stream-map]" in finished.error
+
+
 def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"number": "float('nan')"}})
     assert (finished.code, finished.stdout) == (1, "")

@@ -178,9 +178,54 @@ def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path)
 
 
 def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
-    finished = door.run(people(1), page_sise=5)
+    finished = door.run(people(1), pagination="by the page")
     assert finished.code == 0
-    assert "not known, and ignored: page_sise" in finished.stderr
+    assert "not known, and ignored: pagination" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("page_sise", "page_size"),
+        ("dryrun", "dry_run"),
+        ("expects", "expect"),
+        ("entityTypes", "entity_types"),
+    ],
+)
+def test_a_setting_that_is_misspelt_is_refused(door: FrontDoor, written: str, meant: str) -> None:
+    finished = door.run(people(1), **{written: 5})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"`{written}` is not known; did you mean `{meant}`?" in finished.error
+    assert door.operations() == []
+
+
+def test_a_setting_that_is_misspelt_in_the_environment_is_refused(door: FrontDoor) -> None:
+    config = str(door.config())
+    env = {"TARGET_SPRINTO_DRYRUN": "true"}
+    finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "TARGET_SPRINTO_DRYRUN is not known; did you mean TARGET_SPRINTO_DRY_RUN?" in finished.error
+    assert door.operations() == []
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("stream_maps", {"peopel": {"name": "name"}}), ("entity_types", {"peopel": "User"})],
+)
+def test_a_stream_that_never_comes_while_another_is_not_named_is_told(
+    door: FrontDoor, setting: str, value: object
+) -> None:
+    finished = door.run(people(1), **{setting: value})
+    assert finished.code == 0
+    told = f"`{setting}` names 'peopel', which did not come, and not 'people', which did: is a name misspelt?"
+    assert told in finished.stderr
+
+
+def test_a_map_for_the_stream_of_another_tap_is_nothing_to_tell(door: FrontDoor) -> None:
+    maps = {"peop*": {"name": "name"}, "devices": {"id": "id"}, "same": {"__source__": "people"}}
+    finished = door.run(people(1), stream_maps=maps)
+    assert finished.code == 0
+    assert "misspelt" not in finished.stderr
 
 
 def test_settings_given_inline_are_not_repeated(door: FrontDoor) -> None:

@@ -267,7 +267,7 @@ def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number
     process.send_signal(number)
     finished = door.finish(process, None)
     assert finished.code == SIGNALS[number]
-    assert f"Stopped by {number.name}." in finished.error
+    assert f"Stopped by {number.name}. Nothing was opened at Sprinto." in finished.error
 
 
 def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: FrontDoor) -> None:
