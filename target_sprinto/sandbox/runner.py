@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""
+
+LOOK_SECONDS = 0.1
+"""How often `serve` looks whether a signal has come."""
 
 
 class Sandbox(Engine):
@@ -133,16 +137,19 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str
     `announce` is called once, with the URL, when connections are accepted. Requests' bodies are not kept,
     so that a long run does not grow by them.
     """
-    stop = threading.Event()
+    stopped = False
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        stop.set()
+        # No more than a flag: a second signal may come in here, where an Event's lock would wait for itself.
+        nonlocal stopped
+        stopped = True
 
     sandbox = Sandbox(options, keep_bodies=False)
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         announce(sandbox.start(host, port))
-        stop.wait()
+        while not stopped:
+            time.sleep(LOOK_SECONDS)
     finally:
         sandbox.stop()
         for number, handler in before.items():

@@ -91,3 +91,36 @@ def test_serving_ends_by_signal_with_a_snapshot(tmp_path: Path, number: signal.S
         assert process.wait(10) == 0
     remembered = Sandbox(SandboxOptions(data_dir=tmp_path)).sessions("demo")
     assert [(s.id, s.accepted_batches) for s in remembered] == [(session_id, 1)]
+
+
+TWO_SIGNALS = """
+import signal
+import sys
+from itertools import count
+from target_sprinto.sandbox import SandboxOptions, serve
+
+def serve_and_strike_twice(line):
+    "SIGINT, and SIGTERM while Python is at its so-manieth line after that: at first, in the handler."
+    lines = count()
+
+    def trace(*_):
+        if next(lines) == line:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    def strike(_url):
+        sys.settrace(trace)
+        signal.raise_signal(signal.SIGINT)
+
+    serve(SandboxOptions(), "127.0.0.1", 0, strike)
+    sys.settrace(None)
+    assert next(lines) > line
+
+for line in range(20):
+    serve_and_strike_twice(line)
+"""
+
+
+def test_serving_ends_by_two_signals_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", TWO_SIGNALS], check=False, timeout=30)
+    assert ended.returncode == 0
