@@ -423,6 +423,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         local.serve(
             options, "127.0.0.1", port, lambda url: click.echo(f"The sandbox is at {url} (Ctrl-C ends it).")
         )
+    except local.DataUnusable as problem:
+        raise SettingsProblem(f"{problem}.", "Choose another folder with --data.") from None
     except OSError as problem:
         raise _port_taken(port, problem) from None
 

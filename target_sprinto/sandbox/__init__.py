@@ -21,10 +21,12 @@ from target_sprinto.sandbox.options import EntityRules, SandboxOptions
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.runner import Sandbox, serve
+from target_sprinto.sandbox.snapshot import DataUnusable
 
 __all__ = [
     "Answer",
     "CutOff",
+    "DataUnusable",
     "Delay",
     "Drop",
     "Edit",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from target_sprinto.sandbox import snapshot
 from target_sprinto.sandbox.engine import Engine
 from target_sprinto.sandbox.server import API, Server
 
@@ -135,8 +136,12 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str
     """Serve until SIGINT or SIGTERM, then write the snapshot and return; call from the main thread.
 
     `announce` is called once, with the URL, when connections are accepted. Requests' bodies are not kept,
-    so that a long run does not grow by them.
+    so that a long run does not grow by them. Raises DataUnusable where a snapshot cannot be written, before
+    anything is served if that can be seen then; and OSError where the port takes no connections.
     """
+    if options.data_dir:
+        snapshot.check(options.data_dir)
+
     stopped = False
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:

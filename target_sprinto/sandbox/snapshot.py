@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,47 @@ if TYPE_CHECKING:
 FILE_NAME = "sandbox.json"
 
 
+class DataUnusable(ValueError):
+    """The folder for the snapshot cannot be read or written, or holds another file in its place."""
+
+
 class _Snapshot(msgspec.Struct):
     integrations: dict[str, IntegrationState]
 
 
+def check(directory: Path) -> None:
+    """Raise DataUnusable unless a snapshot can be written there. What is there stays as it is."""
+    try:
+        _make(directory)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as problem:
+        raise _unusable(directory, problem) from None
+
+
 def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:
-    """Write the snapshot, for its owner's eyes: who reads the file sees the old one or the new one."""
+    """Write the snapshot, for its owner's eyes: who reads the file sees the old one or the new one.
+
+    Raises DataUnusable.
+    """
     kept = {name: _without_finished_pages(state) for name, state in integrations.items()}
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = directory / f"{FILE_NAME}.new"
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(_Snapshot(kept)))
-    fresh.replace(directory / FILE_NAME)
+    try:
+        _make(directory)
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(_Snapshot(kept)))
+        fresh.replace(directory / FILE_NAME)
+    except OSError as problem:
+        raise _unusable(directory, problem) from None
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _unusable(directory: Path, problem: OSError) -> DataUnusable:
+    return DataUnusable(f"{directory} cannot keep a sandbox's data: {problem.strerror}")
 
 
 def _without_finished_pages(state: IntegrationState) -> IntegrationState:
@@ -42,11 +71,13 @@ def _without_finished_pages(state: IntegrationState) -> IntegrationState:
 
 
 def load(directory: Path) -> dict[str, IntegrationState]:
-    """Read the snapshot; none yet means nothing remembered."""
+    """Read the snapshot; none yet means nothing remembered. Raises DataUnusable."""
     path = directory / FILE_NAME
-    if not path.exists():
-        return {}
     try:
+        if not path.exists():
+            return {}
         return msgspec.json.decode(path.read_bytes(), type=_Snapshot).integrations
+    except OSError as problem:
+        raise _unusable(directory, problem) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no sandbox snapshot: {error}") from error
+        raise DataUnusable(f"{path} is no sandbox snapshot: {error}") from error

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from front_door import SCHEMA, STATE, FrontDoor, as_input, feed, people, record
+from front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, feed, people, record
 
 from target_sprinto.sandbox import Fault, Hang
 
@@ -178,6 +178,53 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
     assert "Traceback" not in taken.stderr
 
 
+def finish_sandbox(door: FrontDoor, *words: str) -> Finished:
+    """`sprintoctl sandbox` that is not to serve: one that does all the same would do so for ever."""
+    with door.start("sandbox", "--port", "0", *words, program="sprintoctl") as process:
+        assert process.stdout is not None
+        if said := process.stdout.readline():
+            process.terminate()
+        told = door.finish(process)
+    assert (told.code, said) == (1, b""), told.stderr
+    return told
+
+
+def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: FrontDoor) -> None:
+    (door.folder / "file").touch()
+    told = finish_sandbox(door, "--data", "file/data")
+    assert told.stderr == (
+        "sprintoctl: file/data cannot keep a sandbox's data: Not a directory."
+        " Choose another folder with --data. [settings]\n"
+    )
+
+
+def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
+    (door.folder / "sandbox.json").write_bytes(b"[]")
+    told = finish_sandbox(door, "--data", ".")
+    assert "sprintoctl: sandbox.json is no sandbox snapshot: " in told.stderr
+    assert told.stderr.endswith(" [settings]\n")
+    assert (door.folder / "sandbox.json").read_bytes() == b"[]"
+
+
+def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        assert "The sandbox is at" in process.stdout.readline()
+        assert list(data.iterdir()) == []
+        data.rmdir()
+        data.touch()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert f"{data} cannot keep a sandbox's data: " in told
+    assert told.endswith(" [settings]\n")
+    assert "port" not in told
+
+
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
 def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) -> None:
     told = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
@@ -200,14 +247,7 @@ def test_a_file_of_entity_types_that_makes_no_sense_is_told(
 ) -> None:
     path = door.folder / "entities.json"
     path.write_text(json.dumps({"User": rules}))
-    words = ["sandbox", "--port", "0", "--entities", str(path)]
-    with door.start(*words, program="sprintoctl") as process:
-        assert process.stdout is not None
-        # A sandbox that starts after all would serve for ever.
-        if process.stdout.readline():
-            process.terminate()
-        told = door.finish(process)
-    assert (told.code, told.stdout) == (1, "")
+    told = finish_sandbox(door, "--entities", str(path))
     assert "The file of entity types cannot be read: " in told.stderr
     assert named in told.stderr
     assert told.stderr.endswith("[settings]\n")
