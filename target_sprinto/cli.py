@@ -392,8 +392,20 @@ def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN4
     show_default=True,
     help="What applying does to what was there.",
 )
-@click.option("--processing-seconds", default=0.2, show_default=True, help="How long processing takes.")
-@click.option("--inactivity-seconds", default=3600.0, show_default=True, help="When an idle session expires.")
+@click.option(
+    "--processing-seconds",
+    default=0.2,
+    type=click.FloatRange(0),
+    show_default=True,
+    help="How long processing takes.",
+)
+@click.option(
+    "--inactivity-seconds",
+    default=3600.0,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="When an idle session expires.",
+)
 @click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
 def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     port: int,
@@ -412,7 +424,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     options = local.SandboxOptions(
         api_key=api_key,
         integrations=frozenset(integration),
-        entities=_entity_rules(local, entities.read_bytes()) if entities else {},
+        entities=_entity_rules(local, str(entities), entities.read_bytes()) if entities else {},
         readings=local.Readings(apply=apply),
         inactivity_timeout_seconds=inactivity_seconds,
         processing_seconds=processing_seconds,
@@ -438,7 +450,7 @@ def demo(port: int, *, keep: bool | None) -> None:
     """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
     local = _sandbox_room()
     bundled = resources.files("target_sprinto") / "demo"
-    rules = _entity_rules(local, (bundled / "entities.json").read_bytes())
+    rules = _entity_rules(local, "entities.json", (bundled / "entities.json").read_bytes())
     server = local.Sandbox(local.SandboxOptions(entities=rules))
     try:
         server.start(port=port)
@@ -522,12 +534,21 @@ def _show(server: Sandbox, stdout: bytes) -> None:
     click.echo(stdout.decode().strip())
 
 
-def _entity_rules(local: Any, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
-    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it."""
+def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
+    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it.
+
+    `name` is what a message calls the file.
+    """
+    place = ""
+    rules = {}
     try:
-        return msgspec.json.decode(content, type=dict[str, local.EntityRules])
-    except msgspec.DecodeError as problem:
-        raise SettingsProblem(f"The file of entity types cannot be read: {problem}.") from None
+        for entity_type, rule in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
+            # One by one, for msgspec names no key of an object.
+            place = f"entity type {entity_type!r}: "
+            rules[entity_type] = msgspec.json.decode(rule, type=local.EntityRules)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise SettingsProblem(f"The file of entity types {name!r} cannot be read: {place}{problem}.") from None
+    return rules
 
 
 def _sandbox_room() -> Any:  # noqa: ANN401 - a module

@@ -178,14 +178,14 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
     assert "Traceback" not in taken.stderr
 
 
-def finish_sandbox(door: FrontDoor, *words: str) -> Finished:
+def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
     """`sprintoctl sandbox` that is not to serve: one that does all the same would do so for ever."""
     with door.start("sandbox", "--port", "0", *words, program="sprintoctl") as process:
         assert process.stdout is not None
         if said := process.stdout.readline():
             process.terminate()
         told = door.finish(process)
-    assert (told.code, said) == (1, b""), told.stderr
+    assert (told.code, said) == (code, b""), told.stderr
     return told
 
 
@@ -245,12 +245,28 @@ def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) ->
 def test_a_file_of_entity_types_that_makes_no_sense_is_told(
     door: FrontDoor, rules: dict[str, Any], named: str
 ) -> None:
-    path = door.folder / "entities.json"
-    path.write_text(json.dumps({"User": rules}))
-    told = finish_sandbox(door, "--entities", str(path))
-    assert "The file of entity types cannot be read: " in told.stderr
+    (door.folder / "entities.json").write_text(json.dumps({"Device": {"key": ["id"]}, "User": rules}))
+    told = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: entity type 'User': " in told.stderr
     assert named in told.stderr
     assert told.stderr.endswith("[settings]\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"User": \xff}'])
+def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) -> None:
+    (door.folder / "entities.json").write_bytes(content)
+    told = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: " in told.stderr
+    assert told.stderr.endswith("[settings]\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "seconds"),
+    [("--processing-seconds", "-1"), ("--inactivity-seconds", "-1"), ("--inactivity-seconds", "0")],
+)
+def test_seconds_that_cannot_be_are_a_wrong_word(door: FrontDoor, option: str, seconds: str) -> None:
+    told = finish_sandbox(door, option, seconds, code=2)
+    assert f"'{option}'" in told.stderr
 
 
 def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
