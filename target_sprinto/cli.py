@@ -23,7 +23,7 @@ from target_sprinto.command import colours, examples, told_in_one_line
 from target_sprinto.errors import ReceiptDiffers
 from target_sprinto.output import write_state
 from target_sprinto.probe.asking import probe as run_probe
-from target_sprinto.probe.examples import read_examples
+from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.applying import Applying
 from target_sprinto.push.client import Patience
@@ -241,6 +241,15 @@ def probe(
     It takes about twenty requests. Refused pages are among them, which may show as anomalies in Sprinto's
     dashboard. Nothing is applied.
     """
+    if (
+        len(examples) != len(entity_types)
+        or len(set(entity_types)) != len(entity_types)
+        or len(examples) > MOST
+    ):
+        raise click.UsageError(
+            "Name one or two different entity types, each with an example:"
+            " --entity-type TYPE --example FILE, once or twice."
+        )
     records = read_examples(entity_types, [(path.name, path.read_bytes()) for path in examples])
     target = SprintoTarget.from_cli(config)
     click.echo(
@@ -289,12 +298,12 @@ def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool)
 
     Its STATE is printed once it is processed.
     """
-    target = SprintoTarget.from_cli(config)
     if (receipt is None) is not unverified:
-        raise SettingsProblem(
-            "A session is applied with the receipt of the run that holds it.",
-            "Name it with --receipt FILE. Without any, --unverified applies what nobody has checked.",
+        raise click.UsageError(
+            "A session is applied with the receipt of the run that holds it: name it with --receipt FILE."
+            " Without any, --unverified applies what nobody has checked."
         )
+    target = SprintoTarget.from_cli(config)
     settings, check = target.settings, process_signals.check
     vouched = (
         approval.by_receipt(read_receipt(receipt), session, settings)
@@ -547,7 +556,9 @@ def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRule
             place = f"entity type {entity_type!r}: "
             rules[entity_type] = msgspec.json.decode(rule, type=local.EntityRules)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise SettingsProblem(f"The file of entity types {name!r} cannot be read: {place}{problem}.") from None
+        raise SettingsProblem(
+            f"The file of entity types {name!r} cannot be read: {place}{problem}."
+        ) from None
     return rules
 
 

@@ -595,17 +595,23 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     "words",
     [
         ["--entity-type", "User", "--example", "a.json", "--example", "a.json"],
+        ["--entity-type", "User", "--entity-type", "Device", "--example", "a.json"],
         ["--entity-type", "User", "--entity-type", "User", "--example", "a.json", "--example", "a.json"],
-        ["--entity-type", "User", "--example", "list.json"],
-        ["--entity-type", "User", "--example", "broken.json"],
-        ["--entity-type", "User", "--example", "large.json"],
-        ["--entity-type", "User", "--example", "nested.json"],
         [word for name in "ABC" for word in ("--entity-type", name, "--example", "a.json")],
     ],
 )
-def test_what_makes_no_sense_is_told_and_opens_nothing(door: FrontDoor, words: list[str]) -> None:
+def test_types_and_examples_that_are_no_pairs_are_wrong_words(door: FrontDoor, words: list[str]) -> None:
+    (door.folder / "a.json").write_bytes(b"{}")
+    process = door.start("probe", *words, "--config", str(door.config()), program="sprintoctl")
+    probed = door.finish(process)
+    assert (probed.code, probed.stdout) == (2, "")
+    assert "one or two different entity types, each with an example" in " ".join(probed.stderr.split())
+    assert door.operations() == []
+
+
+@pytest.mark.parametrize("example", ["list.json", "broken.json", "large.json", "nested.json"])
+def test_what_makes_no_sense_is_told_and_opens_nothing(door: FrontDoor, example: str) -> None:
     contents = {
-        "a.json": b"{}",
         "list.json": f'["{SECRET}"]'.encode(),
         "broken.json": f'{{"name": "{SECRET}\xff'.encode("latin-1"),
         "large.json": json.dumps({"name": SECRET * 100_000}).encode(),
@@ -613,8 +619,8 @@ def test_what_makes_no_sense_is_told_and_opens_nothing(door: FrontDoor, words: l
     }
     for name, content in contents.items():
         (door.folder / name).write_bytes(content)
-    process = door.start("probe", *words, "--config", str(door.config()), program="sprintoctl")
-    probed = finish(door, process)
+    words = ["--entity-type", "User", "--example", example, "--config", str(door.config())]
+    probed = finish(door, door.start("probe", *words, program="sprintoctl"))
     assert (probed.code, probed.stdout) == (1, "")
     assert probed.error.endswith("[settings]")
     assert door.operations() == []
