@@ -20,7 +20,7 @@ from click.shell_completion import get_completion_class
 
 from target_sprinto import approval
 from target_sprinto.command import colours, examples, told_in_one_line
-from target_sprinto.errors import ReceiptDiffers
+from target_sprinto.errors import DemoFailed, ReceiptDiffers
 from target_sprinto.output import write_state
 from target_sprinto.probe.asking import probe as run_probe
 from target_sprinto.probe.examples import MOST, read_examples
@@ -29,7 +29,7 @@ from target_sprinto.push.applying import Applying
 from target_sprinto.push.client import Patience
 from target_sprinto.push.conflict import find_blocker
 from target_sprinto.push.discarding import Discard, discard_session
-from target_sprinto.push.errors import Interrupted, SettingsProblem, SprintoError
+from target_sprinto.push.errors import Interrupted, NotDiscarded, SessionEnded, SettingsProblem
 from target_sprinto.push.waiting import Deadline, in_background, wait_for
 from target_sprinto.push.wording import counted, figures
 from target_sprinto.reading import watched
@@ -201,8 +201,10 @@ def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's
     status = _heard(lambda: target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
     result = discard_session(target.client, session, status.expiry, deadline)
+    if result.outcome is Discard.ENDED_OTHERWISE:
+        raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
     if result.outcome is not Discard.DISCARDED:
-        raise SprintoError(result.sentence)
+        raise NotDiscarded(result.sentence)
     click.echo(result.sentence)
 
 
@@ -471,7 +473,12 @@ def demo(port: int, *, keep: bool | None) -> None:
         click.echo("$ cat input.singer | target-sprinto --config config.json")
         finished = _run_target(config, (bundled / "input.singer").read_bytes())
         if finished.returncode:
-            raise SprintoError(f"The target ended with exit code {finished.returncode}; see above.")
+            # A Ctrl-C ends both.
+            process_signals.check()
+            raise DemoFailed(
+                f"The demo's target ended with exit code {finished.returncode}.",
+                "Its own last line, above, says why and what to do.",
+            )
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
             click.echo(f"\nLook at {server.url} (Ctrl-C ends the sandbox).")

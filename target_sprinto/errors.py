@@ -22,6 +22,7 @@ SprintoError
 ├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
 ├── ReceiptDiffers                 an input that does not make what a receipt says
 ├── StateNotWritten                stdout broke when the STATE was due
+├── DemoFailed                     the target that `sprintoctl demo` runs failed
 └── InternalError                  a bug of ours
 """
 
@@ -199,6 +200,12 @@ class StateNotWritten(SprintoError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} {self.state}"
+
+
+class DemoFailed(SprintoError):
+    """The target that `sprintoctl demo` runs failed: its own line, before this one, says why."""
+
+    code = "demo-failed"
 
 
 class InternalError(SprintoError):

@@ -18,9 +18,9 @@ SprintoError
 │   ├── NotNow                     425, 429, 503 with Retry-After
 │   ├── AnswerLost                 sent, and nobody knows what became of it
 │   └── UnexpectedAnswer           an answer that the documents do not know
-├── SessionEnded                   our session was ended before we closed it
+├── SessionEnded                   a session was ended before it could be closed
 ├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
-├── NotDiscarded                   a rehearsal whose session could not be discarded
+├── NotDiscarded                   a session that was to be discarded, and may still be there
 ├── CountsDiffer                   Sprinto's counts are not what was sent
 ├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
 ├── ProcessingUnfinished           not `processed` in time
@@ -207,7 +207,7 @@ class UnexpectedAnswer(ApiError):
 
 
 class SessionEnded(SprintoError):
-    """The session expired, or was closed by someone else, before our close."""
+    """The session expired, or was closed by a run or by someone else, before it could be closed as asked."""
 
     code = "session-ended"
 
@@ -219,7 +219,7 @@ class ContradictoryAnswer(SprintoError):
 
 
 class NotDiscarded(SprintoError):
-    """All went well, but the session of a rehearsal could not be discarded for certain."""
+    """A session could not be discarded for certain: a rehearsal's, or one that a person discards."""
 
     code = "not-discarded"
 

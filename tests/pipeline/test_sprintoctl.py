@@ -17,7 +17,7 @@ import pytest
 import requests
 from front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, feed, people, record
 
-from target_sprinto.sandbox import Fault, Hang
+from target_sprinto.sandbox import Answer, Fault, Hang
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +40,16 @@ def test_the_demo_shows_a_whole_run(tmp_path: Path) -> None:
     assert "is open (reference target-sprinto/" in shown.stderr
     assert "salary" not in shown.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_whose_target_fails_leaves_the_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENV, "TARGET_SPRINTO_LOGLEVEL", "nonsense")
+    shown = sprintoctl("demo")
+    assert shown.returncode == 1
+    assert shown.stderr.splitlines()[-1] == (
+        "sprintoctl: The demo's target ended with exit code 1."
+        " Its own last line, above, says why and what to do. [demo-failed]"
+    )
 
 
 def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
@@ -157,7 +167,22 @@ def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
     assert door.run(people(1)).code == 0
     answer = sprintoctl("discard", door.session().id, "--config", str(door.config()))
     assert answer.returncode == 1
-    assert "it is processed: what had been accepted was applied" in answer.stderr
+    assert answer.stderr == (
+        f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
+        " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
+    )
+
+
+def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    session = door.session().id
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    told = door.sprintoctl("discard", session)
+    assert (told.code, told.stdout) == (1, "")
+    assert f"Session {session} could not be discarded for certain (key-refused)" in told.stderr
+    assert f"sprintoctl discard {session} --config FILE. [not-discarded]\n" in told.stderr
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
