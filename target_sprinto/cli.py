@@ -90,7 +90,7 @@ class _Group(click.Group):
 _NEXT = """\
 sprintoctl works with target-sprinto beside the pipeline.
 
-See a whole run, on this machine:
+See a whole run, on this machine (`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'):
   sprintoctl demo
 Test key, region and integration; it changes nothing:
   sprintoctl check --config config.json
@@ -153,7 +153,7 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
     )
     for state, colour in _STATES.items():
         line = f"{state:<12}{counts[state] if counts[state] is not None else '?'}"
-        click.echo(f"  {click.style(line, colour) if counts[state] else line}")
+        click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
     click.echo(f"Active: {blocker.describe()}" if blocker else "The activity log shows no active session.")
 
 
@@ -186,7 +186,7 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
         else:
             shown = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
             line = "{:<25} {:<8} {:<20} {:<37} {}".format(*shown).rstrip()
-            click.echo(click.style(line, _LEVELS.get(str(event.get("level")))))
+            click.echo(_coloured(line, _LEVELS.get(str(event.get("level")))))
 
 
 @main.command(
@@ -507,6 +507,11 @@ def completion(shell: str) -> None:
     for program in ("sprintoctl", "target-sprinto"):
         # The command itself is asked only while words are completed.
         click.echo(script(main, {}, program, f"_{program.replace('-', '_')}_COMPLETE".upper()).source())
+
+
+def _coloured(text: str, colour: str | None) -> str:
+    # Without a colour click would still write the end of one.
+    return click.style(text, colour) if colour else text
 
 
 def _port_taken(port: int, problem: OSError) -> SettingsProblem:

@@ -355,6 +355,7 @@ def test_without_a_word_it_says_what_to_do_next() -> None:
     told = sprintoctl()
     assert (told.returncode, told.stderr) == (0, "")
     for command in (
+        "`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'",
         "sprintoctl demo",
         "sprintoctl check --config config.json",
         " | target-sprinto --config ",
@@ -412,6 +413,16 @@ def test_a_terminal_gets_colours_unless_it_is_told_not_to(
     assert ("\x1b" in shown + refused) == coloured
     assert "OK" in shown
     assert "[key-refused]" in refused
+
+
+def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=60)
+    assert door.run(people(1), processing_timeout_seconds=1).code == 1
+    env = {"TERM": "xterm", "NO_COLOR": ""}
+    for command, line in (("activity", "session_created"), ("status", "processing")):
+        shown = on_a_terminal(door, env, command, "--config", str(door.config()))
+        assert line in shown
+        assert "\x1b" not in shown
 
 
 def on_a_terminal(door: FrontDoor, env: dict[str, str], *words: str) -> str:
