@@ -36,7 +36,9 @@ def describe_refusal(page: Page, refusal: PageRefused, api_key: str = "") -> Pag
 
     Neither a value of the page nor the `api_key` is in it.
     """
-    span = f"Sprinto refused page {page.number} ({page.items[0].origin} to {page.items[-1].origin})"
+    first, last = str(page.items[0].origin), str(page.items[-1].origin)
+    places = first if first == last else f"{first} to {last}"
+    span = f"Sprinto refused page {page.number} ({places})"
     if not refusal.faults:
         return PageRefused(
             f"{span} and named no record.",

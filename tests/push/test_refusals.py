@@ -29,6 +29,10 @@ def test_a_fault_is_named_by_type_index_field_and_issue() -> None:
     assert "“is wrong”" in text
 
 
+def test_a_page_from_one_place_names_it_once() -> None:
+    assert "Sprinto refused page 3 (line 10): " in told(page({"a": 1}), entity_type="User")
+
+
 def test_a_number_that_is_no_index_of_the_page_is_not_shown() -> None:
     held = page({"a": 4711}, {"a": 2})
     assert "4711" not in told(held, entity_type="User", index=4711)
