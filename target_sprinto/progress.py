@@ -76,8 +76,8 @@ class Progress:
     def _tell_now_and_then(self) -> None:
         told, records = "", 0
         while not self._ended.wait(pace.current.tell):
-            standing, records, before = self._run.standing(), self._records(), records
-            now = f"{records:,} records read, {describe(standing)}"
+            before, records = records, self._records()
+            now = describe(records, self._run.standing())
             if now != told:
                 rate = (records - before) / pace.current.tell
                 log.info("So far: %s (%s records a second).", now, f"{rate:,.0f}")
@@ -87,22 +87,31 @@ class Progress:
         from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it, and start-up is short
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
 
-        layout = "{n:,} records read, {desc} | {elapsed}, {rate_fmt}"
+        layout = "{desc} | {elapsed}, {rate_fmt}"
         # A terminal that does not know its width says 0, and tqdm would show nothing.
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
         with contextlib.ExitStack() as line:
             line.enter_context(logging_redirect_tqdm())
+            begun = describe(0, self._run.standing())
             bar = line.enter_context(
-                tqdm(file=sys.stderr, unit=" records", bar_format=layout, leave=False, ncols=columns - 1)
+                tqdm(
+                    file=sys.stderr,
+                    desc=begun,
+                    unit=" records",
+                    bar_format=layout,
+                    leave=False,
+                    ncols=columns - 1,
+                )
             )
             while not self._ended.wait(_LIVE_SECONDS):
                 bar.n = self._records()
-                bar.set_description_str(describe(self._run.standing()))
+                bar.set_description_str(describe(bar.n, self._run.standing()))
 
 
-def describe(standing: Standing) -> str:
-    """How far a run has come, in words."""
-    told = f"{counted(standing.pages, 'page')} accepted, {standing.in_flight} in flight"
+def describe(records: int, standing: Standing) -> str:
+    """How far a run has come that has read so many records, in words."""
+    pages = counted(standing.pages, "page")
+    told = f"{counted(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
     if standing.retries:
         told += f", {standing.retries} sent again"
     if standing.held_seconds:

@@ -538,9 +538,10 @@ class SprintoTarget(Target):
             discarded,
         )
         if refused := self._tell_refused():
+            them = "it at its source" if refused == 1 else "them at their source"
             return WouldBeRefused(
                 f"{counted(refused, 'record')} would be refused, as listed above.",
-                "Mend them at their source or with a stream map; or set `on_invalid_record` to `divert`.",
+                f"Mend {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
 
@@ -581,7 +582,7 @@ class SprintoTarget(Target):
             aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
                 self._tell_refused()
-                aftermath += " The records listed above would be refused; the list is not complete."
+                aftermath += " What is listed above would be refused; the list is not complete."
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (

@@ -103,6 +103,16 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
 
 
 @pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
+def test_a_single_record_is_told_as_one(door: FrontDoor, terminal: Terminal) -> None:
+    process = start_on(door, terminal)
+    feed(process, [SCHEMA, record(1)])
+    terminal.wait_for(b"\r1 record read, 0 pages accepted, 0 in flight | ")
+    process.communicate(as_input([STATE]), timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0
+    terminal.close()
+
+
+@pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
 def test_a_dumb_terminal_shows_lines_only(door: FrontDoor, terminal: Terminal) -> None:
     process = start_on(door, terminal, TERM="dumb")
     process.communicate(as_input(people(10)), timeout=PATIENCE_SECONDS)
@@ -199,4 +209,4 @@ def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
 
 
 def test_what_is_not_there_is_not_told() -> None:
-    assert describe(Standing(1_234, 8)) == "1,234 pages accepted, 8 in flight"
+    assert describe(123_400, Standing(1_234, 8)) == "123,400 records read, 1,234 pages accepted, 8 in flight"

@@ -365,10 +365,18 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
     assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
     assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
-    assert "3 records would be refused" in finished.error
+    assert "3 records would be refused, as listed above. Mend them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"
     assert not (door.folder / "rejects").exists()
+
+
+def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
+    strict(door)
+    finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
+    assert "1 record would be refused, as listed above. Mend it at its source or with a stream map" in (
+        finished.error
+    )
 
 
 def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
