@@ -1,6 +1,8 @@
 """The command `target-sprinto`, also as `python -m target_sprinto`."""
 
 import gc
+import os
+import sys
 
 from target_sprinto.signals import process_signals
 
@@ -13,11 +15,19 @@ def main() -> None:
     process_signals.install()
     # Nothing that the imports make is ever garbage: looking for some takes a sixth of their time.
     gc.disable()
-    from target_sprinto.target import SprintoTarget  # noqa: PLC0415 - takes long: a signal may come meanwhile
+    # They take long, and a signal may come meanwhile.
+    from target_sprinto import settings  # noqa: PLC0415
+    from target_sprinto.command import told_in_one_line  # noqa: PLC0415
+    from target_sprinto.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
-    SprintoTarget.cli()
+
+    def run() -> None:
+        settings.require_log_level(os.environ)
+        SprintoTarget.cli()
+
+    told_in_one_line(run, lambda line: print(line, file=sys.stderr), process_signals)  # noqa: T201 - no log yet
 
 
 if __name__ == "__main__":

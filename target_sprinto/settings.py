@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import logging
 import math
 from dataclasses import dataclass
 from decimal import Decimal
@@ -446,6 +447,16 @@ def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[st
             yield f"`{named}` must be null or `__NULL__`"
         else:
             yield from stream_map_problems(rule, named)
+
+
+def require_log_level(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where the variable that says which lines to show names no level of them."""
+    variable = "TARGET_SPRINTO_LOGLEVEL" if environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
+    level = environ.get(variable, "").upper()
+    if level and not isinstance(logging.getLevelName(level), int):
+        raise SettingsError(
+            [f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"]
+        )
 
 
 def mapped_streams(stream_maps: Mapping[str, Any] | None) -> list[str]:

@@ -741,6 +741,7 @@ class SprintoTarget(Target):
     @classmethod
     def from_cli(cls, config: Any, signals: Signals | None = None) -> SprintoTarget:  # noqa: ANN401 - SDK's
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
+        settings.require_log_level(os.environ)
         return cls(config=config.config, parse_env_config=config.parse_env, signals=signals)
 
     @classmethod

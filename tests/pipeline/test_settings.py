@@ -278,3 +278,14 @@ def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_REQUIRE_FINAL_STATE": "TRUE "}
     finished = door.run(people(3)[:-1], "--config", str(door.config()), "--config", "ENV", env=env)
     assert "[final-state-missing]" in finished.error
+
+
+@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+def test_a_log_level_that_is_none_is_told(door: FrontDoor, program: str) -> None:
+    words = [*(["check"] if program == "sprintoctl" else []), "--config", str(door.config())]
+    env = {"TARGET_SPRINTO_LOGLEVEL": "loud"}
+    finished = door.run(people(1), *words, program=program, env=env, cold=True)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "TARGET_SPRINTO_LOGLEVEL is none of DEBUG, INFO," in finished.stderr
+    assert "[settings]" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
