@@ -123,7 +123,9 @@ class Verdict:
         for close in self.evidence.closes(session.id, "apply")[:1]:
             looked = self._looks_after_the_pages(session, close)[0].at
             asked = [seen for seen in self._asked_for_others(close) if seen.at > looked]
-            waited = self.clock.real(close.at) - self.clock.real(asked[0].at)
+            # The wait began with the first ask, which may have had no answer.
+            first = next(seen for seen in self.evidence.of("integration_status") if seen.at > looked)
+            waited = self.clock.real(close.at) - self.clock.real(first.at)
             if waited < self.reader.setting.patiences.processing_seconds * 0.9:
                 last = asked[-1].acted_at or 0
                 assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
