@@ -17,17 +17,18 @@ def main() -> None:
     gc.disable()
     # They take long, and a signal may come meanwhile.
     from target_sprinto import settings  # noqa: PLC0415
-    from target_sprinto.command import told_in_one_line  # noqa: PLC0415
+    from target_sprinto.errors import SettingsError  # noqa: PLC0415
     from target_sprinto.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
 
-    def run() -> None:
+    try:
         settings.require_log_level(os.environ)
-        SprintoTarget.cli()
-
-    told_in_one_line(run, lambda line: print(line, file=sys.stderr), process_signals)  # noqa: T201 - no log yet
+    except SettingsError as problem:
+        # There is no log yet.
+        sys.exit(str(problem))
+    SprintoTarget.cli()
 
 
 if __name__ == "__main__":
