@@ -105,6 +105,8 @@ Then run a pipe:
 @click.group(
     cls=_Group,
     invoke_without_command=True,
+    # As newer releases of click say it by themselves.
+    subcommand_metavar="[COMMAND] [ARGS]...",
     epilog=examples(
         "sprintoctl demo",
         "sprintoctl check --config config.json",
