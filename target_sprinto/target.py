@@ -644,7 +644,7 @@ class SprintoTarget(Target):
         if unknown:
             # A guard that one letter has switched off is worse than none.
             problems += [
-                f"`{name}` is not known; did you mean `{meant}`?"
+                f"`{name}` is not known: `{meant}` is probably meant"
                 for name, meant in settings.misspelt(unknown, known).items()
             ]
         if problems and raise_errors:
@@ -667,8 +667,8 @@ class SprintoTarget(Target):
         if unknown and (near := settings.misspelt(unknown, known)):
             raise SettingsError(
                 [
-                    f"the environment variable {prefix}{name.upper()} is not known; did you mean"
-                    f" {prefix}{meant.upper()}?"
+                    f"the environment variable {prefix}{name.upper()} is not known:"
+                    f" {prefix}{meant.upper()} is probably meant"
                     for name, meant in near.items()
                 ]
             )

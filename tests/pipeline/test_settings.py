@@ -195,7 +195,7 @@ def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
 def test_a_setting_that_is_misspelt_is_refused(door: FrontDoor, written: str, meant: str) -> None:
     finished = door.run(people(1), **{written: 5})
     assert (finished.code, finished.stdout) == (1, "")
-    assert f"`{written}` is not known; did you mean `{meant}`?" in finished.error
+    assert f"`{written}` is not known: `{meant}` is probably meant." in finished.error
     assert door.operations() == []
 
 
@@ -204,7 +204,7 @@ def test_a_setting_that_is_misspelt_in_the_environment_is_refused(door: FrontDoo
     env = {"TARGET_SPRINTO_DRYRUN": "true"}
     finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "TARGET_SPRINTO_DRYRUN is not known; did you mean TARGET_SPRINTO_DRY_RUN?" in finished.error
+    assert "TARGET_SPRINTO_DRYRUN is not known: TARGET_SPRINTO_DRY_RUN is probably meant." in finished.error
     assert door.operations() == []
 
 
