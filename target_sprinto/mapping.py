@@ -44,6 +44,11 @@ def unmet(named: Iterable[str], came: Iterable[str]) -> tuple[list[str], list[st
     A name may be a pattern, as those of `stream_maps` are. Nothing named is nothing missed.
     """
     names, streams = list(named), list(came)
-    absent = [name for name in names if not any(fnmatchcase(stream, name) for stream in streams)]
-    unnamed = [stream for stream in streams if not any(fnmatchcase(stream, name) for name in names)]
+    absent = [name for name in names if not any(_is_named(stream, name) for stream in streams)]
+    unnamed = [stream for stream in streams if not any(_is_named(stream, name) for name in names)]
     return absent, unnamed
+
+
+def _is_named(stream: str, name: str) -> bool:
+    # A name with a bracket in it is itself before it is a pattern, for the SDK's mapper too.
+    return stream == name or fnmatchcase(stream, name)

@@ -221,6 +221,16 @@ def test_a_stream_that_never_comes_while_another_is_not_named_is_told(
     assert told in finished.stderr
 
 
+def test_a_stream_whose_name_looks_like_a_pattern_is_itself(door: FrontDoor) -> None:
+    messages = [
+        message | {"stream": "people[1]"} if "stream" in message else message for message in people(1)
+    ]
+    other = [message | {"stream": "devices"} for message in people(1) if "stream" in message]
+    finished = door.run([*other, *messages], entity_types={"people[1]": "people"})
+    assert finished.code == 0
+    assert "misspelt" not in finished.stderr
+
+
 def test_a_map_for_the_stream_of_another_tap_is_nothing_to_tell(door: FrontDoor) -> None:
     maps = {"peop*": {"name": "name"}, "devices": {"id": "id"}, "same": {"__source__": "people"}}
     finished = door.run(people(1), stream_maps=maps)
