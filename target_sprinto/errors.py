@@ -154,7 +154,7 @@ class TooManyRejects(SprintoError):
 
 
 class NothingAccepted(SprintoError):
-    """Of an entity type many records came, and none was accepted."""
+    """Of an entity type records came, and all were rejected."""
 
     code = "nothing-accepted"
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto")
 
-ENOUGH_TO_JUDGE = 10
-"""So many records of an entity type, none of which is accepted, are a wrong mapping."""
-
 
 class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: what a message names instead of its values.
@@ -118,12 +115,13 @@ class RejectedRecords:
                     self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
 
     def require_evidence(self, accepted: Mapping[str, int]) -> None:
-        """Raise NothingAccepted for an entity type of which many records came, and none was accepted."""
+        """Raise NothingAccepted for an entity type all of whose records, however few, were rejected."""
         came = Counter(rejected.entity_type for rejected in self._confirmed)
         for entity_type, count in came.items():
-            if count >= ENOUGH_TO_JUDGE and not accepted.get(entity_type):
+            if not accepted.get(entity_type):
+                all_of_them = f"All {count} records" if count > 1 else "The only record"
                 raise NothingAccepted(
-                    f"All {count} records of entity type {entity_type!r} were rejected:"
+                    f"{all_of_them} of entity type {entity_type!r} {'were' if count > 1 else 'was'} rejected:"
                     f" {self._summary(entity_type)}.",
                     "Check `entity_types` and `stream_maps`: this is a wrong mapping, not a bad record.",
                 )

@@ -582,7 +582,8 @@ class SprintoTarget(Target):
             aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
                 self._tell_refused()
-                aftermath += " What is listed above would be refused; the list is not complete."
+                aftermath += " What is listed above would be refused"
+                aftermath += "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (

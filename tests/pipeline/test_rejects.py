@@ -259,20 +259,41 @@ def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) ->
         assert file_of(door).suffix == ".singer"
 
 
-@pytest.mark.parametrize(("count", "code"), [(9, 0), (10, 1), (30, 1)])
-def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(
-    door: FrontDoor, count: int, code: int
-) -> None:
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(door: FrontDoor, count: int) -> None:
     strict(door, "teams")
     messages = [*(bad(n, "teams") for n in range(count)), *(record(n) for n in range(20))]
     finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
-    assert finished.code == code
-    if code:
-        assert f"All {count} records of entity type 'teams' were rejected" in finished.error
-        assert "[nothing-accepted]" in finished.error
-        assert door.applied() == {}
-    else:
-        assert len(ids(door)) == 20
+    assert (finished.code, finished.stdout) == (1, "")
+    of_teams = f"All {count} records" if count > 1 else "The only record"
+    assert f"{of_teams} of entity type 'teams' " in finished.error
+    assert "[nothing-accepted]" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_single_record_that_our_own_checks_reject_fails_its_entity_type(
+    door: FrontDoor, others: int, *, dry_run: bool
+) -> None:
+    messages = [record(5, "teams", name=5), *(record(n) for n in range(others))]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], dry_run=dry_run, **DIVERT)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "The only record of entity type 'teams' was rejected: 1 teams, field 'name'" in finished.error
+    assert "[nothing-accepted]" in finished.error
+    assert [session.state for session in door.sessions()] == ["cancelled"] * bool(others)
+    assert ("Would be refused" in finished.stderr) is dry_run
+    assert "the list is not complete" not in finished.stderr
+
+
+def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: FrontDoor) -> None:
+    strict(door)
+    types = {"people": "people", "teams": "people"}
+    messages = [SCHEMA, TEAMS, bad(1, "teams"), record(2), STATE]
+    finished = door.run(messages, entity_types=types, **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == [2]
 
 
 def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
