@@ -419,6 +419,17 @@ def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN4
     show_default=True,
     help="When an idle session expires.",
 )
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(1),
+    help="Answer 429 to more than this many requests a minute, per integration. Default: no limit.",
+)
+@click.option(
+    "--retry-after/--no-retry-after",
+    default=True,
+    show_default=True,
+    help="Whether those 429 have a `Retry-After`.",
+)
 @click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
 def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     port: int,
@@ -429,7 +440,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     apply: str,
     processing_seconds: float,
     inactivity_seconds: float,
+    requests_per_minute: int | None,
     *,
+    retry_after: bool,
     light: bool,
 ) -> None:
     """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
@@ -443,6 +456,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         processing_seconds=processing_seconds,
         light=light,
         data_dir=data,
+        rate_limit=local.RateLimit(requests_per_minute, retry_after=retry_after)
+        if requests_per_minute
+        else None,
     )
     try:
         local.serve(

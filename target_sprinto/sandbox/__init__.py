@@ -17,7 +17,7 @@ from target_sprinto.sandbox.faults import (
     Raw,
     Reset,
 )
-from target_sprinto.sandbox.options import EntityRules, SandboxOptions
+from target_sprinto.sandbox.options import EntityRules, RateLimit, SandboxOptions
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.runner import Sandbox, serve
@@ -35,6 +35,7 @@ __all__ = [
     "Fired",
     "Hang",
     "Late",
+    "RateLimit",
     "Raw",
     "Readings",
     "RequestSeen",

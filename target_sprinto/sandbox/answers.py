@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from target_sprinto.sandbox.model import Integration
     from target_sprinto.sandbox.page_body import Page
     from target_sprinto.sandbox.readings import Readings
@@ -88,17 +90,16 @@ def event_body(event: Event) -> dict[str, Any]:
     return {**body, "message": event.message, "session_id": event.session_id, "details": dict(event.details)}
 
 
-def activity_body(
-    events: list[Event], since: datetime | None, page: int, page_size: int, readings: Readings
-) -> dict[str, Any]:
-    """Show one page of the activity log, from `since` on (inclusive)."""
-    shown = [event_body(event) for event in events if since is None or event.at >= since.timestamp()]
+def activity_body(events: Iterable[Event], page: int, page_size: int, readings: Readings) -> dict[str, Any]:
+    """Show one page of the activity log."""
+    shown = [event_body(event) for event in events]
     if readings.activity_order == "newest_first":
         shown.reverse()
-    end = page * page_size
+    pages = max(1, -(-len(shown) // page_size))
+    start = ((page - 1) % pages if readings.log_ends == "by repeating" else page - 1) * page_size
     return {
-        "items": shown[end - page_size : end],
+        "items": shown[start : start + page_size],
         "page": page,
         "page_size": page_size,
-        "next_page": page + 1 if end < len(shown) else None,
+        "next_page": page + 1 if page < pages or readings.log_ends != "yes" else None,
     }

@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from email.utils import format_datetime
 from threading import Condition
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from target_sprinto.sandbox.answers import event_body
 from target_sprinto.sandbox.faults import Fired
 from target_sprinto.sandbox.model import Integration
 from target_sprinto.sandbox.operations import Exchange, Reply, receive
-from target_sprinto.sandbox.options import Behaviour, EntityRules, Outcome, SandboxOptions
+from target_sprinto.sandbox.options import Behaviour, EntityRules, Outcome, RateLimit, SandboxOptions
 from target_sprinto.sandbox.record import RequestRecord, RequestSeen
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import IntegrationState
@@ -82,6 +84,7 @@ class Engine:
             self.options.entities,
             self.options.inactivity_timeout_seconds,
             self.options.processing_seconds,
+            rate_limit=self.options.rate_limit,
         )
         self._integrations: dict[str, Integration] = {}
         remembered = snapshot.load(self.options.data_dir) if self.options.data_dir else {}
@@ -99,6 +102,7 @@ class Engine:
         inactivity_timeout_seconds: float | None = None,
         processing_seconds: float | None = None,
         processing_outcomes: Sequence[Outcome] | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> None:
         """Let one integration differ from the options; what is None stays as it is."""
         wanted: dict[str, Any] = {
@@ -107,6 +111,7 @@ class Engine:
             "inactivity_timeout_seconds": inactivity_timeout_seconds,
             "processing_seconds": processing_seconds,
             "processing_outcomes": None if processing_outcomes is None else tuple(processing_outcomes),
+            "rate_limit": rate_limit,
         }
         with self.changed:
             integration = self._integrations.get(integration_id) or self._add(integration_id)
@@ -172,8 +177,12 @@ class Engine:
     def next_due(self) -> float | None:
         """When something will next happen by itself, in seconds since the epoch."""
         with self.changed:
-            due = [integration.next_due for integration in self._integrations.values()]
-            return min((moment for moment in due if moment is not None), default=None)
+            due = [
+                at - integration.behaviour.readings.clock_offset_seconds
+                for integration in self._integrations.values()
+                if (at := integration.next_due) is not None
+            ]
+            return min(due, default=None)
 
     def advance(self) -> None:
         """Let happen what is due."""
@@ -218,7 +227,7 @@ class Engine:
             try:
                 return self._act(call, received)
             except Refused as refused:
-                return Reply(refused.status, refused.body)
+                return Reply(refused.status, refused.body, refused.headers)
 
     def acted(self, seen: RequestSeen) -> None:
         """Record that a request was acted on, whether or not its client will hear of it."""
@@ -241,6 +250,16 @@ class Engine:
                 states = {name: integration.state for name, integration in self._integrations.items()}
                 snapshot.save(self.options.data_dir, states)
 
+    def date(self, integration_id: str) -> str:
+        """What the `Date` header of an answer says (RFC 9110)."""
+        with self.changed:
+            integration = self._integrations.get(integration_id)
+            now = self._now(integration) if integration else self.clock()
+        return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
+
+    def _now(self, integration: Integration) -> float:
+        return self.clock() + integration.behaviour.readings.clock_offset_seconds
+
     def _strikes(self, fault: Fault, seen: RequestSeen, body: bytes) -> bool:
         if not fault.is_about(seen.operation, seen.integration_id, body):
             return False
@@ -258,9 +277,10 @@ class Engine:
                 raise Refused(404, "No such integration")
             integration = self._add(call.integration_id)
         changes = integration.changes
-        now = self.clock()
+        now = self._now(integration)
         try:
             integration.advance(now)
+            integration.admit(now)
             return Exchange(call, received, integration, self.options.max_items, now).answer()
         finally:
             self._tell(integration, changes)
@@ -277,7 +297,7 @@ class Engine:
         if integration is None:
             return IntegrationState()
         changes = integration.changes
-        integration.advance(self.clock())
+        integration.advance(self._now(integration))
         self._tell(integration, changes)
         return integration.state
 

@@ -7,6 +7,7 @@ happens in `advance`, which every caller calls first: so nobody sees a session t
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 from http import HTTPStatus
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 EVENTS: dict[str, tuple[Level, str]] = {
     "session_created": ("info", "Session created"),
+    "session_refused": ("warning", "Session not created: another one is active"),
     "page_accepted": ("info", "Page accepted"),
     "page_rejected": ("warning", "Page rejected; none of it was accepted"),
     "session_closed": ("info", "Session closed; processing"),
@@ -48,6 +50,7 @@ class Integration:
         self.changes = 0
         """Grows with every change of a session's state."""
         self._light = light
+        self._admitted: deque[float] = deque()
         self.behave(behaviour)
 
     def behave(self, behaviour: Behaviour) -> None:
@@ -69,10 +72,24 @@ class Integration:
                 return
             self._come_due(min(due, key=lambda session: session.due or 0))
 
+    def admit(self, now: float) -> None:
+        """Count a request against the rate limit, or refuse it with 429."""
+        limit = self.behaviour.rate_limit
+        if limit is None:
+            return
+        while self._admitted and self._admitted[0] <= now - limit.seconds:
+            self._admitted.popleft()
+        if len(self._admitted) >= limit.requests:
+            wait = math.ceil(self._admitted[0] + limit.seconds - now)
+            raise Refused(429, "Too many requests", retry_after=wait if limit.retry_after else None)
+        self._admitted.append(now)
+
     def create(self, client_reference_id: str | None, now: float) -> Session:
         """Start a session: one may be active at a time (Sprinto: Session Management)."""
         active = next((s for s in self.state.sessions.values() if s.state == "active"), None)
         if active is not None:
+            if self.behaviour.readings.log_shows_refused_creates:
+                self._log(now, "session_refused", active, self._reference_details(client_reference_id))
             shown = [{"session_id": active.id}] if self.behaviour.readings.conflict_shows_session else None
             raise Refused(409, "A session is already active", code="session_already_active", details=shown)
         timeout = self.behaviour.inactivity_timeout_seconds
@@ -88,10 +105,12 @@ class Integration:
         )
         self.state.sessions[session.id] = session
         self.changes += 1
-        shown_reference = self.behaviour.readings.log_shows_reference and client_reference_id is not None
-        details = {"client_reference_id": client_reference_id} if shown_reference else {}
-        self._log(now, "session_created", session, details)
+        self._log(now, "session_created", session, self._reference_details(client_reference_id))
         return session
+
+    def _reference_details(self, client_reference_id: str | None) -> dict[str, Any]:
+        shown = self.behaviour.readings.log_shows_reference and client_reference_id is not None
+        return {"client_reference_id": client_reference_id} if shown else {}
 
     def session(self, session_id: str) -> Session:
         """Find a session, or refuse with 404."""
@@ -102,6 +121,10 @@ class Integration:
 
     def look(self, session: Session, now: float) -> None:
         """Take note of a status call, which may count as a request on the session."""
+        ended = session.state in {"processed", "cancelled", "expired"}
+        is_latest = session is next(reversed(self.state.sessions.values()))
+        if self.behaviour.readings.old_sessions_are_purged and ended and not is_latest:
+            raise Refused(404, "No such session")
         if self.behaviour.readings.status_postpones_expiry:
             self._postpone(session, now)
 
@@ -188,6 +211,7 @@ class Integration:
     def _postpone(self, session: Session, now: float) -> None:
         if session.state == "active":
             session.due = session.expires_at = now + session.inactivity_timeout_seconds
+            session.updated_at = now
 
     def _move(self, session: Session, trigger: Trigger, now: float) -> None:
         session.state = TRANSITIONS[session.state][trigger]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -54,10 +54,11 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its HTTP status and its JSON."""
+    """An answer: its HTTP status, its JSON, and headers of its own."""
 
     status: int
     body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class _CreateBody(msgspec.Struct):
@@ -168,8 +169,10 @@ def _activity(exchange: Exchange) -> Reply:
         query = msgspec.convert(dict(exchange.call.query), _ActivityQuery, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(400, f"Bad query: {error}") from None
-    events = exchange.integration.state.events
-    return Reply(200, activity_body(events, query.since, query.page, query.page_size, exchange.readings))
+    begin = query.since.timestamp() if query.since else float("-inf")
+    end = exchange.now - exchange.readings.log_lag_seconds
+    events = [event for event in exchange.integration.state.events if begin <= event.at <= end]
+    return Reply(200, activity_body(events, query.page, query.page_size, exchange.readings))
 
 
 _ACTS: dict[Operation, Callable[[Exchange], Reply]] = {

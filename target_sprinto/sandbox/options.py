@@ -37,6 +37,18 @@ class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(problem.message) from None
 
 
+class RateLimit(msgspec.Struct, frozen=True):
+    """How many requests an integration may receive within `seconds`; a refused one does not count.
+
+    `retry_after`: whether the 429 has a `Retry-After`. Sprinto publishes no such limit for push; its other
+    API has one of 10 requests a minute (Sprinto: Developer API, Pagination).
+    """
+
+    requests: int
+    seconds: float = 60
+    retry_after: bool = True
+
+
 @dataclass
 class SandboxOptions:
     """How a sandbox behaves; the defaults are Sprinto's documented figures, where there are any.
@@ -57,6 +69,7 @@ class SandboxOptions:
     data_dir: Path | None = None
     max_items: int = 100
     max_bytes: int = 5_000_000
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True)
@@ -71,3 +84,4 @@ class Behaviour:
     inactivity_timeout_seconds: float
     processing_seconds: float
     processing_outcomes: tuple[Outcome, ...] = ()
+    rate_limit: RateLimit | None = None

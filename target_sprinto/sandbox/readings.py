@@ -20,7 +20,7 @@ class Readings:
     """What an ingest answer counts as accepted: that page, or the session so far."""
 
     status_postpones_expiry: bool = True
-    """Whether a GET of a session's status counts as a request on the session."""
+    """Whether a GET of a session's status counts as a request: it puts off expiry, moves `updated_at`."""
 
     errors_in: Literal["details", "validation_errors"] = "details"
     """Where a 400 carries the failing records: `error.details`, or `validation_errors` beside `error`."""
@@ -63,3 +63,18 @@ class Readings:
 
     unknown_encoding_status: Literal[415, 400] = 415
     """The answer to a Content-Encoding that is neither gzip nor identity."""
+
+    log_shows_refused_creates: bool = False
+    """Whether the log has an event for a refused create: the active session's id, the caller's reference."""
+
+    log_lag_seconds: float = 0.0
+    """How long after it happened an event appears in the activity log."""
+
+    log_ends: Literal["yes", "with empty pages", "by repeating"] = "yes"
+    """Whether `next_page` ends: otherwise empty pages follow the last one, or all of them come again."""
+
+    old_sessions_are_purged: bool = False
+    """Whether an ended session's status is 404 once a newer one is open, while the log still shows it."""
+
+    clock_offset_seconds: float = 0.0
+    """How far this server's clock, the `Date` header included, is ahead of the machine's."""

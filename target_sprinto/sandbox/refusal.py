@@ -22,9 +22,9 @@ CODES = {
 
 
 class Refused(Exception):
-    """Carries an error answer: its HTTP `status` and its JSON `body` (Sprinto: Models, Error)."""
+    """Carries an error answer: its HTTP `status`, `headers` and JSON `body` (Sprinto: Models, Error)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an answer, each with its default
         self,
         status: int,
         message: str,
@@ -32,8 +32,10 @@ class Refused(Exception):
         code: str | None = None,
         details: list[dict[str, Any]] | None = None,
         validation_errors: list[dict[str, Any]] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
+        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         self.status = status
         self.body: dict[str, Any] = {
             "error": {

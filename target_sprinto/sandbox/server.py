@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -143,10 +144,11 @@ class Server:
             case CutOff():
                 return await self._cut_off(request, seen, _response(reply), effect.at)
             case Edit():
-                reply = Reply(reply.status, effect.change(reply.body))
+                reply = replace(reply, body=effect.change(reply.body))
         return self._finish(request, seen, _response(reply))
 
     def _finish(self, request: web.Request, seen: RequestSeen, answer: web.Response) -> web.Response:
+        answer.headers.setdefault("Date", self._engine.date(seen.integration_id))
         self._engine.finish(seen, answer.status if _present(request) else None)
         return answer
 
@@ -204,6 +206,7 @@ class Server:
         body = answer.body
         whole = body if isinstance(body, bytes) else b""
         part = web.StreamResponse(status=answer.status, headers=answer.headers)
+        part.headers.setdefault("Date", self._engine.date(seen.integration_id))
         part.content_length = len(whole)
         self._engine.finish(seen, answer.status)
         # The client may have left meanwhile.
@@ -238,7 +241,10 @@ def _present(request: web.Request) -> bool:
 
 def _response(reply: Reply) -> web.Response:
     return web.Response(
-        status=reply.status, body=msgspec.json.encode(reply.body), content_type="application/json"
+        status=reply.status,
+        body=msgspec.json.encode(reply.body),
+        headers=reply.headers,
+        content_type="application/json",
     )
 
 

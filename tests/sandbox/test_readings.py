@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from bare_api import Api
 
-from target_sprinto.sandbox import EntityRules, Readings
+from target_sprinto.sandbox import EntityRules, RateLimit, Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,3 +212,85 @@ def test_a_failed_session_may_leave_a_part(api: Api) -> None:
 def test_an_unknown_encoding(api: Api, status: Literal[415, 400]) -> None:
     api.sandbox.configure(api.id, readings=Readings(unknown_encoding_status=status))
     assert api.push_bytes(api.open(), b"{}", Content_Encoding="br").status_code == status
+
+
+@pytest.mark.parametrize("postpones", [True, False])
+def test_whether_a_status_call_moves_updated_at(api: Api, *, postpones: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(status_postpones_expiry=postpones))
+    session_id = api.open()
+    before = api.sandbox.sessions(api.id)[0].updated_at
+    api.status(session_id)
+    assert (api.sandbox.sessions(api.id)[0].updated_at > before) is postpones
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_whether_the_log_shows_refused_creates(api: Api, *, shows: bool) -> None:
+    api.sandbox.configure(api.id, readings=Readings(log_shows_refused_creates=shows))
+    session_id = api.create(client_reference_id="first").json()["id"]
+    assert api.create(client_reference_id="second").status_code == 409
+    events = [(event["type"], event["session_id"], event["details"]) for event in api.sandbox.events(api.id)]
+    created = ("session_created", session_id, {"client_reference_id": "first"})
+    refused = ("session_refused", session_id, {"client_reference_id": "second"})
+    assert events == ([created, refused] if shows else [created])
+
+
+def log(api: Api, **query: int) -> dict[str, Any]:
+    body: dict[str, Any] = api.http.get(f"{api.url}/activity", params=query).json()
+    return body
+
+
+def test_the_log_may_lag(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(log_lag_seconds=0.3))
+    api.open()
+    assert log(api)["items"] == []
+    time.sleep(0.4)
+    assert [event["type"] for event in log(api)["items"]] == ["session_created"]
+
+
+@pytest.mark.parametrize(("ends", "again"), [("with empty pages", []), ("by repeating", ["session_created"])])
+def test_the_log_may_never_end(
+    api: Api, ends: Literal["with empty pages", "by repeating"], again: list[str]
+) -> None:
+    api.sandbox.configure(api.id, readings=Readings(log_ends=ends))
+    api.open()
+    for page, types in ((1, ["session_created"]), (2, again), (3, again)):
+        body = log(api, page=page)
+        assert [event["type"] for event in body["items"]] == types
+        assert body["next_page"] == page + 1
+
+
+def test_old_sessions_may_be_purged(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(old_sessions_are_purged=True))
+    first = api.deliver(User=[{"id": 1}])
+    assert api.state(first) == "processed"
+    second = api.open()
+    assert api.status(first).status_code == 404
+    assert api.state(second) == "active"
+    assert first in {event["session_id"] for event in log(api)["items"]}
+
+
+def test_the_servers_clock_may_be_off(api: Api) -> None:
+    days = 3 * 86_400
+    api.sandbox.configure(api.id, readings=Readings(clock_offset_seconds=-days), processing_seconds=0.05)
+    opened = api.create()
+    times = [
+        datetime.fromisoformat(opened.json()["created_at"].replace("Z", "+00:00")),
+        parsedate_to_datetime(opened.headers["Date"]),
+        datetime.fromisoformat(log(api)["items"][0]["at"].replace("Z", "+00:00")),
+    ]
+    for moment in times:
+        assert abs(moment.timestamp() + days - time.time()) < 5
+    assert api.close(opened.json()["id"]).status_code == 202
+    # What happens by itself happens in time.
+    api.wait(opened.json()["id"], "processed")
+
+
+@pytest.mark.parametrize("retry_after", [True, False])
+def test_requests_may_be_limited(api: Api, *, retry_after: bool) -> None:
+    limit = RateLimit(requests=3, seconds=1.5, retry_after=retry_after)
+    api.sandbox.configure(api.id, rate_limit=limit)
+    answers = [api.http.get(f"{api.url}/status") for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert answers[-1].headers.get("Retry-After") == ("2" if retry_after else None)
+    time.sleep(1.6)
+    assert api.http.get(f"{api.url}/status").status_code == 200
