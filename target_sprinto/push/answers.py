@@ -230,8 +230,9 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
         )
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return errors.AnswerLost(f"{doing}.", "Run again later; if it stays, ask Sprinto's support.")
-    return errors.UnexpectedAnswer(
-        f"{doing}, which the documents do not know.",
+    undocumented = errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedAnswer
+    return undocumented(
+        f"{doing}, which is not a documented response.",
         "Check `region` and `api_url`, and what stands between this machine and Sprinto.",
     )
 

@@ -23,7 +23,8 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from target_sprinto.push import errors
-from target_sprinto.push.time_limit import NeverConnectedError, keeping_time
+from target_sprinto.push.retry import parse_retry_after
+from target_sprinto.push.time_limit import NeverConnectedError, ProxyAnsweredError, keeping_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +34,9 @@ MAX_ANSWER_BYTES = 16_000_000
 
 _HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
 """In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
+
+_PROXY_BUSY = frozenset({429, 502, 503, 504})
+"""A proxy's answers to CONNECT that may be others a moment later."""
 
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
@@ -215,8 +219,13 @@ def _explain_never_connected(
 ) -> errors.ApiError:
     if tls := _explain_tls(causes, doing):
         return tls
+    if isinstance(failure.__cause__, ProxyAnsweredError):
+        return _explain_proxy_answer(failure.__cause__)
     if failure.at_proxy:
-        return _explain_proxy(causes)
+        return errors.NotConnected(
+            "No connection to the proxy was made.",
+            "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+        )
     return errors.NotConnected(
         f"{doing} no connection was made: {_reason(causes)}.",
         "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
@@ -250,15 +259,13 @@ def _reason(causes: list[BaseException]) -> str:
     return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "it failed"
 
 
-def _explain_proxy(causes: list[BaseException]) -> errors.ApiError:
-    # The status of a refused CONNECT reaches us only as the text "Tunnel connection failed: 407 …".
-    for cause in causes:
-        words = str(cause).partition("Tunnel connection failed: ")[2].split()
-        if isinstance(cause, OSError) and words and words[0].isdigit():
-            return errors.ProxyRefused.answering(int(words[0]))
-    return errors.NotConnected(
-        "No connection to the proxy was made.",
-        "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+def _explain_proxy_answer(answer: ProxyAnsweredError) -> errors.ApiError:
+    if answer.status not in _PROXY_BUSY:
+        return errors.ProxyRefused.answering(answer.status)
+    return errors.NotNow(
+        f"The proxy made no connection to Sprinto (it answered {answer.status}); nothing was sent.",
+        "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
+        retry_after=parse_retry_after(answer.retry_after),
     )
 
 

@@ -18,6 +18,7 @@ SprintoError
 │   ├── NotNow                     425, 429, 503 with Retry-After
 │   ├── AnswerLost                 sent, and nobody knows what became of it
 │   └── UnexpectedAnswer           an answer that the documents do not know
+│       └── UndocumentedRefusal    another 4xx: not performed, never retried
 ├── SessionEnded                   a session was ended before it could be closed
 ├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
 ├── NotDiscarded                   a session that was to be discarded, and may still be there
@@ -153,16 +154,15 @@ class ProxyRefused(ApiError):
     code = "proxy-refused"
 
     @classmethod
-    def answering(cls, status: int | None) -> ProxyRefused:
-        """The proxy's refusal, whether it came as an answer or while the tunnel was made."""
+    def answering(cls, status: int) -> ProxyRefused:
+        """The proxy's refusal, whether it came as a response or while the tunnel was made."""
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return cls(
                 "The proxy asks for a login (407); nothing reached Sprinto.",
                 "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
             )
-        answered = f" (it answered {status})" if status else ""
         return cls(
-            f"The proxy made no connection to Sprinto{answered}.",
+            f"The proxy made no connection to Sprinto (it answered {status}).",
             "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
         )
 
@@ -204,6 +204,12 @@ class UnexpectedAnswer(ApiError):
 
     code = "unexpected-answer"
     certainty = Certainty.NOBODY_KNOWS
+
+
+class UndocumentedRefusal(UnexpectedAnswer):
+    """A 4xx that is not documented (402, 405, 410, 422, …): the request was not performed."""
+
+    certainty = Certainty.DID_NOT_HAPPEN
 
 
 class SessionEnded(SprintoError):

@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import time
 from functools import partial
-from http.client import HTTPResponse
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse, parse_headers
 from typing import TYPE_CHECKING, Any, cast
 
 from urllib3.exceptions import HTTPError
@@ -29,10 +30,14 @@ _PIECE_BYTES = 16_384
 """What TLS sends in one step, to which it gives the whole of a socket's timeout."""
 
 
+_MAX_INFORMATIONAL = 100
+"""Informational responses (1xx) before the final one; more of them are not waited for."""
+
+
 class NeverConnectedError(HTTPError):
     """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
 
-    `at_proxy` says that it was the proxy which was not reached, or which refused.
+    `at_proxy` says that it was the proxy which was not reached.
     """
 
     def __init__(self, connection: _Connection) -> None:
@@ -56,8 +61,7 @@ class _TimeLimited(_Connection):
 
     def connect(self) -> None:
         self._until, self._is_new = self._deadline(), True
-        # For a proxy's answer to CONNECT.
-        self._limit_answer()
+        self._limit_answer(_ProxyResponse)
         try:
             # On a thread of its own, for a resolver knows of no limit.
             wait_until_passed(in_background(self._connect), _left(self._until))
@@ -96,12 +100,12 @@ class _TimeLimited(_Connection):
 
     def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
         self._is_new = False
-        self._limit_answer()
+        self._limit_answer(_TimeLimitedAnswer)
         return super().getresponse()
 
-    def _limit_answer(self) -> None:
+    def _limit_answer(self, kind: type[_TimeLimitedAnswer]) -> None:
         # http.client's place for another class; this one is made for each answer.
-        self.response_class = cast("type[HTTPResponse]", partial(_TimeLimitedAnswer, until=self._until))
+        self.response_class = cast("type[HTTPResponse]", partial(kind, until=self._until))
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
@@ -111,6 +115,35 @@ class _TimeLimitedAnswer(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, until: float, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's own
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 alone, and takes any other 1xx (103 Early Hints) for the final response.
+        for _ in range(_MAX_INFORMATIONAL + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc] # private in http.client
+            if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException("too many informational responses")
+
+
+class ProxyAnsweredError(HTTPError):
+    """A proxy answered CONNECT with `status`, which is not 200: it made no tunnel."""
+
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        super().__init__("no tunnel")
+        self.status = status
+        self.retry_after = retry_after
+
+
+class _ProxyResponse(_TimeLimitedAnswer):
+    """A proxy's response to CONNECT. Raises ProxyAnsweredError for a refusal."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # What http.client raises for a refusal has the status in its text only, and no `Retry-After`.
+        version, status, reason = super()._read_status()
+        if status != HTTPStatus.OK:
+            raise ProxyAnsweredError(status, parse_headers(self.fp).get("Retry-After"))
+        return version, status, reason
 
 
 class _TimeLimitedReads(io.RawIOBase):

@@ -77,7 +77,15 @@ class Raw:
     then: Literal["end", "silence"] = "end"
 
 
-Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw
+@dataclass(frozen=True)
+class Informational:
+    """`times` informational responses (1xx), then the real answer. The server always acts."""
+
+    status: int
+    times: int = 1
+
+
+Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw | Informational
 
 
 @dataclass(frozen=True, eq=False)

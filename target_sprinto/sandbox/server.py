@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 import msgspec
 from aiohttp import web
 
-from target_sprinto.sandbox.faults import Answer, CutOff, Delay, Drop, Edit, Hang, Late, Raw, Reset
+from target_sprinto.sandbox.faults import (
+    Answer,
+    CutOff,
+    Delay,
+    Drop,
+    Edit,
+    Hang,
+    Informational,
+    Late,
+    Raw,
+    Reset,
+)
 from target_sprinto.sandbox.operations import Call, Reply
 from target_sprinto.sandbox.page import render
 from target_sprinto.sandbox.record import RequestSeen
@@ -145,6 +156,9 @@ class Server:
                 return await self._cut_off(request, seen, _response(reply), effect.at)
             case Edit():
                 reply = replace(reply, body=effect.change(reply.body))
+            case Informational() if request.transport is not None:
+                head = b"HTTP/1.1 %d Early\r\nLink: </style.css>; rel=preload\r\n\r\n" % effect.status
+                request.transport.write(head * effect.times)
         return self._finish(request, seen, _response(reply))
 
     def _finish(self, request: web.Request, seen: RequestSeen, answer: web.Response) -> web.Response:

@@ -13,7 +13,7 @@ from front_door import API_KEY, SCHEMA, STATE, FrontDoor, people, record, state_
 if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Effect, Operation
 
-from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Raw, Reset
+from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Informational, Raw, Reset
 
 POSTS: list[Operation] = ["create", "push", "close"]
 GETS: list[Operation] = ["status", "integration_status"]
@@ -222,3 +222,43 @@ def test_a_host_that_has_no_name_is_told(door: FrontDoor) -> None:
     )
     assert finished.code == 1
     assert "its name is not known" in finished.error
+
+
+@pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
+@pytest.mark.parametrize("status", [402, 405, 410, 422])
+def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[unexpected-answer]" in finished.error
+    assert f"Sprinto answered {status}" in finished.error
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+    assert "Trying again" not in finished.stderr
+    assert "Finding out" not in finished.stderr
+    if operation == "create":
+        assert door.operations() == ["create"]
+        assert "Nothing was opened" in finished.error
+    else:
+        assert door.session().state == "cancelled"
+        assert "was discarded, nothing was applied" in finished.error
+
+
+@pytest.mark.parametrize("operation", [*POSTS, *GETS])
+@pytest.mark.parametrize(("status", "times"), [(100, 1), (102, 2), (103, 1), (103, 100)])
+def test_an_informational_response_is_not_the_final_one(
+    door: FrontDoor, operation: Operation, status: int, times: int
+) -> None:
+    early = Informational(status, times)
+    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=early))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.sandbox.fired(door.integration_id)
+    assert "WARNING" not in finished.stderr
+
+
+def test_informational_responses_are_bounded_in_number(door: FrontDoor) -> None:
+    early = Informational(103, 101)
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=early))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "Page 1 has arrived." in finished.stderr

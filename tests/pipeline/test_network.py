@@ -60,16 +60,19 @@ class Proxy(socketserver.ThreadingTCPServer):
 
     With `spoil` it answers the first request within a tunnel with these bytes, which are no TLS. A tunnel
     that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its answer to CONNECT.
+    It refuses the first `refusals` requests with `refuse`, a status, naming `retry_after` where that is set.
     """
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how a proxy behaves, each with its default
         self,
         login: str | None = None,
         refuse: int | None = None,
         *,
+        refusals: int = 1_000,
+        retry_after: str = "",
         spoil: bytes = b"",
         idle: float | None = None,
         slow: float = 0.0,
@@ -80,6 +83,8 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.slow = slow
         self.login = login
         self.refuse = refuse
+        self.refusals = refusals
+        self.retry_after = retry_after
         self.lines: list[str] = []
 
     @property
@@ -105,8 +110,10 @@ class ProxyHandler(socketserver.StreamRequestHandler):
         if self.server.login and not any(wanted in line for line in given):
             self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             return
-        if self.server.refuse:
-            self.wfile.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % self.server.refuse)
+        if self.server.refuse and len(self.server.lines) <= self.server.refusals:
+            wait = self.server.retry_after.encode()
+            named = b"Retry-After: %b\r\n" % wait if wait else b""
+            self.wfile.write(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n%b\r\n" % (self.server.refuse, named))
             return
         method, target, _ = first.split(b" ", 2)
         if method == b"CONNECT":
@@ -302,6 +309,41 @@ def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, tru
         finished = secure_door.run(people(3), env=env)
     assert finished.code == 1
     assert "[proxy-refused]" in finished.error
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_proxy_that_is_busy_is_tried_again(
+    secure_door: FrontDoor, trusted: dict[str, str], status: int
+) -> None:
+    with running(Proxy(refuse=status, refusals=2)) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert f"(it answered {status}); nothing was sent." in finished.stderr
+    assert len(proxy.lines) > 2
+    assert secure_door.operations().count("create") == 1
+
+
+def test_a_busy_proxy_is_given_the_time_it_asks_for(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    with running(Proxy(refuse=503, refusals=1, retry_after="2")) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        began = time.monotonic()
+        finished = secure_door.run(people(3), env=env)
+    assert finished.code == 0
+    assert time.monotonic() - began >= 2
+
+
+def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
+    secure_door: FrontDoor, trusted: dict[str, str]
+) -> None:
+    with running(Proxy(refuse=503, retry_after="60")) as proxy:
+        env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
+        finished = secure_door.run(people(3), env=env)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[not-now]" in finished.error
+    assert "`retry_timeout_seconds`" in finished.error
+    assert "Nothing was opened" in finished.error
+    assert len(proxy.lines) == 1
 
 
 def test_a_proxy_that_is_not_there_is_told(secure_door: FrontDoor, trusted: dict[str, str]) -> None:

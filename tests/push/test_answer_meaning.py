@@ -12,8 +12,9 @@ from target_sprinto.push.answers import IngestResult, Operation, SessionStatus, 
 from target_sprinto.push.errors import Certainty
 
 SESSION = b'{"id":"s","state":"active"}'
-DID_NOT_HAPPEN = [400, 401, 403, 404, 407, 409, 413, 415, 425, 429]
-NOBODY_KNOWS = [408, 500, 501, 502, 503, 504, 599, 301, 307, 402, 418, 422]
+UNDOCUMENTED = [402, 405, 406, 410, 411, 418, 422, 451]
+DID_NOT_HAPPEN = [400, 401, 403, 404, 407, 409, 413, 415, 425, 429, *UNDOCUMENTED]
+NOBODY_KNOWS = [408, 500, 501, 502, 503, 504, 599, 301, 307]
 
 
 def read(operation: Operation, status: int, body: bytes = b"", **headers: str) -> object:

@@ -8,6 +8,7 @@ import ssl
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -22,6 +23,7 @@ from target_sprinto.sandbox import (
     Edit,
     Fault,
     Hang,
+    Informational,
     Late,
     Raw,
     Reset,
@@ -332,3 +334,20 @@ def test_over_tls(tmp_path: Path) -> None:
                 http.get(f"{api_url}/sessions/x", verify=str(bundle))
     finally:
         sandbox.stop()
+
+
+def test_informational_responses_come_before_the_real_one(api: Api) -> None:
+    inject(api, "create", Informational(103, times=2))
+    url = urlsplit(api.sandbox.base_url)
+    with socket.create_connection(("127.0.0.1", url.port or 0)) as bare:
+        bare.sendall(
+            b"POST /api/external/push/v1/integrations/%b/sessions HTTP/1.1\r\nHost: x\r\n"
+            b"Connection: close\r\napi-key: %b\r\nContent-Length: 2\r\n\r\n{}"
+            % (api.id.encode(), api.sandbox.options.api_key.encode())
+        )
+        seen = b"".join(iter(partial(bare.recv, 65_536), b""))
+    assert [line.split()[1] for line in seen.splitlines() if line.startswith(b"HTTP/")] == [
+        b"103",
+        b"103",
+        b"201",
+    ]
