@@ -1,10 +1,33 @@
-"""Files that their owner alone can read, because they hold records or STATE."""
+"""Files that their owner alone can read, because they hold records or STATE; bytes that are written whole."""
 
 from __future__ import annotations
 
 import os
+import select
 import tempfile
 from pathlib import Path
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of `content`; `os.write` may write a part of it. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        try:
+            rest = rest[os.write(descriptor, rest) :]
+        except BlockingIOError:
+            # Whoever shares the descriptor has made it non-blocking.
+            select.select([], [descriptor], [], 0.1)
+
+
+def append(descriptor: int, content: bytes) -> None:
+    """Write all of `content`, or none of it. Raises OSError."""
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        write_all(descriptor, content)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        os.lseek(descriptor, before, os.SEEK_SET)
+        raise
 
 
 def create(path: Path) -> int:
@@ -40,7 +63,8 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _fill(descriptor: int, content: bytes) -> None:
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
+    try:
+        write_all(descriptor, content)
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

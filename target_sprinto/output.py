@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
-import select
 import sys
 from typing import TYPE_CHECKING
 
+from target_sprinto import files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push import pace
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.waiting import TICK_SECONDS, LastWords, in_background, wait_for
+from target_sprinto.push.waiting import LastWords, in_background, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.waiting import Check
@@ -39,8 +38,4 @@ def _write(line: bytes) -> None:
         sys.stdout.write(line.decode())
         return
     sys.stdout.flush()
-    while line:
-        try:
-            line = line[os.write(descriptor, line) :]
-        except BlockingIOError:
-            select.select([], [descriptor], [], TICK_SECONDS)
+    files.write_all(descriptor, line)

@@ -84,6 +84,7 @@ class RejectedRecords:
         self._confirmed: list[Rejected] = []
         self._latest: dict[tuple[str, object], int] = {}
         self._file: int | None = None
+        self._written = 0
 
     # What a run at Sprinto tells (push/sending.py: Rejects)
 
@@ -161,7 +162,7 @@ class RejectedRecords:
         try:
             self._rewrite(standing)
         except RejectsNotWritten as problem:
-            log.warning("%s What was written before stays.", problem)
+            return f"{told} {self._describe_unfinished(problem)}"
         told += (
             f" {len(standing)} stand in {self.path}; after a fix: target-sprinto --input {self.path}"
             " --config FILE."
@@ -176,11 +177,23 @@ class RejectedRecords:
             return ""
         finished = self.path.with_name(f"{self.path.name}.not-applied")
         try:
-            self._rewrite(self.rejected)
             self.path.rename(finished)
-        except (OSError, RejectsNotWritten):
-            finished = self.path
-        return f"What was rejected until then stands in {finished}."
+            self.path = finished
+        except OSError:
+            log.warning("%s could not be renamed to %s.", self.path, finished.name)
+        try:
+            self._rewrite(self.rejected)
+        except RejectsNotWritten as problem:
+            return self._describe_unfinished(problem)
+        return f"What was rejected until then stands in {self.path}."
+
+    def _describe_unfinished(self, problem: RejectsNotWritten) -> str:
+        """What the file holds when its final content could not be written."""
+        return (
+            f"{problem.what} {self.path} stays as it was during the run: it holds"
+            f" {counted(self._written, 'record')}, also any that Sprinto accepted later."
+            " Compare it with Sprinto before you load it."
+        )
 
     def _summary(self, entity_type: str | None = None) -> str:
         counts = Counter(
@@ -215,9 +228,10 @@ class RejectedRecords:
                 if self._file is None:
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     self._file = files.create(self.path)
-                os.write(self._file, _lines([rejected]))
+                files.append(self._file, _lines([rejected]))
             except OSError as problem:
                 raise _not_written(self.path, problem) from None
+            self._written += 1
         return rejected
 
     def _sync(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import stat
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ from front_door import SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, s
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Readings
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from front_door import Finished
@@ -422,3 +424,62 @@ def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) ->
     assert (finished.code, finished.stdout) == (1, "")
     assert "[not-discarded]" in finished.error
     assert door.session().id in finished.error
+
+
+def limit_file_size(process: subprocess.Popen[bytes], size: int) -> None:
+    """As a disk that is full: a write that passes the limit is cut off at it, the next one fails."""
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def many_invalid(first: int, last: int) -> list[dict[str, Any]]:
+    return [record(number, name=number) for number in range(first, last)]
+
+
+@pytest.mark.parametrize("room", [0, 1, 300, 777, 1024])
+def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) -> None:
+    process = door.start(cold=True, **DIVERT)
+    limit_file_size(process, room)
+    finished = door.finish(process, [SCHEMA, record(0), *many_invalid(1, 50), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[rejects-not-written]" in finished.error
+    assert door.applied() == {}
+    rejected = kept(file_of(door)) if file_of(door).stat().st_size else []
+    assert [one["record"]["id"] for one in rejected] == list(range(1, len(rejected) + 1))
+    assert len(rejected) < 49
+    assert (room > 300) == bool(rejected)
+
+
+def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: FrontDoor) -> None:
+    strict(door, all_errors=False)
+    process = door.start(cold=True, **DIVERT)
+    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
+    door.wait_for_operation("push", answered=True)
+    # The final file is the same three records; the disk is full before it is written.
+    limit_file_size(process, 100)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in told(finished)
+    assert "Compare it with Sprinto before you load it." in told(finished)
+    assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
+
+
+def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor) -> None:
+    process = door.start(cold=True, **DIVERT)
+    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
+    door.wait_for_operation("push", answered=True)
+    limit_file_size(process, 100)
+    finished = door.finish(process, [b"not a message"])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in finished.error
+    assert file_of(door).name.endswith(".not-applied")
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_receipt_that_does_not_fit_on_the_disk_is_not_begun(door: FrontDoor, room: int) -> None:
+    process = door.start(cold=True, report_path="receipt.json")
+    limit_file_size(process, room)
+    finished = door.finish(process, people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[receipt-not-written]" in finished.error
+    assert not (door.folder / "receipt.json").exists()
+    assert door.operations() == []
