@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     Page = dict[str, list[Any]]
 
-# As in target_sprinto/push/pages.py, whose import would lengthen the start; the benchmark compares how many
-# pages either sends.
+# As in target_sprinto/push/protocol/pages.py, whose import would lengthen the start; the benchmark compares
+# how many pages either sends.
 SIZES_ALONE = (100,)
 SIZES_IN_PARALLEL = (100, 99, 98, 96, 93, 87, 76, 56)
 

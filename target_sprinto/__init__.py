@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import SprintoClient
-    from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
     from target_sprinto.push.errors import SprintoError
-    from target_sprinto.push.lifecycle import Finish, OnCountMismatch
-    from target_sprinto.push.run import Patiences, Run, RunSummary
+    from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
+    from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+    from target_sprinto.push.run.run import Patiences, Run, RunSummary
 
 __all__ = [
     "ConflictPolicy",
@@ -34,10 +34,10 @@ __all__ = [
 
 _MODULES = {
     "client": ("SprintoClient",),
-    "conflict": ("ConflictPolicy", "OnActiveSession"),
+    "run.conflict": ("ConflictPolicy", "OnActiveSession"),
     "errors": ("SprintoError",),
-    "lifecycle": ("Finish", "OnCountMismatch"),
-    "run": ("Patiences", "Run", "RunSummary"),
+    "protocol.lifecycle": ("Finish", "OnCountMismatch"),
+    "run.run": ("Patiences", "Run", "RunSummary"),
 }
 
 

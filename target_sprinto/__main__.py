@@ -16,9 +16,9 @@ def main() -> None:
     # Nothing that the imports make is ever garbage: looking for some takes a sixth of their time.
     gc.disable()
     # They take long, and a signal may come meanwhile.
-    from target_sprinto import settings  # noqa: PLC0415
     from target_sprinto.errors import SettingsError  # noqa: PLC0415
-    from target_sprinto.target import SprintoTarget  # noqa: PLC0415
+    from target_sprinto.singer import settings  # noqa: PLC0415
+    from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()

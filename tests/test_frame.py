@@ -18,8 +18,8 @@ import yaml
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
-from target_sprinto import settings
-from target_sprinto.target import SprintoTarget
+from target_sprinto.singer import settings
+from target_sprinto.singer.target import SprintoTarget
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -154,7 +154,7 @@ def test_the_readme_shows_what_the_sample_config_holds() -> None:
 
 def test_the_sample_config_maps_what_the_demo_maps() -> None:
     sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
-    demo = json.loads((ROOT / "target_sprinto/demo/config.json").read_text(encoding="utf-8"))
+    demo = json.loads((ROOT / "target_sprinto/cli/demo/config.json").read_text(encoding="utf-8"))
     assert demo.items() <= sample.items()
 
 

@@ -82,11 +82,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "target_sprinto").rglob("*.py")}
     assert names - about - modules == {
         "target_sprinto/py.typed",
-        "target_sprinto/demo/config.json",
-        "target_sprinto/demo/entities.json",
-        "target_sprinto/demo/input.singer",
-        "target_sprinto/receipt.schema.json",
-        "target_sprinto/receipt_page.html",
+        "target_sprinto/cli/demo/config.json",
+        "target_sprinto/cli/demo/entities.json",
+        "target_sprinto/cli/demo/input.singer",
+        "target_sprinto/receipts/receipt.schema.json",
+        "target_sprinto/receipts/receipt.html",
         "target_sprinto/sandbox/page.html",
     }
     assert modules < names

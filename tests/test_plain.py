@@ -10,9 +10,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from target_sprinto.plain import plain_records
-from target_sprinto.reading import decode_object
-from target_sprinto.validation import RecordValidator
+from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.typed_records import plain_records
+from target_sprinto.singer.validation import RecordValidator
 
 TYPICAL = {
     "type": "object",

@@ -18,7 +18,7 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib.encoding import base as encoding
 from singer_sdk.sinks import core as sinks
 
-from target_sprinto.target import SprintoTarget
+from target_sprinto.singer.target import SprintoTarget
 
 CALLBACKS = ["schema", "record", "state", "activate_version", "batch"]
 CONFIG = {"api_key": "k3y", "integration_id": "x"}

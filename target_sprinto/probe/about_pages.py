@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.probe.evidence import grown
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
-from target_sprinto.push import pace
+from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence
@@ -93,7 +93,7 @@ def _counts_lag(evidence: Evidence) -> Finding:
     if evidence.after_first.total is None:
         return not_shown(point, "the status has no counts by entity type that can be read", fatal)
     if evidence.shown_after is None:
-        return not_shown(point, f"an accepted page was not counted within {pace.current.lag:g} s", fatal)
+        return not_shown(point, f"an accepted page was not counted within {timing.current.lag:g} s", fatal)
     seconds = round(evidence.shown_after, 1)
     if not seconds:
         return Finding(point, 0.0, "an accepted page was counted at once", "no run has to wait for counts")
@@ -101,7 +101,7 @@ def _counts_lag(evidence: Evidence) -> Finding:
         point,
         seconds,
         f"an accepted page was counted after about {seconds:g} s",
-        f"a run waits for its counts, at most {pace.current.lag:g} s",
+        f"a run waits for its counts, at most {timing.current.lag:g} s",
     )
 
 

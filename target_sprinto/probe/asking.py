@@ -14,18 +14,18 @@ from target_sprinto.errors import InternalError
 from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
 from target_sprinto.probe.examples import Example, spoilt_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
-from target_sprinto.push import pace
-from target_sprinto.push.answers import Operation
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
-from target_sprinto.push.pages import Page, compressed
-from target_sprinto.push.refusals import describe_refusal
+from target_sprinto.push.protocol.pages import Page, compressed
+from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.responses import Operation
+from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_sprinto.push.client import Patience, SprintoClient
-    from target_sprinto.push.connection import Answer
-    from target_sprinto.push.waiting import Check
+    from target_sprinto.push.transport.background import Check
+    from target_sprinto.push.transport.http import Answer
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
 """A Content-Encoding that nobody has heard of."""
@@ -91,7 +91,7 @@ class _Asking:
 
     def _look_twice(self) -> None:
         for _ in range(2):
-            self._session.pause(pace.current.expiry)
+            self._session.pause(timing.current.expiry)
             self._latest = self._session.look()
             self.evidence.idle.append(self._latest)
 
@@ -110,7 +110,7 @@ class _Asking:
             told.advice = "Mend the example, then probe again."
             raise told from None
         self._latest, self.evidence.shown_after = self._session.look_until(
-            self._wanted(pushed), pace.current.lag
+            self._wanted(pushed), timing.current.lag
         )
         self.evidence.after_first = self._latest
 
@@ -158,7 +158,7 @@ class _Asking:
     def _look_for(self, *pages: Pushed) -> Look:
         """The look that shows these pages, or the last one before the time for it is over."""
         lag = self.evidence.shown_after or 0.0
-        self._latest, _ = self._session.look_until(self._wanted(*pages), max(pace.current.settle, 2 * lag))
+        self._latest, _ = self._session.look_until(self._wanted(*pages), max(timing.current.settle, 2 * lag))
         return self._latest
 
     def _wanted(self, *pages: Pushed) -> int | None:

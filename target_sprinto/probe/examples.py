@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from target_sprinto.push.errors import SettingsProblem
-from target_sprinto.push.pages import MAX_BYTES, Item, Page
+from target_sprinto.push.protocol.pages import MAX_BYTES, Item, Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from target_sprinto.push.dividing import COUNTINGS, Counting, Fault, named_by
+from target_sprinto.push.protocol.bisection import COUNTINGS, Counting, Fault, named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from target_sprinto.probe.examples import SpoiltPage
-    from target_sprinto.push.pages import Item
+    from target_sprinto.push.protocol.pages import Item
 
 Place = Literal["details", "validation_errors", "both", "neither"]
 

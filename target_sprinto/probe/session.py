@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import Look
-from target_sprinto.push import pace
-from target_sprinto.push.answers import Operation, SessionStatus
-from target_sprinto.push.conflict import ConflictPolicy
-from target_sprinto.push.discarding import Discard, discard_session
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedAnswer
-from target_sprinto.push.opening import CLOCK_SKEW, Opening
-from target_sprinto.push.times import parse_time
-from target_sprinto.push.waiting import Deadline, in_background, pause, pauses, wait_for
+from target_sprinto.push.protocol.responses import Operation, SessionStatus
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run.conflict import ConflictPolicy
+from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.opening import CLOCK_SKEW, Opening
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Deadline, in_background, pause, pauses, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import Patience, SprintoClient
-    from target_sprinto.push.connection import Answer
-    from target_sprinto.push.waiting import Call, Check
+    from target_sprinto.push.transport.background import Call, Check
+    from target_sprinto.push.transport.http import Answer
 
 log = logging.getLogger("target_sprinto.probe")
 
@@ -129,7 +129,7 @@ class ProbedSession:
         goes wrong meanwhile.
         """
         self._patience.stopped.set()
-        seconds, seconds_when_stopped = pace.current.end_after_error, pace.current.end_after_signal
+        seconds, seconds_when_stopped = timing.current.end_after_error, timing.current.end_after_signal
         deadline = Deadline(seconds, self._check, seconds_when_stopped)
         ends = []
         # The second one first: as long as it has no answer, an active session keeps it from being opened.

@@ -16,8 +16,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import address, errors, retry
-from target_sprinto.push.answers import (
+from target_sprinto.push import endpoint, errors
+from target_sprinto.push.protocol import retry
+from target_sprinto.push.protocol.responses import (
     STATES,
     ActivityPage,
     IngestResult,
@@ -27,14 +28,14 @@ from target_sprinto.push.answers import (
     read_answer,
     require_state,
 )
-from target_sprinto.push.connection import Connection
+from target_sprinto.push.transport.http import Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from typing_extensions import Self
 
-    from target_sprinto.push.connection import Answer
+    from target_sprinto.push.transport.http import Answer
 
 log = logging.getLogger("target_sprinto.push")
 
@@ -84,8 +85,8 @@ class SprintoClient:
         `api_url` stands in the region's place, for a sandbox or a gateway; plain http only to this machine.
         Raises SettingsProblem for what cannot be used.
         """
-        address.require_usable(api_key, integration_id, region, api_url)
-        return cls(address.base_url(region, api_url), integration_id, api_key)
+        endpoint.require_usable(api_key, integration_id, region, api_url)
+        return cls(endpoint.base_url(region, api_url), integration_id, api_key)
 
     def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
         integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"

@@ -18,10 +18,10 @@ from commands import DOCS, ROOT
 from endings import ENDINGS
 
 import target_sprinto.errors  # noqa: F401 - its classes are leaves of the tree
-from target_sprinto import cli
+from target_sprinto.cli import app
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.receipt import published_schema
-from target_sprinto.target import SprintoTarget
+from target_sprinto.receipts.document import published_schema
+from target_sprinto.singer.target import SprintoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def settings() -> str:
 
 def commands() -> str:
     """Both programs, as their `--help` tells of them."""
-    group = cli.main
+    group = app.main
     told = [command("target-sprinto", SprintoTarget.get_singer_command(), 2), command("sprintoctl", group, 2)]
     told += [command(f"sprintoctl {name}", one, 3) for name, one in sorted(group.commands.items())]
     return "\n\n".join(told)

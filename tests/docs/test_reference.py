@@ -12,7 +12,7 @@ import reference
 from commands import DOCS
 from front_door import state_line
 
-from target_sprinto import cli
+from target_sprinto.cli import app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def test_all_that_is_made_has_its_place() -> None:
 
 def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> None:
     guides = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
-    for name, command in cli.main.commands.items():
+    for name, command in app.main.commands.items():
         assert command.help, name
         assert command.short_help, name
         assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.told_by(command)), name
@@ -44,7 +44,7 @@ def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> Non
                 assert option.help, (name, option.opts)
     commands = (DOCS / "reference/commands.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^#+ sprintoctl (\w+)$", commands, re.MULTILINE))
-    assert told == set(cli.main.commands)
+    assert told == set(app.main.commands)
 
 
 @pytest.mark.parametrize("ending", endings.ENDINGS, ids=lambda ending: ending.what)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from running import SECRET_NUMBER, Place, check_end, check_receipt
 from spoilt_answers import CASES, Case
 
-from target_sprinto.push.wording import counted
+from target_sprinto.push.text import counted
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 
 if TYPE_CHECKING:

@@ -9,17 +9,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import pace
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.run import Patiences, Run, RunSummary
-from target_sprinto.push.waiting import Deadline
+from target_sprinto.push.run.run import Patiences, Run, RunSummary
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Condition
 
     from target_sprinto.push.client import SprintoClient
-    from target_sprinto.push.conflict import ConflictPolicy
+    from target_sprinto.push.run.conflict import ConflictPolicy
 
 
 class BadInput(SprintoError):
@@ -153,8 +153,8 @@ class Reader:
         stopped = isinstance(failure, Interrupted)
         began = time.monotonic()
         try:
-            seconds = pace.current.end_after_signal if stopped else pace.current.end_after_error
-            sentence = self.run.abort(Deadline(seconds, self._listen, pace.current.end_after_signal))
+            seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
+            sentence = self.run.abort(Deadline(seconds, self._listen, timing.current.end_after_signal))
         except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
             return Ending(None, second)
         own = failure.aftermath if isinstance(failure, SprintoError) else ""

@@ -33,10 +33,10 @@ from reader import Reader, Setting
 from somebody import Somebody
 from verdict import SECRET, Limit, Verdict, as_page
 
-from target_sprinto.push import pace
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.conflict import ConflictPolicy, OnActiveSession
-from target_sprinto.push.run import Patiences
+from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.run.run import Patiences
+from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 INTEGRATION = "integration"
 PREFIX = "target-sprinto"
-PACE = pace.Pace(
+PACE = timing.Pace(
     settle=0.02,
     still=0.1,
     lag=0.15,
@@ -156,7 +156,7 @@ class Interleavings(RuleBasedStateMachine):
     ) -> None:
         self.readings = readings
         self.sandbox.configure(INTEGRATION, readings=readings)
-        pace.current = replace(PACE, keep_alive=silence)
+        timing.current = replace(PACE, keep_alive=silence)
         self.last_troubles = last_troubles
         self.start(setting, batch, troubles)
 
@@ -379,7 +379,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _verdict(self, reader: Reader) -> Verdict:
         evidence = Evidence.gather(self.sandbox, INTEGRATION, self.somebody.requests)
-        return Verdict(reader, evidence, self.clock, pace.current, self.readings)
+        return Verdict(reader, evidence, self.clock, timing.current, self.readings)
 
     def _compare_applied(self) -> None:
         """What is applied is the runs that may be applied, whole and in their order, and what others sent."""
@@ -414,9 +414,9 @@ def stacks() -> str:
 
 @pytest.fixture(autouse=True)
 def restored_pace() -> Iterator[None]:
-    before = pace.current
+    before = timing.current
     yield
-    pace.current = before
+    timing.current = before
 
 
 def interleave(examples: int, *, derandomize: bool) -> None:

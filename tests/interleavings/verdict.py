@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from evidence import FOREVER, MILLISECONDS, content, counts, is_ours, reference
 from mishaps import Heard
 
-from target_sprinto.push.conflict import OnActiveSession
 from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.run.conflict import OnActiveSession
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from evidence import Clock, Evidence, Landing, Page
     from reader import Ending, Reader
 
-    from target_sprinto.push.pace import Pace
+    from target_sprinto.push.transport.timing import Pace
     from target_sprinto.sandbox import Readings, RequestSeen, SessionView
 
 APPLIED = frozenset({"processing", "processed", "failed"})

@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 45
 
 PROGRAMS = {
     "target-sprinto": ["-m", "target_sprinto"],
-    "sprintoctl": ["-c", "from target_sprinto.cli import main; main()"],
+    "sprintoctl": ["-c", "from target_sprinto.cli.app import main; main()"],
 }
 """What the interpreter is told for each command."""
 

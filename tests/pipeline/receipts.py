@@ -14,7 +14,7 @@ from front_door import API_KEY, SECRET
 if TYPE_CHECKING:
     from front_door import FrontDoor
 
-SCHEMA_FILE = Path(__file__).parent.parent.parent / "target_sprinto/receipt.schema.json"
+SCHEMA_FILE = Path(__file__).parent.parent.parent / "target_sprinto/receipts/receipt.schema.json"
 SEAL = b',\n  "seal": "'
 
 

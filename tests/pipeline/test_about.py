@@ -11,7 +11,7 @@ import pytest
 from front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, people, record, state_line
 from jsonschema import Draft202012Validator
 
-from target_sprinto import settings
+from target_sprinto.singer import settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from singer_sdk.testing.runners import TargetTestRunner
 
 from target_sprinto.push.errors import RunEnded, SprintoError
 from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
-from target_sprinto.target import SprintoTarget
+from target_sprinto.singer.target import SprintoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,6 @@ import msgspec
 import pytest
 from front_door import API_KEY, SECRET, SIGNALS, FrontDoor
 
-from target_sprinto import settings
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.sandbox import (
     Answer,
@@ -25,6 +24,7 @@ from target_sprinto.sandbox import (
     Readings,
     Reset,
 )
+from target_sprinto.singer import settings
 
 if TYPE_CHECKING:
     import signal

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from front_door import PATIENCE_SECONDS, SCHEMA, STATE, FrontDoor, as_input, feed, people, record, state_line
 
-from target_sprinto.progress import Progress, describe
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.run import Run, Standing
+from target_sprinto.push.run.run import Run, Standing
 from target_sprinto.sandbox import Answer, Fault
+from target_sprinto.singer.progress import Progress, describe
 
 if TYPE_CHECKING:
     import subprocess

@@ -19,7 +19,7 @@ import pytest
 from front_door import API_KEY, SCHEMA, SECRET, STATE, FrontDoor, as_input, feed, people, record, state_line
 from receipts import SCHEMA_FILE, digest, receipt_of
 
-from target_sprinto.receipt import published_schema
+from target_sprinto.receipts.document import published_schema
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Late, Readings, Reset
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
 
 
 def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
-    told = (SCHEMA_FILE.parent.parent / "docs/receipts.md").read_text(encoding="utf-8")
+    told = (SCHEMA_FILE.parents[2] / "docs/receipts.md").read_text(encoding="utf-8")
     program = told.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
     messages = people(120)
     (door.folder / "tap.singer").write_bytes(as_input(messages))

@@ -9,7 +9,7 @@ from singer_sdk.testing import TargetTestRunner, get_target_test_class
 from singer_sdk.testing.suites import SingerTestSuite, target_tests
 
 from target_sprinto.sandbox import Readings
-from target_sprinto.target import SprintoTarget
+from target_sprinto.singer.target import SprintoTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

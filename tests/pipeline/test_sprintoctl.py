@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
+SPRINTOCTL = [sys.executable, "-c", "from target_sprinto.cli.app import main; main()"]
 ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
 
 
 def sprintoctl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", *words]
+    command = [*SPRINTOCTL, *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=ENV, cwd=cwd)
 
 
@@ -53,7 +54,7 @@ def test_a_demo_whose_target_fails_leaves_the_word_to_it(monkeypatch: pytest.Mon
 
 
 def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "demo", "--keep"]
+    command = [*SPRINTOCTL, "demo", "--keep"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=ENV
     ) as process:
@@ -69,7 +70,14 @@ def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """`sprintoctl sandbox` in a process of its own."""
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.cli.app import main; main()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         [*command, "--data", str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, env=ENV
     ) as process:
@@ -90,7 +98,7 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
     checked = sprintoctl("check", "--config", str(path))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
-    messages = (ROOT / "target_sprinto/demo/input.singer").read_bytes()
+    messages = (ROOT / "target_sprinto/cli/demo/input.singer").read_bytes()
     assert door.run(messages, "--config", str(path)).code == 0
     applied = requests.get(f"{served['url']}/api/sandbox/demo/applied", timeout=10).json()
     assert {name: len(entities) for name, entities in applied.items()} == {
@@ -102,7 +110,14 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
 
 
 def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor) -> None:
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.cli.app import main; main()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
     command += ["--data", str(tmp_path / "data")]
     for attempt in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV) as process:
@@ -187,7 +202,7 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "demo"]
+    command = [*SPRINTOCTL, "demo"]
     env = ENV | {"PYTHONPATH": str(tmp_path)}
     shown = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert shown.returncode == 1
@@ -233,7 +248,14 @@ def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
 
 def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    command = [sys.executable, "-c", "from target_sprinto.cli import main; main()", "sandbox", "--port", "0"]
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.cli.app import main; main()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
     with subprocess.Popen(
         [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
     ) as process:

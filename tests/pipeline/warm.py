@@ -22,8 +22,8 @@ DESCRIPTORS = 3
 
 
 def serve(path: str) -> None:
-    from target_sprinto.cli import main
-    from target_sprinto.target import SprintoTarget
+    from target_sprinto.cli.app import main
+    from target_sprinto.singer.target import SprintoTarget
 
     # Not made before the fork: making it sets up the logging, which `sprintoctl` does without.
     programs = {
@@ -64,7 +64,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    from target_sprinto.push import pace
+    from target_sprinto.push.transport import timing
 
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
@@ -72,7 +72,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = wanted["words"]  # type: ignore[assignment]
     # The contract's own waits, shortened in the one place where they stand.
-    pace.current = pace.Pace(**wanted["pace"])  # type: ignore[arg-type]
+    timing.current = timing.Pace(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
         programs[sys.argv[0]]()  # type: ignore[index]

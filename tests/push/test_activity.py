@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.activity import LoggedSession, is_latest, logged_sessions
-from target_sprinto.push.conflict import Blocker, ConflictPolicy
-from target_sprinto.push.times import parse_time
+from target_sprinto.push.protocol.activity_log import LoggedSession, is_latest, logged_sessions
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run.conflict import Blocker, ConflictPolicy
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push import errors
-from target_sprinto.push.answers import IngestResult, Operation, SessionStatus, read_answer
 from target_sprinto.push.errors import Certainty
+from target_sprinto.push.protocol.responses import IngestResult, Operation, SessionStatus, read_answer
 
 SESSION = b'{"id":"s","state":"active"}'
 UNDOCUMENTED = [402, 405, 406, 410, 411, 418, 422, 451]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.dividing import Dispute, Naming, Part, Reject, divide
-from target_sprinto.push.pages import Item, Page
-from target_sprinto.push.refusals import Masking
+from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.push.protocol.refusals import Masking
 
 TYPES = ("User", "Device", "Vendor")
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.finding import which_landed
+from target_sprinto.push.protocol.in_doubt import which_landed
 
 COUNTS = st.dictionaries(st.sampled_from(["User", "Device"]), st.integers(1, 4), min_size=1)
 

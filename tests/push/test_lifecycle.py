@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push import errors
-from target_sprinto.push.answers import SessionStatus
-from target_sprinto.push.lifecycle import (
+from target_sprinto.push.protocol.lifecycle import (
     TRANSITIONS,
     AfterRefusal,
     Comparison,
@@ -20,7 +19,8 @@ from target_sprinto.push.lifecycle import (
     keep_alive_interval,
     next_phase,
 )
-from target_sprinto.push.wording import figures
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.text import figures
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
 

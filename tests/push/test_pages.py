@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import RecordTooLarge
-from target_sprinto.push.pages import Item, Page, PageBuilder, page_sizes
+from target_sprinto.push.protocol.pages import Item, Page, PageBuilder, page_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

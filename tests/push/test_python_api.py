@@ -21,7 +21,6 @@ import pytest
 
 import target_sprinto
 from target_sprinto import Patiences, Run, RunSummary, SprintoClient, SprintoError
-from target_sprinto.push import pace
 from target_sprinto.push.errors import (
     Interrupted,
     KeyRefused,
@@ -31,6 +30,7 @@ from target_sprinto.push.errors import (
     SettingsProblem,
     UnusableRecord,
 )
+from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ IMPATIENT = Patiences(request_seconds=5.0, retry_seconds=5.0, processing_seconds
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "current", replace(pace.Pace(), settle=0.1, still=0.3))
+    monkeypatch.setattr(timing, "current", replace(timing.Pace(), settle=0.1, still=0.3))
 
 
 @pytest.fixture

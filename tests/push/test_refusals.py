@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.pages import Item, Page
-from target_sprinto.push.refusals import MASK, describe_refusal
+from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.push.protocol.refusals import MASK, describe_refusal
 
 
 def page(*records: dict[str, Any]) -> Page:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, NotNow
-from target_sprinto.push.retry import Throttle, parse_retry_after, waits
+from target_sprinto.push.protocol.retry import Throttle, parse_retry_after, waits
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.run import Patiences, Run
+from target_sprinto.push.run.run import Patiences, Run
 from target_sprinto.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""`sprintoctl`: operator commands."""

@@ -1,0 +1,159 @@
+"""Which records of a refused page are to blame. Pure.
+
+Sprinto refuses a page as a whole and names the records in it, but its documents leave open whether an index
+counts within the entity type or within the page, from 0 or from 1, and whether all are named (Sprinto:
+Pushing Entities Data). So what it names is never trusted: the named records are taken out and the rest is
+sent; only if that is accepted were they the ones: were one of them innocent, one to blame would be left in
+the rest, for no more are taken out than were named. Else the page is halved, and each half begins anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from target_sprinto.push.protocol.pages import Page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_sprinto.push.protocol.pages import Item
+    from target_sprinto.push.protocol.refusals import Masking
+
+Fault = dict[str, object]
+"""``{entity_type, index, field, issue}`` as an answer named it."""
+
+
+class Reject(NamedTuple):
+    """A record that Sprinto refused. `field`, `issue`: Sprinto's words, with the page's values masked."""
+
+    item: Item
+    code: str
+    field: str | None
+    issue: str | None
+
+
+class Counting(NamedTuple):
+    """One way of counting records in an answer."""
+
+    within: Literal["type", "page"]
+    base: Literal[0, 1]
+
+
+COUNTINGS = (Counting("type", 0), Counting("type", 1), Counting("page", 0), Counting("page", 1))
+"""All ways, in the order in which they are tried."""
+
+
+class Naming:
+    """How Sprinto's indexes are to be read, as far as its own answers have shown it."""
+
+    def __init__(self) -> None:
+        self._countings = list(COUNTINGS)
+
+    def named(self, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
+        """The records of the page that are named; none where they cannot be told, or all of them are."""
+        for counting in self._countings:
+            named = named_by(counting, page, faults)
+            if named and len(named) < len(page.items):
+                return named
+        return []
+
+    def learn(self, dispute: Dispute) -> None:
+        """Drop the ways of counting by which a record was named that is not to blame."""
+        to_blame = {id(reject.item) for reject in dispute.rejected}
+        fitting = [
+            counting
+            for counting in self._countings
+            if {id(item) for item, _ in named_by(counting, dispute.page, dispute.faults)} <= to_blame
+        ]
+        self._countings = fitting or self._countings
+
+
+@dataclass(eq=False)
+class Dispute:
+    """A page that was refused, until each of its records is accepted or rejected.
+
+    `mask` is that of the whole page.
+    """
+
+    page: Page
+    faults: Sequence[Fault]
+    mask: Masking
+    rejected: list[Reject] = field(default_factory=list)
+    unsettled: int = 0
+
+    def __post_init__(self) -> None:
+        self.unsettled = len(self.page.items)
+
+
+@dataclass(eq=False)
+class Part:
+    """What is sent of a refused page: all but the `suspects`, who are to blame if the rest is accepted."""
+
+    page: Page
+    dispute: Dispute
+    suspects: list[Reject] = field(default_factory=list)
+    whole: Page | None = None
+
+
+class Division(NamedTuple):
+    """What to send instead, and who is surely to blame: a record that stood alone."""
+
+    parts: list[Part]
+    blamed: list[Reject]
+
+
+def divide(page: Page, part: Part, code: str, faults: Sequence[Fault], naming: Naming) -> Division:
+    """What to send instead of a refused page. `part` is what it was of the first refusal."""
+    dispute = part.dispute
+    whole = part.whole or page
+    mask = dispute.mask
+    if len(whole.items) == 1:
+        return Division([], [_reject(whole.items[0], code, faults[0] if faults else {}, mask)])
+    named = [] if part.suspects else naming.named(page, faults)
+    if named:
+        blamed = {id(item) for item, _ in named}
+        rest = Page(page.number, tuple(item for item in page.items if id(item) not in blamed))
+        suspects = [_reject(item, code, fault, mask) for item, fault in named]
+        return Division([Part(rest, dispute, suspects, whole)], [])
+    return Division([Part(half, dispute) for half in whole.halves()], [])
+
+
+def named_by(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
+    """The records that the faults name by one way of counting, each once.
+
+    None where one of them names nothing in the page.
+    """
+    groups = page.by_entity_type
+    everything = [item for items in groups.values() for item in items]
+    found: dict[int, tuple[Item, Fault]] = {}
+    for fault in faults:
+        entity_type, index = fault.get("entity_type"), fault.get("index")
+        if not isinstance(index, int) or isinstance(index, bool):
+            return []
+        if counting.within == "page":
+            items = everything
+        elif isinstance(entity_type, str) and entity_type in groups:
+            items = groups[entity_type]
+        elif entity_type is None and len(groups) == 1:
+            items = everything
+        else:
+            return []
+        position = index - counting.base
+        if not 0 <= position < len(items):
+            return []
+        item = items[position]
+        if isinstance(entity_type, str) and item.entity_type != entity_type:
+            return []
+        found.setdefault(id(item), (item, fault))
+    return list(found.values())
+
+
+def _reject(item: Item, code: str, fault: Fault, mask: Masking) -> Reject:
+    name, issue = fault.get("field"), fault.get("issue")
+    return Reject(
+        item,
+        code,
+        mask.apply_to_path(name) if isinstance(name, str) and name else None,
+        mask.apply(issue) if isinstance(issue, str) and issue else None,
+    )

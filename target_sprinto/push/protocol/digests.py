@@ -1,0 +1,39 @@
+"""What an auditor can compare: SHA-256 over what was put into pages, in the order of the input. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from target_sprinto.push.protocol.pages import Page
+
+
+def page_digest(body: bytes) -> str:
+    """Of one page: of its body's bytes (`Page.encode`), uncompressed."""
+    return hashlib.sha256(body).hexdigest()
+
+
+class EntityDigests:
+    """Of each entity type: of the JSON bytes of its entities, joined by newlines, as their pages are added.
+
+    `counts` is how many there were: ``{entity_type: int}``.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._digests: defaultdict[str, hashlib._Hash] = defaultdict(hashlib.sha256)
+
+    def add(self, page: Page) -> None:
+        """Take in a page's entities."""
+        for entity_type, items in page.by_entity_type.items():
+            digest = self._digests[entity_type]
+            if self.counts[entity_type]:
+                digest.update(b"\n")
+            digest.update(b"\n".join(item.body for item in items))
+            self.counts[entity_type] += len(items)
+
+    def hexdigests(self) -> dict[str, str]:
+        """``{entity_type: SHA-256 in hexadecimal}``, types in the order of their first entity."""
+        return {entity_type: digest.hexdigest() for entity_type, digest in self._digests.items()}

@@ -1,0 +1,225 @@
+"""The life of a run's one session, and what to do after each answer. Pure.
+
+Theory of operation
+-------------------
+A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
+`create` is outstanding (`OPENING`) nobody knows whether there is a session; it is known as soon as the
+answer, or the activity log, names it (`OPEN`); and where `create` surely did not happen the run is
+`UNOPENED` as before. From `OPEN` the ways lead out:
+
+* `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
+  attempt of that close surely did not happen, the session is `OPEN` again. Nothing is discarded here.
+* `DISCARDING`: something went wrong before that, or the run was a rehearsal; nothing of it will be applied.
+* held: the session stays as it is, for somebody to look at and to apply.
+
+`ENDED` is final: what became of the session is known, or can be known no better by this run.
+
+Whatever moves the phase lives in this file: `Run` asks `next_phase` and never sets a phase by itself. An
+event that the table lacks is a programming error and raises.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.errors import (
+    ApiError,
+    Certainty,
+    Conflict,
+    EncodingRefused,
+    PageRefused,
+    Redirected,
+    TooLarge,
+)
+from target_sprinto.push.transport import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_sprinto.push.protocol.responses import SessionStatus
+
+
+class Phase(enum.Enum):
+    """Where a run stands with its session."""
+
+    UNOPENED = enum.auto()
+    OPENING = enum.auto()
+    OPEN = enum.auto()
+    APPLYING = enum.auto()
+    DISCARDING = enum.auto()
+    ENDED = enum.auto()
+
+
+class Event(enum.Enum):
+    """What moves a run from one phase to the next."""
+
+    FIRST_PAGE = enum.auto()
+    CREATED = enum.auto()
+    CREATE_DID_NOT_HAPPEN = enum.auto()
+    APPLY_SENT = enum.auto()
+    APPLY_DID_NOT_HAPPEN = enum.auto()
+    ABORTED = enum.auto()
+    HELD = enum.auto()
+    SETTLED = enum.auto()
+
+
+TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
+    Phase.UNOPENED: {
+        Event.FIRST_PAGE: Phase.OPENING,
+        Event.ABORTED: Phase.ENDED,
+        Event.SETTLED: Phase.ENDED,
+    },
+    Phase.OPENING: {
+        Event.CREATED: Phase.OPEN,
+        Event.CREATE_DID_NOT_HAPPEN: Phase.UNOPENED,
+        Event.SETTLED: Phase.ENDED,
+    },
+    Phase.OPEN: {
+        Event.APPLY_SENT: Phase.APPLYING,
+        Event.ABORTED: Phase.DISCARDING,
+        Event.HELD: Phase.ENDED,
+    },
+    Phase.APPLYING: {
+        Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN,
+        Event.SETTLED: Phase.ENDED,
+    },
+    Phase.DISCARDING: {
+        Event.ABORTED: Phase.DISCARDING,
+        Event.SETTLED: Phase.ENDED,
+    },
+    Phase.ENDED: {},
+}
+
+
+def next_phase(phase: Phase, event: Event) -> Phase:
+    """The phase that follows. Raises LookupError for an event that has no place in `phase`."""
+    try:
+        return TRANSITIONS[phase][event]
+    except KeyError:
+        raise LookupError(f"{event.name} has no place in {phase.name}") from None
+
+
+class Finish(enum.Enum):
+    """What becomes of a session that has taken all pages."""
+
+    APPLY = "apply"
+    HOLD = "hold"
+    DISCARD = "discard"
+
+
+class OnCountMismatch(enum.Enum):
+    """What to do where Sprinto's counts differ from what was sent."""
+
+    DISCARD = "discard"
+    APPLY = "apply"
+
+
+class Comparison(enum.Enum):
+    """Sprinto's counts by entity type against what was sent."""
+
+    EQUAL = enum.auto()
+    BELOW = enum.auto()
+    DIFFERENT = enum.auto()
+
+
+def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comparison:
+    """EQUAL, BELOW (nothing above, so it may only lag), or DIFFERENT. Both are ``{entity_type: int}``."""
+    if dict(sent) == dict(accepted):
+        return Comparison.EQUAL
+    if all(count <= sent.get(entity_type, 0) for entity_type, count in accepted.items()):
+        return Comparison.BELOW
+    return Comparison.DIFFERENT
+
+
+def keep_alive_interval(session: SessionStatus) -> float:
+    """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
+    timeout = session.inactivity_timeout_seconds
+    documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
+    # Compared before it is divided: JSON has integers that no float can hold.
+    return (
+        timeout / 3 if documented and timeout < 3 * timing.current.keep_alive else timing.current.keep_alive
+    )
+
+
+def nobody_knows(failure: ApiError) -> bool:
+    """Whether a call may have been acted upon, so that it is found out instead of repeated.
+
+    A redirect is not worth it: whoever sends it stands between this run and Sprinto for good.
+    """
+    return failure.certainty is Certainty.NOBODY_KNOWS and not isinstance(failure, Redirected)
+
+
+class AfterRefusal(enum.Enum):
+    """What to do with a page that was not accepted."""
+
+    FIND_OUT = enum.auto()
+    SEND_UNCOMPRESSED = enum.auto()
+    HALVE = enum.auto()
+    GIVE_UP = enum.auto()
+
+
+def after_refusal(refusal: ApiError, *, items: int, compressed: bool, proven: bool) -> AfterRefusal:
+    """What a refused page asks for.
+
+    `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
+    refusal cannot be about the compression.
+    """
+    if nobody_knows(refusal) or isinstance(refusal, Conflict):
+        return AfterRefusal.FIND_OUT
+    about_encoding = isinstance(refusal, EncodingRefused) or (
+        isinstance(refusal, PageRefused) and not refusal.faults
+    )
+    if about_encoding and compressed and not proven:
+        return AfterRefusal.SEND_UNCOMPRESSED
+    if isinstance(refusal, TooLarge) and items > 1:
+        return AfterRefusal.HALVE
+    return AfterRefusal.GIVE_UP
+
+
+class Processing(enum.Enum):
+    """What a status after `close(apply)` says."""
+
+    PROCESSED = enum.auto()
+    PENDING = enum.auto()
+    FAILED = enum.auto()
+    NEVER = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+@dataclass
+class ProcessingWatch:
+    """Reads one status after another once `close(apply)` was taken. Times are monotonic seconds."""
+
+    failed_since: float | None = None
+
+    def read(self, status: SessionStatus, now: float) -> Processing:
+        """What this status means, in the light of those before it."""
+        if status.state == "processed":
+            return Processing.PROCESSED
+        if status.state in {"active", "processing"}:
+            # After a 202, `active` means "not yet": the documents' own sample answer still shows it.
+            self.failed_since = None
+            return Processing.PENDING
+        if status.state == "failed":
+            self.failed_since = now if self.failed_since is None else self.failed_since
+            unchanged = now - self.failed_since
+            if status.retried or unchanged >= timing.current.failed:
+                return Processing.FAILED
+            return Processing.PENDING
+        if status.state in {"cancelled", "expired"}:
+            return Processing.NEVER
+        return Processing.UNKNOWN
+
+
+def describe_end(state: str) -> str:
+    """What a session that we did not end ourselves has come to, in a clause.
+
+    "Nothing was applied" is said only where the documents say so (Sprinto: Session Management).
+    """
+    if state in {"expired", "cancelled"}:
+        return f"it is {state}, nothing was applied"
+    if state == "processed":
+        return "it is processed: what had been accepted was applied"
+    return f"it is {state!r}, and may yet be applied"

@@ -1,0 +1,252 @@
+"""What an answer means: bytes in, a typed answer or an error by meaning out. Pure.
+
+Answers fall in three kinds. It happened: a 2xx with the documented shape, returned as one of the types
+below. It did not happen, and nobody knows: raised as an `ApiError`, whose `certainty` tells the two apart.
+Fields that were added to an answer are ignored; one that a decision needs and that is missing or of another
+type is an `UnexpectedAnswer`, never a success.
+"""
+
+from __future__ import annotations
+
+import enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
+
+from target_sprinto.push import errors
+from target_sprinto.push.protocol.retry import parse_retry_after
+from target_sprinto.push.protocol.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_T = TypeVar("_T")
+
+
+class Operation(enum.Enum):
+    """The calls of the push API; the value is how messages name them."""
+
+    CREATE = "opening a session"
+    STATUS = "reading the session's status"
+    PUSH = "sending a page"
+    CLOSE = "closing the session"
+    INTEGRATION = "reading the integration's status"
+    ACTIVITY = "reading the activity log"
+
+
+STATES = frozenset({"active", "processing", "processed", "cancelled", "expired", "failed"})
+"""All states of a session (Sprinto: Session Management)."""
+
+
+_Id = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,200}\Z")]
+_Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
+"""What messages name as it came. Whatever else stands in its place may be a text that quotes values."""
+
+
+class SessionStatus(msgspec.Struct, frozen=True):
+    """A session as create, status and close show it (Sprinto: Session Management)."""
+
+    id: _Id
+    state: _Word
+    accepted_records_by_entity: Any = None
+    accepted_batches: Any = None
+    retry_count: Any = None
+    expires_at: Any = None
+    updated_at: Any = None
+    inactivity_timeout_seconds: Any = None
+
+    @property
+    def expiry(self) -> str:
+        """When the session expires by itself, in Sprinto's own words; never empty."""
+        return str(self.expires_at) if parse_time(self.expires_at) else "60 minutes after its last request"
+
+    def counts(self) -> dict[str, int]:
+        """Accepted records so far: ``{entity_type: int}``, without zeros.
+
+        Raises UnexpectedAnswer where the status has none, or something else: what is no count equals nothing.
+        """
+        try:
+            counts = msgspec.convert(self.accepted_records_by_entity, dict[str, int])
+        except msgspec.ValidationError as problem:
+            raise errors.UnexpectedAnswer(
+                f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
+                "Without it nobody can tell what Sprinto accepted; ask Sprinto's support.",
+            ) from None
+        return {name: count for name, count in counts.items() if count}
+
+    @property
+    def retried(self) -> bool:
+        """Whether Sprinto says that it has tried once more to process the session."""
+        return isinstance(self.retry_count, int) and self.retry_count >= 1
+
+
+class IngestResult(msgspec.Struct, frozen=True):
+    """The answer to an accepted page (Sprinto: Pushing Entities Data)."""
+
+    session_id: _Id
+    accepted_count_total: int
+    rejected_count_total: int | None = None
+    validation_errors: list[Any] | None = None
+
+    @property
+    def rejected(self) -> bool:
+        """Whether an accepted page says that something in it was rejected."""
+        return bool(self.rejected_count_total or self.validation_errors)
+
+
+class IntegrationSessions(msgspec.Struct, frozen=True):
+    """How many sessions of an integration are in which state; only `processing` decides anything."""
+
+    processing: int
+    active: Any = None
+    processed: Any = None
+    failed: Any = None
+    expired: Any = None
+
+
+class IntegrationStatus(msgspec.Struct, frozen=True):
+    """The integration's status (Sprinto: Integration Monitoring)."""
+
+    integration_id: str
+    sessions: IntegrationSessions
+    last_activity_at: Any = None
+
+
+class ActivityPage(msgspec.Struct, frozen=True):
+    """One page of the activity log; events are kept as they came."""
+
+    items: list[dict[str, Any]]
+    next_page: int | None = None
+
+
+def require_state(status: SessionStatus, documented: frozenset[str], doing: str) -> SessionStatus:
+    """The status, if its state is one of those documented here. Raises UnexpectedAnswer for any other."""
+    if status.state not in documented:
+        raise errors.UnexpectedAnswer(
+            f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there.",
+            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        )
+    return status
+
+
+_SHAPES: dict[Operation, tuple[frozenset[int], type]] = {
+    Operation.CREATE: (frozenset({201}), SessionStatus),
+    Operation.STATUS: (frozenset({200}), SessionStatus),
+    Operation.PUSH: (frozenset({202}), IngestResult),
+    Operation.CLOSE: (frozenset({202}), SessionStatus),
+    Operation.INTEGRATION: (frozenset({200}), IntegrationStatus),
+    Operation.ACTIVITY: (frozenset({200}), ActivityPage),
+}
+
+
+def read_answer(
+    operation: Operation,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    address: str,
+) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
+    """The typed answer, or an `ApiError` that says what the answer means.
+
+    `address` names region and integration in messages.
+    """
+    documented, shape = _SHAPES[operation]
+    if status in documented:
+        return _decode(operation, body, shape)
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        raise errors.UnexpectedAnswer(
+            f"While {operation.value} Sprinto answered {status}, where the documents say"
+            f" {'/'.join(map(str, sorted(documented)))}.",
+            "This is not read as success; check that nothing stands between this machine and Sprinto.",
+        )
+    raise _refusal(operation, status, headers, body, address)
+
+
+def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.ValidationError as problem:
+        # msgspec names types and the field's path, never a value.
+        raise errors.UnexpectedAnswer(
+            f"While {operation.value} Sprinto's answer had another shape than documented: {problem}.",
+            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        ) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise errors.AnswerLost(
+            f"While {operation.value} the answer could not be read: it is no JSON.",
+            "If a proxy stands between this machine and Sprinto, look at what it does.",
+        ) from None
+
+
+def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
+    operation: Operation,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    address: str,
+) -> errors.ApiError:
+    """What a status outside 2xx means (the table is in the contract, "What an answer means")."""
+    doing = f"While {operation.value} ({address}) Sprinto answered {status}"
+    retry_after = parse_retry_after(headers.get("Retry-After"))
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return errors.Redirected(
+            f"{doing}: a redirect, which is never followed because the API key must not reach another host.",
+            "Check `region` and `api_url`, and whether a gateway asks for a login.",
+        )
+    if status == HTTPStatus.BAD_REQUEST and operation is Operation.PUSH:
+        return errors.PageRefused(f"{doing}: the page was refused.", faults=_faults(body))
+    if status == HTTPStatus.BAD_REQUEST:
+        return errors.BadRequest(f"{doing}: the request was refused.", "Ask Sprinto's support.")
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return errors.KeyRefused(
+            f"{doing}: the API key was refused.",
+            "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        unknown = (
+            "session" if operation in {Operation.STATUS, Operation.PUSH, Operation.CLOSE} else "integration"
+        )
+        ids = "the session's id, `integration_id`" if unknown == "session" else "`integration_id`"
+        return errors.NotFound(
+            f"{doing}: the {unknown} is not known there.",
+            f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
+        )
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return errors.ProxyRefused.answering(status)
+    if status == HTTPStatus.CONFLICT:
+        return errors.Conflict(f"{doing}: it does not fit the session's state.")
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return errors.TooLarge(f"{doing}: the page is too large.")
+    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        return errors.EncodingRefused(f"{doing}: the encoding was refused.", "Set `compress` to false.")
+    if status in {HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS} or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
+    ):
+        return errors.NotNow(
+            f"{doing}: not now.",
+            "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
+            retry_after=retry_after,
+        )
+    if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return errors.AnswerLost(f"{doing}.", "Run again later; if it stays, ask Sprinto's support.")
+    undocumented = errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedAnswer
+    return undocumented(
+        f"{doing}, which is not a documented response.",
+        "Check `region` and `api_url`, and what stands between this machine and Sprinto.",
+    )
+
+
+def _faults(body: bytes) -> tuple[dict[str, object], ...]:
+    """What a refusal names, from `error.details[]` or `validation_errors[]`: which is not documented."""
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    if not isinstance(answer, dict):
+        return ()
+    error = answer.get("error")
+    listed = [error.get("details") if isinstance(error, dict) else None, answer.get("validation_errors")]
+    return tuple(
+        fault for faults in listed if isinstance(faults, list) for fault in faults if isinstance(fault, dict)
+    )

@@ -1,0 +1,83 @@
+"""How long to wait before a request is sent again. Pure; growth and jitter are `backoff`'s."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+import backoff
+
+from target_sprinto.push.transport import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+LONGEST_WAIT_SECONDS = 30.0
+
+
+def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Seconds to wait at least, from a `Retry-After` in seconds or as an HTTP date.
+
+    None where the header is absent or cannot be read; a date that has passed is 0.
+    """
+    if value is None:
+        return None
+    text = value.strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        date = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=timezone.utc)
+    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+
+
+class Throttle:
+    """How many pages may be in flight, and when the next may leave: for every sender the same. Pure.
+
+    A 429 or 503 halves the number, once for all pages that were out together; each success raises it by one.
+    Times are monotonic seconds.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.limit = most
+        self.not_before = 0.0
+        self._most = most
+        self._slowed_at = 0.0
+
+    def slow_down(self, left_at: float, now: float, wait_seconds: float) -> None:
+        """A page that left at `left_at` was told to come again after some seconds."""
+        self.not_before = max(self.not_before, now + wait_seconds)
+        if left_at >= self._slowed_at:
+            self.limit = max(1, self.limit // 2)
+            self._slowed_at = now
+
+    def speed_up(self) -> None:
+        """A page was accepted."""
+        self.limit = min(self._most, self.limit + 1)
+
+
+def waits(
+    budget_seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> Generator[float, Exception, None]:
+    """Seconds to wait after each failure sent in: exponential, full jitter, at least its `retry_after`.
+
+    The first value only starts the clock. Ends when nothing of `budget_seconds` is left, or when the least
+    wait does not fit into what is left.
+    """
+    started = clock()
+    ceilings = backoff.expo(factor=timing.current.retry, max_value=LONGEST_WAIT_SECONDS)
+    next(ceilings)
+    failure = yield 0.0
+    while True:
+        least = getattr(failure, "retry_after", None) or 0.0
+        left = budget_seconds - (clock() - started)
+        if left <= 0 or least > left:
+            return
+        failure = yield min(left, max(least, backoff.full_jitter(next(ceilings))))

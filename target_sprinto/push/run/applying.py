@@ -1,0 +1,83 @@
+"""Applies a session that a run has left staged: for `sprintoctl`, with a person in the loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_sprinto.push import errors
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import ApiError, Certainty
+from target_sprinto.push.protocol.lifecycle import OnCountMismatch, keep_alive_interval
+from target_sprinto.push.run.closing import Closing
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Check, LastWords, in_background, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.run.run import Patiences
+
+_TOLD_BEFORE = frozenset({"processing", "processed", "failed"})
+
+
+class Applying:
+    """One session on its way from `active` to `processed`, or from wherever an earlier try has left it.
+
+    `counts` is what must be in it: ``{entity_type: int}``. `interrupted` may raise to end any wait.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a session is applied with, and by which rule
+        self,
+        client: SprintoClient,
+        session_id: str,
+        counts: Mapping[str, int],
+        patiences: Patiences,
+        on_count_mismatch: OnCountMismatch,
+        interrupted: Check,
+    ) -> None:
+        self._client = client
+        self._session_id = session_id
+        self._processing_seconds = patiences.processing_seconds
+        self._interrupted = interrupted
+        self._patience = Patience(patiences.request_seconds, patiences.retry_seconds)
+        self._closing = Closing(
+            client, session_id, counts, self._patience, interrupted, on_count_mismatch=on_count_mismatch
+        )
+        self._told = False
+
+    def apply(self) -> None:
+        """Return once Sprinto has processed it. Raises as a run does, and says what became of the session."""
+        last_words = LastWords(self._interrupted, timing.current.end_after_signal)
+        try:
+            status = wait_for(
+                in_background(lambda: self._client.session_status(self._session_id, self._patience)),
+                self._interrupted,
+            )
+            self._told = status.state in _TOLD_BEFORE
+            if not self._told:
+                status = self._closing.reconcile(0.0)
+                self._closing.wait_for_other_sessions(self._processing_seconds, keep_alive_interval(status))
+                self._close(last_words)
+            self._closing.wait_until_processed(self._processing_seconds, last_words)
+        except errors.SprintoError as failure:
+            failure.aftermath = failure.aftermath or self._aftermath
+            raise
+        finally:
+            self._patience.stopped.set()
+
+    def _close(self, last_words: LastWords) -> None:
+        self._interrupted()
+        self._told = True
+        try:
+            self._closing.apply(last_words)
+        except ApiError as failure:
+            self._told = failure.certainty is Certainty.NOBODY_KNOWS
+            self._interrupted()
+            raise
+
+    @property
+    def _aftermath(self) -> str:
+        if self._told:
+            return f"Session {self._session_id} was told to apply, and may yet be applied."
+        return f"Session {self._session_id} was not told to apply, and is left as it was."

@@ -1,0 +1,157 @@
+"""The opening of a run's session, and finding out about it where its answer is missing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto.push import errors
+from target_sprinto.push.errors import ApiError, Certainty, SprintoError
+from target_sprinto.push.protocol.lifecycle import nobody_knows
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
+from target_sprinto.push.run.discarding import brief
+from target_sprinto.push.text import figures
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Call, Deadline, in_background, wait_for, wait_until
+
+if TYPE_CHECKING:
+    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.transport.background import Check
+
+log = logging.getLogger("target_sprinto.push")
+
+SESSION_EXPIRES_AFTER = timedelta(minutes=60)
+"""Default time after its last request (Sprinto: Session Management)."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""By how much Sprinto's clock may differ from this machine's."""
+
+
+class Opening:
+    """One session being opened, on its way from the moment it is made.
+
+    `reference` names this run and no other. Another active session is dealt with as `policy` says.
+    """
+
+    def __init__(
+        self, client: SprintoClient, reference: str, patience: Patience, policy: ConflictPolicy
+    ) -> None:
+        self._client = client
+        self._reference = reference
+        self._patience = patience
+        self._began = datetime.now(timezone.utc)
+        self._conflict = Conflict(client, policy, patience)
+        self._answer: Call[SessionStatus] | None = None
+
+    def wait(self, check: Check) -> SessionStatus:
+        """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
+        # Known before it begins: a KeyboardInterrupt may come while its thread starts.
+        self._answer = Call(self._create)
+        self._answer.begin()
+        return wait_for(self._answer, check)
+
+    def _create(self) -> SessionStatus:
+        """Create, as often as that is safe.
+
+        A create that nobody knows about is tried again: where it did happen, Sprinto answers with a
+        conflict, and the session in the way is our own.
+        """
+        lost: ApiError | None = None
+        until = time.monotonic() + self._patience.retry_seconds
+        while True:
+            try:
+                session = self._client.create_session(self._reference, self._patience)
+            except errors.Conflict as conflict:
+                if lost is not None:
+                    return self._adopt()
+                if self._patience.stopped.is_set():
+                    raise
+                self._make_way(conflict)
+            except ApiError as failure:
+                if not nobody_knows(failure):
+                    # A refusal of a later try says nothing of the earlier one.
+                    raise lost or failure from None
+                lost = failure
+                log.warning("%s Trying again: if it did happen, that will show.", failure)
+                if time.monotonic() >= until or self._patience.stopped.wait(timing.current.create):
+                    raise
+            else:
+                if lost is not None:
+                    log.warning(
+                        "An earlier `create` of this run had no answer. Should Sprinto act on it late,"
+                        " a session with reference %r stays open until it expires.",
+                        self._reference,
+                    )
+                return session
+
+    def _make_way(self, conflict: errors.Conflict) -> None:
+        self._conflict.make_way()
+        if self._patience.stopped.is_set():
+            raise conflict
+
+    def _adopt(self) -> SessionStatus:
+        """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
+        try:
+            found = self._find_in_log(self._patience)
+            status = self._client.session_status(found.id, self._patience) if found else None
+        except ApiError as failure:
+            # That a GET surely did not happen says nothing of the create.
+            told = failure.what.rstrip(".")
+            raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
+        if status is None:
+            raise self._may_be_ours("the activity log does not show whose it is")
+        if status.state != "active" or status.counts():
+            held = figures(status.counts(), ())
+            raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
+        log.warning("Session %s is this run's own: going on with it.", status.id)
+        return status
+
+    def _may_be_ours(self, told: str) -> errors.SessionConflict:
+        conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {told}")
+        conflict.certainty = Certainty.NOBODY_KNOWS
+        return conflict
+
+    def settle(self, deadline: Deadline) -> SessionStatus | None:
+        """The session that was opened all the same, for a run that ends by `deadline`.
+
+        Waits for the answer, then asks the activity log. None where nobody can tell; raises the ApiError
+        where it surely was not opened.
+        """
+        # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
+        try:
+            if self._answer is not None:
+                return wait_until(self._answer, Deadline(deadline.left() / 2))
+        except ApiError as failure:
+            if failure.certainty is Certainty.DID_NOT_HAPPEN:
+                raise
+        except TimeoutError:
+            pass
+        half = Deadline(deadline.left() / 2)
+        try:
+            return wait_until(in_background(lambda: self._find_in_log(brief(half))), half)
+        except (SprintoError, TimeoutError) as failure:
+            log.warning("The activity log gave no answer. %s", failure)
+            return None
+
+    def describe_unknown(self) -> str:
+        """What to say of a session that may be open, and until when."""
+        latest = datetime.now(timezone.utc) + SESSION_EXPIRES_AFTER
+        return (
+            f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
+            f" {self._reference!r}); until then another run may be answered with a conflict."
+        )
+
+    def _find_in_log(self, patience: Patience) -> SessionStatus | None:
+        # As it stands inside a JSON string: a prefix may hold a quote.
+        reference = msgspec.json.encode(self._reference)[1:-1]
+        for event in self._client.events(self._began - CLOCK_SKEW, patience):
+            session_id = event.get("session_id")
+            # Where an event would show the reference is not documented; with its uuid it is found anywhere.
+            if isinstance(session_id, str) and reference in msgspec.json.encode(event):
+                return SessionStatus(id=session_id, state="active")
+        return None

@@ -1,0 +1,516 @@
+"""The one session of a run: opened by the first page, filled, reconciled, and applied or discarded.
+
+    with SprintoClient.for_integration(api_key="…", integration_id="…") as client, Run(client) as run:
+        run.push("User", [{"employeeId": "E-1"}])
+
+Who has records as bytes, and ends of their own, does without `with` and `push`:
+
+    run = Run(client, reference_prefix="target-sprinto")
+    try:
+        run.add("User", b'{"employeeId": "E-1"}')
+        run.finish()
+    except BaseException:
+        run.abort()
+        raise
+
+All of a run is applied or none of it. Calls go out on threads of their own, so that every wait here can be
+cut short: `interrupted` is asked on each tick and raises to end the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+
+from target_sprinto.push import errors
+from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.errors import ApiError, Certainty
+from target_sprinto.push.protocol.encoding import encoded
+from target_sprinto.push.protocol.lifecycle import (
+    Event,
+    Finish,
+    OnCountMismatch,
+    Phase,
+    keep_alive_interval,
+    next_phase,
+)
+from target_sprinto.push.protocol.pages import Page, PageBuilder
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run.closing import Closing
+from target_sprinto.push.run.conflict import ConflictPolicy
+from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.observer import NoWitness, Witness
+from target_sprinto.push.run.opening import Opening
+from target_sprinto.push.run.send_queue import Flight
+from target_sprinto.push.run.sender import PageSender, Rejects
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Check, Deadline, LastWords, in_background, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from target_sprinto.push.protocol.responses import SessionStatus
+
+log = logging.getLogger("target_sprinto.push")
+
+
+@dataclass(frozen=True)
+class Patiences:
+    """The three timeouts, in seconds: one request, all tries of it, and Sprinto's processing."""
+
+    request_seconds: float = 60.0
+    retry_seconds: float = 300.0
+    processing_seconds: float = 900.0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a finished run did: records as ``{entity_type: int}``. No session was needed for no records."""
+
+    session_id: str | None
+    records: dict[str, int]
+    pages: int
+    expiry: str = ""
+    """When a session that is held expires by itself."""
+
+
+def reference_of(prefix: str, run_uuid: str, finish: Finish) -> str:
+    """A session's `client_reference_id`: it names this run and no other."""
+    return f"{prefix}/{run_uuid}{'/hold' if finish is Finish.HOLD else ''}"
+
+
+@dataclass(frozen=True)
+class _Open:
+    """What there is only while a session is open."""
+
+    session: SessionStatus
+    sender: PageSender
+    flight: Flight
+
+
+class Standing(NamedTuple):
+    """How far a run has come: pages accepted, in flight and sent once more, and how long none may leave."""
+
+    pages: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    held_seconds: float = 0.0
+
+
+class Delivery(Protocol):
+    """Where records go: a `Run`, or what stands in for one."""
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record."""
+
+    def check(self) -> None:
+        """Raise what ended the run meanwhile."""
+
+    def finish(self) -> RunSummary:
+        """There is no more input."""
+
+    def abort(self, deadline: Deadline | None = None) -> str:
+        """End it early, and say what became of it."""
+
+    @property
+    def open_session(self) -> str | None:
+        """The id of the session that may be left open."""
+
+
+class Run:
+    """One run: at most one session, all of it applied or none.
+
+    `waited_seconds` is how long whoever brings the records has waited for Sprinto so far.
+    `expected` is the least number of records to be accepted: ``{entity_type: int}``.
+
+    Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
+    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `aftermath` says what
+    became of the session, and so does the exception, as a note or in its own text. A run is used once, by
+    one thread. Signals are left to the program.
+    """
+
+    def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
+        self,
+        client: SprintoClient,
+        *,
+        reference_prefix: str = "target-sprinto",
+        page_size: int = 100,
+        max_parallel_pages: int = 1,
+        compress: bool = True,
+        patiences: Patiences = Patiences(),
+        on_conflict: ConflictPolicy | None = None,
+        on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD,
+        finish: Finish = Finish.APPLY,
+        expected: Mapping[str, int] | None = None,
+        rejects: Rejects | None = None,
+        witness: Witness | None = None,
+        interrupted: Check = lambda: None,
+        run_uuid: str | None = None,
+    ) -> None:
+        self.uuid = run_uuid or str(uuid.uuid4())
+        self._reference = reference_of(reference_prefix, self.uuid, finish)
+        self._finish = finish
+        self._client = client
+        self._builder = PageBuilder(page_size, pages_in_flight=max_parallel_pages)
+        self._max_parallel_pages = max_parallel_pages
+        self._compress = compress
+        self._patiences = patiences
+        self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
+        self._on_count_mismatch = on_count_mismatch
+        self._expected = expected or {}
+        self._rejects = rejects
+        self._witness = witness or NoWitness()
+        self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
+        self._interrupted = interrupted
+        self._phase = Phase.UNOPENED
+        self._finished = False
+        self._opening: Opening
+        self._open: _Open | None = None
+        self._expiry_read: datetime | None = None
+        self._warned_of_expiry = False
+        self.waited_seconds = 0.0
+        self._entered = False
+        self._pushes = 0
+        self._entity_keys: dict[str, tuple[str, ...]] = {}
+        self._failure: BaseException | None = None
+        self.summary: RunSummary | None = None
+        """What the run did, once it is finished."""
+        self.aftermath = ""
+        """What became of the session of a run that failed, in a sentence."""
+
+    def __enter__(self) -> Self:
+        if self._entered or self._finished:
+            raise errors.RunEnded(
+                "This run has been used already.", "Each run is one session: start a new one."
+            )
+        self._entered = True
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if failure is not None:
+            return self._end(failure)
+        if self._failure is not None:
+            ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
+            ended.aftermath = self.aftermath
+            raise ended from self._failure
+        if self._phase is Phase.ENDED:
+            # By the block itself.
+            return None
+        try:
+            self.finish()
+        except BaseException as problem:
+            self._end(problem)
+            raise
+        return None
+
+    def push(
+        self, entity_type: str, records: Iterable[Mapping[str, object]], *, key: str | Sequence[str] = ()
+    ) -> None:
+        """Take records from any iterable, one by one; pages leave while it is read.
+
+        `key` names the fields that tell an entity among those of its type: with `max_parallel_pages` above 1
+        the order of the records is kept for each entity; without a key pages with that type go one at a time.
+
+        What fails here ends the run at once and discards it, also what `records` itself raises. Raises
+        UnusableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
+        decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
+        longer than Sprinto's inactivity timeout, an hour, lets the session expire.
+        """
+        if self._finished:
+            self._raise_ended()
+        self._pushes += 1
+        fields = (key,) if isinstance(key, str) else tuple(key)
+        if self._entity_keys.setdefault(entity_type, fields) != fields:
+            # Entities named by different fields cannot be told apart.
+            fields = ()
+        try:
+            for body, place, entity_key in encoded(records, self._pushes, fields):
+                self.check()
+                self.add(entity_type, body, place, entity_key)
+        except BaseException as failure:
+            self._end(failure)
+            raise
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record's JSON bytes; sends a page when one is complete.
+
+        `key` tells the entity among those of its type, any hashable value: with several pages in flight, two
+        records of one entity, or of a type of which one has no key, never are in two of them.
+        Raises what ended the run: a page sent earlier that was refused, an interruption, …
+        """
+        if self._finished:
+            self._raise_ended()
+        if page := self._builder.add(entity_type, body, origin, key):
+            self._put(page)
+
+    def check(self) -> None:
+        """Raise if the run was interrupted, or a page in flight has failed: for whoever waits for input."""
+        self._interrupted()
+        if self._open is not None:
+            self._open.flight.raise_failure()
+            self._keep_alive(self._open)
+
+    def _keep_watch(self) -> None:
+        """While pages are in the way of more: the same, but that no page is added to them."""
+        self._interrupted()
+        if self._open is not None:
+            self._keep_alive(self._open, with_a_page=False)
+
+    def finish(self) -> RunSummary:
+        """At the end of input: send the rest, reconcile, apply, and return once Sprinto has processed it.
+
+        Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
+        SprintoError in every other case; call `abort` then.
+        """
+        if self._finished:
+            self._raise_ended()
+        self.summary = self._finish_session()
+        return self.summary
+
+    def _finish_session(self) -> RunSummary:
+        if page := self._builder.flush():
+            self._put(page)
+        with self._waiting():
+            return self._finish_pages()
+
+    def _finish_pages(self) -> RunSummary:
+        self._interrupted()
+        if self._open is None:
+            self._require_expected({})
+            self._move(Event.SETTLED)
+            return RunSummary(None, {}, 0)
+        session_id, sender, flight = self._open.session.id, self._open.sender, self._open.flight
+        flight.drain(self._keep_watch)
+        flight.close()
+        if sender.settled != self._builder.added:
+            raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
+        self._require_expected(sender.accepted)
+        closing = Closing(
+            self._client,
+            session_id,
+            sender.accepted,
+            self._patience,
+            self._interrupted,
+            on_count_mismatch=self._on_count_mismatch,
+        )
+        status = closing.reconcile(timing.current.still if sender.resent else 0.0)
+        summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
+        if self._finish is Finish.DISCARD:
+            self._discard_rehearsal(self._open)
+            return summary
+        if self._finish is Finish.HOLD:
+            closing.require_active(status)
+            self._interrupted()
+            self._witness.holding()
+            self._move(Event.HELD)
+            return summary
+        closing.wait_for_other_sessions(
+            self._patiences.processing_seconds, keep_alive_interval(self._open.session)
+        )
+        self._interrupted()
+        last_words = LastWords(self._interrupted, timing.current.end_after_signal)
+        self._apply(closing, last_words)
+        closing.wait_until_processed(self._patiences.processing_seconds, last_words)
+        self._move(Event.SETTLED)
+        return summary
+
+    def abort(self, deadline: Deadline | None = None) -> str:
+        """End the run without applying it, and say in a sentence what became of its session.
+
+        It ends by the deadline, by default after as long as the contract allows after an error. Never raises
+        for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have reached Sprinto,
+        nothing is discarded. A run that has already ended has nothing to say.
+        """
+        self._patience.stopped.set()
+        deadline = deadline or self._end_soon()
+        if self._phase is Phase.OPENING:
+            self._settle_opening(deadline)
+        if self._phase is Phase.ENDED:
+            return ""
+        if self._phase is Phase.UNOPENED:
+            self._move(Event.ABORTED)
+            return "Nothing was opened at Sprinto."
+        if self._open is None:
+            self._move(Event.SETTLED)
+            return self._opening.describe_unknown()
+        session = self._open.session
+        self._open.flight.close()
+        if self._phase is Phase.APPLYING:
+            self._move(Event.SETTLED)
+            return f"Session {session.id} was told to apply, and may yet be applied."
+        self._move(Event.ABORTED)
+        result = discard_session(self._client, session.id, session.expiry, deadline)
+        self._move(Event.SETTLED)
+        return result.sentence
+
+    @property
+    def open_session(self) -> str | None:
+        """The id of the session that this run may leave open, if it is cut off now."""
+        return self._open.session.id if self._open and self._phase is not Phase.ENDED else None
+
+    def _end(self, failure: BaseException) -> None:
+        """End the run because of `failure`, and have it say what became of the session."""
+        if self._failure is not None:
+            # A push has done so, and has told it.
+            return
+        self._failure = failure
+        stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
+        seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
+        try:
+            told = self.abort(Deadline(seconds, self._interrupted, timing.current.end_after_signal))
+        except BaseException:
+            # A second Ctrl-C.
+            log.error("Cut off while ending: session %s may be open.", self.open_session)  # noqa: TRY400 - no traceback
+            raise
+        if isinstance(failure, errors.SprintoError):
+            # It may have seen what became of the session.
+            told = failure.aftermath = failure.aftermath or told
+        elif told:
+            _note(failure, told)
+        self.aftermath = told
+
+    def _end_soon(self) -> Deadline:
+        return Deadline(timing.current.end_after_error, self._interrupted, timing.current.end_after_signal)
+
+    def standing(self) -> Standing:
+        """How far the run has come; may be asked from any thread."""
+        if self._open is None:
+            return Standing()
+        flight = self._open.flight
+        return Standing(self._open.sender.pages, flight.in_flight, flight.retries, flight.held_seconds)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_seconds += time.monotonic() - began
+
+    def _put(self, page: Page) -> None:
+        self._witness.made(page)
+        with self._waiting():
+            opened = self._open or self._open_session()
+            opened.flight.put(page, self._keep_watch)
+
+    def _open_session(self) -> _Open:
+        self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)
+        self._move(Event.FIRST_PAGE)
+        try:
+            return self._opened(self._opening.wait(self._interrupted))
+        except ApiError as failure:
+            if failure.certainty is Certainty.DID_NOT_HAPPEN:
+                self._move(Event.CREATE_DID_NOT_HAPPEN)
+            raise
+
+    def _opened(self, session: SessionStatus) -> _Open:
+        sender = PageSender(
+            self._client,
+            session.id,
+            self._patience,
+            compress=self._compress,
+            rejects=self._rejects,
+            avoid_size=self._builder.avoid,
+            witness=self._witness,
+        )
+        self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
+        self._move(Event.CREATED)
+        self._witness.opened(session)
+        log.info(
+            "Session %s is open (reference %s); it expires %s.", session.id, self._reference, session.expiry
+        )
+        return self._open
+
+    def _keep_alive(self, opened: _Open, *, with_a_page: bool = True) -> None:
+        """Let no session expire while nothing is sent: send what there is, else read the status."""
+        if self._client.session_silence() < keep_alive_interval(opened.session):
+            return None
+        if with_a_page and opened.flight.is_idle and (page := self._builder.flush()):
+            self._expiry_read = None
+            self._witness.made(page)
+            return opened.flight.put(page, self._interrupted)
+        call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
+        status = wait_for(call, self._interrupted)
+        expiry = parse_time(status.expires_at)
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            left = (expiry - datetime.now(timezone.utc)).total_seconds() / 60
+            log.warning(
+                "Reading the status does not put off the session's expiry: without a page within %.0f minutes"
+                " it expires (%s).",
+                left,
+                status.expiry,
+            )
+            self._warned_of_expiry = True
+        self._expiry_read = expiry
+        return None
+
+    def _settle_opening(self, deadline: Deadline) -> None:
+        """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
+        try:
+            session = self._opening.settle(deadline)
+        except ApiError:
+            self._move(Event.CREATE_DID_NOT_HAPPEN)
+        except Exception:  # noqa: BLE001 - told as unknown: `abort` has to say where the session stands
+            log.warning("What became of the session that was being opened could not be found out.")
+        else:
+            if session is not None:
+                self._opened(session)
+
+    def _apply(self, closing: Closing, last_words: LastWords) -> None:
+        self._move(Event.APPLY_SENT)
+        try:
+            closing.apply(last_words)
+        except ApiError as failure:
+            if failure.certainty is Certainty.DID_NOT_HAPPEN:
+                self._move(Event.APPLY_DID_NOT_HAPPEN)
+            # A signal that cut the tries of the close short says more than the last of them.
+            self._interrupted()
+            raise
+
+    def _discard_rehearsal(self, opened: _Open) -> None:
+        self._patience.stopped.set()
+        self._move(Event.ABORTED)
+        result = discard_session(self._client, opened.session.id, opened.session.expiry, self._end_soon())
+        self._move(Event.SETTLED)
+        if result.outcome is not Discard.DISCARDED:
+            raise errors.NotDiscarded(result.sentence, "Everything else went well.")
+
+    def _require_expected(self, accepted: Mapping[str, int]) -> None:
+        if self._rejects is not None:
+            self._rejects.require_evidence(accepted)
+        missed = {name for name, least in self._expected.items() if accepted.get(name, 0) < least}
+        if missed:
+            wanted = ", ".join(f"{self._expected[name]} {name}" for name in sorted(missed))
+            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in sorted(missed))
+            raise errors.TooFewRecords(
+                f"`expect` names at least {wanted}, and {came} came.",
+                "Look at the tap's log; if so few are right, lower `expect`.",
+            )
+
+    def _raise_ended(self) -> NoReturn:
+        raise errors.RunEnded("This run has already ended.", "Start a new one.")
+
+    def _move(self, event: Event) -> None:
+        self._phase = next_phase(self._phase, event)
+        self._finished = self._phase is not Phase.OPEN and self._phase is not Phase.UNOPENED
+        self._witness.moved(self._phase)
+
+
+def _note(failure: BaseException, told: str) -> None:
+    """Have an exception of somebody else's say what became of the session."""
+    if sys.version_info >= (3, 11):
+        failure.add_note(told)
+    else:
+        log.error("%s", told)

@@ -1,0 +1,255 @@
+"""Pages in flight: bounded, in the order of their entity keys, with backpressure to whoever makes them.
+
+The reading thread encodes a page, hands it in and goes on reading; threads of the flight's own send it. Pages
+leave in the order in which they were handed in, each as soon as
+
+* fewer pages are in flight than the throttle allows, and it lets any page leave at all;
+* no page in flight may hold the same entity;
+* the pages in flight can be told apart by their sizes (see `pages.page_sizes`);
+* no answer is lost: what became of a lost page is found out first, with nothing else in flight.
+
+A page that has to be sent again takes its old place, so nothing overtakes it. A run that has ended abandons
+what is in flight: a page that arrives late meets a closed session.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.protocol.bisection import Part
+from target_sprinto.push.protocol.pages import MAX_TOLD_APART
+from target_sprinto.push.protocol.retry import Throttle
+from target_sprinto.push.run.sender import Accepted, Instead, Later, Lost, OpenPage, PageSender
+from target_sprinto.push.transport.background import TICK_SECONDS, Check
+
+if TYPE_CHECKING:
+    from target_sprinto.push.errors import ApiError
+    from target_sprinto.push.protocol.pages import Page
+
+
+class Flight:
+    """Takes pages in order and has them sent, at most `parallel` at a time."""
+
+    def __init__(self, sender: PageSender, parallel: int = 1) -> None:
+        self._sender = sender
+        self._parallel = parallel
+        self._throttle = Throttle(parallel)
+        self._open: list[OpenPage] = []
+        self._in_flight: list[OpenPage] = []
+        self._lost: list[tuple[OpenPage, ApiError]] = []
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._threads = 0
+        self._retries = 0
+        self._lock = threading.RLock()
+        self._handed_in = threading.Condition(self._lock)
+        self._settled = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+
+    def put(self, page: Page, check: Check) -> None:
+        """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
+        open_page = OpenPage(page, (page.number,))
+        # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
+        self._sender.prepare(open_page)
+        while not self._take_in(open_page):
+            check()
+
+    def drain(self, check: Check) -> None:
+        """Wait until every page was accepted. Raises as `put` does."""
+        while not self._is_drained():
+            check()
+
+    def close(self) -> None:
+        """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
+        with self._room:
+            self._closed = True
+            self._wake_all()
+        # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
+        # between the taking of the lock and its `with`: what this thread has kept of it is given back.
+        with suppress(RuntimeError):
+            while True:
+                self._lock.release()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no page is in flight or waiting."""
+        return not self._open
+
+    @property
+    def in_flight(self) -> int:
+        """How many pages have left and are not settled."""
+        return len(self._in_flight)
+
+    @property
+    def retries(self) -> int:
+        """How often a page had to be sent once more."""
+        return self._retries
+
+    @property
+    def held_seconds(self) -> float:
+        """How long no page may leave yet."""
+        return max(0.0, self._throttle.not_before - time.monotonic())
+
+    def raise_failure(self) -> None:
+        """Raise what a page failed with, if one did."""
+        if self._failure is not None:
+            raise self._failure
+
+    # Both wait a moment at most: the check of whoever waits may make a call, and so comes without the lock.
+
+    def _take_in(self, open_page: OpenPage) -> bool:
+        """Whether there was room for the page."""
+        with self._room:
+            self.raise_failure()
+            if len(self._open) > self._parallel:
+                self._room.wait(TICK_SECONDS)
+                return False
+            self._insert(open_page)
+            if self._threads < self._parallel:
+                self._threads += 1
+                threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
+            self._handed_in.notify()
+            return True
+
+    def _is_drained(self) -> bool:
+        """Whether every page was accepted."""
+        with self._room:
+            self.raise_failure()
+            if self._open:
+                self._room.wait(TICK_SECONDS)
+            return not self._open and self._failure is None
+
+    # On the flight's own threads
+
+    def _work(self) -> None:
+        try:
+            while (open_page := self._take()) is not None:
+                self._sender.prepare(open_page)
+                if self._depart(open_page):
+                    self._arrive(open_page)
+        except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
+            with self._room:
+                self._failure = self._failure or failure
+                self._wake_all()
+
+    def _take(self) -> OpenPage | None:
+        """The first page that no thread has in hand; None at the end."""
+        with self._handed_in:
+            while not self._over:
+                for open_page in self._open:
+                    if not open_page.taken:
+                        open_page.taken = True
+                        return open_page
+                self._handed_in.wait()
+            return None
+
+    def _depart(self, open_page: OpenPage) -> bool:
+        """Wait until the page may leave; False if none may any more."""
+        with self._settled:
+            while not self._over:
+                now = time.monotonic()
+                if self._may_leave(open_page, now):
+                    open_page.left_at = now
+                    self._in_flight.append(open_page)
+                    if len(self._in_flight) < self._throttle.limit:
+                        # The next in order may be able to leave with it.
+                        self._settled.notify_all()
+                    return True
+                held = self._throttle.not_before - now
+                self._settled.wait(held if held > 0 else None)
+            return False
+
+    def _may_leave(self, open_page: OpenPage, now: float) -> bool:
+        if self._lost or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
+            return False
+        if any(earlier not in self._in_flight for earlier in self._before(open_page)):
+            return False
+        return not any(
+            open_page.extent.may_share_an_entity(other.extent)
+            or not self._told_apart(open_page.page, other.page)
+            for other in self._in_flight
+        )
+
+    def _told_apart(self, page: Page, other: Page) -> bool:
+        """Sizes come again after so many pages. With more in flight than there are sizes nothing helps."""
+        return self._parallel > MAX_TOLD_APART or abs(page.number - other.number) < MAX_TOLD_APART
+
+    def _before(self, open_page: OpenPage) -> list[OpenPage]:
+        return self._open[: self._open.index(open_page)]
+
+    def _arrive(self, open_page: OpenPage) -> None:
+        outcome = self._sender.send(open_page)
+        with self._settled:
+            if isinstance(outcome, Lost):
+                self._lost.append((open_page, outcome.failure))
+            else:
+                self._in_flight.remove(open_page)
+                if isinstance(outcome, Accepted):
+                    self._accept(open_page)
+                    self._throttle.speed_up()
+                elif isinstance(outcome, Later):
+                    self._put_off(open_page, outcome)
+                else:
+                    self._replace(open_page, outcome)
+            all_lost = bool(self._lost) and len(self._lost) == len(self._in_flight)
+            self._settled.notify_all()
+        if all_lost:
+            self._find_out()
+
+    def _put_off(self, open_page: OpenPage, later: Later) -> None:
+        now = time.monotonic()
+        if later.slow_down:
+            self._throttle.slow_down(open_page.left_at, now, later.seconds)
+        else:
+            self._throttle.not_before = max(self._throttle.not_before, now + later.seconds)
+        self._hand_back(open_page)
+
+    def _replace(self, open_page: OpenPage, instead: Instead) -> None:
+        self._open.remove(open_page)
+        for index, one in enumerate(instead.parts):
+            part = one if isinstance(one, Part) else None
+            page = one.page if isinstance(one, Part) else one
+            self._insert(OpenPage(page, (*open_page.place, index), part))
+        self._room.notify_all()
+
+    def _find_out(self) -> None:
+        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
+        lost, loss = [open_page for open_page, _ in self._lost], self._lost[-1][1]
+        landed = self._sender.which_landed([open_page.page for open_page in lost], loss)
+        with self._settled:
+            for open_page, has_landed in zip(lost, landed, strict=True):
+                if has_landed:
+                    self._accept(open_page)
+                elif time.monotonic() >= open_page.give_up_at:
+                    raise loss
+                else:
+                    self._hand_back(open_page)
+            self._lost.clear()
+            self._in_flight.clear()
+            self._settled.notify_all()
+
+    def _accept(self, open_page: OpenPage) -> None:
+        self._sender.count(open_page)
+        self._open.remove(open_page)
+        self._room.notify_all()
+
+    def _hand_back(self, open_page: OpenPage) -> None:
+        """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
+        open_page.taken = False
+        self._retries += 1
+        self._handed_in.notify()
+
+    def _insert(self, open_page: OpenPage) -> None:
+        bisect.insort(self._open, open_page, key=lambda one: one.place)
+
+    @property
+    def _over(self) -> bool:
+        return self._closed or self._failure is not None
+
+    def _wake_all(self) -> None:
+        for condition in (self._handed_in, self._settled, self._room):
+            condition.notify_all()

@@ -1,0 +1,338 @@
+"""One page at Sprinto: sent, understood, and where its answer was lost, found out.
+
+What to do after an answer is decided in `lifecycle.after_refusal`; when a page may leave, in `send_queue.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from target_sprinto.push import errors
+from target_sprinto.push.client import REPEATABLE, next_wait
+from target_sprinto.push.errors import ApiError, SprintoError
+from target_sprinto.push.protocol import retry
+from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.in_doubt import which_landed
+from target_sprinto.push.protocol.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts
+from target_sprinto.push.protocol.pages import compressed
+from target_sprinto.push.protocol.refusals import Masking, describe_refusal
+from target_sprinto.push.run.observer import NoWitness, Witness
+from target_sprinto.push.text import figures
+from target_sprinto.push.transport import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.protocol.pages import Page
+    from target_sprinto.push.protocol.responses import SessionStatus
+
+
+log = logging.getLogger("target_sprinto.push")
+
+
+class Accepted(NamedTuple):
+    """Sprinto has staged the page."""
+
+
+class Later(NamedTuple):
+    """The page was surely not taken, and may be sent again after some seconds."""
+
+    seconds: float
+    slow_down: bool
+
+
+class Lost(NamedTuple):
+    """Nobody knows whether the page was staged."""
+
+    failure: ApiError
+
+
+class Instead(NamedTuple):
+    """Other pages are to be sent in the page's place, which may be none."""
+
+    parts: Sequence[Page | Part]
+
+
+Outcome = Accepted | Later | Lost | Instead
+
+
+class Rejects(Protocol):
+    """Where records go that Sprinto refuses, if the run is not to fail for them.
+
+    Called from several threads.
+    """
+
+    def keep(self, rejects: Sequence[Reject]) -> None:
+        """They seem to be to blame: on disk, if anywhere, when this returns. Then the rest is sent."""
+
+    def withdraw(self, rejects: Sequence[Reject]) -> None:
+        """They were not, or not they alone."""
+
+    def confirm(self, rejects: Sequence[Reject]) -> None:
+        """They were. Raises where these are too many."""
+
+    def accepted(self, page: Page) -> None:
+        """The page was accepted."""
+
+    def require_evidence(self, accepted: Mapping[str, int]) -> None:
+        """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""
+
+
+@dataclass(eq=False)
+class OpenPage:
+    """A page handed in and not yet accepted. `place` is its place in the order; the halves of a page take it.
+
+    `body` is what goes over the wire, once it is made.
+    """
+
+    page: Page
+    place: tuple[int, ...]
+    part: Part | None = None
+    taken: bool = False
+    left_at: float = 0.0
+    body: bytes = b""
+    gzipped: bool = False
+    waits: Generator[float, Exception, None] | None = None
+    give_up_at: float = field(default=float("inf"))
+
+    @property
+    def extent(self) -> Page:
+        """The page with what was taken out of it, which may have to be sent after all."""
+        return self.part.whole if self.part and self.part.whole else self.page
+
+
+class PageSender:
+    """Sends pages into one session. Safe to use from several threads.
+
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
+    number of records that were accepted or rejected. `resent` are pages that were lost and are sent again:
+    the lost one may yet land.
+    """
+
+    def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
+        self,
+        client: SprintoClient,
+        session_id: str,
+        patience: Patience,
+        *,
+        compress: bool,
+        rejects: Rejects | None = None,
+        avoid_size: Callable[[int], None] = lambda _: None,
+        witness: Witness | None = None,
+    ) -> None:
+        self.accepted: Counter[str] = Counter()
+        self.pages = 0
+        self.settled = 0
+        self.resent: list[Page] = []
+        self._client = client
+        self._session_id = session_id
+        self._patience = patience
+        # Whether and when a page is sent again is for the flight to say.
+        self._one_try = replace(patience, retry_seconds=0.0)
+        self._compress = compress
+        self._compression_proven = False
+        self._batches_are_pages = False
+        self._rejects = rejects
+        self._avoid_size = avoid_size
+        self._witness = witness or NoWitness()
+        self._naming = Naming()
+        self._disputes = threading.Lock()
+
+    def prepare(self, open_page: OpenPage) -> None:
+        """Encode the page, and compress it where that is wanted."""
+        if not open_page.body:
+            self._encode(open_page, compress=self._compress)
+
+    def send(self, open_page: OpenPage) -> Outcome:
+        """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
+        if open_page.waits is None:
+            open_page.give_up_at = time.monotonic() + self._patience.retry_seconds
+            open_page.waits = retry.waits(self._patience.retry_seconds)
+            next(open_page.waits)
+        if open_page.gzipped and not self._compress:
+            # Learned from another page while this one waited.
+            self._encode(open_page, compress=False)
+        try:
+            self._push(open_page)
+        except REPEATABLE as failure:
+            wait = next_wait(open_page.waits, failure, self._patience)
+            log.warning("%s Trying again in %.1f s.", failure, wait)
+            return Later(wait, isinstance(failure, errors.NotNow))
+        except ApiError as refusal:
+            return self._after(open_page, refusal)
+        if self._compress and not open_page.gzipped:
+            log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
+            self._compress = False
+        self._compression_proven = self._compression_proven or open_page.gzipped
+        return Accepted()
+
+    def count(self, open_page: OpenPage) -> None:
+        """Note that the page was accepted. One thread at a time."""
+        self.accepted += open_page.page.counts
+        self.pages += 1
+        self._witness.accepted(open_page.page)
+        with self._disputes:
+            self.settled += len(open_page.page.items)
+        if self._rejects is None:
+            return
+        self._rejects.accepted(open_page.page)
+        if part := open_page.part:
+            with self._disputes:
+                if part.suspects:
+                    self._reject(part.dispute, part.suspects)
+                self._settle(part.dispute, len(open_page.page.items))
+
+    def which_landed(self, pages: Sequence[Page], loss: ApiError) -> list[bool]:
+        """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
+
+        Raises where Sprinto's counts do not tell.
+        """
+        if self._patience.stopped.is_set():
+            raise loss
+        names = ", ".join(str(page.number) for page in pages)
+        log.warning("%s Finding out whether page %s has arrived.", loss, names)
+        status = self._steady_status(loss)
+        counts, batches = status.counts(), status.accepted_batches
+        grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
+        # What was lost and sent again may have landed just now, late and twice: another page or one of these.
+        others = [resent.counts for resent in self.resent if not any(resent is page for page in pages)]
+        tries = [1 + sum(resent is page for resent in self.resent) for page in pages]
+        landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
+        if landed is None:
+            sent = {*self.accepted, *(name for page in pages for name in page.counts)}
+            counted, accepted = figures(counts, sent), figures(self.accepted)
+            raise errors.AnswerLost(
+                f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
+                f" arrived: it counts {counted}, and {accepted} were accepted before.",
+                "Run again; if it stays, ask Sprinto's support.",
+            )
+        # Told by the records alone, which shows whether batches count the same pages from here on.
+        self._batches_are_pages = batches == self.pages + len(landed)
+        for index, page in enumerate(pages):
+            told = "has arrived" if index in landed else "has not arrived: sending it again"
+            log.warning("Page %d %s.", page.number, told)
+        for page in (page for index, page in enumerate(pages) if index not in landed):
+            self.resent.append(page)
+            self._avoid_size(len(page.items))
+        return [index in landed for index in range(len(pages))]
+
+    def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
+        body = open_page.page.encode()
+        open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
+
+    def _after(self, open_page: OpenPage, refusal: ApiError) -> Outcome:
+        """What becomes of a page that was not accepted. Raises where nothing more can be done."""
+        page = open_page.page
+        action = after_refusal(
+            refusal,
+            items=len(page.items),
+            compressed=open_page.gzipped,
+            proven=self._compression_proven,
+        )
+        if action is AfterRefusal.FIND_OUT:
+            return Lost(refusal)
+        # Whether batches count refused pages is not documented.
+        self._batches_are_pages = False
+        if action is AfterRefusal.SEND_UNCOMPRESSED:
+            self._encode(open_page, compress=False)
+            return self.send(open_page)
+        if self._rejects is not None and isinstance(refusal, errors.PageRefused):
+            return self._divide(open_page, refusal.code, refusal.faults, self._rejects)
+        if self._rejects is not None and isinstance(refusal, errors.TooLarge):
+            return self._divide(open_page, refusal.code, (), self._rejects)
+        if action is AfterRefusal.HALVE:
+            return Instead(list(page.halves()))
+        raise self._explain(page, refusal) from None
+
+    def _divide(
+        self, open_page: OpenPage, code: str, faults: Sequence[dict[str, object]], rejects: Rejects
+    ) -> Outcome:
+        """Find the records that are to blame."""
+        page = open_page.page
+        part = open_page.part or self._dispute(page, faults)
+        with self._disputes:
+            if part.suspects:
+                rejects.withdraw(part.suspects)
+            division = divide(page, part, code, faults, self._naming)
+            if division.blamed:
+                rejects.keep(division.blamed)
+                self._reject(part.dispute, division.blamed)
+            for one in division.parts:
+                if one.suspects:
+                    rejects.keep(one.suspects)
+        return Instead(division.parts)
+
+    def _dispute(self, page: Page, faults: Sequence[dict[str, object]]) -> Part:
+        return Part(page, Dispute(page, faults, Masking(page, self._client.api_key)))
+
+    def _reject(self, dispute: Dispute, blamed: Sequence[Reject]) -> None:
+        dispute.rejected += blamed
+        self.settled += len(blamed)
+        if self._rejects is not None:
+            self._rejects.confirm(blamed)
+        self._settle(dispute, len(blamed))
+
+    def _settle(self, dispute: Dispute, records: int) -> None:
+        dispute.unsettled -= records
+        if not dispute.unsettled:
+            self._naming.learn(dispute)
+
+    def _steady_status(self, loss: ApiError) -> SessionStatus:
+        """A status with the same counts as the one before it, which show at least what was accepted."""
+        until = time.monotonic() + timing.current.lag
+        before: dict[str, int] | None = None
+        while True:
+            status = self._client.session_status(self._session_id, self._patience)
+            if status.state != "active":
+                raise self._session_ended(status.state)
+            counts = status.counts()
+            below = compare_counts(self.accepted, counts) is Comparison.BELOW
+            # One look alone says nothing, however long it took.
+            if before is not None and ((counts == before and not below) or time.monotonic() >= until):
+                return status
+            before = counts
+            if self._patience.stopped.wait(timing.current.settle):
+                raise loss
+
+    def _push(self, open_page: OpenPage) -> None:
+        if self._patience.stopped.is_set():
+            raise errors.RunEnded("The run has ended; this page is abandoned.")
+        self._witness.sending(open_page.page)
+        answer = self._client.push_page(
+            self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+        )
+        number = open_page.page.number
+        if answer.rejected:
+            raise errors.ContradictoryAnswer(
+                f"Sprinto accepted page {number} and said that something in it was rejected"
+                f" (rejected_count_total {answer.rejected_count_total}).",
+                "The documents know no such answer; ask Sprinto's support.",
+            )
+        if answer.session_id != self._session_id:
+            raise errors.ContradictoryAnswer(
+                f"The answer to page {number} names another session ({answer.session_id}).",
+                "Ask Sprinto's support.",
+            )
+
+    def _session_ended(self, state: str) -> errors.SessionEnded:
+        return errors.SessionEnded(
+            f"Session {self._session_id} takes no more pages: its state is {state!r}.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+        )
+
+    def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
+        if isinstance(refusal, errors.PageRefused):
+            return describe_refusal(page, refusal, self._client.api_key)
+        if isinstance(refusal, errors.TooLarge):
+            return errors.RecordTooLarge(
+                f"Sprinto takes no page with this one record alone: {page.items[0].origin},"
+                f" {len(page.items[0].body):,} bytes.",
+                "Leave large fields out with a stream map.",
+            )
+        return refusal

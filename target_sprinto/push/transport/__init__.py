@@ -1,0 +1,1 @@
+"""Sockets, total timeouts, background calls."""

@@ -1,0 +1,284 @@
+"""One HTTP exchange: bytes out, status, headers and bytes in; what fails below HTTP told by meaning.
+
+The only place that speaks HTTP. requests says how to get there: proxies and private CAs from the environment,
+TLS, a proxy's login. What travels goes through urllib3's connections below it: requests' own session would
+read netrc and prepare to follow a redirect, which here is an answer like any other, and what its adapter does
+around an exchange takes as long as the exchange.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import ssl
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from target_sprinto.push import errors
+from target_sprinto.push.protocol.retry import parse_retry_after
+from target_sprinto.push.transport.total_timeout import NeverConnectedError, ProxyAnsweredError, keeping_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_ANSWER_BYTES = 16_000_000
+"""No documented answer comes near it; a larger one is not read to its end."""
+
+_HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
+"""In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
+
+_PROXY_BUSY = frozenset({429, 502, 503, 504})
+"""A proxy's answers to CONNECT that may be others a moment later."""
+
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.ProxySchemeUnknown,
+)
+
+
+class Answer(NamedTuple):
+    """An answer as it came, decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Connection:
+    """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        logging.getLogger("urllib3.connection").addFilter(_quotes_no_answer)
+        self._base_url = base_url
+        self._session = requests.Session()
+        self._session.auth = _ApiKey(api_key)
+        self._session.headers["User-Agent"] = "target-sprinto"
+        self._prepared: dict[tuple[object, ...], _Prepared] = {}
+        self._made: urllib3.HTTPConnectionPool | None = None
+        self._making = threading.Lock()
+        self._closed = threading.Event()
+        self._adapter = _Adapter(pool_connections=2, pool_maxsize=20)
+        found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
+        # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
+        self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
+        self._verify = True if found["verify"] is None else found["verify"]
+        if isinstance(self._verify, str) and not Path(self._verify).exists():
+            raise errors.SettingsProblem(
+                "The CA file that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names does not exist.",
+                "Name one that does, or unset the variable.",
+            )
+
+    def close(self) -> None:
+        """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
+        self._closed.set()
+        self._close_idle()
+
+    def _close_idle(self) -> None:
+        with self._making:
+            # Clearing alone leaves it open for as long as an error that names it is kept.
+            if self._made is not None:
+                self._made.close()
+        self._adapter.close()
+
+    def exchange(
+        self, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float, doing: str
+    ) -> Answer:
+        """A GET, or with a body a POST, that takes at most `seconds` and a moment, whatever the server does.
+
+        `doing` begins the messages of the ApiErrors that it raises.
+        """
+        self._require_open()
+        method = "GET" if body is None else "POST"
+        try:
+            ready = self._prepare(method, path, headers)
+            response = self._pool().urlopen(
+                method,
+                ready.target,
+                body,
+                ready.headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=seconds,
+                preload_content=False,
+            )
+            with response:
+                answer = Answer(response.status, response.headers, _read(response, doing))
+                response.release_conn()
+                return answer
+        except errors.ApiError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
+            raise _explain(failure, doing) from None
+        finally:
+            if self._closed.is_set():
+                self._close_idle()
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise errors.RunEnded("The connections were closed.", "Make a new client.")
+
+    def _prepare(self, method: str, path: str, headers: Mapping[str, str]) -> _Prepared:
+        """What is the same for every page, made once."""
+        known = (method, path, *headers.items())
+        if known not in self._prepared:
+            request = self._session.prepare_request(
+                requests.Request(method, self._base_url + path, headers=dict(headers))
+            )
+            # Of a body that it has not seen.
+            request.headers.pop("Content-Length", None)
+            self._prepared[known] = _Prepared(request.path_url, dict(request.headers))
+        return self._prepared[known]
+
+    def _pool(self) -> urllib3.HTTPConnectionPool:
+        with self._making:
+            self._require_open()
+            if self._made is None:
+                pool = self._adapter.connections(self._base_url, verify=self._verify, proxies=self._proxies)
+                pool.ConnectionCls = keeping_time(pool.ConnectionCls)
+                self._made = pool
+            return self._made
+
+
+class _Prepared(NamedTuple):
+    """All of a request but its body: the path from the host on, and the headers."""
+
+    target: str
+    headers: dict[str, str]
+
+
+class _Adapter(HTTPAdapter):
+    """Gives the connections that requests would use, with its TLS and its proxies."""
+
+    def connections(
+        self, url: str, *, verify: bool | str, proxies: Mapping[str, str]
+    ) -> urllib3.HTTPConnectionPool:
+        request = requests.Request("GET", url).prepare()
+        pool = self.get_connection_with_tls_context(request, verify, proxies)
+        self.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call] # its stub has no types
+        return cast("urllib3.HTTPConnectionPool", pool)
+
+
+class _ApiKey(AuthBase):
+    """Sets the `api-key` header; as requests' auth it also keeps netrc from being read."""
+
+    def __init__(self, api_key: str) -> None:
+        self._api_key = api_key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["api-key"] = self._api_key
+        return request
+
+
+def _quotes_no_answer(record: logging.LogRecord) -> bool:
+    """Headers that cannot be parsed are logged whole, with a traceback; they may hold anything."""
+    return not record.exc_info
+
+
+def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.stream(65_536):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise errors.AnswerLost(f"{doing} the answer had no end.")
+    return b"".join(chunks)
+
+
+def _explain(failure: Exception, doing: str) -> errors.ApiError:
+    """What a failure below HTTP means. Its text is not repeated: it may quote URLs and proxy passwords."""
+    causes = list(_causes(failure))
+    if isinstance(failure, requests.exceptions.InvalidProxyURL):
+        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
+    if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
+        return errors.BadRequest(
+            f"{doing} the address, or that of the proxy, cannot be used.",
+            "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
+        )
+    if isinstance(failure, NeverConnectedError):
+        return _explain_never_connected(failure, causes, doing)
+    late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
+    happened = "no answer came in time" if late else "the connection broke"
+    return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+
+
+def _explain_never_connected(
+    failure: NeverConnectedError, causes: list[BaseException], doing: str
+) -> errors.ApiError:
+    if tls := _explain_tls(causes, doing):
+        return tls
+    if isinstance(failure.__cause__, ProxyAnsweredError):
+        return _explain_proxy_answer(failure.__cause__)
+    if failure.at_proxy:
+        return errors.NotConnected(
+            "No connection to the proxy was made.",
+            "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+        )
+    return errors.NotConnected(
+        f"{doing} no connection was made: {_reason(causes)}.",
+        "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
+    )
+
+
+def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | None:
+    """What it means where two sides found no TLS; None for anything else."""
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return errors.CertificateRefused(
+            f"{doing} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
+            "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
+        )
+    reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
+    if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
+        return errors.CertificateRefused(
+            f"{doing} no common TLS was found ({reasons[0]}); nothing was sent.",
+            "Check that `api_url` names an https port, and what stands between this machine and Sprinto.",
+        )
+    return None
+
+
+def _reason(causes: list[BaseException]) -> str:
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return "its name is not known"
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "no answer"
+    numbers = [
+        cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
+    ]
+    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "it failed"
+
+
+def _explain_proxy_answer(answer: ProxyAnsweredError) -> errors.ApiError:
+    if answer.status not in _PROXY_BUSY:
+        return errors.ProxyRefused.answering(answer.status)
+    return errors.NotNow(
+        f"The proxy made no connection to Sprinto (it answered {answer.status}); nothing was sent.",
+        "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
+        retry_after=parse_retry_after(answer.retry_after),
+    )
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """The failure and all that it was raised from or wraps, outermost first."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [failure]
+    while queue:
+        cause = queue.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        # Not the context, which may be what the caller was handling.
+        inside = [cause.__cause__, getattr(cause, "reason", None), *cause.args]
+        queue.extend(found for found in inside if isinstance(found, BaseException))

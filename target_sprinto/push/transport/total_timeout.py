@@ -1,0 +1,173 @@
+"""Connections that keep to a time limit, and know whether a request may have left.
+
+A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
+for as long as somebody likes. Here connecting, sending and the answer take no longer than the timeout in all.
+
+What fails while a connection is made is a NeverConnectedError: nothing was sent. urllib3 alone does not tell:
+behind a proxy an answer that was lost looks there like a proxy that was never reached.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse, parse_headers
+from typing import TYPE_CHECKING, Any, cast
+
+from urllib3.exceptions import HTTPError
+
+from target_sprinto.push.transport.background import in_background, wait_until_passed
+
+if TYPE_CHECKING:
+    from urllib3.connection import HTTPConnection as _Connection
+    from urllib3.response import HTTPResponse as _Response
+else:
+    _Connection = object
+
+_PIECE_BYTES = 16_384
+"""What TLS sends in one step, to which it gives the whole of a socket's timeout."""
+
+
+_MAX_INFORMATIONAL = 100
+"""Informational responses (1xx) before the final one; more of them are not waited for."""
+
+
+class NeverConnectedError(HTTPError):
+    """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
+
+    `at_proxy` says that it was the proxy which was not reached.
+    """
+
+    def __init__(self, connection: _Connection) -> None:
+        super().__init__("not connected")
+        self.at_proxy = connection.proxy is not None and not connection.has_connected_to_proxy
+
+
+def keeping_time(connection_class: type[Any]) -> type[Any]:
+    """The same connections, but that they keep to their timeout: for a urllib3 pool's `ConnectionCls`."""
+    return type(connection_class.__name__, (_TimeLimited, connection_class), {})
+
+
+class _TimeLimited(_Connection):
+    """Its timeout, in seconds and not None, is for each request as a whole, connecting included."""
+
+    _until = 0.0
+    _is_new = False
+    _given_up = False
+    _body_follows = False
+    _head = b""
+
+    def connect(self) -> None:
+        self._until, self._is_new = self._deadline(), True
+        self._limit_answer(_ProxyResponse)
+        try:
+            # On a thread of its own, for a resolver knows of no limit.
+            wait_until_passed(in_background(self._connect), _left(self._until))
+        except TimeoutError as failure:
+            self._given_up = True
+            raise NeverConnectedError(self) from failure
+        except Exception as failure:
+            raise NeverConnectedError(self) from failure
+
+    def _connect(self) -> None:
+        try:
+            super().connect()
+        finally:
+            if self._given_up:
+                self.close()
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
+        if not self._is_new:
+            self._until = self._deadline()
+        self._body_follows = bool(body)
+        super().request(method, url, body, *args, **kwargs)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own
+        if self._body_follows:
+            # http.client sends the head by itself: a step more on both sides, and for this process one more
+            # moment in which the thread that reads takes Python's lock, with the page not yet on its way.
+            self._body_follows, self._head = False, data
+            return
+        head, self._head = self._head, b""
+        whole = memoryview(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            if start:
+                self.sock.settimeout(_left(self._until))
+            super().send(head + whole[start : start + _PIECE_BYTES])
+            head = b""
+
+    def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
+        self._is_new = False
+        self._limit_answer(_TimeLimitedAnswer)
+        return super().getresponse()
+
+    def _limit_answer(self, kind: type[_TimeLimitedAnswer]) -> None:
+        # http.client's place for another class; this one is made for each answer.
+        self.response_class = cast("type[HTTPResponse]", partial(kind, until=self._until))
+
+    def _deadline(self) -> float:
+        return time.monotonic() + float(cast("float", self.timeout))
+
+
+class _TimeLimitedAnswer(HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, until: float, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's own
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until))
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # http.client skips 100 alone, and takes any other 1xx (103 Early Hints) for the final response.
+        for _ in range(_MAX_INFORMATIONAL + 1):
+            version, status, reason = super()._read_status()  # type: ignore[misc] # private in http.client
+            if status // 100 != 1 or status == HTTPStatus.SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+        raise HTTPException("too many informational responses")
+
+
+class ProxyAnsweredError(HTTPError):
+    """A proxy answered CONNECT with `status`, which is not 200: it made no tunnel."""
+
+    def __init__(self, status: int, retry_after: str | None) -> None:
+        super().__init__("no tunnel")
+        self.status = status
+        self.retry_after = retry_after
+
+
+class _ProxyResponse(_TimeLimitedAnswer):
+    """A proxy's response to CONNECT. Raises ProxyAnsweredError for a refusal."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        # What http.client raises for a refusal has the status in its text only, and no `Retry-After`.
+        version, status, reason = super()._read_status()
+        if status != HTTPStatus.OK:
+            raise ProxyAnsweredError(status, parse_headers(self.fp).get("Retry-After"))
+        return version, status, reason
+
+
+class _TimeLimitedReads(io.RawIOBase):
+    """What a socket's own file reads, as long as there is time. Raises TimeoutError after that."""
+
+    def __init__(self, source: io.RawIOBase, sock: Any, until: float) -> None:  # noqa: ANN401 - a socket, or what TLS makes of one
+        super().__init__()
+        self._source = source
+        self._sock = sock
+        self._until = until
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
+        self._sock.settimeout(_left(self._until))
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _left(until: float) -> float:
+    if (left := until - time.monotonic()) <= 0:
+        raise TimeoutError("timed out")
+    return left

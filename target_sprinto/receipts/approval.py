@@ -1,0 +1,66 @@
+"""What vouches for a session that somebody applies: the receipt of its run, or its id typed once more."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from target_sprinto.errors import ReceiptUnusable
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.text import figures
+from target_sprinto.push.transport.background import in_background, wait_for
+
+if TYPE_CHECKING:
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.transport.background import Check
+    from target_sprinto.receipts.document import Receipt
+    from target_sprinto.singer.settings import Settings
+
+_LOOK_SECONDS = 10.0
+
+
+class Vouched(NamedTuple):
+    """What is in a session, ``{entity_type: int}``, and the STATE to let out once it is processed."""
+
+    counts: dict[str, int]
+    state: bytes | None
+
+
+def by_receipt(document: Receipt, session: str, settings: Settings) -> Vouched:
+    """What a receipt says of the session. Raises ReceiptUnusable for one that is not of it."""
+    held = document.session.id if document.session and document.outcome == "held" else None
+    if held is None:
+        raise ReceiptUnusable(
+            f"This receipt is of a run that holds no session: its outcome is {document.outcome!r}.",
+            "Take the receipt of a run under `finish: hold`.",
+        )
+    if held != session:
+        raise ReceiptUnusable(f"This receipt is of session {held}.", "Take the one of the session to apply.")
+    if (document.integration_id, document.api_url) != (settings.integration_id, settings.base_url):
+        raise ReceiptUnusable(
+            f"This receipt is of integration {document.integration_id!r} at {document.api_url}.",
+            "Take the settings of the run.",
+        )
+    counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
+    return Vouched(counts, bytes(document.state) if document.state_went_to == "receipt" else None)
+
+
+def by_hand(client: SprintoClient, session: str, check: Check) -> Vouched:
+    """What Sprinto says of the session, once its id was typed again. Raises SettingsProblem if it was not.
+
+    `check` ends the wait for it by raising.
+    """
+    patience = Patience(_LOOK_SECONDS, 0.0)
+    status = wait_for(in_background(lambda: client.session_status(session, patience)), check)
+    counts = status.counts()
+    click.echo(
+        f"Session {session} is {status.state} and holds {figures(counts)}. Nothing says what should be in it."
+        " Type its id again to apply it:",
+        err=True,
+    )
+    if wait_for(in_background(sys.stdin.readline), check).strip() != session:
+        raise SettingsProblem("That is not the session's id: nothing was done.")
+    return Vouched(counts, None)

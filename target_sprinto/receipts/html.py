@@ -1,0 +1,238 @@
+"""A receipt as a page to look at and to print: self-contained, without scripts, everything escaped. Pure."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib import resources
+from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from target_sprinto.receipts.document import Page, Receipt
+
+_HEADLINES = {
+    "unfinished": ("open", "Unfinished", "The run is still going on, or was cut off before it could end."),
+    "applied": (
+        "good",
+        "Applied",
+        "Sprinto has processed the session: what is listed as accepted is applied.",
+    ),
+    "held": ("open", "Held", "What is listed as accepted is staged, and waits for somebody to apply it."),
+    "rehearsed": ("plain", "Rehearsed", "A dry run: Sprinto was shown every page, then all was discarded."),
+    "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
+    "failed": ("bad", "Failed", ""),
+    "interrupted": ("bad", "Interrupted", ""),
+}
+
+_ENDS = {
+    "processed": "Sprinto has processed the session all the same: what had been accepted was applied.",
+    "cancelled": "The session was discarded: nothing was applied.",
+    "expired": "The session has expired: nothing was applied.",
+}
+
+
+class _Cell:
+    """What stands in a table, escaped. `kind` is its CSS class."""
+
+    def __init__(self, shown: object, kind: str = "") -> None:
+        text = "-" if shown is None or shown == "" else str(shown)
+        inner = escape(text)
+        if kind in {"code", "digest"}:
+            inner = f'<code class="{kind}">{inner}</code>'
+        self.html = f'<td class="{kind}">{inner}</td>' if kind in {"number", "tight"} else f"<td>{inner}</td>"
+
+
+def render(receipt: Receipt) -> bytes:
+    """The page's bytes."""
+    mood, headline, _ = _HEADLINES[receipt.outcome]
+    template = Template(
+        (resources.files("target_sprinto.receipts") / "receipt.html").read_text(encoding="utf-8")
+    )
+    page = template.substitute(
+        title=escape(f"{headline}: run {receipt.run}"),
+        run=escape(receipt.run),
+        version=escape(receipt.target_version),
+        mood=mood,
+        headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
+        explained=escape(_explain(receipt)),
+        facts=_facts(receipt),
+        entities=_table(
+            ("Entity type", "From streams", "#Entities", "#Accepted", "SHA-256"),
+            (
+                (
+                    _Cell(one.entity_type),
+                    _Cell(", ".join(f"{stream} {_figure(count)}" for stream, count in one.streams.items())),
+                    _number(one.entities),
+                    _number(one.accepted),
+                    _Cell(one.sha256, "digest"),
+                )
+                for one in receipt.entity_types
+            ),
+            "No entity was put into a page.",
+        ),
+        streams=_table(
+            ("Stream", "#Records read"),
+            ((_Cell(one.stream), _number(one.records)) for one in receipt.streams),
+            "No record was read.",
+        ),
+        rejects=_table(
+            ("#Input line", "In batch file", "Stream", "Entity type", "Reason", "Refused by"),
+            (
+                (
+                    _number(one.line),
+                    _Cell(one.place),
+                    _Cell(one.stream),
+                    _Cell(one.entity_type),
+                    _Cell(one.code, "code"),
+                    _Cell("Sprinto" if one.refused_by == "sprinto" else "target-sprinto"),
+                )
+                for one in receipt.rejects
+            ),
+            "None.",
+        ),
+        pages=_table(
+            (
+                "#Page",
+                "Input lines",
+                "#Entities",
+                "#Accepted",
+                "#Bytes",
+                "#Requests",
+                "Sent",
+                "Accepted",
+                "SHA-256",
+            ),
+            (
+                (
+                    _number(one.number),
+                    _span(one),
+                    _number(one.entities),
+                    _number(one.accepted),
+                    _number(one.bytes),
+                    _number(one.requests),
+                    _Cell(_clock(one.first_sent_at), "tight"),
+                    _Cell(_clock(one.last_accepted_at), "tight"),
+                    _Cell(one.sha256, "digest"),
+                )
+                for one in receipt.pages
+            ),
+            "No page was made.",
+        ),
+        phases=_table(
+            ("At", "Phase"),
+            ((_Cell(_moment(step.at), "tight"), _Cell(step.phase)) for step in receipt.phases),
+            "Nothing was opened.",
+        ),
+        events=_table(
+            ("At", "Level", "Event", "Id"),
+            (
+                (
+                    _Cell(_moment(event.at), "tight"),
+                    _Cell(event.level),
+                    _Cell(event.type, "code"),
+                    _Cell(event.id, "code"),
+                )
+                for event in receipt.events or ()
+            ),
+            "The log could not be read." if receipt.events is None else "None.",
+        ),
+    )
+    return page.encode()
+
+
+def _explain(receipt: Receipt) -> str:
+    told = _HEADLINES[receipt.outcome][2]
+    if told:
+        rejected = len(receipt.rejects)
+        return f"{told} Records that were rejected: {rejected}." if rejected else told
+    session = receipt.session
+    phases = [step.phase for step in receipt.phases]
+    if session is None:
+        unknown = "opening" in phases and "unopened" not in phases
+        return (
+            "Whether a session was opened is not known: nothing was sent to it."
+            if unknown
+            else "Nothing was opened."
+        )
+    if session.state in _ENDS:
+        return _ENDS[session.state]
+    # A close that surely did not happen is followed by a discard.
+    if "applying" in phases and "discarding" not in phases:
+        return "The session was told to apply, and may yet be applied."
+    return "The session was not seen to end; nothing of it is applied unless somebody applies it."
+
+
+def _facts(receipt: Receipt) -> str:
+    session = receipt.session
+    facts: list[tuple[str, object]] = [
+        ("Integration", receipt.integration_id),
+        ("Region", receipt.region or "set by api_url"),
+        ("API", receipt.api_url),
+        ("Session", session.id if session else None),
+        ("Reference", receipt.reference),
+    ]
+    if session is not None:
+        counts = session.accepted_records
+        counted = ", ".join(f"{_figure(count)} {name}" for name, count in sorted((counts or {}).items()))
+        facts += [
+            (
+                "Session is",
+                session.state + (f", read {_moment(session.state_read_at)}" if session.state_read_at else ""),
+            ),
+            ("Counted by Sprinto", "not read" if counts is None else counted or "nothing"),
+            ("Of other types", session.accepted_others or None),
+        ]
+    facts += [
+        ("Started", _moment(receipt.started_at)),
+        ("Ended", _moment(receipt.ended_at) if receipt.ended_at else None),
+        ("Exit code", receipt.exit_code),
+        ("Input line of the error", receipt.error_line),
+        ("STATE went to", receipt.state_went_to),
+        ("Settings (SHA-256)", receipt.settings_sha256),
+    ]
+    shown = (
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None
+    )
+    return f"<dl>{''.join(shown)}</dl>"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[_Cell]], empty: str) -> str:
+    """A table; `#` before a head makes it one of numbers. Without rows, a sentence."""
+    body = [f"<tr>{''.join(cell.html for cell in row)}</tr>" for row in rows]
+    if not body:
+        return f'<p class="empty">{escape(empty)}</p>'
+    shown = (
+        f'<th scope="col" class="number">{escape(head[1:])}</th>'
+        if head.startswith("#")
+        else f'<th scope="col">{escape(head)}</th>'
+        for head in heads
+    )
+    return f"<table><thead><tr>{''.join(shown)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _number(count: int) -> _Cell:
+    return _Cell(_figure(count), "number")
+
+
+def _figure(count: int) -> str:
+    return f"{count:,}"
+
+
+def _span(page: Page) -> _Cell:
+    if not (page.first_place or page.last_place):
+        return _Cell(f"{page.first_line} to {page.last_line}", "tight")
+    places = [
+        f"{line} ({place})" if place else str(line)
+        for line, place in ((page.first_line, page.first_place), (page.last_line, page.last_place))
+    ]
+    return _Cell(" to ".join(places))
+
+
+def _moment(at: str) -> str:
+    return at.replace("T", " ").removesuffix("Z")
+
+
+def _clock(at: str | None) -> str | None:
+    return at.partition("T")[2].removesuffix("Z") if at else None

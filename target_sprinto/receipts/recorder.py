@@ -1,0 +1,392 @@
+"""What a run did, noted while it does it, and written as its receipt when it has ended, however it did.
+
+The receipt's file is made before the run reads anything; it says "unfinished" until it is replaced whole. Of
+what Sprinto says only states, types, levels, times and counts are kept: its texts may quote values.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import re
+import threading
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import msgspec
+
+from target_sprinto import private_files
+from target_sprinto.errors import InputError, InternalError, ReceiptNotWritten
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol.digests import EntityDigests, page_digest
+from target_sprinto.push.protocol.responses import STATES
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run.run import reference_of
+from target_sprinto.push.transport.background import Deadline, in_background, wait_until
+from target_sprinto.receipts import document as receipt
+from target_sprinto.receipts import html as receipt_page
+from target_sprinto.singer.rejects import source_of
+from target_sprinto.singer.settings import is_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.protocol.lifecycle import Phase
+    from target_sprinto.push.protocol.pages import Page
+    from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.transport.background import Check
+    from target_sprinto.singer.rejects import Rejected, RejectedRecords
+    from target_sprinto.singer.settings import Settings
+
+log = logging.getLogger("target_sprinto")
+
+_EVENTS_SECONDS = 10.0
+"""How long the activity log may take to answer: a receipt can do without its events."""
+
+_CLOCK_SKEW = timedelta(minutes=5)
+_WORD = re.compile(r"[A-Za-z_-]{1,40}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LARGEST_COUNT = 2**53
+"""What is larger is no count, and no JSON that everybody can read."""
+
+_LEVELS = ("info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, and where its STATE went."""
+
+    outcome: receipt.Outcome
+    exit_code: int | None = 0
+    failure: SprintoError | None = None
+    state_went_to: Literal["stdout", "stderr", "receipt", "nowhere"] = "nowhere"
+
+
+@dataclass(slots=True)
+class _PageAccount:
+    """What became of a page. Small: there is one for each page of the run."""
+
+    number: int
+    entities: int
+    size: int
+    sha256: str
+    first_line: int
+    first_place: str
+    last_line: int
+    last_place: str
+    requests: int = 0
+    accepted: int = 0
+    first_sent_at: datetime | None = None
+    last_accepted_at: datetime | None = None
+
+
+class RunReport:
+    """Keeps account of one run (push/witness.py: Witness), and writes its receipt.
+
+    `path` is the receipt's file, once it is made: as asked for, or with the run's uuid before its suffix.
+    `state` tells the STATE that is held back.
+    """
+
+    def __init__(  # noqa: PLR0913 - whose run it is, and where the rest of its story is kept
+        self,
+        path: Path,
+        settings: Settings,
+        client: SprintoClient,
+        *,
+        run_uuid: str,
+        rejects: RejectedRecords | None,
+        state: Callable[[], bytes | None],
+        interrupted: Check,
+    ) -> None:
+        self.path: Path | None = None
+        self._asked = Path(str(path).replace("{run}", run_uuid))
+        self._settings = settings
+        self._client = client
+        self._run_uuid = run_uuid
+        self._reference = reference_of(settings.client_reference_prefix, run_uuid, settings.finish)
+        self._rejects = rejects
+        self._state = state
+        self._interrupted = interrupted
+        self._lock = threading.Lock()
+        self._started_at = _now()
+        self._phases: list[receipt.Step] = []
+        self._session: tuple[str, datetime] | None = None
+        self._read: Counter[str] = Counter()
+        self._sources: dict[str, Counter[str]] = {}
+        self._accepted: Counter[str] = Counter()
+        self._digests = EntityDigests()
+        self._pages: dict[int, _PageAccount] = {}
+        self._written = False
+
+    def begin(self) -> None:
+        """Make the receipt's file. Raises ReceiptNotWritten."""
+        if self.path is not None:
+            return
+        asked = self._asked
+        other = asked.with_name(f"{asked.stem}.{self._run_uuid}{asked.suffix}")
+        try:
+            asked.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._make(asked)
+            except FileExistsError:
+                self._make(other)
+        except OSError as problem:
+            raise _not_written(asked, problem) from None
+
+    def read(self, stream: str) -> None:
+        """Count a record of the input."""
+        self._read[stream] += 1
+
+    # What a run at Sprinto tells
+
+    def moved(self, phase: Phase) -> None:
+        """Note the phase and the time."""
+        self._phases.append(receipt.Step(phase.name.lower(), _iso(_now())))  # type: ignore[arg-type] # those of `Phase`
+
+    def opened(self, session: SessionStatus) -> None:
+        """Note the session."""
+        self._session = session.id, _now()
+
+    def made(self, page: Page) -> None:
+        """Take a page's digests."""
+        self._digests.add(page)
+        for item in page.items:
+            self._sources.setdefault(item.entity_type, Counter())[source_of(item).stream] += 1
+        body = page.encode()
+        first, last = source_of(page.items[0]), source_of(page.items[-1])
+        account = _PageAccount(
+            number=page.number,
+            entities=len(page.items),
+            size=len(body),
+            sha256=page_digest(body),
+            first_line=first.line,
+            first_place=first.batch_place,
+            last_line=last.line,
+            last_place=last.batch_place,
+        )
+        with self._lock:
+            self._pages[page.number] = account
+
+    def sending(self, page: Page) -> None:
+        """Count a request."""
+        with self._lock:
+            account = self._pages[page.number]
+            account.requests += 1
+            account.first_sent_at = account.first_sent_at or _now()
+
+    def accepted(self, page: Page) -> None:
+        """Count what was accepted."""
+        with self._lock:
+            account = self._pages[page.number]
+            account.accepted += len(page.items)
+            account.last_accepted_at = _now()
+            self._accepted += page.counts
+
+    def holding(self) -> None:
+        """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
+        ending = Ending("held", state_went_to="nowhere" if self._state() is None else "receipt")
+        events = self._events(Deadline(_EVENTS_SECONDS, self._interrupted))
+        self._interrupted()
+        self._write(ending, events)
+        self._written = True
+
+    # The end
+
+    def end(self, ending: Ending, deadline: Deadline) -> None:
+        """Write the receipt of a run that has ended. That this fails is logged and changes no ending."""
+        if self.path is None or self._written:
+            return
+        self._written = True
+        try:
+            self._write(ending, self._events(Deadline(min(_EVENTS_SECONDS, deadline.left()))))
+        except ReceiptNotWritten as problem:
+            log.warning("%s How the run ended stands as it is.", problem)
+        except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
+            log.warning("The receipt %s could not be written. %s", self.path, InternalError(bug))
+
+    def _make(self, path: Path) -> None:
+        private_files.write_new(path, self._document(Ending("unfinished", None), None, path))
+        self.path = path
+
+    def _write(self, ending: Ending, events: list[receipt.Event] | None) -> None:
+        if self.path is None:
+            raise AssertionError("a receipt is begun before it is written")
+        try:
+            private_files.replace(self.path, self._document(ending, events, self.path))
+        except OSError as problem:
+            raise _not_written(self.path, problem) from None
+
+    def _document(self, ending: Ending, events: list[receipt.Event] | None, path: Path) -> bytes:
+        document = self._receipt(ending, events)
+        return receipt_page.render(document) if is_page(path) else receipt.encode(document)
+
+    def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
+        settings, failure = self._settings, ending.failure
+        held = self._state() if ending.state_went_to == "receipt" else None
+        rejected = self._rejects.rejected if self._rejects is not None else []
+        with self._lock:
+            pages = [_page(account) for account in self._pages.values()]
+            entity_types = self._entity_types()
+        return receipt.Receipt(
+            format=receipt.FORMAT,
+            outcome=ending.outcome,
+            exit_code=ending.exit_code,
+            error=failure.code if failure is not None else None,
+            error_line=failure.line if isinstance(failure, InputError) else None,
+            target_version=importlib.metadata.version("target-sprinto"),
+            run=self._run_uuid,
+            reference=self._reference,
+            started_at=_iso(self._started_at),
+            ended_at=None if ending.outcome == "unfinished" else _iso(_now()),
+            integration_id=settings.integration_id,
+            region=settings.region,
+            api_url=settings.base_url,
+            finish=settings.finish.value,
+            settings_sha256=settings.fingerprint,
+            session=self._session_account(),
+            phases=list(self._phases),
+            streams=[receipt.Stream(stream, count) for stream, count in self._read.items()],
+            entity_types=entity_types,
+            pages=pages,
+            rejects=[_reject(one) for one in rejected],
+            events=events,
+            state_went_to=ending.state_went_to,
+            state=msgspec.Raw(held if held is not None else b"null"),
+            seal=receipt.UNSEALED,
+        )
+
+    def _entity_types(self) -> list[receipt.EntityType]:
+        return [
+            receipt.EntityType(
+                name,
+                dict(self._sources[name]),
+                self._digests.counts[name],
+                sha256,
+                self._accepted[name],
+            )
+            for name, sha256 in self._digests.hexdigests().items()
+        ]
+
+    def _session_account(self) -> receipt.Session | None:
+        if self._session is None:
+            return None
+        session_id, opened_at = self._session
+        sighting = self._client.last_status(session_id)
+        if sighting is None:
+            return receipt.Session(session_id, _iso(opened_at), "unknown", None, None, None, None, None, None)
+        status = sighting.status
+        counts = self._counts_of(status)
+        return receipt.Session(
+            session_id,
+            _iso(opened_at),
+            cast("receipt.State", status.state if status.state in STATES else "unknown"),
+            _iso(sighting.at),
+            _iso_if_time(status.expires_at),
+            counts,
+            None if counts is None else _count(sum(status.counts().values()) - sum(counts.values())),
+            _count(status.accepted_batches),
+            _count(status.retry_count),
+        )
+
+    def _counts_of(self, status: SessionStatus) -> dict[str, int] | None:
+        """Sprinto's counts of what was sent; another name in them may be anything."""
+        try:
+            counts = status.counts()
+        except SprintoError:
+            return None
+        own = {name: count for name, count in counts.items() if name in self._sources}
+        return own if all(_count(count) is not None for count in own.values()) else None
+
+    def _events(self, deadline: Deadline) -> list[receipt.Event] | None:
+        """The session's events, oldest first; None where the log does not tell them in time."""
+        if self._session is None:
+            return []
+        seconds = deadline.left()
+        if not seconds:
+            return None
+        session_id, since = self._session[0], self._started_at - _CLOCK_SKEW
+        patience = Patience(seconds, 0.0)
+
+        def ask() -> list[receipt.Event]:
+            own = (one for one in self._client.events(since, patience) if one.get("session_id") == session_id)
+            return [event for one in own if (event := _event(one)) is not None]
+
+        try:
+            events = wait_until(in_background(ask), deadline)
+        except (SprintoError, TimeoutError):
+            return None
+        return sorted(events, key=lambda event: event.at)
+
+
+def _page(account: _PageAccount) -> receipt.Page:
+    return receipt.Page(
+        number=account.number,
+        entities=account.entities,
+        bytes=account.size,
+        sha256=account.sha256,
+        first_line=account.first_line,
+        first_place=account.first_place,
+        last_line=account.last_line,
+        last_place=account.last_place,
+        requests=account.requests,
+        accepted=account.accepted,
+        first_sent_at=_iso(account.first_sent_at) if account.first_sent_at else None,
+        last_accepted_at=_iso(account.last_accepted_at) if account.last_accepted_at else None,
+    )
+
+
+def _reject(rejected: Rejected) -> receipt.Reject:
+    source = rejected.source
+    by: Literal["target", "sprinto"] = "sprinto" if rejected.by_sprinto else "target"
+    return receipt.Reject(
+        source.line, source.batch_place, source.stream, rejected.entity_type, rejected.code, by
+    )
+
+
+def _event(event: dict[str, Any]) -> receipt.Event | None:
+    """What may be kept of an event; None for one without a time."""
+    at = parse_time(event.get("at"))
+    if at is None:
+        return None
+    level = event.get("level")
+    return receipt.Event(
+        _iso(at),
+        level if level in _LEVELS else "other",
+        _if_fits(_WORD, event.get("type")),
+        _if_fits(_ID, event.get("id")),
+    )
+
+
+def _if_fits(pattern: re.Pattern[str], value: object) -> str:
+    """A word of Sprinto's that is surely no text, else nothing."""
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
+
+
+def _count(value: object) -> int | None:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
+    return value if is_count else None  # type: ignore[return-value] # it is an integer then
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _iso_if_time(value: object) -> str | None:
+    moment = parse_time(value)
+    return _iso(moment) if moment else None
+
+
+def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
+    return ReceiptNotWritten(
+        f"The receipt cannot be written to {path} ({problem.strerror or type(problem).__name__}).",
+        "Let `report_path` be a place that this target can write to.",
+    )

@@ -1,0 +1,140 @@
+"""A run's input once more, without Sprinto: the same pages are made, and compared with a receipt's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_sprinto.errors import ReceiptDiffers, ReceiptUnusable
+from target_sprinto.push.protocol.digests import EntityDigests, page_digest
+from target_sprinto.push.protocol.pages import PageBuilder
+from target_sprinto.push.run.run import RunSummary
+from target_sprinto.receipts.document import COMPLETE
+from target_sprinto.singer.rejects import source_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_sprinto.push.protocol.pages import Page
+    from target_sprinto.push.transport.background import Check, Deadline
+    from target_sprinto.receipts import document as receipt
+    from target_sprinto.singer.rejects import Rejected
+
+
+class Matched(ReceiptDiffers):
+    """No difference: all that a run made before it failed came out the same, and the rest does not count."""
+
+
+class Replay:
+    """Stands in for a run (push/run.py: Delivery). `interrupted` may raise to end it.
+
+    Pages are cut where the run cut them, which may have been in the midst of a silence of the tap.
+    """
+
+    open_session: str | None = None
+
+    def __init__(self, document: receipt.Receipt, interrupted: Check) -> None:
+        """Raises ReceiptUnusable for a run that has not ended, or that failed before it made a page."""
+        self._complete = document.outcome in COMPLETE
+        if document.outcome == "unfinished" or not (self._complete or document.pages):
+            raise ReceiptUnusable("The receipt's run made no page that an input could be compared with.")
+        self._receipt = document
+        self._interrupted = interrupted
+        self._builder = PageBuilder()
+        self._gathered = 0
+        self._digests = EntityDigests()
+        self._made = 0
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
+        page = self._builder.add(entity_type, body, origin, key)
+        self._gathered += 1
+        if page is None and self._gathered == self._next_size:
+            page = self._builder.flush()
+        if page is not None:
+            self._gathered -= len(page.items)
+            self._compare(page)
+
+    @property
+    def _next_size(self) -> int:
+        pages = self._receipt.pages
+        return pages[self._made].entities if self._made < len(pages) else 1
+
+    def check(self) -> None:
+        """Raise an interruption."""
+        self._interrupted()
+
+    def finish(self) -> RunSummary:
+        """Compare what is left. Raises ReceiptDiffers, or Matched."""
+        if page := self._builder.flush():
+            self._compare(page)
+        if self._made < len(self._receipt.pages):
+            missing = self._receipt.pages[self._made]
+            raise ReceiptDiffers(
+                f"The input ends before page {missing.number}, which spanned {_as_the_run_made_it(missing)}."
+            )
+        self._compare_entities()
+        return RunSummary(None, dict(self._digests.counts), self._made)
+
+    def compare_rejects(self, rejected: Sequence[Rejected]) -> None:
+        """Compare what our own checks have refused. Raises ReceiptDiffers."""
+        here = [(one.source.line, one.source.batch_place, one.code) for one in rejected]
+        there = [
+            (one.line, one.place, one.code) for one in self._receipt.rejects if one.refused_by == "target"
+        ]
+        if here != there:
+            line, place, code = min(set(here) ^ set(there), default=(0, "", ""))
+            where = f"input line {line}{f', {place}' if place else ''}"
+            raise ReceiptDiffers(
+                f"All pages are the same, but target-sprinto's own checks refuse {len(here)} records here and"
+                f" refused {len(there)} in the run; the first that differs is in {where} [{code}]."
+            )
+
+    def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
+        """Nothing was opened, and nothing is to be said."""
+        return ""
+
+    def _compare(self, page: Page) -> None:
+        self._digests.add(page)
+        spans = _span(page)
+        if page.number > len(self._receipt.pages):
+            raise ReceiptDiffers(f"The input holds more than the run put into pages: {spans}.")
+        expected = self._receipt.pages[page.number - 1]
+        if page_digest(page.encode()) != expected.sha256:
+            raise ReceiptDiffers(
+                f"Page {page.number} differs: here it holds {len(page.items)} entities of {spans}, in the run"
+                f" {expected.entities} of {_as_the_run_made_it(expected)}."
+            )
+        self._made = page.number
+        if not self._complete and self._made == len(self._receipt.pages):
+            self._compare_entities()
+            raise Matched("All pages that the run made are the same.")
+
+    def _compare_entities(self) -> None:
+        """Of pages that are all the same: where they differ, the receipt contradicts itself."""
+        sha256, counts = self._digests.hexdigests(), self._digests.counts
+        here = [(name, counts[name], sha256[name]) for name in sha256]
+        there = [(one.entity_type, one.entities, one.sha256) for one in self._receipt.entity_types]
+        if here != there:
+            raise ReceiptDiffers(
+                "All pages are the same, but the receipt's counts or digests by entity type are not theirs.",
+                "The receipt contradicts itself: it was changed.",
+            )
+
+
+def _span(page: Page) -> str:
+    first, last = source_of(page.items[0]), source_of(page.items[-1])
+    return _lines(first.line, first.batch_place, last.line, last.batch_place)
+
+
+def _as_the_run_made_it(page: receipt.Page) -> str:
+    return _lines(page.first_line, page.first_place, page.last_line, page.last_place)
+
+
+def _lines(first: int, first_place: str, last: int, last_place: str) -> str:
+    if not (first_place or last_place):
+        return f"input lines {first} to {last}"
+    ends = (
+        f"input line {line}{f' ({place})' if place else ''}"
+        for line, place in ((first, first_place), (last, last_place))
+    )
+    return " to ".join(ends)

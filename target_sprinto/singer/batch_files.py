@@ -1,0 +1,126 @@
+"""Files of records that a BATCH message names, read line by line: no file is ever whole in memory.
+
+What is read: JSON Lines, plain or gzip, from `file://` on this machine (singer-sdk: Batch Messages).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import stat
+import zlib
+from typing import IO, TYPE_CHECKING, Literal, cast
+from urllib.request import url2pathname
+
+import msgspec
+
+from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
+from target_sprinto.singer.reader import MAX_LINE_BYTES, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.push.transport.background import Check
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class Batch(msgspec.Struct):
+    """What a BATCH message says of its files: URLs, and whether they are compressed."""
+
+    files: list[str]
+    compressed: bool
+
+
+class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    compression: Literal["gzip", "none"] | None = None
+
+
+def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Batch:
+    """The files of a BATCH message. Raises BatchNotSupported, or InvalidLine for what is none."""
+    try:
+        files = msgspec.json.decode(manifest, type=list[str])
+    except msgspec.DecodeError:
+        raise InvalidLine(
+            f"the `manifest` of a BATCH message for stream {stream!r} is no list of URLs.", "Mend the tap."
+        ) from None
+    try:
+        read = msgspec.json.decode(encoding, type=_Encoding)
+    except msgspec.DecodeError:
+        read = _Encoding("unknown")
+    if read.format != "jsonl":
+        raise BatchNotSupported(
+            f"a BATCH message for stream {stream!r} whose encoding is not JSON Lines, plain or gzip.",
+            "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
+        )
+    return Batch(files, read.compression == "gzip")
+
+
+class BatchFile:
+    """One file of a batch. `str()` says which line of it is in hand, from 1."""
+
+    def __init__(self, url: str, *, compressed: bool) -> None:
+        """Raises BatchNotSupported for a URL that is no file of this machine."""
+        self._path = _path(url)
+        self._compressed = compressed
+        self._line = 0
+
+    def __str__(self) -> str:
+        return f"batch file {self._path!r}" + (f", line {self._line}" if self._line else "")
+
+    def records(self, check: Check) -> Iterator[bytes]:
+        """The records' lines, one by one. `check` is called with every block read, and may raise.
+
+        Raises BatchFileUnreadable for a file that is missing, cut off or corrupt.
+        """
+        with contextlib.ExitStack() as opened:
+            try:
+                source = self._open(opened, check)
+                while line := source.readline(MAX_LINE_BYTES):
+                    self._line += 1
+                    if len(line) >= MAX_LINE_BYTES:
+                        raise self._unreadable(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+                    if not line.isspace():
+                        yield line
+            except (EOFError, gzip.BadGzipFile, zlib.error):
+                self._line += 1
+                raise self._unreadable("it is cut off or corrupt") from None
+            except OSError as problem:
+                raise self._unreadable(problem.strerror or type(problem).__name__) from None
+
+    def _open(self, opened: contextlib.ExitStack, check: Check) -> IO[bytes]:
+        # Not to wait for whoever might open the other end, where it is no file.
+        descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        opened.callback(os.close, descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise self._unreadable("it is no regular file")
+        source = watched(descriptor, check)
+        head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
+        if self._compressed and head != _GZIP_MAGIC:
+            raise self._unreadable("it is no gzip file")
+        if head != _GZIP_MAGIC:
+            return source
+        # Also where the message says otherwise: singer-sdk 0.54 compresses under `compression: none` too.
+        return cast("IO[bytes]", opened.enter_context(gzip.GzipFile(fileobj=source)))
+
+    def _unreadable(self, why: str) -> BatchFileUnreadable:
+        return BatchFileUnreadable(
+            f"the batch file cannot be read: {why}.",
+            "Look at the tap's log; target and tap must see the same files.",
+        )
+
+
+def _path(url: str) -> str:
+    scheme, _, place = url.partition("://")
+    spelled = place.removeprefix("localhost")
+    decoded = url2pathname(spelled)
+    if scheme != "file" or not spelled.startswith("/") or "\0" in decoded:
+        raise BatchNotSupported(
+            "a BATCH message names something that is no file of this machine (`file:///…`).",
+            "Let the tap's `batch_config.storage.root` be a folder that this target can read.",
+        )
+    # SDK taps encode no character of a root that is a URL, and those of a root that is a path.
+    return spelled if os.path.exists(spelled) else decoded  # noqa: PTH110 - `Path.exists` raises for a name too long

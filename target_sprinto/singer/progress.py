@@ -1,0 +1,119 @@
+"""How far a run is, while it is under way; and at its end, what its time was spent on.
+
+On a terminal that is one live line, elsewhere a line in the log every ten seconds. Nothing is counted here:
+the figures are asked of whoever has them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.text import counted
+from target_sprinto.push.transport import timing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_sprinto.push.run.run import Run, Standing
+
+log = logging.getLogger("target-sprinto")
+
+_LIVE_SECONDS = 0.2
+_COLUMNS = 80
+
+
+class Progress:
+    """Tells of a run from `begin` to `end`, on a thread of its own.
+
+    `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
+    Called from Python, not `by_command`, it keeps silent until the summary.
+    """
+
+    def __init__(
+        self, run: Run, records: Callable[[], int], input_seconds: Callable[[], float], *, by_command: bool
+    ) -> None:
+        self._run = run
+        self._records = records
+        self._input_seconds = input_seconds
+        self._by_command = by_command
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._began = time.monotonic()
+
+    def begin(self) -> None:
+        """The first line of input is about to be read."""
+        self._began = time.monotonic()
+        if not self._by_command:
+            return
+        live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        tell = self._tell_live if live else self._tell_now_and_then
+        self._thread = threading.Thread(target=tell, name="sprinto-progress", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """No more lines: what follows is the last word."""
+        self._ended.set()
+        if self._thread is not None:
+            # It may be about to write to a terminal that takes nothing.
+            self._thread.join(timeout=1.0)
+
+    def summary(self) -> str:
+        """How long the run took, and what held it up most: input, Sprinto, or the work done here."""
+        took = time.monotonic() - self._began
+        spent = {"input": self._input_seconds(), "Sprinto": self._run.waited_seconds}
+        spent["encoding"] = max(0.0, took - sum(spent.values()))
+        bottleneck = max(spent, key=lambda name: spent[name])
+        others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
+        most = f"the bottleneck was {bottleneck}, with {spent[bottleneck]:.1f} s of it"
+        return f"in {took:.1f} s; {most} ({others})"
+
+    def _tell_now_and_then(self) -> None:
+        told, records = "", 0
+        while not self._ended.wait(timing.current.tell):
+            before, records = records, self._records()
+            now = describe(records, self._run.standing())
+            if now != told:
+                rate = (records - before) / timing.current.tell
+                log.info("So far: %s (%s records a second).", now, f"{rate:,.0f}")
+                told = now
+
+    def _tell_live(self) -> None:
+        from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it, and start-up is short
+        from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
+
+        layout = "{desc} | {elapsed}, {rate_fmt}"
+        # A terminal that does not know its width says 0, and tqdm would show nothing.
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
+        with contextlib.ExitStack() as line:
+            line.enter_context(logging_redirect_tqdm())
+            begun = describe(0, self._run.standing())
+            bar = line.enter_context(
+                tqdm(
+                    file=sys.stderr,
+                    desc=begun,
+                    unit=" records",
+                    bar_format=layout,
+                    leave=False,
+                    ncols=columns - 1,
+                )
+            )
+            while not self._ended.wait(_LIVE_SECONDS):
+                bar.n = self._records()
+                bar.set_description_str(describe(bar.n, self._run.standing()))
+
+
+def describe(records: int, standing: Standing) -> str:
+    """How far a run has come that has read so many records, in words."""
+    pages = counted(standing.pages, "page")
+    told = f"{counted(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
+    if standing.retries:
+        told += f", {standing.retries} sent again"
+    if standing.held_seconds:
+        told += f", waiting {standing.held_seconds:.0f} s as Sprinto asked"
+    return told

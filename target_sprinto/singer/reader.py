@@ -1,0 +1,264 @@
+"""Input lines become Singer messages, with exact numbers and the records' own bytes.
+
+Nothing of a line is ever quoted in an error: it may hold personal data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import select
+import sys
+import time
+from collections import Counter
+from decimal import Decimal, DecimalException
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerReader
+
+from target_sprinto.errors import InputError, InternalError, InvalidLine, InvalidRecord
+from target_sprinto.push.transport.background import TICK_SECONDS, Check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+MAX_LINE_BYTES = 64_000_000
+"""A longer line is no message: memory stays bounded whatever comes in."""
+
+
+class Message(msgspec.Struct, gc=False):
+    """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
+
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    stream: str | msgspec.UnsetType = msgspec.UNSET
+    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    key_properties: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "RECORD": ("stream", "record"),
+    "SCHEMA": ("stream", "schema"),
+    "STATE": ("value",),
+    "ACTIVATE_VERSION": ("stream",),
+    "BATCH": ("stream", "encoding", "manifest"),
+}
+
+_message_decoder = msgspec.json.Decoder(Message)
+_object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+class SprintoReader(GenericSingerReader[bytes]):
+    """Reads messages line by line. `line` is the number of the line in hand, from 1.
+
+    `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
+    ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
+    that JSON does not know, and raises unless the record may be left out. `begin` is called before the first
+    line, and may raise. With `watch_stdin` stdin is read
+    past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nobody
+    else has read from.
+    """
+
+    def __init__(
+        self,
+        check: Check,
+        failed: Callable[[BaseException], BaseException],
+        refuse: Callable[[bytes, InvalidRecord], None],
+        *,
+        begin: Callable[[], None],
+        watch_stdin: bool,
+    ) -> None:
+        super().__init__()
+        self._watch_stdin = watch_stdin
+        self.line = 0
+        self.from_stdin = False
+        self.waited_seconds = 0.0
+        self._check = check
+        self._failed = failed
+        self._refuse = refuse
+        self._begin = begin
+
+    @property
+    def default_input(self) -> IO[bytes]:
+        """Standard input, as bytes."""
+        # It is None where the shell has closed it, and a stand-in without `buffer` in somebody's tests.
+        stdin: Any = sys.stdin
+        if stdin is None:
+            return io.BytesIO()
+        if self._watch_stdin:
+            with contextlib.suppress(io.UnsupportedOperation):
+                return watched(stdin.fileno(), self._check, self._add_to_waits)
+        opened: IO[bytes] = getattr(stdin, "buffer", stdin)
+        return opened
+
+    def _add_to_waits(self, seconds: float) -> None:
+        self.waited_seconds += seconds
+
+    def process_lines(
+        self,
+        file_input: IO[bytes] | IO[str] | None,
+        callbacks: dict[Any, Callable[[dict[str, Any]], None]],
+    ) -> Counter[str]:
+        """Hand every message to the callback of its type; count messages by type: ``{type: int}``.
+
+        Raises what `failed` makes of the first thing that goes wrong.
+        """
+        self.from_stdin = file_input is None
+        seen: Counter[str] = Counter()
+        try:
+            self._begin()
+            for line in self._lines(self.default_input if file_input is None else file_input):
+                self.line += 1
+                if line.isspace():
+                    continue
+                try:
+                    message = self._read(line)
+                except InvalidRecord as problem:
+                    self._refuse(line, problem)
+                    continue
+                callbacks[message["type"]](message)
+                seen[message["type"]] += 1
+        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
+            raise self._failed(failure) from None
+        return seen
+
+    def deserialize_json(self, line: bytes) -> dict[str, Any]:
+        """One line as a message. Raises InvalidLine."""
+        return self._read(line)
+
+    def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+        try:
+            for line in _lines_of(source):
+                if len(line) >= MAX_LINE_BYTES:
+                    raise self._invalid(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", next_line=True)
+                yield line if isinstance(line, bytes) else line.encode()
+        except UnicodeError:
+            raise self._invalid("the line is not UTF-8.", next_line=True) from None
+        except OSError as failure:
+            raise self._invalid(
+                f"the input cannot be read ({failure.strerror or type(failure).__name__}).", next_line=True
+            ) from None
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        try:
+            if not line.isascii():
+                line.decode()
+            message = _message_decoder.decode(line)
+        except UnicodeDecodeError:
+            raise self._invalid("the line is not UTF-8.") from None
+        except msgspec.ValidationError as problem:
+            # msgspec's texts name types and our own field names, never values.
+            raise self._invalid(f"this is JSON, but no Singer message: {problem}.") from None
+        except (msgspec.DecodeError, RecursionError):
+            surrogate = "it holds a lone surrogate (\\ud800 to \\udfff), which is no text."
+            raise unreadable(line, self.line) or self._invalid(surrogate) from None
+        kind, stream, record = message.type, message.stream, message.record
+        if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
+            return {"type": kind, "stream": stream, "record": record}
+        found = {
+            name: value
+            for name in message.__struct_fields__
+            if (value := getattr(message, name)) is not msgspec.UNSET
+        }
+        if kind not in _REQUIRED:
+            shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
+            told = "no message type." if kind is msgspec.UNSET else f"unknown message type{shown}."
+            raise self._invalid(told)
+        missing = [name for name in _REQUIRED[kind] if name not in found]
+        if missing:
+            raise self._invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
+        return found
+
+    def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
+        line = self.line + 1 if next_line else self.line
+        return _invalid_line(what, line)
+
+
+def unreadable(line: bytes, number: int | None = None) -> InputError | None:
+    """What to say of a line that is no JSON; None where Python's own reader, which is laxer, takes it."""
+    not_finite: list[str] = []
+    try:
+        json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
+    except (ValueError, RecursionError):
+        ending = (
+            "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
+        )
+        return _invalid_line(f"the line is no JSON that can be read.{ending}", number)
+    if not_finite:
+        return InvalidRecord(
+            "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
+            "Make the tap send null, or leave the field out.",
+            line=number,
+        )
+    return None
+
+
+def _invalid_line(what: str, number: int | None) -> InvalidLine:
+    return InvalidLine(what, "Look at what the tap printed in this line.", line=number)
+
+
+def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
+    """A JSON object with exact numbers: decimals as Decimal, integers of any size.
+
+    Raises ValueError for anything else, and for numbers that Python cannot hold.
+    """
+    try:
+        return _object_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
+        raise ValueError("no JSON object that can be held exactly") from None
+
+
+class _Waiting(io.RawIOBase):
+    """A file descriptor whose reads look up on every tick while nothing comes."""
+
+    def __init__(self, descriptor: int, check: Check, waited: Callable[[float], None]) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._check = check
+        self._waited = waited
+
+    def _look_up(self) -> None:
+        try:
+            self._check()
+        except (OSError, UnicodeError) as bug:
+            # Not to be taken for a failure of the input.
+            raise InternalError(bug) from None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
+        self._look_up()
+        began = time.monotonic()
+        # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
+        while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
+            self._look_up()
+        data = os.read(self._descriptor, len(buffer))
+        self._waited(time.monotonic() - began)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def watched(
+    descriptor: int, check: Check, waited: Callable[[float], None] = lambda _: None
+) -> io.BufferedReader:
+    """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
+
+    `waited` is told after each read how many seconds it took.
+    """
+    return io.BufferedReader(_Waiting(descriptor, check, waited), 1 << 16)
+
+
+def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:
+    """The lines of a file object; of a binary one no longer than they may be."""
+    if isinstance(source, io.BufferedIOBase):
+        return iter(partial(source.readline, MAX_LINE_BYTES), b"")
+    return source

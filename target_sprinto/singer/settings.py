@@ -1,0 +1,536 @@
+"""The settings: their schema, a typed view of them, and the checks that no schema can make."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+import logging
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from singer_sdk import typing as th
+
+from target_sprinto.errors import SettingsError
+from target_sprinto.push import endpoint
+from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
+from target_sprinto.push.protocol.pages import MAX_ITEMS
+from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.run.run import Patiences
+from target_sprinto.singer.stream_maps import EntityTypes, Unmapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jsonschema.exceptions import ValidationError
+
+NOT_FOR_SPRINTO = {
+    "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
+    "batch_config": "this target writes no batch files; leave it out",
+    "batch_size_rows": "use `page_size`, at most 100",
+    "default_target_schema": "Sprinto has no schemas; leave it out",
+    "faker_config": "made-up values are no evidence; leave it out",
+    "hard_delete": "Sprinto's documents know no deletion; leave it out",
+    "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
+    "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
+}
+"""Settings that SDK targets often have and that would be ignored here, with what to do instead."""
+
+
+class OnInvalidRecord(enum.Enum):
+    """What to do with a record that is invalid, or that Sprinto refuses."""
+
+    FAIL = "fail"
+    DIVERT = "divert"
+
+
+_WEEK = 7 * 24 * 3600
+"""The longest of any wait, in seconds: what is longer is a mistake."""
+
+SCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "api_key",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="API key",
+        description="Sprinto integration API key.",
+    ),
+    th.Property(
+        "integration_id",
+        th.StringType,
+        required=True,
+        title="Integration ID",
+        description="Sprinto-issued integration identifier.",
+    ),
+    th.Property(
+        "region",
+        th.StringType,
+        default="us",
+        allowed_values=list(endpoint.REGIONS),
+        title="Region",
+        description="Which Sprinto host to talk to.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        title="API URL",
+        description=(
+            "Base URL instead of the region's, up to and including `/api/external/push`."
+            " Plain http only to this machine."
+        ),
+    ),
+    th.Property(
+        "entity_types",
+        th.ObjectType(additional_properties=th.StringType(nullable=False)),
+        default={},
+        title="Entity types",
+        description="Stream to entity type. A stream that is not named keeps its name.",
+        examples=[{"employees": "User"}],
+    ),
+    th.Property(
+        "unmapped_streams",
+        th.StringType,
+        default=Unmapped.KEEP.value,
+        allowed_values=[choice.value for choice in Unmapped],
+        title="Unmapped streams",
+        description="What happens to streams that `entity_types` does not name.",
+    ),
+    th.Property(
+        "client_reference_prefix",
+        th.StringType,
+        default="target-sprinto",
+        title="Client reference prefix",
+        description="First part of the session's `client_reference_id`; `/` and the run's uuid follow.",
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=MAX_ITEMS),
+        default=MAX_ITEMS,
+        title="Page size",
+        description="Most items in a page, 1 to 100.",
+    ),
+    th.Property(
+        "max_parallel_pages",
+        th.IntegerType(minimum=1, maximum=16),
+        default=1,
+        title="Pages in flight",
+        description=(
+            "How many pages may be in flight at once, 1 to 16. Above 1 the order of the input is kept for"
+            " each entity key only."
+        ),
+    ),
+    th.Property(
+        "compress",
+        th.BooleanType,
+        default=True,
+        title="Compress",
+        description="Whether request bodies are sent gzip-compressed.",
+    ),
+    th.Property(
+        "on_invalid_record",
+        th.StringType,
+        default=OnInvalidRecord.FAIL.value,
+        allowed_values=[choice.value for choice in OnInvalidRecord],
+        title="On invalid record",
+        description=(
+            "What to do with a record that is invalid, or that Sprinto refuses: discard the run, or divert"
+            " the record to a rejects file and go on."
+        ),
+    ),
+    th.Property(
+        "rejects_dir",
+        th.StringType,
+        default="rejects",
+        title="Rejects folder",
+        description=(
+            "Each run that diverts writes `<run uuid>.singer` here, which this target can load again."
+        ),
+    ),
+    th.Property(
+        "max_rejects",
+        th.IntegerType(minimum=0),
+        default=100,
+        title="Most rejects",
+        description="More rejected records than this fail the run.",
+    ),
+    th.Property(
+        "dry_run",
+        th.BooleanType,
+        default=False,
+        title="Dry run",
+        description="Stage every page at Sprinto, report what it says, then discard.",
+    ),
+    th.Property(
+        "finish",
+        th.StringType,
+        default=Finish.APPLY.value,
+        allowed_values=[Finish.APPLY.value, Finish.HOLD.value],
+        title="Finish",
+        description=(
+            "At the end of input: apply, or leave the session staged for `sprintoctl apply` or `discard`"
+            " (needs `report_path`, which keeps the STATE)."
+        ),
+    ),
+    th.Property(
+        "report_path",
+        th.StringType,
+        title="Report path",
+        description=(
+            "Where to write the run's receipt: JSON, or a page if it ends in `.html` (`hold` takes JSON"
+            " only). `{run}` in it stands for the run's uuid; if the file exists, the uuid is put before its"
+            " suffix."
+        ),
+    ),
+    th.Property(
+        "require_final_state",
+        th.BooleanType,
+        default=True,
+        title="Require a final STATE",
+        description=(
+            "Records on stdin must be followed by a STATE, else the tap is taken for dead"
+            " and the run is discarded."
+        ),
+    ),
+    th.Property(
+        "expect",
+        th.ObjectType(
+            additional_properties=th.ObjectType(
+                th.Property("min_records", th.IntegerType(minimum=0), required=True),
+                additional_properties=False,
+                nullable=False,
+            )
+        ),
+        default={},
+        title="Expect",
+        description="Least records per entity type, else the run is discarded.",
+        examples=[{"User": {"min_records": 1}}],
+    ),
+    th.Property(
+        "on_active_session",
+        th.StringType,
+        default=OnActiveSession.FAIL.value,
+        allowed_values=[choice.value for choice in OnActiveSession],
+        title="On active session",
+        description=(
+            "What to do when another session is active: fail, wait for it, or discard it if an earlier run of"
+            " this pipeline left it."
+        ),
+    ),
+    th.Property(
+        "wait_timeout_seconds",
+        th.NumberType(minimum=0, maximum=_WEEK),
+        default=3900,
+        title="Wait timeout",
+        description="Seconds that `on_active_session: wait` waits.",
+    ),
+    th.Property(
+        "stale_session_seconds",
+        th.NumberType(minimum=0, maximum=_WEEK),
+        default=600,
+        title="Stale session",
+        description="Seconds without activity before `on_active_session: discard` may take a session over.",
+    ),
+    th.Property(
+        "on_count_mismatch",
+        th.StringType,
+        default=OnCountMismatch.DISCARD.value,
+        allowed_values=[choice.value for choice in OnCountMismatch],
+        title="On count mismatch",
+        description=(
+            "What to do when Sprinto's counts differ from what was sent: discard the run, or warn and apply"
+            " it all the same."
+        ),
+    ),
+    th.Property(
+        "processing_timeout_seconds",
+        th.NumberType(exclusive_minimum=0, maximum=_WEEK),
+        default=900,
+        title="Processing timeout",
+        description="Seconds to wait for the session to be processed.",
+    ),
+    th.Property(
+        "retry_timeout_seconds",
+        th.NumberType(minimum=0, maximum=_WEEK),
+        default=300,
+        title="Retry timeout",
+        description="Seconds that one request may be retried.",
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        th.NumberType(exclusive_minimum=0, maximum=_WEEK),
+        default=60,
+        title="Request timeout",
+        description="Seconds that one request may take.",
+    ),
+).to_dict()
+
+
+DEFAULTS: dict[str, Any] = {
+    name: setting["default"] for name, setting in SCHEMA["properties"].items() if "default" in setting
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings as the rest of the target uses them."""
+
+    api_key: str
+    integration_id: str
+    region: str | None
+    """None where `api_url` stands in its place."""
+    base_url: str
+    entity_types: EntityTypes
+    client_reference_prefix: str
+    page_size: int
+    max_parallel_pages: int
+    compress: bool
+    require_final_state: bool
+    expected: dict[str, int]
+    rejects_dir: Path | None
+    """None unless rejected records are diverted."""
+    max_rejects: int
+    dry_run: bool
+    finish: Finish
+    report_path: Path | None
+    patiences: Patiences
+    on_conflict: ConflictPolicy
+    on_count_mismatch: OnCountMismatch
+    fingerprint: str
+    """SHA-256 of all settings but the API key."""
+
+    def __repr__(self) -> str:
+        """Without the API key, wherever it may be printed."""
+        return f"Settings(integration_id={self.integration_id!r}, base_url={self.base_url!r})"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """The typed view of a config that the schema accepts.
+
+        Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
+        """
+        config = DEFAULTS | dict(config)
+        problems = list(_problems(config))
+        if problems:
+            raise SettingsError(problems)
+        return cls(
+            api_key=config["api_key"],
+            integration_id=config["integration_id"],
+            region=None if config.get("api_url") else config["region"],
+            base_url=endpoint.base_url(config["region"], config.get("api_url")),
+            entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
+            client_reference_prefix=config["client_reference_prefix"],
+            page_size=config["page_size"],
+            max_parallel_pages=config["max_parallel_pages"],
+            compress=config["compress"],
+            require_final_state=config["require_final_state"],
+            expected={name: least["min_records"] for name, least in config["expect"].items()},
+            rejects_dir=Path(config["rejects_dir"]) if _diverts(config) else None,
+            max_rejects=config["max_rejects"],
+            dry_run=config["dry_run"],
+            finish=Finish.DISCARD if config["dry_run"] else Finish(config["finish"]),
+            report_path=Path(config["report_path"]) if config.get("report_path") else None,
+            patiences=Patiences(
+                request_seconds=float(config["request_timeout_seconds"]),
+                retry_seconds=float(config["retry_timeout_seconds"]),
+                processing_seconds=float(config["processing_timeout_seconds"]),
+            ),
+            on_conflict=ConflictPolicy(
+                choice=OnActiveSession(config["on_active_session"]),
+                wait_seconds=float(config["wait_timeout_seconds"]),
+                stale_seconds=float(config["stale_session_seconds"]),
+                own_prefix=config["client_reference_prefix"],
+            ),
+            on_count_mismatch=OnCountMismatch(config["on_count_mismatch"]),
+            fingerprint=_fingerprint(config),
+        )
+
+
+def is_page(report_path: Path | str) -> bool:
+    """Whether a receipt is to be a page to look at."""
+    return str(report_path).lower().endswith(".html")
+
+
+def _fingerprint(config: Mapping[str, Any]) -> str:
+    told = {name: value for name, value in config.items() if name != "api_key" and value is not None}
+    return hashlib.sha256(_canonical.encode(told)).hexdigest()
+
+
+_canonical = msgspec.json.Encoder(order="sorted", decimal_format="number")
+
+
+def _diverts(config: Mapping[str, Any]) -> bool:
+    # A dry run tells of what would be refused and keeps nothing.
+    return config["on_invalid_record"] == OnInvalidRecord.DIVERT.value and not config["dry_run"]
+
+
+def read_config_file(path: str, number: int) -> dict[str, Any]:
+    """One config file's settings. Raises SettingsError; `number` tells which one it is, from 1.
+
+    What is no path (settings given inline, say) is not repeated: it may hold the API key.
+    """
+    shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
+    try:
+        content = json.loads(
+            Path(path).read_text(encoding="utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant
+        )
+    except OSError as problem:
+        raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
+    except ValueError:
+        raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
+    if not isinstance(content, dict):
+        raise SettingsError([f"config file {shown} holds no JSON object"])
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def from_environment(found: dict[str, Any], schema: dict[str, Any], text: str) -> dict[str, Any]:
+    """What the SDK read of one environment variable, mended.
+
+    It leaves numbers as strings, takes any word for false, and null for a value. Raises ValueError for what
+    is none of its type.
+    """
+    kinds = schema["type"]
+    mended: dict[str, Any] = {}
+    for name, value in found.items():
+        if "number" in kinds:
+            mended[name] = float(value)
+            if not math.isfinite(mended[name]):
+                raise ValueError(name)
+        elif "boolean" in kinds:
+            mended[name] = _boolean(text)
+        elif value is not None:
+            mended[name] = value
+    return mended
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(word)
+
+
+def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """The schema without what is none among its alternatives: the SDK puts the bare word "null" there."""
+    if isinstance(schema, list):
+        return [without_bare_types(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: without_bare_types(part) for name, part in schema.items()}
+    if "anyOf" in whole:
+        whole["anyOf"] = [part for part in whole["anyOf"] if isinstance(part, dict)]
+    return whole
+
+
+def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[str]:
+    """What is wrong with stream maps that their own schema, which is the SDK's, does not say.
+
+    Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
+    """
+    if not isinstance(value, dict):
+        return
+    for part, rule in value.items():
+        named = f"{name}.{part}"
+        if rule == {}:
+            yield f"`{named}` is an empty object, which Meltano makes of null: write `__NULL__`"
+        elif part == "__else__" and rule not in (None, "__NULL__"):
+            yield f"`{named}` must be null or `__NULL__`"
+        else:
+            yield from stream_map_problems(rule, named)
+
+
+def require_log_level(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where the variable that says which lines to show names no level of them."""
+    variable = "TARGET_SPRINTO_LOGLEVEL" if environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
+    level = environ.get(variable, "").upper()
+    if level and not isinstance(logging.getLevelName(level), int):
+        raise SettingsError(
+            [f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"]
+        )
+
+
+def mapped_streams(stream_maps: Mapping[str, Any] | None) -> list[str]:
+    """The tap's streams, or patterns of them, that `stream_maps` has something for."""
+    return [
+        rule.get("__source__", name) if isinstance(rule, dict) else name
+        for name, rule in (stream_maps or {}).items()
+        if name != "__else__"
+    ]
+
+
+def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Names that are not known, but nearly: each with the one that was probably meant."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a name that is not known needs it
+
+    meant = {name.replace("_", ""): name for name in known}
+    near = {
+        name: get_close_matches(name.replace("_", "").replace("-", "").lower(), meant, 1, 0.8)
+        for name in names
+    }
+    return {name: meant[found[0]] for name, found in near.items() if found}
+
+
+def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
+    """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
+    return sorted({_describe_schema_error(error) for error in errors})
+
+
+def _describe_schema_error(error: ValidationError) -> str:
+    name = ".".join(str(part) for part in error.absolute_path)
+    rule, wanted = error.validator, cast("Any", error.validator_value)
+    if rule == "required":
+        # The message names the missing key, and nothing else.
+        return f"`{error.message.split(chr(39))[1]}` is missing"
+    if rule == "enum":
+        return f"`{name}` must be one of {', '.join(map(str, wanted))}"
+    if rule == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"`{name}` must be {' or '.join(kind for kind in kinds if kind != 'null')}"
+    rules = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+    }
+    if rule in rules:
+        return f"`{name}` must be {rules[rule]} {wanted}"
+    return f"`{name}` is not as `--about` describes it"
+
+
+def _problems(config: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("api_key", "integration_id", "client_reference_prefix"):
+        yield from endpoint.text_problems(name, config.get(name))
+    yield from endpoint.key_problems(config.get("api_key", ""))
+    if config.get("api_url"):
+        yield from endpoint.url_problems(config["api_url"])
+    yield from _ending_problems(config)
+    for name, instead in NOT_FOR_SPRINTO.items():
+        if config.get(name) is not None:
+            yield f"`{name}` is not supported: {instead}"
+    for stream, entity_type in config["entity_types"].items():
+        if not entity_type.strip():
+            yield f"`entity_types` names no entity type for stream {stream!r}"
+
+
+def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    path = config.get("report_path")
+    if path is not None and not path.strip():
+        yield "`report_path` is empty"
+    if config["finish"] != Finish.HOLD.value:
+        return
+    if config["dry_run"]:
+        yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
+    if not path:
+        yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
+    elif is_page(path):
+        yield "`finish: hold` takes no `report_path` that ends in .html: `sprintoctl apply` reads JSON"

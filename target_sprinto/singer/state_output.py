@@ -1,0 +1,41 @@
+"""The STATE on stdout, last of all."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+from target_sprinto import private_files
+from target_sprinto.errors import StateNotWritten
+from target_sprinto.push.errors import Interrupted
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import LastWords, in_background, wait_for
+
+if TYPE_CHECKING:
+    from target_sprinto.push.transport.background import Check
+
+
+def write_state(state: bytes, interrupted: Check) -> None:
+    """Let the STATE out as a line. Raises StateNotWritten, which holds it."""
+    line = state + b"\n"
+    # A reader that stands still must not keep a signal from ending the process.
+    last_words = LastWords(interrupted, timing.current.end_after_signal)
+    try:
+        wait_for(in_background(lambda: _write(line)), last_words)
+    except (OSError, ValueError, AttributeError, Interrupted):
+        raise StateNotWritten(state.decode()) from None
+
+
+def _write(line: bytes) -> None:
+    """Write to stdout, as bytes where that is possible: a STATE goes out as it came, whatever the encoding.
+
+    Past the buffer, whose lock a write that is stuck would hold until the interpreter dies of it.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        sys.stdout.write(line.decode())
+        return
+    sys.stdout.flush()
+    private_files.write_all(descriptor, line)

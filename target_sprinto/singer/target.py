@@ -1,0 +1,802 @@
+"""The Singer target: messages in, one run at Sprinto, STATE out when all of it is processed.
+
+This file holds every hook of the SDK that is not documented for plugins, each with its reason;
+`tests/test_sdk_hooks.py` fails when one of them changes under us. They are, all read in singer-sdk 0.54:
+
+* `_process_*_message`: the reader's callbacks (abstract in the SDK's reader, implemented by its `Target`).
+  The SDK's own copy records, turn dates into `datetime`, log records, hold them by stream, and drain every
+  five minutes. Ours hand them on in the order of arrival.
+* `_setup_signal_handlers`: the SDK's handlers drain, write STATE and exit with 0.
+* `_validate_config`: the SDK's messages quote values, the API key included.
+* `_env_var_config`: the SDK leaves numbers from the environment as strings, fails on others with a
+  traceback, and looks for `.env` beside its own files.
+* `_sinks_to_clear`: the SDK keeps every sink that a schema change has replaced until it drains.
+* logger `singer_sdk.mapper`: at DEBUG it logs the results of filters, which are values of records.
+
+STATE is never given to the SDK (`_latest_state` stays None), so no path of its own can write it early.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import math
+import os
+import sys
+import uuid
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import click
+import msgspec
+from dotenv import dotenv_values, find_dotenv
+from singer_sdk import Target, metrics
+from singer_sdk.configuration._dict_config import parse_environment_config
+from singer_sdk.exceptions import ConfigurationError, MapExpressionError, MappingError
+from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, StreamMap
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from target_sprinto.console import SprintoCommand, examples
+from target_sprinto.errors import (
+    FinalStateMissing,
+    InputError,
+    InternalError,
+    InvalidRecord,
+    InvalidSchema,
+    MadeUpStream,
+    MapFailed,
+    MissingKeyProperty,
+    NothingAccepted,
+    RecordBeforeSchema,
+    SettingsError,
+    StateNotWritten,
+    TooManyRejects,
+    UnmappedStream,
+    WouldBeRefused,
+)
+from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
+from target_sprinto.push.protocol.lifecycle import Finish
+from target_sprinto.push.run.run import Delivery, Run, RunSummary
+from target_sprinto.push.text import counted, figures
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Deadline
+from target_sprinto.receipts.recorder import Ending, RunReport
+from target_sprinto.signals import Signals, process_signals
+from target_sprinto.singer import settings
+from target_sprinto.singer.batch_files import BatchFile, read_batch
+from target_sprinto.singer.progress import Progress
+from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
+from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
+from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.sink import SprintoSink
+from target_sprinto.singer.state_output import write_state
+from target_sprinto.singer.stream_maps import unmet
+from target_sprinto.singer.typed_records import PlainRecords, plain_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_sprinto.receipts.document import Outcome
+
+_MELTANO_TEST_STREAM = "meltano_test_stream"
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class _Route(NamedTuple):
+    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing.
+
+    `plain` reads its records in the short way, where there is one.
+    """
+
+    stream_map: StreamMap | None
+    sink: SprintoSink
+    entity_type: str
+    key_properties: tuple[str, ...]
+    plain: PlainRecords | None
+
+
+class SprintoTarget(Target):
+    """Delivers records from any Singer tap to Sprinto as audit evidence: all of a run, or none of it."""
+
+    name = "target-sprinto"
+    package_name = "target-sprinto"
+    config_jsonschema = settings.SCHEMA
+    default_sink_class = SprintoSink
+    capabilities = [  # noqa: RUF012 - the SDK declares it so
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+        signals: Signals | None = None,
+    ) -> None:
+        """Set up a run; nothing is sent before its first page.
+
+        `signals` are the command line's: without them nothing but an error or an exception of the caller's
+        ends a run early. Raises SettingsError.
+        """
+        _hush_mapper()
+        self._reader = SprintoReader(
+            self._check,
+            self._end,
+            self._refuse_line,
+            begin=self._begin,
+            watch_stdin=signals is not None,
+        )
+        try:
+            # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
+            given = {name: value for name, value in (config or {}).items() if value is not None}
+            super().__init__(
+                config=copy.deepcopy(given),
+                parse_env_config=parse_env_config,
+                validate_config=validate_config,
+                message_reader=self._reader,
+            )
+        except SettingsError:
+            raise
+        except (ConfigurationError, MappingError) as problem:
+            raise SettingsError(getattr(problem, "errors", None) or [str(problem)]) from None
+        self.settings = Settings.from_config(self.config)
+        # Now, for the mapper takes `__source__` out of it.
+        self._mapped_streams = settings.mapped_streams(self.config.get("stream_maps"))
+        self._signals = signals
+        self.client = SprintoClient(
+            self.settings.base_url, self.settings.integration_id, self.settings.api_key
+        )
+        run_uuid = str(uuid.uuid4())
+        folder = self.settings.rejects_dir
+        self._rejects: RejectedRecords | None = None
+        if folder or self.settings.dry_run:
+            path = folder / f"{run_uuid}.singer" if folder else None
+            self._rejects = RejectedRecords(path, self.settings.max_rejects)
+        self._asks_for_keys = self.settings.max_parallel_pages > 1 or self._rejects is not None
+        self._report: RunReport | None = None
+        if self.settings.report_path:
+            self._report = RunReport(
+                self.settings.report_path,
+                self.settings,
+                self.client,
+                run_uuid=run_uuid,
+                rejects=self._rejects,
+                state=lambda: self._state,
+                interrupted=self._interrupted,
+            )
+        run = Run(
+            self.client,
+            run_uuid=run_uuid,
+            rejects=self._rejects,
+            witness=self._report,
+            finish=self.settings.finish,
+            reference_prefix=self.settings.client_reference_prefix,
+            page_size=self.settings.page_size,
+            max_parallel_pages=self.settings.max_parallel_pages,
+            compress=self.settings.compress,
+            patiences=self.settings.patiences,
+            on_conflict=self.settings.on_conflict,
+            on_count_mismatch=self.settings.on_count_mismatch,
+            expected=self.settings.expected,
+            interrupted=self._interrupted,
+        )
+        self.run: Delivery = run
+        self._progress: Progress | None = Progress(
+            run,
+            records=lambda: self._records,
+            input_seconds=lambda: self._reader.waited_seconds,
+            by_command=signals is not None,
+        )
+        self._routes: dict[str, list[_Route]] = {}
+        self._entity_keys: dict[str, tuple[str, ...]] = {}
+        self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
+        self._state: bytes | None = None
+        self._reads_stdin = False
+        self._records = 0
+        self._records_since_state = 0
+        self._said_activate_version = False
+
+    # Messages
+
+    def _begin(self) -> None:
+        if self._report is not None:
+            self._report.begin()
+        if self._progress is not None:
+            self._progress.begin()
+
+    def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
+        """Register a stream, or its new schema: records that came before keep their place."""
+        stream, key_properties = message_dict["stream"], message_dict.get("key_properties")
+        known = (bytes(message_dict["schema"]), key_properties)
+        if self._schemas.get(stream) == known:
+            return
+        if stream == _MELTANO_TEST_STREAM:
+            raise MadeUpStream(
+                f"stream {stream!r} comes from `meltano config test`, which makes its records up.",
+                "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
+            )
+        try:
+            schema = decode_object(message_dict["schema"])
+        except ValueError:
+            raise InvalidSchema(f"the schema of stream {stream!r} is no object.", "Mend the tap.") from None
+        if not isinstance(schema.get("properties"), dict):
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} has no object `properties`.", "Mend the tap."
+            )
+        try:
+            self._register(stream, schema, key_properties)
+        except RecursionError:
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} is nested too deeply.", "Mend the tap."
+            ) from None
+        self._schemas[stream] = known
+
+    def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
+        try:
+            self.mapper.register_raw_stream_schema(stream, schema, key_properties)
+        except MappingError as problem:
+            # Its text names streams, properties and expressions: all from the settings and the schema.
+            raise MapFailed(
+                f"the stream map does not fit stream {stream!r}: {str(problem).rstrip('.')}.",
+                "Check `stream_maps` against the stream's schema.",
+            ) from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+            raise MapFailed(
+                f"the stream map or flattening does not fit stream {stream!r} ({type(problem).__name__}).",
+                "Check `stream_maps` against the stream's schema.",
+            ) from None
+        self._routes[stream] = [
+            route for stream_map in self.mapper.stream_maps[stream] if (route := self._route(stream_map))
+        ]
+        for replaced in self._sinks_to_clear:
+            replaced.clean_up()
+        self._sinks_to_clear.clear()
+
+    def _route(self, stream_map: StreamMap) -> _Route | None:
+        """The way of one map's records; None where they are not to be sent."""
+        if isinstance(stream_map, RemoveRecordTransform):
+            return None
+        stream = stream_map.stream_alias
+        try:
+            entity_type = self.settings.entity_types.of(stream)
+        except LookupError:
+            raise UnmappedStream(
+                f"stream {stream!r} has no entity type, and `unmapped_streams` is `fail`.",
+                "Name it in `entity_types`, or set `unmapped_streams` to `keep` or `ignore`.",
+            ) from None
+        if entity_type is None:
+            self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
+            return None
+        schema = stream_map.transformed_schema
+        if "$schema" not in stream_map.raw_schema:
+            # The mapper names a draft of its own, of which the tap's keywords may know nothing.
+            schema = {keyword: said for keyword, said in schema.items() if keyword != "$schema"}
+        sink = self.get_sink(
+            stream,
+            schema=schema,
+            key_properties=stream_map.transformed_key_properties,
+        )
+        assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
+        unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
+        key_properties = tuple(sink.key_properties)
+        # Where streams of one type have different keys, or none, nothing tells its entities apart.
+        if self._entity_keys.setdefault(entity_type, key_properties) != key_properties:
+            self._entity_keys[entity_type] = ()
+        plain = plain_records(sink.original_schema, key_properties) if unchanged else None
+        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties, plain)
+
+    def _process_record_message(self, message_dict: dict[str, Any]) -> None:
+        stream = message_dict["stream"]
+        self._deliver(stream, self._routes_of(stream), bytes(message_dict["record"]))
+
+    def _routes_of(self, stream: str) -> list[_Route]:
+        try:
+            return self._routes[stream]
+        except KeyError:
+            raise RecordBeforeSchema(
+                f"a record of stream {stream!r}, which had no SCHEMA yet.", "Mend the tap."
+            ) from None
+
+    def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
+        """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
+        source = self._source(stream, raw, batch_place)
+        if len(routes) == 1 and (plain := routes[0].plain) and (read := plain.read(raw)) is not None:
+            asked = self._asks_for_keys and self._entity_keys[routes[0].entity_type]
+            self._send_plain(routes[0], raw, source, plain.key(read) if asked else None)
+            return
+        try:
+            record = decode_object(raw)
+        except ValueError:
+            problem = unreadable(raw) or InvalidRecord(
+                f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
+                "Mend it at its source.",
+            )
+            if not isinstance(problem, InvalidRecord):
+                raise problem from None
+            for route in routes:
+                self._refuse(problem, source, route.entity_type)
+            return
+        for route in routes:
+            try:
+                self._send(route, record, raw, source)
+            except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
+                key = self._entity_key(route.entity_type, route.key_properties, record)
+                self._refuse(problem, source, route.entity_type, key)
+
+    def _send_plain(self, route: _Route, raw: bytes, source: Source, key: object) -> None:
+        route.sink.count()
+        try:
+            self.run.add(route.entity_type, raw.strip(), source, key)
+        except RecordTooLarge as problem:
+            self._refuse(problem, source, route.entity_type, key)
+
+    def _send(self, route: _Route, record: dict[str, Any], raw: bytes, source: Source) -> None:
+        sent, body = record, raw.strip()
+        if route.stream_map is not None:
+            mapped = _mapped(route.stream_map, record)
+            if mapped is None:
+                return
+            # What is checked is what will be sent, down to its encoding.
+            sent, body = decode_object(mapped), mapped
+        route.sink.check(sent)
+        key = self._entity_key(route.entity_type, route.key_properties, sent)
+        self.run.add(route.entity_type, body, source, key)
+
+    def _source(self, stream: str, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
+        self._records += 1
+        self._records_since_state += 1
+        if self._report is not None:
+            self._report.read(stream)
+        if self._rejects is None:
+            return Source(stream, self._reader.line, batch_place)
+        schema, key_properties = self._schemas[stream]
+        return Source(
+            stream, self._reader.line, batch_place, self._records, raw.strip(), whole, schema, key_properties
+        )
+
+    def _refuse(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
+        """Keep a record that may not be sent, if the user wants that; else raise the problem."""
+        if self._rejects is None:
+            raise problem
+        field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
+        self._rejects.add(Rejected(source, entity_type, key, problem.code, field, issue))
+
+    def _refuse_line(self, line: bytes, problem: InvalidRecord) -> None:
+        """The same for a line that is a RECORD message but for a number that JSON does not know."""
+        message = json.loads(line, parse_int=str)
+        message = message if isinstance(message, dict) else {}
+        stream = message.get("stream")
+        if message.get("type") != "RECORD" or not isinstance(stream, str) or stream not in self._routes:
+            raise problem
+        source = self._source(stream, line, whole=True)
+        for route in self._routes[stream]:
+            self._refuse(problem, source, route.entity_type)
+
+    def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
+        """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
+        if not self._asks_for_keys or not self._entity_keys[entity_type]:
+            return None
+        try:
+            values = tuple([record[name] for name in names])
+        except KeyError:
+            return None
+        try:
+            hash(values)
+        except TypeError:
+            return _encoder.encode(values)
+        return values
+
+    def _process_state_message(self, message_dict: dict[str, Any]) -> None:
+        """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
+        try:
+            decode_object(message_dict["value"])
+        except ValueError:
+            raise InputError("the `value` of a STATE message is no object.", "Mend the tap.") from None
+        self._state = bytes(message_dict["value"])
+        self._records_since_state = 0
+
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:  # noqa: ARG002 - a callback
+        """Accepted, said once, and changes nothing: Sprinto's documents know no versions of a table."""
+        if not self._said_activate_version:
+            self.logger.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
+            self._said_activate_version = True
+
+    def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
+        """Read the records of a batch's files as if they stood in the input, one by one."""
+        stream = message_dict["stream"]
+        routes = self._routes_of(stream)
+        batch = read_batch(stream, message_dict["encoding"], message_dict["manifest"])
+        for url in batch.files:
+            file = BatchFile(url, compressed=batch.compressed)
+            try:
+                for line in file.records(self._check):
+                    self._deliver(stream, routes, line, str(file))
+            except InputError as problem:
+                problem.batch_place = str(file)
+                raise
+
+    # The end
+
+    def process_endofpipe(self) -> None:
+        """Finish the run, then let the last STATE out. Raises a SprintoError if it did not come to that."""
+        try:
+            # A signal that came with the end of input says more than a STATE that did not come.
+            self._check()
+            self._require_final_state()
+            self._tell_unmet()
+            summary = self.run.finish()
+        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
+            raise self._end(failure) from None
+        self._tell_metrics()
+        ending = self._conclude(summary)
+        if self._report is not None:
+            self._report.end(ending, Deadline(timing.current.end_after_signal))
+        self.client.close()
+        if ending.failure is not None:
+            raise ending.failure
+
+    def _tell_unmet(self) -> None:
+        """Say so where a name in the settings may be misspelt, for then records go out as they came."""
+        aliases = {route.sink.stream_name for routes in self._routes.values() for route in routes}
+        for setting, named, came in (
+            ("stream_maps", self._mapped_streams, self._schemas),
+            ("entity_types", self.settings.entity_types.names, aliases),
+        ):
+            absent, unnamed = unmet(named, came)
+            if absent and unnamed:
+                self.logger.warning(
+                    "`%s` names %s, which did not come, and not %s, which did: is a name misspelt?",
+                    setting,
+                    ", ".join(map(repr, absent)),
+                    ", ".join(map(repr, unnamed)),
+                )
+
+    def _tell_metrics(self) -> None:
+        """The SDK's metrics: records by stream, requests and how long they took in all."""
+        if self._progress is not None:
+            self._progress.end()
+        for sink in self._sinks_active.values():
+            sink.clean_up()
+        count, seconds = self.client.requests, self.client.request_seconds
+        logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
+        metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
+        metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
+
+    def _took(self) -> str:
+        return self._progress.summary() if self._progress is not None else ""
+
+    def _conclude(self, summary: RunSummary) -> Ending:
+        """Say how the run went, and let the STATE out where it may go."""
+        if self.settings.finish is Finish.DISCARD:
+            refused = self._tell_rehearsal(summary)
+            return Ending("rehearsed", refused.exit_code if refused else 0, refused)
+        if summary.session_id is not None and self.settings.finish is Finish.HOLD:
+            self._tell_held(summary)
+            return Ending("held")
+        self._tell(summary)
+        outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
+        if self._state is None:
+            return Ending(outcome)
+        try:
+            write_state(self._state, self._interrupted)
+        except StateNotWritten as failure:
+            return Ending(outcome, failure.exit_code, failure, "stderr")
+        return Ending(outcome, state_went_to="stdout")
+
+    def _tell(self, summary: RunSummary) -> None:
+        self._tell_rejects()
+        if summary.session_id is None:
+            self.logger.info("No records: no session was opened.")
+        else:
+            self.logger.info(
+                "Sprinto has processed session %s: %s, in %s, %s.",
+                summary.session_id,
+                figures(summary.records),
+                counted(summary.pages, "page"),
+                self._took(),
+            )
+
+    def _tell_held(self, summary: RunSummary) -> None:
+        receipt = self._report.path if self._report else None
+        self._tell_rejects()
+        self.logger.info(
+            "Session %s is held: %s, in %s, %s. It expires %s."
+            " To apply it: sprintoctl apply %s --receipt %s --config FILE."
+            " To discard it: sprintoctl discard %s --config FILE.",
+            summary.session_id,
+            figures(summary.records),
+            counted(summary.pages, "page"),
+            self._took(),
+            summary.expiry,
+            summary.session_id,
+            receipt,
+            summary.session_id,
+        )
+
+    def _tell_rejects(self) -> None:
+        if self._rejects is not None and (told := self._rejects.finish()):
+            self.logger.warning("%s", told)
+
+    def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
+        """Say what a dry run has shown; what to raise, where records were refused."""
+        discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
+        self.logger.info(
+            "Rehearsed: Sprinto accepted %s in %s, %s.%s",
+            figures(summary.records),
+            counted(summary.pages, "page"),
+            self._took(),
+            discarded,
+        )
+        if refused := self._tell_refused():
+            them = "it at its source" if refused == 1 else "them at their source"
+            return WouldBeRefused(
+                f"{counted(refused, 'record')} would be refused, as listed above.",
+                f"Mend {them} or with a stream map; or set `on_invalid_record` to `divert`.",
+            )
+        return None
+
+    def _tell_refused(self) -> int:
+        rejected = self._rejects.rejected if self._rejects else []
+        for one in rejected:
+            self.logger.warning("Would be refused: %s", one)
+        return len(rejected)
+
+    def _check(self) -> None:
+        self.run.check()
+
+    def _require_final_state(self) -> None:
+        if self._records_since_state and self._reader.from_stdin and self.settings.require_final_state:
+            raise FinalStateMissing(
+                f"The input ended with records that no STATE follows ({self._records_since_state}):"
+                " the tap has probably died.",
+                "Look at the tap's log. If it never sends a last STATE, set `require_final_state` to false.",
+            )
+
+    def _end(self, failure: BaseException) -> BaseException:
+        """End the run because of `failure`; return what to raise."""
+        stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
+        seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
+        deadline = Deadline(seconds, self._interrupted, timing.current.end_after_signal)
+        try:
+            aftermath = self.run.abort(deadline)
+        except BaseException:
+            # A second Ctrl-C where no command line has taken the signals.
+            self.logger.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            self.client.close()
+            raise
+        self._tell_metrics()
+        if isinstance(failure, SprintoError) and failure.aftermath:
+            # It has seen what became of the session.
+            aftermath = failure.aftermath
+        if self._rejects is not None:
+            aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
+            if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
+                self._tell_refused()
+                aftermath += " What is listed above would be refused"
+                aftermath += "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
+        if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
+            failure = InternalError(failure)
+        if (
+            isinstance(failure, InputError)
+            and failure.line is None
+            and not isinstance(failure, FinalStateMissing)
+        ):
+            failure.line = self._reader.line
+        if isinstance(failure, SprintoError):
+            failure.aftermath = aftermath
+        elif aftermath:
+            self.logger.error("%s", aftermath)
+        if self._report is not None:
+            outcome: Outcome = "interrupted" if stopped else "failed"
+            known = failure if isinstance(failure, SprintoError) else None
+            self._report.end(Ending(outcome, self._exit_code(known), known), deadline)
+        self.client.close()
+        return failure
+
+    def _exit_code(self, failure: SprintoError | None) -> int | None:
+        """The one that the command line will end with."""
+        if self._signals is not None and self._signals.first is not None:
+            return 128 + self._signals.first
+        return failure.exit_code if failure is not None else None
+
+    def _interrupted(self) -> None:
+        if self._signals is not None:
+            self._signals.check()
+
+    # Verifying
+
+    def rehearse(self, replay: Delivery) -> RejectedRecords:
+        """Hand the records to `replay`, not to a run at Sprinto; nothing is written. Returns the rejects."""
+        self.run = replay
+        self._report = self._progress = None
+        self._rejects = RejectedRecords(None, sys.maxsize)
+        return self._rejects
+
+    # Settings and command line
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the SDK's settings that are honoured here: stream maps, flattening, `validate_records`."""
+        super().append_builtin_config(config_jsonschema)
+        properties = config_jsonschema["properties"]
+        for name in settings.NOT_FOR_SPRINTO:
+            properties.pop(name, None)
+        properties["stream_maps"] = settings.without_bare_types(properties["stream_maps"])
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        self.append_builtin_config(self.config_jsonschema)
+        validator = JSONSchemaValidator(self.config_jsonschema)
+        problems = list(settings.stream_map_problems(self._config.get("stream_maps")))
+        # Their schema is all alternatives, so what it finds names no more than the stream.
+        checked = {**self._config, "stream_maps": None} if problems else self._config
+        problems += settings.describe_schema_errors(validator.iter_errors(checked))
+        known = self.config_jsonschema["properties"]
+        unknown = set(self._config) - set(known) - set(settings.NOT_FOR_SPRINTO)
+        if unknown:
+            # A guard that one letter has switched off is worse than none.
+            problems += [
+                f"`{name}` is not known: `{meant}` is probably meant"
+                for name, meant in settings.misspelt(unknown, known).items()
+            ]
+        if problems and raise_errors:
+            raise SettingsError(problems)
+        if unknown:
+            self.logger.warning("Settings that are not known, and ignored: %s.", ", ".join(sorted(unknown)))
+        return problems
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property's first argument is the class
+        cls.append_builtin_config(cls.config_jsonschema)
+        known = cls.config_jsonschema["properties"]
+        refused: dict[str, Any] = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
+        # Without a file of its own the SDK would look for one beside its installation.
+        dotenv = find_dotenv(usecwd=True) or os.devnull
+        given = [*os.environ, *dotenv_values(dotenv)]
+        prefix = cls._env_var_prefix
+        unknown = {name[len(prefix) :].lower() for name in given if name.startswith(prefix)}
+        unknown -= {*known, *refused}
+        if unknown and (near := settings.misspelt(unknown, known)):
+            raise SettingsError(
+                [
+                    f"the environment variable {prefix}{name.upper()} is not known:"
+                    f" {prefix}{meant.upper()} is probably meant"
+                    for name, meant in near.items()
+                ]
+            )
+        config: dict[str, Any] = {}
+        for name, schema in (known | refused).items():
+            variable = f"{cls._env_var_prefix}{name.upper()}"
+            try:
+                found = parse_environment_config({"properties": {name: schema}}, cls._env_var_prefix, dotenv)
+                config |= settings.from_environment(found, schema, os.environ.get(variable, ""))
+            except ValueError:
+                wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
+                raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
+        return config
+
+    def _setup_signal_handlers(self) -> None:
+        """Signal handlers belong to the command line."""
+
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """The SDK's command, with our signals, exit codes and one-line errors."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name == "file_input":
+                option.type = click.File("rb")
+            if option.name == "config":
+                # So that a shell completes it.
+                option.type = click.Path()
+
+        def invoke(**kwargs: Any) -> None:  # noqa: ANN401 - click's own
+            cls.invoke(**kwargs, signals=process_signals)
+
+        return SprintoCommand(
+            name=cls.name,
+            callback=invoke,
+            params=command.params,
+            help="Deliver Singer records from stdin to Sprinto: all of a run, or none of it.",
+            epilog=examples(
+                "tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl",
+                "tap-hr --config tap.json | target-sprinto --config ENV > state.jsonl",
+                "target-sprinto --config config.json --input rejects/RUN.singer",
+                "target-sprinto --about --format markdown",
+            ),
+            context_settings=command.context_settings,
+            logger=cls.logger,
+            signals=process_signals,
+        )
+
+    @classmethod
+    def invoke(  # type: ignore[override] # click hands over these keywords, and our signals
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,  # noqa: ANN401 - what `cb_config` made
+        file_input: IO[bytes] | None = None,
+        signals: Signals | None = None,
+    ) -> None:
+        """Run once, or print what `--about` asks for."""
+        if about:
+            cls.print_about(about_format)
+            return
+        cls.print_version(print_fn=cls.logger.info)
+        target = cls.from_cli(config, signals)
+        if file_input is getattr(sys.stdin, "buffer", None):
+            # What `-` opens is no file: it may be a tap.
+            file_input = None
+        source = watched(file_input.fileno(), target.run.check) if file_input else None
+        target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
+
+    @classmethod
+    def from_cli(cls, config: Any, signals: Signals | None = None) -> SprintoTarget:  # noqa: ANN401 - SDK's
+        """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
+        settings.require_log_level(os.environ)
+        return cls(config=config.config, parse_env_config=config.parse_env, signals=signals)
+
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
+        """Read the config files, later ones over earlier ones. Raises SettingsError for one that is none."""
+        merged: dict[str, Any] = {}
+        for number, path in enumerate(value, 1):
+            if path != "ENV":
+                merged |= settings.read_config_file(path, number)
+        # The SDK's own reading is laxer, and its errors are tracebacks; it still says whether ENV was named.
+        found = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
+        found.config |= merged
+        return found
+
+
+def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
+    """The record as the stream map makes it, as JSON bytes; None where the map leaves it out."""
+    name = f"the stream map of stream {stream_map.stream_alias!r}"
+    try:
+        mapped = stream_map.transform(dict(record))
+        finite = _is_finite(mapped)
+    except RecursionError:
+        raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
+    except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
+        # The mapper's own error quotes the expression; any other text may quote a value of the record.
+        told = str(problem) if isinstance(problem, MapExpressionError) else type(problem).__name__
+        raise MapFailed(
+            f"{name} failed on a record ({told.rstrip('.')}).",
+            "Check the expressions in `stream_maps`; mind fields that are null or missing.",
+        ) from None
+    if mapped is None:
+        return None
+    if not finite:
+        raise InvalidRecord(f"{name} made a NaN or Infinity.", "Check the expressions in `stream_maps`.")
+    try:
+        return _encoder.encode(mapped)
+    except (TypeError, ValueError, UnicodeError):
+        raise MapFailed(
+            f"{name} made something that is no JSON.", "Check the expressions in `stream_maps`."
+        ) from None
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _keep_quiet(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO
+
+
+def _hush_mapper() -> None:
+    # A filter, not a level: a level is what a logging configuration sets again.
+    logging.getLogger("singer_sdk.mapper").addFilter(_keep_quiet)
