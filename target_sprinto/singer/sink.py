@@ -26,10 +26,13 @@ class SprintoSink(Sink):
         """
         return RecordValidator(self.stream_name, self.original_schema) if self.validate_schema else None
 
-    def check(self, record: dict[str, Any]) -> None:
-        """Count the record, if it may be sent. Raises InvalidRecord or MissingKeyProperty if it may not."""
-        if self._validator is not None:
-            self._validator.validate(record)
+    def check(self, record: dict[str, Any], body: bytes) -> None:
+        """Count the record, if it may be sent. Raises InvalidRecord or MissingKeyProperty if it may not.
+
+        `body` is its JSON.
+        """
+        if isinstance(self._validator, RecordValidator):
+            self._validator.validate(record, body)
         for name in self.key_properties:
             if name not in record:
                 raise MissingKeyProperty(

@@ -348,7 +348,7 @@ class SprintoTarget(Target):
                 return
             # What is checked is what will be sent, down to its encoding.
             sent, body = decode_object(mapped), mapped
-        route.sink.check(sent)
+        route.sink.check(sent, body)
         key = self._entity_key(route.entity_type, route.key_properties, sent)
         self.run.add(route.entity_type, body, source, key)
 

@@ -164,7 +164,7 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
 def test_a_schema_that_cannot_be_applied_to_a_record_is_told_as_such(door: FrontDoor, ref: str) -> None:
     finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])
     assert (finished.code, finished.stdout) == (1, "")
-    assert finished.error.startswith("Input line 2: ")
+    assert finished.error.startswith("Input line 1: ")
     assert "[invalid-schema]" in finished.error
 
 
@@ -188,7 +188,7 @@ def test_a_schema_that_is_none_is_told_with_its_place(door: FrontDoor) -> None:
     wrong = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "name": {"type": "strin"}}}}
     finished = door.run([wrong, record(1), STATE])
     assert (finished.code, finished.stdout) == (1, "")
-    assert "is no JSON Schema that can be used, in 'properties.name.type'." in finished.error
+    assert "is not a JSON Schema that can be used, in 'properties.name.type'." in finished.error
 
 
 def test_a_stream_map_that_fails_names_its_expression(door: FrontDoor) -> None:

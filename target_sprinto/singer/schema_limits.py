@@ -1,0 +1,224 @@
+"""What a schema may cost, known before it is compiled. Pure.
+
+A native validator cannot be interrupted: while it works, no other Python thread runs, not even the one that
+ends the run after a signal. So its work is bounded beforehand, by the schema's expanded size: its subschemas,
+where each reference counts as all that it refers to. A record costs at most that much for each value in it.
+
+References are followed within the schema and into the drafts' own metaschemas, never elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from referencing._core import Resolver
+
+MAX_SUBSCHEMAS = 20_000
+"""Expanded size of one schema."""
+
+MAX_WORK = 100_000_000
+"""Of one record: steps of some 5 ns each."""
+
+BACKTRACK_LIMIT = 1_000
+PATTERN_BYTES = 1_000_000
+"""What one regular expression may use: steps back, and memory when compiled."""
+
+_LINEAR_PATTERN_WORK = 30
+_UNEVALUATED_WORK = 4
+_ENUM_WORK = 10
+"""Steps for a byte of a string; for each level of `unevaluated…`; for each value of an object in `enum`."""
+
+_SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
+_BY_NAME = "properties"
+_EACH_FIELD = ("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames")
+_EACH_ITEM = ("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_OF_SCHEMAS_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "dependencies")
+
+_ANY_FIELD, _ANY_ITEM = "{}", "[]"
+_Path = tuple[str, ...]
+
+
+class TooCostly(ValueError):
+    """The schema may not be used. The text says why, without a value of it."""
+
+
+class Cost(NamedTuple):
+    """Steps for one record: at most `per_value` for each of its values, and `per_byte` for each byte."""
+
+    per_value: int
+    per_byte: int
+
+    def allows(self, record: bytes, *, backtracking: bool) -> bool:
+        """Whether the record's validation stays within the limit."""
+        per_byte = self.per_byte * (BACKTRACK_LIMIT if backtracking else _LINEAR_PATTERN_WORK)
+        if (self.per_value + per_byte) * len(record) <= MAX_WORK:
+            return True
+        values = sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
+        return self.per_value * values + per_byte * len(record) <= MAX_WORK
+
+
+def cost_of(schema: dict[str, Any]) -> Cost:
+    """What the schema costs. Raises TooCostly."""
+    measuring = _Measuring(schema)
+    measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
+    per_value = measuring.total if measuring.recursive else measuring.repeated
+    return Cost(per_value, measuring.patterns)
+
+
+class _Entered:
+    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it."""
+
+    def __init__(self, schema: object, at: _Path) -> None:
+        self.schema = schema
+        self.at = at
+        self.returns: list[_Path] = []
+
+
+class _Measuring:
+    def __init__(self, schema: dict[str, Any]) -> None:
+        self.total = self.repeated = self.patterns = 0
+        self.recursive = False
+        try:
+            specification = specification_with(schema.get("$schema", ""), DRAFT202012)
+        except (UnknownDialect, AttributeError, TypeError):
+            specification = DRAFT202012
+        resource = specification.create_resource(schema)
+        # Without a retriever: what is not in it cannot be had.
+        self.resolver: Resolver[Any] = Registry().with_resource("", resource).resolver_with_root(resource)
+        self._specification = specification
+        self._entered = [_Entered(schema, ())]
+        self._dynamic: dict[str, list[Any]] | None = None
+        self._schema = schema
+
+    def visit(
+        self, schema: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
+    ) -> None:
+        if not isinstance(schema, dict):
+            return
+        if "$id" in schema or "id" in schema:
+            resolver = resolver.in_subresource(self._specification.create_resource(schema))
+        if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
+            # What is in it is visited again to see what it has evaluated.
+            weight *= _UNEVALUATED_WORK
+        self._count(weight * (1 + _enum_size(schema)), repeated=repeated)
+        self.patterns += weight * (("pattern" in schema) + _length(schema.get("patternProperties")))
+        for part, step in _parts(schema):
+            below = path if step is None else (*path, step)
+            self.visit(part, resolver, below, weight, repeated=repeated or step in {_ANY_FIELD, _ANY_ITEM})
+        for keyword in _REFERENCES:
+            if isinstance(ref := schema.get(keyword), str):
+                for target, inner in self._targets(keyword, ref, resolver):
+                    self._enter(target, inner, path, weight, repeated=repeated)
+
+    def _count(self, weight: int, *, repeated: bool) -> None:
+        self.total += weight
+        self.repeated += weight if repeated else 0
+        if self.total > MAX_SUBSCHEMAS:
+            raise TooCostly(f"it has more than {MAX_SUBSCHEMAS:,} subschemas, each reference counted in full")
+
+    def _enter(
+        self, target: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
+    ) -> None:
+        for depth, entered in enumerate(self._entered):
+            if entered.schema is target:
+                self.recursive = True
+                for passed in self._entered[depth:]:
+                    _note_return(passed, path[len(passed.at) :])
+                return
+        self._entered.append(_Entered(target, path))
+        self.visit(target, resolver, path, weight, repeated=repeated)
+        self._entered.pop()
+
+    def _targets(self, keyword: str, ref: str, resolver: Resolver[Any]) -> list[tuple[Any, Resolver[Any]]]:
+        try:
+            found = resolver.lookup(ref)
+        except (Unresolvable, ValueError, KeyError, TypeError):
+            where = "points to nothing in it" if ref.startswith("#") else "leads to another document"
+            raise TooCostly(f"a `{keyword}` {where}, and nothing is ever fetched") from None
+        targets = [(found.contents, found.resolver)]
+        if keyword != "$ref":
+            # Which one it is depends on the way that led here: all of them count.
+            if self._dynamic is None:
+                self._dynamic = _dynamic_anchors(self._schema)
+            name = ref.rpartition("#")[2]
+            targets += [
+                (schema, resolver) for schema in self._dynamic.get(name, ()) if schema is not found.contents
+            ]
+        return targets
+
+
+def _note_return(entered: _Entered, path: _Path) -> None:
+    """A schema that leads back to itself twice for the same value doubles the work with each level."""
+    if not path:
+        raise TooCostly("a reference leads back to where it is")
+    if any(_overlap(path, other) for other in entered.returns):
+        raise TooCostly("it leads back to itself more than once for the same value")
+    entered.returns.append(path)
+
+
+def _overlap(one: _Path, other: _Path) -> bool:
+    return all(
+        a == b or (_ANY_FIELD in (a, b) and _ANY_ITEM not in (a, b)) for a, b in zip(one, other, strict=False)
+    )
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
+    """The subschemas that apply, each with the step to the value it applies to; None for the same one."""
+    for keyword, said in schema.items():
+        if keyword in _OF_SCHEMAS_BY_NAME and isinstance(said, dict):
+            for name, part in said.items():
+                yield part, (f".{name}" if keyword == _BY_NAME else _step(keyword))
+        elif keyword in _SAME_VALUE or keyword in _EACH_FIELD or keyword in _EACH_ITEM:
+            for part in said if isinstance(said, list) else [said]:
+                yield part, _step(keyword)
+
+
+def _step(keyword: str) -> str | None:
+    if keyword in _EACH_FIELD:
+        return _ANY_FIELD
+    return _ANY_ITEM if keyword in _EACH_ITEM else None
+
+
+def _length(said: object) -> int:
+    return len(said) if isinstance(said, dict) else 0
+
+
+def _enum_size(schema: dict[str, Any]) -> int:
+    """Steps to compare with values that are no scalars, which are looked at one by one."""
+    values = schema.get("enum", ())
+    compared = [one for one in values if isinstance(one, dict | list)] if isinstance(values, list) else []
+    if isinstance(schema.get("const"), dict | list):
+        compared.append(schema["const"])
+    return _ENUM_WORK * sum(map(_size, compared))
+
+
+def _size(value: object) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(map(_size, value.values()))
+    return 1 + sum(map(_size, value)) if isinstance(value, list) else 1
+
+
+def _dynamic_anchors(schema: object) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, dict):
+            name = "" if value.get("$recursiveAnchor") is True else value.get("$dynamicAnchor")
+            if isinstance(name, str):
+                found.setdefault(name, []).append(value)
+            for inner in value.values():
+                look(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                look(inner)
+
+    look(schema)
+    return found

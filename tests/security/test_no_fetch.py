@@ -1,0 +1,168 @@
+"""A tap's schema never makes this machine fetch anything, whatever keyword names the document."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from front_door import SCHEMA, STATE, FrontDoor, record
+
+from target_sprinto.errors import InvalidRecord, InvalidSchema
+from target_sprinto.singer.validation import RecordValidator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DRAFTS = [
+    None,
+    "http://json-schema.org/draft-03/schema#",
+    "http://json-schema.org/draft-04/schema#",
+    "http://json-schema.org/draft-06/schema#",
+    "http://json-schema.org/draft-07/schema#",
+    "https://json-schema.org/draft/2019-09/schema",
+    "https://json-schema.org/draft/2020-12/schema",
+]
+
+
+def schemas(document: str) -> dict[str, dict[str, Any]]:
+    """Each keyword that can name a document, where a validator would look at it for `{"id": 1}`."""
+    folder = document.rpartition("/")[0]
+    refs = {
+        keyword: {"properties": {"id": {keyword: document}}}
+        for keyword in ("$ref", "$dynamicRef", "$recursiveRef", "$schema", "$id", "id", "extends", "$import")
+    }
+    return refs | {
+        "$ref with a fragment": {"properties": {"id": {"$ref": f"{document}#/definitions/x"}}},
+        "$dynamicRef with an anchor": {"properties": {"id": {"$dynamicRef": f"{document}#x"}}},
+        "relative $ref": {"$id": f"{folder}/root.json", "properties": {"id": {"$ref": "schema.json"}}},
+        "relative $dynamicRef": {
+            "$id": f"{folder}/root.json",
+            "properties": {"id": {"$dynamicRef": "schema.json#x"}},
+        },
+        "relative $recursiveRef": {
+            "$id": f"{folder}/root.json",
+            "$recursiveAnchor": True,
+            "properties": {"id": {"$recursiveRef": "schema.json"}},
+        },
+        "relative $ref in draft 4": {
+            "id": f"{folder}/root.json",
+            "properties": {"id": {"$ref": "schema.json"}},
+        },
+        "$schema at the root": {"$schema": document, "properties": {"id": {}}},
+        "$vocabulary": {"$vocabulary": {document: True}, "properties": {"id": {}}},
+        "behind a Python-only pattern": {
+            "patternProperties": {r"\Aid\Z": {"$ref": document}},
+            "properties": {"id": {"$dynamicRef": document}},
+        },
+        "in a subschema of another draft": {
+            "properties": {
+                "id": {"allOf": [{"$schema": DRAFTS[-1], "$id": "urn:x", "$dynamicRef": document}]},
+            },
+        },
+        "behind a reference of its own": {
+            "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$dynamicRef": document}},
+            "properties": {"id": {"$ref": "#/$defs/a"}},
+        },
+    }
+
+
+KEYWORDS = list(schemas(""))
+
+
+class Server:
+    """Counts every connection; whoever asks gets a schema that refuses everything."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        counting = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"not": {}}')
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Counting(HTTPServer):
+            def verify_request(self, *_: object) -> bool:
+                counting.connections += 1
+                return True
+
+        self.server = Counting(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/schema.json"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=running.server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield running
+    running.server.shutdown()
+    running.server.server_close()
+
+
+@pytest.fixture
+def document(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> str:
+    """A document that refuses every record: a verdict that is `invalid-record` shows that it was read."""
+    if request.param == "http":
+        return server.url
+    path = tmp_path / "schema.json"
+    path.write_text('{"not": {}}')
+    return path.as_uri() if request.param == "file" else str(path)
+
+
+def test_the_server_would_be_seen(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.server.server_port)) as connection:
+        connection.sendall(b"GET /schema.json HTTP/1.0\r\n\r\n")
+        assert b"not" in connection.makefile("rb").read()
+    assert server.connections == 1
+    server.connections = 0
+
+
+@pytest.mark.parametrize("draft", DRAFTS, ids=str)
+@pytest.mark.parametrize("document", ["http", "file", "path"], indirect=True)
+def test_no_keyword_of_any_draft_fetches(
+    document: str, draft: str | None, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blocked(*_: object, **__: object) -> None:
+        raise AssertionError("something was to be opened")
+
+    verdicts = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "connect", blocked)
+        patched.setattr(socket, "getaddrinfo", blocked)
+        for module, name in (("builtins", "open"), ("os", "open"), ("io", "open")):
+            patched.setattr(f"{module}.{name}", blocked)
+        for keyword, schema in schemas(document).items():
+            named = schema if draft is None or "$schema" in schema else {"$schema": draft, **schema}
+            try:
+                RecordValidator("people", named).validate({"id": 1}, b'{"id":1}')
+            except InvalidSchema:
+                verdicts[keyword] = "invalid-schema"
+            except InvalidRecord:
+                verdicts[keyword] = "invalid-record"
+            else:
+                verdicts[keyword] = "accepted"
+    assert server.connections == 0
+    assert "invalid-record" not in verdicts.values(), verdicts
+    assert {verdicts[keyword] for keyword in verdicts if keyword.startswith("$ref")} == {"invalid-schema"}
+
+
+@pytest.mark.parametrize("document", ["http"], indirect=True)
+@pytest.mark.parametrize("keyword", KEYWORDS)
+def test_a_run_with_such_a_schema_opens_no_connection(
+    door: FrontDoor, document: str, keyword: str, server: Server
+) -> None:
+    schema = schemas(document)[keyword]
+    finished = door.run([SCHEMA | {"schema": schema}, record(1), STATE])
+    assert server.connections == 0
+    assert finished.code == 0 or "[invalid-schema]" in finished.error
+    assert json.dumps(document) not in finished.stderr

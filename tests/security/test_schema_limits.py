@@ -1,0 +1,117 @@
+"""What a schema may cost is known before it is compiled: nothing holds the process up for long."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from target_sprinto.errors import InvalidRecord, InvalidSchema
+from target_sprinto.singer.validation import RecordValidator
+
+
+def of_a(rules: dict[str, Any]) -> dict[str, Any]:
+    return {"properties": {"a": rules}}
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    names = {f"n{i}": {"allOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(levels)}
+    return {"$defs": {**names, f"n{levels}": {}}, "properties": {"a": {"$ref": "#/$defs/n0"}}}
+
+
+def unevaluated(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = of_a({"type": "integer"})
+    for _ in range(levels):
+        schema = {"allOf": [schema], "unevaluatedProperties": False}
+    return schema
+
+
+def recursive(**node: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON Schema
+    return {"$defs": {"n": node}, "properties": {"a": {"$ref": "#/$defs/n"}}}
+
+
+NODE = {"$ref": "#/$defs/n"}
+REFUSED = {
+    "doubled forty times": doubling(40),
+    "unevaluated, nested": unevaluated(20),
+    "an enum of objects": of_a({"items": {"enum": [{"k": i} for i in range(20_000)]}}),
+    "more than 20,000 subschemas": {"properties": {f"f{i}": {} for i in range(20_001)}},
+    "a reference to itself": {"$ref": "#"},
+    "twice for the same value": recursive(anyOf=[{"properties": {"c": NODE}}, {"properties": {"c": NODE}}]),
+    "by name and by pattern": recursive(properties={"c": NODE}, patternProperties={"c": NODE}),
+    "in turn": {
+        "$defs": {
+            "t": {"properties": {"x": {"$ref": "#/$defs/b"}}},
+            "b": {"properties": {"x": {"anyOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/t"}]}}},
+        },
+        "$ref": "#/$defs/t",
+    },
+    "dynamic": {
+        "$dynamicAnchor": "n",
+        "anyOf": [{"properties": {"c": {"$dynamicRef": "#n"}}}, {"properties": {"c": {"$dynamicRef": "#n"}}}],
+    },
+    "a pattern of many states": of_a({"pattern": r"(?:x?\p{L}?){500}c"}),
+    "a pattern of Python's": of_a({"pattern": r"(?(1)a|b)"}),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_schema_over_a_limit_is_refused_quickly(what: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidSchema, match="validate_records: false"):
+        RecordValidator("people", {"properties": {}, **REFUSED[what]})
+    assert time.monotonic() - began < 5
+
+
+ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a tree": (recursive(properties={"l": NODE, "r": NODE, "c": {"items": NODE}}), {"a": {"l": {"c": [{}]}}}),
+    "doubled eight times": (doubling(8), {"a": 1}),
+    "three thousand columns": (
+        {"properties": {f"f{i}": {"type": ["null", "string"]} for i in range(3000)}},
+        {f"f{i}": "x," * 800 for i in range(3000)},
+    ),
+    "a list of wide objects": (
+        of_a({"items": {"properties": {f"f{i}": {"type": "string"} for i in range(100)}}}),
+        {"a": [{f"f{i}": "x" for i in range(100)} for _ in range(1000)]},
+    ),
+    "200,000 unique objects": (of_a({"uniqueItems": True}), {"a": [{"i": i} for i in range(200_000)]}),
+    "a pattern that looks ahead": (of_a({"pattern": "^(?!foo).*$"}), {"a": "bar" * 1000}),
+    "a draft that is not known": ({"$schema": "http://example.com/x", **of_a({"type": "integer"})}, {"a": 1}),
+}
+
+
+@pytest.mark.parametrize("what", ACCEPTED)
+def test_what_taps_send_stays_below_the_limits(what: str) -> None:
+    schema, record = ACCEPTED[what]
+    RecordValidator("people", schema).validate(record, json.dumps(record).encode())
+
+
+REFUSED_RECORDS: dict[str, tuple[dict[str, Any], Any]] = {
+    "a pattern that steps back": ({"pattern": "(?=a)(a+)+b"}, "a" * 4_000_000),
+    "many alternatives": ({"items": {"anyOf": [{"minimum": i} for i in range(5000)]}}, [5000] * 1_000_000),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_RECORDS)
+def test_a_record_that_costs_too_much_is_refused_quickly(what: str) -> None:
+    rules, value = REFUSED_RECORDS[what]
+    validator = RecordValidator("people", of_a(rules))
+    record = {"a": value}
+    body = json.dumps(record).encode()
+    began = time.monotonic()
+    with pytest.raises(InvalidRecord, match="too large for the rules"):
+        validator.validate(record, body)
+    assert time.monotonic() - began < 1
+
+
+def test_one_error_of_a_million_is_enough() -> None:
+    validator = RecordValidator(
+        "people", of_a({"items": {"anyOf": [{"minimum": i} for i in range(900, 1900)]}})
+    )
+    record = {"a": [1] * 90_000}
+    began = time.monotonic()
+    with pytest.raises(InvalidRecord, match="anyOf"):
+        validator.validate(record, json.dumps(record).encode())
+    assert time.monotonic() - began < 5
