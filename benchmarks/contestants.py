@@ -29,7 +29,7 @@ def ours(pages_in_flight: int = 1, **settings: object) -> Contestant:
     return Contestant(
         f"target-sprinto, {pages_in_flight} in flight",
         ("-m", "target_sprinto"),
-        {"max_parallel_pages": pages_in_flight, **settings},
+        {"max_parallel_pages": pages_in_flight, "unmapped_streams": "keep", **settings},
     )
 
 

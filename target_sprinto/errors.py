@@ -10,10 +10,12 @@ SprintoError
 │   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
 │   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
 │   ├── UnmappedStream             `unmapped_streams: fail`
+│   ├── DeletedRecord              a record marked as deleted, whose stream map does not read the mark
 │   ├── MadeUpStream               the records that `meltano config test` makes up
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
+├── StreamMissing                  a stream that the settings name did not come
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
 ├── WouldBeRefused                 a dry run in which records were refused
@@ -28,6 +30,7 @@ SprintoError
 
 from __future__ import annotations
 
+import json
 import traceback
 from pathlib import Path
 
@@ -118,9 +121,23 @@ class MapFailed(InputError, sdk.MappingError):
 
 
 class UnmappedStream(InputError):
-    """A stream that `entity_types` does not name, under `unmapped_streams: fail`."""
+    """A stream that `entity_types` does not name, under `unmapped_streams: fail`, the default."""
 
     code = "unmapped-stream"
+
+
+class DeletedRecord(InputError):
+    """A record that is marked as deleted and would be sent as a live one, under `on_deleted_record: fail`."""
+
+    code = "deleted-record"
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(
+            f"a record of stream {stream!r} is marked as deleted (`_sdc_deleted_at`), and no stream map reads"
+            " that mark.",
+            f'Map it to an end date: `stream_maps: {{{json.dumps(stream)}: {{"employmentEndDate":'
+            " \"record.get('_sdc_deleted_at')\"}}`; or set `on_deleted_record` to `skip` or `send`.",
+        )
 
 
 class MadeUpStream(InputError):
@@ -145,6 +162,12 @@ class FinalStateMissing(InputError):
     """The input ended with records that no STATE follows."""
 
     code = "final-state-missing"
+
+
+class StreamMissing(SprintoError):
+    """A stream, or a field of some streams, that the settings name and that did not come."""
+
+    code = "stream-missing"
 
 
 class TooManyRejects(SprintoError):

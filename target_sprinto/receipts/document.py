@@ -69,7 +69,10 @@ class Stream(_Part, frozen=True):
 
     stream: str
     records: Annotated[
-        Count, Meta(description="Records that were read, filtered and rejected ones included.")
+        Count, Meta(description="Records that were read, filtered, skipped and rejected ones included.")
+    ]
+    skipped: Annotated[
+        Count, Meta(description="Records marked as deleted that `on_deleted_record: skip` left out.")
     ]
 
 

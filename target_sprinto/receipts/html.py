@@ -73,8 +73,8 @@ def render(receipt: Receipt) -> bytes:
             "No entity was put into a page.",
         ),
         streams=_table(
-            ("Stream", "#Records read"),
-            ((_Cell(one.stream), _number(one.records)) for one in receipt.streams),
+            ("Stream", "#Records read", "#Skipped as deleted"),
+            ((_Cell(one.stream), _number(one.records), _number(one.skipped)) for one in receipt.streams),
             "No record was read.",
         ),
         rejects=_table(

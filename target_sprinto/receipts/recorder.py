@@ -117,6 +117,7 @@ class RunReport:
         self._phases: list[receipt.Step] = []
         self._session: tuple[str, datetime] | None = None
         self._read: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
         self._sources: dict[str, Counter[str]] = {}
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
@@ -141,6 +142,10 @@ class RunReport:
     def read(self, stream: str) -> None:
         """Count a record of the input."""
         self._read[stream] += 1
+
+    def skipped(self, stream: str) -> None:
+        """Count a record that was left out because it is marked as deleted."""
+        self._skipped[stream] += 1
 
     # What a run at Sprinto tells
 
@@ -250,7 +255,9 @@ class RunReport:
             settings_sha256=settings.fingerprint,
             session=self._session_account(),
             phases=list(self._phases),
-            streams=[receipt.Stream(stream, count) for stream, count in self._read.items()],
+            streams=[
+                receipt.Stream(stream, count, self._skipped[stream]) for stream, count in self._read.items()
+            ],
             entity_types=entity_types,
             pages=pages,
             rejects=[_reject(one) for one in rejected],

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,8 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run import Patiences
+from target_sprinto.singer.intake import OnDeletedRecord
+from target_sprinto.singer.names import within_one_edit
 from target_sprinto.singer.stream_maps import EntityTypes, Unmapped
 
 if TYPE_CHECKING:
@@ -89,16 +92,22 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.ObjectType(additional_properties=th.StringType(nullable=False)),
         default={},
         title="Entity types",
-        description="Stream to entity type. A stream that is not named keeps its name.",
+        description=(
+            "Stream to entity type. A name may be a pattern, as in `stream_maps`: a stream's own name wins"
+            " over patterns, and of several patterns the last one wins."
+        ),
         examples=[{"employees": "User"}],
     ),
     th.Property(
         "unmapped_streams",
         th.StringType,
-        default=Unmapped.KEEP.value,
+        default=Unmapped.FAIL.value,
         allowed_values=[choice.value for choice in Unmapped],
         title="Unmapped streams",
-        description="What happens to streams that `entity_types` does not name.",
+        description=(
+            "What happens to streams that `entity_types` does not name: the run fails, or they keep their"
+            " names, or they are not sent."
+        ),
     ),
     th.Property(
         "client_reference_prefix",
@@ -140,6 +149,17 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         description=(
             "What to do with a record that is invalid, or that Sprinto refuses: discard the run, or divert"
             " the record to a rejects file and go on."
+        ),
+    ),
+    th.Property(
+        "on_deleted_record",
+        th.StringType,
+        default=OnDeletedRecord.FAIL.value,
+        allowed_values=[choice.value for choice in OnDeletedRecord],
+        title="On deleted record",
+        description=(
+            "What to do with a record marked as deleted (`_sdc_deleted_at`) whose stream map does not read"
+            " that mark: discard the run, skip the record, or send it."
         ),
     ),
     th.Property(
@@ -291,6 +311,7 @@ class Settings:
     compress: bool
     require_final_state: bool
     expected: dict[str, int]
+    on_deleted_record: OnDeletedRecord
     rejects_dir: Path | None
     """None unless rejected records are diverted."""
     max_rejects: int
@@ -329,6 +350,7 @@ class Settings:
             compress=config["compress"],
             require_final_state=config["require_final_state"],
             expected={name: least["min_records"] for name, least in config["expect"].items()},
+            on_deleted_record=OnDeletedRecord(config["on_deleted_record"]),
             rejects_dir=Path(config["rejects_dir"]) if _diverts(config) else None,
             max_rejects=config["max_rejects"],
             dry_run=config["dry_run"],
@@ -459,25 +481,19 @@ def require_log_level(environ: Mapping[str, str]) -> None:
         )
 
 
-def mapped_streams(stream_maps: Mapping[str, Any] | None) -> list[str]:
-    """The tap's streams, or patterns of them, that `stream_maps` has something for."""
-    return [
-        rule.get("__source__", name) if isinstance(rule, dict) else name
-        for name, rule in (stream_maps or {}).items()
-        if name != "__else__"
-    ]
-
-
 def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Names that are not known, but nearly: each with the one that was probably meant."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a name that is not known needs it
+    """Names that are not known, but within one edit of a setting: each with that setting.
 
-    meant = {name.replace("_", ""): name for name in known}
-    near = {
-        name: get_close_matches(name.replace("_", "").replace("-", "").lower(), meant, 1, 0.8)
-        for name in names
+    `pageSize` and `page-size` are spellings of `page_size`. What is further away may be meant for another
+    program: Meltano gives an inherited loader `target-sprinto-hr` variables TARGET_SPRINTO_HR_….
+    """
+    return {
+        name: setting for name in names for setting in known if within_one_edit(_as_setting(name), setting)
     }
-    return {name: meant[found[0]] for name, found in near.items() if found}
+
+
+def _as_setting(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from target_sprinto.errors import UnmappedStream
+from target_sprinto.singer.names import nearest_first, shortened
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 class Unmapped(enum.Enum):
@@ -21,34 +25,39 @@ class Unmapped(enum.Enum):
 
 @dataclass(frozen=True)
 class EntityTypes:
-    """Sprinto's name for each stream: ``{stream: entity_type}``. Stream maps may have renamed a stream."""
+    """Sprinto's name for each stream, after its stream maps: ``{stream or pattern: entity_type}``."""
 
     names: Mapping[str, str] = field(default_factory=dict)
-    unmapped: Unmapped = Unmapped.KEEP
+    unmapped: Unmapped = Unmapped.FAIL
 
-    def of(self, stream: str) -> str | None:
-        """The stream's entity type; None where its records are not to be sent.
+    def named(self, stream: str) -> str | None:
+        """The entity type that the settings name for the stream, if any.
 
-        Raises LookupError for a stream that is not named, under `fail`.
+        The stream's own name wins over patterns; of several patterns, the last one wins, as in `stream_maps`.
         """
         if stream in self.names:
             return self.names[stream]
-        if self.unmapped is Unmapped.FAIL:
-            raise LookupError(stream)
-        return stream if self.unmapped is Unmapped.KEEP else None
+        found = [entity_type for name, entity_type in self.names.items() if fnmatchcase(stream, name)]
+        return found[-1] if found else None
+
+    def of(self, stream: str) -> str | None:
+        """The stream's entity type; None if its records are not to be sent.
+
+        Raises UnmappedStream for a stream that is not named, under `fail`.
+        """
+        named = self.named(stream)
+        if named is None and self.unmapped is Unmapped.FAIL:
+            names = nearest_first(stream, self.names, lambda name: f"{shortened(name)} as {self.names[name]}")
+            raise UnmappedStream(
+                f"stream {shortened(stream)} has no entity type:"
+                f" `entity_types` {f'does not name it{names}' if names else 'is empty'}.",
+                f'Name it there, for example {{{json.dumps(stream)}: "User"}}; or set `unmapped_streams` to'
+                " `ignore`, to leave such streams out, or to `keep`, to send them under their own names.",
+            )
+        return stream if named is None and self.unmapped is Unmapped.KEEP else named
 
 
-def unmet(named: Iterable[str], came: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Streams that settings name and that did not come, and streams that came and are not named.
-
-    A name may be a pattern, as those of `stream_maps` are. Nothing named is nothing missed.
-    """
-    names, streams = list(named), list(came)
-    absent = [name for name in names if not any(_is_named(stream, name) for stream in streams)]
-    unnamed = [stream for stream in streams if not any(_is_named(stream, name) for name in names)]
-    return absent, unnamed
-
-
-def _is_named(stream: str, name: str) -> bool:
+def is_named(stream: str, name: str) -> bool:
+    """Whether a name in the settings, which may be a pattern, means the stream."""
     # A name with a bracket in it is itself before it is a pattern, for the SDK's mapper too.
     return stream == name or fnmatchcase(stream, name)

@@ -11,7 +11,7 @@ This file holds every hook of the SDK that is not documented for plugins, each w
 * `_env_var_config`: the SDK leaves numbers from the environment as strings, fails on others with a
   traceback, and looks for `.env` beside its own files.
 * `_sinks_to_clear`: the SDK keeps every sink that a schema change has replaced until it drains.
-* logger `singer_sdk.mapper`: at DEBUG it logs the results of filters, which are values of records.
+* logger `singer_sdk.mapper` (in `routes.py`): at DEBUG it logs the results of filters, values of records.
 
 STATE is never given to the SDK (`_latest_state` stays None), so no path of its own can write it early.
 """
@@ -20,22 +20,19 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import math
 import os
 import sys
 import uuid
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 import click
-import msgspec
 from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Target, metrics
 from singer_sdk.configuration._dict_config import parse_environment_config
-from singer_sdk.exceptions import ConfigurationError, MapExpressionError, MappingError
+from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
-from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform, StreamMap
+from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, StreamMap
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.console import SprintoCommand, examples
@@ -47,17 +44,16 @@ from target_sprinto.errors import (
     InvalidSchema,
     MadeUpStream,
     MapFailed,
-    MissingKeyProperty,
     NothingAccepted,
     RecordBeforeSchema,
     SettingsError,
     StateNotWritten,
+    StreamMissing,
     TooManyRejects,
-    UnmappedStream,
     WouldBeRefused,
 )
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.errors import Interrupted, RecordTooLarge, SprintoError
+from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
 from target_sprinto.push.text import counted, figures
@@ -66,37 +62,22 @@ from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.singer import settings
+from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
+from target_sprinto.singer.intake import DELETED_AT, Intake
+from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
-from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
+from target_sprinto.singer.rejects import RejectedRecords, Source
+from target_sprinto.singer.routes import Route, hush_mapper
 from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
-from target_sprinto.singer.stream_maps import unmet
-from target_sprinto.singer.typed_records import PlainRecords, plain_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from target_sprinto.receipts.document import Outcome
 
 _MELTANO_TEST_STREAM = "meltano_test_stream"
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
-
-
-class _Route(NamedTuple):
-    """One way of a stream's records to Sprinto. `stream_map` is None where it changes nothing.
-
-    `plain` reads its records in the short way, where there is one.
-    """
-
-    stream_map: StreamMap | None
-    sink: SprintoSink
-    entity_type: str
-    key_properties: tuple[str, ...]
-    plain: PlainRecords | None
 
 
 class SprintoTarget(Target):
@@ -128,7 +109,7 @@ class SprintoTarget(Target):
         `signals` are the command line's: without them nothing but an error or an exception of the caller's
         ends a run early. Raises SettingsError.
         """
-        _hush_mapper()
+        hush_mapper()
         self._reader = SprintoReader(
             self._check,
             self._end,
@@ -150,8 +131,8 @@ class SprintoTarget(Target):
         except (ConfigurationError, MappingError) as problem:
             raise SettingsError(getattr(problem, "errors", None) or [str(problem)]) from None
         self.settings = Settings.from_config(self.config)
-        # Now, for the mapper takes `__source__` out of it.
-        self._mapped_streams = settings.mapped_streams(self.config.get("stream_maps"))
+        # A copy from before the mapper takes entries out of it.
+        self._stream_maps = copy.deepcopy(self.config.get("stream_maps") or {})
         self._signals = signals
         self.client = SprintoClient(
             self.settings.base_url, self.settings.integration_id, self.settings.api_key
@@ -162,7 +143,6 @@ class SprintoTarget(Target):
         if folder or self.settings.dry_run:
             path = folder / f"{run_uuid}.singer" if folder else None
             self._rejects = RejectedRecords(path, self.settings.max_rejects)
-        self._asks_for_keys = self.settings.max_parallel_pages > 1 or self._rejects is not None
         self._report: RunReport | None = None
         if self.settings.report_path:
             self._report = RunReport(
@@ -191,19 +171,21 @@ class SprintoTarget(Target):
             interrupted=self._interrupted,
         )
         self.run: Delivery = run
+        self._intake = self._take_in(run, self._rejects)
         self._progress: Progress | None = Progress(
             run,
             records=lambda: self._records,
             input_seconds=lambda: self._reader.waited_seconds,
             by_command=signals is not None,
         )
-        self._routes: dict[str, list[_Route]] = {}
-        self._entity_keys: dict[str, tuple[str, ...]] = {}
+        self._routes: dict[str, list[Route]] = {}
+        self._arrivals = Arrivals(self.settings.entity_types, self._stream_maps)
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
         self._state: bytes | None = None
         self._reads_stdin = False
         self._records = 0
         self._records_since_state = 0
+        self._skipped = 0
         self._said_activate_version = False
 
     # Messages
@@ -242,6 +224,8 @@ class SprintoTarget(Target):
         self._schemas[stream] = known
 
     def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
+        # Before the mapper adds its own.
+        fields = list(schema["properties"])
         try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
@@ -255,28 +239,33 @@ class SprintoTarget(Target):
                 f"the stream map or flattening does not fit stream {stream!r} ({type(problem).__name__}).",
                 "Check `stream_maps` against the stream's schema.",
             ) from None
+        maps = self.mapper.stream_maps[stream]
+        rules = rules_of(self._stream_maps, stream)
         self._routes[stream] = [
-            route for stream_map in self.mapper.stream_maps[stream] if (route := self._route(stream_map))
+            route
+            for stream_map, rule in zip(maps, rules, strict=True)
+            if (route := self._route(stream, fields, stream_map, rule))
         ]
+        sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
+        sent_as |= {route.stream: route.entity_type for route in self._routes[stream]}
+        self._arrivals.add(stream, fields, sent_as)
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
 
-    def _route(self, stream_map: StreamMap) -> _Route | None:
+    def _route(
+        self, tap_stream: str, fields: list[str], stream_map: StreamMap, rule: MapRule | None
+    ) -> Route | None:
         """The way of one map's records; None where they are not to be sent."""
         if isinstance(stream_map, RemoveRecordTransform):
             return None
         stream = stream_map.stream_alias
-        try:
-            entity_type = self.settings.entity_types.of(stream)
-        except LookupError:
-            raise UnmappedStream(
-                f"stream {stream!r} has no entity type, and `unmapped_streams` is `fail`.",
-                "Name it in `entity_types`, or set `unmapped_streams` to `keep` or `ignore`.",
-            ) from None
+        entity_type = self.settings.entity_types.of(stream)
         if entity_type is None:
             self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        if rule is not None and isinstance(stream_map, CustomStreamMap):
+            require_known_names(rule, tap_stream, fields, stream_map.functions)
         schema = stream_map.transformed_schema
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
@@ -287,19 +276,13 @@ class SprintoTarget(Target):
             key_properties=stream_map.transformed_key_properties,
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
-        unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-        key_properties = tuple(sink.key_properties)
-        # Where streams of one type have different keys, or none, nothing tells its entities apart.
-        if self._entity_keys.setdefault(entity_type, key_properties) != key_properties:
-            self._entity_keys[entity_type] = ()
-        plain = plain_records(sink.original_schema, key_properties) if unchanged else None
-        return _Route(None if unchanged else stream_map, sink, entity_type, key_properties, plain)
+        return Route(stream_map, rule, sink, entity_type, self._intake)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         stream = message_dict["stream"]
         self._deliver(stream, self._routes_of(stream), bytes(message_dict["record"]))
 
-    def _routes_of(self, stream: str) -> list[_Route]:
+    def _routes_of(self, stream: str) -> list[Route]:
         try:
             return self._routes[stream]
         except KeyError:
@@ -307,12 +290,10 @@ class SprintoTarget(Target):
                 f"a record of stream {stream!r}, which had no SCHEMA yet.", "Mend the tap."
             ) from None
 
-    def _deliver(self, stream: str, routes: list[_Route], raw: bytes, batch_place: str = "") -> None:
+    def _deliver(self, stream: str, routes: list[Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
         source = self._source(stream, raw, batch_place)
-        if len(routes) == 1 and (plain := routes[0].plain) and (read := plain.read(raw)) is not None:
-            asked = self._asks_for_keys and self._entity_keys[routes[0].entity_type]
-            self._send_plain(routes[0], raw, source, plain.key(read) if asked else None)
+        if len(routes) == 1 and routes[0].deliver_plain(raw, source):
             return
         try:
             record = decode_object(raw)
@@ -324,33 +305,22 @@ class SprintoTarget(Target):
             if not isinstance(problem, InvalidRecord):
                 raise problem from None
             for route in routes:
-                self._refuse(problem, source, route.entity_type)
+                self._intake.reject(problem, source, route.entity_type)
             return
+        if record.get(DELETED_AT) is not None:
+            routes = self._without_deleted(stream, routes)
         for route in routes:
-            try:
-                self._send(route, record, raw, source)
-            except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
-                key = self._entity_key(route.entity_type, route.key_properties, record)
-                self._refuse(problem, source, route.entity_type, key)
+            route.deliver(record, raw, source)
 
-    def _send_plain(self, route: _Route, raw: bytes, source: Source, key: object) -> None:
-        route.sink.count()
-        try:
-            self.run.add(route.entity_type, raw.strip(), source, key)
-        except RecordTooLarge as problem:
-            self._refuse(problem, source, route.entity_type, key)
-
-    def _send(self, route: _Route, record: dict[str, Any], raw: bytes, source: Source) -> None:
-        sent, body = record, raw.strip()
-        if route.stream_map is not None:
-            mapped = _mapped(route.stream_map, record)
-            if mapped is None:
-                return
-            # What is checked is what will be sent, down to its encoding.
-            sent, body = decode_object(mapped), mapped
-        route.sink.check(sent, body)
-        key = self._entity_key(route.entity_type, route.key_properties, sent)
-        self.run.add(route.entity_type, body, source, key)
+    def _without_deleted(self, stream: str, routes: list[Route]) -> list[Route]:
+        """The routes that a record takes that is marked as deleted. Raises DeletedRecord."""
+        reading = [route for route in routes if route.reads_deletion]
+        if len(reading) == len(routes) or not self._intake.skips_deleted(stream):
+            return routes
+        self._skipped += 1
+        if self._report is not None:
+            self._report.skipped(stream)
+        return reading
 
     def _source(self, stream: str, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
         self._records += 1
@@ -364,13 +334,6 @@ class SprintoTarget(Target):
             stream, self._reader.line, batch_place, self._records, raw.strip(), whole, schema, key_properties
         )
 
-    def _refuse(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
-        """Keep a record that may not be sent, if the user wants that; else raise the problem."""
-        if self._rejects is None:
-            raise problem
-        field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
-        self._rejects.add(Rejected(source, entity_type, key, problem.code, field, issue))
-
     def _refuse_line(self, line: bytes, problem: InvalidRecord) -> None:
         """The same for a line that is a RECORD message but for a number that JSON does not know."""
         message = json.loads(line, parse_int=str)
@@ -380,21 +343,7 @@ class SprintoTarget(Target):
             raise problem
         source = self._source(stream, line, whole=True)
         for route in self._routes[stream]:
-            self._refuse(problem, source, route.entity_type)
-
-    def _entity_key(self, entity_type: str, names: tuple[str, ...], record: dict[str, Any]) -> object:
-        """What tells the record's entity among those of its type; None where nothing does, or nobody asks."""
-        if not self._asks_for_keys or not self._entity_keys[entity_type]:
-            return None
-        try:
-            values = tuple([record[name] for name in names])
-        except KeyError:
-            return None
-        try:
-            hash(values)
-        except TypeError:
-            return _encoder.encode(values)
-        return values
+            self._intake.reject(problem, source, route.entity_type)
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
@@ -433,7 +382,7 @@ class SprintoTarget(Target):
             # A signal that came with the end of input says more than a STATE that did not come.
             self._check()
             self._require_final_state()
-            self._tell_unmet()
+            self._require_named()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
@@ -445,21 +394,17 @@ class SprintoTarget(Target):
         if ending.failure is not None:
             raise ending.failure
 
-    def _tell_unmet(self) -> None:
-        """Say so where a name in the settings may be misspelt, for then records go out as they came."""
-        aliases = {route.sink.stream_name for routes in self._routes.values() for route in routes}
-        for setting, named, came in (
-            ("stream_maps", self._mapped_streams, self._schemas),
-            ("entity_types", self.settings.entity_types.names, aliases),
-        ):
-            absent, unnamed = unmet(named, came)
-            if absent and unnamed:
-                self.logger.warning(
-                    "`%s` names %s, which did not come, and not %s, which did: is a name misspelt?",
-                    setting,
-                    ", ".join(map(repr, absent)),
-                    ", ".join(map(repr, unnamed)),
-                )
+    def _require_named(self) -> None:
+        """Raise StreamMissing. A file may hold a part of what the tap sends, a rejects file does."""
+        try:
+            self._arrivals.require_named()
+        except StreamMissing as missing:
+            if self._reader.from_stdin:
+                raise
+            self.logger.warning("%s", missing)
+        else:
+            for doubt in self._arrivals.doubts():
+                self.logger.warning("%s", doubt)
 
     def _tell_metrics(self) -> None:
         """The SDK's metrics: records by stream, requests and how long they took in all."""
@@ -524,6 +469,7 @@ class SprintoTarget(Target):
         )
 
     def _tell_rejects(self) -> None:
+        self._tell_skipped()
         if self._rejects is not None and (told := self._rejects.finish()):
             self.logger.warning("%s", told)
 
@@ -537,6 +483,7 @@ class SprintoTarget(Target):
             self._took(),
             discarded,
         )
+        self._tell_skipped()
         if refused := self._tell_refused():
             them = "it at its source" if refused == 1 else "them at their source"
             return WouldBeRefused(
@@ -544,6 +491,13 @@ class SprintoTarget(Target):
                 f"Mend {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
+
+    def _tell_skipped(self) -> None:
+        if self._skipped:
+            self.logger.warning(
+                "Skipped %s marked as deleted (`on_deleted_record` is `skip`).",
+                counted(self._skipped, "record"),
+            )
 
     def _tell_refused(self) -> int:
         rejected = self._rejects.rejected if self._rejects else []
@@ -615,11 +569,20 @@ class SprintoTarget(Target):
 
     # Verifying
 
+    def _take_in(self, run: Delivery, rejects: RejectedRecords | None) -> Intake:
+        return Intake(
+            run,
+            rejects,
+            needs_keys=self.settings.max_parallel_pages > 1 or rejects is not None,
+            on_deleted_record=self.settings.on_deleted_record,
+        )
+
     def rehearse(self, replay: Delivery) -> RejectedRecords:
         """Hand the records to `replay`, not to a run at Sprinto; nothing is written. Returns the rejects."""
         self.run = replay
         self._report = self._progress = None
         self._rejects = RejectedRecords(None, sys.maxsize)
+        self._intake = self._take_in(replay, self._rejects)
         return self._rejects
 
     # Settings and command line
@@ -756,47 +719,3 @@ class SprintoTarget(Target):
         found = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
         found.config |= merged
         return found
-
-
-def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> bytes | None:
-    """The record as the stream map makes it, as JSON bytes; None where the map leaves it out."""
-    name = f"the stream map of stream {stream_map.stream_alias!r}"
-    try:
-        mapped = stream_map.transform(dict(record))
-        finite = _is_finite(mapped)
-    except RecursionError:
-        raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
-    except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
-        # The mapper's own error quotes the expression; any other text may quote a value of the record.
-        told = str(problem) if isinstance(problem, MapExpressionError) else type(problem).__name__
-        raise MapFailed(
-            f"{name} failed on a record ({told.rstrip('.')}).",
-            "Check the expressions in `stream_maps`; mind fields that are null or missing.",
-        ) from None
-    if mapped is None:
-        return None
-    if not finite:
-        raise InvalidRecord(f"{name} made a NaN or Infinity.", "Check the expressions in `stream_maps`.")
-    try:
-        return _encoder.encode(mapped)
-    except (TypeError, ValueError, UnicodeError):
-        raise MapFailed(
-            f"{name} made something that is no JSON.", "Check the expressions in `stream_maps`."
-        ) from None
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _keep_quiet(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.INFO
-
-
-def _hush_mapper() -> None:
-    # A filter, not a level: a level is what a logging configuration sets again.
-    logging.getLogger("singer_sdk.mapper").addFilter(_keep_quiet)

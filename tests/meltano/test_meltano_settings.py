@@ -34,6 +34,7 @@ VALUES: dict[str, Any] = {
     "max_parallel_pages": 2,
     "compress": False,
     "on_invalid_record": "divert",
+    "on_deleted_record": "skip",
     "rejects_dir": "refused",
     "max_rejects": 5,
     "dry_run": True,

@@ -96,6 +96,8 @@ class FrontDoor:
             "integration_id": self.integration_id,
             "api_url": self.sandbox.base_url,
             "retry_timeout_seconds": 5,
+            # Most tests are not about entity types; None leaves a setting at its default.
+            "unmapped_streams": "keep",
             **self.defaults,
             **settings,
         }

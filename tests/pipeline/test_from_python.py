@@ -34,6 +34,7 @@ def config(door: FrontDoor, **settings: object) -> dict[str, Any]:
         "api_key": "sandbox-key",
         "integration_id": door.integration_id,
         "api_url": door.sandbox.base_url,
+        "unmapped_streams": "keep",
     } | settings
 
 
@@ -58,7 +59,12 @@ def test_listen_takes_bytes_too(door: FrontDoor) -> None:
 @pytest.mark.parametrize("last", [STATE, b"{"])
 def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or what is none
     with Sandbox(SandboxOptions(integrations=None)) as sandbox:
-        settings = {"api_key": "sandbox-key", "integration_id": "some", "api_url": sandbox.base_url}
+        settings = {
+            "api_key": "sandbox-key",
+            "integration_id": "some",
+            "api_url": sandbox.base_url,
+            "unmapped_streams": "keep",
+        }
         messages = [SCHEMA, *(record(number) for number in range(100)), last]
         with suppress(InvalidInputLine):
             SprintoTarget(config=settings).listen(io.StringIO(as_input(messages).decode()))

@@ -359,6 +359,47 @@ def test_stream_maps_keep_the_record_as_it_came(door: FrontDoor) -> None:
     assert door.applied()["people"] == [{"nr": 1, "name": f"{SECRET} 1"}]
 
 
+RENAMED_KEY = {"nr": "id", "name": "name", "__key_properties__": ["nr"], "__else__": None}
+COMPUTED_KEY = {"id": "id + 1000"}
+KEY_MAPS: dict[str, dict[str, Any]] = {
+    "renamed": RENAMED_KEY,
+    "computed": COMPUTED_KEY,
+    "renamed, with another field of its name": {"nr": "id", "id": "id % 2", "__key_properties__": ["nr"]},
+}
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+@pytest.mark.parametrize("keys", KEY_MAPS)
+def test_a_rejected_record_has_the_key_of_the_mapped_one(door: FrontDoor, keys: str, parallel: int) -> None:
+    """By our own check, before the later version and after it; and by Sprinto."""
+    strict(door)
+    wrong = [record(1, name=5), bad(2), record(3), record(4, name=5)]
+    right = [record(1), record(2), bad(3), record(5)]
+    settings = {"stream_maps": {"people": KEY_MAPS[keys]}, "max_parallel_pages": parallel, "page_size": 2}
+    finished = door.run([SCHEMA, *wrong, *right, STATE], **settings, **DIVERT)
+    assert finished.code == 0
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [4, 3]
+    assert "4 records rejected" in told(finished)
+    assert "2 of them are superseded" in told(finished)
+
+
+def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) -> None:
+    maps = {"people": RENAMED_KEY | {"score": "float(name)"}}
+    messages = [SCHEMA, record(1, name="nan"), record(2, name="inf"), record(1, name="1"), STATE]
+    finished = door.run(messages, stream_maps=maps, **DIVERT)
+    assert finished.code == 0
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [2]
+    assert "1 of them are superseded" in told(finished)
+
+
+def test_a_record_too_large_once_it_is_mapped_is_superseded_too(door: FrontDoor) -> None:
+    messages = [SCHEMA, record(1, name="s" * 5_000_000), record(2), record(1), STATE]
+    finished = door.run(messages, stream_maps={"people": RENAMED_KEY}, **DIVERT)
+    assert finished.code == 0
+    assert "superseded" in told(finished)
+    assert list((door.folder / "rejects").iterdir()) == []
+
+
 # Dry runs
 
 

@@ -237,6 +237,7 @@ class TestStandard(standard_tests):  # type: ignore[misc, valid-type] # the SDK 
             "api_key": resource.sandbox.options.api_key,
             "integration_id": resource.integration_id,
             "api_url": resource.sandbox.base_url,
+            "unmapped_streams": "keep",
         }
         # Without the environment, which may name a real Sprinto.
         runner = TargetTestRunner(SprintoTarget, config=config, parse_env_config=False)

@@ -1,0 +1,115 @@
+"""The streams that came, compared with those that the settings name. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from target_sprinto.errors import StreamMissing
+from target_sprinto.singer.map_rules import rules_of
+from target_sprinto.singer.names import nearest_first, shortened
+from target_sprinto.singer.stream_maps import is_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from target_sprinto.singer.stream_maps import EntityTypes
+
+
+class _Named(NamedTuple):
+    """A name in a setting, and the entity type that it is for; None for a stream that is left out."""
+
+    setting: str
+    name: str
+    entity_type: str | None
+
+
+class Arrivals:
+    """Notes each SCHEMA of a run, and says at the end of input what the settings name in vain."""
+
+    def __init__(self, entity_types: EntityTypes, stream_maps: Mapping[str, Any]) -> None:
+        self._entity_types = entity_types
+        self._stream_maps = stream_maps
+        self._fields: dict[str, set[str]] = {}
+        self._sent_as: dict[str, str | None] = {}
+
+    def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> None:
+        """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any."""
+        self._fields.setdefault(stream, set()).update(fields)
+        self._sent_as.update(sent_as)
+
+    def require_named(self) -> None:
+        """Raise StreamMissing for a named stream that did not come, if nothing of its entity type came.
+
+        So too for a field that a pattern removes and that none of its streams has. An input without any
+        stream names nothing in vain.
+        """
+        if not self._fields:
+            return
+        for named in self._absent():
+            if named.entity_type and named.entity_type not in self._sent_as.values():
+                raise StreamMissing(
+                    f"`{named.setting}` names stream {shortened(named.name)}, which did not come, and nothing"
+                    f" else came for entity type {shortened(named.entity_type)}. Streams that came"
+                    f"{nearest_first(named.name, self._fields)}.",
+                    "Correct the name; or remove it, if the tap does not have that stream.",
+                )
+        for name, field in self._removed_in_vain():
+            raise StreamMissing(
+                f"`stream_maps` removes field {shortened(field)} from {shortened(name)}, and no such stream"
+                f" has it{nearest_first(field, self._fields_of(name))}.",
+                "Correct the name, so that no other field is sent unintended; or remove the rule.",
+            )
+
+    def doubts(self) -> Iterator[str]:
+        """Sentences on names that may be misspelled: they did not come, and other streams are not named."""
+        absent = list(self._absent())
+        for setting, names, came in (
+            ("stream_maps", self._mapped(), self._fields),
+            ("entity_types", self._typed(), self._sent_as),
+        ):
+            named = [one.name for one in names]
+            missing = [one.name for one in absent if one.setting == setting]
+            others = [stream for stream in came if not any(is_named(stream, name) for name in named)]
+            if missing and others:
+                yield (
+                    f"`{setting}` names {_list(missing)}, which did not come, and not {_list(others)}, which"
+                    " did. Is a name misspelled?"
+                )
+
+    def _absent(self) -> Iterator[_Named]:
+        for names, came in ((self._mapped(), self._fields), (self._typed(), self._sent_as)):
+            for named in names:
+                if not any(is_named(stream, named.name) for stream in came):
+                    yield named
+
+    def _typed(self) -> list[_Named]:
+        names = self._entity_types.names
+        return [_Named("entity_types", name, entity_type) for name, entity_type in names.items()]
+
+    def _mapped(self) -> list[_Named]:
+        """The tap's streams, or patterns of them, that `stream_maps` has something for."""
+        found = []
+        for name, rule in self._stream_maps.items():
+            options = rule if isinstance(rule, dict) else None
+            if name != "__else__":
+                alias = (options or {}).get("__alias__", name)
+                entity_type = None if options is None else self._entity_types.named(alias) or alias
+                found.append(_Named("stream_maps", (options or {}).get("__source__", name), entity_type))
+        return found
+
+    def _removed_in_vain(self) -> Iterator[tuple[str, str]]:
+        """Pattern and field. A stream without any fields in its schema may have every field."""
+        removed: dict[tuple[str, str], bool] = {}
+        for stream, fields in self._fields.items():
+            for rule in filter(None, rules_of(self._stream_maps, stream)):
+                for field in rule.removed:
+                    place = (rule.source, field)
+                    removed[place] = removed.get(place, False) or field in fields or not fields
+        yield from (place for place, found in removed.items() if not found)
+
+    def _fields_of(self, name: str) -> set[str]:
+        return set().union(*(fields for stream, fields in self._fields.items() if is_named(stream, name)))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

@@ -1,0 +1,86 @@
+"""What the streams of a run share: where their records go, the rejects, and which keys are needed."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto.errors import DeletedRecord
+from target_sprinto.singer.rejects import Rejected
+
+if TYPE_CHECKING:
+    from target_sprinto.push.errors import SprintoError
+    from target_sprinto.push.run.run import Delivery
+    from target_sprinto.singer.rejects import RejectedRecords, Source
+
+DELETED_AT = "_sdc_deleted_at"
+"""The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class OnDeletedRecord(enum.Enum):
+    """What to do with a record that is marked as deleted, unless its stream map reads the mark."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    SEND = "send"
+
+
+class Intake:
+    """Shared by the routes of a run. `rejects` is None if a rejected record fails the run."""
+
+    def __init__(
+        self,
+        run: Delivery,
+        rejects: RejectedRecords | None,
+        *,
+        needs_keys: bool,
+        on_deleted_record: OnDeletedRecord = OnDeletedRecord.FAIL,
+    ) -> None:
+        self.run = run
+        self.rejects = rejects
+        self._needs_keys = needs_keys
+        self._on_deleted_record = on_deleted_record
+        self._key_properties: dict[str, tuple[str, ...]] = {}
+
+    def register(self, entity_type: str, key_properties: tuple[str, ...]) -> None:
+        """Note a stream's key. If streams of one type differ in theirs, nothing identifies its entities."""
+        if self._key_properties.setdefault(entity_type, key_properties) != key_properties:
+            self._key_properties[entity_type] = ()
+
+    def needs_key(self, entity_type: str) -> bool:
+        """Whether records of this type are to be given with their key."""
+        return self._needs_keys and bool(self._key_properties[entity_type])
+
+    def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
+        """What identifies the record's entity within its type; None if nothing does, or no key is needed."""
+        if not self.needs_key(entity_type):
+            return None
+        try:
+            values = tuple([record[name] for name in key_properties])
+        except KeyError:
+            return None
+        try:
+            hash(values)
+        except TypeError:
+            return _encoder.encode(values)
+        return values
+
+    def reject(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:
+        """Keep a record that may not be sent, if the user wants that; else raise the problem."""
+        if self.rejects is None:
+            raise problem
+        field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
+        self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue))
+
+    def skips_deleted(self, stream: str) -> bool:
+        """Whether a record that is marked as deleted, by a mark that no map reads, is left out.
+
+        Raises DeletedRecord if the user has not decided.
+        """
+        if self._on_deleted_record is OnDeletedRecord.FAIL:
+            raise DeletedRecord(stream)
+        return self._on_deleted_record is OnDeletedRecord.SKIP

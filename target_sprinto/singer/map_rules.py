@@ -1,0 +1,134 @@
+"""What `stream_maps` says of one stream, and which names its expressions read. Pure."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.errors import MapFailed
+from target_sprinto.singer.names import nearest_first
+from target_sprinto.singer.stream_maps import is_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
+_REMOVED = (None, "__NULL__")
+_GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
+"""Names that the SDK gives to every expression, besides the record's fields and its functions."""
+
+
+@dataclass(frozen=True)
+class MapRule:
+    """One entry of `stream_maps`, under the key `name`, for the stream or pattern `source`."""
+
+    name: str
+    source: str
+    options: Mapping[str, Any]
+
+    @property
+    def fields(self) -> dict[str, str | None]:
+        """By target field its expression; None for a field that is removed."""
+        return {
+            field: None if rule in _REMOVED else rule
+            for field, rule in self.options.items()
+            if field not in _OPTIONS
+        }
+
+    @property
+    def expressions(self) -> dict[str, str]:
+        """By target field its expression, and the filter's."""
+        computed = {field: rule for field, rule in self.fields.items() if rule is not None}
+        condition = self.options.get("__filter__")
+        return computed | ({"__filter__": condition} if isinstance(condition, str) else {})
+
+    @property
+    def removed(self) -> list[str]:
+        """The fields that it takes out."""
+        return [field for field, rule in self.fields.items() if rule is None]
+
+    def reads(self, field: str) -> bool:
+        """Whether an expression or the filter reads the field. To remove a field is not to read it."""
+        return any(
+            _mentions(expression, field) or (target == field and _mentions(expression, "self"))
+            for target, expression in self.expressions.items()
+        )
+
+    def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Names that stand for no field, value or function: ``(target field, name)``."""
+        known = {*fields, *functions, *_GIVEN}
+        for target, expression in self.expressions.items():
+            own = {"self"} if target in known else set()
+            yield from ((target, name) for name in _free_names(expression) if name not in known | own)
+
+
+def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None]:
+    """What applies to a stream, in the order of the SDK's maps for it.
+
+    The first is the stream's own: of several entries that match, the last one, None if there is none. The
+    others are those that name it as `__source__`. (singer-sdk: `PluginMapper.register_raw_stream_schema`.)
+    """
+    rules: list[MapRule | None] = [None]
+    for name, entry in stream_maps.items():
+        options = entry if isinstance(entry, dict) else {}
+        source = options.get("__source__", name)
+        if name == "__else__" or not is_named(stream, source):
+            continue
+        rule = MapRule(name, source, options)
+        if "__source__" in options:
+            rules.append(rule)
+        else:
+            rules[0] = rule
+    return rules
+
+
+def require_known_names(rule: MapRule, stream: str, fields: Iterable[str], functions: Iterable[str]) -> None:
+    """Raise MapFailed if the rule names a field that the stream's schema lacks.
+
+    A schema without any fields says nothing of them. A pattern may remove a field that only some of its
+    streams have.
+    """
+    known = list(fields)
+    if not known:
+        return
+    for target, name in rule.unknown_names(known, functions):
+        place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
+        raise MapFailed(
+            f"the stream map of stream {stream!r} reads {name!r} for {place}, and the stream's schema has no"
+            f" such field{nearest_first(name, known)}.",
+            "Correct the name. `record.get('x')` reads a field that may be missing; a constant needs inner"
+            " quotes: \"'EMPLOYEE'\".",
+        )
+    for name in rule.removed:
+        if name not in known and rule.source == stream:
+            raise MapFailed(
+                f"the stream map of stream {stream!r} removes field {name!r}, and the stream's schema has no"
+                f" such field{nearest_first(name, known)}.",
+                "Correct the name, so that no other field is sent unintended; or remove the rule.",
+            )
+
+
+def _free_names(expression: str) -> list[str]:
+    names = [node for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    return [node.id for node in names if node.id not in bound]
+
+
+def _mentions(expression: str, name: str) -> bool:
+    nodes = list(ast.walk(_parsed(expression)))
+    if not any(isinstance(node, ast.Name) for node in nodes):
+        # A constant, even of that text, reads nothing.
+        return False
+    return any(
+        name in {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "value", None)}
+        for node in nodes
+    )
+
+
+def _parsed(expression: str) -> ast.AST:
+    try:
+        return ast.parse(expression)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # The SDK's mapper refuses it.
+        return ast.Module(body=[], type_ignores=[])

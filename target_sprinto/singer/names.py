@@ -1,0 +1,54 @@
+"""Names that are close to each other: what a misspelled one may have meant. Pure."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_SHOWN = 5
+_LONGEST = 40
+
+
+def within_one_edit(first: str, second: str) -> bool:
+    """Whether one insertion, deletion, substitution or transposition of neighbours makes one the other."""
+    if first == second:
+        return True
+    short, long = sorted((first, second), key=len)
+    start = next((at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    rest, other = short[start:], long[start:]
+    if len(short) < len(long):
+        return rest == other[1:]
+    return rest[1:] == other[1:] or (rest[:2] == other[1::-1] and rest[2:] == other[2:])
+
+
+def by_nearness(name: str, known: Iterable[str]) -> list[str]:
+    """The known names, those that are most like `name` first. Case, `_`, `-` and `.` do not count."""
+    letters = _letters(name)
+
+    def likeness(other: str) -> tuple[bool, float]:
+        others = _letters(other)
+        # A prefix is the most frequent difference: `public-employees`.
+        contained = bool(letters and others) and (letters.endswith(others) or others.endswith(letters))
+        return contained, SequenceMatcher(None, letters, others).ratio()
+
+    return sorted(known, key=likeness, reverse=True)
+
+
+def nearest_first(name: str, known: Iterable[str], show: Callable[[str], str] | None = None) -> str:
+    """A part of a sentence that names the known names, the nearest first, and as many as a reader can use."""
+    names = by_nearness(name, known)
+    shown = ", ".join((show or shortened)(one) for one in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f" (nearest first: {shown}{more})" if names else ""
+
+
+def shortened(name: str) -> str:
+    """A name in quotes, with control characters escaped, and no longer than a message allows."""
+    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
