@@ -128,7 +128,7 @@ def docs(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     session.install("-e", ".[sandbox]")
     session.run("python", "tests/settings_table.py")
-    session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline"})
+    session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline:tests/faults"})
 
 
 @nox.session

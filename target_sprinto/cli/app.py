@@ -206,7 +206,7 @@ def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's
     if result.outcome is Discard.ENDED_OTHERWISE:
         raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
     if result.outcome is not Discard.DISCARDED:
-        raise NotDiscarded(result.sentence)
+        raise NotDiscarded(result.sentence, temporary=result.temporary)
     click.echo(result.sentence)
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from target_sprinto.probe.evidence import Look
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedAnswer
+from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import Operation, SessionStatus
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
@@ -67,6 +68,7 @@ class ProbedSession:
             raise SessionEnded(
                 f"Session {self.id} was being probed, and is {status.state!r}.",
                 "Something else has ended it: probe while nothing else works with this integration.",
+                temporary=nothing_was_applied(status.state),
             )
         return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in answer.body)
 

@@ -41,6 +41,9 @@ import signal
 from http import HTTPStatus
 from typing import ClassVar
 
+EX_TEMPFAIL = 75
+"""Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
+
 
 class Certainty(enum.Enum):
     """What an unhappy answer says about whether the call was acted upon."""
@@ -54,20 +57,29 @@ class SprintoError(Exception):
 
     `what` and `advice` are sentences; neither ever holds the API key or a value from a record.
     `aftermath` is what became of the run's session, filled in by whoever ended the run.
+    `temporary`: a later run may succeed with nothing changed; otherwise a person must do something first.
+    None for a class of which each error decides by its facts.
     """
 
     code: ClassVar[str] = "sprinto"
-    exit_code: int = 1
+    temporary: bool | None = False
 
-    def __init__(self, what: str, advice: str = "") -> None:
+    def __init__(self, what: str, advice: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.advice = advice
         self.aftermath = ""
+        if temporary is not None:
+            self.temporary = temporary
 
     def __str__(self) -> str:
         sentences = " ".join(part for part in (self.what, self.aftermath, self.advice) if part)
         return f"{' '.join(sentences.split())} [{self.code}]"
+
+    @property
+    def exit_code(self) -> int:
+        """What a command line that fails with this error exits with."""
+        return EX_TEMPFAIL if self.temporary else 1
 
 
 class SettingsProblem(SprintoError):
@@ -99,6 +111,7 @@ class Conflict(ApiError):
     """409: the call does not fit the state that Sprinto is in."""
 
     code = "conflict"
+    temporary = True
 
 
 class SessionConflict(ApiError):
@@ -108,6 +121,7 @@ class SessionConflict(ApiError):
     """
 
     code = "session-conflict"
+    temporary = True
 
 
 class PageRefused(ApiError):
@@ -177,6 +191,7 @@ class NotConnected(ApiError):
     """No connection was made (refused, DNS, connect timeout): nothing was sent."""
 
     code = "not-connected"
+    temporary = True
 
 
 class NotNow(ApiError):
@@ -186,6 +201,7 @@ class NotNow(ApiError):
     """
 
     code = "not-now"
+    temporary = True
 
     def __init__(self, what: str, advice: str = "", retry_after: float | None = None) -> None:
         super().__init__(what, advice)
@@ -196,6 +212,7 @@ class AnswerLost(ApiError):
     """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: nobody knows."""
 
     code = "answer-lost"
+    temporary = True
     certainty = Certainty.NOBODY_KNOWS
 
 
@@ -213,9 +230,13 @@ class UndocumentedRefusal(UnexpectedAnswer):
 
 
 class SessionEnded(SprintoError):
-    """The session expired, or was closed by a run or by someone else, before it could be closed as asked."""
+    """The session expired, or was closed by a run or by someone else, before it could be closed as asked.
+
+    Temporary for a run of whose session nothing was applied: the next run opens another.
+    """
 
     code = "session-ended"
+    temporary: bool | None = None
 
 
 class ContradictoryAnswer(SprintoError):
@@ -228,12 +249,17 @@ class NotDiscarded(SprintoError):
     """A session could not be discarded for certain: a rehearsal's, or one that a person discards."""
 
     code = "not-discarded"
+    temporary: bool | None = None
 
 
 class CountsDiffer(SprintoError):
-    """Sprinto's counts by entity type are not what was sent."""
+    """Sprinto's counts by entity type are not what was sent.
+
+    Temporary if a page in doubt was sent again: both may have been staged.
+    """
 
     code = "counts-differ"
+    temporary: bool | None = None
 
 
 class ProcessingFailed(SprintoError):
@@ -246,6 +272,7 @@ class ProcessingUnfinished(SprintoError):
     """The session was not processed in time; it may yet be."""
 
     code = "processing-unfinished"
+    temporary = True
 
 
 class TooFewRecords(SprintoError):
@@ -289,4 +316,8 @@ class Interrupted(SprintoError):
     def __init__(self, signum: int) -> None:
         super().__init__(f"Stopped by {signal.Signals(signum).name}.")
         self.signum = signum
-        self.exit_code = 128 + signum
+
+    @property
+    def exit_code(self) -> int:
+        """The shell's."""
+        return 128 + self.signum

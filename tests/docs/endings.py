@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import stranger
 from front_door import SCHEMA, STATE, Finished, FrontDoor, feed, people, record
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault
@@ -50,9 +51,23 @@ def with_a_refused_record(door: FrontDoor, **settings: object) -> Finished:
     return door.run([SCHEMA, record(1), record(2, name=None), STATE], **settings)
 
 
-def with_failing_processing(door: FrontDoor) -> Finished:
-    door.sandbox.configure(door.integration_id, processing_outcomes=["failed", "failed"])
+def with_processing(options: dict[str, Any], door: FrontDoor) -> Finished:
+    door.sandbox.configure(door.integration_id, **options)
+    return door.run(people(3), processing_timeout_seconds=2)
+
+
+def with_another_session(door: FrontDoor) -> Finished:
+    stranger.open_session(door)
     return door.run(people(3))
+
+
+def ended_by_another(door: FrontDoor, status: str) -> Finished:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(count) for count in range(100))])
+    door.wait_for_operation("push", answered=True)
+    stranger.close_session(door, door.session().id, status)
+    door.sandbox.wait_for(lambda _: door.session().state in {"processed", "cancelled"})
+    return door.finish(process, people(3))
 
 
 def signalled(number: signal.Signals, door: FrontDoor) -> Finished:
@@ -106,20 +121,52 @@ ENDINGS = [
     Ending("Sprinto refuses a page", 1, *_discarded, with_a_refused_record),
     Ending(
         "the network or the API fails for longer than is retried",
-        1,
+        75,
         *_discarded,
         partial(with_fault, "push", Answer(429, headers={"Retry-After": "999"})),
+    ),
+    Ending(
+        "another session is active, and `on_active_session` does not get past it",
+        75,
+        "nothing was opened; the other one is left as it is",
+        "active",
+        NONE,
+        with_another_session,
+    ),
+    Ending(
+        "the session expired, or another process discarded it",
+        75,
+        "as its status shows: nothing was applied",
+        "cancelled",
+        NONE,
+        partial(ended_by_another, status="discard"),
+    ),
+    Ending(
+        "another process applied the session",
+        1,
+        "applied, as far as it had been filled",
+        "processed",
+        NONE,
+        partial(ended_by_another, status="apply"),
     ),
     Ending("the tap died: records that no STATE follows", 1, *_discarded, partial(run, people(100)[:-1])),
     Ending("fewer records than `expect` names", 1, *_discarded, partial(run, people(3), **_expect)),
     Ending("Sprinto's counts differ", 1, *_discarded, partial(with_fault, "status", _miscounted)),
     Ending(
-        "processing failed, or was not finished in time",
+        "processing failed",
         1,
         "as Sprinto left it; the line says that it may yet be applied",
         "failed",
         NONE,
-        with_failing_processing,
+        partial(with_processing, {"processing_outcomes": ["failed", "failed"]}),
+    ),
+    Ending(
+        "processing was not finished in time",
+        75,
+        "as Sprinto left it; the line says that it may yet be applied",
+        "processing",
+        NONE,
+        partial(with_processing, {"processing_seconds": 9999}),
     ),
     Ending(
         "stdout broken when the STATE was due",

@@ -19,7 +19,7 @@ from endings import ENDINGS
 
 import target_sprinto.errors  # noqa: F401 - its classes are leaves of the tree
 from target_sprinto.cli import app
-from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.errors import EX_TEMPFAIL, Interrupted, SprintoError
 from target_sprinto.receipts.document import published_schema
 from target_sprinto.singer.target import SprintoTarget
 
@@ -95,11 +95,17 @@ def prose(text: str) -> str:
 
 def exit_codes() -> str:
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-    assert {error.exit_code for error in all_errors()} == {1}
     return table(
         ("exit code", "meaning"),
         ("0", "as it should be; the table below says what that is"),
-        ("1", "an error; stderr ends with one line about it, and its [code](errors.md)"),
+        (
+            "1",
+            "a person must do something; stderr ends with one line that says what, and a [code](errors.md)",
+        ),
+        (
+            str(EX_TEMPFAIL),
+            "`EX_TEMPFAIL`: a later run may succeed with nothing changed; the line and the code say why",
+        ),
         (str(click.UsageError.exit_code), "the command line itself is wrong: nothing was done"),
         *((str(128 + number), f"{number.name}, the first signal of the run") for number in signals),
     )
@@ -122,12 +128,21 @@ def all_errors(root: type[SprintoError] = SprintoError) -> Iterator[type[Sprinto
 
 
 def errors() -> str:
-    told: dict[str, str] = {}
+    told: dict[str, tuple[str, str]] = {}
     for error in all_errors():
         # The first one of a code is what it is about; others are kinds of it.
-        told.setdefault(error.code, (error.__doc__ or "").partition("\n")[0])
-    rows = [(f"[`{code}`](../troubleshooting.md#{code})", prose(meaning)) for code, meaning in told.items()]
-    return table(("code", "meaning"), *rows)
+        told.setdefault(error.code, (_exit(error), (error.__doc__ or "").partition("\n")[0]))
+    rows = [
+        (f"[`{code}`](../troubleshooting.md#{code})", exits, prose(meaning))
+        for code, (exits, meaning) in told.items()
+    ]
+    return table(("code", "exit", "meaning"), *rows)
+
+
+def _exit(error: type[SprintoError]) -> str:
+    if error is Interrupted:
+        return "128 + signal"
+    return {False: "1", True: str(EX_TEMPFAIL), None: f"1 or {EX_TEMPFAIL}"}[error.temporary]
 
 
 # Lines on stderr

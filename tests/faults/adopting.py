@@ -27,9 +27,12 @@ def adopting(traffic: Traffic) -> Iterator[Cell]:
     asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
     for readings in (READINGS, CONTRARY):
         for operation, words in asked.items():
-            unknown = UNSEEN if operation == "activity" else UNCONFIRMED
+            unknown = UNSEEN if operation == "activity" else UNCONFIRMED.temporary
             for name in FINAL:
-                for often, times, expected in (("once", 1, DISCARDED), ("for good", FOR_GOOD, unknown)):
+                for often, times, expected in (
+                    ("once", 1, DISCARDED.temporary),
+                    ("for good", FOR_GOOD, unknown),
+                ):
                     refused = Fault(operation, times=times, effect=MISHAPS[name].effect(operation))
                     yield Cell(
                         f"create lost, then {words}: {name}, {often}{read_as(readings)}",

@@ -94,6 +94,7 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
     # All that are in flight first: with others accepted, waiting for those would be long enough.
     again = Fault("push", times=traffic.together, company=traffic.together, effect=Reset())
     landed = replace(again, moment="after")
+    twice = DISCARDED.temporary
     for name, expected, faults, lag, pace in (
         ("all pages", PROCESSED, (), 0.5, {}),
         ("all pages, for too long", DISCARDED.saying(traffic.figures()), (), 9.0, {"lag": 1.0}),
@@ -101,7 +102,7 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
         ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
         ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),
         # It is taken for lost and sent again; that it has landed twice shows before the close.
-        ("the answer was lost, for longer than it is looked for", DISCARDED, (landed,), 0.5, {"still": 1.5}),
+        ("the answer was lost, for longer than it is looked for", twice, (landed,), 0.5, {"still": 1.5}),
     ):
         readings = replace(READINGS, counts_lag_seconds=lag)
         yield Cell(f"counts lag: {name}", expected, faults, readings, pace=pace, traffic=traffic)
@@ -119,12 +120,9 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
         yield f"are {name}", DISCARDED, (lasting(effect),)
     again = traffic.strike("middle page", effect=Reset())
     # Two looks find out, the third is equal; then they must stand still.
-    yield "go over while they are to stand still", DISCARDED, (*again, Fault("status", nth=4, effect=ABOVE))
-    yield (
-        "fall short while they are to stand still",
-        DISCARDED,
-        (*again, Fault("status", nth=4, effect=BELOW)),
-    )
+    for words, effect in (("go over", ABOVE), ("fall short", BELOW)):
+        fault = Fault("status", nth=4, effect=effect)
+        yield f"{words} while they are to stand still", DISCARDED.temporary, (*again, fault)
 
 
 def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
@@ -143,13 +141,13 @@ def while_finding_out(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[F
     # Twice unchanged means that it did not land; sent again, it shows in the counts.
     yield (
         "of a page that landed lag for too long",
-        DISCARDED,
+        DISCARDED.temporary,
         (*landed, Fault("status", times=2, effect=behind)),
     )
-    yield "of a lost page fit no page", DISCARDED, (*lost, lasting(shifted(people=3)))
-    yield "of a page that landed fit no page", DISCARDED, (*landed, lasting(shifted(teams=1)))
+    yield "of a lost page fit no page", DISCARDED.temporary, (*lost, lasting(shifted(people=3)))
+    yield "of a page that landed fit no page", DISCARDED.temporary, (*landed, lasting(shifted(teams=1)))
     yield "of a lost page are gone", DISCARDED, (*lost, lasting(without_counts()))
-    yield "of a lost page fall below what was accepted", DISCARDED, (*lost, lasting(BELOW))
+    yield "of a lost page fall below what was accepted", DISCARDED.temporary, (*lost, lasting(BELOW))
     yield "of a lost page fall below for a look", PROCESSED, (*lost, Fault("status", effect=BELOW))
 
 

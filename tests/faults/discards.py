@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from answers import MISHAPS
 from cells import Cell
-from expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected
+from expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected, failed
 from traffic import SCHEMAS
 
 from target_sprinto.sandbox import Answer, Fault
@@ -54,7 +54,8 @@ def closes() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     for name in NOT_YET:
         yield name, DISCARDED, (Fault("close", effect=effect(name)),)
     for name in FOR_GOOD_LOST:
-        yield f"{name} for good", LEFT_ACTIVE, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
+        left = failed(LEFT_ACTIVE, MISHAPS[name].kind)
+        yield f"{name} for good", left, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
     lost = Fault("close", moment="after", times=FOR_GOOD, effect=effect("reset"))
     yield "the answers are lost for good", DISCARDED, (lost,)
 
@@ -64,7 +65,8 @@ def statuses() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
         yield f"its status: {name}", DISCARDED, (Fault("status", effect=effect(name, "status")),)
     for name in ("reset", "hang", "403", "no fields"):
         fault = Fault("status", times=FOR_GOOD, effect=effect(name, "status"))
-        yield f"its status: {name} for good", UNCONFIRMED, (fault,)
+        unconfirmed = failed(UNCONFIRMED, MISHAPS[name].kind)
+        yield f"its status: {name} for good", unconfirmed, (fault,)
 
 
 def effect(name: str, operation: str = "close") -> Effect:

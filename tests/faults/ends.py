@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import stranger
 from cells import CONTRARY, READINGS, Cell, read_as
-from expectation import ENDED, NOT_APPLIED_YET, PROCESSED, Expected
+from expectation import APPLIED_IN_PART, ENDED, NOT_APPLIED_YET, PROCESSED, Expected
 from front_door import STATE, feed
 from stage import end_of_input
 from traffic import SCHEMAS
@@ -63,7 +63,7 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
             {"processing_seconds": 0.3, "processing_outcomes": ["failed"]},
             (),
         ),
-        "never ends": (NOT_APPLIED_YET, {"processing_seconds": NEVER}, ()),
+        "never ends": (NOT_APPLIED_YET.temporary, {"processing_seconds": NEVER}, ()),
         "stays failed with no retry counted": (
             failed,
             {"processing_seconds": NEVER},
@@ -191,12 +191,12 @@ def while_expired() -> dict[str, tuple[Expected, tuple[Fault, ...], Callable[[St
             lambda _: None,
         ),
         "its counts are wrong": (
-            EXPIRED,
+            EXPIRED.ending_with(1),
             (Fault("status", nth=1, times=9999, effect=wrong),),
             lambda _: None,
         ),
         "the log gives no answer": (
-            EXPIRED,
+            EXPIRED.ending_with(1),
             (Fault("activity", times=99, effect=Answer(403)),),
             lambda _: None,
         ),
@@ -240,8 +240,6 @@ def closing(stage: Stage) -> subprocess.Popen[bytes]:
 
 
 TOLD = ENDED.saying("nothing was applied")
-APPLIED_IN_PART = replace(ENDED, inputs=None)
-"""Somebody else applied a part: no loader can undo that, so what is applied is not looked at."""
 
 
 def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:

@@ -49,6 +49,11 @@ class Expected:
         """The contract's table: STATE goes with exit 0, and with nothing else; a dry run has none."""
         return self.code == 0 and self.ending is not Ending.REHEARSED
 
+    @property
+    def temporary(self) -> Expected:
+        """The same, where a later try may succeed with nothing changed (the contract: exit 75)."""
+        return replace(self, code=75)
+
     def saying(self, *words: str) -> Expected:
         return replace(self, says=(*self.says, *words))
 
@@ -56,7 +61,7 @@ class Expected:
         return replace(self, logs=(*self.logs, *words))
 
     def ending_with(self, code: int) -> Expected:
-        """The same, ended by a signal."""
+        """The same, with another exit code: a signal's, say."""
         return replace(self, code=code)
 
 
@@ -66,9 +71,12 @@ WOULD_BE_REFUSED = Expected(Ending.REHEARSED, 1, says=("[would-be-refused]",))
 NOTHING_OPENED = Expected(Ending.NOTHING_OPENED, 1)
 DISCARDED = Expected(Ending.DISCARDED, 1)
 UNCONFIRMED = Expected(Ending.UNCONFIRMED, 1)
-ENDED = Expected(Ending.ENDED, 1)
+ENDED = Expected(Ending.ENDED, 1).temporary
+"""Nothing of it was applied, and the next run opens another."""
+APPLIED_IN_PART = Expected(Ending.ENDED, 1, inputs=None)
+"""Somebody else applied a part: no loader can undo that, so what is applied is not looked at."""
 LEFT_ACTIVE = Expected(Ending.LEFT_ACTIVE, 1)
-UNSEEN = Expected(Ending.UNSEEN, 1)
+UNSEEN = Expected(Ending.UNSEEN, 1).temporary
 MAY_BE_APPLIED = Expected(Ending.MAY_BE_APPLIED, 1, inputs=1)
 """Said before it is known: all of it may be there when the run looks no longer."""
 NOT_APPLIED_YET = replace(MAY_BE_APPLIED, inputs=0)
@@ -98,12 +106,21 @@ PAGES = ("first page", "middle page", "last page")
 GETS = ("status", "integration status", "poll")
 
 
-def refused(moment: str) -> Expected:
+TEMPORARY = (Kind.LOST, Kind.NOT_NOW, Kind.NOT_NOW_AT_ALL, Kind.CONFLICT)
+"""In doubt, 429 or 5xx, another session: a run that fails for it may be tried again."""
+
+
+def failed(expected: Expected, kind: Kind) -> Expected:
+    """A run that fails for an answer of this kind."""
+    return expected.temporary if kind in TEMPORARY else expected
+
+
+def refused(moment: str, kind: Kind) -> Expected:
     """It did not happen and is not tried again: the run fails there."""
     if moment == "create":
-        return NOTHING_OPENED
+        return failed(NOTHING_OPENED, kind)
     # After the close nothing is discarded; a close that surely did not happen is followed by a discard.
-    return MAY_BE_APPLIED if moment == "poll" else DISCARDED
+    return failed(MAY_BE_APPLIED if moment == "poll" else DISCARDED, kind)
 
 
 def lost_create(readings: Readings) -> Expected:
@@ -116,19 +133,19 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
     if kind is Kind.NOT_NOW:
         return PROCESSED
     if kind in {Kind.NOT_NOW_AT_ALL, Kind.FINAL, Kind.REDIRECT}:
-        return refused(moment)
+        return refused(moment, kind)
     if kind is Kind.REJECTED:
         return DISCARDED
     if kind is Kind.CONFLICT:
         # Push and close read the status, find `active`, and go on as if nobody knew.
-        return NOTHING_OPENED if moment == "create" else PROCESSED
+        return refused(moment, kind) if moment == "create" else PROCESSED
     if kind is Kind.TOO_LARGE:
         return PROCESSED
     if kind in {Kind.ENCODING, Kind.BAD_REQUEST}:
         # On the first compressed page: once more uncompressed. Later it is about the records.
-        return PROCESSED if moment == "first page" else refused(moment)
+        return PROCESSED if moment == "first page" else refused(moment, kind)
     if kind is Kind.ODD and moment in GETS:
-        return refused(moment)
+        return refused(moment, kind)
     if moment == "create" and acted:
         return lost_create(readings)
     return PROCESSED
@@ -140,7 +157,7 @@ def while_dividing(kind: Kind) -> Expected:
     Taken out, or halved again, until each record was accepted or stood alone. 415 is for others to tell.
     """
     hopeless = {Kind.FINAL, Kind.REDIRECT, Kind.NOT_NOW_AT_ALL, Kind.REJECTED}
-    return DISCARDED if kind in hopeless else PROCESSED
+    return failed(DISCARDED, kind) if kind in hopeless else PROCESSED
 
 
 def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> Expected | None:
@@ -161,25 +178,25 @@ def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> 
     ]
     if len(same) == 1:
         return PROCESSED
-    return DISCARDED if sum(sum(subset) == sum(landed) for subset in same) > 1 else None
+    return DISCARDED.temporary if sum(sum(subset) == sum(landed) for subset in same) > 1 else None
 
 
 def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
     """Every answer from `moment` on is spoilt, until the retry budget is spent."""
     if moment == "status":
         # The discard goes out, and no status confirms it.
-        return UNCONFIRMED
+        return failed(UNCONFIRMED, kind)
     if moment == "close":
         if kind is not Kind.LOST:
             # The close did not happen, so a discard follows, which does not happen either.
-            return LEFT_ACTIVE
-        return PROCESSED if acted else NOT_APPLIED_YET
+            return failed(LEFT_ACTIVE, kind)
+        return PROCESSED if acted else NOT_APPLIED_YET.temporary
     if moment == "poll" or kind is not Kind.LOST:
-        return refused(moment)
+        return refused(moment, kind)
     if moment == "create":
         if not acted:
-            return NOTHING_OPENED.saying("may be open until")
+            return NOTHING_OPENED.temporary.saying("may be open until")
         # The activity log is asked, and what it shows under this run's uuid is discarded.
-        return DISCARDED if readings.log_shows_reference else UNSEEN
+        return DISCARDED.temporary if readings.log_shows_reference else UNSEEN
     # A page that landed each time is found out each time.
-    return PROCESSED if acted else DISCARDED
+    return PROCESSED if acted else DISCARDED.temporary

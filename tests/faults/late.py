@@ -68,7 +68,7 @@ def late_pages(traffic: Traffic) -> Iterator[Cell]:
             faults = traffic.strike(moment, effect=Late())
             yield Cell(
                 f"{moment}: late, after it was sent again{words}",
-                DISCARDED,
+                DISCARDED.temporary,
                 faults,
                 readings,
                 settings={"request_timeout_seconds": traffic.timeout},

@@ -13,7 +13,16 @@ from counts import ABOVE, BELOW, lasting
 from discards import PACE, closes, statuses
 from diverting import in_each_page, signalled, unnamed
 from ends import EXPIRES, NO_POSTPONING, TOLD, until_expired
-from expectation import DISCARDED, PAGES, PROCESSED, REHEARSED, WOULD_BE_REFUSED, Kind, after_one
+from expectation import (
+    APPLIED_IN_PART,
+    DISCARDED,
+    PAGES,
+    PROCESSED,
+    REHEARSED,
+    WOULD_BE_REFUSED,
+    Kind,
+    after_one,
+)
 from front_door import SIGNALS
 from refusals import READ, RULES
 from stage import end_of_input
@@ -162,7 +171,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     )
     yield cell(
         "somebody applies it before",
-        replace(TOLD, inputs=None, says=()),
+        APPLIED_IN_PART,
         traffic,
         held,
         script=partial(ended, end=partial(by, how="apply")),

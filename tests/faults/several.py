@@ -168,7 +168,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
         others = struck(traffic, (5, 8), ()) if numbers != ALL else ()
         yield Cell(
             f"late at once: {named(numbers)} after they were sent again",
-            DISCARDED,
+            DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
             pace={"still": 1.5},
@@ -179,7 +179,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
             continue
         yield Cell(
             f"late at once: one of {named(numbers)} after they were sent again",
-            DISCARDED,
+            DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
             pace={"still": 1.5},
@@ -217,7 +217,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
     for name, second, expected in (
         # The first try has landed, the second has not: once, and nobody can tell which.
         ("the first lands while the second is found out", {"effect": Reset()}, PROCESSED),
-        ("both land", {"moment": "after", "effect": Reset()}, DISCARDED),
+        ("both land", {"moment": "after", "effect": Reset()}, DISCARDED.temporary),
     ):
         yield Cell(
             f"lost again: {name}",
@@ -248,7 +248,7 @@ def mistaken() -> Iterator[Cell]:
             # Acted or not, the counts are the same, so nobody can tell.
             yield Cell(
                 f"late, when another is lost that looks the same, {name}",
-                DISCARDED,
+                DISCARDED.temporary,
                 (late, traffic.page(other, effect=Reset(), **second)),
                 settings={"request_timeout_seconds": traffic.timeout},
                 pace={"settle": 0.5, "still": 3.0},
@@ -423,7 +423,7 @@ def batches() -> Iterator[Cell]:
         status = Fault("status", times=FOR_GOOD, effect=Edit(value))
         yield Cell(
             f"batches that {name} tell nothing",
-            DISCARDED,
+            DISCARDED.temporary,
             (first, *second, gathered, LONGER.gathered(0.3), status),
             traffic=LONGER,
         )

@@ -51,7 +51,7 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
     began = time.monotonic()
     finished = door.run(people(3), retry_timeout_seconds=5)
     assert time.monotonic() - began < 8
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "asks to wait 100 s, which `retry_timeout_seconds` (5 s in all) does not leave" in finished.error
     assert door.session().state == "cancelled"
 
@@ -60,7 +60,7 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
 def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
     door.sandbox.inject(Fault(operation, times=8, integration_id=door.integration_id, effect=Answer(429)))
     finished = door.run(people(3), retry_timeout_seconds=0.7)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert len(moments(door, operation)) >= 2
     assert door.applied() == {}
 
@@ -209,7 +209,7 @@ def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> No
 
 def test_a_host_that_takes_no_connection_is_retried_and_then_told(door: FrontDoor) -> None:
     finished = door.run(people(3), api_url="http://127.0.0.1:9/api/external/push", retry_timeout_seconds=1)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "connection refused" in finished.error
     assert "[not-connected]" in finished.error
     assert "Nothing was opened" in finished.error
@@ -220,7 +220,7 @@ def test_a_host_that_has_no_name_is_told(door: FrontDoor) -> None:
     finished = door.run(
         people(3), api_url="https://sprinto.invalid/api/external/push", retry_timeout_seconds=0
     )
-    assert finished.code == 1
+    assert finished.code == 75
     assert "its name is not known" in finished.error
 
 

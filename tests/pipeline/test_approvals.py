@@ -161,7 +161,7 @@ def interrupt(door: FrontDoor) -> Finished:
     [
         (break_input, 1, "invalid-line"),
         (break_counts, 1, "counts-differ"),
-        (expire, 1, "session-ended"),
+        (expire, 75, "session-ended"),
         (lose_the_folder, 1, "receipt-not-written"),
         (interrupt, 143, "interrupted"),
     ],
@@ -181,7 +181,7 @@ def test_a_run_that_cannot_hold_discards(
 def test_a_held_session_is_not_taken_over_by_the_next_run(door: FrontDoor) -> None:
     session = hold(door)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
-    assert finished.code == 1
+    assert finished.code == 75
     assert "[session-conflict]" in finished.error
     assert session in finished.error
     assert state_of(door, session) == "active"

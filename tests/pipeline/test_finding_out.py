@@ -62,7 +62,7 @@ def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door:
     door.sandbox.inject(late)
     door.pace |= {"settle": 0.2, "still": 4.0}
     finished = door.run(people(300), request_timeout_seconds=1)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
@@ -83,7 +83,7 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     door.sandbox.release(looked)
     finished = door.finish(process, b"")
     assert door.applied() == {}
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "do not tell whether it arrived" in finished.error
     assert door.session().state == "cancelled"
 
@@ -93,7 +93,7 @@ def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
     odd = Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 150}})
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=odd))
     finished = door.run(people(300))
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "do not tell whether it arrived" in finished.error
     assert door.operations().count("push") == 2
 
@@ -114,7 +114,7 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     fault = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
     door.sandbox.inject(fault)
     finished = door.run(people(3))
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
     assert "may be open until 20" in finished.error
     assert (door.session().client_reference_id or "-") in finished.error
@@ -126,7 +126,7 @@ def test_a_lost_create_that_nobody_may_ask_about_is_not_told_as_nothing(door: Fr
     refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
     door.sandbox.inject(refused)
     finished = door.run(people(3))
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "whose it is could not be found out: While reading the activity log" in finished.error
     assert "may be open until 20" in finished.error
     assert door.session().state == "active"
@@ -136,7 +136,7 @@ def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: Fron
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
     finished = door.run(people(3))
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 
@@ -151,7 +151,7 @@ def test_a_lost_create_that_nobody_may_look_for_is_not_said_to_have_opened_nothi
     door.sandbox.inject(lost)
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=answer))
     finished = door.run(people(3))
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
     assert f"Sprinto answered {status}" in finished.stderr
     assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
@@ -175,7 +175,7 @@ def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(doo
     lost = Fault("close", times=99, integration_id=door.integration_id, effect=Reset())
     door.sandbox.inject(lost)
     finished = door.run(people(3), retry_timeout_seconds=1)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
     closes = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "close"]
     assert all(b"apply" in seen.body for seen in closes)
@@ -196,7 +196,7 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
     late = lose_the_close_and_expire(door)
     door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403)))
     finished = door.run(people(3), request_timeout_seconds=2)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
     assert door.operations().count("close") == 1
     door.sandbox.release(late)
@@ -212,7 +212,7 @@ def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: Front
     )
     open_another_session(door)
     finished = door.finish(process, None)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     mine = door.sessions()[0]
     assert f"Session {mine.id} was told to apply, and may yet be applied." in finished.error
     assert "nothing was applied" not in finished.error
@@ -276,7 +276,7 @@ def test_discard_leaves_alone_what_is_alive_or_not_its_own(
 ) -> None:
     leave_a_session(door)
     finished = door.run(people(3), on_active_session="discard", **settings)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "takes over only what this pipeline left" in finished.error
     assert door.session().state == "active"
 
@@ -285,7 +285,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     leave_a_session(door)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "reference not shown" in finished.error
     assert door.session().state == "active"
 
@@ -306,7 +306,7 @@ def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
 def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) -> None:
     leave_a_session(door)
     finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=0.5)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
 
 
@@ -377,6 +377,6 @@ def test_an_expired_session_is_not_applied_over_a_later_one(door: FrontDoor) -> 
     open_another_session(door)
     door.sandbox.release(hang)
     finished = door.finish(process, None)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[session-ended]" in finished.error
     assert door.applied() == {}

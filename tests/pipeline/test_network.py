@@ -262,7 +262,7 @@ def test_what_is_no_tls_after_the_request_says_nothing_of_it(
     with running(Proxy(spoil=b"HTTP/1.1 504 Gateway Timeout\r\n\r\n")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[answer-lost]" in finished.error
     assert "nothing was sent" not in finished.error
 
@@ -349,7 +349,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
 def test_a_proxy_that_is_not_there_is_told(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     env = trusted | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0.5)
-    assert finished.code == 1
+    assert finished.code == 75
     assert "No connection to the proxy was made." in finished.error
     assert "[not-connected]" in finished.error
 
@@ -455,7 +455,7 @@ def test_no_answer_takes_longer_than_a_request_may(door: FrontDoor, what: str) -
         server.shutdown()
         server.server_close()
         thread.join()
-    assert finished.code == 1
+    assert finished.code == 75
     assert time.monotonic() - began < 40
 
 

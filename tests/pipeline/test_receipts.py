@@ -115,7 +115,7 @@ def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
     # A proxy that is not there keeps the run from Sprinto's own host.
     env = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     settings = {"api_url": None, "region": "eu", "retry_timeout_seconds": 1}
-    assert door.run(people(3), env=env, **settings, **JSON).code == 1
+    assert door.run(people(3), env=env, **settings, **JSON).code == 75
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["error"], receipt["region"]) == ("failed", "not-connected", "eu")
     assert receipt["api_url"].startswith("https://eu.")
@@ -243,7 +243,7 @@ ENDS = {
         faults=(("status", Edit(lambda body: body | {"state": "failed", "retry_count": 1}), {"nth": 2}),),
     ),
     "unfinished processing": Ends(
-        1,
+        75,
         "failed",
         "processing-unfinished",
         "processing",

@@ -300,7 +300,7 @@ def test_processing_that_succeeds_when_sprinto_tries_again_is_a_success(door: Fr
 def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=60)
     finished = door.run(people(3), processing_timeout_seconds=0.5)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[processing-unfinished]" in finished.error
     assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
     assert door.session().state == "processing"
@@ -316,7 +316,7 @@ def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
     process.send_signal(signal.SIGCONT)
     finished = door.finish(process, [record(100), STATE])
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[session-ended]" in finished.error
     assert "it is expired, nothing was applied" in finished.error
     assert door.applied() == {}
@@ -346,7 +346,7 @@ def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontD
     feed(first, [SCHEMA, *(record(number) for number in range(100))])
     door.wait_for_operation("push", answered=True)
     second = door.run(people(3))
-    assert (second.code, second.stdout) == (1, "")
+    assert (second.code, second.stdout) == (75, "")
     assert "[session-conflict]" in second.error
     assert "Nothing was opened" in second.error
     assert door.finish(first, [STATE]).code == 0

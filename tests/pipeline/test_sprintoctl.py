@@ -134,17 +134,19 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "code", "told"),
     [
-        ({"api_key": "wrong-key"}, "[key-refused]"),
-        ({"api_url": "http://127.0.0.1:9/api/external/push"}, "[not-connected]"),
-        ({"region": "mars"}, "[settings]"),
-        ({"integration_id": ""}, "[settings]"),
+        ({"api_key": "wrong-key"}, 1, "[key-refused]"),
+        ({"api_url": "http://127.0.0.1:9/api/external/push"}, 75, "[not-connected]"),
+        ({"region": "mars"}, 1, "[settings]"),
+        ({"integration_id": ""}, 1, "[settings]"),
     ],
 )
-def test_check_says_in_one_line_what_is_wrong(door: FrontDoor, settings: dict[str, Any], told: str) -> None:
+def test_check_says_in_one_line_what_is_wrong(
+    door: FrontDoor, settings: dict[str, Any], code: int, told: str
+) -> None:
     checked = sprintoctl("check", "--config", str(door.config(**settings)))
-    assert checked.returncode == 1
+    assert checked.returncode == code
     assert checked.stdout == ""
     (line,) = checked.stderr.splitlines()
     assert line.startswith("sprintoctl: ")
@@ -439,7 +441,7 @@ def test_a_terminal_gets_colours_unless_it_is_told_not_to(
 
 def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=60)
-    assert door.run(people(1), processing_timeout_seconds=1).code == 1
+    assert door.run(people(1), processing_timeout_seconds=1).code == 75
     env = {"TERM": "xterm", "NO_COLOR": ""}
     for command, line in (("activity", "session_created"), ("status", "processing")):
         shown = on_a_terminal(door, env, command, "--config", str(door.config()))

@@ -165,7 +165,11 @@ def is_rehearsed(evidence: Evidence) -> bool:
 
 def error_line(evidence: Evidence) -> str:
     """What the last command said of its failure, in one line."""
-    lines = evidence.last.stderr.splitlines()
+    return _error_line(evidence.last)
+
+
+def _error_line(output: Output) -> str:
+    lines = output.stderr.splitlines()
     errors = [line for line in lines if "| ERROR" in line or line.startswith("sprintoctl: ")]
     return errors[0] if len(errors) == 1 else ""
 
@@ -303,13 +307,26 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
 def _untrue(evidence: Evidence) -> Iterator[str]:
     """What stderr, stdout and the exit code say against what the sandbox knows."""
     code, line = evidence.run.code, error_line(evidence)
-    signalled = SIGNALS[evidence.course.signal] if evidence.course.plot is Plot.SIGNAL else 1
-    if code not in {0, 1, signalled}:
+    signalled = SIGNALS[evidence.course.signal] if evidence.course.plot is Plot.SIGNAL else 0
+    if code not in {0, signalled} and code not in _due(evidence.run):
         yield f"exit code {code}"
     if evidence.last.code != 0:
         yield from _untrue_failure(evidence, line)
     elif evidence.last.words != "discard":
         yield from _untrue_success(evidence)
+
+
+TEMPORARY = frozenset(
+    {"answer-lost", "conflict", "not-connected", "not-now", "processing-unfinished", "session-conflict"}
+)
+"""Codes of errors that a later try may not meet, with nothing changed (the contract's exit code 75)."""
+BY_FACT = frozenset({"counts-differ", "not-discarded", "session-ended"})
+
+
+def _due(output: Output) -> set[int]:
+    """The exit codes that fit the error code at the end of its line."""
+    code = _error_line(output).rpartition("[")[2].rstrip("]")
+    return {75} if code in TEMPORARY else {1, 75} if code in BY_FACT else {1}
 
 
 def _untrue_success(evidence: Evidence) -> Iterator[str]:
@@ -336,7 +353,7 @@ def _untrue_of_hold(evidence: Evidence) -> Iterator[str]:
         if command not in evidence.run.stderr:
             yield f"a run that holds does not say `{command}`"
     for output in evidence.persons:
-        if output.code not in {0, 1}:
+        if output.code != 0 and output.code not in _due(output):
             yield f"exit code {output.code} of sprintoctl {output.words}"
         if output.words == "discard" and output.code == 0 and evidence.sessions[-1].state != "cancelled":
             yield f"discarded, and the session is {evidence.sessions[-1].state}"

@@ -213,12 +213,17 @@ class ProcessingWatch:
         return Processing.UNKNOWN
 
 
+def nothing_was_applied(state: str) -> bool:
+    """Whether the documents say so of a session in this state (Sprinto: Session Management)."""
+    return state in {"expired", "cancelled"}
+
+
 def describe_end(state: str) -> str:
     """What a session that we did not end ourselves has come to, in a clause.
 
     "Nothing was applied" is said only where the documents say so (Sprinto: Session Management).
     """
-    if state in {"expired", "cancelled"}:
+    if nothing_was_applied(state):
         return f"it is {state}, nothing was applied"
     if state == "processed":
         return "it is processed: what had been accepted was applied"

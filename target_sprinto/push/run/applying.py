@@ -62,6 +62,9 @@ class Applying:
             self._closing.wait_until_processed(self._processing_seconds, last_words)
         except errors.SprintoError as failure:
             failure.aftermath = failure.aftermath or self._aftermath
+            if isinstance(failure, errors.SessionEnded):
+                # A run opens another session; this one does not come back.
+                failure.temporary = False
             raise
         finally:
             self._patience.stopped.set()

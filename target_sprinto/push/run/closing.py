@@ -20,6 +20,7 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     describe_end,
     nobody_knows,
+    nothing_was_applied,
 )
 from target_sprinto.push.text import figures
 from target_sprinto.push.transport import timing
@@ -86,7 +87,8 @@ class Closing:
                 or equal_since is not None
                 or now - began >= timing.current.lag
             ):
-                self._differ(status)
+                # A page that was sent again may be there twice, which the next run may be spared.
+                self._differ(status, temporary=still_seconds > 0)
                 return status
             pause(seconds, self._interrupted)
         raise AssertionError("pauses never end")
@@ -100,6 +102,7 @@ class Closing:
         return errors.SessionEnded(
             f"Session {self._session_id} takes no close: its state is {status.state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
+            temporary=nothing_was_applied(status.state),
         )
 
     def _takes_close(self, status: SessionStatus, check: Check) -> bool:
@@ -187,6 +190,7 @@ class Closing:
         ended = errors.SessionEnded(
             f"Session {self._session_id} was ended before this run closed it.",
             "Run again; look in Sprinto's activity log for what ended it.",
+            temporary=nothing_was_applied(status.state),
         )
         if not (status.state == "expired" and nobody_knows(failure)):
             # From `expired` a lost close may yet apply it.
@@ -233,7 +237,7 @@ class Closing:
         failure.aftermath = f"By its status {describe_end(status.state)}."
         return failure
 
-    def _differ(self, status: SessionStatus, aftermath: str = "") -> None:
+    def _differ(self, status: SessionStatus, aftermath: str = "", *, temporary: bool = False) -> None:
         """Raise CountsDiffer, or warn where the user wants to apply all the same.
 
         Not from `expired`: there a close is allowed only if the counts are right.
@@ -243,7 +247,9 @@ class Closing:
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
             return
-        failure = errors.CountsDiffer(what, "Run again; if it stays, ask Sprinto's support.")
+        failure = errors.CountsDiffer(
+            what, "Run again; if it stays, ask Sprinto's support.", temporary=temporary
+        )
         failure.aftermath = aftermath
         raise failure
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
-from target_sprinto.push.protocol.lifecycle import describe_end
+from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, in_background, pauses, wait_until
 
@@ -37,10 +37,11 @@ class Discard(enum.Enum):
 
 @dataclass(frozen=True)
 class DiscardResult:
-    """How it ended, and a sentence that says so."""
+    """How it ended, and a sentence that says so. `temporary`: a later run may succeed."""
 
     outcome: Discard
     sentence: str
+    temporary: bool = False
 
 
 def brief(deadline: Deadline) -> Patience:
@@ -78,6 +79,7 @@ def discard_session(client: SprintoClient, session_id: str, expiry: str, deadlin
         Discard.UNCONFIRMED,
         f"Session {session_id} could not be discarded for certain{reason}; it expires by itself {expiry}."
         f" To discard it: sprintoctl discard {session_id} --config FILE.",
+        temporary=failure is None or bool(failure.temporary),
     )
 
 
@@ -85,7 +87,9 @@ def _ended(session_id: str, state: str) -> DiscardResult:
     if state == "cancelled":
         return DiscardResult(Discard.DISCARDED, f"Session {session_id} was discarded, nothing was applied.")
     return DiscardResult(
-        Discard.ENDED_OTHERWISE, f"Session {session_id} was not discarded: {describe_end(state)}."
+        Discard.ENDED_OTHERWISE,
+        f"Session {session_id} was not discarded: {describe_end(state)}.",
+        temporary=nothing_was_applied(state),
     )
 
 

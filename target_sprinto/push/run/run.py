@@ -485,7 +485,9 @@ class Run:
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self._end_soon())
         self._move(Event.SETTLED)
         if result.outcome is not Discard.DISCARDED:
-            raise errors.NotDiscarded(result.sentence, "Everything else went well.")
+            raise errors.NotDiscarded(
+                result.sentence, "Everything else went well.", temporary=result.temporary
+            )
 
     def _require_expected(self, accepted: Mapping[str, int]) -> None:
         if self._rejects is not None:

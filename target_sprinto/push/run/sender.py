@@ -18,7 +18,13 @@ from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Reject, divide
 from target_sprinto.push.protocol.in_doubt import which_landed
-from target_sprinto.push.protocol.lifecycle import AfterRefusal, Comparison, after_refusal, compare_counts
+from target_sprinto.push.protocol.lifecycle import (
+    AfterRefusal,
+    Comparison,
+    after_refusal,
+    compare_counts,
+    nothing_was_applied,
+)
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import Masking, describe_refusal
 from target_sprinto.push.run.observer import NoWitness, Witness
@@ -324,6 +330,7 @@ class PageSender:
         return errors.SessionEnded(
             f"Session {self._session_id} takes no more pages: its state is {state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
+            temporary=nothing_was_applied(state),
         )
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
