@@ -339,7 +339,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
     with running(Proxy(refuse=503, retry_after="60")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "[not-now]" in finished.error
     assert "`retry_timeout_seconds`" in finished.error
     assert "Nothing was opened" in finished.error
