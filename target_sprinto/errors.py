@@ -14,7 +14,8 @@ SprintoError
 │   ├── MadeUpStream               the records that `meltano config test` makes up
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
-│   └── FinalStateMissing          records with no STATE after them: the tap is taken for dead
+│   ├── FinalStateMissing          records that no STATE covers: the tap probably crashed
+│   └── FinalStateUnfinished       a last STATE that says so: the tap was stopped
 ├── StreamMissing                  a stream that the settings name did not come
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
@@ -159,9 +160,15 @@ class BatchFileUnreadable(InputError):
 
 
 class FinalStateMissing(InputError):
-    """The input ended with records that no STATE follows."""
+    """The input ended with records that no STATE covers."""
 
     code = "final-state-missing"
+
+
+class FinalStateUnfinished(InputError):
+    """The last STATE says that the tap had not finished."""
+
+    code = "final-state-unfinished"
 
 
 class StreamMissing(SprintoError):

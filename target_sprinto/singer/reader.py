@@ -39,6 +39,7 @@ class Message(msgspec.Struct, gc=False):
     record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     key_properties: list[str] | msgspec.UnsetType | None = msgspec.UNSET
+    bookmark_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -38,6 +38,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from target_sprinto.console import SprintoCommand, examples
 from target_sprinto.errors import (
     FinalStateMissing,
+    FinalStateUnfinished,
     InputError,
     InternalError,
     InvalidRecord,
@@ -64,6 +65,7 @@ from target_sprinto.signals import Signals, process_signals
 from target_sprinto.singer import settings
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
+from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import DELETED_AT, Intake
 from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
 from target_sprinto.singer.progress import Progress
@@ -184,7 +186,7 @@ class SprintoTarget(Target):
         self._state: bytes | None = None
         self._reads_stdin = False
         self._records = 0
-        self._records_since_state = 0
+        self._final_state = FinalState()
         self._skipped = 0
         self._said_activate_version = False
 
@@ -199,6 +201,7 @@ class SprintoTarget(Target):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
         stream, key_properties = message_dict["stream"], message_dict.get("key_properties")
+        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         known = (bytes(message_dict["schema"]), key_properties)
         if self._schemas.get(stream) == known:
             return
@@ -324,7 +327,7 @@ class SprintoTarget(Target):
 
     def _source(self, stream: str, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
         self._records += 1
-        self._records_since_state += 1
+        self._final_state.add_record(stream, raw)
         if self._report is not None:
             self._report.read(stream)
         if self._rejects is None:
@@ -348,14 +351,15 @@ class SprintoTarget(Target):
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
         try:
-            decode_object(message_dict["value"])
+            value = decode_object(message_dict["value"])
         except ValueError:
             raise InputError("the `value` of a STATE message is no object.", "Mend the tap.") from None
         self._state = bytes(message_dict["value"])
-        self._records_since_state = 0
+        self._final_state.add_state(value)
 
-    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:  # noqa: ARG002 - a callback
+    def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accepted, said once, and changes nothing: Sprinto's documents know no versions of a table."""
+        self._final_state.add_version(message_dict["stream"])
         if not self._said_activate_version:
             self.logger.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._said_activate_version = True
@@ -381,7 +385,8 @@ class SprintoTarget(Target):
         try:
             # A signal that came with the end of input says more than a STATE that did not come.
             self._check()
-            self._require_final_state()
+            if self._reader.from_stdin and self.settings.require_final_state:
+                self._final_state.require_complete()
             self._require_named()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
@@ -508,14 +513,6 @@ class SprintoTarget(Target):
     def _check(self) -> None:
         self.run.check()
 
-    def _require_final_state(self) -> None:
-        if self._records_since_state and self._reader.from_stdin and self.settings.require_final_state:
-            raise FinalStateMissing(
-                f"The input ended with records that no STATE follows ({self._records_since_state}):"
-                " the tap has probably died.",
-                "Look at the tap's log. If it never sends a last STATE, set `require_final_state` to false.",
-            )
-
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
@@ -543,7 +540,7 @@ class SprintoTarget(Target):
         if (
             isinstance(failure, InputError)
             and failure.line is None
-            and not isinstance(failure, FinalStateMissing)
+            and not isinstance(failure, FinalStateMissing | FinalStateUnfinished)
         ):
             failure.line = self._reader.line
         if isinstance(failure, SprintoError):

@@ -35,6 +35,7 @@ PATIENCE_SECONDS = 45
 PROGRAMS = {
     "target-sprinto": ["-m", "target_sprinto"],
     "sprintoctl": ["-c", "from target_sprinto.cli.app import main; main()"],
+    "sdk-tap": [str(Path(__file__).with_name("sdk_taps.py"))],
 }
 """What the interpreter is told for each command."""
 

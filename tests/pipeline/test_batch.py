@@ -292,7 +292,7 @@ def test_an_sdk_tap_of_full_tables_ends_its_batches_without_a_state(door: FrontD
     output = batches_of_an_sdk_tap(str(folder), incremental=False)
     finished = door.run(output)
     assert finished.code == 1
-    assert "`require_final_state`" in finished.error
+    assert "`require_final_state: false`" in finished.error
     finished = door.run(output, require_final_state=False)
     assert finished.code == 0
     assert door.applied() == {"people": [record(number)["record"] for number in range(250)]}

@@ -22,6 +22,8 @@ DESCRIPTORS = 3
 
 
 def serve(path: str) -> None:
+    import sdk_taps
+
     from target_sprinto.cli.app import main
     from target_sprinto.singer.target import SprintoTarget
 
@@ -29,6 +31,7 @@ def serve(path: str) -> None:
     programs = {
         "target-sprinto": lambda: SprintoTarget.cli(),  # noqa: PLW0108 - see above
         "sprintoctl": main,
+        "sdk-tap": sdk_taps.main,
     }
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)

@@ -1,0 +1,264 @@
+"""Whether the input is complete: which of its records the last STATE covers. Pure.
+
+Read in singer-sdk 0.22 to 0.54 (`helpers/_state.py`, `streams/core.py`, `tap_base.py`):
+
+* A tap prints the STATE that it was given before its first record, then sends the rows that are equal to
+  the bookmark again, and since 0.50 leaves out a STATE that has not changed.
+* While a stream is read its bookmark holds one of `MARKERS`; the end of the stream removes them.
+* A full table has no replication key, and so no `bookmark_properties` in its SCHEMA; its bookmark is `{}`.
+* On SIGTERM a tap writes the STATE that it has, `{}` if it has none, and exits with 0.
+
+Other taps write a STATE at the end of each stream, changed or not, and some end with `{}` when they have
+removed `currently_syncing`: only an SDK tap that was stopped has `{}` as its first STATE after records.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto.errors import FinalStateMissing, FinalStateUnfinished
+from target_sprinto.push.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.errors import InputError
+
+    _Partitions = dict[bytes, dict[str, Any]]
+
+MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication_value")
+
+_fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_names = msgspec.json.Decoder(list[str])
+_exact = msgspec.json.Decoder(float_hook=Decimal)
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+_CRASHED = "The tap probably crashed: check its log."
+_STOPPED = "The tap was stopped, or crashed: check its log and run again."
+_BY_CHOICE = "set `expect`, then `require_final_state: false`."
+_NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
+_EMPTY = f"If this tap always ends so, {_BY_CHOICE}"
+_FULL_TABLE = f"SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
+_NO_LONGER_INCREMENTAL = "If it is a full table now, clear the tap's state once."
+
+
+class FinalState:
+    """Follows an input message by message; `problem()` says at its end why it is not complete.
+
+    A record is judged when it comes, by the STATE before it, and no longer once one is not covered: then
+    nothing is decoded until the next STATE. Streams and bookmarks have the tap's names.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, str | None] = {}
+        self._came = False
+        self._trailing = 0
+        self._uncovered: tuple[str, str, str] | None = None
+        self._state: dict[str, Any] | None = None
+        self._old: dict[str, Any] = {}
+        self._was_empty = True
+        self._partitions: dict[str, tuple[set[tuple[str, ...]], _Partitions]] = {}
+
+    def add_schema(self, stream: str, bookmark_properties: bytes = b"") -> None:
+        """Note a stream and the replication key that its SCHEMA names, as JSON: ``["updated_at"]``."""
+        try:
+            (self._keys[stream],) = _names.decode(bookmark_properties)
+        except (ValueError, RecursionError):
+            self._keys[stream] = None
+
+    def add_version(self, stream: str) -> None:
+        """Note an ACTIVATE_VERSION message: SDK taps send one for a full table alone."""
+        if stream in self._keys:
+            self._keys[stream] = None
+
+    def add_state(self, value: dict[str, Any]) -> None:
+        """Take the place of the STATE before."""
+        self._came = self._came or self._trailing > 0
+        self._trailing, self._uncovered = 0, None
+        self._state = value
+        self._was_empty = self._was_empty and not value
+        self._partitions.clear()
+        if not self._came:
+            self._old = value
+
+    def add_record(self, stream: str, record: bytes) -> None:
+        """Count a record, given as JSON, of a stream that had its SCHEMA."""
+        self._trailing += 1
+        if self._uncovered is None and (why := self._why_uncovered(stream, record)) is not None:
+            self._uncovered = (stream, *why)
+
+    def require_complete(self) -> None:
+        """Raise FinalStateMissing or FinalStateUnfinished for an input that has not all of its records."""
+        if problem := self.problem():
+            raise problem
+
+    def problem(self) -> InputError | None:
+        """Why the input is not complete; None if it is, or if no record came."""
+        if self._uncovered is not None:
+            return self._missing(*self._uncovered)
+        if self._state is None or not (self._came or self._trailing):
+            return None
+        if self._was_empty:
+            return FinalStateUnfinished(
+                "The STATE after the last record is empty: SDK taps end so when they are stopped.",
+                f"{_STOPPED} {_EMPTY}",
+            )
+        if unfinished := self._unfinished():
+            stream, marker = unfinished
+            return FinalStateUnfinished(
+                f"The last STATE says that stream {stream!r} is unfinished (`{marker}`).", _STOPPED
+            )
+        return None
+
+    def _missing(self, stream: str, why: str, hint: str) -> InputError:
+        records = counted(self._trailing, "record")
+        if self._state is None:
+            return FinalStateMissing(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
+        return FinalStateMissing(
+            f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
+            f"{_CRASHED} {hint}".rstrip(),
+        )
+
+    def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
+        """Why the last STATE does not cover a record that came after it, and what to do; None if it does."""
+        if self._state is None:
+            return "", ""
+        bookmark = self._bookmarks().get(stream)
+        if not isinstance(bookmark, dict):
+            return "has no bookmark in it", ""
+        key = self._keys.get(stream)
+        if key is None:
+            return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
+        try:
+            why = self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
+        except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
+            why = "has a record without a value of its replication key"
+        return None if why is None else (why, "")
+
+    def _why_beyond(
+        self, stream: str, bookmark: dict[str, Any], key: str, fields: dict[str, msgspec.Raw]
+    ) -> str | None:
+        if bookmark.get("partitions"):
+            partition = self._partition(stream, bookmark, fields)
+            if partition is None:
+                return "has a record of a partition without a bookmark"
+            bookmark = partition
+        if any(marker in bookmark for marker in MARKERS):
+            return "is unfinished"
+        if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
+            return "has no value of its replication key in its bookmark"
+        value = _exact.decode(fields[key])
+        return None if is_covered(value, bookmark["replication_key_value"]) else "is beyond its bookmark"
+
+    def _bookmarks(self) -> dict[str, Any]:
+        return _bookmarks_of(self._state or {})
+
+    def _partition(
+        self, stream: str, bookmark: dict[str, Any], fields: dict[str, msgspec.Raw]
+    ) -> dict[str, Any] | None:
+        """The one partition whose whole context the record holds."""
+        if stream not in self._partitions:
+            index = _by_context(bookmark)
+            self._partitions[stream] = {tuple(part["context"]) for part in index.values()}, index
+        contexts, index = self._partitions[stream]
+        keys = [
+            _context_key({name: _exact.decode(fields[name]) for name in names})
+            for names in contexts
+            if all(name in fields for name in names)
+        ]
+        found = [index[key] for key in keys if key in index]
+        return found[0] if len(found) == 1 else None
+
+    def _unfinished(self) -> tuple[str, str] | None:
+        """A stream of this run whose bookmark holds a marker, and the marker."""
+        bookmarks = self._bookmarks()
+        # A tap with stream maps of its own sends a stream under another name than that of its bookmark.
+        renamed = any(stream not in bookmarks for stream in self._keys)
+        for stream, bookmark in bookmarks.items():
+            old = _bookmarks_of(self._old).get(stream)
+            of_this_run = stream in self._keys or (renamed and bookmark != old)
+            if not of_this_run or not isinstance(bookmark, dict):
+                continue
+            for part in _new_parts(bookmark, old if isinstance(old, dict) else {}):
+                for marker in MARKERS:
+                    if marker in part:
+                        return stream, marker
+        return None
+
+
+def is_covered(value: object, bookmark: object) -> bool:
+    """Whether a replication key's value is not beyond a bookmark, where that is certain.
+
+    Certain are numbers, dates, date-times that both have a zone or both have none, and what is equal.
+    Numbers are int or Decimal. Other strings have the order of the source's collation, which is not known.
+    """
+    if isinstance(bookmark, int | Decimal) and not isinstance(bookmark, bool):
+        if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value, re.ASCII):
+            # A `singer.decimal` in the record is a number in the bookmark.
+            value = Decimal(value)
+        return isinstance(value, int | Decimal) and not isinstance(value, bool) and value <= bookmark
+    if not isinstance(value, str) or not isinstance(bookmark, str):
+        return False
+    if value == bookmark:
+        return True
+    mine, other = _moment(value), _moment(bookmark)
+    return mine is not None and other is not None and mine[0] == other[0] and mine[1:] <= other[1:]
+
+
+def _moment(text: str) -> tuple[str, date, str] | None:
+    """A date or date-time as its kind, whole seconds and digits after them; None for any other text."""
+    found = re.fullmatch(
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(Z|[+-]\d\d:?\d\d)?)?", text, re.ASCII
+    )
+    if found is None:
+        return None
+    day, time, fraction, zone = found.groups()
+    try:
+        if time is None:
+            return "date", date.fromisoformat(day), ""
+        offset = "" if zone is None else "+00:00" if zone == "Z" else f"{zone[:3]}:{zone[-2:]}"
+        kind = "local" if zone is None else "zoned"
+        return kind, datetime.fromisoformat(f"{day}T{time}{offset}"), (fraction or "").ljust(12, "0")
+    except ValueError:
+        return None
+
+
+def _bookmarks_of(state: dict[str, Any]) -> dict[str, Any]:
+    bookmarks = state.get("bookmarks")
+    return bookmarks if isinstance(bookmarks, dict) else {}
+
+
+def _new_parts(bookmark: dict[str, Any], old: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The bookmark and its partitions. Of one with partitions those alone that this run has changed.
+
+    A partition that the source no longer has keeps the markers of the run that was stopped in it.
+    """
+    whole = {name: said for name, said in bookmark.items() if name != "partitions"}
+    if not bookmark.get("partitions"):
+        yield whole
+        return
+    if any(whole[name] != old.get(name) for name in whole):
+        yield whole
+    before = _by_context(old)
+    for context, part in _by_context(bookmark).items():
+        if before.get(context) != part:
+            yield part
+
+
+def _by_context(bookmark: dict[str, Any]) -> dict[bytes, dict[str, Any]]:
+    """The partitions of a stream, as SDK taps write them: ``{encoded context: partition}``."""
+    partitions = bookmark.get("partitions")
+    return {
+        _context_key(part["context"]): part
+        for part in (partitions if isinstance(partitions, list) else ())
+        if isinstance(part, dict) and isinstance(part.get("context"), dict)
+    }
+
+
+def _context_key(context: dict[str, Any]) -> bytes:
+    return _encode(sorted((name, value) for name, value in context.items()))

@@ -1,0 +1,270 @@
+"""Which records a last STATE covers: the decision alone. The real taps are in `pipeline/test_sdk_taps.py`."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from target_sprinto.singer.final_state import FinalState, is_covered
+
+Input = list[tuple[str, Any]]
+
+
+def schema(stream: str = "people", key: object = "at") -> tuple[str, Any]:
+    return "SCHEMA", (stream, b"" if key is None else json.dumps([key]).encode())
+
+
+def record(value: object, stream: str = "people", **fields: object) -> tuple[str, Any]:
+    return "RECORD", (stream, json.dumps({"id": 1, "at": value, **fields}).encode())
+
+
+def state(value: Any = None, **bookmarks: Any) -> tuple[str, Any]:  # noqa: ANN401 - any JSON
+    return "STATE", {"bookmarks": bookmarks} if value is None else value
+
+
+def at(value: object, key: str = "at", **more: object) -> dict[str, object]:
+    return {"replication_key": key, "replication_key_value": value, **more}
+
+
+def problem(messages: Input) -> str | None:
+    followed = FinalState()
+    for kind, value in messages:
+        match kind:
+            case "SCHEMA":
+                followed.add_schema(*value)
+            case "RECORD":
+                followed.add_record(*value)
+            case "VERSION":
+                followed.add_version(value)
+            case _:
+                followed.add_state(value)
+    found = followed.problem()
+    if found is not None:
+        assert len(str(found)) <= 300
+    return None if found is None else str(found)
+
+
+OLD = state(people=at(10))
+
+COMPLETE: dict[str, Input] = {
+    "nothing at all": [],
+    "no records": [schema(), OLD],
+    "a STATE of SIGTERM without records": [schema(), state({})],
+    "no records, whatever the STATE says": [schema(), state(people=at(1, progress_markers={}))],
+    "a STATE after all": [schema(), record(11), state(people=at(11))],
+    "nothing new": [OLD, schema(), record(10)],
+    "older rows again": [OLD, schema(), record(3), record(10)],
+    "news in the first of two": [
+        state(people=at(10), teams=at(5)),
+        schema(),
+        record(10),
+        record(11),
+        state(people=at(11), teams=at(5)),
+        schema("teams"),
+        record(5, "teams"),
+    ],
+    "a full table": [schema(key=None), record(1), state(people={})],
+    "two full tables": [schema(key=None), schema("b", None), record(1), state(people={}, b={})],
+    "a tap whose bookmarks are its own": [schema(key=None), record(1), state({"start_date": "2026"})],
+    "bookmarks that are none": [schema(), record(1), state({"bookmarks": "2026"})],
+    "full tables of tap-asana": [schema(key=None), record(1), state({"bookmarks": {}})],
+    "full tables of tap-zoom": [schema(key=None), record(1), state({"currently_syncing": None})],
+    "full tables of tap-github": [
+        state({"currently_syncing": "people"}),
+        schema(key=None),
+        record(1),
+        state({}),
+    ],
+    "a partition with nothing new": [
+        state(people={"partitions": [{"context": {"org": 1}, **at(10)}, {"context": {"org": 2}, **at(20)}]}),
+        schema(),
+        record(10, org=1),
+        record(20, org=2),
+    ],
+    "markers that an earlier run left in a partition that is gone": [
+        state(people={"partitions": [{"context": {"org": 9}, **at(1, starting_replication_value=1)}]}),
+        schema(),
+        record(10, org=1),
+        state(
+            people={
+                "partitions": [
+                    {"context": {"org": 9}, **at(1, starting_replication_value=1)},
+                    {"context": {"org": 1}, **at(10)},
+                ]
+            }
+        ),
+    ],
+    "markers of a stream that is not selected": [
+        schema(),
+        record(1),
+        state(people=at(1), teams={"starting_replication_value": None}),
+    ],
+}
+
+INCOMPLETE: dict[str, tuple[Input, str]] = {
+    "no STATE": ([schema(), record(1)], "and no STATE"),
+    "a record beyond the bookmark": ([OLD, schema(), record(10), record(11)], "beyond its bookmark"),
+    "a record of no bookmark": ([OLD, schema("teams"), record(1, "teams")], "no bookmark"),
+    "a full table with no STATE after it": (
+        [state(people={}), schema(key=None), record(1)],
+        "no replication key",
+    ),
+    "a full table whose bookmark is of another time": (
+        [OLD, schema(key=None), record(1)],
+        "clear the tap's state",
+    ),
+    "a table with versions": ([OLD, schema(), ("VERSION", "people"), record(1)], "no replication key"),
+    "another replication key": ([OLD, schema(key="id"), record(1)], "no value of its replication key"),
+    "a bookmark without a value": ([state(people={"x": 1}), schema(), record(1)], "no value of its"),
+    "a record without its replication key": ([OLD, schema("people", "of"), record(1)], "replication key"),
+    "a record whose replication key is null": ([OLD, schema(), record(None)], "beyond its bookmark"),
+    "a record that cannot be read": (
+        [OLD, schema(), ("RECORD", ("people", b'{"at":NaN}'))],
+        "without a value",
+    ),
+    "another partition": (
+        [state(people={"partitions": [{"context": {"org": 1}, **at(10)}]}), schema(), record(1, org=2)],
+        "of a partition",
+    ),
+    "a partition beyond its own bookmark": (
+        [
+            state(
+                people={"partitions": [{"context": {"org": 1}, **at(1)}, {"context": {"org": 2}, **at(9)}]}
+            ),
+            schema(),
+            record(9, org=1),
+        ],
+        "beyond its bookmark",
+    ),
+    "records that do not say which partition": (
+        [state(people={"partitions": [{"context": {"org": 1}, **at(10)}]}), schema(), record(1)],
+        "of a partition",
+    ),
+    "killed after a STATE in the middle": (
+        [schema(), record(1), state(people=at(1, starting_replication_value=None)), record(1)],
+        "is unfinished",
+    ),
+    "stopped in the first full table": ([schema(key=None), record(1), state({})], "is empty"),
+    "stopped in the first full table of an older SDK": (
+        [state({}), schema(key=None), record(1), state({})],
+        "is empty",
+    ),
+    "stopped, unsorted": (
+        [OLD, schema(), record(1), state(people=at(10, progress_markers={"Note": ""}))],
+        "`progress_markers`",
+    ),
+    "stopped, sorted by time": (
+        [OLD, schema(), record(1), state(people=at(10, replication_key_signpost="2026"))],
+        "`replication_key_signpost`",
+    ),
+    "stopped, sorted": (
+        [OLD, schema(), record(1), state(people=at(10, starting_replication_value=None))],
+        "`starting_replication_value`",
+    ),
+    "stopped in the second before its first record": (
+        [schema(), record(1), schema("b"), state(people=at(1), b={"starting_replication_value": 1})],
+        "stream 'b' is unfinished",
+    ),
+    "stopped in a partition": (
+        [
+            schema(),
+            record(1, org=1),
+            state(people={"partitions": [{"context": {"org": 1}, "starting_replication_value": None}]}),
+        ],
+        "is unfinished",
+    ),
+    "stopped in a stream that the tap's own map has renamed": (
+        [schema("staff"), record(1, "staff"), state(people=at(1, progress_markers={}))],
+        "stream 'people' is unfinished",
+    ),
+}
+
+
+@pytest.mark.parametrize("messages", COMPLETE.values(), ids=COMPLETE)
+def test_complete_input(messages: Input) -> None:
+    assert problem(messages) is None
+
+
+@pytest.mark.parametrize(("messages", "why"), INCOMPLETE.values(), ids=INCOMPLETE)
+def test_incomplete_input(messages: Input, why: str) -> None:
+    found = problem(messages)
+    assert found is not None
+    assert why in found
+    advice = found.index("check its log")
+    assert advice < found.find("`expect`") < found.find("`require_final_state") or "`expect`" not in found
+
+
+DAY, NOON = "2026-11-28", "2026-11-28T12:00:00"
+
+
+@pytest.mark.parametrize(
+    ("value", "bookmark"),
+    [
+        (1, 1),
+        (1, 2),
+        (Decimal("1.10"), Decimal("1.1")),
+        (9007199254740992, Decimal("9007199254740993.5")),
+        ("100.50", Decimal("100.5")),
+        (DAY, DAY),
+        ("2026-11-27", DAY),
+        (f"{NOON}Z", f"{NOON}+00:00"),
+        (f"{NOON}.5Z", f"{NOON}.500000+0000"),
+        (f"{NOON}+05:45", f"{NOON}Z"),
+        ("2026-11-28 06:15:00Z", f"{NOON}+05:45"),
+        (f"{NOON}", f"{NOON}.000"),
+        (f"{NOON}.123456788Z", f"{NOON}.123456789Z"),
+        ("a7", "a7"),
+        ("", ""),
+    ],
+)
+def test_covered(value: object, bookmark: object) -> None:
+    assert is_covered(value, bookmark)
+
+
+@pytest.mark.parametrize(
+    ("value", "bookmark"),
+    [
+        (2, 1),
+        (9007199254740993, 9007199254740992),
+        (Decimal("1.0000000000000000000000000000001"), Decimal("1.0")),
+        ("100.51", Decimal("100.5")),
+        ("9", "10"),
+        (9, "10"),
+        ("a", "b"),
+        ("B", "a"),
+        (True, 1),
+        (1, True),
+        (True, True),
+        (None, None),
+        (None, 1),
+        (1, None),
+        ([1], [1]),
+        ("2026-11-29", DAY),
+        (DAY, NOON),
+        (NOON, f"{NOON}Z"),
+        (f"{NOON}Z", NOON),
+        (f"{NOON}-00:01", f"{NOON}Z"),
+        (f"{NOON}.0000001Z", f"{NOON}Z"),
+        (f"{NOON}.123456789Z", f"{NOON}.123456Z"),
+        ("2026-02-30", "2026-03-01"),
+        ("2026-02-28T24:00:00Z", f"{NOON}Z"),
+        (f"{DAY}T11:00", f"{NOON}"),
+    ],
+)
+def test_not_covered(value: object, bookmark: object) -> None:
+    assert not is_covered(value, bookmark)
+
+
+def test_one_record_that_is_not_covered_ends_the_looking_until_the_next_state() -> None:
+    followed = FinalState()
+    followed.add_schema("people", b'["at"]')
+    followed.add_state({"bookmarks": {"people": at(10)}})
+    followed.add_record("people", b'{"at":11}')
+    # It would raise if it were decoded as what it is not.
+    followed.add_record("people", None)  # type: ignore[arg-type]
+    followed.add_state({"bookmarks": {"people": at(11)}})
+    followed.add_record("people", b'{"at":11}')
+    assert followed.problem() is None
