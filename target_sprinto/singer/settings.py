@@ -212,7 +212,7 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         default=True,
         title="Require a final STATE",
         description=(
-            "Records on stdin must be followed by a STATE, else the tap is taken for dead"
+            "The last STATE must cover the records on stdin; otherwise the tap was stopped or crashed,"
             " and the run is discarded."
         ),
     ),
