@@ -30,6 +30,16 @@ def append(descriptor: int, content: bytes) -> None:
         raise
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder that its owner alone can enter, unless there is one. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def reason(problem: OSError) -> str:
+    """Why a file could not be used, without its name."""
+    return problem.strerror or type(problem).__name__
+
+
 def create(path: Path) -> int:
     """Make a file that was not there and return its descriptor, open for writing. Raises OSError."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

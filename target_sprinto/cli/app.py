@@ -36,6 +36,7 @@ from target_sprinto.receipts.document import read as read_receipt
 from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import watched
+from target_sprinto.singer.response_file import ResponseFile, response_of
 from target_sprinto.singer.state_output import write_state
 from target_sprinto.singer.target import SprintoTarget
 
@@ -277,6 +278,9 @@ def probe(
         for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
     if probed.failure is not None:
+        file = ResponseFile(target.settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
+        kept = file.keep(response_of(probed.failure))
+        probed.failure.aftermath = f"{probed.failure.aftermath} {kept}".rstrip()
         raise probed.failure
     click.echo(probed.aftermath, err=True)
 

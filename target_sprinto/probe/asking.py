@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from target_sprinto.errors import InternalError
 from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
 from target_sprinto.probe.examples import Example, spoilt_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
+from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import Operation
@@ -74,6 +75,10 @@ class _Asking:
         self._client = client
         self._session = session
         self._examples = examples
+        self._fields = FieldPaths()
+        for example in examples:
+            properties: dict[str, Any] = {name: {} for name in example.fields}
+            self._fields.add(example.entity_type, "", {"properties": properties})
         self._latest: Look
 
     def ask(self) -> None:
@@ -106,8 +111,8 @@ class _Asking:
         try:
             self._client.read(Operation.PUSH, answer)
         except PageRefused as refusal:
-            told = describe_refusal(page, refusal, self._client.api_key)
-            told.advice = "Mend the example, then probe again."
+            told = describe_refusal(page, refusal, self._fields.find)
+            told.advice = "Fix the example, then probe again."
             raise told from None
         self._latest, self.evidence.shown_after = self._session.look_until(
             self._wanted(pushed), timing.current.lag

@@ -42,6 +42,9 @@ log = logging.getLogger("target_sprinto.push")
 REPEATABLE = (errors.NotConnected, errors.NotNow)
 """Surely did not happen, and may go better next time: GETs and POSTs."""
 
+_SHORTEST_KEY = 8
+"""A shorter one may be a part of any word."""
+
 _REPEATABLE_GET = (*REPEATABLE, errors.AnswerLost)
 
 _T = TypeVar("_T")
@@ -195,7 +198,11 @@ class SprintoClient:
         self, operation: Operation, answer: Answer
     ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
         """What an answer of `ask` means. Raises an ApiError as that call's own method does."""
-        return read_answer(operation, answer.status, answer.headers, answer.body, self._address)
+        body = answer.body
+        if operation is Operation.PUSH and len(self.api_key) >= _SHORTEST_KEY:
+            # Sprinto's own words are kept in a file.
+            body = body.replace(self.api_key.encode(), b"[API key]")
+        return read_answer(operation, answer.status, answer.headers, body, self._address)
 
     def _doing(self, operation: Operation) -> str:
         return f"While {operation.value} ({self._address})"

@@ -127,14 +127,22 @@ class SessionConflict(ApiError):
 class PageRefused(ApiError):
     """400 on a page: nothing of it was staged (Sprinto: Pushing Entities Data).
 
-    `faults` are what the answer names: ``[{entity_type, index, field, issue}]``, as they came.
+    `faults` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
+    `response` is its body. Both may quote values of records: the error's own text does not.
     """
 
     code = "page-refused"
 
-    def __init__(self, what: str, advice: str = "", faults: tuple[dict[str, object], ...] = ()) -> None:
+    def __init__(
+        self,
+        what: str,
+        advice: str = "",
+        faults: tuple[dict[str, object], ...] = (),
+        response: bytes = b"",
+    ) -> None:
         super().__init__(what, advice)
         self.faults = faults
+        self.response = response
 
 
 class TooLarge(ApiError):
@@ -240,9 +248,16 @@ class SessionEnded(SprintoError):
 
 
 class ContradictoryAnswer(SprintoError):
-    """A 202 that also says something was rejected, or names another session: nothing is sent after it."""
+    """A 202 that also says something was rejected, or names another session: nothing is sent after it.
+
+    `response` is its body, which may quote values of records.
+    """
 
     code = "contradictory-answer"
+
+    def __init__(self, what: str, advice: str = "", response: bytes = b"") -> None:
+        super().__init__(what, advice)
+        self.response = response
 
 
 class NotDiscarded(SprintoError):

@@ -8,6 +8,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 
+SHOWN_CHARACTERS = 100
+
+
+def shown(text: str) -> str:
+    """A text from outside as it may be shown: at most 100 characters, each of them printable.
+
+    Control characters, line ends, terminal escapes and characters that change the direction of writing are
+    escaped, as in a Python literal.
+    """
+    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in cut)
+
+
 def counted(number: int, noun: str) -> str:
     """``3 pages``, ``1 page``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -165,6 +165,9 @@ class Receipt(_Part, frozen=True, kw_only=True):
     entity_types: list[EntityType]
     pages: list[Page]
     rejects: list[Reject]
+    response_kept: Annotated[
+        bool, Meta(description="Whether Sprinto's response is kept in a file in the rejects folder.")
+    ]
     events: Annotated[
         list[Event] | None,
         Meta(description="Sprinto's events of the session; null where the log could not be read."),

@@ -65,6 +65,7 @@ class Ending:
     exit_code: int | None = 0
     failure: SprintoError | None = None
     state_went_to: Literal["stdout", "stderr", "receipt", "nowhere"] = "nowhere"
+    response_kept: bool = False
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class RunReport:
         asked = self._asked
         other = asked.with_name(f"{asked.stem}.{self._run_uuid}{asked.suffix}")
         try:
-            asked.parent.mkdir(parents=True, exist_ok=True)
+            private_files.make_folder(asked.parent)
             try:
                 self._make(asked)
             except FileExistsError:
@@ -261,6 +262,7 @@ class RunReport:
             entity_types=entity_types,
             pages=pages,
             rejects=[_reject(one) for one in rejected],
+            response_kept=ending.response_kept,
             events=events,
             state_went_to=ending.state_went_to,
             state=msgspec.Raw(held if held is not None else b"null"),
@@ -394,6 +396,6 @@ def _iso_if_time(value: object) -> str | None:
 
 def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
     return ReceiptNotWritten(
-        f"The receipt cannot be written to {path} ({problem.strerror or type(problem).__name__}).",
+        f"The receipt cannot be written to {path} ({private_files.reason(problem)}).",
         "Let `report_path` be a place that this target can write to.",
     )

@@ -54,7 +54,8 @@ class Source(msgspec.Struct, frozen=True, gc=False):
 class Rejected:
     """A record that was not sent, or that Sprinto refused, and why, without a value of it.
 
-    `key` tells the entity among those of its type; None where nothing does.
+    `key` tells the entity among those of its type; None where nothing does. `response` is what Sprinto said
+    of it, as JSON, and may quote values: it is for files alone.
     """
 
     source: Source
@@ -64,9 +65,10 @@ class Rejected:
     field: str | None = None
     issue: str | None = None
     by_sprinto: bool = False
+    response: bytes = b""
 
     def __str__(self) -> str:
-        said = ", ".join(part for part in (f"field {self.field!r}" if self.field else "", self.issue) if part)
+        said = " ".join(part for part in (f"field {self.field!r}" if self.field else "", self.issue) if part)
         return f"{self.source}, entity type {self.entity_type!r}: {said or 'no field named'} [{self.code}]"
 
 
@@ -226,7 +228,7 @@ class RejectedRecords:
         if self.path is not None:
             try:
                 if self._file is None:
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    private_files.make_folder(self.path.parent)
                     self._file = private_files.create(self.path)
                 private_files.append(self._file, _lines([rejected]))
             except OSError as problem:
@@ -276,9 +278,10 @@ def _lines(rejects: Sequence[Rejected]) -> bytes:
         if known.get(source.stream) != schema:
             known[source.stream] = schema
             lines.append(schema)
-        reason = {"entity_type": rejected.entity_type, "code": rejected.code}
+        reason: dict[str, object] = {"entity_type": rejected.entity_type, "code": rejected.code}
         reason |= {"field": rejected.field} if rejected.field else {}
         reason |= {"issue": rejected.issue} if rejected.issue else {}
+        reason |= {"response": msgspec.Raw(rejected.response)} if rejected.response else {}
         message = b'{"type":"RECORD","stream":%b,"record":%b}' % (stream, source.record)
         if source.whole:
             message = source.record.rstrip()
@@ -288,7 +291,7 @@ def _lines(rejects: Sequence[Rejected]) -> bytes:
 
 def _not_written(path: Path, problem: OSError) -> RejectsNotWritten:
     return RejectsNotWritten(
-        f"The rejected records cannot be written to {path} ({problem.strerror or type(problem).__name__}).",
+        f"The rejected records cannot be written to {path} ({private_files.reason(problem)}).",
         "Let `rejects_dir` be a folder that this target can write to.",
     )
 
@@ -302,7 +305,13 @@ def source_of(item: Item) -> Source:
 
 def _rejected(reject: Reject) -> Rejected:
     item = reject.item
-    source = source_of(item)
     return Rejected(
-        source, item.entity_type, item.key, reject.code, reject.field, reject.issue, by_sprinto=True
+        source_of(item),
+        item.entity_type,
+        item.key,
+        reject.code,
+        reject.field,
+        reject.issue,
+        by_sprinto=True,
+        response=reject.response,
     )

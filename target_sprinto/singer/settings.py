@@ -168,7 +168,8 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         default="rejects",
         title="Rejects folder",
         description=(
-            "Each run that diverts writes `<run uuid>.singer` here, which this target can load again."
+            "Each run that diverts writes `<run uuid>.singer` here, which this target can load again. What"
+            " Sprinto said of a rejected page or of a dry run is in `<run uuid>.response.json`."
         ),
     ),
     th.Property(
@@ -312,8 +313,9 @@ class Settings:
     require_final_state: bool
     expected: dict[str, int]
     on_deleted_record: OnDeletedRecord
-    rejects_dir: Path | None
-    """None unless rejected records are diverted."""
+    rejects_dir: Path
+    diverts: bool
+    """Whether rejected records go to a file in `rejects_dir`."""
     max_rejects: int
     dry_run: bool
     finish: Finish
@@ -351,7 +353,8 @@ class Settings:
             require_final_state=config["require_final_state"],
             expected={name: least["min_records"] for name, least in config["expect"].items()},
             on_deleted_record=OnDeletedRecord(config["on_deleted_record"]),
-            rejects_dir=Path(config["rejects_dir"]) if _diverts(config) else None,
+            rejects_dir=Path(config["rejects_dir"]),
+            diverts=_diverts(config),
             max_rejects=config["max_rejects"],
             dry_run=config["dry_run"],
             finish=Finish.DISCARD if config["dry_run"] else Finish(config["finish"]),

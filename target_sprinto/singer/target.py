@@ -55,6 +55,7 @@ from target_sprinto.errors import (
 )
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
+from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
 from target_sprinto.push.text import counted, figures
@@ -70,7 +71,8 @@ from target_sprinto.singer.intake import DELETED_AT, Intake
 from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
-from target_sprinto.singer.rejects import RejectedRecords, Source
+from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
+from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.routes import Route, hush_mapper
 from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.sink import SprintoSink
@@ -141,9 +143,11 @@ class SprintoTarget(Target):
         )
         run_uuid = str(uuid.uuid4())
         folder = self.settings.rejects_dir
+        self._responses = ResponseFile(folder / f"{run_uuid}.response.json")
+        self._fields = FieldPaths()
         self._rejects: RejectedRecords | None = None
-        if folder or self.settings.dry_run:
-            path = folder / f"{run_uuid}.singer" if folder else None
+        if self.settings.diverts or self.settings.dry_run:
+            path = folder / f"{run_uuid}.singer" if self.settings.diverts else None
             self._rejects = RejectedRecords(path, self.settings.max_rejects)
         self._report: RunReport | None = None
         if self.settings.report_path:
@@ -160,6 +164,7 @@ class SprintoTarget(Target):
             self.client,
             run_uuid=run_uuid,
             rejects=self._rejects,
+            known_field=self._fields.find,
             witness=self._report,
             finish=self.settings.finish,
             reference_prefix=self.settings.client_reference_prefix,
@@ -279,6 +284,7 @@ class SprintoTarget(Target):
             key_properties=stream_map.transformed_key_properties,
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
+        self._fields.add(entity_type, stream, schema)
         return Route(stream_map, rule, sink, entity_type, self._intake)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
@@ -429,7 +435,8 @@ class SprintoTarget(Target):
         """Say how the run went, and let the STATE out where it may go."""
         if self.settings.finish is Finish.DISCARD:
             refused = self._tell_rehearsal(summary)
-            return Ending("rehearsed", refused.exit_code if refused else 0, refused)
+            code, kept = refused.exit_code if refused else 0, self._responses.written
+            return Ending("rehearsed", code, refused, response_kept=kept)
         if summary.session_id is not None and self.settings.finish is Finish.HOLD:
             self._tell_held(summary)
             return Ending("held")
@@ -490,9 +497,10 @@ class SprintoTarget(Target):
         )
         self._tell_skipped()
         if refused := self._tell_refused():
-            them = "it at its source" if refused == 1 else "them at their source"
+            them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
-                f"{counted(refused, 'record')} would be refused, as listed above.",
+                f"{counted(len(refused), 'record')} would be refused, as listed above."
+                f" {self._responses.keep(responses_about(refused))}",
                 f"Mend {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
@@ -504,11 +512,11 @@ class SprintoTarget(Target):
                 counted(self._skipped, "record"),
             )
 
-    def _tell_refused(self) -> int:
+    def _tell_refused(self) -> list[Rejected]:
         rejected = self._rejects.rejected if self._rejects else []
         for one in rejected:
             self.logger.warning("Would be refused: %s", one)
-        return len(rejected)
+        return rejected
 
     def _check(self) -> None:
         self.run.check()
@@ -529,12 +537,14 @@ class SprintoTarget(Target):
         if isinstance(failure, SprintoError) and failure.aftermath:
             # It has seen what became of the session.
             aftermath = failure.aftermath
+        responses = response_of(failure)
         if self._rejects is not None:
             aftermath = f"{aftermath} {self._rejects.give_up()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
-                self._tell_refused()
+                responses += responses_about(self._tell_refused())
                 aftermath += " What is listed above would be refused"
                 aftermath += "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
+        aftermath = f"{aftermath} {self._responses.keep(responses)}".rstrip()
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = InternalError(failure)
         if (
@@ -550,7 +560,8 @@ class SprintoTarget(Target):
         if self._report is not None:
             outcome: Outcome = "interrupted" if stopped else "failed"
             known = failure if isinstance(failure, SprintoError) else None
-            self._report.end(Ending(outcome, self._exit_code(known), known), deadline)
+            kept = self._responses.written
+            self._report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
         self.client.close()
         return failure
 

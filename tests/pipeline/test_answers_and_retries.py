@@ -138,7 +138,11 @@ def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
     fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
     answer = Answer(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=answer))
-    assert "may not write" in door.run(people(3), **setting).stderr
+    finished = door.run(people(3), **setting)
+    assert "may not write" not in finished.stderr
+    (kept,) = (door.folder / "rejects").iterdir()
+    assert "may not write s3cr3t 0" in kept.read_text()
+    assert API_KEY not in kept.read_text()
 
 
 @pytest.mark.parametrize("line", [b"no colon, but sandbox-key s3cr3t", b": sandbox-key s3cr3t"])

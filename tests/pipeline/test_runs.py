@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import uuid
 from pathlib import Path
@@ -353,7 +354,7 @@ def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontD
     assert len(door.applied()["people"]) == 100
 
 
-def test_a_refused_page_names_where_it_came_from_and_masks_values(door: FrontDoor) -> None:
+def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(door: FrontDoor) -> None:
     schema = {"properties": {"name": {"maxLength": 12}}}
     door.sandbox.configure(door.integration_id, entities={"people": EntityRules(schema=schema)})
     messages = [
@@ -367,7 +368,13 @@ def test_a_refused_page_names_where_it_came_from_and_masks_values(door: FrontDoo
     assert "Sprinto refused page 2" in finished.error
     assert "stream 'people', input line 103 if Sprinto counts within the type from 0" in finished.error
     assert "field 'name'" in finished.error
-    assert "•••" in finished.error
+    (response,) = (door.folder / "rejects").iterdir()
+    assert f"Sprinto's own words are in rejects/{response.name}." in finished.error
+    assert response.name == f"{(door.session().client_reference_id or '').rpartition('/')[2]}.response.json"
+    assert stat.S_IMODE(response.stat().st_mode) == 0o600
+    (entry,) = json.loads(response.read_text())
+    assert "s3cr3t-much-too-long" in entry["response"]["error"]["details"][0]["issue"]
+    assert "page 2" in entry["about"]
     assert "[page-refused]" in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}

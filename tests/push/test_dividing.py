@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Refusal, Reject, divide
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import Masking
+from target_sprinto.push.protocol.refusals import no_field
 
 TYPES = ("User", "Device", "Vendor")
 
@@ -42,7 +42,7 @@ class Refusing:
 
 def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
     """What was accepted and what rejected, in order, by records' numbers."""
-    dispute = Dispute(page, (), Masking(page))
+    dispute = Dispute(page, ())
     accepted: list[object] = []
     rejected: list[Reject] = []
     waiting = [Part(page, dispute)]
@@ -55,7 +55,7 @@ def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object],
             continue
         if part.page is page and not part.suspects:
             dispute.faults = faults
-        division = divide(part.page, part, "page-refused", faults, naming)
+        division = divide(part.page, part, Refusal("page-refused", faults), naming, no_field)
         rejected += division.blamed
         waiting = [*division.parts, *waiting]
     dispute.rejected = rejected

@@ -12,25 +12,36 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
+
 from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.refusals import read_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_sprinto.push.protocol.pages import Item
-    from target_sprinto.push.protocol.refusals import Masking
+    from target_sprinto.push.protocol.refusals import KnownField
 
 Fault = dict[str, object]
 """``{entity_type, index, field, issue}`` as an answer named it."""
 
 
+MAX_KEPT_BYTES = 10_000
+"""Of what a response says of one record, so much is kept beside it."""
+
+
 class Reject(NamedTuple):
-    """A record that Sprinto refused. `field`, `issue`: Sprinto's words, with the page's values masked."""
+    """A record that Sprinto refused.
+
+    `field` and `issue` are safe to show. `response` is what Sprinto said of it, as JSON, for a file alone.
+    """
 
     item: Item
     code: str
     field: str | None
     issue: str | None
+    response: bytes = b""
 
 
 class Counting(NamedTuple):
@@ -71,14 +82,10 @@ class Naming:
 
 @dataclass(eq=False)
 class Dispute:
-    """A page that was refused, until each of its records is accepted or rejected.
-
-    `mask` is that of the whole page.
-    """
+    """A page that was refused, until each of its records is accepted or rejected."""
 
     page: Page
     faults: Sequence[Fault]
-    mask: Masking
     rejected: list[Reject] = field(default_factory=list)
     unsettled: int = 0
 
@@ -103,18 +110,28 @@ class Division(NamedTuple):
     blamed: list[Reject]
 
 
-def divide(page: Page, part: Part, code: str, faults: Sequence[Fault], naming: Naming) -> Division:
+class Refusal(NamedTuple):
+    """How a page was refused: our code, what the response names, and its body."""
+
+    code: str
+    faults: Sequence[Fault] = ()
+    response: bytes = b""
+
+
+def divide(page: Page, part: Part, refusal: Refusal, naming: Naming, known_field: KnownField) -> Division:
     """What to send instead of a refused page. `part` is what it was of the first refusal."""
     dispute = part.dispute
     whole = part.whole or page
-    mask = dispute.mask
+    code, faults, response = refusal
     if len(whole.items) == 1:
-        return Division([], [_reject(whole.items[0], code, faults[0] if faults else {}, mask)])
+        fault = faults[0] if faults else {}
+        alone = _reject(whole.items[0], code, fault, known_field)
+        return Division([], [alone if fault else alone._replace(response=_kept(response))])
     named = [] if part.suspects else naming.named(page, faults)
     if named:
         blamed = {id(item) for item, _ in named}
         rest = Page(page.number, tuple(item for item in page.items if id(item) not in blamed))
-        suspects = [_reject(item, code, fault, mask) for item, fault in named]
+        suspects = [_reject(item, code, fault, known_field) for item, fault in named]
         return Division([Part(rest, dispute, suspects, whole)], [])
     return Division([Part(half, dispute) for half in whole.halves()], [])
 
@@ -149,11 +166,16 @@ def named_by(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tu
     return list(found.values())
 
 
-def _reject(item: Item, code: str, fault: Fault, mask: Masking) -> Reject:
-    name, issue = fault.get("field"), fault.get("issue")
-    return Reject(
-        item,
-        code,
-        mask.apply_to_path(name) if isinstance(name, str) and name else None,
-        mask.apply(issue) if isinstance(issue, str) and issue else None,
-    )
+def _reject(item: Item, code: str, fault: Fault, known_field: KnownField) -> Reject:
+    known = read_fault(item.entity_type, fault, known_field)
+    return Reject(item, code, known.field, known.issue, _kept(msgspec.json.encode(fault)) if fault else b"")
+
+
+def _kept(response: bytes) -> bytes:
+    """A response's words as JSON, in one line; cut, or not JSON, as a string."""
+    if len(response) <= MAX_KEPT_BYTES:
+        try:
+            return msgspec.json.encode(msgspec.json.decode(response))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+    return msgspec.json.encode(response[:MAX_KEPT_BYTES].decode(errors="replace"))

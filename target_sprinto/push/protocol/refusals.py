@@ -1,140 +1,120 @@
-"""What Sprinto said of a page, told without any value from the page's records. Pure.
+"""A rejected page, described in our own words. Pure.
 
-Sprinto's texts may quote values, whole or in part, trimmed, escaped, or as another spelling of a number. They
-are shown only for a page that is still held, with every word and number masked that stands in its records.
+The text of a response may quote values, of this page or of any other, in any spelling. So none of it is
+shown: only an entity type, an index and a field that the run knows itself, and a rule of JSON Schema by its
+name. The response itself goes into a file that its owner alone can read.
 """
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal, DecimalException
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import PageRefused
+from target_sprinto.push.text import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from target_sprinto.push.protocol.pages import Page
 
-MASK = "•••"
-_SHOWN = 5
-_LONGEST_TEXT = 300
-_SHORTEST = 2
+KnownField = Callable[[str, str], "str | None"]
+"""The schema's own path of a field, from an entity type and a response's spelling; None if it has none."""
 
-_decoder = msgspec.json.Decoder(float_hook=Decimal)
-_NUMBER = r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_TOKEN = re.compile(rf"(?P<number>{_NUMBER})(?!\w)|(?P<word>\w+)")
-_WORD = re.compile(r"\w+")
-_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_SHOWN = 3
+
+_RULES = {
+    "required": "is missing",
+    "type": "is of another type",
+    "enum": "is not one of the allowed values",
+    "const": "is not the allowed value",
+    "format": "has another format",
+    "pattern": "does not match the pattern",
+    "minLength": "is too short",
+    "maxLength": "is too long",
+    "minimum": "is too small",
+    "maximum": "is too large",
+    "multipleOf": "is not a multiple",
+    "minItems": "has too few items",
+    "maxItems": "has too many items",
+    "uniqueItems": "has an item twice",
+    "additionalProperties": "is not allowed",
+}
+"""JSON Schema's rules, and what a field that breaks one of them is."""
+
+_RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
+_LONGEST_RULE = 40
 
 
-def describe_refusal(page: Page, refusal: PageRefused, api_key: str = "") -> PageRefused:
-    """The refusal as a user can act on it: where the page came from, and what Sprinto named in it.
+class Fault(NamedTuple):
+    """What a response says of one record, as far as it may be shown. `issue` is in our own words."""
 
-    Neither a value of the page nor the `api_key` is in it.
-    """
-    first, last = str(page.items[0].origin), str(page.items[-1].origin)
-    places = first if first == last else f"{first} to {last}"
-    span = f"Sprinto refused page {page.number} ({places})"
+    field: str | None
+    issue: str | None
+
+
+def no_field(_entity_type: str, _spelt: str) -> str | None:
+    """For a run that has no schema: no name in a response can be recognised as a field's."""
+    return None
+
+
+def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
+    """The rejection as a user can act on it: where the page came from, and what is known of its records."""
+    span = f"Sprinto refused page {page.number} ({places(page)})"
     if not refusal.faults:
         return PageRefused(
             f"{span} and named no record.",
             "Check with Sprinto what this entity type must look like, and the stream maps and entity types.",
+            response=refusal.response,
         )
-    mask = Masking(page, api_key)
-    named = "; ".join(_describe_fault(page, fault, mask) for fault in refusal.faults[:_SHOWN])
-    more = len(refusal.faults) - _SHOWN
     return PageRefused(
-        f"{span}: {named}{f'; and {more} more' if more > 0 else ''}.",
-        "Mend the records at their source or with a stream map, then run again.",
+        f"{span}: {describe_faults(page, refusal.faults, known_field)}.",
+        "Fix the records at their source or with a stream map, then run again.",
         refusal.faults,
+        refusal.response,
     )
 
 
-def _describe_fault(page: Page, fault: dict[str, object], mask: Masking) -> str:
-    def shown(name: str) -> str | None:
-        value = fault.get(name)
-        if not isinstance(value, str) or not value:
-            return None
-        return mask.apply(value)[:_LONGEST_TEXT]
+def places(page: Page) -> str:
+    """Where the page's first and last record came from."""
+    first, last = str(page.items[0].origin), str(page.items[-1].origin)
+    return first if first == last else f"{first} to {last}"
 
+
+def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
+    """The first of the records that a response names, in a clause."""
+    named = "; ".join(_describe(page, fault, known_field) for fault in faults[:_SHOWN])
+    more = len(faults) - _SHOWN
+    return f"{named}{f'; and {more} more' if more > 0 else ''}"
+
+
+def read_fault(entity_type: str, fault: Mapping[str, object], known_field: KnownField) -> Fault:
+    """What may be shown of what a response says of a record of this entity type."""
+    spelt = fault.get("field")
+    field = known_field(entity_type, spelt) if isinstance(spelt, str) and spelt else None
+    rule = next(filter(None, (_rule(fault.get(name)) for name in ("rule", "code", "keyword", "issue"))), None)
+    return Fault(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
+
+
+def _describe(page: Page, fault: Mapping[str, object], known_field: KnownField) -> str:
     entity_type, index = fault.get("entity_type"), fault.get("index")
     items = page.by_entity_type.get(entity_type, []) if isinstance(entity_type, str) else []
-    # Only a name that the page itself holds is surely no value.
-    parts = [f"entity type {entity_type!r}" if items else "a record"]
-    # From 0 or from 1: what is more is no index in this page, and may be a value.
+    # Any other name may be a value.
+    parts = [f"entity type '{shown(items[0].entity_type)}'" if items else "a record"]
+    # From 0 or from 1. A larger number is not an index in this page, and may be a value.
     if isinstance(index, int) and not isinstance(index, bool) and 0 <= index <= len(page.items):
         parts.append(f"index {index}")
-        if 0 <= index < len(items):
-            # The documents leave open how records are counted, so this is a hint and says so.
+        if index < len(items):
+            # How records are counted is not documented, so this is a hint and says so.
             parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
-    field = fault.get("field")
-    if isinstance(field, str) and field:
-        parts.append(f"field {mask.apply_to_path(field)[:_LONGEST_TEXT]!r}")
-    if issue := shown("issue"):
-        parts.append(f"“{issue}”")
+    known = read_fault(items[0].entity_type, fault, known_field) if items else Fault(None, None)
+    if known.field or known.issue:
+        field = f"field {known.field!r}" if known.field else "a field"
+        parts.append(" ".join(filter(None, (field, known.issue))))
     return ", ".join(parts)
 
 
-class Masking:
-    """What the records of one page hold, and the API key: to be kept out of texts."""
-
-    def __init__(self, page: Page, api_key: str = "") -> None:
-        self._fields: set[str] = set()
-        self._words: set[str] = set()
-        self._numbers: set[Decimal] = set()
-        texts = [api_key.casefold()]
-        for item in page.items:
-            for value in self._leaves(_decoder.decode(item.body)):
-                if isinstance(value, str):
-                    texts.append(value.casefold())
-                else:
-                    self._numbers.add(Decimal(value))
-        self._texts = "\n".join(texts)
-        self._words = set(_WORD.findall(self._texts))
-
-    def apply(self, text: str) -> str:
-        """The text with every word and number masked that stands in the page's records."""
-        unescaped = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
-        masked = _TOKEN.sub(lambda token: MASK if self._holds(token) else token[0], unescaped)
-        return masked.encode(errors="replace").decode()
-
-    def apply_to_path(self, text: str) -> str:
-        """The text as it is where it is a path of field names of the page's records, else masked."""
-        return text if self._is_path(text) else self.apply(text)
-
-    def _is_path(self, text: str) -> bool:
-        """Whether a text is a path of field names of the page's records, and so no value."""
-        parts = _WORD.findall(text)
-        return bool(parts) and all(part in self._fields or len(part) < _SHORTEST for part in parts)
-
-    def _holds(self, token: re.Match[str]) -> bool:
-        text = token[0].casefold()
-        if len(text) < _SHORTEST and text.isascii():
-            return False
-        if token["number"]:
-            number = _decimal(text.replace(",", ""))
-            return number in self._numbers or text in self._texts
-        # Scripts that put no blanks between words can be quoted in part.
-        return text in self._words or (not text.isascii() and text in self._texts)
-
-    def _leaves(self, value: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
-        if isinstance(value, dict):
-            self._fields.update(part for name in value for part in _WORD.findall(name))
-            for inner in value.values():
-                yield from self._leaves(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                yield from self._leaves(inner)
-        elif value is not None and not isinstance(value, bool):
-            yield value
-
-
-def _decimal(text: str) -> Decimal | None:
-    try:
-        return Decimal(text)
-    except DecimalException:
+def _rule(value: object) -> str | None:
+    if not isinstance(value, str) or len(value) > _LONGEST_RULE:
         return None
+    return _RULE_BY_SPELLING.get(value.lower().replace("_", "").replace("-", ""))

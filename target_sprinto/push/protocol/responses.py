@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ from target_sprinto.push.protocol.retry import parse_retry_after
 from target_sprinto.push.protocol.times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _T = TypeVar("_T")
 
@@ -88,6 +89,8 @@ class IngestResult(msgspec.Struct, frozen=True):
     accepted_count_total: int
     rejected_count_total: int | None = None
     validation_errors: list[Any] | None = None
+    response: bytes = msgspec.field(default=b"", name="(the response itself)")
+    """The body, of a response that says something was rejected. It may quote values of records."""
 
     @property
     def rejected(self) -> bool:
@@ -165,7 +168,7 @@ def read_answer(
 
 def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(body, type=shape)
+        result = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
         raise errors.UnexpectedAnswer(
@@ -177,6 +180,9 @@ def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
             f"While {operation.value} the answer could not be read: it is no JSON.",
             "If a proxy stands between this machine and Sprinto, look at what it does.",
         ) from None
+    if isinstance(result, IngestResult) and result.rejected:
+        return msgspec.structs.replace(result, response=body)
+    return result
 
 
 def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
@@ -195,7 +201,7 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
             "Check `region` and `api_url`, and whether a gateway asks for a login.",
         )
     if status == HTTPStatus.BAD_REQUEST and operation is Operation.PUSH:
-        return errors.PageRefused(f"{doing}: the page was refused.", faults=_faults(body))
+        return errors.PageRefused(f"{doing}: the page was refused.", faults=_faults(body), response=body)
     if status == HTTPStatus.BAD_REQUEST:
         return errors.BadRequest(f"{doing}: the request was refused.", "Ask Sprinto's support.")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -247,6 +253,9 @@ def _faults(body: bytes) -> tuple[dict[str, object], ...]:
         return ()
     error = answer.get("error")
     listed = [error.get("details") if isinstance(error, dict) else None, answer.get("validation_errors")]
-    return tuple(
-        fault for faults in listed if isinstance(faults, list) for fault in faults if isinstance(fault, dict)
-    )
+    return objects(entry for entries in listed if isinstance(entries, list) for entry in entries)
+
+
+def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
+    """The first thousand of a response's errors that are objects: a page has a hundred records at most."""
+    return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))

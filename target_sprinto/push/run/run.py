@@ -42,6 +42,7 @@ from target_sprinto.push.protocol.lifecycle import (
     next_phase,
 )
 from target_sprinto.push.protocol.pages import Page, PageBuilder
+from target_sprinto.push.protocol.refusals import no_field
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.conflict import ConflictPolicy
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.protocol.responses import SessionStatus
 
 log = logging.getLogger("target_sprinto.push")
@@ -153,6 +155,7 @@ class Run:
         finish: Finish = Finish.APPLY,
         expected: Mapping[str, int] | None = None,
         rejects: Rejects | None = None,
+        known_field: KnownField = no_field,
         witness: Witness | None = None,
         interrupted: Check = lambda: None,
         run_uuid: str | None = None,
@@ -169,6 +172,7 @@ class Run:
         self._on_count_mismatch = on_count_mismatch
         self._expected = expected or {}
         self._rejects = rejects
+        self._known_field = known_field
         self._witness = witness or NoWitness()
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
         self._interrupted = interrupted
@@ -422,6 +426,7 @@ class Run:
             self._patience,
             compress=self._compress,
             rejects=self._rejects,
+            known_field=self._known_field,
             avoid_size=self._builder.avoid,
             witness=self._witness,
         )

@@ -16,7 +16,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.client import REPEATABLE, next_wait
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.protocol import retry
-from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Refusal, Reject, divide
 from target_sprinto.push.protocol.in_doubt import which_landed
 from target_sprinto.push.protocol.lifecycle import (
     AfterRefusal,
@@ -26,7 +26,8 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.pages import compressed
-from target_sprinto.push.protocol.refusals import Masking, describe_refusal
+from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
+from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.run.observer import NoWitness, Witness
 from target_sprinto.push.text import figures
 from target_sprinto.push.transport import timing
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.protocol.pages import Page
+    from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.protocol.responses import SessionStatus
 
 
@@ -129,6 +131,7 @@ class PageSender:
         *,
         compress: bool,
         rejects: Rejects | None = None,
+        known_field: KnownField = no_field,
         avoid_size: Callable[[int], None] = lambda _: None,
         witness: Witness | None = None,
     ) -> None:
@@ -145,6 +148,7 @@ class PageSender:
         self._compression_proven = False
         self._batches_are_pages = False
         self._rejects = rejects
+        self._known_field = known_field
         self._avoid_size = avoid_size
         self._witness = witness or NoWitness()
         self._naming = Naming()
@@ -249,23 +253,22 @@ class PageSender:
             self._encode(open_page, compress=False)
             return self.send(open_page)
         if self._rejects is not None and isinstance(refusal, errors.PageRefused):
-            return self._divide(open_page, refusal.code, refusal.faults, self._rejects)
+            named = Refusal(refusal.code, refusal.faults, refusal.response)
+            return self._divide(open_page, named, self._rejects)
         if self._rejects is not None and isinstance(refusal, errors.TooLarge):
-            return self._divide(open_page, refusal.code, (), self._rejects)
+            return self._divide(open_page, Refusal(refusal.code), self._rejects)
         if action is AfterRefusal.HALVE:
             return Instead(list(page.halves()))
         raise self._explain(page, refusal) from None
 
-    def _divide(
-        self, open_page: OpenPage, code: str, faults: Sequence[dict[str, object]], rejects: Rejects
-    ) -> Outcome:
+    def _divide(self, open_page: OpenPage, refusal: Refusal, rejects: Rejects) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
-        part = open_page.part or self._dispute(page, faults)
+        part = open_page.part or Part(page, Dispute(page, refusal.faults))
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
-            division = divide(page, part, code, faults, self._naming)
+            division = divide(page, part, refusal, self._naming, self._known_field)
             if division.blamed:
                 rejects.keep(division.blamed)
                 self._reject(part.dispute, division.blamed)
@@ -273,9 +276,6 @@ class PageSender:
                 if one.suspects:
                     rejects.keep(one.suspects)
         return Instead(division.parts)
-
-    def _dispute(self, page: Page, faults: Sequence[dict[str, object]]) -> Part:
-        return Part(page, Dispute(page, faults, Masking(page, self._client.api_key)))
 
     def _reject(self, dispute: Dispute, blamed: Sequence[Reject]) -> None:
         dispute.rejected += blamed
@@ -313,17 +313,18 @@ class PageSender:
         answer = self._client.push_page(
             self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )
-        number = open_page.page.number
+        page = open_page.page
         if answer.rejected:
+            faults = objects(answer.validation_errors or ())
+            named = f": {describe_faults(page, faults, self._known_field)}" if faults else ""
             raise errors.ContradictoryAnswer(
-                f"Sprinto accepted page {number} and said that something in it was rejected"
-                f" (rejected_count_total {answer.rejected_count_total}).",
-                "The documents know no such answer; ask Sprinto's support.",
+                f"Sprinto accepted page {page.number} and said that something in it was rejected{named}.",
+                "No such response is documented; ask Sprinto's support.",
+                answer.response,
             )
         if answer.session_id != self._session_id:
             raise errors.ContradictoryAnswer(
-                f"The answer to page {number} names another session ({answer.session_id}).",
-                "Ask Sprinto's support.",
+                f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
 
     def _session_ended(self, state: str) -> errors.SessionEnded:
@@ -335,7 +336,7 @@ class PageSender:
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):
-            return describe_refusal(page, refusal, self._client.api_key)
+            return describe_refusal(page, refusal, self._known_field)
         if isinstance(refusal, errors.TooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto takes no page with this one record alone: {page.items[0].origin},"

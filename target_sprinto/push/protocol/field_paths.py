@@ -1,0 +1,106 @@
+"""Paths of fields, as a schema names them. Pure.
+
+A name under a schema's `properties` is the schema's own. Any other key of an object may be a value, such as
+an email address in a map: it is shown as `*`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.push.text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Schema = dict[str, Any]
+
+_IN_PLACE = ("allOf", "anyOf", "oneOf", "if", "then", "else")
+_MOST_NODES = 100
+"""Subschemas that apply at one place. What lies behind more of them is not named."""
+
+_STEP = re.compile(r"[^.\[\]/$#]+")
+
+
+def field_path(schema: object, path: Iterable[str | int]) -> str:
+    """The path to a place in a record: ``a.b[2].*``, at most 100 characters."""
+    nodes, steps = _expand([schema]), []
+    for step in path:
+        nodes, name = _step(nodes, step)
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{name or '*'}")
+    return shown("".join(steps).lstrip("."))
+
+
+class FieldPaths:
+    """The fields of a run's entity types, as far as the schemas of their mapped streams name them."""
+
+    def __init__(self) -> None:
+        self._schemas: dict[str, dict[str, Schema]] = {}
+
+    def add(self, entity_type: str, stream: str, schema: Schema) -> None:
+        """Take the schema of one stream's mapped records, in the place of an earlier one."""
+        self._schemas.setdefault(entity_type, {})[stream] = schema
+
+    def find(self, entity_type: str, spelt: str) -> str | None:
+        """The field that a response means: ``a.b[].*``; None if its first name is not a field's."""
+        nodes = _expand(self._schemas.get(entity_type, {}).values())
+        found: list[str] = []
+        for name in [spelt] if _is_property(nodes, spelt) else _STEP.findall(spelt):
+            items, _ = _step(nodes, 0)
+            if found and items and name.isdecimal():
+                nodes, step = items, "[]"
+            else:
+                nodes, known = _step(nodes, name)
+                step = f".{known or '*'}"
+            found.append(step)
+            if found[0] == ".*":
+                return None
+            if step == ".*":
+                break
+        return shown("".join(found).lstrip(".")) or None
+
+
+def _step(nodes: list[Schema], step: str | int) -> tuple[list[Schema], str | None]:
+    """The schemas one step further, and the step's name if it is one of theirs."""
+    if isinstance(step, int):
+        return _expand(inner for node in nodes for inner in _items(node)), None
+    named = [node["properties"][step] for node in nodes if _has_property(node, step)]
+    if named:
+        return _expand(named), step
+    maps = (node.get("additionalProperties") for node in nodes)
+    patterns = (inner for node in nodes for inner in _values(node.get("patternProperties")))
+    return _expand([*maps, *patterns]), None
+
+
+def _is_property(nodes: list[Schema], name: str) -> bool:
+    return any(_has_property(node, name) for node in nodes)
+
+
+def _has_property(node: Schema, name: str) -> bool:
+    properties = node.get("properties")
+    return isinstance(properties, dict) and name in properties
+
+
+def _items(node: Schema) -> Iterator[object]:
+    for keyword in ("items", "prefixItems", "additionalItems"):
+        inner = node.get(keyword)
+        yield from inner if isinstance(inner, list) else [inner]
+
+
+def _values(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else ()
+
+
+def _expand(nodes: Iterable[object]) -> list[Schema]:
+    """The schemas, and those that apply at the same place."""
+    waiting, found = list(nodes), list[Schema]()
+    while waiting and len(found) < _MOST_NODES:
+        node = waiting.pop()
+        if not isinstance(node, dict):
+            continue
+        found.append(node)
+        for keyword in _IN_PLACE:
+            inner = node.get(keyword)
+            waiting += inner if isinstance(inner, list) else [inner]
+    return found
