@@ -60,10 +60,7 @@ Record = dict[str, Any]
 
 
 def records(case: Case) -> list[tuple[str, Record]]:
-    """Each with its stream, by turns. No key comes twice.
-
-    All have the same values: what a refused page is told to hold is masked by the values of that page.
-    """
+    """Each with its stream, by turns. No key comes twice."""
     streams = ["people", "teams"] * case.records
     return [
         (stream, {"id": number, "name": SECRET, "amount": SECRET_NUMBER})
