@@ -88,6 +88,8 @@ def test_refused_records_are_diverted_however_sprinto_names_them(
     ]
     assert {reject["reject"]["code"] for reject in rejects} == {"page-refused"}
     assert {reject["reject"]["field"] for reject in rejects} == {"name"}
+    # Sprinto's own words quote the value: this file alone has them.
+    assert all(LONG in reject["reject"].pop("response")["issue"] for reject in rejects)
     assert SECRET not in json.dumps([reject["reject"] for reject in rejects])
     line = told(finished)
     assert "8 records rejected (" in line
@@ -429,18 +431,21 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
     assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
     assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
-    assert "3 records would be refused, as listed above. Mend them at their source" in finished.error
+    assert "3 records would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "Mend them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"
-    assert not (door.folder / "rejects").exists()
+    (words,) = (door.folder / "rejects").iterdir()
+    assert words.name.endswith(".response.json")
+    # What Sprinto said; record 53 is ours to reject.
+    assert [entry["about"].rpartition(" ")[2] for entry in json.loads(words.read_bytes())] == ["52", "54"]
 
 
 def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
-    assert "1 record would be refused, as listed above. Mend it at its source or with a stream map" in (
-        finished.error
-    )
+    assert "1 record would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "Mend it at its source or with a stream map" in finished.error
 
 
 def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
