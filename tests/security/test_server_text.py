@@ -59,8 +59,8 @@ def people(values: list[str], count: int) -> list[dict[str, Any]]:
 
 def shown(finished: Finished) -> list[str]:
     lines = [line.split(" | ", 3)[-1] for line in finished.stderr.splitlines()]
-    # How long a run took, and how long a response is.
-    kept = [line for line in lines if not re.search("bottleneck|METRIC|HTTP/1.1", line)]
+    # How long a run took, how long a response is, and what urllib3 logs from threads of its own.
+    kept = [line for line in lines if not re.search("bottleneck|METRIC|HTTP/1.1|Converted|connection", line)]
     return [_VARIES.sub("…", line) for line in kept]
 
 
