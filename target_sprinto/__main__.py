@@ -4,15 +4,15 @@ import gc
 import os
 import sys
 
-from target_sprinto.signals import process_signals
+from target_sprinto import process
 
 
 def main() -> None:
-    """Run the target. A signal ends it with one line and the exit code of the contract, from here to the end.
+    """Run the target. A signal ends it with one line and the exit code of the contract."""
+    process.run(_run_target)
 
-    The handlers stay in place: a signal that comes once all is done must not change how it ended.
-    """
-    process_signals.install()
+
+def _run_target() -> None:
     # Nothing that the imports make is ever garbage: looking for some takes a sixth of their time.
     gc.disable()
     # They take long, and a signal may come meanwhile.

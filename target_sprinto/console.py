@@ -7,12 +7,13 @@ import os
 import sys
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from target_sprinto.errors import InternalError, StateNotWritten
-from target_sprinto.push.errors import SprintoError
+from target_sprinto.errors import StateNotWritten, explained
+from target_sprinto.push.errors import SettingsProblem, SprintoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +37,12 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
     with signals:
         try:
             _require_no_signal_yet(signals)
+            _require_working_folder()
             return run()
         except SprintoError as failure:
             error = failure
         except Exception as bug:  # noqa: BLE001 - told as a bug, without its text
-            error = InternalError(bug)
+            error = explained(bug)
         say(str(error))
         if isinstance(error, StateNotWritten):
             _give_up_stdout()
@@ -54,6 +56,15 @@ def _require_no_signal_yet(signals: Signals) -> None:
     except SprintoError as early:
         early.aftermath = "Nothing was opened at Sprinto."
         raise
+
+
+def _require_working_folder() -> None:
+    try:
+        Path.cwd()
+    except OSError:
+        raise SettingsProblem(
+            "The working folder no longer exists.", "Start the command in a folder that exists."
+        ) from None
 
 
 class SprintoCommand(click.Command):

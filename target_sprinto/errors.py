@@ -26,11 +26,13 @@ SprintoError
 ├── ReceiptDiffers                 an input that does not make what a receipt says
 ├── StateNotWritten                stdout broke when the STATE was due
 ├── DemoFailed                     the target that `sprintoctl demo` runs failed
+├── ResourcesExhausted             no more memory, threads or open files
 └── InternalError                  a bug of ours
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import traceback
 from pathlib import Path
@@ -236,6 +238,25 @@ class DemoFailed(SprintoError):
     """The target that `sprintoctl demo` runs failed: its own line, before this one, says why."""
 
     code = "demo-failed"
+
+
+class ResourcesExhausted(SprintoError):
+    """The machine gives this process no more memory, threads or files."""
+
+    code = "resources-exhausted"
+
+
+def explained(problem: Exception) -> SprintoError:
+    """What to raise in the place of an exception that is not ours."""
+    if isinstance(problem, MemoryError):
+        return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
+    if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
+        return ResourcesExhausted(
+            "No thread could be started.", "Raise the limit of threads or processes (ulimit -u, pids.max)."
+        )
+    if isinstance(problem, OSError) and problem.errno in {errno.EMFILE, errno.ENFILE}:
+        return ResourcesExhausted("No more files can be opened.", "Raise the limit for them (ulimit -n).")
+    return InternalError(problem)
 
 
 class InternalError(SprintoError):

@@ -40,8 +40,10 @@ class Signals:
         if threading.current_thread() is threading.main_thread() and not self._before:
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                 number = getattr(signal, name, None)
-                # Under nohup a hang-up is meant to be ignored.
-                if number is not None and (name != "SIGHUP" or signal.getsignal(number) != signal.SIG_IGN):
+                if number is None:
+                    continue
+                # Under nohup, or in a shell's background job, what the parent ignores is meant to be ignored.
+                if name == "SIGTERM" or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         self._depth += 1
         return self

@@ -53,8 +53,9 @@ class Progress:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         tell = self._tell_live if live else self._tell_now_and_then
-        self._thread = threading.Thread(target=tell, name="sprinto-progress", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=tell, name="sprinto-progress", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def end(self) -> None:
         """No more lines: what follows is the last word."""

@@ -40,7 +40,6 @@ from target_sprinto.errors import (
     FinalStateMissing,
     FinalStateUnfinished,
     InputError,
-    InternalError,
     InvalidRecord,
     InvalidSchema,
     MadeUpStream,
@@ -52,6 +51,7 @@ from target_sprinto.errors import (
     StreamMissing,
     TooManyRejects,
     WouldBeRefused,
+    explained,
 )
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
@@ -546,7 +546,7 @@ class SprintoTarget(Target):
                 aftermath += "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
         aftermath = f"{aftermath} {self._responses.keep(responses)}".rstrip()
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
-            failure = InternalError(failure)
+            failure = explained(failure)
         if (
             isinstance(failure, InputError)
             and failure.line is None

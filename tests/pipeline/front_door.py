@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from target_sprinto.sandbox import Sandbox, SessionView
 
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 45
 
 PROGRAMS = {
     "target-sprinto": ["-m", "target_sprinto"],
-    "sprintoctl": ["-c", "from target_sprinto.cli.app import main; main()"],
+    "sprintoctl": ["-c", "from target_sprinto.cli.app import run; run()"],
     "sdk-tap": [str(Path(__file__).with_name("sdk_taps.py"))],
 }
 """What the interpreter is told for each command."""
@@ -115,6 +115,7 @@ class FrontDoor:
         stderr: int = subprocess.PIPE,
         program: str = "target-sprinto",
         cold: bool = False,
+        through: Sequence[str] = (),
         **settings: object,
     ) -> subprocess.Popen[bytes]:
         words = list(arguments) or ["--config", str(self.config(**settings))]
@@ -130,6 +131,7 @@ class FrontDoor:
         if not cold:
             warm = str(Path(__file__).parent / "warm.py")
             command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
+        command = [*through, *command]
         process = subprocess.Popen(
             [*command, *words],
             stdin=stdin,

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import SCHEMA, SIGNALS, STATE, Finished, FrontDoor, feed, people, record, state_line
+from front_door import SCHEMA, SIGNALS, Finished, FrontDoor, feed, people, record, state_line
 
 from target_sprinto.sandbox import Answer, Fault, Hang, Readings
 
@@ -198,19 +198,6 @@ def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor
     assert (finished.code, finished.stdout) == (143, "")
     assert "may yet be applied" in finished.error
     assert door.operations().count("close") == 1
-
-
-def test_a_hang_up_is_ignored_under_nohup(door: FrontDoor) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        process = door.start(cold=True)
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
-    process.send_signal(signal.SIGHUP)
-    finished = door.finish(process, [STATE])
-    assert (finished.code, finished.stdout) == (0, state_line())
 
 
 def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) -> None:

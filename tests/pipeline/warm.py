@@ -24,13 +24,14 @@ DESCRIPTORS = 3
 def serve(path: str) -> None:
     import sdk_taps
 
+    from target_sprinto import process
     from target_sprinto.cli.app import main
     from target_sprinto.singer.target import SprintoTarget
 
     # Not made before the fork: making it sets up the logging, which `sprintoctl` does without.
     programs = {
-        "target-sprinto": lambda: SprintoTarget.cli(),  # noqa: PLW0108 - see above
-        "sprintoctl": main,
+        "target-sprinto": lambda: process.run(lambda: SprintoTarget.cli()),  # noqa: PLW0108 - see above
+        "sprintoctl": lambda: process.run(main),
         "sdk-tap": sdk_taps.main,
     }
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

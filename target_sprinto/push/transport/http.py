@@ -226,6 +226,11 @@ def _explain_never_connected(
             "No connection to the proxy was made.",
             "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
+    if any(isinstance(cause, RuntimeError) for cause in causes):
+        return errors.NotConnected(
+            f"{doing} no connection was made: no thread could be started.",
+            "Raise the limit of threads or processes (ulimit -u, pids.max).",
+        )
     return errors.NotConnected(
         f"{doing} no connection was made: {_reason(causes)}.",
         "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",

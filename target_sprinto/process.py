@@ -1,0 +1,153 @@
+"""The process around a command: a stderr that never blocks, and an end that no signal changes.
+
+Imports little: it is set up before the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+from target_sprinto.private_files import write_all
+from target_sprinto.signals import process_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PIECE_BYTES = 4096
+_MAX_WAITING_BYTES = 1 << 20
+_STALLED_SECONDS = 1.0
+_DRAIN_SECONDS = 10.0
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Call a command line and end the process with its exit code.
+
+    Signals are noted from here until the process is gone: the interpreter, while it shuts down, puts back
+    handlers that would end it, and the exit code of an applied run would be lost.
+    """
+    _open_standard_descriptors()
+    process_signals.install()
+    writer = BackgroundWriter(2)
+    stderr = sys.stderr = _text(writer)
+    code: object = 0
+    try:
+        command()
+    except SystemExit as leaving:
+        code = leaving.code
+    if isinstance(code, str):
+        stderr.write(f"{code}\n")
+        code = 1
+    logging.shutdown()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        code = code or 1
+    writer.drain(_STALLED_SECONDS, _DRAIN_SECONDS)
+    os._exit(code if isinstance(code, int) else 0)
+
+
+def _open_standard_descriptors() -> None:
+    """Open what the parent has closed of 0, 1 and 2: else the next file or socket would become stderr."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
+        pass
+    os.close(descriptor)
+
+
+class BackgroundWriter(io.BufferedIOBase):
+    """Writes to a descriptor on a daemon thread: `write` never waits for it.
+
+    A terminal after Ctrl-S, or a pipe that nobody reads, would otherwise hold the run, its keep-alive and its
+    signals. At most 1 MiB waits, or the last write if it is larger; before that the oldest lines are dropped,
+    and a line says how many.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._dropped_lines = 0
+        self._busy = False
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def fileno(self) -> int:
+        """What is written to."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether that is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
+        """Take all of it, at once."""
+        chunk = bytes(data)
+        with self._changed:
+            self._waiting.append(chunk)
+            self._waiting_bytes += len(chunk)
+            while self._waiting_bytes > _MAX_WAITING_BYTES and len(self._waiting) > 1:
+                self._dropped_lines += self._take().count(b"\n")
+            if self._thread is None:
+                thread = threading.Thread(target=self._write_all, name="sprinto-stderr", daemon=True)
+                try:
+                    thread.start()
+                    self._thread = thread
+                except RuntimeError:
+                    # No thread can be started, which is what the line may be about.
+                    self._write(self._take())
+            self._changed.notify_all()
+        return len(chunk)
+
+    def drain(self, stalled_seconds: float, seconds: float) -> None:
+        """Wait until all is written: at most `seconds`, and at most `stalled_seconds` in which nothing is."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while self._busy or self._waiting:
+                left = min(until - time.monotonic(), stalled_seconds)
+                if left <= 0 or not self._changed.wait(left):
+                    return
+
+    def _take(self) -> bytes:
+        chunk = self._waiting.popleft()
+        self._waiting_bytes -= len(chunk)
+        return chunk
+
+    def _write_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                chunk, self._busy = self._take(), True
+                dropped, self._dropped_lines = self._dropped_lines, 0
+            if dropped:
+                self._write(b"(%d lines were not shown: stderr took no more.)\n" % dropped)
+            self._write(chunk)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _write(self, chunk: bytes) -> None:
+        for start in range(0, len(chunk), _PIECE_BYTES):
+            try:
+                write_all(self._descriptor, chunk[start : start + _PIECE_BYTES])
+            except OSError:
+                # Nobody reads any more, or the disk is full: there is no other place to say so.
+                return
+            with self._changed:
+                self._changed.notify_all()
+
+
+def _text(writer: BackgroundWriter) -> TextIO:
+    encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
+    return io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)  # type: ignore[type-var] # the stub wants more than is needed
