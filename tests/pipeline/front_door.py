@@ -190,7 +190,7 @@ class FrontDoor:
         return [seen.items for seen in self.sandbox.requests(self.integration_id) if seen.operation == "push"]
 
     def wait_for_operation(
-        self, operation: str, nth: int = 1, *, answered: bool = False, within: float = 20
+        self, operation: str, nth: int = 1, *, answered: bool = False, within: float = 40
     ) -> None:
         def seen(sandbox: Sandbox) -> bool:
             return any(
