@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from dropping import dropping
 from front_door import FrontDoor, feed, people, state_line
 
 from target_sprinto.sandbox import Answer, Drop, Fault, Readings, Reset, Sandbox, SandboxOptions
@@ -464,3 +465,44 @@ def test_no_proxy_is_honoured(door: FrontDoor) -> None:
         env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "127.0.0.1"}
         assert door.run(people(3), env=env).code == 0
     assert proxy.lines == []
+
+
+TWO_ADDRESSES = """
+import socket
+resolve = socket.getaddrinfo
+def resolved(host, port, *args, **kwargs):
+    if host != "two.test":
+        return resolve(host, port, *args, **kwargs)
+    found = []
+    for address in ("127.0.0.2", "127.0.0.1"):
+        found += resolve(address, port, *args, **kwargs)
+    return found
+socket.getaddrinfo = resolved
+"""
+"""What a resolver says of a name, in the process of the command."""
+
+
+def test_a_name_whose_first_address_drops_everything_is_reached_by_its_second(
+    authority: trustme.CA, door: FrontDoor, trusted: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(TWO_ADDRESSES)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("two.test").configure_cert(context)
+    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
+    box.start(ssl_context=context)
+    port = int(box.base_url.split(":")[2].partition("/")[0])
+    try:
+        with dropping("127.0.0.2", port) as _:
+            finished = replace(door, sandbox=box).run(
+                people(150),
+                cold=True,
+                env=trusted | {"PYTHONPATH": str(tmp_path / "site"), "NO_PROXY": "two.test"},
+                api_url=box.base_url.replace("127.0.0.1", "two.test"),
+                request_timeout_seconds=5,
+            )
+            assert (finished.code, finished.stdout) == (0, state_line())
+            assert "Trying again" not in finished.stderr
+        assert [len(records) for records in box.applied(door.integration_id).values()] == [150]
+    finally:
+        box.stop()

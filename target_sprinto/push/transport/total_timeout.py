@@ -10,14 +10,17 @@ behind a proxy an answer that was lost looks there like a proxy that was never r
 from __future__ import annotations
 
 import io
+import socket
 import time
 from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.exceptions import HTTPError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError, NewConnectionError
 
+from target_sprinto.push.transport.addresses import connect_to_any
 from target_sprinto.push.transport.background import in_background, wait_until_passed
 
 if TYPE_CHECKING:
@@ -47,7 +50,11 @@ class NeverConnectedError(HTTPError):
 
 def keeping_time(connection_class: type[Any]) -> type[Any]:
     """The same connections, but that they keep to their timeout: for a urllib3 pool's `ConnectionCls`."""
-    return type(connection_class.__name__, (_TimeLimited, connection_class), {})
+    ours: tuple[type[Any], ...] = (_TimeLimited,)
+    if connection_class._new_conn is HTTPConnection._new_conn:  # noqa: SLF001 - urllib3's place for other ways
+        # Through a SOCKS proxy, whose connections have a way of their own, the proxy chooses the address.
+        ours = (_TimeLimited, _ConnectsToAnyAddress)
+    return type(connection_class.__name__, (*ours, connection_class), {})
 
 
 class _TimeLimited(_Connection):
@@ -109,6 +116,25 @@ class _TimeLimited(_Connection):
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
+
+
+class _ConnectsToAnyAddress(_Connection):
+    """urllib3's own gives each address of a name the whole timeout, so that the second is never tried."""
+
+    _until: float
+
+    def _new_conn(self) -> socket.socket:
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            made = connect_to_any(addresses, self.socket_options or (), self._until)
+        except UnicodeError:
+            raise LocationParseError(self.host) from None
+        except socket.gaierror as failure:
+            raise NameResolutionError(self.host, self, failure) from failure
+        except OSError as failure:
+            raise NewConnectionError(self, "no address could be connected to") from failure
+        made.settimeout(_left(self._until))
+        return made
 
 
 class _TimeLimitedAnswer(HTTPResponse):

@@ -1,0 +1,75 @@
+"""A TCP connection to the address of a name that answers first.
+
+A name may have several addresses, one of which drops every packet. Attempts start a moment apart and run side
+by side (RFC 8305, "Happy Eyeballs").
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+ATTEMPT_DELAY_SECONDS = 0.25
+"""Between the start of one attempt and the next (RFC 8305, section 8); a failure starts the next at once."""
+
+Address = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""As `socket.getaddrinfo` returns it."""
+
+SocketOptions = Sequence[tuple[int, int, int | bytes]]
+
+
+def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: float) -> socket.socket:
+    """The first connection that is made; all other attempts are closed, and send nothing.
+
+    `until` is in monotonic seconds. Raises TimeoutError, or the OSError of the attempt that failed last.
+    """
+    waiting = deque(addresses)
+    failure = OSError("the name has no address")
+    next_at = 0.0
+    with selectors.DefaultSelector() as attempts:
+        try:
+            while waiting or attempts.get_map():
+                now = time.monotonic()
+                if now >= until:
+                    raise TimeoutError("timed out")
+                if waiting and (now >= next_at or not attempts.get_map()):
+                    next_at = now + ATTEMPT_DELAY_SECONDS
+                    try:
+                        attempts.register(_begin(waiting.popleft(), options), selectors.EVENT_WRITE)
+                    except OSError as refused:
+                        failure, next_at = refused, now
+                    continue
+                for key, _ in attempts.select((min(next_at, until) if waiting else until) - now):
+                    attempt = key.fileobj
+                    assert isinstance(attempt, socket.socket)  # noqa: S101 - no other was registered
+                    attempts.unregister(attempt)
+                    number = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not number:
+                        return attempt
+                    attempt.close()
+                    failure, next_at = OSError(number, os.strerror(number)), now
+            raise failure
+        finally:
+            for key in attempts.get_map().values():
+                key.fileobj.close()  # type: ignore[union-attr] # a socket, as above
+
+
+def _begin(address: Address, options: SocketOptions) -> socket.socket:
+    """A connection that is being made. Raises OSError where it cannot even begin."""
+    family, kind, protocol, _, place = address
+    attempt = socket.socket(family, kind, protocol)
+    try:
+        for option in options:
+            attempt.setsockopt(*option)
+        attempt.setblocking(False)  # noqa: FBT003 - as the socket module declares it
+        attempt.connect(place)
+    except BlockingIOError:
+        pass
+    except OSError:
+        attempt.close()
+        raise
+    return attempt

@@ -1,0 +1,113 @@
+"""Several addresses of one name: the first one that answers is used, in time."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from dropping import dropping
+
+from target_sprinto.push.transport.addresses import ATTEMPT_DELAY_SECONDS, Address, connect_to_any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1", port: int = 0) -> Iterator[socket.socket]:
+    with socket.create_server((host, port)) as server:
+        server.settimeout(0)
+        yield server
+
+
+def address(server: socket.socket) -> Address:
+    host, port = server.getsockname()
+    return (socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port))
+
+
+def refusing() -> Address:
+    with listening() as server:
+        return address(server)
+
+
+def connect(*addresses: Address, seconds: float = 5.0) -> socket.socket:
+    return connect_to_any(addresses, (), time.monotonic() + seconds)
+
+
+def test_the_first_address_is_used_where_it_answers() -> None:
+    with listening() as first, listening() as second, connect(address(first), address(second)) as made:
+        assert made.getpeername() == first.getsockname()
+        with pytest.raises(BlockingIOError):
+            second.accept()
+
+
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_an_address_that_drops_everything_costs_a_moment(before: int) -> None:
+    with dropping("127.0.0.2") as (first, _), listening() as second:
+        began = time.monotonic()
+        with connect(*[address(first)] * before, address(second)) as made:
+            assert made.getpeername() == second.getsockname()
+        assert time.monotonic() - began >= before * ATTEMPT_DELAY_SECONDS
+        assert time.monotonic() - began < before * ATTEMPT_DELAY_SECONDS + 2
+
+
+def test_an_address_that_refuses_costs_nothing() -> None:
+    with listening() as server:
+        began = time.monotonic()
+        with connect(refusing(), refusing(), address(server)) as made:
+            assert made.getpeername() == server.getsockname()
+        assert time.monotonic() - began < ATTEMPT_DELAY_SECONDS
+
+
+def test_a_slow_address_may_still_win_over_one_that_refuses() -> None:
+    with dropping("127.0.0.2") as (slow, waiting):
+        # Room in the queue: the SYN that is sent again after a second is taken.
+
+        def admit() -> None:
+            for _ in waiting:
+                slow.accept()[0].close()
+
+        admission = threading.Timer(0.5, admit)
+        admission.start()
+        began = time.monotonic()
+        with connect(address(slow), refusing()) as made:
+            assert made.getpeername() == slow.getsockname()
+        assert 0.5 < time.monotonic() - began < 5
+        admission.join()
+
+
+def test_all_addresses_together_have_the_time_of_one() -> None:
+    with dropping("127.0.0.2") as (first, _), dropping("127.0.0.3") as (second, _):
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            connect(address(first), address(second), seconds=0.7)
+        assert 0.7 <= time.monotonic() - began < 2
+
+
+def test_the_last_refusal_is_what_is_raised() -> None:
+    with pytest.raises(OSError, match="refused") as caught:
+        connect(refusing(), refusing())
+    assert caught.value.errno == errno.ECONNREFUSED
+    with pytest.raises(OSError, match="no address"):
+        connect()
+
+
+def test_an_attempt_that_comes_late_is_closed_and_sends_nothing() -> None:
+    with (
+        dropping("127.0.0.2") as (first, waiting),
+        listening() as second,
+        connect(address(first), address(second)),
+    ):
+        for _ in waiting:
+            first.accept()[0].close()
+        # Its SYN would be sent again about now, were it not closed.
+        time.sleep(1.2)
+        with contextlib.suppress(BlockingIOError):
+            late, _ = first.accept()
+            assert late.recv(1) == b""
+            late.close()
