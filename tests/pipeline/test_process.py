@@ -293,7 +293,8 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
     (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)
     env = {"PYTHONPATH": str(door.folder / "site"), "THREADS": str(threads)}
     finished = door.run(people(150), cold=True, env=env, retry_timeout_seconds=0)
-    assert (finished.code, finished.stdout) == (1, "")
+    # As for any connection that is not made, a later try may succeed.
+    assert (finished.code, finished.stdout) == (75 if "[not-connected]" in finished.error else 1, "")
     assert "[internal]" not in finished.stderr
     assert "o thread could be started." in finished.error
     assert "(ulimit -u, pids.max)" in finished.error
