@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -237,3 +239,31 @@ def test_a_full_table_longer_than_the_sdk_waits_with_its_state_ends_as_one_that_
     minimum = {"main-a": {"min_records": ROWS}}
     night = pipeline.night(tap={"state_every": 5}, expect=minimum, require_final_state=False)
     assert_applied(night, **{"main-a": ROWS})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_tap_from_the_index_whose_bookmarks_are_partitions_is_applied_every_night(door: FrontDoor) -> None:
+    """tap-jsonl sends a file whole each night, and no STATE after it while the file is the same."""
+    find = shutil.which("uv")
+    if find is None:
+        pytest.skip("uv is not installed: it makes the tap's own environment")
+    command = [find, "tool", "run", "--python", sys.executable, "--from", "tap-jsonl==0.3.1", "tap-jsonl"]
+    source, config = door.folder / "people.jsonl", door.folder / "tap.json"
+    source.write_text('{"id": 1}\n{"id": 2}\n')
+    config.write_text(json.dumps({"path": str(source), "stream_name": "people", "primary_keys": ["id"]}))
+    door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
+    states = []
+    for night in range(2):
+        with_state = ["--state", str(door.folder / "state.json")] if night else []
+        printed = subprocess.run(
+            [*command, "--config", str(config), *with_state], capture_output=True, check=True
+        )
+        lines = printed.stdout.splitlines()
+        assert (b'"STATE"' in lines[-1]) == (night == 0)
+        finished = door.run(printed.stdout, entity_types={"people": "User"})
+        assert finished.code == 0, finished.stderr
+        states.append(finished.stdout)
+        (door.folder / "state.json").write_text(finished.stdout)
+    assert states[0] == states[1]
+    assert [person["id"] for person in door.applied()["User"]] == [1, 2, 1, 2]
