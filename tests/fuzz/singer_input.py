@@ -121,7 +121,8 @@ def messages_of(  # noqa: PLR0913, PLR0917 - one for each part of a message
             messages.append({"type": "ACTIVATE_VERSION", "stream": stream, "version": 1})
         elif kind == "BATCH":
             messages.append({"type": "BATCH", "stream": stream} | draw(batches))
-    return [*messages, {"type": "STATE", "value": draw(OBJECTS)}]
+    # An empty one after records says that the tap was stopped.
+    return [*messages, {"type": "STATE", "value": draw(OBJECTS.filter(bool))}]
 
 
 def well_formed() -> st.SearchStrategy[list[Message]]:

@@ -38,6 +38,7 @@ CODES = {
     "batch-not-supported",
     "batch-file",
     "final-state-missing",
+    "final-state-unfinished",
     "input",
     "nothing-accepted",
     "would-be-refused",
