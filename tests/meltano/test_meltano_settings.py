@@ -197,3 +197,39 @@ def test_meltanos_own_schema_accepts_meltano_yml(project: Project) -> None:
     words = ["--schemafile", str(schema), str(ROOT / "meltano.yml")]
     checked = subprocess.run([program, *words], capture_output=True, encoding="utf-8", check=False)
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("name", ["target-sprinto-hr", "target-sprinto--hr"])
+def test_an_inherited_loader_and_its_base_do_not_disturb_each_other(
+    project: Project, door: FrontDoor, name: str
+) -> None:
+    """Meltano gives both the variables that begin with either name."""
+    definition = project.definition()
+    definition["plugins"]["loaders"].append({"name": name, "inherit_from": "target-sprinto"})
+    project.define(definition)
+    prefix = name.upper().replace("-", "_")
+    own = {
+        "API_KEY": API_KEY,
+        "INTEGRATION_ID": door.integration_id,
+        "API_URL": door.sandbox.base_url,
+        "ENTITY_TYPES": '{"people": "Person"}',
+    }
+    project.env.update({f"{prefix}_{setting}": value for setting, value in own.items()})
+    for loader in (name, "target-sprinto"):
+        checked = project.call("invoke", f"{loader}:check")
+        assert (checked.code, checked.stdout[:4]) == (0, "OK: "), checked.stderr
+        assert "not known" not in checked.stderr
+
+    project.write_rows(2)
+    assert project.run("tap-people", name).code == 0
+    assert {entity_type: len(people) for entity_type, people in door.applied().items()} == {"Person": 2}
+    project.write_rows(3)
+    assert project.run().code == 0
+    assert {entity_type: len(people) for entity_type, people in door.applied().items()} == {
+        "Person": 2,
+        "User": 3,
+    }
+
+    misspelled = project.call("invoke", "target-sprinto:check", TARGET_SPRINTO_PAGESIZE="5")
+    assert misspelled.code == 1
+    assert "TARGET_SPRINTO_PAGE_SIZE is probably meant" in misspelled.stderr
