@@ -4,7 +4,7 @@ A Singer target, and a library for who has no tap:
 
     from target_sprinto import Run, SprintoClient
 
-    with SprintoClient.for_integration(api_key="…", integration_id="…") as client, Run(client) as run:
+    with SprintoClient(api_key="…", integration_id="…") as client, Run(client) as run:
         run.push("User", [{"employeeId": "E-1", "workEmail": "e1@example.com"}])
 """
 

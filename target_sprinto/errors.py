@@ -39,13 +39,11 @@ from pathlib import Path
 
 from singer_sdk import exceptions as sdk
 
-from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.errors import SettingsProblem, SprintoError
 
 
-class SettingsError(SprintoError, sdk.ConfigValidationError):
+class SettingsError(SettingsProblem, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
-
-    code = "settings"
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__(f"Settings: {'; '.join(problems)}.", "`target-sprinto --about` lists all settings.")

@@ -43,13 +43,13 @@ class Device:
 
 
 def a_client() -> SprintoClient:
-    SprintoClient.for_integration(api_key="…", integration_id="…", region="eu")
-    SprintoClient.for_integration(api_key="…", integration_id="…", api_url=None)
-    SprintoClient.for_integration("…", "…")  # type: ignore[call-arg] # by name: two strings are soon mixed up
-    SprintoClient.for_integration(api_key="…")  # type: ignore[call-arg] # no integration
-    SprintoClient.for_integration(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are no text
+    SprintoClient(api_key="…", integration_id="…", region="eu")
+    SprintoClient(api_key="…", integration_id="…", api_url=None)
+    SprintoClient("…", "…")  # type: ignore[call-arg] # by name: two strings are soon mixed up
+    SprintoClient(api_key="…")  # type: ignore[call-arg] # no integration
+    SprintoClient(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are no text
     return assert_type(
-        SprintoClient.for_integration(api_key="…", integration_id="…"),
+        SprintoClient(api_key="…", integration_id="…"),
         SprintoClient,
     )
 
@@ -69,7 +69,8 @@ def a_run(client: SprintoClient) -> None:
     )
     Run()  # type: ignore[call-arg] # no client
     Run(client, "hr")  # type: ignore[call-arg] # settings go by name
-    Run(client, finish="apply")  # type: ignore[arg-type] # one of `Finish`
+    Run(client, finish="hold")
+    Run(client, finish=1)  # type: ignore[arg-type] # one of `Finish`, or its value
     Run(client, expected={"User": "1"})  # type: ignore[dict-item] # a number
 
 

@@ -130,9 +130,9 @@ def main(context: click.Context) -> None:
 @_config_option
 def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Test key, region and integration with a call that changes nothing."""
-    target = SprintoTarget.from_cli(config)
-    _heard(lambda: target.client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
-    click.echo(f"{_OK}: the API key is accepted for {target.client.address}.")
+    client = SprintoTarget.client_from_cli(config)
+    _heard(lambda: client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
+    click.echo(f"{_OK}: the API key is accepted for {client.address}.")
 
 
 @main.command(
@@ -142,7 +142,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
 @_json_option
 def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Show how many sessions are in which state, and the active one, if the activity log shows it."""
-    client = SprintoTarget.from_cli(config).client
+    client = SprintoTarget.client_from_cli(config)
     patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
     integration = _heard(lambda: client.integration_status(patience))
     blocker = _heard(lambda: find_blocker(client, patience))
@@ -176,7 +176,7 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
 )
 def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Show the events that Sprinto logged, as Sprinto words them."""
-    client = SprintoTarget.from_cli(config).client
+    client = SprintoTarget.client_from_cli(config)
     since = datetime.now(timezone.utc) - timedelta(hours=hours)
     events = _heard(lambda: list(client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS))))
     if not events:
@@ -201,10 +201,10 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
 @_config_option
 def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Discard SESSION, which a run left open: nothing of it is applied."""
-    target = SprintoTarget.from_cli(config)
-    status = _heard(lambda: target.client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
+    client = SprintoTarget.client_from_cli(config)
+    status = _heard(lambda: client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
-    result = discard_session(target.client, session, status.expiry, deadline)
+    result = discard_session(client, session, status.expiry, deadline)
     if result.outcome is Discard.ENDED_OTHERWISE:
         raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
     if result.outcome is not Discard.DISCARDED:

@@ -74,24 +74,19 @@ class SprintoClient:
 
     `requests` is how many went out so far, `request_seconds` how long they took together.
 
-    `base_url` reaches up to and including `/api/external/push`. Safe to call from several threads.
-    Proxies and private CAs are taken from the environment; netrc is never read. Leaving a `with` block gives
-    its connections back.
+    `region` is `us`, `in` or `eu`. `api_url` replaces it, for a sandbox or a gateway: it reaches up to and
+    including `/api/external/push`, and is plain http only to this machine. Nothing is sent yet. Raises
+    SettingsProblem for arguments that cannot be used.
+
+    Safe to call from several threads. Proxies and private CAs are taken from the environment; netrc is never
+    read. Leaving a `with` block gives its connections back.
     """
 
-    @classmethod
-    def for_integration(
-        cls, *, api_key: str, integration_id: str, region: str = "us", api_url: str | None = None
-    ) -> Self:
-        """A client for an integration in a region: `us`, `in` or `eu`. Nothing is sent yet.
-
-        `api_url` stands in the region's place, for a sandbox or a gateway; plain http only to this machine.
-        Raises SettingsProblem for what cannot be used.
-        """
+    def __init__(
+        self, *, api_key: str, integration_id: str, region: str = "us", api_url: str | None = None
+    ) -> None:
         endpoint.require_usable(api_key, integration_id, region, api_url)
-        return cls(endpoint.base_url(region, api_url), integration_id, api_key)
-
-    def __init__(self, base_url: str, integration_id: str, api_key: str) -> None:
+        base_url = endpoint.base_url(region, api_url)
         integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
         self.api_key = api_key
         self._connection = Connection(integration, api_key)

@@ -31,18 +31,25 @@ def require_usable(api_key: str, integration_id: str, region: str, api_url: str 
         *text_problems("api_key", api_key),
         *key_problems(api_key),
         *text_problems("integration_id", integration_id),
-        *(url_problems(api_url) if api_url else ()),
+        *(url_problems(api_url) if api_url is not None else ()),
     ]
-    if not api_url and region not in REGIONS:
+    if api_url is None and region not in tuple(REGIONS):
         problems.append(f"`region` must be one of {', '.join(REGIONS)}")
     if problems:
         raise SettingsProblem(f"The client cannot be made: {'; '.join(problems)}.")
 
 
+def require_text(name: str, value: object) -> str:
+    """The text, if it can go to Sprinto as it is. Raises SettingsProblem."""
+    if problems := list(text_problems(name, value)):
+        raise SettingsProblem(f"{'; '.join(problems)}.")
+    return str(value)
+
+
 def text_problems(name: str, value: object) -> Iterator[str]:
     """What is wrong with a text that goes to Sprinto as it is."""
     if not isinstance(value, str):
-        yield f"`{name}` is missing"
+        yield f"`{name}` is missing" if value is None else f"`{name}` must be text"
     elif not value.strip():
         yield f"`{name}` is empty"
     elif value != value.strip() or not value.isprintable():
@@ -55,8 +62,11 @@ def key_problems(api_key: object) -> Iterator[str]:
         yield "`api_key` has a character that fits in no HTTP header"
 
 
-def url_problems(url: str) -> Iterable[str]:
+def url_problems(url: object) -> Iterable[str]:
     """What is wrong with `api_url`: the key must not go out in the clear."""
+    if not isinstance(url, str):
+        yield "`api_url` must be text"
+        return
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port

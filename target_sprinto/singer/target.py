@@ -139,7 +139,9 @@ class SprintoTarget(Target):
         self._stream_maps = copy.deepcopy(self.config.get("stream_maps") or {})
         self._signals = signals
         self.client = SprintoClient(
-            self.settings.base_url, self.settings.integration_id, self.settings.api_key
+            api_key=self.settings.api_key,
+            integration_id=self.settings.integration_id,
+            api_url=self.settings.base_url,
         )
         run_uuid = str(uuid.uuid4())
         folder = self.settings.rejects_dir
@@ -715,6 +717,25 @@ class SprintoTarget(Target):
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
         settings.require_log_level(os.environ)
         return cls(config=config.config, parse_env_config=config.parse_env, signals=signals)
+
+    @classmethod
+    def client_from_cli(cls, config: Any) -> SprintoClient:  # noqa: ANN401 - SDK's
+        """A client, from key, integration and host alone: no other setting can be in the way.
+
+        Raises SettingsProblem.
+        """
+        settings.require_log_level(os.environ)
+        given: dict[str, Any] = {name: config.config.get(name) for name in settings.OF_THE_CLIENT}
+        if config.parse_env:
+            environ = {**dotenv_values(find_dotenv(usecwd=True) or os.devnull), **os.environ}
+            found = {name: environ.get(f"{cls._env_var_prefix}{name.upper()}") for name in given}
+            given |= {name: value for name, value in found.items() if value is not None}
+        return SprintoClient(
+            api_key=given["api_key"],
+            integration_id=given["integration_id"],
+            region=given["region"] or "us",
+            api_url=given["api_url"] or None,
+        )
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's

@@ -165,7 +165,9 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.reader is None and len(self.readers) < 3)
     @rule(setting=SETTINGS, batch=BATCHES, troubles=TROUBLES)
     def start(self, setting: Setting, batch: Batch, troubles: list[Trouble]) -> None:
-        client = SprintoClient(self.sandbox.base_url, INTEGRATION, self.sandbox.options.api_key)
+        client = SprintoClient(
+            api_key=self.sandbox.options.api_key, integration_id=INTEGRATION, api_url=self.sandbox.base_url
+        )
         self.reader = Reader(client, setting, self.sandbox.changed)
         self.readers.append(self.reader)
         self.ending = False

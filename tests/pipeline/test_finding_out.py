@@ -259,6 +259,15 @@ def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
     assert door.session().state == "active"
 
 
+def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(door: FrontDoor) -> None:
+    open_another_session(door, client_reference_id="nightly \x1b[2J" + "x" * 200)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "reference 'nightly \\x1b[2Jxxx" in finished.error
+    assert "x" * 100 not in finished.error
+    assert "\x1b" not in finished.error
+
+
 def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
     leave_a_session(door)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
@@ -347,9 +356,9 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     assert finished.stderr.count("does not put off the session's expiry") == 1
 
 
-def open_another_session(door: FrontDoor) -> None:
+def open_another_session(door: FrontDoor, **body: str) -> None:
     url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions"
-    assert requests.post(url, json={}, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
+    assert requests.post(url, json=body, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
 
 
 def expire_before_the_close(door: FrontDoor) -> None:

@@ -161,7 +161,7 @@ def test_the_last_line_says_what_the_time_was_spent_on(door: FrontDoor) -> None:
 def test_the_bottleneck_is_what_took_most(
     input_seconds: float, sprinto_seconds: float, bottleneck: str
 ) -> None:
-    run = Run(SprintoClient("http://127.0.0.1:1", "demo", "key"))
+    run = Run(SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1"))
     run.waited_seconds = sprinto_seconds
     progress = Progress(run, lambda: 0, lambda: input_seconds, by_command=False)
     assert f"the bottleneck was {bottleneck}, with" in progress.summary()

@@ -166,6 +166,25 @@ def test_check_changes_nothing(door: FrontDoor) -> None:
     assert door.operations() == ["integration_status"]
 
 
+def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(door: FrontDoor) -> None:
+    """A person ends what is wrong before the config is right again."""
+    broken = {"stream_maps": {"people": {"name": "no such ("}}, "page_size": 0, "entity_types": 5}
+    config = ("--config", str(door.config(**broken)), "--config", "ENV")
+    env = {"TARGET_SPRINTO_MAX_REJECTS": "many", "TARGET_SPRINTO_PAGE_SIZ": "1"}
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    session = door.session().id
+    for words in (("check",), ("status",), ("activity",), ("discard", session)):
+        done = door.finish(door.start(*words, *config, env=env, program="sprintoctl"))
+        assert (done.code, done.stderr) == (0, ""), words
+    assert door.session().state == "cancelled"
+    verified = door.finish(door.start("--config", config[1]), people(1))
+    assert "[settings]" in verified.error
+
+
 def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> None:
     process = door.start(cold=True)
     feed(process, [SCHEMA, *(record(number) for number in range(100))])

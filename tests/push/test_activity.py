@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from target_sprinto.push.protocol.activity_log import LoggedSession, is_latest, logged_sessions
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import Blocker, ConflictPolicy
+from target_sprinto.push.text import shown
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
@@ -99,3 +100,13 @@ def test_discard_takes_over_only_what_this_pipeline_left(
 def test_a_session_of_unknown_age_is_not_taken_over() -> None:
     session = LoggedSession("s", f"evidence/{UUID}", None, None)
     assert not Blocker(session, "later", NOW).is_dead(ConflictPolicy(stale_seconds=0, own_prefix="evidence"))
+
+
+@pytest.mark.parametrize("reference", ["nightly", "hr sync 2026-11-28", "x" * 300, "a\x1b[31m\nb\u202e"])
+def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
+    (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
+    assert found.reference == reference
+    told = Blocker(found, "later", NOW).describe()
+    assert f"reference '{shown(reference)}'" in told
+    assert told.isprintable()
+    assert len(told) < 300

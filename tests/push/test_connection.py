@@ -13,6 +13,10 @@ from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 IMPATIENT = Patience(5.0, 0.0)
 
 
+def new_client(api_url: str, api_key: str) -> SprintoClient:
+    return SprintoClient(api_key=api_key, integration_id="some", api_url=api_url)
+
+
 def wait_for_no_connection(sandbox: Sandbox) -> None:
     until = time.monotonic() + 5
     while sandbox.connections and time.monotonic() < until:
@@ -24,7 +28,7 @@ def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept()
     with Sandbox(SandboxOptions(integrations=None)) as sandbox:
         sandbox.inject(Fault("create", effect=Reset()))
         sandbox.inject(Fault("create", nth=2, effect=Answer(409)))
-        client = SprintoClient(sandbox.base_url, "some", sandbox.options.api_key)
+        client = new_client(sandbox.base_url, sandbox.options.api_key)
         with pytest.raises(ApiError) as kept:
             client.create_session("a/b", IMPATIENT)
         with pytest.raises(Conflict):
@@ -37,7 +41,7 @@ def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept()
 
 def test_a_closed_client_sends_nothing() -> None:
     with Sandbox(SandboxOptions(integrations=None)) as sandbox:
-        client = SprintoClient(sandbox.base_url, "some", sandbox.options.api_key)
+        client = new_client(sandbox.base_url, sandbox.options.api_key)
         client.close()
         with pytest.raises(RunEnded):
             client.create_session("a/b", IMPATIENT)
@@ -48,7 +52,7 @@ def test_a_closed_client_sends_nothing() -> None:
 def test_a_large_page_may_be_the_first_on_its_connection() -> None:
     page = {"entities": {"User": [{"id": "U-1", "text": "x" * 500_000}]}}
     with Sandbox(SandboxOptions(integrations=None)) as sandbox:
-        first, second = (SprintoClient(sandbox.base_url, "some", sandbox.options.api_key) for _ in range(2))
+        first, second = (new_client(sandbox.base_url, sandbox.options.api_key) for _ in range(2))
         session = first.create_session("a/b", IMPATIENT)
         second.push_page(session.id, json.dumps(page).encode(), IMPATIENT, gzipped=False)
         assert sandbox.sessions("some")[0].accepted_total == 1
@@ -59,7 +63,7 @@ def test_a_large_page_may_be_the_first_on_its_connection() -> None:
 def test_a_server_that_begins_no_tls_was_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/api/external/push"
-        client = SprintoClient(url, "some", "key")
+        client = new_client(url, "key")
         began = time.monotonic()
         with pytest.raises(NotConnected, match="no answer"):
             client.create_session("a/b", Patience(0.5, 0.0))

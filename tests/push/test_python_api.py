@@ -20,7 +20,15 @@ from uuid import UUID
 import pytest
 
 import target_sprinto
-from target_sprinto import Patiences, Run, RunSummary, SprintoClient, SprintoError
+from target_sprinto import (
+    ConflictPolicy,
+    OnActiveSession,
+    Patiences,
+    Run,
+    RunSummary,
+    SprintoClient,
+    SprintoError,
+)
 from target_sprinto.push.errors import (
     Interrupted,
     KeyRefused,
@@ -48,7 +56,7 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def client(sandbox: Sandbox, integration_id: str) -> Iterator[SprintoClient]:
-    with SprintoClient.for_integration(
+    with SprintoClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     ) as made:
         yield made
@@ -336,7 +344,7 @@ import itertools, os, signal, sys
 from target_sprinto import Run, SprintoClient
 
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-client = SprintoClient.for_integration(api_key="sandbox-key", integration_id=sys.argv[1], api_url=sys.argv[2])
+client = SprintoClient(api_key="sandbox-key", integration_id=sys.argv[1], api_url=sys.argv[2])
 heard = []
 signal.signal(signal.SIGTERM, lambda *_: heard.append("SIGTERM"))
 
@@ -402,7 +410,7 @@ def interrupt(*_):
 signal.signal(signal.SIGALRM, interrupt)
 random.seed(7)
 for attempt in range(60):
-    client = SprintoClient.for_integration(
+    client = SprintoClient(
         api_key="sandbox-key", integration_id=f"{sys.argv[1]}-{attempt}", api_url=sys.argv[2]
     )
     run = Run(client, max_parallel_pages=random.choice([1, 4]))
@@ -544,18 +552,84 @@ def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
         ({"region": "mars"}, "`region` must be one of us, in, eu"),
         ({"api_url": "http://sprinto.example/api"}, "plain http to another machine"),
         ({"api_url": "https://me:s3cr3t@sprinto.example/api"}, "must have no user"),
+        ({"api_key": b"k3y"}, "`api_key` must be text"),
+        ({"integration_id": 7}, "`integration_id` must be text"),
+        ({"region": ["us"]}, "`region` must be one of us, in, eu"),
+        ({"api_url": ""}, "`api_url` must begin with https://"),
+        ({"api_url": 5}, "`api_url` must be text"),
     ],
 )
-def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, str], problem: str) -> None:
+def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(SettingsProblem) as caught:
-        SprintoClient.for_integration(**{"api_key": "k3y", "integration_id": "i"} | given)
+        SprintoClient(**{"api_key": "k3y", "integration_id": "i"} | given)
     assert problem in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
     assert "k3y" not in str(caught.value)
 
 
+NOT_UNDERSTOOD: dict[str, list[object]] = {
+    "finish": ["hlod", "HOLD", None, True],
+    "on_count_mismatch": ["aply", None],
+    "page_size": [0, 101, 500, 100.0, True, "100", None],
+    "max_parallel_pages": [0, 17, -1, 1.0, True],
+    "compress": ["no", 0, None],
+    "patiences": [60, None, {"request_seconds": 60}],
+    "on_conflict": ["wait", OnActiveSession.WAIT],
+    "expected": [5, ["User"], {"User": "1"}, {"User": True}, {"User": -1}, {1: 1}],
+    "reference_prefix": ["", " a", 5, None],
+    "run_uuid": ["", 5],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in NOT_UNDERSTOOD.items() for value in values]
+)
+def test_an_argument_that_is_not_understood_is_an_error(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str, name: str, value: object
+) -> None:
+    given: dict[str, Any] = {name: value}
+    with pytest.raises(SettingsProblem) as caught, Run(client, **given) as run:
+        run.push("people", [{"id": 1}])
+    assert f"`{name}" in str(caught.value)
+    assert caught.value.code == "settings"
+    assert operations(sandbox, integration_id) == []
+
+
+def test_a_run_without_a_client_is_an_error() -> None:
+    with pytest.raises(SettingsProblem, match="`client` must be a SprintoClient"):
+        Run("client")  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.parametrize("value", [-1, 0, float("nan"), float("inf"), True, "60", None, 10**400])
+def test_a_timeout_that_is_not_understood_is_an_error(value: Any) -> None:  # noqa: ANN401 - that is the point
+    for name in ("request_seconds", "processing_seconds"):
+        with pytest.raises(SettingsProblem, match=name):
+            Patiences(**{name: value})
+    for policy in ("wait_seconds", "stale_seconds"):
+        if value != 0:
+            with pytest.raises(SettingsProblem, match=policy):
+                ConflictPolicy(**{policy: value})
+    if value != 0:
+        with pytest.raises(SettingsProblem, match="retry_seconds"):
+            Patiences(retry_seconds=value)
+
+
+def test_the_words_of_the_settings_are_understood() -> None:
+    assert ConflictPolicy(choice="discard").choice is OnActiveSession.DISCARD  # type: ignore[arg-type] # its value
+    for value in ("fial", None, 1):
+        with pytest.raises(SettingsProblem, match="choice"):
+            ConflictPolicy(choice=value)  # type: ignore[arg-type] # that is the point
+
+
+def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+    with Run(client, finish="hold") as run:
+        run.push("people", [{"id": 1}])
+    assert state(sandbox, integration_id) == "active"
+    assert sandbox.sessions(integration_id)[0].client_reference_id == f"target-sprinto/{run.uuid}/hold"
+
+
 def test_a_region_names_its_host() -> None:
-    with SprintoClient.for_integration(api_key="k", integration_id="i", region="eu") as client:
+    with SprintoClient(api_key="k", integration_id="i", region="eu") as client:
         assert client.address == "integration 'i' at eu.sprinto.com"
 
 

@@ -22,7 +22,9 @@ def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
 ) -> None:
     in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
     sandbox.inject(in_flight)
-    client = SprintoClient(sandbox.base_url, integration_id, sandbox.options.api_key)
+    client = SprintoClient(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    )
     run = Run(client, page_size=2, patiences=Patiences(request_seconds=1.0))
     for number in range(4):
         run.add("people", b'{"id":%d}' % number)

@@ -1,7 +1,7 @@
 """What the activity log shows of sessions: who opened them, when, and when they were last heard of. Pure.
 
-Whether an event shows a session's `client_reference_id`, and where, is not documented; a reference ends in a
-uuid, so it is recognised wherever in an event it stands.
+Whether an event shows a session's `client_reference_id`, and where, is not documented. It is recognised by
+that name, whatever it looks like, and where it ends in a run's uuid by its form.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
     created = [
         time for event in events if event.get("type") == CREATED and (time := parse_time(event.get("at")))
     ]
-    references = [text for event in events for text in _texts(event) if _REFERENCE.fullmatch(text)]
+    references = [text for event in events for text in _references(event)]
     return LoggedSession(
         session_id,
         references[0] if references else None,
@@ -68,12 +68,14 @@ def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
     )
 
 
-def _texts(value: object) -> Iterator[str]:
+def _references(value: object, name: str = "") -> Iterator[str]:
+    """Texts that are a reference by the name of their field, or by their form."""
     if isinstance(value, str):
-        yield value
+        if value and (name == "client_reference_id" or _REFERENCE.fullmatch(value)):
+            yield value
     elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
+        for key, inner in value.items():
+            yield from _references(inner, key)
     elif isinstance(value, list):
         for inner in value:
-            yield from _texts(inner)
+            yield from _references(inner, name)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
 from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.text import shown
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -42,6 +45,12 @@ class ConflictPolicy:
     stale_seconds: float = 600.0
     own_prefix: str = "target-sprinto"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choice", options.choice("choice", OnActiveSession, self.choice))
+        options.seconds("wait_seconds", self.wait_seconds)
+        options.seconds("stale_seconds", self.stale_seconds)
+        require_text("own_prefix", self.own_prefix)
+
 
 @dataclass(frozen=True)
 class Blocker:
@@ -57,7 +66,9 @@ class Blocker:
         if self.session.created_at:
             parts.append(f"opened {_ago(self.now - self.session.created_at)}")
         parts.append(
-            f"reference {self.session.reference!r}" if self.session.reference else "reference not shown"
+            f"reference '{shown(self.session.reference)}'"
+            if self.session.reference
+            else "reference not shown"
         )
         if self.session.last_at:
             parts.append(f"last active {_ago(self.now - self.session.last_at)}")

@@ -1,6 +1,6 @@
 """The one session of a run: opened by the first page, filled, reconciled, and applied or discarded.
 
-    with SprintoClient.for_integration(api_key="…", integration_id="…") as client, Run(client) as run:
+    with SprintoClient(api_key="…", integration_id="…") as client, Run(client) as run:
         run.push("User", [{"employeeId": "E-1"}])
 
 Who has records as bytes, and ends of their own, does without `with` and `push`:
@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, Certainty
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import (
@@ -44,6 +45,7 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.refusals import no_field
 from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.run import options
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
@@ -73,6 +75,11 @@ class Patiences:
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     processing_seconds: float = 900.0
+
+    def __post_init__(self) -> None:
+        options.seconds("request_seconds", self.request_seconds, may_be_zero=False)
+        options.seconds("retry_seconds", self.retry_seconds)
+        options.seconds("processing_seconds", self.processing_seconds, may_be_zero=False)
 
 
 @dataclass(frozen=True)
@@ -133,7 +140,9 @@ class Run:
     """One run: at most one session, all of it applied or none.
 
     `waited_seconds` is how long whoever brings the records has waited for Sprinto so far.
-    `expected` is the least number of records to be accepted: ``{entity_type: int}``.
+    `expected` is the least number of records to be accepted: ``{entity_type: int}``. `finish` and
+    `on_count_mismatch` also take the value of their enum. Raises SettingsProblem for an argument that is not
+    understood, before anything is sent.
 
     Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
     what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `aftermath` says what
@@ -151,8 +160,8 @@ class Run:
         compress: bool = True,
         patiences: Patiences = Patiences(),
         on_conflict: ConflictPolicy | None = None,
-        on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD,
-        finish: Finish = Finish.APPLY,
+        on_count_mismatch: OnCountMismatch | str = OnCountMismatch.DISCARD,
+        finish: Finish | str = Finish.APPLY,
         expected: Mapping[str, int] | None = None,
         rejects: Rejects | None = None,
         known_field: KnownField = no_field,
@@ -160,17 +169,21 @@ class Run:
         interrupted: Check = lambda: None,
         run_uuid: str | None = None,
     ) -> None:
-        self.uuid = run_uuid or str(uuid.uuid4())
-        self._reference = reference_of(reference_prefix, self.uuid, finish)
-        self._finish = finish
-        self._client = client
-        self._builder = PageBuilder(page_size, pages_in_flight=max_parallel_pages)
-        self._max_parallel_pages = max_parallel_pages
-        self._compress = compress
-        self._patiences = patiences
-        self._on_conflict = on_conflict or ConflictPolicy(own_prefix=reference_prefix)
-        self._on_count_mismatch = on_count_mismatch
-        self._expected = expected or {}
+        require_text("reference_prefix", reference_prefix)
+        self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
+        self._finish = options.choice("finish", Finish, finish)
+        self._reference = reference_of(reference_prefix, self.uuid, self._finish)
+        self._client = options.instance("client", SprintoClient, client)
+        self._max_parallel_pages = options.whole_number("max_parallel_pages", max_parallel_pages, 1, 16)
+        self._builder = PageBuilder(
+            options.whole_number("page_size", page_size, 1, 100), pages_in_flight=max_parallel_pages
+        )
+        self._compress = options.instance("compress", bool, compress)
+        self._patiences = options.instance("patiences", Patiences, patiences)
+        policy = ConflictPolicy(own_prefix=reference_prefix) if on_conflict is None else on_conflict
+        self._on_conflict = options.instance("on_conflict", ConflictPolicy, policy)
+        self._on_count_mismatch = options.choice("on_count_mismatch", OnCountMismatch, on_count_mismatch)
+        self._expected = options.minimums("expected", expected)
         self._rejects = rejects
         self._known_field = known_field
         self._witness = witness or NoWitness()
