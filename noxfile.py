@@ -71,6 +71,19 @@ def lowest(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["-m", "not slow"]))
 
 
+@nox.session(name="next", reuse_venv=False)
+def next_sdk(session: nox.Session) -> None:
+    """What rests on the SDK, with its newest pre-release. Not a gate: it shows what will change."""
+    install(session, "--prerelease", "if-necessary-or-explicit")
+    session.install("--prerelease", "allow", "--upgrade", "singer-sdk>=0.55.0b1")
+    on_sdk = ["test_sdk_standard", "test_runs", "test_progress", "test_batch", "test_about", "test_settings"]
+    session.run(
+        "pytest",
+        *(session.posargs or ["-m", "not slow", "tests/test_sdk_hooks.py"]),
+        *([] if session.posargs else [f"tests/pipeline/{name}.py" for name in on_sdk]),
+    )
+
+
 @nox.session(reuse_venv=False)
 def audit(session: nox.Session) -> None:
     """What is installed, users' packages and our tools, against the index's advisories, or else OSV's.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 import logging
 
 import pytest
@@ -18,6 +19,7 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib.encoding import base as encoding
 from singer_sdk.sinks import core as sinks
 
+from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.target import SprintoTarget
 
 CALLBACKS = ["schema", "record", "state", "activate_version", "batch"]
@@ -128,3 +130,36 @@ def test_a_mapper_s_error_quotes_expressions_and_no_values() -> None:
     with pytest.raises(MapExpressionError) as told:
         maps.stream_maps["people"][0].transform({"name": "a value"})
     assert "a value" not in str(told.value), "its text is shown: see target.py, _mapped"
+
+
+def test_a_sink_s_counter_logs_its_records_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """Up to 0.54 `Sink.clean_up` closed it; from 0.55 that does nothing, so we close it ourselves."""
+    target = SprintoTarget(config=CONFIG | {"unmapped_streams": "keep"})
+    sink = target.get_sink("people", schema={"properties": {"a": {"type": "string"}}}, key_properties=[])
+    assert isinstance(sink, SprintoSink)
+    for _ in range(3):
+        sink.count()
+    assert not _counted(caplog)
+    with caplog.at_level(logging.INFO):
+        sink.finish_count()
+    assert _counted(caplog) == [3], "see metrics.py: Counter.exit logs what was counted"
+
+
+def _counted(caplog: pytest.LogCaptureFixture) -> list[int]:
+    told = [record.getMessage() for record in caplog.records]
+    points = [json.loads(line.removeprefix("METRIC: ")) for line in told if line.startswith("METRIC: ")]
+    return [point["value"] for point in points if point["metric"] == "record_count"]
+
+
+def test_the_sdk_makes_its_sinks_where_ours_are_made() -> None:
+    """`get_sink` makes each sink once for a schema, keeps it, and sets a replaced one aside."""
+    target = SprintoTarget(config=CONFIG | {"unmapped_streams": "keep"})
+    one = {"properties": {"a": {"type": "string"}}}
+    first = target.get_sink("people", schema=one, key_properties=["a"])
+    assert type(first) is SprintoSink
+    assert target.get_sink("people", schema=one, key_properties=["a"]) is first
+    second = target.get_sink("people", schema={"properties": {"b": {"type": "string"}}}, key_properties=["b"])
+    assert second is not first
+    assert target._sinks_to_clear == [first]
+    assert target._sinks_active["people"] is second
+    assert second.original_schema["properties"] == {"b": {"type": "string"}}

@@ -47,10 +47,10 @@ class SprintoSink(Sink):
         if self._counted >= _COUNT_EVERY:
             self._tell()
 
-    def clean_up(self) -> None:
-        """Tell the SDK's metric of the last records."""
+    def finish_count(self) -> None:
+        """Log the SDK's metric of records. Its `clean_up` does so up to 0.54 only."""
         self._tell()
-        super().clean_up()
+        self.record_counter_metric.exit()
 
     def _tell(self) -> None:
         self.record_counter_metric.increment(self._counted)

@@ -23,7 +23,7 @@ import json
 import os
 import sys
 import uuid
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 from dotenv import dotenv_values, find_dotenv
@@ -424,7 +424,7 @@ class SprintoTarget(Target):
         if self._progress is not None:
             self._progress.end()
         for sink in self._sinks_active.values():
-            sink.clean_up()
+            cast("SprintoSink", sink).finish_count()
         count, seconds = self.client.requests, self.client.request_seconds
         logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
