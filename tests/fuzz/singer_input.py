@@ -149,9 +149,10 @@ def whole_inputs(draw: st.DrawFn) -> Input:
         messages.pop()
     lines = as_lines(messages, ascii_only=draw(st.booleans()), spaced=draw(st.booleans()))
     stdin = joined(lines)
+    taken = variant.takes_streams({message["stream"] for message in messages if message["type"] == "SCHEMA"})
     if draw(st.booleans()):
         stdin = stdin.rstrip(b"\n")
-    return Input(stdin, variant, taken=True, piece=draw(PIECES), batch=draw(_FILES))
+    return Input(stdin, variant, taken=taken or None, piece=draw(PIECES), batch=draw(_FILES))
 
 
 # Nearly so

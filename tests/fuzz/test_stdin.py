@@ -41,6 +41,7 @@ CODES = {
     "final-state-unfinished",
     "input",
     "nothing-accepted",
+    "stream-missing",
     "would-be-refused",
 }
 """What a run may say of its input. Sprinto is well throughout, so nothing else can have gone wrong."""

@@ -47,6 +47,13 @@ class Variant:
     def needs_final_state(self) -> bool:
         return bool(self.settings.get("require_final_state", True))
 
+    def takes_streams(self, streams: set[str]) -> bool:
+        """Whether no stream that the settings name is missing from an input with these streams."""
+        named = {**self.settings.get("entity_types", {}), **self.settings.get("stream_maps", {})}
+        missing = {stream for stream, rule in named.items() if rule != "__NULL__"} - streams
+        others = {self.entity_type(stream) for stream in streams}
+        return not streams or all(self.entity_type(stream) in others for stream in missing)
+
     @property
     def is_exact(self) -> bool:
         """Whether records go out as the very digits that came in."""
