@@ -6,16 +6,27 @@
 # Receipts and rejects need a folder that user 10001 may write to: -v "$PWD/receipts:/work". For another of the two
 # programs: --entrypoint sprintoctl.
 
-FROM python:3.13-slim AS build
+# An image that others rely on is built on a digest, which a tag is not:
+#   docker build --build-arg "BASE=$(.ci/base-image)" -t target-sprinto .
+
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS build
 WORKDIR /build
-# uv heeds `exclude-newer` in pyproject.toml, so an image that is built again holds the same versions.
-RUN pip install --no-cache-dir uv==0.13.9
+# `nox -s pins` writes both files; whatever has another hash is not installed.
+COPY .ci/tools.txt .ci/image.txt ./
+RUN python -m venv /opt/tools && \
+    /opt/tools/bin/pip install --no-cache-dir --require-hashes --requirement tools.txt && \
+    /opt/tools/bin/uv venv --python /usr/local/bin/python /opt/target-sprinto && \
+    /opt/tools/bin/uv pip install --python /opt/target-sprinto/bin/python --no-cache --compile-bytecode \
+        --require-hashes --requirement image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY target_sprinto ./target_sprinto
-RUN uv venv --python /usr/local/bin/python /opt/target-sprinto && \
-    uv pip install --python /opt/target-sprinto/bin/python --no-cache --compile-bytecode .
+RUN /opt/tools/bin/uv build --wheel --build-constraint tools.txt --require-hashes --out-dir dist && \
+    /opt/tools/bin/uv pip install --python /opt/target-sprinto/bin/python --no-cache --compile-bytecode \
+        --no-deps dist/*.whl
 
-FROM python:3.13-slim
+FROM ${BASE}
 COPY --from=build /opt/target-sprinto /opt/target-sprinto
 RUN useradd --system --uid 10001 --no-create-home sprinto
 USER 10001

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def install(session: nox.Session, *options: str) -> None:
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
     tools = [tool for tool in groups if not tool.startswith("target-sprinto")]
     session.install(*options, "-e", ".[sandbox]", *tools)
+
+
+def install_pinned(session: nox.Session) -> None:
+    """The tools of the group `release`, at the versions and with the hashes of `.ci/tools.txt`."""
+    session.install("--require-hashes", "--requirement", ".ci/tools.txt")
 
 
 @nox.session
@@ -86,21 +92,30 @@ def next_sdk(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=False)
 def audit(session: nox.Session) -> None:
-    """What is installed, users' packages and our tools, against the index's advisories, or else OSV's.
+    """The versions installed, pinned and lowest declared, against the index's advisories, or else OSV's.
 
+    Installed are users' packages and our tools, at their newest; the lowest versions are those of users.
     Needs the network. Where neither service answers for every package, it is skipped; under CI it fails.
     """
     install(session)
     folder = Path(session.create_tmp())
-    installed, report = folder / "installed.txt", folder / "audit.json"
-    frozen = session.run("uv", "pip", "freeze", "--quiet", "--exclude-editable", silent=True, external=True)
-    installed.write_text(str(frozen), encoding="utf-8")
-    session.install("pip-audit>=2.9")
+    newest = session.run("uv", "pip", "freeze", "--quiet", "--exclude-editable", silent=True, external=True)
+    lowest = compiled(session, "pyproject.toml", "--extra", "sandbox", "--resolution", "lowest-direct")
+    install_pinned(session)
+    pinned = re.sub(r" \\\n.*", "", Path(".ci/tools.txt").read_text(encoding="utf-8"))
+    for name, versions in {"newest": str(newest), "tools": pinned, "lowest": lowest}.items():
+        listed = folder / f"{name}.txt"
+        listed.write_text(versions, encoding="utf-8")
+        require_sound(session, name, listed)
+
+
+def require_sound(session: nox.Session, name: str, listed: Path) -> None:
+    report = listed.with_suffix(".json")
     for service in ("pypi", "osv"):
         report.unlink(missing_ok=True)
-        asked = ["--vulnerability-service", service, "--requirement", str(installed)]
-        # Strict, for a package that a service does not answer for would pass for a sound one. What has not
-        # been audited whole leaves no report, and exits like what has weaknesses.
+        asked = ["--vulnerability-service", service, "--requirement", str(listed)]
+        # Strict, because a package that a service does not answer for would pass for a sound one. What has
+        # not been audited whole leaves no report, and exits like what has weaknesses.
         how = ["--no-deps", "--disable-pip", "--strict", "--format", "json", "--output", str(report)]
         session.run("pip-audit", *asked, *how, success_codes=[0, 1])
         if report.exists():
@@ -111,10 +126,10 @@ def audit(session: nox.Session) -> None:
                 for weakness in one["vulns"]
             ]
             if weak:
-                session.error("\n".join(["Known weaknesses:", *weak]))
-            session.log(f"{service} knows no weakness of {len(audited)} packages.")
+                session.error("\n".join([f"Known weaknesses ({name} versions):", *weak]))
+            session.log(f"{service} knows no weakness of {len(audited)} packages ({name} versions).")
             return
-    nothing = "No advisory service answered for all packages: nothing was audited."
+    nothing = f"No advisory service answered for all packages ({name} versions)."
     if os.environ.get("CI"):
         session.error(nothing)
     session.skip(nothing)
@@ -123,11 +138,25 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def workflows(session: nox.Session) -> None:
     """GitHub's files: their schemas, and zizmor's audits that need no network."""
-    session.install("zizmor>=1.20", "check-jsonschema>=0.35")
+    install_pinned(session)
     files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
     session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
     session.run("check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml")
     session.run("zizmor", "--offline", "--persona", "auditor", ".github")
+
+
+@nox.session
+def pins(session: nox.Session) -> None:
+    """Write versions and hashes: `.ci/tools.txt` builds and releases, `.ci/image.txt` fills the image."""
+    for name, asked in {"tools": ["--group", "release"], "image": ["pyproject.toml"]}.items():
+        hashed = compiled(session, *asked, "--universal", "--generate-hashes")
+        Path(f".ci/{name}.txt").write_text(f"# Written by `nox -s pins`.\n{hashed}", encoding="utf-8")
+
+
+def compiled(session: nox.Session, *words: str) -> str:
+    """A requirements file that names neither package hosts nor this machine."""
+    how = ["--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-python-downloads"]
+    return str(session.run("uv", "pip", "compile", *how, *words, silent=True, external=True))
 
 
 @nox.session

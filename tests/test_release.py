@@ -1,0 +1,113 @@
+"""What is released: built where no test ran, with tools pinned by hashes, on a base image by digest."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PINS = sorted((ROOT / ".ci").glob("*.txt"))
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+def steps(workflow: str, job: str) -> list[dict[str, Any]]:
+    read = yaml.safe_load((ROOT / f".github/workflows/{workflow}.yml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = read["jobs"][job]["steps"]
+    return found
+
+
+@pytest.mark.parametrize("path", PINS, ids=lambda path: path.name)
+def test_every_pinned_package_has_a_version_and_hashes(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    packages = [entry for entry in text.replace("\\\n", " ").splitlines() if not entry.startswith("#")]
+    assert len(packages) > 5
+    for package in packages:
+        assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+( ; [^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+", package), (
+            package
+        )
+    assert "://" not in text
+
+
+def test_what_builds_is_pinned() -> None:
+    tools = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
+    assert {name for name in ("hatchling", "uv", "zizmor", "pip-audit") if f"\n{name}==" in tools} == {
+        "hatchling",
+        "uv",
+        "zizmor",
+        "pip-audit",
+    }
+    assert "\nsinger-sdk==" in (ROOT / ".ci/image.txt").read_text(encoding="utf-8")
+
+
+def test_the_artifacts_are_built_in_a_job_that_runs_nothing_else() -> None:
+    commands = [step["run"] for step in steps("release", "build") if "run" in step]
+    assert commands == ["uv build --build-constraint .ci/tools.txt --require-hashes --out-dir dist"]
+    assert all("upload-artifact" not in step.get("uses", "") for step in steps("release", "test"))
+
+
+@pytest.mark.slow
+def test_the_command_of_that_job_builds_both_and_refuses_another_hash(tmp_path: Path) -> None:
+    (command,) = [step["run"] for step in steps("release", "build") if "run" in step]
+    words = command.replace("--out-dir dist", "").split()
+    built = [*words, "--quiet", "--out-dir", str(tmp_path / "dist")]
+    subprocess.run(built, check=True, cwd=ROOT)
+    assert sorted(path.suffix for path in (tmp_path / "dist").iterdir() if path.name != ".gitignore") == [
+        ".gz",
+        ".whl",
+    ]
+    changed = tmp_path / "tools.txt"
+    pins = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
+    changed.write_text(re.sub(r"sha256:[0-9a-f]{64}", DIGEST, pins), encoding="utf-8")
+    built = [word.replace(".ci/tools.txt", str(changed)) for word in built]
+    refused = subprocess.run(built, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "hash" in refused.stderr.lower()
+
+
+def test_uv_has_one_version_everywhere() -> None:
+    tools = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^uv==(\S+)", tools, re.MULTILINE)
+    found = []
+    for path in sorted((ROOT / ".github/workflows").glob("*.yml")):
+        for job in yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"].values():
+            found += [step for step in job["steps"] if "setup-uv" in step.get("uses", "")]
+    assert len(found) > 3
+    assert {step["with"].get("version") for step in found} == {pinned}
+
+
+@pytest.mark.parametrize(
+    ("said", "printed"),
+    [
+        (DIGEST, f"python:3.13-slim@{DIGEST}\n"),
+        ("", ""),
+        ("<no value>", ""),
+        ("sha256:0123", ""),
+        (f"{DIGEST}\n{DIGEST}", ""),
+    ],
+)
+def test_the_base_image_has_a_digest_or_nothing_is_built(tmp_path: Path, said: str, printed: str) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\n")
+    docker.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    shown = subprocess.run(
+        [ROOT / ".ci/base-image"], check=False, capture_output=True, text=True, env=env, cwd=ROOT
+    )
+    assert (shown.stdout, shown.returncode) == (printed, 0 if printed else 1)
+    assert printed or shown.stderr
+
+
+def test_the_image_that_is_tested_stands_on_that_digest() -> None:
+    commands = [step["run"] for step in steps("tests", "image") if "run" in step]
+    assert commands[0].splitlines() == [
+        "base=$(.ci/base-image)",
+        'docker build --build-arg "BASE=$base" --tag target-sprinto .',
+    ]
+    froms = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert froms == ["${BASE}", "${BASE}"]
