@@ -18,7 +18,7 @@ def loader_definition() -> str:
     return HEAD + dedent(entry).replace("pip_url: -e .[sandbox]\n", "pip_url: target-sprinto\n")
 
 
-HUB_PATH = ROOT / "meltano-hub.yml"
+HUB_PATH = ROOT / "packaging/meltano-hub.yml"
 HUB_HEAD = (
     "# The loader as MeltanoHub takes it, in _data/meltano/loaders/target-sprinto/; made of meltano.yml.\n"
 )
