@@ -15,7 +15,8 @@ SprintoError
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   ├── FinalStateMissing          records that no STATE covers: the tap probably crashed
-│   └── FinalStateUnfinished       a last STATE that says so: the tap was stopped
+│   ├── FinalStateUnfinished       a last STATE that says so: the tap was stopped
+│   └── TapSilent                  nothing came on stdin for `input_timeout_seconds`
 ├── StreamMissing                  a stream that the settings name did not come
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
@@ -175,6 +176,18 @@ class StreamMissing(SprintoError):
     """A stream, or a field of some streams, that the settings name and that did not come."""
 
     code = "stream-missing"
+
+
+class TapSilent(InputError):
+    """Nothing came on stdin for `input_timeout_seconds`: the tap probably hangs."""
+
+    code = "tap-silent"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The tap sent nothing for {seconds:g} s (`input_timeout_seconds`); it probably hangs.",
+            "Look at the tap's log. If the tap may be silent for so long, raise `input_timeout_seconds`.",
+        )
 
 
 class TooManyRejects(SprintoError):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import warnings
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from importlib import resources
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -141,14 +141,23 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
 @_config_option
 @_json_option
 def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Show how many sessions are in which state, and the active one, if the activity log shows it."""
+    """Show how many sessions are in which state, and the active one, if the activity log shows it.
+
+    It reads no session's own status, so it keeps none alive: safe to run every minute.
+    """
     client = SprintoTarget.client_from_cli(config)
     patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
     integration = _heard(lambda: client.integration_status(patience))
-    blocker = _heard(lambda: find_blocker(client, patience))
+    blocker = _heard(lambda: find_blocker(client, patience)) if integration.sessions.active != 0 else None
     counts = msgspec.to_builtins(integration.sessions)
     if as_json:
-        active = {"id": blocker.session.id, "expires_at": blocker.expiry} if blocker else None
+        session = blocker.session if blocker else None
+        active = session and {
+            "id": session.id,
+            "client_reference_id": session.reference,
+            "created_at": session.created_at,
+            "last_event_at": session.last_at,
+        }
         shown = msgspec.to_builtins(integration) | {"active_session": active}
         click.echo(msgspec.json.encode(shown).decode())
         return
@@ -158,7 +167,9 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
     for state, colour in _STATES.items():
         line = f"{state:<12}{counts[state] if counts[state] is not None else '?'}"
         click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
-    click.echo(f"Active: {blocker.describe()}" if blocker else "The activity log shows no active session.")
+    if counts["active"] != 0:
+        shown = blocker.describe() if blocker else "the activity log does not show which session"
+        click.echo(f"Active: {shown}")
 
 
 @main.command(
@@ -177,9 +188,10 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
 def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Show the events that Sprinto logged, as Sprinto words them."""
     client = SprintoTarget.client_from_cli(config)
-    since = datetime.now(timezone.utc) - timedelta(hours=hours)
-    events = _heard(lambda: list(client.events(since, Patience(_CHECK_SECONDS, _CHECK_SECONDS))))
+    age = timedelta(hours=hours)
+    events = _heard(lambda: client.read_log(age, Patience(_CHECK_SECONDS, _CHECK_SECONDS))).events
     if not events:
+        since = client.server_time() - age
         click.echo(
             f"The activity log has no events since {since:%Y-%m-%dT%H:%M:%SZ}; --hours looks further back.",
             err=True,

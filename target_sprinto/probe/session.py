@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
@@ -44,7 +44,7 @@ class ProbedSession:
         self._client = client
         self._patience = patience
         self._check = check
-        self._began = datetime.now(timezone.utc)
+        self._began = time.monotonic()
         self._openings: list[Opening] = []
 
     def open(self) -> None:
@@ -113,8 +113,8 @@ class ProbedSession:
 
     def start_reading_events(self) -> Call[list[dict[str, Any]]]:
         """Begin to read what the activity log tells since shortly before the probe."""
-        since = self._began - CLOCK_SKEW
-        return in_background(lambda: list(self._client.events(since, self._patience)))
+        age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
+        return in_background(lambda: list(self._client.events(age, self._patience)))
 
     def pause(self, seconds: float) -> None:
         """Let time pass."""

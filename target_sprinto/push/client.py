@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from target_sprinto.push import endpoint, errors
+from target_sprinto.push.event_log import EventLog
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.responses import (
     STATES,
@@ -28,6 +29,7 @@ from target_sprinto.push.protocol.responses import (
     read_answer,
     require_state,
 )
+from target_sprinto.push.protocol.times import ServerClock, parse_http_date
 from target_sprinto.push.transport.http import Connection
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from target_sprinto.push.event_log import Log
     from target_sprinto.push.transport.http import Answer
 
 log = logging.getLogger("target_sprinto.push")
@@ -60,6 +63,10 @@ class Patience:
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
+
+    def once(self) -> Patience:
+        """The same for one request that is not retried."""
+        return replace(self, retry_seconds=0.0)
 
 
 class Sighting(NamedTuple):
@@ -96,6 +103,7 @@ class SprintoClient:
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
         self._sightings: dict[str, Sighting] = {}
+        self._clock = ServerClock()
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +115,12 @@ class SprintoClient:
         """Seconds since the last request on a session was sent."""
         return time.monotonic() - self._session_request_at
 
+    def server_time(self, monotonic: float | None = None) -> datetime:
+        """Sprinto's time, now or at a monotonic time; this machine's before Sprinto has responded once."""
+        at = time.monotonic() if monotonic is None else monotonic
+        known = self._clock.at(at)
+        return known or datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - at)
+
     @property
     def address(self) -> str:
         """Integration and host, for messages."""
@@ -116,10 +130,18 @@ class SprintoClient:
         """Give the connections back."""
         self._connection.close()
 
-    def create_session(self, client_reference_id: str, patience: Patience) -> SessionStatus:
-        """Open the integration's one session. Raises Conflict where another one is active."""
+    def create_session(
+        self, client_reference_id: str, patience: Patience, *, retry_throttled: bool = True
+    ) -> SessionStatus:
+        """Open the integration's one session. Raises Conflict where another one is active.
+
+        `retry_throttled`: a 429 is retried here, otherwise raised at once.
+        """
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
-        session = self._call(Operation.CREATE, SessionStatus, _path(Operation.CREATE), patience, body)
+        retryable = REPEATABLE if retry_throttled else (errors.NotConnected,)
+        session = self._call(
+            Operation.CREATE, SessionStatus, _path(Operation.CREATE), patience, body, retryable=retryable
+        )
         return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
 
     def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
@@ -150,16 +172,24 @@ class SprintoClient:
         """How many sessions of the integration are in which state."""
         return self._call(Operation.INTEGRATION, IntegrationStatus, _path(Operation.INTEGRATION), patience)
 
-    def events(self, since: datetime, patience: Patience) -> Iterator[dict[str, Any]]:
-        """The activity log's events since a moment, given in UTC, page by page."""
-        moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
-        page: int | None = 1
-        while page is not None:
-            query = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
-            answer = self._call(Operation.ACTIVITY, ActivityPage, query, patience)
-            yield from answer.items
-            # A log whose next page never moves on would be read for ever.
-            page = answer.next_page if answer.next_page and answer.next_page > page else None
+    def events(self, age: timedelta, patience: Patience) -> Iterator[dict[str, Any]]:
+        """The activity log's events of the last `age` by Sprinto's clock, page by page.
+
+        Raises LogUnending for a log that does not end.
+        """
+        return self._log(patience).events(age)
+
+    def read_log(self, age: timedelta, patience: Patience) -> Log:
+        """The activity log's events of the last `age`; a log that does not end is cut off with a warning."""
+        return self._log(patience).read(age)
+
+    def _log(self, patience: Patience) -> EventLog:
+        def read_page(since: datetime, page: int) -> ActivityPage:
+            moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
+            path = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
+            return self._call(Operation.ACTIVITY, ActivityPage, path, patience)
+
+        return EventLog(read_page, self.server_time)
 
     def ask(
         self,
@@ -205,7 +235,7 @@ class SprintoClient:
     def _close(self, session_id: str, body: bytes, patience: Patience) -> SessionStatus:
         return self._call(Operation.CLOSE, SessionStatus, _path(Operation.CLOSE, session_id), patience, body)
 
-    def _call(
+    def _call(  # noqa: PLR0913, PLR0917 - what a call is made of
         self,
         operation: Operation,
         _shape: type[_T],
@@ -213,11 +243,12 @@ class SprintoClient:
         patience: Patience,
         body: bytes | None = None,
         encoding: str | None = None,
+        retryable: tuple[type[errors.ApiError], ...] | None = None,
     ) -> _T:
         def call() -> _T:
             return cast("_T", self.read(operation, self._send(operation, path, patience, body, encoding)))
 
-        return _repeat(call, _repeatable(body), patience)
+        return _repeat(call, retryable or _repeatable(body), patience)
 
     def _send(
         self, operation: Operation, path: str, patience: Patience, body: bytes | None, encoding: str | None
@@ -229,9 +260,11 @@ class SprintoClient:
             headers["Content-Encoding"] = encoding
         began = time.monotonic()
         try:
-            return self._connection.exchange(
+            answer = self._connection.exchange(
                 path, body, headers, patience.request_seconds, self._doing(operation)
             )
+            self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
+            return answer
         finally:
             with self._counting:
                 self.requests += 1

@@ -18,7 +18,8 @@ SprintoError
 │   ├── NotNow                     425, 429, 503 with Retry-After
 │   ├── AnswerLost                 sent, and nobody knows what became of it
 │   └── UnexpectedAnswer           an answer that the documents do not know
-│       └── UndocumentedRefusal    another 4xx: not performed, never retried
+│       ├── UndocumentedRefusal    another 4xx: not performed, never retried
+│       └── LogUnending            an activity log that does not end
 ├── SessionEnded                   a session was ended before it could be closed
 ├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
 ├── NotDiscarded                   a session that was to be discarded, and may still be there
@@ -235,6 +236,12 @@ class UndocumentedRefusal(UnexpectedAnswer):
     """A 4xx that is not documented (402, 405, 410, 422, …): the request was not performed."""
 
     certainty = Certainty.DID_NOT_HAPPEN
+
+
+class LogUnending(UnexpectedAnswer):
+    """The activity log has more pages than it may have, or repeats them."""
+
+    code = "log-unending"
 
 
 class SessionEnded(SprintoError):

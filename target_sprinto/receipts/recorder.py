@@ -318,11 +318,11 @@ class RunReport:
         seconds = deadline.left()
         if not seconds:
             return None
-        session_id, since = self._session[0], self._started_at - _CLOCK_SKEW
+        session_id, age = self._session[0], _now() - self._started_at + _CLOCK_SKEW
         patience = Patience(seconds, 0.0)
 
         def ask() -> list[receipt.Event]:
-            own = (one for one in self._client.events(since, patience) if one.get("session_id") == session_id)
+            own = (one for one in self._client.events(age, patience) if one.get("session_id") == session_id)
             return [event for one in own if (event := _event(one)) is not None]
 
         try:

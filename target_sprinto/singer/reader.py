@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
-from target_sprinto.errors import InputError, InternalError, InvalidLine, InvalidRecord
+from target_sprinto.errors import InputError, InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
@@ -63,12 +63,13 @@ class SprintoReader(GenericSingerReader[bytes]):
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
     ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
     that JSON does not know, and raises unless the record may be left out. `begin` is called before the first
-    line, and may raise. With `watch_stdin` stdin is read
+    line, and may raise. `longest_silence` gives the seconds without input after which a tap on stdin is taken
+    for dead; it is called when reading begins. With `watch_stdin` stdin is read
     past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nobody
     else has read from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one callable for each thing that ends or begins the reading
         self,
         check: Check,
         failed: Callable[[BaseException], BaseException],
@@ -76,6 +77,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         *,
         begin: Callable[[], None],
         watch_stdin: bool,
+        longest_silence: Callable[[], float] = lambda: 0.0,
     ) -> None:
         super().__init__()
         self._watch_stdin = watch_stdin
@@ -86,6 +88,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self._failed = failed
         self._refuse = refuse
         self._begin = begin
+        self._longest_silence = longest_silence
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -96,7 +99,7 @@ class SprintoReader(GenericSingerReader[bytes]):
             return io.BytesIO()
         if self._watch_stdin:
             with contextlib.suppress(io.UnsupportedOperation):
-                return watched(stdin.fileno(), self._check, self._add_to_waits)
+                return watched(stdin.fileno(), self._check, self._add_to_waits, self._longest_silence())
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
 
@@ -220,11 +223,14 @@ def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
 class _Waiting(io.RawIOBase):
     """A file descriptor whose reads look up on every tick while nothing comes."""
 
-    def __init__(self, descriptor: int, check: Check, waited: Callable[[float], None]) -> None:
+    def __init__(
+        self, descriptor: int, check: Check, waited: Callable[[float], None], longest_silence: float
+    ) -> None:
         super().__init__()
         self._descriptor = descriptor
         self._check = check
         self._waited = waited
+        self._longest_silence = longest_silence or float("inf")
 
     def _look_up(self) -> None:
         try:
@@ -241,6 +247,8 @@ class _Waiting(io.RawIOBase):
         began = time.monotonic()
         # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
         while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
+            if time.monotonic() - began >= self._longest_silence:
+                raise TapSilent(self._longest_silence)
             self._look_up()
         data = os.read(self._descriptor, len(buffer))
         self._waited(time.monotonic() - began)
@@ -249,13 +257,17 @@ class _Waiting(io.RawIOBase):
 
 
 def watched(
-    descriptor: int, check: Check, waited: Callable[[float], None] = lambda _: None
+    descriptor: int,
+    check: Check,
+    waited: Callable[[float], None] = lambda _: None,
+    longest_silence: float = 0.0,
 ) -> io.BufferedReader:
     """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
 
-    `waited` is told after each read how many seconds it took.
+    `waited` is told after each read how many seconds it took. Reading raises TapSilent once nothing has come
+    for `longest_silence` seconds; 0 means never. Not on Windows, which cannot wait for a pipe this way.
     """
-    return io.BufferedReader(_Waiting(descriptor, check, waited), 1 << 16)
+    return io.BufferedReader(_Waiting(descriptor, check, waited, longest_silence), 1 << 16)
 
 
 def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:

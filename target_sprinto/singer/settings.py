@@ -222,6 +222,16 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "input_timeout_seconds",
+        th.NumberType(minimum=0, maximum=_WEEK),
+        default=0,
+        title="Input timeout",
+        description=(
+            "End the run if the tap sends nothing on stdin for so many seconds, as if it had crashed."
+            " 0: never."
+        ),
+    ),
+    th.Property(
         "expect",
         th.ObjectType(
             additional_properties=th.ObjectType(
@@ -315,6 +325,7 @@ class Settings:
     max_parallel_pages: int
     compress: bool
     require_final_state: bool
+    input_timeout_seconds: float
     expected: dict[str, int]
     on_deleted_record: OnDeletedRecord
     rejects_dir: Path
@@ -355,6 +366,7 @@ class Settings:
             max_parallel_pages=config["max_parallel_pages"],
             compress=config["compress"],
             require_final_state=config["require_final_state"],
+            input_timeout_seconds=float(config["input_timeout_seconds"]),
             expected={name: least["min_records"] for name, least in config["expect"].items()},
             on_deleted_record=OnDeletedRecord(config["on_deleted_record"]),
             rejects_dir=Path(config["rejects_dir"]),

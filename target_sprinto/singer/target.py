@@ -120,6 +120,7 @@ class SprintoTarget(Target):
             self._refuse_line,
             begin=self._begin,
             watch_stdin=signals is not None,
+            longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         try:
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.

@@ -137,8 +137,9 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
     if kind is Kind.REJECTED:
         return DISCARDED
     if kind is Kind.CONFLICT:
-        # Push and close read the status, find `active`, and go on as if nobody knew.
-        return refused(moment, kind) if moment == "create" else PROCESSED
+        # Push and close read the status, find `active`, and go on as if nobody knew; a create whose obstacle
+        # has gone by the time of the look is sent once more.
+        return PROCESSED
     if kind is Kind.TOO_LARGE:
         return PROCESSED
     if kind in {Kind.ENCODING, Kind.BAD_REQUEST}:

@@ -55,7 +55,7 @@ def moments(traffic: Traffic) -> dict[str, Moment]:
     }
 
 
-LEFT = ("fail", "discard", "discard, not stale")
+LEFT = ("fail", "discard", "discard, not stale yet")
 
 
 def struck(stage: Stage) -> None:
@@ -70,7 +70,7 @@ def opened(stage: Stage) -> None:
 
 def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], Readings]]:
     """What the next run is told to do: name, expected, settings, server, readings."""
-    named = REFUSED.saying("reference 'target-sprinto/", "opened ", "expires 20", "sprintoctl discard")
+    named = REFUSED.saying("reference 'target-sprinto/", "opened ", "last event ", "sprintoctl discard")
     taken = replace(PROCESSED, others="cancelled")
     stale = {"on_active_session": "discard", "stale_session_seconds": 0}
     yield "fail", named, {"on_active_session": "fail"}, {}, READINGS
@@ -80,13 +80,12 @@ def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], 
         replace(PROCESSED, others="expired"),
         {"on_active_session": "wait", "wait_timeout_seconds": 20},
         {"inactivity_timeout_seconds": 3.0},
-        # Looking at it must not keep it alive.
-        replace(READINGS, status_postpones_expiry=False),
+        READINGS,
     )
     for readings in (READINGS, CONTRARY):
         yield "discard", taken, stale, {}, readings
-    fresh = stale | {"stale_session_seconds": 600}
-    yield "discard, not stale", named, fresh, {}, READINGS
+    for readings in (READINGS, CONTRARY):
+        yield "discard, not stale yet", taken, stale | {"stale_session_seconds": 3}, {}, readings
     yield "discard, reference not shown", REFUSED, stale, {}, UNSEEN
     yield "discard, another prefix", REFUSED, stale | {"client_reference_prefix": "other"}, {}, READINGS
 

@@ -254,7 +254,6 @@ def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (75, "")
     assert f"session {left}, opened 0 min" in finished.error
     assert "reference 'target-sprinto/" in finished.error
-    assert "expires 20" in finished.error
     assert f"sprintoctl discard {left} --config FILE" in finished.error
     assert door.session().state == "active"
 
@@ -278,11 +277,9 @@ def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"stale_session_seconds": 600}, {"stale_session_seconds": 0, "client_reference_prefix": "other"}],
+    [{"stale_session_seconds": 0, "client_reference_prefix": "other"}],
 )
-def test_discard_leaves_alone_what_is_alive_or_not_its_own(
-    door: FrontDoor, settings: dict[str, object]
-) -> None:
+def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dict[str, object]) -> None:
     leave_a_session(door)
     finished = door.run(people(3), on_active_session="discard", **settings)
     assert (finished.code, finished.stdout) == (75, "")

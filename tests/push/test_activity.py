@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.protocol.activity_log import LoggedSession, is_latest, logged_sessions
+from target_sprinto.push.protocol.activity_log import (
+    LoggedSession,
+    SessionLook,
+    is_birth_certificate,
+    is_latest,
+    logged_sessions,
+    shows_life,
+)
 from target_sprinto.push.protocol.times import parse_time
-from target_sprinto.push.run.conflict import Blocker, ConflictPolicy
+from target_sprinto.push.run.conflict import Blocker
 from target_sprinto.push.text import shown
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
@@ -79,34 +86,89 @@ def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "age", "dead"),
+    ("reference", "own"),
     [
-        (f"evidence/{UUID}", 700, True),
-        (f"evidence/{UUID}", 500, False),
-        (f"evidence/{UUID}/hold", 700, False),
-        (f"evidence-eu/{UUID}", 700, False),
-        (f"evidence/eu/{UUID}", 700, False),
-        (None, 700, False),
+        (f"evidence/{UUID}", True),
+        (f"evidence/{UUID}/hold", False),
+        (f"evidence-eu/{UUID}", False),
+        (f"evidence/eu/{UUID}", False),
+        (None, False),
     ],
 )
-def test_discard_takes_over_only_what_this_pipeline_left(
-    reference: str | None, age: int, *, dead: bool
-) -> None:
-    session = LoggedSession("s", reference, NOW, NOW - timedelta(seconds=age))
-    policy = ConflictPolicy(stale_seconds=600, own_prefix="evidence")
-    assert Blocker(session, "later", NOW).is_dead(policy) == dead
-
-
-def test_a_session_of_unknown_age_is_not_taken_over() -> None:
-    session = LoggedSession("s", f"evidence/{UUID}", None, None)
-    assert not Blocker(session, "later", NOW).is_dead(ConflictPolicy(stale_seconds=0, own_prefix="evidence"))
+def test_discard_takes_over_only_what_this_pipeline_left(reference: str | None, *, own: bool) -> None:
+    session = LoggedSession("s", reference, NOW, NOW)
+    assert Blocker(session, NOW).was_left_by("evidence") == own
 
 
 @pytest.mark.parametrize("reference", ["nightly", "hr sync 2026-11-28", "x" * 300, "a\x1b[31m\nb\u202e"])
 def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
-    told = Blocker(found, "later", NOW).describe()
+    told = Blocker(found, NOW).describe()
     assert f"reference '{shown(reference)}'" in told
     assert told.isprintable()
     assert len(told) < 300
+
+
+def refused(session: str, minute: int, reference: str) -> dict[str, Any]:
+    return event(session, minute, "session_refused", client_reference_id=reference)
+
+
+def test_only_a_creation_says_whose_a_session_is() -> None:
+    ours, theirs = f"evidence/{UUID}", f"other/{UUID}"
+    (session,) = logged_sessions(
+        [refused("a", 5, ours), event("a", 0, "session_created", client_reference_id=theirs)]
+    )
+    assert session.reference == theirs
+    assert not is_birth_certificate(refused("a", 5, ours), ours)
+    assert is_birth_certificate(event("a", 0, "session_created", client_reference_id=theirs), theirs)
+
+
+def test_a_refused_caller_is_no_sign_of_life() -> None:
+    own = f"evidence/{UUID}"
+    (session,) = logged_sessions(
+        [
+            event("a", 0, "session_created", client_reference_id=own),
+            event("a", 1),
+            refused("a", 9, f"evidence/{UUID.replace('6', '7')}"),
+        ]
+    )
+    assert session.last_at == NOW + timedelta(minutes=1)
+
+
+def test_the_session_opened_last_comes_first_whatever_happens_to_older_ones() -> None:
+    sessions = logged_sessions(
+        [event("a", 0, "session_created"), event("b", 10, "session_created"), event("a", 20)]
+    )
+    assert [session.id for session in sessions] == ["b", "a"]
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
+
+
+@pytest.mark.parametrize(
+    ("second", "alive"),
+    [
+        (FIRST._replace(at=at(600)), False),
+        (FIRST._replace(at=at(600), counts={"User": 2}), True),
+        (FIRST._replace(at=at(600), event_at=at(300)), True),
+        # Moved by the first look, or by the second: no sign.
+        (FIRST._replace(at=at(600), request_times=(at(0.9), at(-0.5))), False),
+        (FIRST._replace(at=at(600), request_times=(at(600.9), at(599.5))), False),
+        # Moved by somebody between them.
+        (FIRST._replace(at=at(600), request_times=(at(-700), at(300))), True),
+        (FIRST._replace(at=at(600), request_times=()), False),
+    ],
+)
+def test_what_a_look_moves_itself_is_no_sign_of_life(second: SessionLook, *, alive: bool) -> None:
+    assert shows_life(FIRST, second) == alive
+
+
+def test_silence_ends_with_the_latest_sign() -> None:
+    assert FIRST.silence_seconds == 700
+    assert FIRST._replace(event_at=at(-50)).silence_seconds == 50
+    assert FIRST._replace(event_at=None, request_times=()).silence_seconds == 0

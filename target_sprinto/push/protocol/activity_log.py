@@ -1,7 +1,9 @@
-"""What the activity log shows of sessions: who opened them, when, and when they were last heard of. Pure.
+"""What the activity log shows of sessions: who opened them, when, and their last sign of life. Pure.
 
 Whether an event shows a session's `client_reference_id`, and where, is not documented. It is recognised by
-that name, whatever it looks like, and where it ends in a run's uuid by its form.
+that name, whatever it looks like, and where it ends in a run's uuid by its form. Only a `session_created`
+event says whose a session is: another one that names a reference may be about a caller who was refused
+because of that session.
 """
 
 from __future__ import annotations
@@ -9,12 +11,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from target_sprinto.push.protocol.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from target_sprinto.push.protocol.responses import SessionStatus
 
 CREATED = "session_created"
 """The type of the event that tells a session's creation (Sprinto: Integration Monitoring)."""
@@ -27,16 +33,20 @@ _REFERENCE = re.compile(r".+/[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 @dataclass(frozen=True)
 class LoggedSession:
-    """A session as its events tell it. What the log does not show is None."""
+    """A session as its events show it, by Sprinto's clock. What the log does not show is None.
+
+    `last_at` is its last sign of life: its latest event, except those that name another caller's reference.
+    """
 
     id: str
     reference: str | None
     created_at: datetime | None
     last_at: datetime | None
+    first_at: datetime | None = None
 
 
 def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
-    """The sessions that events tell of, the latest heard of first. Events may come in any order."""
+    """The sessions that events name, the one opened last first. Events may come in any order."""
     by_session: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         session_id = event.get("session_id")
@@ -44,7 +54,18 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     beginning = datetime.min.replace(tzinfo=timezone.utc)
-    return sorted(sessions, key=lambda session: session.last_at or beginning, reverse=True)
+
+    def opened_at(session: LoggedSession) -> datetime:
+        return session.created_at or session.first_at or beginning
+
+    return sorted(sessions, key=opened_at, reverse=True)
+
+
+def is_birth_certificate(event: dict[str, Any], reference: str) -> bool:
+    """Whether this event says that the session it names was created under `reference`."""
+    # As it is inside a JSON string: a prefix may hold a quote.
+    quoted = msgspec.json.encode(reference)[1:-1]
+    return event.get("type") == CREATED and quoted in msgspec.json.encode(event)
 
 
 def is_latest(session_id: str, sessions: Iterable[LoggedSession]) -> bool:
@@ -55,17 +76,18 @@ def is_latest(session_id: str, sessions: Iterable[LoggedSession]) -> bool:
 
 
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
-    times = [time for event in events if (time := parse_time(event.get("at")))]
-    created = [
-        time for event in events if event.get("type") == CREATED and (time := parse_time(event.get("at")))
-    ]
-    references = [text for event in events for text in _references(event)]
+    births = [event for event in events if event.get("type") == CREATED]
+    reference = next((found for event in births for found in _references(event)), None)
+    # What a refused caller leaves in the log is no sign of life of the session in its way.
+    own = [event for event in events if all(found == reference for found in _references(event))]
+    created, times = _times(births), _times(own)
     return LoggedSession(
-        session_id,
-        references[0] if references else None,
-        min(created) if created else None,
-        max(times) if times else None,
+        session_id, reference, min(created, default=None), max(times, default=None), min(times, default=None)
     )
+
+
+def _times(events: Iterable[dict[str, Any]]) -> list[datetime]:
+    return [time for event in events if (time := parse_time(event.get("at")))]
 
 
 def _references(value: object, name: str = "") -> Iterator[str]:
@@ -79,3 +101,55 @@ def _references(value: object, name: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _references(inner, name)
+
+
+class SessionLook(NamedTuple):
+    """What one look at a session shows. Times are Sprinto's.
+
+    `at` is when it was read, `counts` what it holds, `event_at` its last event, `request_times` when its last
+    request came by its own status, which may be this very look.
+    """
+
+    at: datetime
+    counts: object
+    event_at: datetime | None
+    request_times: tuple[datetime, ...]
+
+    @classmethod
+    def of(cls, status: SessionStatus, logged: LoggedSession, at: datetime) -> SessionLook:
+        """The look at a status that was read at `at`."""
+        expires_at, timeout = parse_time(status.expires_at), status.inactivity_timeout_seconds
+        times = [parse_time(status.updated_at)]
+        if expires_at and isinstance(timeout, int | float) and 0 < timeout < _LONGEST_TIMEOUT:
+            times.append(expires_at - timedelta(seconds=timeout))
+        found = tuple(time for time in times if time)
+        return cls(at, status.accepted_records_by_entity, logged.last_at, found)
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long before this look the session showed its last sign of life; 0 where none is known."""
+        latest = max((time for time in (self.event_at, *self.request_times) if time), default=self.at)
+        return (self.at - latest).total_seconds()
+
+
+def shows_life(first: SessionLook, second: SessionLook) -> bool:
+    """Whether a session that was looked at twice, and left alone between, showed a sign of life between.
+
+    A request time that one of the looks has moved itself is none.
+    """
+    moved = [
+        time
+        for time in second.request_times
+        if all(abs(time - look.at) > _LOOK_TOLERANCE for look in (first, second))
+    ]
+    return (
+        second.counts != first.counts
+        or second.event_at != first.event_at
+        or any(time > max(first.request_times, default=first.at) for time in moved)
+    )
+
+
+_LOOK_TOLERANCE = timedelta(seconds=3)
+"""The `Date` header counts whole seconds, and the request takes its time."""
+
+_LONGEST_TIMEOUT = 366 * 86_400

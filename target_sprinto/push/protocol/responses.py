@@ -17,7 +17,7 @@ import msgspec
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.times import parse_http_date, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,6 +115,16 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
     sessions: IntegrationSessions
     last_activity_at: Any = None
 
+    def active_sessions(self) -> int:
+        """How many sessions are active. Raises UnexpectedAnswer where that is not a number."""
+        active = self.sessions.active
+        if not isinstance(active, int) or isinstance(active, bool):
+            raise errors.UnexpectedAnswer(
+                "The integration's status has no count of `active` sessions.",
+                "This is not read as none; ask Sprinto's support whether the API has changed.",
+            )
+        return active
+
 
 class ActivityPage(msgspec.Struct, frozen=True):
     """One page of the activity log; events are kept as they came."""
@@ -194,7 +204,7 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
 ) -> errors.ApiError:
     """What a status outside 2xx means (the table is in the contract, "What an answer means")."""
     doing = f"While {operation.value} ({address}) Sprinto answered {status}"
-    retry_after = parse_retry_after(headers.get("Retry-After"))
+    retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return errors.Redirected(
             f"{doing}: a redirect, which is never followed because the API key must not reach another host.",

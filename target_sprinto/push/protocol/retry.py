@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import re
 import time
 from datetime import datetime, timezone
@@ -10,31 +9,30 @@ from typing import TYPE_CHECKING
 
 import backoff
 
+from target_sprinto.push.protocol.times import parse_http_date
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-LONGEST_WAIT_SECONDS = 30.0
-
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Seconds to wait at least, from a `Retry-After` in seconds or as an HTTP date.
+    """Seconds to wait at least, from a `Retry-After` in seconds or as an HTTP date, the longest of several.
 
+    `now` is the response's own `Date`, to which a date is relative; without it, this machine's clock.
     None where the header is absent or cannot be read; a date that has passed is 0.
     """
-    if value is None:
-        return None
-    text = value.strip()
+    # A header that was sent twice arrives as "3, 3"; a date has a comma of its own.
+    values = re.findall(r"[A-Za-z]+,[^,]+|[^,]+", value or "")
+    seconds = [_seconds_to_wait(one.strip(), now or datetime.now(timezone.utc)) for one in values]
+    return max((one for one in seconds if one is not None), default=None)
+
+
+def _seconds_to_wait(text: str, now: datetime) -> float | None:
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
         return float(text)
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=timezone.utc)
-    return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
+    date = parse_http_date(text)
+    return None if date is None else max(0.0, (date - now).total_seconds())
 
 
 class Throttle:
@@ -72,7 +70,7 @@ def waits(
     wait does not fit into what is left.
     """
     started = clock()
-    ceilings = backoff.expo(factor=timing.current.retry, max_value=LONGEST_WAIT_SECONDS)
+    ceilings = backoff.expo(factor=timing.current.retry, max_value=timing.current.retry_most)
     next(ceilings)
     failure = yield 0.0
     while True:

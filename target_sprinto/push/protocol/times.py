@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 
 
 def parse_time(value: object) -> datetime | None:
@@ -17,3 +18,46 @@ def parse_time(value: object) -> datetime | None:
         return time.astimezone(timezone.utc) if time.tzinfo else None
     except (ValueError, OverflowError):
         return None
+
+
+def parse_http_date(value: str | None) -> datetime | None:
+    """An HTTP date (RFC 9110) in UTC; None for anything else, and for a year that no clock shows."""
+    try:
+        date = parsedate_to_datetime(value or "")
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+        return date.astimezone(timezone.utc) if _YEARS[0] < date.year < _YEARS[1] else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+_YEARS = (2000, 3000)
+
+
+class ServerClock:
+    """What time it is at Sprinto, by the `Date` of its latest response. Monotonic times are in seconds.
+
+    Sprinto's times are compared with this one only: this machine's clock may differ by minutes or days.
+    """
+
+    def __init__(self) -> None:
+        self._read: tuple[datetime, float] | None = None
+
+    def set(self, date: datetime | None, monotonic: float) -> None:
+        """Take the `Date` of a response that came at a monotonic time; None where it had none."""
+        if date is not None:
+            self._read = date, monotonic
+
+    def at(self, monotonic: float) -> datetime | None:
+        """What Sprinto's clock showed, or will show, at a monotonic time; None before the first `Date`."""
+        if self._read is None:
+            return None
+        date, read_at = self._read
+        return date + timedelta(seconds=monotonic - read_at)
+
+
+def with_time_left(expiry: str, now: datetime) -> str:
+    """An expiry in Sprinto's own words, and how long that is from `now`, by Sprinto's clock."""
+    expires_at = parse_time(expiry)
+    if expires_at is None:
+        return expiry
+    return f"{expiry} (in {max(0.0, (expires_at - now).total_seconds()) / 60:.0f} min)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -113,8 +112,7 @@ class Closing:
         """
         if status.state != "expired":
             return status.state == "active"
-        since = datetime.now(timezone.utc) - LOOK_BACK
-        call = in_background(lambda: list(self._client.events(since, self._patience)))
+        call = in_background(lambda: list(self._client.events(LOOK_BACK, self._patience)))
         events = wait_for(call, check)
         if not is_latest(self._session_id, logged_sessions(events)):
             return False

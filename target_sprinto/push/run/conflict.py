@@ -1,4 +1,9 @@
-"""Another session is active: name it, wait for it, or take its place."""
+"""Another session is active: name it, wait for it, or discard it and open a new one.
+
+Looking never keeps a session alive: whether a status call counts as a request on the session, and so puts off
+its expiry, is not documented. So whatever is repeated reads `/status`, which only counts sessions, and the
+activity log. A session's own status is read twice at most, and only before it is discarded.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,20 @@ import enum
 import logging
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+import backoff
+
+from target_sprinto.push import errors
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, logged_sessions
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.activity_log import (
+    LOOK_BACK,
+    LoggedSession,
+    SessionLook,
+    logged_sessions,
+    shows_life,
+)
 from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.text import shown
@@ -20,12 +32,13 @@ from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime, timedelta
+
     from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.protocol.responses import SessionStatus
 
 log = logging.getLogger("target_sprinto.push")
-
-_SESSIONS_ASKED = 10
-"""Of the sessions that the log shows, how many of the latest are asked for their state."""
 
 
 class OnActiveSession(enum.Enum):
@@ -54,14 +67,17 @@ class ConflictPolicy:
 
 @dataclass(frozen=True)
 class Blocker:
-    """The session in the way, as far as the activity log and its own status show it."""
+    """The session in the way, as the activity log shows it. `now` is Sprinto's time.
+
+    `log_is_whole`: nothing of the log was cut off.
+    """
 
     session: LoggedSession
-    expiry: str
     now: datetime
+    log_is_whole: bool = True
 
     def describe(self) -> str:
-        """Id, age, reference, last activity and expiry, in a clause."""
+        """Id, age, reference and last event, in a clause."""
         parts = [f"session {self.session.id}"]
         if self.session.created_at:
             parts.append(f"opened {_ago(self.now - self.session.created_at)}")
@@ -71,33 +87,24 @@ class Blocker:
             else "reference not shown"
         )
         if self.session.last_at:
-            parts.append(f"last active {_ago(self.now - self.session.last_at)}")
-        return f"{', '.join(parts)}, expires {self.expiry}"
+            parts.append(f"last event {_ago(self.now - self.session.last_at)}")
+        return ", ".join(parts)
 
-    def is_dead(self, policy: ConflictPolicy) -> bool:
-        """Whether `discard` may take it over: this pipeline's own, not held, and silent for long enough."""
+    def was_left_by(self, own_prefix: str) -> bool:
+        """Whether it is this pipeline's own, and not held."""
         reference = self.session.reference or ""
-        return (
-            reference.startswith(f"{policy.own_prefix}/")
-            # A prefix may hold a slash itself: what follows it must be the uuid alone.
-            and "/" not in reference.removeprefix(f"{policy.own_prefix}/")
-            and self.session.last_at is not None
-            and (self.now - self.session.last_at).total_seconds() >= policy.stale_seconds
-        )
+        # A prefix may hold a slash itself: what follows it must be the uuid alone.
+        return reference.startswith(f"{own_prefix}/") and "/" not in reference.removeprefix(f"{own_prefix}/")
 
 
 def find_blocker(client: SprintoClient, patience: Patience) -> Blocker | None:
-    """The active session, if the activity log shows it. Raises ApiError where it cannot be asked."""
-    now = datetime.now(timezone.utc)
-    events = client.events(now - LOOK_BACK, patience)
-    for session in logged_sessions(events)[:_SESSIONS_ASKED]:
-        status = client.session_status(session.id, patience)
-        if status.state == "active":
-            heard = [at for at in (session.last_at, parse_time(status.updated_at)) if at]
-            latest = max(heard) if heard else None
-            known = LoggedSession(session.id, session.reference, session.created_at, latest)
-            return Blocker(known, status.expiry, now)
-    return None
+    """The session opened last, if the activity log shows one. Raises ApiError where it cannot be read.
+
+    By the API's rule only one session is active, so if one is, it is this one.
+    """
+    events, is_whole = client.read_log(LOOK_BACK, patience)
+    sessions = logged_sessions(events)
+    return Blocker(sessions[0], client.server_time(), is_whole) if sessions else None
 
 
 class Conflict:
@@ -108,29 +115,39 @@ class Conflict:
         self._policy = policy
         self._patience = patience
         self._until = time.monotonic() + policy.wait_seconds
-        self._said = False
+        self._intervals = ask_intervals()
+        self._is_waiting = False
+        self._had_another_try = False
 
-    def make_way(self) -> None:
-        """Return when `create` is worth another try. Raises SessionConflict where it is not."""
-        if self._policy.choice is OnActiveSession.WAIT and self._said:
-            return self._wait("")
-        blocker = self._find()
-        told = blocker.describe() if blocker else "the activity log does not show which"
-        if self._policy.choice is OnActiveSession.WAIT:
-            return self._wait(told)
-        if self._policy.choice is OnActiveSession.FAIL or blocker is None:
-            raise self.refuse(told, blocker)
-        if not blocker.is_dead(self._policy):
-            raise self.refuse(
-                f"{told}; `on_active_session: discard` takes over only what this pipeline left", blocker
-            )
-        result = discard_session(
-            self._client, blocker.session.id, blocker.expiry, Deadline(timing.current.end_after_error)
+    @property
+    def waits(self) -> bool:
+        """Whether the run waits for other sessions."""
+        return self._policy.choice is OnActiveSession.WAIT
+
+    def is_in_the_way(self, failure: ApiError) -> bool:
+        """Whether a create failed like this because of another session, or while waiting may have."""
+        busy = isinstance(failure, errors.NotNow) or (
+            self._is_waiting and isinstance(failure, errors.NotConnected)
         )
-        log.warning("Taking the place of %s. %s", told, result.sentence)
-        if result.outcome is Discard.UNCONFIRMED:
-            raise self.refuse(told, blocker)
-        return None
+        return isinstance(failure, errors.Conflict) or (self.waits and busy)
+
+    def make_way(self, failure: ApiError) -> None:
+        """Return when `create` is worth another try. Raises SessionConflict where it is not.
+
+        `failure` is what create has just raised.
+        """
+        if self.waits:
+            return self._wait(failure)
+        if self._count_active() == 0 and self._may_try_again():
+            return None
+        blocker = self._find()
+        if self._policy.choice is OnActiveSession.FAIL or blocker is None:
+            raise self.refuse(_named(blocker), blocker)
+        return self._take_over(blocker)
+
+    def describe(self) -> str:
+        """What the activity log shows of the session in the way, in a clause."""
+        return _named(self._find())
 
     def refuse(self, told: str, blocker: Blocker | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
@@ -144,20 +161,145 @@ class Conflict:
             f"Wait until it has ended or expired, or set `on_active_session` to `wait`.{command}",
         )
 
+    # Waiting
+
+    def _wait(self, failure: ApiError) -> None:
+        """Return once no session is active."""
+        if not self._is_waiting:
+            log.warning("Waiting for another session to end, for %.0f s at most.", self._policy.wait_seconds)
+            self._is_waiting = True
+        for seconds in self._intervals:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise self._timed_out(failure)
+            if self._patience.stopped.wait(min(left, max(seconds, _least_wait(failure)))):
+                return
+            try:
+                if self._read_active() == 0:
+                    return
+                failure = errors.Conflict("")
+            except (errors.NotNow, errors.NotConnected, errors.AnswerLost) as unknown:
+                failure = unknown
+
+    def _timed_out(self, failure: ApiError) -> SessionConflict:
+        blocker = self._find()
+        told = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
+        if not isinstance(failure, errors.Conflict):
+            told += f", in the end without knowing whether it has ended ({failure.code})"
+        return self.refuse(told, blocker)
+
+    def _read_active(self) -> int:
+        """How many sessions are active, by one request. Raises ApiError."""
+        once = self._patience.once()
+        return self._client.integration_status(once).active_sessions()
+
+    def _count_active(self) -> int | None:
+        """How many sessions are active; None where that cannot be read."""
+        try:
+            return self._client.integration_status(self._patience).active_sessions()
+        except ApiError as failure:
+            log.warning("The integration's status could not be read. %s", failure)
+            return None
+
+    # Taking over
+
+    def _take_over(self, blocker: Blocker) -> None:
+        """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
+        told, policy = _named(blocker), self._policy
+        if not blocker.was_left_by(policy.own_prefix):
+            raise self.refuse(
+                f"{told}; `on_active_session: discard` takes over only what this pipeline left", blocker
+            )
+        status = self._read(blocker)
+        if status.state != "active":
+            if self._may_try_again():
+                return
+            raise self.refuse("the activity log does not show which")
+        first = SessionLook.of(status, blocker.session, self._client.server_time())
+        if (missing := policy.stale_seconds - first.silence_seconds) > 0:
+            log.warning(
+                "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
+            )
+            if self._ends_within(missing):
+                return
+            status = self._require_dead(blocker, first)
+        deadline = Deadline(timing.current.end_after_error)
+        result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
+        log.warning("Discarded to open a new one: %s. %s", told, result.sentence)
+        if result.outcome is Discard.UNCONFIRMED:
+            raise self.refuse(told, blocker)
+
+    def _require_dead(self, blocker: Blocker, first: SessionLook) -> SessionStatus:
+        """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""
+        again = self._find()
+        if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
+            raise self.refuse(_named(again), again)
+        status = self._read(again)
+        second = SessionLook.of(status, again.session, self._client.server_time())
+        if status.state == "active" and shows_life(first, second):
+            raise self.refuse(
+                f"{_named(again)}; it showed a sign of life within `stale_session_seconds`"
+                f" ({self._policy.stale_seconds:g} s)",
+                again,
+            )
+        return status
+
+    def _read(self, blocker: Blocker) -> SessionStatus:
+        if not blocker.log_is_whole:
+            raise self.refuse(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
+        try:
+            return self._client.session_status(blocker.session.id, self._patience)
+        except ApiError as failure:
+            raise self.refuse(
+                f"{_named(blocker)}; its status could not be read ({failure.code})", blocker
+            ) from None
+
+    def _ends_within(self, seconds: float) -> bool:
+        """Whether the active session has ended before `seconds` have passed, or the run has."""
+        until = time.monotonic() + seconds
+        for interval in ask_intervals():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            if self._patience.stopped.wait(min(left, interval)):
+                return True
+            try:
+                if left > interval and self._read_active() == 0:
+                    return True
+            except ApiError as failure:
+                log.debug("Whether it has ended is not known. %s", failure)
+        raise AssertionError("the intervals never end")
+
+    def _may_try_again(self) -> bool:
+        """Whether a create whose obstacle has gone is sent once more: once in a run."""
+        first_time, self._had_another_try = not self._had_another_try, True
+        return first_time
+
     def _find(self) -> Blocker | None:
         try:
             return find_blocker(self._client, self._patience)
         except ApiError as failure:
-            log.warning("The activity log gave no answer. %s", failure)
+            log.warning("The activity log could not be read. %s", failure)
             return None
 
-    def _wait(self, told: str) -> None:
-        if time.monotonic() >= self._until:
-            raise self.refuse(told or "it did not end within `wait_timeout_seconds`")
-        if not self._said:
-            log.warning("Waiting for another session to end: %s.", told)
-            self._said = True
-        self._patience.stopped.wait(min(timing.current.ask, max(0.1, self._until - time.monotonic())))
+
+def ask_intervals() -> Iterator[float]:
+    """Seconds between one request and the next that find out whether another session has ended.
+
+    They double up to a minute. The jitter keeps runs that were started together from asking together.
+    """
+    interval = timing.current.ask
+    while True:
+        yield interval * 0.75 + backoff.full_jitter(interval * 0.25)
+        interval = min(interval * 2, timing.current.ask_most)
+
+
+def _least_wait(failure: ApiError) -> float:
+    return getattr(failure, "retry_after", None) or 0.0
+
+
+def _named(blocker: Blocker | None) -> str:
+    return blocker.describe() if blocker else "the activity log does not show which"
 
 
 def _ago(age: timedelta) -> str:

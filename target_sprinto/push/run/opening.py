@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Certainty, SprintoError
+from target_sprinto.push.protocol.activity_log import is_birth_certificate
 from target_sprinto.push.protocol.lifecycle import nobody_knows
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.run.discarding import brief
 from target_sprinto.push.text import figures
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Call, Deadline, in_background, wait_for, wait_until
+from target_sprinto.push.transport.background import (
+    Call,
+    Deadline,
+    in_background,
+    pauses,
+    wait_for,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import Patience, SprintoClient
@@ -29,7 +36,7 @@ SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
 
 CLOCK_SKEW = timedelta(minutes=5)
-"""By how much Sprinto's clock may differ from this machine's."""
+"""By how much the clocks of Sprinto's own machines may differ."""
 
 
 class Opening:
@@ -44,7 +51,7 @@ class Opening:
         self._client = client
         self._reference = reference
         self._patience = patience
-        self._began = datetime.now(timezone.utc)
+        self._began = self._lost_at = time.monotonic()
         self._conflict = Conflict(client, policy, patience)
         self._answer: Call[SessionStatus] | None = None
 
@@ -58,28 +65,33 @@ class Opening:
     def _create(self) -> SessionStatus:
         """Create, as often as that is safe.
 
-        A create that nobody knows about is tried again: where it did happen, Sprinto answers with a
-        conflict, and the session in the way is our own.
+        A create in doubt is retried: if it was performed, Sprinto responds with a conflict, and the session
+        in the way is our own.
         """
         lost: ApiError | None = None
-        until = time.monotonic() + self._patience.retry_seconds
+        patience = self._patience
         while True:
             try:
-                session = self._client.create_session(self._reference, self._patience)
-            except errors.Conflict as conflict:
-                if lost is not None:
-                    return self._adopt()
-                if self._patience.stopped.is_set():
-                    raise
-                self._make_way(conflict)
+                session = self._client.create_session(
+                    self._reference, patience, retry_throttled=bool(lost) or not self._conflict.waits
+                )
             except ApiError as failure:
+                if lost is None and self._conflict.is_in_the_way(failure):
+                    self._make_way(failure)
+                    continue
+                if isinstance(failure, errors.Conflict):
+                    return self._adopt()
                 if not nobody_knows(failure):
                     # A refusal of a later try says nothing of the earlier one.
                     raise lost or failure from None
+                if lost is None:
+                    self._lost_at = time.monotonic()
                 lost = failure
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
-                if time.monotonic() >= until or self._patience.stopped.wait(timing.current.create):
+                left = self._lost_at + self._patience.retry_seconds - time.monotonic()
+                if left <= 0 or self._patience.stopped.wait(timing.current.create):
                     raise
+                patience = replace(self._patience, retry_seconds=left)
             else:
                 if lost is not None:
                     log.warning(
@@ -89,22 +101,23 @@ class Opening:
                     )
                 return session
 
-    def _make_way(self, conflict: errors.Conflict) -> None:
-        self._conflict.make_way()
+    def _make_way(self, failure: ApiError) -> None:
+        if not self._patience.stopped.is_set():
+            self._conflict.make_way(failure)
         if self._patience.stopped.is_set():
-            raise conflict
+            raise failure
 
     def _adopt(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
         try:
-            found = self._find_in_log(self._patience)
+            found = self._find_in_log(self._patience, timing.current.lag)
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
             # That a GET surely did not happen says nothing of the create.
             told = failure.what.rstrip(".")
             raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
         if status is None:
-            raise self._may_be_ours("the activity log does not show whose it is")
+            raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
         if status.state != "active" or status.counts():
             held = figures(status.counts(), ())
             raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
@@ -133,25 +146,32 @@ class Opening:
             pass
         half = Deadline(deadline.left() / 2)
         try:
-            return wait_until(in_background(lambda: self._find_in_log(brief(half))), half)
+            return wait_until(in_background(lambda: self._find_in_log(brief(half), half.left() / 2)), half)
         except (SprintoError, TimeoutError) as failure:
             log.warning("The activity log gave no answer. %s", failure)
             return None
 
     def describe_unknown(self) -> str:
         """What to say of a session that may be open, and until when."""
-        latest = datetime.now(timezone.utc) + SESSION_EXPIRES_AFTER
+        latest = self._client.server_time() + SESSION_EXPIRES_AFTER
         return (
             f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
             f" {self._reference!r}); until then another run may be answered with a conflict."
         )
 
-    def _find_in_log(self, patience: Patience) -> SessionStatus | None:
-        # As it stands inside a JSON string: a prefix may hold a quote.
-        reference = msgspec.json.encode(self._reference)[1:-1]
-        for event in self._client.events(self._began - CLOCK_SKEW, patience):
-            session_id = event.get("session_id")
-            # Where an event would show the reference is not documented; with its uuid it is found anywhere.
-            if isinstance(session_id, str) and reference in msgspec.json.encode(event):
-                return SessionStatus(id=session_id, state="active")
+    def _find_in_log(self, patience: Patience, seconds: float) -> SessionStatus | None:
+        """The session that the log says was created by this run. The log may lag: it is read for `seconds`.
+
+        It is not read for longer than such a lag may be, counted from the loss.
+        """
+        seconds = min(seconds, self._lost_at + timing.current.lag - time.monotonic())
+        until = time.monotonic() + seconds
+        for wait in pauses():
+            age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
+            for event in self._client.events(age, patience):
+                session_id = event.get("session_id")
+                if isinstance(session_id, str) and is_birth_certificate(event, self._reference):
+                    return SessionStatus(id=session_id, state="active")
+            if time.monotonic() >= until or patience.stopped.wait(wait):
+                break
         return None

@@ -26,7 +26,6 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors
@@ -44,7 +43,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.protocol.refusals import no_field
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.times import parse_time, with_time_left
 from target_sprinto.push.run import options
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.conflict import ConflictPolicy
@@ -58,6 +57,7 @@ from target_sprinto.push.transport.background import Check, Deadline, LastWords,
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     from typing_extensions import Self
@@ -447,7 +447,10 @@ class Run:
         self._move(Event.CREATED)
         self._witness.opened(session)
         log.info(
-            "Session %s is open (reference %s); it expires %s.", session.id, self._reference, session.expiry
+            "Session %s is open (reference %s); it expires %s.",
+            session.id,
+            self._reference,
+            with_time_left(session.expiry, self._client.server_time()),
         )
         return self._open
 
@@ -463,12 +466,9 @@ class Run:
         status = wait_for(call, self._interrupted)
         expiry = parse_time(status.expires_at)
         if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
-            left = (expiry - datetime.now(timezone.utc)).total_seconds() / 60
             log.warning(
-                "Reading the status does not put off the session's expiry: without a page within %.0f minutes"
-                " it expires (%s).",
-                left,
-                status.expiry,
+                "Reading the status does not put off the session's expiry: without a page it expires %s.",
+                with_time_left(status.expiry, self._client.server_time()),
             )
             self._warned_of_expiry = True
         self._expiry_read = expiry

@@ -16,8 +16,10 @@ class Pace:
     take to end, with a second left of what the contract allows for the process to leave.
 
     `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
-    at a status. `create`: before a create that nobody knows about is tried again. `ask`: between two asks
-    whether another session has ended. `one_try`: one request of a run that ends. `expiry`: before each of a
+    at a status. `create`: before a create that nobody knows about is tried again. `retry_most`: the longest
+    wait before a request is sent again. `ask`, `ask_most`: the shortest and the longest time between two
+    requests that find out whether another session has ended. `log`: how long one reading of the activity log
+    may take. `one_try`: one request of a run that ends. `expiry`: before each of a
     probe's two looks at a session's expiry, which may be told in whole seconds. `tell`: between two lines
     that say how far a run is.
     """
@@ -32,7 +34,10 @@ class Pace:
     retry: float = 0.5
     look: float = 0.1
     create: float = 1.0
+    retry_most: float = 30.0
     ask: float = 5.0
+    ask_most: float = 60.0
+    log: float = 30.0
     one_try: float = 5.0
     expiry: float = 1.5
     tell: float = 10.0
