@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from traffic import Traffic
 
 UNSEEN = replace(READINGS, log_shows_reference=False)
-REFUSED = replace(NOTHING_OPENED, others="active")
+REFUSED = replace(NOTHING_OPENED.temporary, others="active")
 
 
 @dataclass(frozen=True)

@@ -154,13 +154,13 @@ def test_discard_waits_for_what_is_missing_and_takes_over(
 ) -> None:
     configure(door, status_postpones_expiry=postpones, log_shows_refused_creates=refused_creates)
     left = stranger.open_session(door, OWN)
-    began = time.monotonic()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=2)
     assert (finished.code, finished.stdout) == (0, state_line())
-    assert time.monotonic() - began > 1
     assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
     looks = [seen.at for seen in requests(door, "status") if seen.session_id == left][:2]
-    assert looks[1] - looks[0] > 0.8
+    # The process starts as slowly as the machine is busy; what counts is how long nothing was heard of it.
+    assert looks[1] - door.sessions()[0].created_at >= 2
+    assert looks[1] - looks[0] >= 2 or not postpones
 
 
 @pytest.mark.parametrize("postpones", [True, False])
