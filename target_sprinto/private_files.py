@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import tempfile
 from pathlib import Path
+
+_LARGEST_SECRET = 1 << 16
 
 
 def write_all(descriptor: int, content: bytes) -> None:
@@ -38,6 +41,16 @@ def make_folder(path: Path) -> None:
 def reason(problem: OSError) -> str:
     """Why a file could not be used, without its name."""
     return problem.strerror or type(problem).__name__
+
+
+def read_secret(path: Path) -> tuple[bytes, bool]:
+    """A small secret, and whether it is kept from other users. Raises OSError, ValueError if it is large."""
+    with path.open("rb") as opened:
+        content = opened.read(_LARGEST_SECRET + 1)
+        is_private = not os.fstat(opened.fileno()).st_mode & stat.S_IROTH
+    if len(content) > _LARGEST_SECRET:
+        raise ValueError("too large for a secret")
+    return content, is_private
 
 
 def create(path: Path) -> int:

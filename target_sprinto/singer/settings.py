@@ -23,6 +23,7 @@ from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run import Patiences
 from target_sprinto.singer.intake import OnDeletedRecord
+from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.names import within_one_edit
 from target_sprinto.singer.stream_maps import EntityTypes, Unmapped
 
@@ -44,7 +45,7 @@ NOT_FOR_SPRINTO = {
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
 
 
-OF_THE_CLIENT = ("api_key", "integration_id", "region", "api_url")
+OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that `sprintoctl` needs to reach Sprinto."""
 
 
@@ -62,10 +63,18 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
         "api_key",
         th.StringType,
-        required=True,
         secret=True,
         title="API key",
-        description="Sprinto integration API key.",
+        description="Sprinto integration API key. Required, unless `api_key_file` is set.",
+    ),
+    th.Property(
+        "api_key_file",
+        th.StringType,
+        title="API key file",
+        description=(
+            "File that holds the API key, instead of `api_key`: a mounted secret, say. One newline at its end"
+            " is cut."
+        ),
     ),
     th.Property(
         "integration_id",
@@ -351,7 +360,7 @@ class Settings:
 
         Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
         """
-        config = DEFAULTS | dict(config)
+        config = DEFAULTS | with_api_key(config)
         problems = list(_problems(config))
         if problems:
             raise SettingsError(problems)

@@ -68,6 +68,7 @@ from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import DELETED_AT, Intake
+from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
@@ -613,6 +614,8 @@ class SprintoTarget(Target):
         problems = list(settings.stream_map_problems(self._config.get("stream_maps")))
         # Their schema is all alternatives, so what it finds names no more than the stream.
         checked = {**self._config, "stream_maps": None} if problems else self._config
+        if all(self._config.get(name) is None for name in ("api_key", "api_key_file")):
+            problems.append("`api_key` is missing")
         problems += settings.describe_schema_errors(validator.iter_errors(checked))
         known = self.config_jsonschema["properties"]
         unknown = set(self._config) - set(known) - set(settings.NOT_FOR_SPRINTO)
@@ -731,6 +734,7 @@ class SprintoTarget(Target):
             environ = {**dotenv_values(find_dotenv(usecwd=True) or os.devnull), **os.environ}
             found = {name: environ.get(f"{cls._env_var_prefix}{name.upper()}") for name in given}
             given |= {name: value for name, value in found.items() if value is not None}
+        given = with_api_key(given)
         return SprintoClient(
             api_key=given["api_key"],
             integration_id=given["integration_id"],

@@ -73,10 +73,13 @@ def container() -> dict[str, Any]:
 def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
     for folder in ("config", "key", "state", "work"):
         (door.folder / folder).mkdir()
-    target = {"api_url": door.sandbox.base_url, "entity_types": {"people": "User"}}
+    target = {
+        "integration_id": door.integration_id,
+        "api_url": door.sandbox.base_url,
+        "entity_types": {"people": "User"},
+    }
     (door.folder / "config/target.json").write_text(json.dumps(target))
-    secret = {"api_key": key, "integration_id": door.integration_id}
-    (door.folder / "key/key.json").write_text(json.dumps(secret))
+    (door.folder / "key/api-key").write_text(key)
     (door.folder / "input.singer").write_bytes(as_input(people(3)))
     (script,) = container()["args"]
     for mounted in container()["volumeMounts"]:

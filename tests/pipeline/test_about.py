@@ -69,7 +69,7 @@ def test_about_as_json_holds_a_json_schema_with_secrets_marked(door: FrontDoor) 
     Draft202012Validator.check_schema(told["settings"])
     secret = [name for name, setting in told["settings"]["properties"].items() if setting.get("secret")]
     assert secret == ["api_key"]
-    assert told["settings"]["required"] == ["api_key", "integration_id"]
+    assert told["settings"]["required"] == ["integration_id"]
 
 
 def test_version_names_this_package_and_the_sdk(door: FrontDoor) -> None:
