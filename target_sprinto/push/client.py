@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -30,6 +31,7 @@ from target_sprinto.push.protocol.responses import (
     require_state,
 )
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
+from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.http import Connection
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto.push")
 
-REPEATABLE = (errors.NotConnected, errors.NotNow)
+REPEATABLE = (errors.NotConnected, errors.NotNow, errors.NotVisible)
 """Surely did not happen, and may go better next time: GETs and POSTs."""
 
 _SHORTEST_KEY = 8
@@ -57,12 +59,14 @@ _T = TypeVar("_T")
 class Patience:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
-    `stopped` is set by a run that has ended: no further try is started then.
+    `stopped` is set by a run that has ended: no further try is started then. `setting` names what limits
+    the tries, for messages.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
+    setting: str = "retry_timeout_seconds"
 
     def once(self) -> Patience:
         """The same for one request that is not retried."""
@@ -104,6 +108,8 @@ class SprintoClient:
         self._session_request_at = time.monotonic()
         self._sightings: dict[str, Sighting] = {}
         self._clock = ServerClock()
+        self._young: dict[str, float] = {}
+        self._has_a_page: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -144,9 +150,14 @@ class SprintoClient:
         )
         return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
 
+    def opened(self, session_id: str) -> None:
+        """Note that this run has opened the session: for a while replicas may not know it."""
+        self._young[session_id] = time.monotonic()
+
     def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
-        status = self._call(Operation.STATUS, SessionStatus, _path(Operation.STATUS, session_id), patience)
+        path = _path(Operation.STATUS, session_id)
+        status = self._call(Operation.STATUS, SessionStatus, path, patience, session_id=session_id)
         self._sightings[session_id] = Sighting(status, datetime.now(timezone.utc))
         return status
 
@@ -157,7 +168,13 @@ class SprintoClient:
     def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
         path, encoding = _path(Operation.PUSH, session_id), "gzip" if gzipped else None
-        return self._call(Operation.PUSH, IngestResult, path, patience, body, encoding)
+        result = self._call(
+            Operation.PUSH, IngestResult, path, patience, body, encoding, session_id=session_id
+        )
+        if session_id in self._young and session_id not in self._has_a_page:
+            self._has_a_page.add(session_id)
+            self._young[session_id] = time.monotonic()
+        return result
 
     def apply_session(self, session_id: str, patience: Patience) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
@@ -233,7 +250,8 @@ class SprintoClient:
         return f"While {operation.value} ({self._address})"
 
     def _close(self, session_id: str, body: bytes, patience: Patience) -> SessionStatus:
-        return self._call(Operation.CLOSE, SessionStatus, _path(Operation.CLOSE, session_id), patience, body)
+        path = _path(Operation.CLOSE, session_id)
+        return self._call(Operation.CLOSE, SessionStatus, path, patience, body, session_id=session_id)
 
     def _call(  # noqa: PLR0913, PLR0917 - what a call is made of
         self,
@@ -243,10 +261,18 @@ class SprintoClient:
         patience: Patience,
         body: bytes | None = None,
         encoding: str | None = None,
+        *,
+        session_id: str = "",
         retryable: tuple[type[errors.ApiError], ...] | None = None,
     ) -> _T:
         def call() -> _T:
-            return cast("_T", self.read(operation, self._send(operation, path, patience, body, encoding)))
+            try:
+                return cast("_T", self.read(operation, self._send(operation, path, patience, body, encoding)))
+            except errors.NotFound as unknown:
+                since = self._young.get(session_id, -inf)
+                if time.monotonic() - since >= timing.current.replica:
+                    raise
+                raise errors.NotVisible(unknown.what, unknown.advice) from None
 
         return _repeat(call, retryable or _repeatable(body), patience)
 
@@ -302,7 +328,7 @@ def next_wait(
         least = getattr(failure, "retry_after", None) or 0.0
         if patience.retry_seconds and least:
             failure.what += (
-                f" It asks to wait {least:g} s, which `retry_timeout_seconds`"
+                f" It asks to wait {least:g} s, which `{patience.setting}`"
                 f" ({patience.retry_seconds:g} s in all) does not leave."
             )
         raise failure from None

@@ -5,6 +5,7 @@ SprintoError
 ├── ApiError                       one call went wrong; `certainty` says whether Sprinto may have acted
 │   ├── KeyRefused                 401, 403
 │   ├── NotFound                   404: integration on create, session later
+│   │   └── NotVisible             404 on a session that this run has just opened
 │   ├── Conflict                   409
 │   ├── SessionConflict            another session is active, and in the way
 │   ├── PageRefused                400 on a page
@@ -90,10 +91,14 @@ class SettingsProblem(SprintoError):
 
 
 class ApiError(SprintoError):
-    """One call went wrong. `certainty` says whether Sprinto may have acted on it."""
+    """One call went wrong. `certainty` says whether Sprinto may have acted on it.
+
+    `status` is the response's HTTP status, None where there was no response.
+    """
 
     code = "api"
     certainty: Certainty = Certainty.DID_NOT_HAPPEN
+    status: int | None = None
 
 
 class KeyRefused(ApiError):
@@ -106,6 +111,10 @@ class NotFound(ApiError):
     """404: the integration (on create, status, activity) or the session (later) is unknown."""
 
     code = "not-found"
+
+
+class NotVisible(NotFound):
+    """404 on a session of our own that is so young that a replica may not have seen it yet."""
 
 
 class Conflict(ApiError):

@@ -49,12 +49,41 @@ def shown_counts(session: Session, now: float) -> dict[str, int]:
     return {entity_type: count for entity_type, count in counts.items() if count}
 
 
+def without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str, int]:
+    """The counts as they were before the page accepted last."""
+    stale = Counter(counts)
+    stale.subtract(session.last_page)
+    return {entity_type: count for entity_type, count in stale.items() if count > 0}
+
+
+def session_counts(body: dict[str, Any]) -> dict[str, int]:
+    """The counts that a session's body shows."""
+    counts: dict[str, int] = body["accepted_records_by_entity"]
+    return counts
+
+
+def close_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
+    """Answer a close: the session's status, with the counts that this reading shows there."""
+    body = status_body(session, readings, now)
+    name, how = "accepted_records_by_entity", readings.close_answer_counts
+    if how == "stale":
+        body[name] = without_the_last_page(session, session_counts(body))
+    elif how in {"empty", "null"}:
+        body[name] = {} if how == "empty" else None
+    elif how == "absent":
+        del body[name]
+    return body
+
+
 def status_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
     """Show a session's status: itself, its batches and its retries (Sprinto: Session Management)."""
     batches = session.accepted_batches - sum(shows_at > now for shows_at, _ in session.unshown)
     if readings.batches_count_rejected:
         batches += session.rejected_batches
     body = {**session_body(session, now), "accepted_batches": batches, "retry_count": session.retry_count}
+    lag = readings.processed_counts_lag_seconds
+    if lag and session.state == "processed" and now < session.updated_at + lag:
+        body["accepted_records_by_entity"] = without_the_last_page(session, session_counts(body))
     if readings.status_shows_reference:
         body["client_reference_id"] = session.client_reference_id
     return body

@@ -43,9 +43,13 @@ class Hang:
 
 @dataclass(frozen=True)
 class Late:
-    """No answer, and the server acts only once the client has left: `seconds` after that, or on release."""
+    """No answer, and the server acts only once the client has left: `seconds` after that, or on release.
+
+    With `reset` the connection is reset at once, as by a proxy that forwards the request all the same.
+    """
 
     seconds: float | None = None
+    reset: bool = False
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,12 @@ class Integration:
         shown = self.behaviour.readings.log_shows_reference and client_reference_id is not None
         return {"client_reference_id": client_reference_id} if shown else {}
 
-    def session(self, session_id: str) -> Session:
-        """Find a session, or refuse with 404."""
-        try:
-            return self.state.sessions[session_id]
-        except KeyError:
-            raise Refused(404, "No such session") from None
+    def session(self, session_id: str, now: float) -> Session:
+        """Find a session, or refuse with 404: also one that is not to be seen yet."""
+        session = self.state.sessions.get(session_id)
+        if session is None or now < session.created_at + self.behaviour.readings.session_hidden_seconds:
+            raise Refused(404, "No such session")
+        return session
 
     def look(self, session: Session, now: float) -> None:
         """Take note of a status call, which may count as a request on the session."""
@@ -149,6 +149,7 @@ class Integration:
         for entity_type, count in page.counts.items():
             session.accepted_by_entity[entity_type] = session.accepted_by_entity.get(entity_type, 0) + count
         session.accepted_batches += 1
+        session.last_page = dict(page.counts)
         session.updated_at = now
         if lag := self.behaviour.readings.counts_lag_seconds:
             session.unshown.append((now + lag, dict(page.counts)))

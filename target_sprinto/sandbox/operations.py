@@ -10,6 +10,7 @@ import msgspec
 
 from target_sprinto.sandbox.answers import (
     activity_body,
+    close_body,
     ingest_body,
     integration_body,
     session_body,
@@ -131,14 +132,14 @@ def _create(exchange: Exchange) -> Reply:
 
 
 def _status(exchange: Exchange) -> Reply:
-    session = exchange.integration.session(exchange.call.session_id)
+    session = exchange.integration.session(exchange.call.session_id, exchange.now)
     exchange.integration.look(session, exchange.now)
     return Reply(200, status_body(session, exchange.readings, exchange.now))
 
 
 def _push(exchange: Exchange) -> Reply:
     integration = exchange.integration
-    session = integration.session(exchange.call.session_id)
+    session = integration.session(exchange.call.session_id, exchange.now)
     integration.open_for_pages(session, exchange.now)
     try:
         page = exchange.page()
@@ -150,11 +151,11 @@ def _push(exchange: Exchange) -> Reply:
 
 
 def _close(exchange: Exchange) -> Reply:
-    session = exchange.integration.session(exchange.call.session_id)
+    session = exchange.integration.session(exchange.call.session_id, exchange.now)
     wanted = exchange.body(_CloseBody).status
     before = session.state
     exchange.integration.close(session, wanted, exchange.now)
-    body = status_body(session, exchange.readings, exchange.now)
+    body = close_body(session, exchange.readings, exchange.now)
     if exchange.readings.close_answer_state == "active":
         body["state"] = before
     return Reply(202, body)

@@ -55,6 +55,18 @@ class Readings:
     counts_lag_seconds: float = 0.0
     """How long after its 202 an accepted page shows in the counts and batches of a status."""
 
+    close_answer_counts: Literal["exact", "stale", "empty", "null", "absent"] = "exact"
+    """The counts that the answer of close shows; `stale` lacks the page accepted last."""
+
+    processed_counts_lag_seconds: float = 0.0
+    """How long the counts at `processed` lack the page accepted last."""
+
+    session_hidden_seconds: float = 0.0
+    """How long after its create a session is unknown (404), as to a replica that has not seen it yet."""
+
+    answer_seconds: float = 0.0
+    """How long each answer takes; the server acts at once."""
+
     discard_from_expired: bool = False
     """Whether close(discard) works from `expired`."""
 

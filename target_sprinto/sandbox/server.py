@@ -126,7 +126,10 @@ class Server:
             return reply
 
         if fault is None:
-            return self._finish(request, seen, _response(act()))
+            reply = act()
+            if slowness := self._engine.answer_seconds(call.integration_id):
+                await asyncio.sleep(slowness)
+            return self._finish(request, seen, _response(reply))
         if not await self._wait_for_company(fault, request, seen):
             return self._break_off(request, seen, reset=False)
         return await self._strike(fault, act, request, seen)
@@ -147,6 +150,8 @@ class Server:
             case Hang() if not await self._hang(fault, effect.seconds, request):
                 return self._break_off(request, seen, reset=False)
             case Late():
+                if effect.reset:
+                    self._cut(request, reset=True)
                 await self._late(fault, effect.seconds, request)
             case Delay():
                 await asyncio.sleep(effect.seconds)
@@ -168,6 +173,11 @@ class Server:
 
     def _break_off(self, request: web.Request, seen: RequestSeen, *, reset: bool) -> web.Response:
         self._engine.finish(seen, None)
+        self._cut(request, reset=reset)
+        # aiohttp wants an answer; with the connection closing it goes nowhere.
+        return web.Response()
+
+    def _cut(self, request: web.Request, *, reset: bool) -> None:
         transport = request.transport
         if transport is not None and reset:
             # Lingering for no time makes the kernel send RST instead of FIN.
@@ -176,8 +186,6 @@ class Server:
             transport.abort()
         elif transport is not None:
             transport.close()
-        # aiohttp wants an answer; with the connection closing it goes nowhere.
-        return web.Response()
 
     async def _say(self, raw: Raw, request: web.Request, seen: RequestSeen) -> web.Response:
         if request.transport is not None:

@@ -48,6 +48,8 @@ class Session:
     last_error: str | None = None
     due: float | None = None
     pages: list[Entities] = field(default_factory=list)
+    last_page: dict[str, int] = field(default_factory=dict)
+    """Items by entity type of the page accepted last."""
     unshown: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     """Accepted pages that the counts do not show yet: from when they do, and items by entity type."""
 

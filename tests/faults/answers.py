@@ -81,9 +81,9 @@ MISHAPS: dict[str, Mishap] = {
     "429": Mishap(Kind.NOT_NOW, status_only(429)),
     "503 with Retry-After": Mishap(Kind.NOT_NOW, status_only(503, Retry_After="1")),
     "503 for too long": Mishap(Kind.NOT_NOW_AT_ALL, status_only(503, Retry_After="100")),
-    "401": Mishap(Kind.FINAL, status_only(401)),
+    "401": Mishap(Kind.UNAUTHORIZED, status_only(401)),
     "403": Mishap(Kind.FINAL, status_only(403)),
-    "404": Mishap(Kind.FINAL, status_only(404)),
+    "404": Mishap(Kind.UNKNOWN, status_only(404)),
     "407": Mishap(Kind.FINAL, status_only(407)),
     "302": Mishap(Kind.REDIRECT, status_only(302, Location="http://127.0.0.1:9/login")),
     "409": Mishap(Kind.CONFLICT, status_only(409)),
@@ -173,15 +173,18 @@ def _once(moment: str, name: str, acts: Acts, readings: Readings, traffic: Traff
     expected = after_one(moment, kind, readings, acted=acts == "acted")
     if name == "unknown state":
         expected = expected.logging("paused")
+    settings: dict[str, Any] = {"request_timeout_seconds": traffic.timeout} if name == "hang" else {}
     if kind is Kind.NOT_NOW_AT_ALL:
-        expected = expected.saying("retry_timeout_seconds")
+        budget = "processing_timeout_seconds" if moment in {"close", "poll"} else "retry_timeout_seconds"
+        settings |= {"processing_timeout_seconds": 5}
+        expected = expected.saying(budget)
     suffix = f", {acts}" if kind in {Kind.LOST, Kind.ODD} and moment not in GETS else ""
     return Cell(
         f"{moment}: {name}{suffix}{read_as(readings)}",
         expected,
         faults,
         readings,
-        settings={"request_timeout_seconds": traffic.timeout} if name == "hang" else {},
+        settings=settings,
         traffic=traffic,
         in_flight=in_flight(moment, expected),
     )
@@ -199,7 +202,7 @@ def _moment(acts: Acts) -> Any:  # noqa: ANN401 - the sandbox's word for it
 def _impatient(moment: str, traffic: Traffic) -> dict[str, float]:
     if moment in PAGES and traffic.together > 1:
         return {"retry_timeout_seconds": 3, "request_timeout_seconds": traffic.timeout}
-    return {"retry_timeout_seconds": 1, "request_timeout_seconds": 0.4}
+    return {"retry_timeout_seconds": 1, "request_timeout_seconds": 0.4, "processing_timeout_seconds": 1}
 
 
 LASTING = ("reset", "hang", "500", "a proxy's page with 200", "429", "403")

@@ -91,6 +91,8 @@ class Kind(enum.Enum):
     NOT_NOW = "did not happen, may be sent again"
     NOT_NOW_AT_ALL = "did not happen, may be sent again after the budget is spent"
     FINAL = "did not happen, and will not"
+    UNKNOWN = "404"
+    UNAUTHORIZED = "401"
     REDIRECT = "never followed"
     CONFLICT = "409"
     BAD_REQUEST = "400 that names no record"
@@ -132,7 +134,13 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
     """One spoilt answer at `moment`; `acted` says whether the server acted all the same."""
     if kind is Kind.NOT_NOW:
         return PROCESSED
-    if kind in {Kind.NOT_NOW_AT_ALL, Kind.FINAL, Kind.REDIRECT}:
+    if kind is Kind.UNKNOWN and moment not in {"create", "integration status"}:
+        # A replica may not know the session yet.
+        return PROCESSED
+    if kind is Kind.UNAUTHORIZED and moment == "poll":
+        # Once all may be applied, one of these does not end the run.
+        return PROCESSED
+    if kind in {Kind.NOT_NOW_AT_ALL, Kind.FINAL, Kind.UNKNOWN, Kind.UNAUTHORIZED, Kind.REDIRECT}:
         return refused(moment, kind)
     if kind is Kind.REJECTED:
         return DISCARDED
@@ -157,7 +165,7 @@ def while_dividing(kind: Kind) -> Expected:
 
     Taken out, or halved again, until each record was accepted or stood alone. 415 is for others to tell.
     """
-    hopeless = {Kind.FINAL, Kind.REDIRECT, Kind.NOT_NOW_AT_ALL, Kind.REJECTED}
+    hopeless = {Kind.FINAL, Kind.UNAUTHORIZED, Kind.REDIRECT, Kind.NOT_NOW_AT_ALL, Kind.REJECTED}
     return failed(DISCARDED, kind) if kind in hopeless else PROCESSED
 
 

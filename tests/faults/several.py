@@ -275,7 +275,9 @@ def asked_in_vain(traffic: Traffic) -> Iterator[Cell]:
         for name in ("reset", "500", "cut off", "429 with Retry-After", "a proxy's page with 200"):
             look = Fault("status", times=2, effect=MISHAPS[name].effect("status"))
             yield Cell(f"lost at once, its status: {name}", found, (*faults, look), traffic=traffic)
-        for name in ("403", "404", "no fields", "unknown state"):
+        look = Fault("status", effect=MISHAPS["404"].effect("status"))
+        yield Cell("lost at once, its status: 404", found, (*faults, look), traffic=traffic)
+        for name in ("403", "no fields", "unknown state"):
             look = Fault("status", effect=MISHAPS[name].effect("status"))
             yield Cell(f"lost at once, its status: {name}", DISCARDED, (*faults, look), traffic=traffic)
 

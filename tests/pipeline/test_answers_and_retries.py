@@ -81,7 +81,8 @@ def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, stat
     ("operation", "unknown"), [("create", "integration"), ("push", "session"), ("status", "session")]
 )
 def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknown: str) -> None:
-    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(404)))
+    door.pace["replica"] = 0.3
+    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Answer(404)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert f"the {unknown} is not known there" in finished.error

@@ -121,7 +121,7 @@ def test_bodies_are_compressed_if_so_set(door: FrontDoor, *, compress: bool) -> 
 def test_the_session_is_read_and_others_are_looked_for_before_the_close(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=0.0)
     assert door.run(people(1)).code == 0
-    assert door.operations()[:5] == ["create", "push", "status", "integration_status", "close"]
+    assert door.operations()[:5] == ["create", "push", "integration_status", "status", "close"]
 
 
 def test_another_session_in_processing_is_waited_for(door: FrontDoor) -> None:

@@ -172,6 +172,11 @@ class PageBuilder:
             return self.flush()
         return complete
 
+    @property
+    def holds_records(self) -> bool:
+        """Whether there are records that no page has taken yet."""
+        return bool(self._items)
+
     def flush(self) -> Page | None:
         """The page gathered so far, if there is any item in it."""
         if not self._items:

@@ -173,7 +173,9 @@ def read_answer(
             f" {'/'.join(map(str, sorted(documented)))}.",
             "This is not read as success; check that nothing stands between this machine and Sprinto.",
         )
-    raise _refusal(operation, status, headers, body, address)
+    refusal = _refusal(operation, status, headers, body, address)
+    refusal.status = status
+    raise refusal
 
 
 def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:

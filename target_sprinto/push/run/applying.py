@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience
-from target_sprinto.push.errors import ApiError, Certainty
-from target_sprinto.push.protocol.lifecycle import OnCountMismatch, keep_alive_interval
+from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Check, LastWords, in_background, wait_for
@@ -56,9 +55,10 @@ class Applying:
             )
             self._told = status.state in _TOLD_BEFORE
             if not self._told:
-                status = self._closing.reconcile(0.0)
                 self._closing.wait_for_other_sessions(self._processing_seconds, keep_alive_interval(status))
-                self._close(last_words)
+                self._closing.reconcile(0.0)
+                self._interrupted()
+                self._apply(last_words)
             self._closing.wait_until_processed(self._processing_seconds, last_words)
         except errors.SprintoError as failure:
             failure.aftermath = failure.aftermath or self._aftermath
@@ -69,15 +69,15 @@ class Applying:
         finally:
             self._patience.stopped.set()
 
-    def _close(self, last_words: LastWords) -> None:
-        self._interrupted()
-        self._told = True
+    def _apply(self, last_words: LastWords) -> None:
         try:
-            self._closing.apply(last_words)
-        except ApiError as failure:
-            self._told = failure.certainty is Certainty.NOBODY_KNOWS
+            self._closing.apply(self._processing_seconds, last_words, self._moved)
+        except errors.ApiError:
             self._interrupted()
             raise
+
+    def _moved(self, event: Event) -> None:
+        self._told = event is Event.APPLY_SENT
 
     @property
     def _aftermath(self) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import enum
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from math import inf
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Deadline, in_background, pauses, wait_until
+from target_sprinto.push.transport.background import TICK_SECONDS, Call, Deadline, in_background, pauses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,11 @@ _HOPELESS = (
     errors.ProxyRefused,
     errors.Redirected,
 )
+
+
+_MOST_REFUSALS = 2
+
+_LOOK_AFTER_SECONDS = 0.5
 
 
 class Discard(enum.Enum):
@@ -49,29 +55,83 @@ def brief(deadline: Deadline) -> Patience:
     return Patience(min(timing.current.one_try, max(0.1, deadline.left())), 0.0)
 
 
+class _Hedged(Generic[_T]):
+    """One call, sent again beside itself where no response came for a while: the first response counts."""
+
+    def __init__(self, call: Callable[[Patience], _T], deadline: Deadline) -> None:
+        self._call = call
+        self._deadline = deadline
+        self._under_way: list[Call[_T]] = []
+        self._sent_at = -inf
+        self._refusals = 0
+
+    def send(self) -> None:
+        """Send it, unless an earlier one has been under way for a short time only."""
+        if self._under_way and time.monotonic() - self._sent_at < timing.current.one_try:
+            return
+        patience = Patience(max(0.1, self._deadline.left()), 0.0)
+        self._under_way.append(in_background(lambda: self._call(patience)))
+        self._sent_at = time.monotonic()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether one of them has come to an end within `seconds`, which are never more than are left."""
+        until = time.monotonic() + seconds
+        while self._under_way:
+            if any(call.wait(0.0) for call in self._under_way):
+                return True
+            if (left := min(until - time.monotonic(), self._deadline.left())) <= 0:
+                return False
+            self._under_way[-1].wait(min(TICK_SECONDS, left))
+        return False
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether it was rejected for good: a key that is rejected once may be accepted the next time."""
+        return self._refusals >= _MOST_REFUSALS
+
+    def result(self) -> _T:
+        """What it has come to. Raises an SprintoError where that is a failure, whatever it is."""
+        ended = next(call for call in self._under_way if call.wait(0.0))
+        self._under_way.remove(ended)
+        try:
+            return ended.result()
+        except errors.SprintoError as failure:
+            self._refusals += isinstance(failure, _HOPELESS) and not isinstance(failure, errors.NotVisible)
+            raise
+        except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
+            raise errors.AnswerLost("No response came in time.") from None
+
+
 def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
     """Close with `discard` until a status confirms it, or until the deadline.
 
     Never raises an ApiError: what went wrong is in the sentence, with what to do about it. `expiry` says
     when the session ends by itself.
     """
-    told = False
+    accepted = False
     failure: errors.SprintoError | None = None
+    close = _Hedged(lambda patience: client.discard_session(session_id, patience), deadline)
+    look = _Hedged(lambda patience: client.session_status(session_id, patience), deadline)
     for seconds in pauses():
-        try:
-            if not told:
-                _in_time(lambda patience: client.discard_session(session_id, patience), deadline)
-                told = True
-        except errors.SprintoError as refusal:
-            failure = refusal
-        try:
-            state = _in_time(lambda patience: client.session_status(session_id, patience), deadline).state
-        except errors.SprintoError as refusal:
-            failure = refusal
-        else:
-            if state != "active":
-                return _ended(session_id, state)
-        if isinstance(failure, _HOPELESS) or seconds >= deadline.left():
+        if not accepted:
+            close.send()
+        # A slow response is not waited for: the status may show sooner what has happened.
+        if close.wait(_LOOK_AFTER_SECONDS if not accepted else 0.0):
+            try:
+                close.result()
+                accepted = True
+            except errors.SprintoError as refusal:
+                failure = refusal
+        look.send()
+        if look.wait(timing.current.one_try):
+            try:
+                state = look.result().state
+            except errors.SprintoError as refusal:
+                failure = refusal
+            else:
+                if state != "active":
+                    return _ended(session_id, state)
+        if close.is_hopeless or look.is_hopeless or seconds >= deadline.left():
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""
@@ -91,13 +151,3 @@ def _ended(session_id: str, state: str) -> DiscardResult:
         f"Session {session_id} was not discarded: {describe_end(state)}.",
         temporary=nothing_was_applied(state),
     )
-
-
-def _in_time(call: Callable[[Patience], _T], deadline: Deadline) -> _T:
-    """The call's answer. Raises AnswerLost where the deadline passes before it comes."""
-    try:
-        return wait_until(in_background(lambda: call(brief(deadline))), deadline)
-    except errors.SprintoError:
-        raise
-    except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
-        raise errors.AnswerLost("No answer came in time.") from None

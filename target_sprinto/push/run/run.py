@@ -195,6 +195,7 @@ class Run:
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
+        self._warned_of_end = False
         self.waited_seconds = 0.0
         self._entered = False
         self._pushes = 0
@@ -322,6 +323,10 @@ class Run:
             self._interrupted,
             on_count_mismatch=self._on_count_mismatch,
         )
+        if self._finish is Finish.APPLY:
+            closing.wait_for_other_sessions(
+                self._patiences.processing_seconds, keep_alive_interval(self._open.session)
+            )
         status = closing.reconcile(timing.current.still if sender.resent else 0.0)
         summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
         if self._finish is Finish.DISCARD:
@@ -333,12 +338,14 @@ class Run:
             self._witness.holding()
             self._move(Event.HELD)
             return summary
-        closing.wait_for_other_sessions(
-            self._patiences.processing_seconds, keep_alive_interval(self._open.session)
-        )
         self._interrupted()
         last_words = LastWords(self._interrupted, timing.current.end_after_signal)
-        self._apply(closing, last_words)
+        try:
+            closing.apply(self._patiences.processing_seconds, last_words, self._move)
+        except ApiError:
+            # A signal that cut the tries of the close short says more than the last of them.
+            self._interrupted()
+            raise
         closing.wait_until_processed(self._patiences.processing_seconds, last_words)
         self._move(Event.SETTLED)
         return summary
@@ -443,6 +450,7 @@ class Run:
             avoid_size=self._builder.avoid,
             witness=self._witness,
         )
+        self._client.opened(session.id)
         self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
         self._move(Event.CREATED)
         self._witness.opened(session)
@@ -464,6 +472,7 @@ class Run:
             return opened.flight.put(page, self._interrupted)
         call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
         status = wait_for(call, self._interrupted)
+        self._require_open(status, opened)
         expiry = parse_time(status.expires_at)
         if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
             log.warning(
@@ -473,6 +482,20 @@ class Run:
             self._warned_of_expiry = True
         self._expiry_read = expiry
         return None
+
+    def _require_open(self, status: SessionStatus, opened: _Open) -> None:
+        """Raise SessionEnded where the session takes no pages any more, and more are to come.
+
+        One that has expired with all its pages accepted may still be applied, if none come.
+        """
+        if status.state == "active":
+            return
+        if status.state == "expired" and opened.flight.is_idle and not self._builder.holds_records:
+            if not self._warned_of_end:
+                log.warning("Session %s has expired: it accepts no more pages.", status.id)
+            self._warned_of_end = True
+            return
+        raise opened.sender.session_ended(status.state)
 
     def _settle_opening(self, deadline: Deadline) -> None:
         """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
@@ -485,17 +508,6 @@ class Run:
         else:
             if session is not None:
                 self._opened(session)
-
-    def _apply(self, closing: Closing, last_words: LastWords) -> None:
-        self._move(Event.APPLY_SENT)
-        try:
-            closing.apply(last_words)
-        except ApiError as failure:
-            if failure.certainty is Certainty.DID_NOT_HAPPEN:
-                self._move(Event.APPLY_DID_NOT_HAPPEN)
-            # A signal that cut the tries of the close short says more than the last of them.
-            self._interrupted()
-            raise
 
     def _discard_rehearsal(self, opened: _Open) -> None:
         self._patience.stopped.set()

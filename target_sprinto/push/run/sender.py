@@ -296,7 +296,7 @@ class PageSender:
         while True:
             status = self._client.session_status(self._session_id, self._patience)
             if status.state != "active":
-                raise self._session_ended(status.state)
+                raise self.session_ended(status.state)
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
             # One look alone says nothing, however long it took.
@@ -327,7 +327,8 @@ class PageSender:
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
 
-    def _session_ended(self, state: str) -> errors.SessionEnded:
+    def session_ended(self, state: str) -> errors.SessionEnded:
+        """The error of a session that accepts no more pages, by its state."""
         return errors.SessionEnded(
             f"Session {self._session_id} takes no more pages: its state is {state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",

@@ -26,6 +26,9 @@ _IDLE_SECONDS = 1.0
 
 _LONGEST_PAUSE_SECONDS = 5.0
 
+_STANDSTILL_SECONDS = 1.0
+"""Ticks further apart than this are no mere delay."""
+
 
 class Call(Generic[_T]):
     """Work under way on a daemon thread: a request that is stuck never keeps the process from ending."""
@@ -162,6 +165,39 @@ def pauses() -> Iterator[float]:
     while True:
         yield seconds
         seconds = min(seconds * 1.5, _LONGEST_PAUSE_SECONDS)
+
+
+class Heartbeat:
+    """A check that also notices where this process, or the whole machine, stood still between two ticks.
+
+    What was read before a SIGSTOP or a suspension says nothing of now.
+    """
+
+    def __init__(self, check: Check = lambda: None) -> None:
+        self._check = check
+        self._last = _clocks()
+        self._stood_still = False
+
+    def __call__(self) -> None:
+        """Raise what the check raises."""
+        self.stood_still()
+        self._check()
+
+    def stood_still(self) -> bool:
+        """Whether it did, from when this was made until now."""
+        now = _clocks()
+        longest = max(one - before for one, before in zip(now, self._last, strict=True))
+        self._last = now
+        self._stood_still = self._stood_still or longest >= _STANDSTILL_SECONDS
+        return self._stood_still
+
+
+def _clocks() -> tuple[float, float]:
+    """A clock that counts a suspension of the machine, where there is one; and the wall clock.
+
+    Of a virtual machine that was paused the wall clock may be the only one that has moved.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), time.time()
 
 
 class LastWords:

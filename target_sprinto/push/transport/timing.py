@@ -11,9 +11,11 @@ class Pace:
 
     `settle`: between two looks at the counts after an answer was lost. `still`: how long the counts must
     stand still before the close of a run that sent a page again. `lag`: how long counts may stay below what
-    was sent. `failed`: after how long `failed` without a counted retry is final. `keep_alive`: the longest
-    silence of an open session. `end_after_error`, `end_after_signal`: how long a failed run may
-    take to end, with a second left of what the contract allows for the process to leave.
+    was sent. `replica`: how long after its own create or first page a session may be unknown to a replica,
+    and how long a 404 or 401 among the polls after the close is retried. `failed`: after how long `failed`
+    without a counted retry is final. `keep_alive`: the longest silence of an open session.
+    `end_after_error`, `end_after_signal`: how long a failed run may take to end, with a second left of what
+    the contract allows for the process to leave.
 
     `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
     at a status. `create`: before a create that nobody knows about is tried again. `retry_most`: the longest
@@ -27,6 +29,7 @@ class Pace:
     settle: float = 5.0
     still: float = 30.0
     lag: float = 30.0
+    replica: float = 30.0
     failed: float = 60.0
     keep_alive: float = 240.0
     end_after_error: float = 29.0
