@@ -253,7 +253,7 @@ class SprintoClient:
         path = _path(Operation.CLOSE, session_id)
         return self._call(Operation.CLOSE, SessionStatus, path, patience, body, session_id=session_id)
 
-    def _call(  # noqa: PLR0913, PLR0917 - what a call is made of
+    def _call(  # noqa: PLR0913 - what a call is made of
         self,
         operation: Operation,
         _shape: type[_T],

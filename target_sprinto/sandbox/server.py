@@ -134,7 +134,7 @@ class Server:
             return self._break_off(request, seen, reset=False)
         return await self._strike(fault, act, request, seen)
 
-    async def _strike(
+    async def _strike(  # noqa: C901 - one case for each effect
         self, fault: Fault, act: Callable[[], Reply], request: web.Request, seen: RequestSeen
     ) -> web.StreamResponse:
         """Let a fault have its way with a request."""

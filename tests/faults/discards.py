@@ -25,7 +25,7 @@ PACE = {"end_after_error": 6.0, "end_after_signal": 6.0}
 FOR_GOOD = 9999
 
 ONCE = ("reset", "drop", "hang", "cut off", "500", "503", "408", "a proxy's page with 200", "an empty body")
-NOT_YET = ("429 with Retry-After", "503 with Retry-After", "409")
+NOT_YET = ("429 with Retry-After", "503 with Retry-After", "409", "401", "404")
 FOR_GOOD_LOST = ("reset", "hang", "500", "429", "403", "409")
 
 

@@ -130,7 +130,7 @@ def lost_create(readings: Readings) -> Expected:
     return PROCESSED if readings.log_shows_reference else UNSEEN
 
 
-def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
+def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: C901, PLR0911 - the rows
     """One spoilt answer at `moment`; `acted` says whether the server acted all the same."""
     if kind is Kind.NOT_NOW:
         return PROCESSED

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from adopting import adopting
 from answers import spoilt_for_good, spoilt_once, spoilt_pages
+from around import around
 from counts import counts
 from discards import discards
 from diverting import beside_each_other, diverting
@@ -35,6 +36,7 @@ EVERYTHING = (
     adopting,
     late,
     counts,
+    around,
     refused_pages,
     processing,
     session_ended,

@@ -106,6 +106,8 @@ def check_session(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -
 
 def is_edited(stage: Stage) -> bool:
     """Whether the statuses that the run was shown are not as the sandbox knows it."""
+    if stage.cell.readings.processed_counts_lag_seconds > 10:
+        return True
     return any(isinstance(fault.effect, Edit) for fault in stage.faults if fault.operation == "status")
 
 

@@ -26,7 +26,7 @@ _IDLE_SECONDS = 1.0
 
 _LONGEST_PAUSE_SECONDS = 5.0
 
-_STANDSTILL_SECONDS = 1.0
+_STANDSTILL_SECONDS = 0.5
 """Ticks further apart than this are no mere delay."""
 
 
