@@ -112,19 +112,21 @@ class Verdict:
             ), late
 
     def is_looked_at_before_it_is_applied(self, session: SessionView) -> None:
-        """Every page accepted, the status read, no other session processing; then the close (A run, 4)."""
+        """All pages accepted, no other session processing, the status read; then the close (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
             looks = self._looks_after_the_pages(session, close)
             assert looks, "applied without a look at the counts"
-            assert any(looks[0].at < asked.at for asked in self._asked_for_others(close))
+            asked = self._asked_for_others(session, close)
+            assert asked, "applied without asking for others"
+            assert looks[-1].at > asked[-1].at
 
     def lets_others_be_processed_first(self, session: SessionView) -> None:
         """While another session is processing, wait, at most `processing_timeout_seconds` (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
-            looked = self._looks_after_the_pages(session, close)[0].at
-            asked = [seen for seen in self._asked_for_others(close) if seen.at > looked]
+            accepted = max(seen.at for seen in self.evidence.of("push", session.id))
+            asked = self._asked_for_others(session, close)
             # The wait began with the first ask, which may have had no answer.
-            first = next(seen for seen in self.evidence.of("integration_status") if seen.at > looked)
+            first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
             waited = self.clock.real(close.at) - self.clock.real(first.at)
             if waited < self.reader.setting.patiences.processing_seconds * 0.9:
                 last = asked[-1].acted_at or 0
@@ -134,11 +136,12 @@ class Verdict:
         pushes = [seen.at for seen in self.evidence.of("push", session.id)]
         return [seen for seen in self.evidence.looks(session.id, before=close.at) if seen.at > max(pushes)]
 
-    def _asked_for_others(self, close: RequestSeen) -> list[RequestSeen]:
+    def _asked_for_others(self, session: SessionView, close: RequestSeen) -> list[RequestSeen]:
+        accepted = max(seen.at for seen in self.evidence.of("push", session.id))
         return [
             seen
             for seen in self.evidence.of("integration_status")
-            if self.evidence.heard(seen) is Heard.HAPPENED and seen.at < close.at
+            if self.evidence.heard(seen) is Heard.HAPPENED and accepted < seen.at < close.at
         ]
 
     def _was_processing(self, session: SessionView, moment: float) -> bool:
