@@ -78,7 +78,7 @@ MEANWHILE: dict[str, tuple[Expected, Readings, dict[str, Any]]] = {
     "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING, EXPIRES),
     "it expires": (PROCESSED, NO_POSTPONING, EXPIRES),
     "somebody discards it": (TOLD, READINGS, {}),
-    "a late copy lands": (DISCARDED, READINGS, {}),
+    "a late copy lands": (DISCARDED.temporary, READINGS, {}),
 }
 
 

@@ -75,6 +75,7 @@ class Closing:
         self._tolerated: Mapping[str, int] | None = None
         self._in_doubt: ApiError | None = None
         self._close_sent = False
+        self._resent = False
 
     def wait_for_other_sessions(self, limit_seconds: float, keep_alive_seconds: float) -> None:
         """Let sessions closed earlier be processed first: Sprinto's order between them is not documented.
@@ -105,6 +106,7 @@ class Closing:
         the first one late. Returns the status that decided it. Raises CountsDiffer unless the user wants to
         apply all the same, or SessionEnded where the session takes no close any more.
         """
+        self._resent = still_seconds > 0
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in pauses():
@@ -122,8 +124,7 @@ class Closing:
                 or equal_since is not None
                 or now - began >= timing.current.lag
             ):
-                # A page that was sent again may be there twice, which the next run may be spared.
-                self._differ(status, temporary=still_seconds > 0)
+                self._differ(status)
                 return status
             pause(seconds, self._interrupted)
         raise AssertionError("pauses never end")
@@ -340,7 +341,7 @@ class Closing:
         failure.aftermath = f"By its status {describe_end(status.state)}."
         return failure
 
-    def _differ(self, status: SessionStatus, aftermath: str = "", *, temporary: bool = False) -> None:
+    def _differ(self, status: SessionStatus, aftermath: str = "") -> None:
         """Raise CountsDiffer, or warn where the user wants to apply all the same.
 
         Not from `expired`: there a close is allowed only if the counts are right.
@@ -351,6 +352,8 @@ class Closing:
             log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
+        # A page that was sent again may be there twice, which the next run may be spared.
+        temporary = self._resent and not aftermath
         failure = errors.CountsDiffer(
             what, "Run again; if it stays, ask Sprinto's support.", temporary=temporary
         )
