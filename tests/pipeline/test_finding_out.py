@@ -174,7 +174,7 @@ def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Mome
 def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(door: FrontDoor) -> None:
     lost = Fault("close", times=99, integration_id=door.integration_id, effect=Reset())
     door.sandbox.inject(lost)
-    finished = door.run(people(3), retry_timeout_seconds=1)
+    finished = door.run(people(3), processing_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
     closes = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "close"]
@@ -231,7 +231,7 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     door.wait_for_operation("close")
     door.sandbox.release(late)
     finished = door.finish(process, None)
-    assert (finished.code, finished.stdout) == (1, "")
+    assert (finished.code, finished.stdout) == (75, "")
     assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
     assert "was told to apply, and may yet be applied." in finished.error
     assert door.operations().count("close") == 1
