@@ -60,16 +60,40 @@ def container() -> dict[str, Any]:
     return dict(only)
 
 
-@pytest.mark.parametrize(
+ENDINGS = pytest.mark.parametrize(
     ("tap", "key", "code", "kept"),
     [
         ("cat input.singer", API_KEY, 0, True),
-        ("cat input.singer; exit 3", API_KEY, 1, True),
+        ("cat input.singer; exit 1", API_KEY, 1, True),
         ("head -n 2 input.singer", API_KEY, 1, False),
         ("cat input.singer", "another-key", 1, False),
     ],
     ids=["applied", "the tap fails after its STATE", "no final STATE", "a wrong key"],
 )
+
+
+def run_script(door: FrontDoor, script: str, tap: str, **env: str) -> int:
+    (door.folder / "input.singer").write_bytes(as_input(people(3)))
+    path = programs(door.folder / "bin", tap)
+    done = subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=door.folder,
+        env={**os.environ, "PATH": path, "NO_PROXY": "127.0.0.1", **env},
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        check=False,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert env.get("TARGET_SPRINTO_API_KEY", API_KEY) not in done.stderr
+    return done.returncode
+
+
+def require_kept(door: FrontDoor, state: Path, *, kept: bool) -> None:
+    assert (state.read_text() if state.exists() else "") == (state_line() if kept else "")
+    assert len(door.applied().get("User", [])) == (3 if kept else 0)
+
+
+@ENDINGS
 def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
     for folder in ("config", "key", "state", "work"):
         (door.folder / folder).mkdir()
@@ -80,23 +104,41 @@ def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: i
     }
     (door.folder / "config/target.json").write_text(json.dumps(target))
     (door.folder / "key/api-key").write_text(key)
-    (door.folder / "input.singer").write_bytes(as_input(people(3)))
     (script,) = container()["args"]
     for mounted in container()["volumeMounts"]:
         script = script.replace(mounted["mountPath"] + "/", f"{door.folder}{mounted['mountPath']}/")
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=door.folder,
-        env={**os.environ, "PATH": programs(door.folder / "bin", tap), "NO_PROXY": "127.0.0.1"},
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        check=False,
-        timeout=PATIENCE_SECONDS,
+    assert run_script(door, script.replace("set -u", "set +e -u"), tap) == code
+    require_kept(door, door.folder / "state/state.json", kept=kept)
+
+
+# GitHub Actions
+
+WORKFLOW = ".github/workflows/sprinto.yml"
+
+
+@ENDINGS
+def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
+    steps = yaml.safe_load(file_of("github-actions.md", WORKFLOW))["jobs"]["push"]["steps"]
+    (script,) = (step["run"] for step in steps if "run" in step)
+    config = {"api_url": door.sandbox.base_url, "integration_id": door.integration_id}
+    (door.folder / "config.json").write_text(json.dumps({**config, "entity_types": {"people": "User"}}))
+    script = script.replace("uvx ", "")
+    assert (
+        run_script(
+            door, script, f'test -z "$TARGET_SPRINTO_API_KEY" && {{ {tap}; }}', TARGET_SPRINTO_API_KEY=key
+        )
+        == code
     )
-    assert done.returncode == code, done.stderr
-    state = door.folder / "state/state.json"
-    assert (state.read_text() if state.exists() else "") == (state_line() if kept else "")
-    assert len(door.applied().get("User", [])) == (3 if kept else 0)
+    require_kept(door, door.folder / "state.json", kept=kept)
+
+
+def test_github_schema_accepts_the_workflow(tmp_path: Path) -> None:
+    (tmp_path / "sprinto.yml").write_text(file_of("github-actions.md", WORKFLOW), encoding="utf-8")
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    checked = subprocess.run(
+        [*check, str(tmp_path / "sprinto.yml")], capture_output=True, encoding="utf-8", check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 @pytest.mark.slow
