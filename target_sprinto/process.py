@@ -36,6 +36,7 @@ def run(command: Callable[[], object]) -> NoReturn:
     process_signals.install()
     writer = BackgroundWriter(2)
     stderr = sys.stderr = _text(writer)
+    process_signals.before_exit = lambda: writer.drain(_STALLED_SECONDS, _STALLED_SECONDS)
     code: object = 0
     try:
         command()

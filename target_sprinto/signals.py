@@ -1,17 +1,33 @@
-"""The first SIGINT, SIGTERM or SIGHUP of the process. Imports little: it is set up before the rest."""
+"""The first SIGINT, SIGTERM or SIGHUP of the process. Imports little: it is set up before the rest.
+
+Python runs a signal handler between two of its own steps, on the main thread: never while that waits for a
+pipe to be opened, and to no effect while it computes. A second thread reads each signal from a pipe, into
+which it is written at once. If the main thread does not respond within a second, that thread ends the run.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.errors import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
 
     from typing_extensions import Self
+
+
+_RESPONSE_SECONDS = 1.0
+"""How long the main thread may take to notice a signal: it looks ten times a second."""
+
+_EXIT_SECONDS = 9.7
+"""When the process exits, whatever still runs, after a signal that the main thread did not notice."""
 
 
 class Signals:
@@ -23,13 +39,39 @@ class Signals:
 
     def __init__(self) -> None:
         self.first: int | None = None
+        self.first_at = 0.0
+        self.before_exit: Callable[[], object] = lambda: None
+        self._noticed = False
+        self._end: Callable[[Interrupted], None] | None = None
+        self._ending = threading.Lock()
+        self._pipe: tuple[int, int] | None = None
         self._before: dict[int, Any] = {}
         self._depth = 0
 
     def check(self) -> None:
         """Raise Interrupted once a signal has come."""
         if self.first is not None:
+            if threading.current_thread() is threading.main_thread():
+                self._noticed = True
             raise Interrupted(self.first)
+
+    def seconds_since_first(self) -> float:
+        """How long ago the first signal came; 0 without one."""
+        return time.monotonic() - self.first_at if self.first is not None else 0.0
+
+    @contextlib.contextmanager
+    def ended_by(self, end: Callable[[Interrupted], None]) -> Iterator[None]:
+        """Let `end` handle a signal that the block does not notice, on another thread; then exit.
+
+        `end` is called at most once. The block cannot be left once that has begun.
+        """
+        with self._ending:
+            before, self._end = self._end, end
+        try:
+            yield
+        finally:
+            with self._ending:
+                self._end = before
 
     def install(self) -> None:
         """Note signals until the process ends."""
@@ -45,6 +87,7 @@ class Signals:
                 # Under nohup, or in a shell's background job, what the parent ignores is meant to be ignored.
                 if name == "SIGTERM" or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
+            self._watch()
         self._depth += 1
         return self
 
@@ -59,10 +102,57 @@ class Signals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             self._before.clear()
+            self._stop_watching()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.first is None:
+            self.first_at = time.monotonic()
             self.first = number
+
+    def _watch(self) -> None:
+        if self._pipe is None and os.name == "posix":
+            reading, writing = os.pipe()
+            listening = threading.Thread(
+                target=self._listen, args=(reading,), name="sprinto-signals", daemon=True
+            )
+            try:
+                listening.start()
+            except RuntimeError:
+                # No thread can be had: the main thread still notices what it can.
+                os.close(reading)
+                os.close(writing)
+                return
+            self._pipe = (reading, writing)
+            os.set_blocking(writing, False)
+            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def _stop_watching(self) -> None:
+        if self._pipe is not None:
+            signal.set_wakeup_fd(-1)
+            # The thread reads the end of the pipe, and closes its side.
+            os.close(self._pipe[1])
+            self._pipe = None
+
+    def _listen(self, descriptor: int) -> None:
+        while numbers := os.read(descriptor, 16):
+            for number in numbers:
+                if number in self._before:
+                    self._note(number, None)
+            if self.first is not None and not self._noticed:
+                time.sleep(_RESPONSE_SECONDS)
+                self._take_over(self.first)
+        os.close(descriptor)
+
+    def _take_over(self, first: int) -> None:
+        with self._ending:
+            if self._noticed or self._end is None:
+                return
+            # On a thread of its own, for it may be stuck: behind a full stderr, say.
+            ending = threading.Thread(target=self._end, args=(Interrupted(first),), daemon=True)
+            ending.start()
+            ending.join(_EXIT_SECONDS - self.seconds_since_first())
+            self.before_exit()
+            os._exit(128 + first)
 
 
 process_signals = Signals()

@@ -13,7 +13,6 @@ import logging
 
 import pytest
 from singer_sdk import Target, mapper, plugin_base, target_base
-from singer_sdk.configuration import _dict_config
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.singerlib.encoding import base as encoding
@@ -78,11 +77,6 @@ def test_the_constructor_validates_the_config_in_one_overridable_place() -> None
 def test_the_environment_is_read_through_one_class_property() -> None:
     assert isinstance(inspect.getattr_static(plugin_base.PluginBase, "_env_var_config"), classproperty)
     assert "self._env_var_config" in inspect.getsource(plugin_base.PluginBase.__init__), "see plugin_base.py"
-    assert list(inspect.signature(_dict_config.parse_environment_config).parameters) == [
-        "config_schema",
-        "prefix",
-        "dotenv_path",
-    ]
 
 
 def test_a_replaced_sink_is_put_where_we_clear_it() -> None:

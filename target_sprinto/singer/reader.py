@@ -26,8 +26,9 @@ from target_sprinto.push.transport.background import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
-MAX_LINE_BYTES = 64_000_000
+MAX_LINE_BYTES = 20_000_000
 """A longer line is no message: memory stays bounded whatever comes in."""
 
 
@@ -63,10 +64,10 @@ class SprintoReader(GenericSingerReader[bytes]):
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
     ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
     that JSON does not know, and raises unless the record may be left out. `begin` is called before the first
-    line, and may raise. `longest_silence` gives the seconds without input after which a tap on stdin is taken
-    for dead; it is called when reading begins. With `watch_stdin` stdin is read
-    past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nobody
-    else has read from.
+    line, and may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without
+    input after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin`
+    stdin is read past Python's own buffer, so that waiting for it can be cut short: for a command line, whose
+    stdin nobody else has read from.
     """
 
     def __init__(  # noqa: PLR0913 - one callable for each thing that ends or begins the reading
@@ -76,6 +77,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         refuse: Callable[[bytes, InvalidRecord], None],
         *,
         begin: Callable[[], None],
+        guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         watch_stdin: bool,
         longest_silence: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -89,6 +91,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self._refuse = refuse
         self._begin = begin
         self._longest_silence = longest_silence
+        self._guard = guard
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -118,18 +121,11 @@ class SprintoReader(GenericSingerReader[bytes]):
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
         try:
-            self._begin()
-            for line in self._lines(self.default_input if file_input is None else file_input):
-                self.line += 1
-                if line.isspace():
-                    continue
-                try:
-                    message = self._read(line)
-                except InvalidRecord as problem:
-                    self._refuse(line, problem)
-                    continue
-                callbacks[message["type"]](message)
-                seen[message["type"]] += 1
+            with self._guard():
+                self._begin()
+                for message in self._messages(self.default_input if file_input is None else file_input):
+                    callbacks[message["type"]](message)
+                    seen[message["type"]] += 1
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._failed(failure) from None
         return seen
@@ -137,6 +133,18 @@ class SprintoReader(GenericSingerReader[bytes]):
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
         """One line as a message. Raises InvalidLine."""
         return self._read(line)
+
+    def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
+        for line in self._lines(source):
+            self.line += 1
+            if line.isspace():
+                continue
+            try:
+                message = self._read(line)
+            except InvalidRecord as problem:
+                self._refuse(line, problem)
+                continue
+            yield message
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
         try:

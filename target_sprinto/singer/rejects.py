@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("target_sprinto")
 
 
+_MAX_KEPT_BYTES = 50_000_000
+"""Of all records that a run sets aside."""
+
+
 class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: what a message names instead of its values.
 
@@ -85,8 +89,10 @@ class RejectedRecords:
         self._kept: dict[int, Rejected] = {}
         self._confirmed: list[Rejected] = []
         self._latest: dict[tuple[str, object], int] = {}
+        self._rejected_entities: set[tuple[str, object]] = set()
         self._file: int | None = None
         self._written = 0
+        self._bytes = 0
 
     # What a run at Sprinto tells (push/run/sender.py: Rejects)
 
@@ -113,8 +119,9 @@ class RejectedRecords:
         """Note which version of each entity Sprinto has now."""
         with self._lock:
             for item in page.items:
-                if item.key is not None:
-                    entity = (item.entity_type, item.key)
+                entity = (item.entity_type, item.key)
+                # Of those that were rejected: those of the whole run are as many as its records.
+                if entity in self._rejected_entities:
                     self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
 
     def require_evidence(self, accepted: Mapping[str, int]) -> None:
@@ -225,6 +232,15 @@ class RejectedRecords:
     # The file
 
     def _write(self, rejected: Rejected) -> Rejected:
+        if rejected.key is not None:
+            # A later version of it leaves only after this one is resolved, so it is noted in time.
+            self._rejected_entities.add((rejected.entity_type, rejected.key))
+        self._bytes += len(rejected.source.record)
+        if self._bytes > _MAX_KEPT_BYTES:
+            raise TooManyRejects(
+                f"The rejected records come to more than {_MAX_KEPT_BYTES:,} bytes: {self._summary()}.",
+                "Fix them at their source or with a stream map.",
+            )
         if self.path is not None:
             try:
                 if self._file is None:

@@ -6,7 +6,6 @@ import enum
 import hashlib
 import json
 import logging
-import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -58,6 +57,8 @@ class OnInvalidRecord(enum.Enum):
 
 _WEEK = 7 * 24 * 3600
 """The longest of any wait, in seconds: what is longer is a mistake."""
+
+_MAX_CONFIG_BYTES = 5_000_000
 
 SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -425,12 +426,14 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
     """
     shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
     try:
-        content = json.loads(
-            Path(path).read_text(encoding="utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant
-        )
+        with Path(path).open("rb") as file:
+            text = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(text) > _MAX_CONFIG_BYTES:
+            raise SettingsError([f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes"])
+        content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
     except OSError as problem:
         raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
     if not isinstance(content, dict):
         raise SettingsError([f"config file {shown} holds no JSON object"])
@@ -439,35 +442,6 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)
-
-
-def from_environment(found: dict[str, Any], schema: dict[str, Any], text: str) -> dict[str, Any]:
-    """What the SDK read of one environment variable, mended.
-
-    It leaves numbers as strings, takes any word for false, and null for a value. Raises ValueError for what
-    is none of its type.
-    """
-    kinds = schema["type"]
-    mended: dict[str, Any] = {}
-    for name, value in found.items():
-        if "number" in kinds:
-            mended[name] = float(value)
-            if not math.isfinite(mended[name]):
-                raise ValueError(name)
-        elif "boolean" in kinds:
-            mended[name] = _boolean(text)
-        elif value is not None:
-            mended[name] = value
-    return mended
-
-
-def _boolean(text: str) -> bool:
-    word = text.strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError(word)
 
 
 def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema

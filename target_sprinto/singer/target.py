@@ -9,7 +9,7 @@ This file holds every hook of the SDK that is not documented for plugins, each w
 * `_setup_signal_handlers`: the SDK's handlers drain, write STATE and exit with 0.
 * `_validate_config`: the SDK's messages quote values, the API key included.
 * `_env_var_config`: the SDK leaves numbers from the environment as strings, fails on others with a
-  traceback, and looks for `.env` beside its own files.
+  traceback, and puts a `.env` of any folder above into the environment.
 * `_sinks_to_clear`: the SDK keeps every sink that a schema change has replaced until it drains.
 * logger `singer_sdk.mapper` (in `routes.py`): at DEBUG it logs the results of filters, values of records.
 
@@ -23,12 +23,11 @@ import json
 import os
 import sys
 import uuid
+from contextlib import nullcontext
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
-from dotenv import dotenv_values, find_dotenv
 from singer_sdk import Target, metrics
-from singer_sdk.configuration._dict_config import parse_environment_config
 from singer_sdk.exceptions import ConfigurationError, MappingError
 from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
@@ -57,13 +56,14 @@ from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
+from target_sprinto.push.protocol.pages import MAX_BYTES, too_large
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
 from target_sprinto.push.text import counted, figures
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
 from target_sprinto.signals import Signals, process_signals
-from target_sprinto.singer import settings
+from target_sprinto.singer import environment, settings
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
@@ -80,7 +80,13 @@ from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from target_sprinto.receipts.document import Outcome
+
+_MAX_SCHEMAS_BYTES = 50_000_000
+_MAX_RECORD_BYTES = 6_000_000
+"""As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
 
 _MELTANO_TEST_STREAM = "meltano_test_stream"
 
@@ -120,12 +126,15 @@ class SprintoTarget(Target):
             self._end,
             self._refuse_line,
             begin=self._begin,
+            guard=self._guard,
             watch_stdin=signals is not None,
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         try:
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
             given = {name: value for name, value in (config or {}).items() if value is not None}
+            if parse_env_config:
+                given = environment.from_dotenv(self._known_settings()) | given
             super().__init__(
                 config=copy.deepcopy(given),
                 parse_env_config=parse_env_config,
@@ -214,6 +223,7 @@ class SprintoTarget(Target):
         known = (bytes(message_dict["schema"]), key_properties)
         if self._schemas.get(stream) == known:
             return
+        self._require_small(stream, known[0])
         if stream == _MELTANO_TEST_STREAM:
             raise MadeUpStream(
                 f"stream {stream!r} comes from `meltano config test`, which makes its records up.",
@@ -234,6 +244,15 @@ class SprintoTarget(Target):
                 f"the schema of stream {stream!r} is nested too deeply.", "Mend the tap."
             ) from None
         self._schemas[stream] = known
+
+    def _require_small(self, stream: str, schema: bytes) -> None:
+        others = sum(len(known) for name, (known, _) in self._schemas.items() if name != stream)
+        if len(schema) > MAX_BYTES or others + len(schema) > _MAX_SCHEMAS_BYTES:
+            raise InvalidSchema(
+                f"the schema of stream {stream!r} has {len(schema):,} bytes: a schema may have {MAX_BYTES:,},"
+                f" all of a run {_MAX_SCHEMAS_BYTES:,}.",
+                "Select fewer streams or fields in the tap's catalog.",
+            )
 
     def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
         # Before the mapper adds its own.
@@ -306,6 +325,11 @@ class SprintoTarget(Target):
     def _deliver(self, stream: str, routes: list[Route], raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record. One that no map changes goes out as the bytes it was."""
         source = self._source(stream, raw, batch_place)
+        if len(raw) > _MAX_RECORD_BYTES:
+            # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+            for route in routes:
+                self._intake.reject(too_large(raw, source, route.entity_type), source, route.entity_type)
+            return
         if len(routes) == 1 and routes[0].deliver_plain(raw, source):
             return
         try:
@@ -360,6 +384,10 @@ class SprintoTarget(Target):
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
+        if len(message_dict["value"]) > MAX_BYTES:
+            raise InputError(
+                f"the `value` of a STATE message has more than {MAX_BYTES:,} bytes.", "Fix the tap."
+            )
         try:
             value = decode_object(message_dict["value"])
         except ValueError:
@@ -486,7 +514,14 @@ class SprintoTarget(Target):
 
     def _tell_rejects(self) -> None:
         self._tell_skipped()
-        if self._rejects is not None and (told := self._rejects.finish()):
+        if self._rejects is None:
+            return
+        try:
+            told = self._rejects.finish()
+        except (MemoryError, OSError) as problem:
+            # The run is applied: nothing that happens to the file may hide that.
+            told = f"The rejects file could not be finished ({type(problem).__name__})."
+        if told:
             self.logger.warning("%s", told)
 
     def _tell_rehearsal(self, summary: RunSummary) -> WouldBeRefused | None:
@@ -528,8 +563,11 @@ class SprintoTarget(Target):
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
-        seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
-        deadline = Deadline(seconds, self._interrupted, timing.current.end_after_signal)
+        deadline = Deadline(
+            self._seconds_to_end() if stopped else timing.current.end_after_error,
+            self._interrupted,
+            timing.current.end_after_signal,
+        )
         try:
             aftermath = self.run.abort(deadline)
         except BaseException:
@@ -574,6 +612,22 @@ class SprintoTarget(Target):
         if self._signals is not None and self._signals.first is not None:
             return 128 + self._signals.first
         return failure.exit_code if failure is not None else None
+
+    def _seconds_to_end(self) -> float:
+        """The contract counts from the signal, which may have been noticed late."""
+        late = self._signals.seconds_since_first() if self._signals is not None else 0.0
+        return max(timing.current.end_after_signal / 2, timing.current.end_after_signal - late)
+
+    def _guard(self) -> AbstractContextManager[None]:
+        """A signal that the reading thread does not notice ends the run on another one."""
+        return self._signals.ended_by(self._end_and_report) if self._signals else nullcontext()
+
+    def _end_and_report(self, interrupted: Interrupted) -> None:
+        try:
+            failure = self._end(interrupted)
+        except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
+            failure = explained(bug)
+        self.logger.error("%s", failure)
 
     def _interrupted(self) -> None:
         if self._signals is not None:
@@ -633,33 +687,13 @@ class SprintoTarget(Target):
 
     @classproperty
     def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property's first argument is the class
+        return environment.from_environment(cls._known_settings(), os.environ)
+
+    @classmethod
+    def _known_settings(cls) -> dict[str, Any]:
         cls.append_builtin_config(cls.config_jsonschema)
-        known = cls.config_jsonschema["properties"]
-        refused: dict[str, Any] = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
-        # Without a file of its own the SDK would look for one beside its installation.
-        dotenv = find_dotenv(usecwd=True) or os.devnull
-        given = [*os.environ, *dotenv_values(dotenv)]
-        prefix = cls._env_var_prefix
-        unknown = {name[len(prefix) :].lower() for name in given if name.startswith(prefix)}
-        unknown -= {*known, *refused}
-        if unknown and (near := settings.misspelt(unknown, known)):
-            raise SettingsError(
-                [
-                    f"the environment variable {prefix}{name.upper()} is not known:"
-                    f" {prefix}{meant.upper()} is probably meant"
-                    for name, meant in near.items()
-                ]
-            )
-        config: dict[str, Any] = {}
-        for name, schema in (known | refused).items():
-            variable = f"{cls._env_var_prefix}{name.upper()}"
-            try:
-                found = parse_environment_config({"properties": {name: schema}}, cls._env_var_prefix, dotenv)
-                config |= settings.from_environment(found, schema, os.environ.get(variable, ""))
-            except ValueError:
-                wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
-                raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
-        return config
+        known: dict[str, Any] = cls.config_jsonschema["properties"]
+        return known
 
     def _setup_signal_handlers(self) -> None:
         """Signal handlers belong to the command line."""
@@ -730,10 +764,6 @@ class SprintoTarget(Target):
         """
         settings.require_log_level(os.environ)
         given: dict[str, Any] = {name: config.config.get(name) for name in settings.OF_THE_CLIENT}
-        if config.parse_env:
-            environ = {**dotenv_values(find_dotenv(usecwd=True) or os.devnull), **os.environ}
-            found = {name: environ.get(f"{cls._env_var_prefix}{name.upper()}") for name in given}
-            given |= {name: value for name, value in found.items() if value is not None}
         given = with_api_key(given)
         return SprintoClient(
             api_key=given["api_key"],
@@ -743,13 +773,22 @@ class SprintoTarget(Target):
         )
 
     @classmethod
+    def _report_nothing_opened(cls, interrupted: Interrupted) -> None:
+        """A config file may be a pipe into which nothing comes."""
+        interrupted.aftermath = "Nothing was opened at Sprinto."
+        cls.logger.error("%s", interrupted)
+
+    @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
-        """Read the config files, later ones over earlier ones. Raises SettingsError for one that is none."""
-        merged: dict[str, Any] = {}
-        for number, path in enumerate(value, 1):
-            if path != "ENV":
-                merged |= settings.read_config_file(path, number)
-        # The SDK's own reading is laxer, and its errors are tracebacks; it still says whether ENV was named.
-        found = super().cb_config(ctx, param, tuple(path for path in value if path == "ENV"))
+        """Read the config files and the environment, later ones over earlier ones; `.env` is below them all.
+
+        Raises SettingsError for what cannot be read.
+        """
+        with process_signals.ended_by(cls._report_nothing_opened):
+            merged = environment.from_dotenv(cls._known_settings()) if "ENV" in value else {}
+            for number, path in enumerate(value, 1):
+                merged |= cls._env_var_config if path == "ENV" else settings.read_config_file(path, number)
+        # The SDK's own reading is laxer, and its errors are tracebacks.
+        found = super().cb_config(ctx, param, ())
         found.config |= merged
         return found

@@ -114,6 +114,15 @@ def page_sizes(max_items: int) -> tuple[int, ...]:
     return tuple(max_items - less for less in _LESS if less <= max_items // 2)
 
 
+def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MAX_BYTES) -> RecordTooLarge:
+    """What to raise for a record that fits no page even alone."""
+    return RecordTooLarge(
+        f"A record of {len(body):,} bytes fits no page, at most {max_bytes:,} bytes of JSON"
+        f" ({origin}, entity type {entity_type!r}).",
+        "Leave large fields out at the tap.",
+    )
+
+
 class PageBuilder:
     """Gathers the records of all streams in the order of arrival into pages.
 
@@ -157,11 +166,7 @@ class PageBuilder:
         growth = self._growth(entity_type, key_bytes, body)
         if self._bytes + growth > self._max_bytes:
             if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
-                raise RecordTooLarge(
-                    f"A record of {len(body):,} bytes fits no page, at most {self._max_bytes:,} bytes of JSON"
-                    f" ({origin}, entity type {entity_type!r}).",
-                    "Leave large fields out with a stream map.",
-                )
+                raise too_large(body, origin, entity_type, self._max_bytes)
             complete = self.flush()
             growth = self._growth(entity_type, key_bytes, body)
         self._bytes += growth

@@ -1,0 +1,139 @@
+"""Settings from the environment, and from `.env` in the working folder: `TARGET_SPRINTO_*` and nothing else.
+
+Nothing is put into the environment of the process: a line of `.env` sets no proxy and no certificates.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import os
+import stat
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dotenv import dotenv_values
+
+from target_sprinto.errors import SettingsError
+from target_sprinto.singer import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "TARGET_SPRINTO_"
+
+_MAX_BYTES = 1_000_000
+_NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
+
+log = logging.getLogger("target-sprinto")
+
+
+def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that variables name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
+    refused = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
+    given = {name[len(PREFIX) :].lower() for name in environ if name.startswith(PREFIX)}
+    if near := settings.misspelt(given - {*known, *refused}, known):
+        raise SettingsError(
+            [
+                f"the environment variable {PREFIX}{name.upper()} is not known:"
+                f" {PREFIX}{meant.upper()} is probably meant"
+                for name, meant in near.items()
+            ]
+        )
+    found: dict[str, Any] = {}
+    for name, schema in {**refused, **known}.items():
+        variable = f"{PREFIX}{name.upper()}"
+        if variable in environ:
+            try:
+                found[name] = _value(environ[variable], schema["type"])
+            except (ValueError, RecursionError):
+                wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
+                raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `.env` in the working folder, if there is one. Raises SettingsError.
+
+    Only the user may be able to write it: whoever can, decides where the records go.
+    """
+    text = _read(Path.cwd() / ".env")
+    # As it is written: a value that names another variable is not replaced by it.
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False) if text else {}
+    own = {
+        name: value
+        for name, value in values.items()
+        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and value is not None
+    }
+    if own:
+        log.info("Settings are read from %s: %s.", Path.cwd() / ".env", ", ".join(sorted(own)))
+    return from_environment(known, own)
+
+
+def _read(path: Path) -> str:
+    try:
+        # A pipe in its place is not waited for.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        return ""
+    except OSError as problem:
+        raise SettingsError([f"{path} cannot be read ({problem.strerror})"]) from None
+    try:
+        # What is looked at is what is read.
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            # A virtual environment is often called so.
+            return ""
+        if distrust := _distrusted(status):
+            raise SettingsError([f"{path} {distrust}"])
+        content = b""
+        while len(content) <= _MAX_BYTES and (more := os.read(descriptor, _MAX_BYTES)):
+            content += more
+    finally:
+        os.close(descriptor)
+    try:
+        if len(content) <= _MAX_BYTES:
+            return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    raise SettingsError([f"{path} is not a text in UTF-8 of at most {_MAX_BYTES:,} bytes"])
+
+
+def _distrusted(status: os.stat_result) -> str:
+    if not stat.S_ISREG(status.st_mode):
+        return "is not a regular file"
+    if hasattr(os, "geteuid"):
+        if status.st_uid != os.geteuid():
+            return "belongs to another user: it is not used; remove it or make it your own"
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return "may be written by others: it is not used; run `chmod go-w .env`"
+    return ""
+
+
+def _value(text: str, kinds: list[str]) -> object:
+    if "integer" in kinds:
+        return int(text)
+    if "number" in kinds:
+        if not math.isfinite(number := float(text)):
+            raise ValueError(text)
+        return number
+    if "boolean" in kinds:
+        return _boolean(text)
+    if "object" in kinds:
+        value = json.loads(text, parse_float=Decimal)
+        if value is not None and not isinstance(value, dict):
+            raise ValueError(text)
+        return value
+    return text
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in {"true", "1", "yes", "on"}:
+        return True
+    if word in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(word)

@@ -1,0 +1,84 @@
+"""A signal ends a run within ten seconds, whatever the reading thread is doing."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from front_door import SCHEMA, FrontDoor, feed, record
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+PAGE = [SCHEMA, *(record(number) for number in range(100))]
+LIMIT_SECONDS = 10.5
+"""The contract's ten, and what the test itself takes."""
+
+
+def end(door: FrontDoor, process: subprocess.Popen[bytes], *, opened: bool = True) -> str:
+    """Signal, and return stderr."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    assert time.monotonic() - began < LIMIT_SECONDS
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert "Stopped by SIGTERM." in finished.error
+    if opened:
+        assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+        assert door.session().state == "cancelled"
+    else:
+        assert "Nothing was opened at Sprinto." in finished.error
+    return finished.stderr
+
+
+def test_a_batch_file_of_newlines(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "batch.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        for _ in range(40):
+            file.write(b"\n" * 10_000_000)
+    batch = {
+        "type": "BATCH",
+        "stream": "people",
+        "encoding": {"format": "jsonl", "compression": "gzip"},
+        "manifest": [path.as_uri()],
+    }
+    process = door.start()
+    feed(process, [*PAGE, batch])
+    door.wait_for_operation("push", answered=True)
+    time.sleep(1)
+    assert process.poll() is None
+    end(door, process)
+
+
+def open_for_writing(pipe: Path) -> int:
+    """Possible once the other side waits for it."""
+    for _ in range(1000):
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+def test_a_config_that_is_a_pipe_into_which_nothing_comes(
+    door: FrontDoor, tmp_path: Path, program: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    words = [*(["check"] if program == "sprintoctl" else []), "--config", str(tmp_path / "pipe")]
+    process = door.start(*words, program=program, cold=True)
+    writer = open_for_writing(tmp_path / "pipe")
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    assert time.monotonic() - began < LIMIT_SECONDS
+    _, err = process.communicate()
+    os.close(writer)
+    assert process.returncode == 143
+    assert b"Nothing was opened at Sprinto." in err

@@ -1,0 +1,168 @@
+"""`.env` holds settings of this target and decides nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+from front_door import API_KEY, FrontDoor, people
+
+from target_sprinto.singer.target import SprintoTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def dotenv(door: FrontDoor) -> Path:
+    path = door.folder / ".env"
+    path.touch(mode=0o600)
+    return path
+
+
+def test_it_is_named_without_its_values(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text(
+        f"TARGET_SPRINTO_API_KEY={API_KEY}\nTARGET_SPRINTO_PAGE_SIZE=5\nTARGET_SPRINTO_UNMAPPED_STREAMS=keep\n"
+        f"TARGET_SPRINTO_INTEGRATION_ID={door.integration_id}\nTARGET_SPRINTO_API_URL={door.sandbox.base_url}\n"
+    )
+    finished = door.run(people(10), "--config", "ENV")
+    assert finished.code == 0
+    assert door.pages() == [5, 5]
+    (told,) = [line for line in finished.stderr.splitlines() if "Settings are read from" in line]
+    assert f"{dotenv}: TARGET_SPRINTO_API_KEY, TARGET_SPRINTO_API_URL," in told
+
+
+def test_sprintoctl_reads_it_too(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text(f"TARGET_SPRINTO_API_URL={door.sandbox.base_url}\n")
+    env = {"TARGET_SPRINTO_API_KEY": API_KEY, "TARGET_SPRINTO_INTEGRATION_ID": door.integration_id}
+    assert door.run(b"", "check", "--config", "ENV", program="sprintoctl", env=env).code == 0
+    assert door.operations() == ["integration_status"]
+
+
+def test_without_env_it_is_not_read(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    assert door.run(people(10)).code == 0
+    assert door.pages() == [10]
+
+
+@pytest.mark.parametrize(
+    ("order", "env", "pages"),
+    [
+        (["ENV", "config"], {}, [7, 3]),
+        (["config", "ENV"], {}, [7, 3]),
+        (["config", "ENV"], {"TARGET_SPRINTO_PAGE_SIZE": "4"}, [4, 4, 2]),
+        (["ENV", "config"], {"TARGET_SPRINTO_PAGE_SIZE": "4"}, [7, 3]),
+    ],
+    ids=["file after", "file before", "variable last", "file last"],
+)
+def test_it_wins_over_nothing_and_later_configs_win_over_earlier_ones(
+    door: FrontDoor, dotenv: Path, order: list[str], env: dict[str, str], pages: list[int]
+) -> None:
+    dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    config = str(door.config(page_size=7))
+    words = [word for one in order for word in ("--config", config if one == "config" else one)]
+    assert door.run(people(10), *words, env=env).code == 0
+    assert door.pages() == pages
+
+
+def test_a_variable_wins_over_it(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    words = ["--config", str(door.config()), "--config", "ENV"]
+    assert door.run(people(10), *words, env={"TARGET_SPRINTO_PAGE_SIZE": "10"}).code == 0
+    assert door.pages() == [10]
+
+
+def test_that_of_a_folder_above_is_not_read(door: FrontDoor, dotenv: Path, tmp_path: Path) -> None:
+    dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    config = door.config()
+    door.folder = tmp_path / "below"
+    door.folder.mkdir()
+    assert door.run(people(10), "--config", str(config), "--config", "ENV").code == 0
+    assert door.pages() == [10]
+
+
+def test_proxies_and_certificates_in_it_do_nothing(door: FrontDoor, dotenv: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0.2)
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy")
+        dotenv.write_text(
+            "".join(f"{name}={url}\n" for name in names)
+            + "NO_PROXY=\nno_proxy=\nREQUESTS_CA_BUNDLE=/nowhere\nSSL_CERT_FILE=/nowhere\n"
+            + "TARGET_SPRINTO_PAGE_SIZE=5\n"
+        )
+        words = ["--config", str(door.config()), "--config", "ENV"]
+        assert door.run(people(10), *words).code == 0
+        with pytest.raises(TimeoutError):
+            proxy.accept()
+    assert door.pages() == [5, 5]
+
+
+def test_nothing_of_it_comes_into_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dotenv: Path
+) -> None:
+    dotenv.write_text("HTTPS_PROXY=http://127.0.0.1:9\nTARGET_SPRINTO_PAGE_SIZE=5\n")
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    given = {"api_key": "k3y", "integration_id": "x", "max_rejects": 3}
+    target = SprintoTarget(config=given, parse_env_config=True)
+    assert dict(os.environ) == before
+    assert (target.settings.page_size, target.settings.max_rejects) == (5, 3)
+
+
+def test_other_variables_in_it_are_not_expanded(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text("TARGET_SPRINTO_CLIENT_REFERENCE_PREFIX=x-${TARGET_SPRINTO_LOGLEVEL}\n")
+    words = ["--config", str(door.config()), "--config", "ENV"]
+    finished = door.run(people(1), *words)
+    assert finished.code == 0
+    assert "x-${TARGET_SPRINTO_LOGLEVEL}/" in finished.stderr
+
+
+def _as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+UNSAFE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "writable by the group": (lambda path: path.chmod(0o620), "may be written by others"),
+    "writable by all": (lambda path: path.chmod(0o602), "may be written by others"),
+    "a pipe": (_as_pipe, "is not a regular file"),
+    "too large": (lambda path: path.write_bytes(b"#" * 1_000_001), "at most 1,000,000 bytes"),
+    "not UTF-8": (lambda path: path.write_bytes(b"\xff"), "not a text in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("what", UNSAFE)
+def test_one_that_another_user_may_have_written_is_an_error(door: FrontDoor, dotenv: Path, what: str) -> None:
+    change, told = UNSAFE[what]
+    change(dotenv)
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    assert finished.code == 1
+    assert told in finished.error
+    assert "[settings]" in finished.error
+    assert door.operations() == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_one_of_another_user_is_an_error(door: FrontDoor, dotenv: Path) -> None:
+    os.chown(dotenv, 12345, 12345)
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    assert finished.code == 1
+    assert "belongs to another user" in finished.error
+
+
+def test_a_folder_of_that_name_is_none(door: FrontDoor) -> None:
+    (door.folder / ".env").mkdir()
+    assert door.run(people(1), "--config", str(door.config()), "--config", "ENV").code == 0
+
+
+def test_a_config_file_without_end_is_an_error(door: FrontDoor) -> None:
+    door.config()
+    large = door.folder / "large.json"
+    large.write_text(json.dumps({"api_key": "x" * 5_000_000}))
+    finished = door.run(b"", "--config", str(large))
+    assert "more than 5,000,000 bytes" in finished.error

@@ -1,0 +1,146 @@
+"""No input takes the process above 300 MB."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from front_door import API_KEY, SCHEMA, STATE, FrontDoor, as_input, record, state_line
+
+from target_sprinto.singer.rejects import RejectedRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+MB = 1_000_000
+LIMIT = 300 * MB
+CHUNK = b'{"a":1},' * 12_500
+"""100 kB of small objects: decoded they take most."""
+
+
+def objects(size: int) -> Iterator[bytes]:
+    """The start and the rest of a list of so many bytes."""
+    yield b"["
+    for _ in range(size // len(CHUNK)):
+        yield CHUNK
+    yield b"{}]"
+
+
+def large_record(size: int) -> Iterator[bytes]:
+    yield b'{"type":"RECORD","stream":"people","record":{"id":1,"name":'
+    yield from objects(size)
+    yield b"}}\n"
+
+
+def large_schema(size: int) -> Iterator[bytes]:
+    yield b'{"type":"SCHEMA","stream":"people","schema":{"properties":{},"x":'
+    yield from objects(size)
+    yield b'},"key_properties":[]}\n'
+
+
+def large_state(size: int) -> Iterator[bytes]:
+    yield b'{"type":"STATE","value":{"x":'
+    yield from objects(size)
+    yield b"}}\n"
+
+
+def peak(door: FrontDoor, chunks: Iterator[bytes], **settings: Any) -> tuple[int, int, str]:  # noqa: ANN401
+    """Exit code, largest resident memory in bytes, stderr."""
+    process = door.start(cold=True, **settings)
+    assert process.stdin is not None
+    assert process.stderr is not None
+    told: list[bytes] = []
+    reading = threading.Thread(target=lambda: told.append(process.stderr.read()))  # type: ignore[union-attr] # see above
+    reading.start()
+    try:
+        process.stdin.write(as_input([SCHEMA]))
+        for chunk in chunks:
+            process.stdin.write(chunk)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdin = None
+    reading.join()
+    assert API_KEY.encode() not in told[0]
+    return process.returncode, usage.ru_maxrss * 1024, told[0].decode()
+
+
+INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
+    "a record of 6 MB": (lambda: large_record(5_900_000), {}, "[record-too-large]"),
+    "a record of 19 MB": (lambda: large_record(19 * MB), {}, "[record-too-large]"),
+    "a line of 200 MB": (lambda: (b"x" * MB for _ in range(200)), {}, "[invalid-line]"),
+    "a record of 100 MB": (lambda: large_record(100 * MB), {}, "[invalid-line]"),
+    "a schema of 6 MB": (lambda: large_schema(6 * MB), {}, "[invalid-schema]"),
+    "a state of 6 MB": (lambda: large_state(6 * MB), {}, "[input]"),
+    "forty records of 19 MB, diverted": (
+        lambda: (chunk for _ in range(40) for chunk in large_record(19 * MB)),
+        {"on_invalid_record": "divert"},
+        "[too-many-rejects]",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", INPUTS)
+def test_no_input_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
+    chunks, settings, code = INPUTS[what]
+    exit_code, memory, stderr = peak(door, chunks(), **settings)
+    print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
+    assert exit_code == 1
+    assert code in stderr
+    assert memory < LIMIT
+
+
+LIMITED = {
+    "a schema": (SCHEMA | {"schema": {"properties": {}, "x": "y" * 5 * MB}}, "[invalid-schema]"),
+    "a state": ({"type": "STATE", "value": {"x": "y" * 5 * MB}}, "[input]"),
+    "a record": (record(2, name="y" * 6 * MB), "[record-too-large]"),
+    "a line": (b"x" * 20 * MB, "[invalid-line]"),
+}
+
+
+@pytest.mark.parametrize("what", LIMITED)
+def test_what_is_too_large_is_refused_before_it_is_decoded(door: FrontDoor, what: str) -> None:
+    message, code = LIMITED[what]
+    finished = door.run([SCHEMA, record(1), message, STATE])
+    assert finished.code == 1
+    assert code in finished.error
+    assert finished.error.startswith("Input line 3: ") or code == "[record-too-large]"
+
+
+def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_applied(
+    door: FrontDoor,
+) -> None:
+    """Its folder is replaced by a file while the run is under way."""
+    messages: list[Any] = [SCHEMA, record(1), record(2, name=5), STATE]
+    rejects = door.folder / "rejects"
+    process = door.start(on_invalid_record="divert", rejects_dir=str(rejects), page_size=1)
+    assert process.stdin is not None
+    process.stdin.write(as_input(messages[:3]))
+    process.stdin.flush()
+    door.wait_for_operation("push", answered=True)
+    for _ in range(200):
+        if rejects.exists() and list(rejects.iterdir()):
+            break
+        threading.Event().wait(0.05)
+    rejects.rename(door.folder / "moved")
+    rejects.write_text("")
+    finished = door.finish(process, messages[3:])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "WARNING" in finished.stderr
+    assert door.session().state == "processed"
+
+
+def test_only_rejected_entities_are_remembered() -> None:
+    """One for each record of a run would be memory without end."""
+    from target_sprinto.push.protocol.pages import Item, Page  # noqa: PLC0415 - used once
+    from target_sprinto.singer.rejects import Source  # noqa: PLC0415 - used once
+
+    rejects = RejectedRecords(None, 10)
+    items = tuple(Item("User", b"{}", Source("people", n, number=n), (n,)) for n in range(1, 100))
+    rejects.accepted(Page(1, items))
+    assert rejects._latest == {}
