@@ -7,6 +7,10 @@ import select
 import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LARGEST_SECRET = 1 << 16
 
@@ -65,14 +69,14 @@ def write_new(path: Path, content: bytes) -> None:
     """
     descriptor = create(path)
     try:
-        _fill(descriptor, content)
+        _fill(descriptor, [content])
     except OSError:
         path.unlink(missing_ok=True)
         raise
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Put `content` in the place of a file: whoever reads it sees all of the old or all of the new.
+def replace(path: Path, content: Iterable[bytes]) -> None:
+    """Put `content`, in parts, in the place of a file, which is seen as all of the old or all of the new.
 
     Raises OSError; the file is then as it was.
     """
@@ -85,9 +89,10 @@ def replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _fill(descriptor: int, content: bytes) -> None:
+def _fill(descriptor: int, content: Iterable[bytes]) -> None:
     try:
-        write_all(descriptor, content)
+        for part in content:
+            write_all(descriptor, part)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -223,7 +223,7 @@ class RunReport:
         if self.path is None:
             raise AssertionError("a receipt is begun before it is written")
         try:
-            private_files.replace(self.path, self._document(ending, events, self.path))
+            private_files.replace(self.path, [self._document(ending, events, self.path)])
         except OSError as problem:
             raise _not_written(self.path, problem) from None
 

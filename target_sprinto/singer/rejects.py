@@ -20,7 +20,7 @@ from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRej
 from target_sprinto.push.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from target_sprinto.push.protocol.bisection import Reject
@@ -246,7 +246,7 @@ class RejectedRecords:
                 if self._file is None:
                     private_files.make_folder(self.path.parent)
                     self._file = private_files.create(self.path)
-                private_files.append(self._file, _lines([rejected]))
+                private_files.append(self._file, b"".join(_lines([rejected])))
             except OSError as problem:
                 raise _not_written(self.path, problem) from None
             self._written += 1
@@ -279,9 +279,8 @@ class RejectedRecords:
             self._file = None
 
 
-def _lines(rejects: Sequence[Rejected]) -> bytes:
-    """A Singer file: each stream's SCHEMA before its records, and again where it has changed."""
-    lines: list[bytes] = []
+def _lines(rejects: Sequence[Rejected]) -> Iterator[bytes]:
+    """Lines of a Singer file: each stream's SCHEMA before its records, and again where it has changed."""
     known: dict[str, bytes] = {}
     for rejected in rejects:
         source = rejected.source
@@ -293,7 +292,7 @@ def _lines(rejects: Sequence[Rejected]) -> bytes:
         )
         if known.get(source.stream) != schema:
             known[source.stream] = schema
-            lines.append(schema)
+            yield schema + b"\n"
         reason: dict[str, object] = {"entity_type": rejected.entity_type, "code": rejected.code}
         reason |= {"field": rejected.field} if rejected.field else {}
         reason |= {"issue": rejected.issue} if rejected.issue else {}
@@ -301,8 +300,7 @@ def _lines(rejects: Sequence[Rejected]) -> bytes:
         message = b'{"type":"RECORD","stream":%b,"record":%b}' % (stream, source.record)
         if source.whole:
             message = source.record.rstrip()
-        lines.append(message[:-1] + b',"reject":' + msgspec.json.encode(reason) + b"}")
-    return b"".join(line + b"\n" for line in lines)
+        yield b'%b,"reject":%b}\n' % (message[:-1], msgspec.json.encode(reason))
 
 
 def _not_written(path: Path, problem: OSError) -> RejectsNotWritten:

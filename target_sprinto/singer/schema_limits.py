@@ -26,6 +26,9 @@ MAX_SUBSCHEMAS = 20_000
 MAX_WORK = 100_000_000
 """Of one record: steps of some 5 ns each."""
 
+MAX_MEMORY = 150_000_000
+"""Of all schemas of a run, in bytes by `memory_of`: some 40,000 fields with a type each."""
+
 BACKTRACK_LIMIT = 1_000
 PATTERN_BYTES = 1_000_000
 """What one regular expression may use: steps back, and memory when compiled."""
@@ -63,6 +66,12 @@ class Cost(NamedTuple):
             return True
         values = sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
         return self.per_value * values + per_byte * len(record) <= MAX_WORK
+
+
+def memory_of(schema: bytes) -> int:
+    """At most how many bytes a schema takes when it is decoded, copied by the SDK and compiled. Measured."""
+    lists_and_values = schema.count(b"[") + schema.count(b",")
+    return 2_500 * schema.count(b"{") + 300 * lists_and_values + 6 * len(schema)
 
 
 def cost_of(schema: dict[str, Any]) -> Cost:

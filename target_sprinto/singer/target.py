@@ -63,7 +63,7 @@ from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
 from target_sprinto.signals import Signals, process_signals
-from target_sprinto.singer import environment, settings
+from target_sprinto.singer import environment, schema_limits, settings
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
@@ -84,7 +84,6 @@ if TYPE_CHECKING:
 
     from target_sprinto.receipts.document import Outcome
 
-_MAX_SCHEMAS_BYTES = 50_000_000
 _MAX_RECORD_BYTES = 6_000_000
 """As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
 
@@ -201,6 +200,7 @@ class SprintoTarget(Target):
         self._routes: dict[str, list[Route]] = {}
         self._arrivals = Arrivals(self.settings.entity_types, self._stream_maps)
         self._schemas: dict[str, tuple[bytes, list[str] | None]] = {}
+        self._schema_memory: dict[str, int] = {}
         self._state: bytes | None = None
         self._reads_stdin = False
         self._records = 0
@@ -246,11 +246,11 @@ class SprintoTarget(Target):
         self._schemas[stream] = known
 
     def _require_small(self, stream: str, schema: bytes) -> None:
-        others = sum(len(known) for name, (known, _) in self._schemas.items() if name != stream)
-        if len(schema) > MAX_BYTES or others + len(schema) > _MAX_SCHEMAS_BYTES:
+        self._schema_memory[stream] = schema_limits.memory_of(schema)
+        if len(schema) > MAX_BYTES or sum(self._schema_memory.values()) > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
                 f"the schema of stream {stream!r} has {len(schema):,} bytes: a schema may have {MAX_BYTES:,},"
-                f" all of a run {_MAX_SCHEMAS_BYTES:,}.",
+                " and all of a run some 40,000 fields.",
                 "Select fewer streams or fields in the tap's catalog.",
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import pytest
 from front_door import API_KEY, SCHEMA, STATE, FrontDoor, as_input, record, state_line
 
 from target_sprinto.singer.rejects import RejectedRecords
+from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,8 +36,8 @@ def large_record(size: int) -> Iterator[bytes]:
     yield b"}}\n"
 
 
-def large_schema(size: int) -> Iterator[bytes]:
-    yield b'{"type":"SCHEMA","stream":"people","schema":{"properties":{},"x":'
+def large_schema(size: int, stream: bytes = b"people") -> Iterator[bytes]:
+    yield b'{"type":"SCHEMA","stream":"%b","schema":{"properties":{},"x":' % stream
     yield from objects(size)
     yield b'},"key_properties":[]}\n'
 
@@ -75,6 +77,12 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     "a line of 200 MB": (lambda: (b"x" * MB for _ in range(200)), {}, "[invalid-line]"),
     "a record of 100 MB": (lambda: large_record(100 * MB), {}, "[invalid-line]"),
     "a schema of 6 MB": (lambda: large_schema(6 * MB), {}, "[invalid-schema]"),
+    "a schema of 4.9 MB": (lambda: large_schema(4_900_000), {}, "[invalid-schema]"),
+    "fifty schemas": (
+        lambda: (chunk for n in range(50) for chunk in large_schema(100_000, b"s%d" % n)),
+        {},
+        "[invalid-schema]",
+    ),
     "a state of 6 MB": (lambda: large_state(6 * MB), {}, "[input]"),
     "forty records of 19 MB, diverted": (
         lambda: (chunk for _ in range(40) for chunk in large_record(19 * MB)),
@@ -97,6 +105,7 @@ def test_no_input_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
 
 LIMITED = {
     "a schema": (SCHEMA | {"schema": {"properties": {}, "x": "y" * 5 * MB}}, "[invalid-schema]"),
+    "a schema of objects": (SCHEMA | {"schema": {"properties": {}, "x": [{}] * 60_000}}, "[invalid-schema]"),
     "a state": ({"type": "STATE", "value": {"x": "y" * 5 * MB}}, "[input]"),
     "a record": (record(2, name="y" * 6 * MB), "[record-too-large]"),
     "a line": (b"x" * 20 * MB, "[invalid-line]"),
@@ -110,6 +119,11 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(door: FrontDoor, what
     assert finished.code == 1
     assert code in finished.error
     assert finished.error.startswith("Input line 3: ") or code == "[record-too-large]"
+
+
+def test_schemas_of_hundreds_of_streams_stay_far_below_the_limit() -> None:
+    schema = {"properties": {f"a_column_{n}": {"type": ["null", "string"]} for n in range(100)}}
+    assert 200 * memory_of(json.dumps(schema).encode()) < MAX_MEMORY * 2 / 3
 
 
 def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_applied(
