@@ -8,6 +8,9 @@ from target_sprinto.push import errors
 from target_sprinto.push.client import Patience
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.run.closing import Closing
+from target_sprinto.push.run.other_sessions import OtherSessions
+from target_sprinto.push.run.processing import wait_until_processed
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Check, LastWords, in_background, wait_for
 
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.run import Patiences
 
 _TOLD_BEFORE = frozenset({"processing", "processed", "failed"})
@@ -40,7 +44,7 @@ class Applying:
         self._processing_seconds = patiences.processing_seconds
         self._interrupted = interrupted
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds)
-        self._closing = Closing(
+        self._staged = StagedSession(
             client, session_id, counts, self._patience, interrupted, on_count_mismatch=on_count_mismatch
         )
         self._told = False
@@ -53,13 +57,14 @@ class Applying:
                 in_background(lambda: self._client.session_status(self._session_id, self._patience)),
                 self._interrupted,
             )
+            response = None
             self._told = status.state in _TOLD_BEFORE
             if not self._told:
-                self._closing.wait_for_other_sessions(self._processing_seconds, keep_alive_interval(status))
-                self._closing.reconcile(0.0)
+                OtherSessions(self._staged).wait(self._processing_seconds, keep_alive_interval(status))
+                self._staged.reconcile(0.0)
                 self._interrupted()
-                self._apply(last_words)
-            self._closing.wait_until_processed(self._processing_seconds, last_words)
+                response = self._apply(last_words)
+            wait_until_processed(self._staged, response, self._processing_seconds, last_words)
         except errors.SprintoError as failure:
             failure.aftermath = failure.aftermath or self._aftermath
             if isinstance(failure, errors.SessionEnded):
@@ -69,9 +74,9 @@ class Applying:
         finally:
             self._patience.stopped.set()
 
-    def _apply(self, last_words: LastWords) -> None:
+    def _apply(self, last_words: LastWords) -> SessionStatus | None:
         try:
-            self._closing.apply(self._processing_seconds, last_words, self._moved)
+            return Closing(self._staged).apply(self._processing_seconds, last_words, self._moved)
         except errors.ApiError:
             self._interrupted()
             raise

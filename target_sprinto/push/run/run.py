@@ -50,8 +50,11 @@ from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.run.observer import NoWitness, Witness
 from target_sprinto.push.run.opening import Opening
+from target_sprinto.push.run.other_sessions import OtherSessions
+from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.send_queue import Flight
 from target_sprinto.push.run.sender import PageSender, Rejects
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Check, Deadline, LastWords, in_background, wait_for
 
@@ -315,7 +318,7 @@ class Run:
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
         self._require_expected(sender.accepted)
-        closing = Closing(
+        staged = StagedSession(
             self._client,
             session_id,
             sender.accepted,
@@ -324,16 +327,16 @@ class Run:
             on_count_mismatch=self._on_count_mismatch,
         )
         if self._finish is Finish.APPLY:
-            closing.wait_for_other_sessions(
+            OtherSessions(staged).wait(
                 self._patiences.processing_seconds, keep_alive_interval(self._open.session)
             )
-        status = closing.reconcile(timing.current.still if sender.resent else 0.0)
+        status = staged.reconcile(timing.current.still if sender.resent else 0.0)
         summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
         if self._finish is Finish.DISCARD:
             self._discard_rehearsal(self._open)
             return summary
         if self._finish is Finish.HOLD:
-            closing.require_active(status)
+            staged.require_active(status)
             self._interrupted()
             self._witness.holding()
             self._move(Event.HELD)
@@ -341,12 +344,12 @@ class Run:
         self._interrupted()
         last_words = LastWords(self._interrupted, timing.current.end_after_signal)
         try:
-            closing.apply(self._patiences.processing_seconds, last_words, self._move)
+            response = Closing(staged).apply(self._patiences.processing_seconds, last_words, self._move)
         except ApiError:
             # A signal that cut the tries of the close short says more than the last of them.
             self._interrupted()
             raise
-        closing.wait_until_processed(self._patiences.processing_seconds, last_words)
+        wait_until_processed(staged, response, self._patiences.processing_seconds, last_words)
         self._move(Event.SETTLED)
         return summary
 

@@ -1,0 +1,168 @@
+"""One session whose pages were all accepted: its state and counts, against what was sent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_sprinto.push import errors
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, is_latest, logged_sessions
+from target_sprinto.push.protocol.lifecycle import (
+    Comparison,
+    OnCountMismatch,
+    compare_counts,
+    nothing_was_applied,
+)
+from target_sprinto.push.text import figures
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Heartbeat, in_background, pause, pauses, wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.transport.background import Check
+
+log = logging.getLogger("target_sprinto.push")
+
+
+class StagedSession:
+    """Reads the session, and says whether it may be closed with `apply`.
+
+    `sent` is what the pages held: ``{entity_type: int}``. `interrupted` may raise to end any wait before
+    the close.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a session is closed with, and by which rule
+        self,
+        client: SprintoClient,
+        session_id: str,
+        sent: Mapping[str, int],
+        patience: Patience,
+        interrupted: Check,
+        *,
+        on_count_mismatch: OnCountMismatch,
+    ) -> None:
+        self.client = client
+        self.id = session_id
+        self.patience = patience
+        self.interrupted = interrupted
+        self._sent = sent
+        self._on_count_mismatch = on_count_mismatch
+        self._heartbeat = Heartbeat()
+        self._tolerated: Mapping[str, int] | None = None
+        self._resent = False
+
+    def compare(self, status: SessionStatus) -> Comparison:
+        """Sprinto's counts against what was sent."""
+        return compare_counts(self._sent, status.counts())
+
+    def tolerates(self, status: SessionStatus) -> bool:
+        """Whether the counts are those that were sent, or a difference that the user wants to apply."""
+        return self.compare(status) is Comparison.EQUAL or status.counts() == self._tolerated
+
+    def stood_still(self) -> bool:
+        """Whether this process stood still since the last look began."""
+        return self._heartbeat.stood_still()
+
+    def patience_until(self, until: float) -> Patience:
+        """Once all pages are accepted a refusal for now never ends the run before its time is up."""
+        left = max(0.0, until - time.monotonic())
+        return replace(self.patience, retry_seconds=left, setting="processing_timeout_seconds")
+
+    def look(self, check: Check, patience: Patience) -> SessionStatus:
+        """The session's status, and a heartbeat that tells whether this process stood still since."""
+        self._heartbeat = Heartbeat(check)
+        call = in_background(partial(self.client.session_status, self.id, patience))
+        return wait_for(call, self._heartbeat)
+
+    def reconcile(self, still_seconds: float) -> SessionStatus:
+        """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
+
+        They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
+        the first one late. Returns the status that decided it. Raises CountsDiffer unless the user wants to
+        apply all the same, or SessionEnded where the session takes no close any more.
+        """
+        self._resent = still_seconds > 0
+        began = time.monotonic()
+        equal_since: float | None = None
+        for seconds in pauses():
+            status = self.look(self.interrupted, self.patience)
+            if not self.takes_close(status):
+                raise self.ended(status)
+            now = time.monotonic()
+            comparison = self.compare(status)
+            if comparison is Comparison.EQUAL:
+                equal_since = now if equal_since is None else equal_since
+                if now - equal_since >= still_seconds:
+                    return status
+            elif (
+                comparison is Comparison.DIFFERENT
+                or equal_since is not None
+                or now - began >= timing.current.lag
+            ):
+                self.report_mismatch(status)
+                return status
+            pause(seconds, self.interrupted)
+        raise AssertionError("pauses never end")
+
+    def require_active(self, status: SessionStatus) -> None:
+        """Raise SessionEnded unless the session is as it was left."""
+        if status.state != "active":
+            raise self.ended(status)
+
+    def takes_close(self, status: SessionStatus) -> bool:
+        """Whether `close(apply)` may be sent from the session's state.
+
+        From `expired` it may (Sprinto: Session Management), which is used only where the activity log shows
+        that this session was the last to be opened: what came later must not be overwritten.
+        """
+        if status.state != "expired":
+            return status.state == "active"
+        if not is_latest(self.id, self.logged_sessions(self._heartbeat)):
+            return False
+        log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
+        return True
+
+    def require_closable(self, status: SessionStatus) -> None:
+        """Raise SessionEnded or CountsDiffer where the session can no longer be closed as it is."""
+        if not self.takes_close(status):
+            raise self.ended(status)
+        if self.compare(status) is Comparison.DIFFERENT:
+            self.report_mismatch(status)
+
+    def report_mismatch(self, status: SessionStatus, aftermath: str = "") -> None:
+        """Raise CountsDiffer, or warn where the user wants to apply all the same.
+
+        Not from `expired`: there a close is allowed only if the counts are right.
+        """
+        counted, sent = figures(status.counts(), self._sent), figures(self._sent)
+        what = f"Sprinto counts {counted} where this run sent {sent}."
+        if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
+            log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
+            self._tolerated = status.counts()
+            return
+        # A page that was sent again may be there twice, which the next run may be spared.
+        temporary = self._resent and not aftermath
+        failure = errors.CountsDiffer(
+            what, "Run again; if it stays, ask Sprinto's support.", temporary=temporary
+        )
+        failure.aftermath = aftermath
+        raise failure
+
+    def ended(self, status: SessionStatus) -> errors.SessionEnded:
+        """The error of a session that can no longer be closed."""
+        return errors.SessionEnded(
+            f"Session {self.id} takes no close: its state is {status.state!r}.",
+            "Run again; look in Sprinto's activity log for what ended it.",
+            temporary=nothing_was_applied(status.state),
+        )
+
+    def logged_sessions(self, check: Check) -> list[LoggedSession]:
+        """The sessions of the activity log, the one opened last first."""
+        call = in_background(lambda: logged_sessions(self.client.events(LOOK_BACK, self.patience)))
+        return wait_for(call, check)
