@@ -63,13 +63,19 @@ def a_run(client: SprintoClient) -> None:
         compress=False,
         patiences=Patiences(request_seconds=10),
         on_conflict=ConflictPolicy(OnActiveSession.WAIT, wait_seconds=60),
-        on_count_mismatch=OnCountMismatch.APPLY,
+        on_count_mismatch="apply",
         finish=Finish.DISCARD,
         expected={"User": 1},
     )
     Run()  # type: ignore[call-arg] # no client
     Run(client, "hr")  # type: ignore[call-arg] # settings go by name
-    Run(client, finish="hold")
+    Run(client, finish="hold", on_count_mismatch=OnCountMismatch.APPLY)
+    Run(client, on_conflict=ConflictPolicy(choice="discard"))
+    Run(client, on_conflict=ConflictPolicy("discard", own_prefix=None))
+    Run(client, on_conflict="discard")  # type: ignore[arg-type] # a policy has limits too
+    ConflictPolicy(choice=1)  # type: ignore[arg-type] # one of `OnActiveSession`, or its value
+    Run(client, interrupted=None)  # type: ignore[arg-type] # a function
+    Run(client, rejects=[])  # type: ignore[arg-type] # an object with five methods
     Run(client, finish=1)  # type: ignore[arg-type] # one of `Finish`, or its value
     Run(client, expected={"User": "1"})  # type: ignore[dict-item] # a number
 
@@ -90,6 +96,9 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
         run.push("Device", devices)  # type: ignore[arg-type] # see Device
         run.push(employees, "User")  # type: ignore[arg-type] # the other way round
         run.push("User", employees, "employeeId")  # type: ignore[call-arg] # the key goes by name
+        run.push("User", None)  # type: ignore[arg-type] # an empty list says that there are none
+        run.add("User", b'{"employeeId": "E-1"}', key="E-1")
+        run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # its bytes
         run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
     assert_type(run.summary, RunSummary | None)
     assert_type(run.aftermath, str)

@@ -31,6 +31,7 @@ from target_sprinto.push.protocol.responses import (
     require_state,
 )
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
+from target_sprinto.push.run import options
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.http import Connection
 
@@ -60,13 +61,19 @@ class Patience:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
     `stopped` is set by a run that has ended: no further try is started then. `setting` names what limits
-    the tries, for messages.
+    the tries, for messages. Raises SettingsProblem.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
     setting: str = "retry_timeout_seconds"
+
+    def __post_init__(self) -> None:
+        options.seconds("request_seconds", self.request_seconds, may_be_zero=False)
+        options.seconds("retry_seconds", self.retry_seconds)
+        options.instance("stopped", threading.Event, self.stopped)
+        endpoint.require_text("setting", self.setting)
 
     def once(self) -> Patience:
         """The same for one request that is not retried."""
@@ -143,6 +150,8 @@ class SprintoClient:
 
         `retry_throttled`: a 429 is retried here, otherwise raised at once.
         """
+        endpoint.require_text("client_reference_id", client_reference_id)
+        options.instance("retry_throttled", bool, retry_throttled)
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = REPEATABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(
@@ -167,6 +176,8 @@ class SprintoClient:
 
     def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
+        options.instance("body", bytes, body)
+        options.instance("gzipped", bool, gzipped)
         path, encoding = _path(Operation.PUSH, session_id), "gzip" if gzipped else None
         result = self._call(
             Operation.PUSH, IngestResult, path, patience, body, encoding, session_id=session_id
@@ -306,6 +317,7 @@ def _repeat(call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
+    options.instance("patience", Patience, patience)
     waits = retry.waits(patience.retry_seconds)
     next(waits)
     while True:
@@ -345,4 +357,8 @@ _PATHS = {
 
 
 def _path(operation: Operation, session_id: str = "") -> str:
-    return _PATHS[operation].format(quote(session_id, safe=""))
+    template = _PATHS[operation]
+    # The path would be that of another call.
+    if "{}" in template and not options.instance("session_id", str, session_id):
+        raise errors.SettingsProblem("`session_id` is empty.")
+    return template.format(quote(session_id, safe=""))

@@ -20,6 +20,13 @@ REGIONS = {
 """Base URL by region (Sprinto: Custom Integrations)."""
 
 
+_LONGEST = {"api_key": 4096}
+"""In characters: servers commonly take headers of 8 KiB."""
+
+_LONGEST_TEXT = 255
+"""All other texts, in characters. Sprinto documents no limit."""
+
+
 def base_url(region: str, api_url: str | None = None) -> str:
     """The base URL of a region, or the one that stands in its place."""
     return (api_url or REGIONS[region]).rstrip("/")
@@ -54,6 +61,8 @@ def text_problems(name: str, value: object) -> Iterator[str]:
         yield f"`{name}` is empty"
     elif value != value.strip() or not value.isprintable():
         yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
+    elif len(value) > (longest := _LONGEST.get(name, _LONGEST_TEXT)):
+        yield f"`{name}` has more than {longest} characters"
 
 
 def key_problems(api_key: object) -> Iterator[str]:

@@ -68,9 +68,11 @@ class Reader:
         self.began_at = time.time()
         self.ended_at = float("inf")
         self._interrupted = threading.Event()
+        prefix = self.setting.policy.own_prefix
+        assert prefix is not None
         self.run = Run(
             self.client,
-            reference_prefix=self.setting.policy.own_prefix,
+            reference_prefix=prefix,
             page_size=self.setting.page_size,
             compress=self.setting.compress,
             patiences=self.setting.patiences,

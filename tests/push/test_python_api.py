@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import inspect
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ from target_sprinto import (
     SprintoClient,
     SprintoError,
 )
+from target_sprinto.push.client import Patience
 from target_sprinto.push.errors import (
     Interrupted,
     KeyRefused,
@@ -38,11 +40,12 @@ from target_sprinto.push.errors import (
     SettingsProblem,
     UnusableRecord,
 )
+from target_sprinto.push.run.observer import NoWitness
 from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from target_sprinto.sandbox import Sandbox
 
@@ -567,32 +570,243 @@ def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, Any], proble
     assert "k3y" not in str(caught.value)
 
 
-NOT_UNDERSTOOD: dict[str, list[object]] = {
-    "finish": ["hlod", "HOLD", None, True],
-    "on_count_mismatch": ["aply", None],
-    "page_size": [0, 101, 500, 100.0, True, "100", None],
-    "max_parallel_pages": [0, 17, -1, 1.0, True],
-    "compress": ["no", 0, None],
-    "patiences": [60, None, {"request_seconds": 60}],
-    "on_conflict": ["wait", OnActiveSession.WAIT],
-    "expected": [5, ["User"], {"User": "1"}, {"User": True}, {"User": -1}, {1: 1}],
-    "reference_prefix": ["", " a", 5, None],
-    "run_uuid": ["", 5],
+NAN, INF, LONG = float("nan"), float("inf"), "x" * 256
+NO_TEXT: list[object] = [None, True, 5, NAN, b"User", ["User"], "", " ", LONG, "\ud800"]
+NO_SECONDS: list[object] = [None, True, "60", NAN, INF, -INF, -1, 10**400]
+NO_FUNCTION: list[object] = [None, True, 0, NAN, -1, "", "stop"]
+
+
+class Half:
+    """Has one of the methods that are needed."""
+
+    def keep(self, rejects: object) -> None:
+        raise AssertionError(rejects)
+
+    opened = keep
+
+
+class Whole(NoWitness):
+    """A class, where an object is needed."""
+
+
+async def _never() -> AsyncIterator[int]:
+    yield 1
+
+
+def ran(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
+    with Run(client, **given) as run:
+        run.push("people", [{"id": 1}])
+
+
+def pushed(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
+    with Run(client) as run:
+        run.push(**{"entity_type": "people", "records": [{"id": 1}]} | given)
+
+
+def added(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
+    with Run(client) as run:
+        run.add(**{"entity_type": "people", "body": b"{}"} | given)
+
+
+def ended(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
+    Run(client).abort(**given)
+
+
+def called(name: str) -> Callable[..., None]:
+    """A method of the client, with arguments that are right but for one."""
+
+    def call(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
+        method = getattr(client, name)
+        right = {"session_id": "s", "body": b"{}", "client_reference_id": "a/b", "gzipped": False}
+        right |= {"patience": Patience(1.0, 0.0)}
+        wanted = inspect.signature(method).parameters
+        method(**{argument: value for argument, value in right.items() if argument in wanted} | given)
+
+    return call
+
+
+NO_PATIENCE: list[object] = [None, True, 60, NAN, "", (60, 60), Patiences(), Patience]
+NO_SESSION: list[object] = [None, True, 5, NAN, "", b"s"]
+ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
+    "SprintoClient": (
+        lambda _client, **given: SprintoClient(**{"api_key": "k3y", "integration_id": "i"} | given),
+        {
+            "api_key": [*NO_TEXT[:-2], "k" * 4097, "k\ny", "kéy"],
+            "integration_id": [*NO_TEXT, " a", "a\n"],
+            "region": [None, True, 5, NAN, "", "mars", "US", ["us"], b"us"],
+            "api_url": [
+                True,
+                5,
+                NAN,
+                "",
+                b"https://a",
+                "http://sprinto.example",
+                "https://me:pw@a",
+                "ftp://a",
+            ],
+        },
+    ),
+    "Patience": (
+        lambda _client, **given: Patience(**given),
+        {
+            "request_seconds": [*NO_SECONDS, 0],
+            "retry_seconds": NO_SECONDS,
+            "stopped": [None, True, 0, "", threading.Event],
+            "setting": NO_TEXT,
+        },
+    ),
+    "Patiences": (
+        lambda _client, **given: Patiences(**given),
+        {
+            "request_seconds": [*NO_SECONDS, 0],
+            "retry_seconds": NO_SECONDS,
+            "processing_seconds": [*NO_SECONDS, 0],
+        },
+    ),
+    "ConflictPolicy": (
+        lambda _client, **given: ConflictPolicy(**given),
+        {
+            "choice": [None, True, 1, NAN, "", "fial", "FAIL", ["fail"]],
+            "wait_seconds": NO_SECONDS,
+            "stale_seconds": NO_SECONDS,
+            "own_prefix": NO_TEXT[1:],
+        },
+    ),
+    "Run": (
+        ran,
+        {
+            "reference_prefix": [*NO_TEXT, " a", "a\n"],
+            "page_size": [None, True, NAN, INF, -1, 0, 101, 500, 100.0, "100", ""],
+            "max_parallel_pages": [None, True, NAN, INF, -1, 0, 17, 1.0, "1", ""],
+            "compress": [None, 0, 1, NAN, -1, "", "no"],
+            "patiences": [None, True, 60, NAN, "", {"request_seconds": 60}, Patience()],
+            "on_conflict": [True, 0, NAN, "", "wait", OnActiveSession.WAIT, ConflictPolicy],
+            "on_count_mismatch": [None, True, 1, NAN, "", "aply", "APPLY"],
+            "finish": [None, True, 1, NAN, "", "hlod", "HOLD"],
+            "expected": [
+                *(True, 5, NAN, "", "User", ["User"]),
+                *({"User": wrong} for wrong in (None, True, NAN, INF, -1, 1.0, "1", "")),
+                *({wrong: 1} for wrong in (None, 1, "", " ", LONG)),
+            ],
+            "rejects": [True, 0, NAN, -1, "", {}, Half(), Whole],
+            "known_field": NO_FUNCTION,
+            "witness": [True, 0, NAN, -1, "", {}, Half(), Whole],
+            "interrupted": NO_FUNCTION,
+            "run_uuid": NO_TEXT[1:],
+        },
+    ),
+    "Run.push": (
+        pushed,
+        {
+            "entity_type": NO_TEXT,
+            "records": [
+                None,
+                True,
+                5,
+                NAN,
+                "",
+                "id",
+                b"",
+                {},
+                {"id": 1},
+                (number async for number in _never()),
+            ],
+            "key": [None, True, 5, NAN, "", b"id", {"id"}, {"id": 1}, [1], ["id", ""], [None]],
+        },
+    ),
+    "Run.add": (
+        added,
+        {
+            "entity_type": NO_TEXT,
+            "body": [None, True, 5, NAN, "", "{}", b"", b"[{}]", b"null", b"{} ", bytearray(b"{}"), {}],
+            "key": [[1], {}, {1}, ("a", [1])],
+        },
+    ),
+    "Run.abort": (ended, {"deadline": [True, 0, 5.0, NAN, -1, "", "now"]}),
+    "SprintoClient.create_session": (
+        called("create_session"),
+        {
+            "client_reference_id": NO_TEXT,
+            "patience": NO_PATIENCE,
+            "retry_throttled": [None, 0, 1, NAN, "", "no"],
+        },
+    ),
+    "SprintoClient.push_page": (
+        called("push_page"),
+        {
+            "session_id": NO_SESSION,
+            "body": [None, True, 5, NAN, "", "{}", {}],
+            "gzipped": [None, 0, 1, NAN, "", "no"],
+            "patience": NO_PATIENCE,
+        },
+    ),
+    **{
+        f"SprintoClient.{name}": (called(name), {"session_id": NO_SESSION, "patience": NO_PATIENCE})
+        for name in ("session_status", "apply_session", "discard_session")
+    },
+    "SprintoClient.integration_status": (called("integration_status"), {"patience": NO_PATIENCE}),
 }
+"""What takes arguments: a call with one of them wrong, and what is wrong for each."""
+
+ANYTHING = {"Run.add.origin"}
+"""What takes any value."""
+
+IN_OTHER_TESTS = {"Run.client"}
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in NOT_UNDERSTOOD.items() for value in values]
+    ("call", "name", "value"),
+    [
+        pytest.param(call, name, value, id=f"{door}-{name}-{number}")
+        for door, (call, arguments) in ARGUMENTS.items()
+        for name, values in arguments.items()
+        for number, value in enumerate(values)
+    ],
 )
 def test_an_argument_that_is_not_understood_is_an_error(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str, name: str, value: object
+    client: SprintoClient, sandbox: Sandbox, call: Callable[..., object], name: str, value: object
 ) -> None:
-    given: dict[str, Any] = {name: value}
-    with pytest.raises(SettingsProblem) as caught, Run(client, **given) as run:
-        run.push("people", [{"id": 1}])
+    with pytest.raises(SettingsProblem) as caught:
+        call(client, **{name: value})
     assert f"`{name}" in str(caught.value)
     assert caught.value.code == "settings"
-    assert operations(sandbox, integration_id) == []
+    assert len(str(caught.value)) <= 300
+    assert client.requests == 0
+    assert not sandbox.requests(client.address.split("'")[1])
+
+
+@pytest.mark.parametrize("door", ARGUMENTS)
+def test_no_argument_is_left_out_of_the_table(door: str) -> None:
+    kind, _, method = door.partition(".")
+    found = {"Patience": Patience}.get(kind) or getattr(target_sprinto, kind)
+    parameters = set(inspect.signature(getattr(found, method) if method else found).parameters) - {"self"}
+    elsewhere = {name for name in parameters if f"{door}.{name}" in ANYTHING | IN_OTHER_TESTS}
+    assert parameters - elsewhere == set(ARGUMENTS[door][1])
+
+
+def test_a_push_that_is_not_understood_discards_the_run(
+    client: SprintoClient, sandbox: Sandbox, integration_id: str
+) -> None:
+    """Even if the program catches the error: what it meant to push is missing."""
+    run = Run(client)
+
+    def go_on() -> None:
+        with run:
+            run.push("people", numbered(100))
+            with pytest.raises(SettingsProblem):
+                run.push("people", {"id": 1})  # type: ignore[dict-item] # that is the point
+
+    with pytest.raises(RunEnded):
+        go_on()
+    assert state(sandbox, integration_id) == "cancelled"
+    assert run.aftermath.endswith("was discarded, nothing was applied.")
+
+
+def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoClient) -> None:
+    run = Run(client, reference_prefix="hr", on_conflict=ConflictPolicy(choice="discard"))
+    assert run._on_conflict.own_prefix == "hr"
+    given = ConflictPolicy(choice="discard", own_prefix="other")
+    assert Run(client, reference_prefix="hr", on_conflict=given)._on_conflict.own_prefix == "other"
 
 
 def test_a_run_without_a_client_is_an_error() -> None:
@@ -600,25 +814,8 @@ def test_a_run_without_a_client_is_an_error() -> None:
         Run("client")  # type: ignore[arg-type] # that is the point
 
 
-@pytest.mark.parametrize("value", [-1, 0, float("nan"), float("inf"), True, "60", None, 10**400])
-def test_a_timeout_that_is_not_understood_is_an_error(value: Any) -> None:  # noqa: ANN401 - that is the point
-    for name in ("request_seconds", "processing_seconds"):
-        with pytest.raises(SettingsProblem, match=name):
-            Patiences(**{name: value})
-    for policy in ("wait_seconds", "stale_seconds"):
-        if value != 0:
-            with pytest.raises(SettingsProblem, match=policy):
-                ConflictPolicy(**{policy: value})
-    if value != 0:
-        with pytest.raises(SettingsProblem, match="retry_seconds"):
-            Patiences(retry_seconds=value)
-
-
 def test_the_words_of_the_settings_are_understood() -> None:
-    assert ConflictPolicy(choice="discard").choice is OnActiveSession.DISCARD  # type: ignore[arg-type] # its value
-    for value in ("fial", None, 1):
-        with pytest.raises(SettingsProblem, match="choice"):
-            ConflictPolicy(choice=value)  # type: ignore[arg-type] # that is the point
+    assert ConflictPolicy(choice="discard").choice is OnActiveSession.DISCARD
 
 
 def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:

@@ -51,18 +51,23 @@ class OnActiveSession(enum.Enum):
 
 @dataclass(frozen=True)
 class ConflictPolicy:
-    """What to do, and its limits in seconds. `own_prefix` is this pipeline's `client_reference_prefix`."""
+    """What to do, and its limits in seconds. `choice` also takes the value of its enum.
 
-    choice: OnActiveSession = OnActiveSession.FAIL
+    `discard` takes over only sessions whose reference begins with `own_prefix`: by default the run's own
+    `reference_prefix`. Raises SettingsProblem.
+    """
+
+    choice: OnActiveSession | str = OnActiveSession.FAIL
     wait_seconds: float = 3900.0
     stale_seconds: float = 600.0
-    own_prefix: str = "target-sprinto"
+    own_prefix: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choice", options.choice("choice", OnActiveSession, self.choice))
         options.seconds("wait_seconds", self.wait_seconds)
         options.seconds("stale_seconds", self.stale_seconds)
-        require_text("own_prefix", self.own_prefix)
+        if self.own_prefix is not None:
+            require_text("own_prefix", self.own_prefix)
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,15 @@ class Blocker:
             parts.append(f"last event {_ago(self.now - self.session.last_at)}")
         return ", ".join(parts)
 
-    def was_left_by(self, own_prefix: str) -> bool:
+    def was_left_by(self, own_prefix: str | None) -> bool:
         """Whether it is this pipeline's own, and not held."""
         reference = self.session.reference or ""
         # A prefix may hold a slash itself: what follows it must be the uuid alone.
-        return reference.startswith(f"{own_prefix}/") and "/" not in reference.removeprefix(f"{own_prefix}/")
+        return (
+            own_prefix is not None
+            and reference.startswith(f"{own_prefix}/")
+            and "/" not in reference.removeprefix(f"{own_prefix}/")
+        )
 
 
 def find_blocker(client: SprintoClient, patience: Patience) -> Blocker | None:

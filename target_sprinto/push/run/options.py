@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import SettingsProblem
@@ -14,6 +14,9 @@ _T = TypeVar("_T")
 
 _WEEK = 7 * 24 * 3600
 """The longest timeout, in seconds."""
+
+_LONGEST_ENTITY_TYPE = 255
+"""In characters. Sprinto documents no limit."""
 
 
 def choice(name: str, kind: type[_E], value: object) -> _E:
@@ -50,12 +53,69 @@ def instance(name: str, kind: type[_T], value: object) -> _T:
     return value
 
 
+def methods(name: str, protocol: object, value: _T) -> _T:
+    """An object that has the public methods of a protocol. Raises SettingsProblem."""
+    wanted = [method for method in vars(protocol) if not method.startswith("_")]
+    if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in wanted):
+        raise SettingsProblem(f"`{name}` must have the methods {', '.join(wanted)}.")
+    return value
+
+
+def function(name: str, value: _T) -> _T:
+    """Something that can be called. Raises SettingsProblem."""
+    if not callable(value):
+        raise SettingsProblem(f"`{name}` must be a function.")
+    return value
+
+
+def entity_type(name: str, value: object) -> str:
+    """The name of an entity type. Raises SettingsProblem."""
+    if (
+        not isinstance(value, str)
+        or not value.strip()
+        or len(value) > _LONGEST_ENTITY_TYPE
+        # Half of a surrogate pair.
+        or value.encode(errors="ignore").decode() != value
+    ):
+        raise SettingsProblem(f"`{name}` must be text of 1 to {_LONGEST_ENTITY_TYPE} characters.")
+    return value
+
+
+def key_fields(value: object) -> tuple[str, ...]:
+    """The fields of `key`: one name, or several in order. Raises SettingsProblem."""
+    fields = (value,) if isinstance(value, str) else value
+    if not isinstance(fields, Sequence) or not all(isinstance(field, str) and field for field in fields):
+        raise SettingsProblem("`key` must be the name of a field, or a sequence of names.")
+    return tuple(fields)
+
+
+def records(value: Iterable[_T]) -> Iterable[_T]:
+    """Several records, not one. Raises SettingsProblem."""
+    if not isinstance(value, Iterable) or isinstance(value, Mapping | str | bytes | bytearray):
+        raise SettingsProblem("`records` must be an iterable of mappings: a list, a generator, …")
+    return value
+
+
+def json_object(body: object) -> None:
+    """Bytes that look like one JSON object, for they are not decoded. Raises SettingsProblem."""
+    if not isinstance(body, bytes) or body[:1] != b"{" or body[-1:] != b"}":
+        raise SettingsProblem("`body` must be the bytes of one JSON object, without blanks around it.")
+
+
+def entity_key(key: object) -> None:
+    """A value that can be compared with other keys. Raises SettingsProblem."""
+    try:
+        hash(key)
+    except TypeError:
+        raise SettingsProblem("`key` must be hashable: text, a number, a tuple of such values, …") from None
+
+
 def minimums(name: str, value: object) -> dict[str, int]:
     """``{entity_type: int}``; None is none. Raises SettingsProblem."""
     found = {} if value is None else value
-    if not isinstance(found, Mapping) or not all(isinstance(entity_type, str) for entity_type in found):
+    if not isinstance(found, Mapping):
         raise SettingsProblem(f"`{name}` must map entity types to integers.")
     return {
-        entity_type: whole_number(f"{name}[{entity_type!r}]", least, 0, sys.maxsize)
-        for entity_type, least in found.items()
+        entity_type(f"{name}: an entity type", one): whole_number(f"{name}[{one!r}]", least, 0, sys.maxsize)
+        for one, least in found.items()
     }

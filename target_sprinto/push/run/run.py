@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors
@@ -183,15 +183,18 @@ class Run:
         )
         self._compress = options.instance("compress", bool, compress)
         self._patiences = options.instance("patiences", Patiences, patiences)
-        policy = ConflictPolicy(own_prefix=reference_prefix) if on_conflict is None else on_conflict
-        self._on_conflict = options.instance("on_conflict", ConflictPolicy, policy)
+        policy = ConflictPolicy() if on_conflict is None else on_conflict
+        policy = options.instance("on_conflict", ConflictPolicy, policy)
+        self._on_conflict = (
+            replace(policy, own_prefix=reference_prefix) if policy.own_prefix is None else policy
+        )
         self._on_count_mismatch = options.choice("on_count_mismatch", OnCountMismatch, on_count_mismatch)
         self._expected = options.minimums("expected", expected)
-        self._rejects = rejects
-        self._known_field = known_field
-        self._witness = witness or NoWitness()
+        self._rejects = None if rejects is None else options.methods("rejects", Rejects, rejects)
+        self._known_field = options.function("known_field", known_field)
+        self._witness = NoWitness() if witness is None else options.methods("witness", Witness, witness)
         self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
-        self._interrupted = interrupted
+        self._interrupted = options.function("interrupted", interrupted)
         self._phase = Phase.UNOPENED
         self._finished = False
         self._opening: Opening
@@ -203,6 +206,7 @@ class Run:
         self._entered = False
         self._pushes = 0
         self._entity_keys: dict[str, tuple[str, ...]] = {}
+        self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
         self.summary: RunSummary | None = None
         """What the run did, once it is finished."""
@@ -245,6 +249,7 @@ class Run:
         the order of the records is kept for each entity; without a key pages with that type go one at a time.
 
         What fails here ends the run at once and discards it, also what `records` itself raises. Raises
+        SettingsProblem for an argument that is not understood, before a record is taken, and
         UnusableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
         decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
         longer than Sprinto's inactivity timeout, an hour, lets the session expire.
@@ -252,12 +257,13 @@ class Run:
         if self._finished:
             self._raise_ended()
         self._pushes += 1
-        fields = (key,) if isinstance(key, str) else tuple(key)
-        if self._entity_keys.setdefault(entity_type, fields) != fields:
-            # Entities named by different fields cannot be told apart.
-            fields = ()
         try:
-            for body, place, entity_key in encoded(records, self._pushes, fields):
+            options.entity_type("entity_type", entity_type)
+            fields = options.key_fields(key)
+            if self._entity_keys.setdefault(entity_type, fields) != fields:
+                # Entities named by different fields cannot be told apart.
+                fields = ()
+            for body, place, entity_key in encoded(options.records(records), self._pushes, fields):
                 self.check()
                 self.add(entity_type, body, place, entity_key)
         except BaseException as failure:
@@ -269,10 +275,15 @@ class Run:
 
         `key` tells the entity among those of its type, any hashable value: with several pages in flight, two
         records of one entity, or of a type of which one has no key, never are in two of them.
-        Raises what ended the run: a page sent earlier that was refused, an interruption, …
+        Raises SettingsProblem for an argument that is not understood, and what ended the run: a page sent
+        earlier that was refused, an interruption, … Call `abort` then.
         """
         if self._finished:
             self._raise_ended()
+        if not isinstance(entity_type, str) or entity_type not in self._entity_types:
+            self._entity_types.add(options.entity_type("entity_type", entity_type))
+        options.json_object(body)
+        options.entity_key(key)
         if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
@@ -360,8 +371,8 @@ class Run:
         for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have reached Sprinto,
         nothing is discarded. A run that has already ended has nothing to say.
         """
+        deadline = self._end_soon() if deadline is None else options.instance("deadline", Deadline, deadline)
         self._patience.stopped.set()
-        deadline = deadline or self._end_soon()
         if self._phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self._phase is Phase.ENDED:
