@@ -58,6 +58,28 @@ def test_no_signal_after_the_state_changes_the_ending(
         assert json.loads((door.folder / "receipt.json").read_text())["exit_code"] == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_signal_after_the_state_changes_the_ending_of_sprintoctl_apply(
+    door: FrontDoor, number: signal.Signals
+) -> None:
+    held = door.run(people(3), finish="hold", report_path="receipt.json")
+    assert (held.code, held.stdout) == (0, ""), held.stderr
+    words = ["apply", door.session().id, "--receipt", "receipt.json", "--config", str(door.config())]
+    process = door.start(*words, program="sprintoctl", cold=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().decode() == state_line()
+    sent = 0
+    while process.poll() is None:
+        process.send_signal(number)
+        sent += 1
+    assert sent
+    finished = door.finish(process, None)
+    assert finished.code == 0, finished.stderr
+    assert "has processed session" in finished.stderr
+    assert "Stopped by" not in finished.stderr
+    assert door.session().state == "processed"
+
+
 # What the parent ignores
 
 
