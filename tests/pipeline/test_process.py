@@ -281,8 +281,8 @@ def test_memory_that_runs_out_is_an_error_with_a_hint(door: FrontDoor) -> None:
     door.wait_for_operation("push", answered=True)
     with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - one line
         used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.prlimit(process.pid, resource.RLIMIT_AS, (used + 12_000_000, resource.RLIM_INFINITY))
-    finished = door.finish(process, [record(1, name="x" * 19_000_000), STATE])
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (used + 20_000_000, resource.RLIM_INFINITY))
+    finished = door.finish(process, [record(1, name=[{"a": 1}] * 400_000), STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert "[resources-exhausted]" in finished.error
     assert "Memory ran out." in finished.error
