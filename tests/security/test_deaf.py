@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import signal
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import SCHEMA, FrontDoor, feed, record
+from front_door import SCHEMA, FrontDoor, as_input, feed, record
 
 if TYPE_CHECKING:
     import subprocess
@@ -82,3 +84,35 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     os.close(writer)
     assert process.returncode == 143
     assert b"Nothing was opened at Sprinto." in err
+
+
+WORK = {
+    "unique objects": ({"uniqueItems": True}, [{"i": number} for number in range(200_000)]),
+    "a pattern that steps back": ({"pattern": "(?=a)(a+)+b"}, "a" * 95_000),
+}
+
+
+@pytest.mark.parametrize("what", WORK)
+def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> None:
+    """Native code cannot be interrupted: its limits keep each record short."""
+    rules, value = WORK[what]
+    schema = SCHEMA | {"stream": "costly", "schema": {"properties": {"a": rules}}, "key_properties": []}
+    message = {"type": "RECORD", "stream": "costly", "record": {"a": value}}
+    process = door.start(on_invalid_record="divert", max_rejects=100_000)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    assert process.stdin is not None
+    pipe, costly = process.stdin.fileno(), as_input([schema, *[message] * 40])
+
+    def write() -> None:
+        rest = memoryview(costly)
+        with contextlib.suppress(BrokenPipeError):
+            while rest:
+                rest = rest[os.write(pipe, rest) :]
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    time.sleep(1)
+    assert process.poll() is None
+    end(door, process)
+    writing.join()
