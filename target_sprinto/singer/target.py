@@ -57,6 +57,7 @@ from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import MAX_BYTES, too_large
+from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
 from target_sprinto.push.text import counted, figures
 from target_sprinto.push.transport import timing
@@ -497,6 +498,7 @@ class SprintoTarget(Target):
 
     def _tell_held(self, summary: RunSummary) -> None:
         receipt = self._report.path if self._report else None
+        expiry = with_time_left(summary.expiry, self.client.server_time())
         self._tell_rejects()
         self.logger.info(
             "Session %s is held: %s, in %s, %s. It expires %s."
@@ -506,7 +508,7 @@ class SprintoTarget(Target):
             figures(summary.records),
             counted(summary.pages, "page"),
             self._took(),
-            summary.expiry,
+            expiry,
             summary.session_id,
             receipt,
             summary.session_id,

@@ -113,7 +113,7 @@ def creating() -> dict[str, When]:
         ),
         "waiting for another session": When(
             replace(NOTHING_OPENED, others="active"),
-            answered("activity"),
+            answered("integration_status"),
             settings={"on_active_session": "wait"},
             first=blocked,
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,23 @@ def close_session(door: FrontDoor, session_id: str, status: str) -> None:
     _post(door, f"/sessions/{session_id}/close", {"status": status})
 
 
+def wait_until_logged(door: FrontDoor) -> None:
+    """Until the activity log shows an event."""
+    until = time.monotonic() + TIMEOUT_SECONDS
+    while not requests.get(
+        f"{_base(door)}/activity", headers={"api-key": API_KEY}, timeout=TIMEOUT_SECONDS
+    ).json()["items"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def _base(door: FrontDoor) -> str:
+    return f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}"
+
+
 def _post(door: FrontDoor, path: str, body: dict[str, str]) -> requests.Response:
-    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}{path}"
-    answer = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=TIMEOUT_SECONDS)
+    answer = requests.post(
+        f"{_base(door)}{path}", json=body, headers={"api-key": API_KEY}, timeout=TIMEOUT_SECONDS
+    )
     answer.raise_for_status()
     return answer

@@ -19,6 +19,7 @@ from ends import processing, session_ended
 from invariants import check
 from kills import conflicts, kills
 from late import late, late_pages
+from looking import looking
 from refusals import refused_pages
 from rehearsing import rehearsing
 from several import batches, mistaken, several
@@ -53,6 +54,7 @@ CELLS: list[Cell] = [
     *(cell for traffic in (EIGHT, ALL_TOLD_APART) for cell in several(traffic)),
     *beside_each_other(ALL_TOLD_APART),
     *mistaken(),
+    *looking(SINGLE),
     *batches(),
     *(cell for cells in (spoilt_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
 ]

@@ -78,8 +78,11 @@ READINGS = st.builds(
     activity_order=st.sampled_from(["oldest_first", "newest_first"]),
     batches_count_rejected=st.booleans(),
     discard_from_expired=st.booleans(),
+    log_shows_refused_creates=st.booleans(),
+    log_ends=st.sampled_from(["yes", "yes", "by repeating"]),
 )
-"""What a failed attempt leaves is not drawn: nothing that a loader does could change it."""
+"""What a failed attempt leaves is not drawn: nothing that a loader does could change it. Nor is a clock that
+is off, for the sandbox's is put forward in mid-run."""
 
 
 @dataclass(frozen=True)

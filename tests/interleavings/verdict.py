@@ -354,7 +354,7 @@ SENTENCES = (
     (
         (
             r"Session (\S+) could not be discarded for certain(?: \(\S+\))?; it expires by itself"
-            r" (?:2.+Z|60 minutes after its last request)\."
+            r" (?:2.+Z \(in \d+ min\)|60 minutes after its last request)\."
             r" To discard it: sprintoctl discard \1 --config FILE\."
         ),
         Verdict.named_with_its_expiry,

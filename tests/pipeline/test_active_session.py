@@ -182,9 +182,13 @@ def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones:
     assert door.session().accepted_total == 2
 
 
-def test_a_session_that_ends_while_discard_waits_is_not_waited_for(door: FrontDoor) -> None:
+@pytest.mark.parametrize("postpones", [True, False])
+def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
+    door: FrontDoor, *, postpones: bool
+) -> None:
+    """Its one look may put off the expiry once; what the run asks while it waits does not."""
     door.pace |= {"ask": 0.2, "ask_most": 0.4}
-    configure(door, inactivity_timeout_seconds=2, status_postpones_expiry=False)
+    configure(door, inactivity_timeout_seconds=2, status_postpones_expiry=postpones)
     stranger.open_session(door, OWN)
     began = time.monotonic()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=60)
@@ -386,6 +390,17 @@ def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) 
     expires = door.sessions()[-1].created_at + 3600
     shown = datetime.fromtimestamp(expires, timezone.utc).strftime("it expires %Y-%m-%dT%H:")
     assert shown in opened
+    inject(door, Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
+    finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
+    (undiscarded,) = [line for line in finished.stderr.splitlines() if "expires by itself" in line]
+    assert "(in 60 min)" in undiscarded
+
+
+def test_a_held_session_names_the_time_left_by_sprintos_clock(door: FrontDoor) -> None:
+    configure(door, clock_offset_seconds=3 * DAY)
+    finished = door.run(people(3), finish="hold", report_path="receipt.json")
+    (held,) = [line for line in finished.stderr.splitlines() if " is held: " in line]
+    assert "(in 60 min). To apply it: " in held
 
 
 @AHEAD

@@ -165,7 +165,7 @@ class Course:
 
     @cached_property
     def readings(self) -> Readings:
-        chance = self.chance("readings")
+        chance, looking = self.chance("readings"), self.chance("looking")
         return Readings(
             # What comes twice is to be seen.
             apply="append",
@@ -183,6 +183,12 @@ class Course:
             batches_count_rejected=chance.random() < 0.5,
             counts_lag_seconds=chance.choice((0.0, 0.1)),
             discard_from_expired=chance.random() < 0.5,
+            log_shows_refused_creates=looking.random() < 0.5,
+            log_lag_seconds=looking.choice((0.0, 0.0, 0.3)),
+            # Empty pages for ever would be a hundred requests each time.
+            log_ends=looking.choice(("yes", "yes", "by repeating")),
+            old_sessions_are_purged=looking.random() < 0.5,
+            clock_offset_seconds=looking.choice((0.0, 0.0, -660.0, 660.0, 259_200.0)),
         )
 
     @cached_property

@@ -29,7 +29,7 @@ HORIZON: dict[Operation, int] = {
     "push": 120,
     "close": 60,
     "integration_status": 60,
-    "activity": 40,
+    "activity": 80,
 }
 """How many requests of each operation are drawn for; a run that makes more is told of."""
 

@@ -263,7 +263,8 @@ def _early_from(output: Output, evidence: Evidence) -> Iterator[str]:
         yield f"something came out of stdout while the sessions were {output.states_at_output}"
     if output.code != 0:
         yield f"STATE with exit code {output.code}"
-    processed = [session.updated_at for session in evidence.sessions if session.state == "processed"]
+    ahead = evidence.course.readings.clock_offset_seconds
+    processed = [one.updated_at - ahead for one in evidence.sessions if one.state == "processed"]
     if not any(
         request.operation == "status" and request.status == 200 and (request.acted_at or 0) >= moment
         for request in evidence.requests

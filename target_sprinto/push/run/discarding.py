@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
+from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import TICK_SECONDS, Call, Deadline, in_background, pauses
 
@@ -135,6 +136,7 @@ def discard_session(client: SprintoClient, session_id: str, expiry: str, deadlin
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""
+    expiry = with_time_left(expiry, client.server_time())
     return DiscardResult(
         Discard.UNCONFIRMED,
         f"Session {session_id} could not be discarded for certain{reason}; it expires by itself {expiry}."
