@@ -222,8 +222,15 @@ class Verdict:
             assert seen.operation == "close"
             assert b"discard" in seen.body
             assert policy.choice is OnActiveSession.DISCARD
-            assert policy.stale_seconds <= 0
+            assert self._silence(seen) >= policy.stale_seconds
             assert dead.fullmatch(meant or ""), meant
+
+    def _silence(self, discard: RequestSeen) -> float:
+        """How long the session had shown no sign of life at the run's last look before its discard."""
+        session = self.evidence.session(discard.session_id or "")
+        look = self.evidence.looks(session.id, before=discard.at)[-1].acted_at or 0
+        pages = [one.at for one in self.evidence.landings(session.id) if one.at < look]
+        return look - max([session.created_at, *pages])
 
     def is_own(self, seen: RequestSeen) -> bool:
         """Whether a request is about this run's session, whoever it is from."""
