@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from target_sprinto.errors import StateNotWritten, explained
 from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.text import printable, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,18 @@ def _require_working_folder() -> None:
         ) from None
 
 
+class _PrintableRecord(logging.LogRecord):
+    """A log line that names a stream, say, can neither forge another line nor reach a terminal's controls."""
+
+    def __init__(self, name: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - logging's own
+        # The SDK names a logger after each stream.
+        super().__init__(shown(name), *args, **kwargs)
+
+    @override
+    def getMessage(self) -> str:
+        return printable(super().getMessage())
+
+
 class SprintoCommand(click.Command):
     """The target's command: failures are logged as one line, never a traceback."""
 
@@ -77,6 +91,7 @@ class SprintoCommand(click.Command):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         """Run, and leave with the exit code of the contract."""
+        logging.setLogRecordFactory(_PrintableRecord)
         logging.captureWarnings(capture=True)
         warnings.filterwarnings("once", category=DeprecationWarning)
         run = partial(super().main, *args, **kwargs)

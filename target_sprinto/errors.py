@@ -41,6 +41,7 @@ from pathlib import Path
 from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.text import quoted
 
 
 class SettingsError(SettingsProblem, sdk.ConfigValidationError):
@@ -135,8 +136,8 @@ class DeletedRecord(InputError):
 
     def __init__(self, stream: str) -> None:
         super().__init__(
-            f"a record of stream {stream!r} is marked as deleted (`_sdc_deleted_at`), and no stream map reads"
-            " that mark.",
+            f"a record of stream {quoted(stream)} is marked as deleted (`_sdc_deleted_at`), and no stream map"
+            " reads that mark.",
             f'Map it to an end date: `stream_maps: {{{json.dumps(stream)}: {{"employmentEndDate":'
             " \"record.get('_sdc_deleted_at')\"}}`; or set `on_deleted_record` to `skip` or `send`.",
         )

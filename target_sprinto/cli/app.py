@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,11 @@ from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.client import Patience
 from target_sprinto.push.errors import Interrupted, NotDiscarded, SessionEnded, SettingsProblem
+from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.run.applying import Applying
 from target_sprinto.push.run.conflict import find_blocker
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.text import counted, figures
+from target_sprinto.push.text import counted, figures, printable, shown
 from target_sprinto.push.transport.background import Deadline, in_background, wait_for
 from target_sprinto.receipts import approval
 from target_sprinto.receipts.document import COMPLETE
@@ -75,6 +77,12 @@ _config_option = click.option(
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
 _PORT = click.IntRange(0, 65535)
+
+
+def _session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if not re.match(SESSION_ID, value):
+        raise click.BadParameter("A session's id has letters, digits and . _ : - only.")
+    return value
 
 
 class _Group(click.Group):
@@ -158,18 +166,19 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
             "created_at": session.created_at,
             "last_event_at": session.last_at,
         }
-        shown = msgspec.to_builtins(integration) | {"active_session": active}
-        click.echo(msgspec.json.encode(shown).decode())
+        document = msgspec.to_builtins(integration) | {"active_session": active}
+        click.echo(printable(msgspec.json.encode(document).decode()))
         return
     click.echo(
-        f"Integration {integration.integration_id}, last active {integration.last_activity_at or 'never'}"
+        f"Integration {shown(integration.integration_id)},"
+        f" last active {shown(str(integration.last_activity_at or 'never'))}"
     )
     for state, colour in _STATES.items():
-        line = f"{state:<12}{counts[state] if counts[state] is not None else '?'}"
+        line = f"{state:<12}{'?' if counts[state] is None else shown(str(counts[state]))}"
         click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
     if counts["active"] != 0:
-        shown = blocker.describe() if blocker else "the activity log does not show which session"
-        click.echo(f"Active: {shown}")
+        named = blocker.describe() if blocker else "the activity log does not show which session"
+        click.echo(f"Active: {named}")
 
 
 @main.command(
@@ -198,18 +207,18 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
         )
     for event in events:
         if as_json:
-            click.echo(msgspec.json.encode(event).decode())
+            click.echo(printable(msgspec.json.encode(event).decode()))
         else:
-            shown = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
-            line = "{:<25} {:<8} {:<20} {:<37} {}".format(*shown).rstrip()
-            click.echo(_coloured(line, _LEVELS.get(str(event.get("level")))))
+            words = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
+            line = "{:<25} {:<8} {:<20} {:<37} {}".format(*words).rstrip()
+            click.echo(_coloured(printable(line), _LEVELS.get(str(event.get("level")))))
 
 
 @main.command(
     short_help="Discard a session that a run left open.",
     epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
 )
-@click.argument("session")
+@click.argument("session", callback=_session_id)
 @_config_option
 def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Discard SESSION, which a run left open: nothing of it is applied."""
@@ -305,7 +314,7 @@ def probe(
         "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json"
     ),
 )
-@click.argument("session")
+@click.argument("session", callback=_session_id)
 @_config_option
 @click.option(
     "--receipt",
@@ -578,6 +587,8 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
         path.write_text(json.dumps(config), encoding="utf-8")
         return subprocess.run(
             [sys.executable, "-m", "target_sprinto", "--config", str(path)],
+            # Python looks for modules in the working folder first.
+            cwd=folder,
             input=messages,
             stdout=subprocess.PIPE,
             check=False,

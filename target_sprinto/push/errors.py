@@ -43,6 +43,8 @@ import signal
 from http import HTTPStatus
 from typing import ClassVar
 
+from target_sprinto.push.text import printable
+
 EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
 
@@ -76,7 +78,7 @@ class SprintoError(Exception):
 
     def __str__(self) -> str:
         sentences = " ".join(part for part in (self.what, self.aftermath, self.advice) if part)
-        return f"{' '.join(sentences.split())} [{self.code}]"
+        return f"{printable(' '.join(sentences.split()))} [{self.code}]"
 
     @property
     def exit_code(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,16 +10,27 @@ if TYPE_CHECKING:
 
 
 SHOWN_CHARACTERS = 100
+_MOST_NAMES = 10
+
+
+def printable(text: str) -> str:
+    """A text with its control characters escaped, as in JSON.
+
+    Those are line ends, terminal escapes, and characters that change the direction of writing.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
 
 
 def shown(text: str) -> str:
-    """A text from outside as it may be shown: at most 100 characters, each of them printable.
+    """A text from outside as it may be shown: printable, and at most about 100 characters."""
+    return printable(text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…")
 
-    Control characters, line ends, terminal escapes and characters that change the direction of writing are
-    escaped, as in a Python literal.
-    """
-    cut = text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 1]}…"
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in cut)
+
+def quoted(text: str) -> str:
+    """The same, in quotes."""
+    return f"'{shown(text)}'"
 
 
 def counted(number: int, noun: str) -> str:
@@ -29,13 +41,13 @@ def counted(number: int, noun: str) -> str:
 def figures(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
     """``{entity_type: int}`` as a reader wants it.
 
-    In counts of Sprinto's a name that was not `sent` and does not look like one is not repeated: it may be
-    anything.
+    In counts of Sprinto's a name that was not `sent` is not repeated: it may be anything. Of many names the
+    first ten are shown.
     """
-    named = {
-        name: count for name, count in counts.items() if sent is None or name in sent or name.isidentifier()
-    }
-    told = [f"{count} {name}" for name, count in sorted(named.items()) if count]
+    named = {name: count for name, count in counts.items() if sent is None or name in sent}
+    told = [f"{count} {shown(name)}" for name, count in sorted(named.items()) if count]
+    if (more := len(told) - _MOST_NAMES) > 0:
+        told[_MOST_NAMES:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
         told.append(f"{others} of types that were not sent")
     return ", ".join(told) or "nothing"

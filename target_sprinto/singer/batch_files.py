@@ -16,6 +16,7 @@ from urllib.request import url2pathname
 import msgspec
 
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.reader import MAX_LINE_BYTES, watched
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
         files = msgspec.json.decode(manifest, type=list[str])
     except msgspec.DecodeError:
         raise InvalidLine(
-            f"the `manifest` of a BATCH message for stream {stream!r} is no list of URLs.", "Mend the tap."
+            f"the `manifest` of a BATCH message for stream {quoted(stream)} is no list of URLs.",
+            "Mend the tap.",
         ) from None
     try:
         read = msgspec.json.decode(encoding, type=_Encoding)
@@ -53,7 +55,7 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
         read = _Encoding("unknown")
     if read.format != "jsonl":
         raise BatchNotSupported(
-            f"a BATCH message for stream {stream!r} whose encoding is not JSON Lines, plain or gzip.",
+            f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
         )
     return Batch(files, read.compression == "gzip")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.errors import MapFailed
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.stream_maps import is_named
 
@@ -95,16 +96,16 @@ def require_known_names(rule: MapRule, stream: str, fields: Iterable[str], funct
     for target, name in rule.unknown_names(known, functions):
         place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
         raise MapFailed(
-            f"the stream map of stream {stream!r} reads {name!r} for {place}, and the stream's schema has no"
-            f" such field{nearest_first(name, known)}.",
+            f"the stream map of stream {quoted(stream)} reads {quoted(name)} for {place}, and the stream's"
+            f" schema has no such field{nearest_first(name, known)}.",
             "Correct the name. `record.get('x')` reads a field that may be missing; a constant needs inner"
             " quotes: \"'EMPLOYEE'\".",
         )
     for name in rule.removed:
         if name not in known and rule.source == stream:
             raise MapFailed(
-                f"the stream map of stream {stream!r} removes field {name!r}, and the stream's schema has no"
-                f" such field{nearest_first(name, known)}.",
+                f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
+                f" schema has no such field{nearest_first(name, known)}.",
                 "Correct the name, so that no other field is sent unintended; or remove the rule.",
             )
 

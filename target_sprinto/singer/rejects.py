@@ -17,7 +17,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import counted
+from target_sprinto.push.text import counted, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     key_properties: list[str] | None = None
 
     def __str__(self) -> str:
-        place = f"stream {self.stream!r}, input line {self.line}"
+        place = f"stream {quoted(self.stream)}, input line {self.line}"
         return f"{place}, {self.batch_place}" if self.batch_place else place
 
 
@@ -72,8 +72,12 @@ class Rejected:
     response: bytes = b""
 
     def __str__(self) -> str:
-        said = " ".join(part for part in (f"field {self.field!r}" if self.field else "", self.issue) if part)
-        return f"{self.source}, entity type {self.entity_type!r}: {said or 'no field named'} [{self.code}]"
+        said = " ".join(
+            part for part in (f"field {quoted(self.field)}" if self.field else "", self.issue) if part
+        )
+        return (
+            f"{self.source}, entity type {quoted(self.entity_type)}: {said or 'no field named'} [{self.code}]"
+        )
 
 
 class RejectedRecords:
@@ -131,8 +135,8 @@ class RejectedRecords:
             if not accepted.get(entity_type):
                 all_of_them = f"All {count} records" if count > 1 else "The only record"
                 raise NothingAccepted(
-                    f"{all_of_them} of entity type {entity_type!r} {'were' if count > 1 else 'was'} rejected:"
-                    f" {self._summary(entity_type)}.",
+                    f"{all_of_them} of entity type {quoted(entity_type)}"
+                    f" {'were' if count > 1 else 'was'} rejected: {self._summary(entity_type)}.",
                     "Check `entity_types` and `stream_maps`: this is a wrong mapping, not a bad record.",
                 )
 
@@ -211,7 +215,7 @@ class RejectedRecords:
             if entity_type in {None, rejected.entity_type}
         )
         return "; ".join(
-            f"{count} {name}{f', field {field!r}' if field else ''}, {code}"
+            f"{count} {name}{f', field {quoted(field)}' if field else ''}, {code}"
             for (name, field, code), count in counts.most_common()
         )
 

@@ -12,6 +12,7 @@ from singer_sdk.mapper import SameRecordTransform, StreamMap
 
 from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.reader import decode_object
 from target_sprinto.singer.typed_records import plain_records
@@ -94,7 +95,7 @@ class Route:
     def _require_finite(self, not_finite: set[str]) -> None:
         if not_finite:
             raise InvalidRecord(
-                f"the stream map of stream {self.stream!r} made a NaN or Infinity.",
+                f"the stream map of stream {quoted(self.stream)} made a NaN or Infinity.",
                 _ADVICE,
                 field=min(not_finite),
             )
@@ -105,7 +106,7 @@ def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> tuple[bytes, se
 
     None if the map leaves the record out. Raises InvalidRecord or MapFailed.
     """
-    name = f"the stream map of stream {stream_map.stream_alias!r}"
+    name = f"the stream map of stream {quoted(stream_map.stream_alias)}"
     try:
         mapped = stream_map.transform(dict(record))
         not_finite = {field for field, value in (mapped or {}).items() if not _is_finite(value)}

@@ -7,6 +7,7 @@ from typing import Any
 from singer_sdk.sinks import Sink
 
 from target_sprinto.errors import MissingKeyProperty
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.validation import RecordValidator
 
 _COUNT_EVERY = 100
@@ -36,7 +37,7 @@ class SprintoSink(Sink):
         for name in self.key_properties:
             if name not in record:
                 raise MissingKeyProperty(
-                    f"a record of stream {self.stream_name!r} lacks its key property {name!r}.",
+                    f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
                     "Mend the tap; or name the right ones with `__key_properties__` in the stream map.",
                 )
         self.count()

@@ -59,7 +59,7 @@ from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import MAX_BYTES, too_large
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
-from target_sprinto.push.text import counted, figures
+from target_sprinto.push.text import counted, figures, quoted
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
@@ -227,22 +227,24 @@ class SprintoTarget(Target):
         self._require_small(stream, known[0])
         if stream == _MELTANO_TEST_STREAM:
             raise MadeUpStream(
-                f"stream {stream!r} comes from `meltano config test`, which makes its records up.",
+                f"stream {quoted(stream)} comes from `meltano config test`, which makes its records up.",
                 "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
             )
         try:
             schema = decode_object(message_dict["schema"])
         except ValueError:
-            raise InvalidSchema(f"the schema of stream {stream!r} is no object.", "Mend the tap.") from None
+            raise InvalidSchema(
+                f"the schema of stream {quoted(stream)} is no object.", "Mend the tap."
+            ) from None
         if not isinstance(schema.get("properties"), dict):
             raise InvalidSchema(
-                f"the schema of stream {stream!r} has no object `properties`.", "Mend the tap."
+                f"the schema of stream {quoted(stream)} has no object `properties`.", "Mend the tap."
             )
         try:
             self._register(stream, schema, key_properties)
         except RecursionError:
             raise InvalidSchema(
-                f"the schema of stream {stream!r} is nested too deeply.", "Mend the tap."
+                f"the schema of stream {quoted(stream)} is nested too deeply.", "Mend the tap."
             ) from None
         self._schemas[stream] = known
 
@@ -263,12 +265,13 @@ class SprintoTarget(Target):
         except MappingError as problem:
             # Its text names streams, properties and expressions: all from the settings and the schema.
             raise MapFailed(
-                f"the stream map does not fit stream {stream!r}: {str(problem).rstrip('.')}.",
+                f"the stream map does not fit stream {quoted(stream)}: {str(problem).rstrip('.')}.",
                 "Check `stream_maps` against the stream's schema.",
             ) from None
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
             raise MapFailed(
-                f"the stream map or flattening does not fit stream {stream!r} ({type(problem).__name__}).",
+                f"the stream map or flattening does not fit stream {quoted(stream)}"
+                f" ({type(problem).__name__}).",
                 "Check `stream_maps` against the stream's schema.",
             ) from None
         maps = self.mapper.stream_maps[stream]
@@ -320,7 +323,7 @@ class SprintoTarget(Target):
             return self._routes[stream]
         except KeyError:
             raise RecordBeforeSchema(
-                f"a record of stream {stream!r}, which had no SCHEMA yet.", "Mend the tap."
+                f"a record of stream {quoted(stream)}, which had no SCHEMA yet.", "Mend the tap."
             ) from None
 
     def _deliver(self, stream: str, routes: list[Route], raw: bytes, batch_place: str = "") -> None:
@@ -337,7 +340,8 @@ class SprintoTarget(Target):
             record = decode_object(raw)
         except ValueError:
             problem = unreadable(raw) or InvalidRecord(
-                f"a record of stream {stream!r} is no object, or has a number that cannot be held exactly.",
+                f"a record of stream {quoted(stream)} is no object, or has a number that cannot be held"
+                " exactly.",
                 "Mend it at its source.",
             )
             if not isinstance(problem, InvalidRecord):

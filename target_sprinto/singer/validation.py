@@ -14,6 +14,8 @@ import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
+from target_sprinto.push.protocol.field_paths import field_path
+from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
 
 if TYPE_CHECKING:
@@ -41,11 +43,12 @@ class RecordValidator(BaseJSONSchemaValidator):
         """Compile the schema. Raises InvalidSchema for one that is not a JSON Schema, or costs too much."""
         super().__init__(schema)
         self._stream = stream
+        self._raw = schema
         try:
             self._cost = schema_limits.cost_of(schema)
         except schema_limits.TooCostly as problem:
             raise InvalidSchema(
-                f"the schema of stream {stream!r} cannot be used: {problem}.", _ADVICE
+                f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _ADVICE
             ) from None
         self._compiled, self._backtracking = _compile(stream, schema)
 
@@ -56,7 +59,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         """
         if not self._cost.allows(body, backtracking=self._backtracking):
             raise InvalidRecord(
-                f"a record of stream {self._stream!r} is too large for the rules of its schema.",
+                f"a record of stream {quoted(self._stream)} is too large for the rules of its schema.",
                 "Simplify the schema's lists, patterns and alternatives, or send records unchecked with"
                 " `validate_records: false`.",
                 issue="it is too large for the rules of its schema",
@@ -67,7 +70,7 @@ class RecordValidator(BaseJSONSchemaValidator):
             refusal = self._first_error(record)
         except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
             raise InvalidSchema(
-                f"the schema of stream {self._stream!r} cannot be applied to its records"
+                f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
                 f" ({type(problem).__name__}).",
                 _ADVICE,
             ) from None
@@ -83,11 +86,13 @@ class RecordValidator(BaseJSONSchemaValidator):
         raise AssertionError("a record that is not valid has an error")
 
     def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
-        where = _place(path)
-        field = f"field {where!r}" if where else "the record"
-        told = f"{missing!r} is missing" if rule == "required" and missing else f"it breaks the rule {rule!r}"
+        where = field_path(self._raw, path)
+        field = f"field {quoted(where)}" if where else "the record"
+        told = f"it breaks the rule {rule!r}"
+        if rule == "required" and missing:
+            told = f"{quoted(missing)} is missing"
         return InvalidRecord(
-            f"a record of stream {self._stream!r} is not as its schema says: in {field} {told}.",
+            f"a record of stream {quoted(self._stream)} is not as its schema says: in {field} {told}.",
             "Mend it or the tap's schema; `validate_records: false` sends records unchecked.",
             field=where or None,
             issue=told,
@@ -115,7 +120,7 @@ def _compile(stream: str, schema: dict[str, Any]) -> tuple[_Compiled, bool]:
             else:
                 return compiled, patterns is _BACKTRACKING
     raise InvalidSchema(
-        f"the schema of stream {stream!r} is not a JSON Schema that can be used"
-        f"{f', in {where!r}' if where else ''}.",
+        f"the schema of stream {quoted(stream)} is not a JSON Schema that can be used"
+        f"{f', in {quoted(where)}' if where else ''}.",
         _ADVICE,
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.protocol.times import parse_time
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
     by_session: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         session_id = event.get("session_id")
-        if isinstance(session_id, str):
+        # Any other could not be asked for, or shown.
+        if isinstance(session_id, str) and re.match(SESSION_ID, session_id):
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     beginning = datetime.min.replace(tzinfo=timezone.utc)

@@ -8,6 +8,7 @@ refused: what it should become is for its owner to say.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -17,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from target_sprinto.push.errors import UnusableRecord
+from target_sprinto.push.text import quoted
 
 _FINE_AS_THEY_ARE = frozenset({int, bool, type(None), datetime, date, time, UUID})
 """Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
@@ -58,7 +60,7 @@ def encoded(
         try:
             body, key = _encode(record), _key(record, key_fields)
         except _NoJson as problem:
-            where = f"field {problem.path!r} of the record" if problem.path else "the record"
+            where = f"field {quoted(problem.path)} of the record" if problem.path else "the record"
             raise UnusableRecord(
                 f"In push {push}, {where} at index {index} cannot be sent: {problem.issue}.",
                 "Mend it before it is pushed.",
@@ -66,6 +68,10 @@ def encoded(
                 field=problem.path,
             ) from None
         yield Encoded(body, place, key)
+
+
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+"""Any other key may be a value, as in a map by email address."""
 
 
 def _encode(record: object) -> bytes:
@@ -92,7 +98,8 @@ def _require_json(value: object, path: str) -> None:
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             _require_name(name, path)
-            _require_json(inner, f"{path}.{name}" if path else name)
+            shown = name if _FIELD_NAME.fullmatch(name) else "*"
+            _require_json(inner, f"{path}.{shown}" if path else shown)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             _require_json(inner, f"{path}[{index}]")

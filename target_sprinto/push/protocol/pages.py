@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.push.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +119,7 @@ def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MA
     """What to raise for a record that fits no page even alone."""
     return RecordTooLarge(
         f"A record of {len(body):,} bytes fits no page, at most {max_bytes:,} bytes of JSON"
-        f" ({origin}, entity type {entity_type!r}).",
+        f" ({origin}, entity type {quoted(entity_type)}).",
         "Leave large fields out at the tap.",
     )
 

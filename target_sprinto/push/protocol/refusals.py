@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.text import shown
+from target_sprinto.push.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +100,7 @@ def _describe(page: Page, fault: Mapping[str, object], known_field: KnownField) 
     entity_type, index = fault.get("entity_type"), fault.get("index")
     items = page.by_entity_type.get(entity_type, []) if isinstance(entity_type, str) else []
     # Any other name may be a value.
-    parts = [f"entity type '{shown(items[0].entity_type)}'" if items else "a record"]
+    parts = [f"entity type {quoted(items[0].entity_type)}" if items else "a record"]
     # From 0 or from 1. A larger number is not an index in this page, and may be a value.
     if isinstance(index, int) and not isinstance(index, bool) and 0 <= index <= len(page.items):
         parts.append(f"index {index}")
@@ -109,7 +109,7 @@ def _describe(page: Page, fault: Mapping[str, object], known_field: KnownField) 
             parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
     known = read_fault(items[0].entity_type, fault, known_field) if items else Fault(None, None)
     if known.field or known.issue:
-        field = f"field {known.field!r}" if known.field else "a field"
+        field = f"field {quoted(known.field)}" if known.field else "a field"
         parts.append(" ".join(filter(None, (field, known.issue))))
     return ", ".join(parts)
 

@@ -40,9 +40,15 @@ STATES = frozenset({"active", "processing", "processed", "cancelled", "expired",
 """All states of a session (Sprinto: Session Management)."""
 
 
-_Id = Annotated[str, msgspec.Meta(pattern=r"\A[!-~]{1,200}\Z")]
+SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
+"""What a session's id looks like: it is a part of paths, and of commands that messages suggest."""
+
+_Id = Annotated[str, msgspec.Meta(pattern=SESSION_ID)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
 """What messages name as it came. Whatever else stands in its place may be a text that quotes values."""
+
+
+_MOST_ENTITY_TYPES = 10_000
 
 
 class SessionStatus(msgspec.Struct, frozen=True):
@@ -74,6 +80,11 @@ class SessionStatus(msgspec.Struct, frozen=True):
                 f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
                 "Without it nobody can tell what Sprinto accepted; ask Sprinto's support.",
             ) from None
+        if len(counts) > _MOST_ENTITY_TYPES:
+            raise errors.UnexpectedAnswer(
+                f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.",
+                "This is not read as success; ask Sprinto's support.",
+            )
         return {name: count for name, count in counts.items() if count}
 
     @property

@@ -27,7 +27,7 @@ from target_sprinto.push.protocol.activity_log import (
 )
 from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.text import shown
+from target_sprinto.push.text import quoted
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -87,9 +87,7 @@ class Blocker:
         if self.session.created_at:
             parts.append(f"opened {_ago(self.now - self.session.created_at)}")
         parts.append(
-            f"reference '{shown(self.session.reference)}'"
-            if self.session.reference
-            else "reference not shown"
+            f"reference {quoted(self.session.reference)}" if self.session.reference else "reference not shown"
         )
         if self.session.last_at:
             parts.append(f"last event {_ago(self.now - self.session.last_at)}")
