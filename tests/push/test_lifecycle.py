@@ -30,7 +30,7 @@ def test_figures_repeat_no_name_that_may_be_anything() -> None:
     assert figures(sent) == "1 Cloud Account, 3 User"
     assert figures({"User": 3, "Cloud Account": 0}, sent) == "3 User"
     assert figures({}, sent) == "nothing"
-    assert figures({"User": 3, "devices": 1}, sent) == "3 User, 1 devices"
+    assert figures({"User": 3, "devices": 1}, sent) == "3 User, 1 of types that were not sent"
     assert figures({"User": 3, "k3y of": 2, "Zoe@x": 5}, sent) == "3 User, 7 of types that were not sent"
 
 
