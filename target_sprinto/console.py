@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from typing_extensions import override
 
 from target_sprinto.errors import StateNotWritten, explained
 from target_sprinto.push.errors import SettingsProblem, SprintoError
@@ -76,8 +75,7 @@ class _PrintableRecord(logging.LogRecord):
         # The SDK names a logger after each stream.
         super().__init__(shown(name), *args, **kwargs)
 
-    @override
-    def getMessage(self) -> str:
+    def getMessage(self) -> str:  # noqa: N802 - logging's own name
         return printable(super().getMessage())
 
 
