@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from singer_sdk import metrics
 from singer_sdk.sinks import Sink
 
 from target_sprinto.errors import MissingKeyProperty
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.validation import RecordValidator
 
 _COUNT_EVERY = 100
@@ -18,6 +19,11 @@ class SprintoSink(Sink):
     """One stream under one schema. Pages span streams, so a sink holds no records and drains nothing."""
 
     _counted = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's own
+        super().__init__(*args, **kwargs)
+        # The metric names the stream, at INFO.
+        self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
 
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
