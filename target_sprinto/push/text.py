@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,10 +18,15 @@ def printable(text: str) -> str:
     """A text with its control characters escaped, as in JSON.
 
     Those are line ends, terminal escapes, and characters that change the direction of writing.
+    Spaces and tabs stay: a STATE on stderr must load again.
     """
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+    return "".join(one if _is_harmless(one) else json.dumps(one)[1:-1] for one in text)
+
+
+def _is_harmless(one: str) -> bool:
+    return one.isprintable() or one == "\t" or unicodedata.category(one) == "Zs"
 
 
 def shown(text: str) -> str:

@@ -442,7 +442,8 @@ def test_an_example_that_is_refused_is_told_by_its_field(strict: FrontDoor) -> N
     assert probed.code == 1
     assert "Sprinto refused page 1 (the example of 'User'): " in probed.error
     assert "field 'name'" in probed.error
-    assert "was discarded, nothing was applied. Mend the example, then probe again." in probed.error
+    assert "was discarded, nothing was applied." in probed.error
+    assert "Fix the example, then probe again." in probed.error
     assert probed.finding("gzip")["value"] is None
     assert probed.finding("status_postpones_expiry")["value"] is True
     assert probed.document["discarded"] is True

@@ -61,7 +61,8 @@ def shown(finished: Finished) -> list[str]:
     lines = [line.split(" | ", 3)[-1] for line in finished.stderr.splitlines()]
     # How long a run took, how long a response is, and what urllib3 logs from threads of its own.
     kept = [line for line in lines if not re.search("bottleneck|METRIC|HTTP/1.1|Converted|connection", line)]
-    return [_VARIES.sub("…", line) for line in kept]
+    # Threads of their own read and send: the order of their lines says nothing.
+    return sorted(_VARIES.sub("…", line) for line in kept)
 
 
 def run(door: FrontDoor, kind: int, seeds: range, **settings: Any) -> Finished:  # noqa: ANN401 - any setting
