@@ -125,6 +125,7 @@ class Conflict:
         self._intervals = ask_intervals()
         self._is_waiting = False
         self._had_another_try = False
+        self._has_taken_over = False
 
     @property
     def waits(self) -> bool:
@@ -213,6 +214,8 @@ class Conflict:
     def _take_over(self, blocker: Blocker) -> None:
         """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
         told, policy = _named(blocker), self._policy
+        if self._has_taken_over:
+            raise self.refuse(f"{told}; a run takes over one session, no more", blocker)
         if not blocker.was_left_by(policy.own_prefix):
             raise self.refuse(
                 f"{told}; `on_active_session: discard` takes over only what this pipeline left", blocker
@@ -222,6 +225,7 @@ class Conflict:
             if self._may_try_again():
                 return
             raise self.refuse("the activity log does not show which")
+        self._has_taken_over = True
         first = SessionLook.of(status, blocker.session, self._client.server_time())
         if (missing := policy.stale_seconds - first.silence_seconds) > 0:
             log.warning(
