@@ -149,7 +149,8 @@ class _Measuring:
     def _targets(self, keyword: str, ref: str, resolver: Resolver[Any]) -> list[tuple[Any, Resolver[Any]]]:
         try:
             found = resolver.lookup(ref)
-        except (Unresolvable, ValueError, KeyError, TypeError):
+        except (Unresolvable, ValueError, KeyError, TypeError, AttributeError):
+            # An older draft's `extends` that holds no schema is an AttributeError there.
             where = "points to nothing in it" if ref.startswith("#") else "leads to another document"
             raise TooCostly(f"a `{keyword}` {where}, and nothing is ever fetched") from None
         targets = [(found.contents, found.resolver)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
@@ -457,6 +458,20 @@ def test_a_refusal_may_quote_anything(strict: FrontDoor) -> None:
     assert probe(strict).finding("errors_in")["value"] == "both"
     inject(strict, Fault("push", PARALLEL + 2, times=2, effect=Answer(400, body=body)))
     assert probe(strict).error.endswith("[page-refused]")
+
+
+def test_a_rejection_is_kept_in_a_file_for_its_owner(strict: FrontDoor) -> None:
+    issue = f"{SECRET} {NUMBER} {API_KEY}"
+    body = {"error": {"code": "invalid", "message": issue, "details": []}}
+    inject(strict, Fault("push", FIRST, times=9, effect=Answer(400, body=body)))
+    probed = probe(strict)
+    assert probed.error.endswith("[page-refused]")
+    folder = strict.folder / "rejects"
+    (file,) = folder.iterdir()
+    assert f"Sprinto's own words are in rejects/{file.name}" in probed.error
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o700, 0o600]
+    (entry,) = json.loads(file.read_text())
+    assert entry["response"]["error"]["message"] == f"{SECRET} {NUMBER} [API key]"
 
 
 def test_another_active_session_is_left_alone(strict: FrontDoor) -> None:

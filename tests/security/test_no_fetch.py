@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from front_door import SCHEMA, STATE, FrontDoor, record
+from listening import DRAFTS, Server
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.singer.validation import RecordValidator
@@ -17,16 +16,6 @@ from target_sprinto.singer.validation import RecordValidator
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-DRAFTS = [
-    None,
-    "http://json-schema.org/draft-03/schema#",
-    "http://json-schema.org/draft-04/schema#",
-    "http://json-schema.org/draft-06/schema#",
-    "http://json-schema.org/draft-07/schema#",
-    "https://json-schema.org/draft/2019-09/schema",
-    "https://json-schema.org/draft/2020-12/schema",
-]
 
 
 def schemas(document: str) -> dict[str, dict[str, Any]]:
@@ -53,6 +42,11 @@ def schemas(document: str) -> dict[str, dict[str, Any]]:
             "id": f"{folder}/root.json",
             "properties": {"id": {"$ref": "schema.json"}},
         },
+        "beside an `extends` that is no schema": {
+            "$schema": DRAFTS[1],
+            "extends": document,
+            "properties": {"id": {"$ref": document}},
+        },
         "$schema at the root": {"$schema": document, "properties": {"id": {}}},
         "$vocabulary": {"$vocabulary": {document: True}, "properties": {"id": {}}},
         "behind a Python-only pattern": {
@@ -74,39 +68,10 @@ def schemas(document: str) -> dict[str, dict[str, Any]]:
 KEYWORDS = list(schemas(""))
 
 
-class Server:
-    """Counts every connection; whoever asks gets a schema that refuses everything."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        counting = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b'{"not": {}}')
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Counting(HTTPServer):
-            def verify_request(self, *_: object) -> bool:
-                counting.connections += 1
-                return True
-
-        self.server = Counting(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/schema.json"
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    running = Server()
-    thread = threading.Thread(target=running.server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield running
-    running.server.shutdown()
-    running.server.server_close()
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture

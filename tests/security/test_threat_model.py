@@ -1,0 +1,32 @@
+"""The table in this folder's README: every row has a promise, and tests that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in (TESTS / "security/README.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| ") and not line.startswith("| attack ")
+]
+
+
+def functions(file: str) -> set[str]:
+    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_row_names_tests_that_exist() -> None:
+    assert len(ROWS) > 20
+    for row in ROWS:
+        attack, promise, tests = row
+        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests)
+        assert attack
+        assert promise
+        # Nothing that looks like a name and was not read as one.
+        assert len(named) == tests.count("::") > 0, row
+        missing = [name for file, name in named if name not in functions(file)]
+        assert not missing, row
