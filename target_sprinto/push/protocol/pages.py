@@ -19,7 +19,7 @@ from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 MAX_ITEMS = 100
 """Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""
@@ -32,6 +32,9 @@ _LESS = (0, 1, 2, 4, 7, 13, 24, 44)
 
 MAX_TOLD_APART = len(_LESS)
 """So many pages in flight at once can be told apart by their sizes."""
+
+_IN_TURN_AFTER_A_LOSS = 4
+"""So many sizes are used in turn once a page was sent again, also where pages go one at a time."""
 
 _GZIP_LEVEL = 1
 """Fast, and small enough: evidence is repetitive JSON."""
@@ -136,8 +139,9 @@ class PageBuilder:
         self, max_items: int = MAX_ITEMS, max_bytes: int = MAX_BYTES, *, pages_in_flight: int = 1
     ) -> None:
         self.added = 0
+        self._max_items = max_items
         self._left_sizes = page_sizes(max_items)
-        self._pages_in_flight = pages_in_flight
+        self._in_turn = 1 if pages_in_flight == 1 else MAX_TOLD_APART
         self._size = max_items
         self._max_bytes = max_bytes
         self._number = 0
@@ -146,14 +150,21 @@ class PageBuilder:
         self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
 
-    def avoid(self, size: int) -> None:
-        """Make no more pages of this size, while there are others: one of it may yet land a second time."""
-        self._left_sizes = tuple(left for left in self._left_sizes if left != size) or self._left_sizes
+    def avoid(self, sizes: Collection[int]) -> None:
+        """Make no pages of these sizes, while there are others: one of them may yet land a second time.
+
+        As many sizes are used as before: those of `page_sizes`, then any others of more than half a page.
+        """
+        best = page_sizes(self._max_items)
+        others = (size for size in range(self._max_items, self._max_items // 2, -1) if size not in best)
+        self._left_sizes = tuple(size for size in (*best, *others) if size not in sizes)[: len(best)] or best
+        # Pages that are made already have the size of the lost one; the next are to differ from each other.
+        self._in_turn = max(self._in_turn, _IN_TURN_AFTER_A_LOSS)
         self._choose_size()
 
     def _choose_size(self) -> None:
-        sizes = self._left_sizes
-        self._size = sizes[0] if self._pages_in_flight == 1 else sizes[self._number % len(sizes)]
+        sizes = self._left_sizes[: self._in_turn]
+        self._size = sizes[self._number % len(sizes)]
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> Page | None:
         """Take one record; return the page that is now complete, if one is.

@@ -341,7 +341,7 @@ class Run:
             OtherSessions(staged).wait(
                 self._patiences.processing_seconds, keep_alive_interval(self._open.session)
             )
-        status = staged.reconcile(timing.current.still if sender.resent else 0.0)
+        status = staged.reconcile(timing.current.still if sender.has_resent else 0.0)
         summary = RunSummary(session_id, dict(sender.accepted), sender.pages, status.expiry)
         if self._finish is Finish.DISCARD:
             self._discard_rehearsal(self._open)
@@ -461,7 +461,7 @@ class Run:
             compress=self._compress,
             rejects=self._rejects,
             known_field=self._known_field,
-            avoid_size=self._builder.avoid,
+            avoid_sizes=self._builder.avoid,
             witness=self._witness,
         )
         self._client.opened(session.id)

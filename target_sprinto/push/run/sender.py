@@ -33,7 +33,7 @@ from target_sprinto.push.text import figures
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     from target_sprinto.push.client import Patience, SprintoClient
     from target_sprinto.push.protocol.pages import Page
@@ -119,8 +119,8 @@ class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
-    number of records that were accepted or rejected. `resent` are pages that were lost and are sent again:
-    the lost one may yet land.
+    number of records that were accepted or rejected. `has_resent` says whether a page was sent again: a late
+    copy of it may still land.
     """
 
     def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
@@ -132,13 +132,14 @@ class PageSender:
         compress: bool,
         rejects: Rejects | None = None,
         known_field: KnownField = no_field,
-        avoid_size: Callable[[int], None] = lambda _: None,
+        avoid_sizes: Callable[[Collection[int]], None] = lambda _: None,
         witness: Witness | None = None,
     ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
         self.settled = 0
-        self.resent: list[Page] = []
+        self.has_resent = False
+        self._resent: list[tuple[float, Page]] = []
         self._client = client
         self._session_id = session_id
         self._patience = patience
@@ -149,7 +150,7 @@ class PageSender:
         self._batches_are_pages = False
         self._rejects = rejects
         self._known_field = known_field
-        self._avoid_size = avoid_size
+        self._avoid_sizes = avoid_sizes
         self._witness = witness or NoWitness()
         self._naming = Naming()
         self._disputes = threading.Lock()
@@ -211,8 +212,9 @@ class PageSender:
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
-        others = [resent.counts for resent in self.resent if not any(resent is page for page in pages)]
-        tries = [1 + sum(resent is page for resent in self.resent) for page in pages]
+        resent = [page for _, page in self._resent]
+        others = [other.counts for other in resent if not any(other is page for page in pages)]
+        tries = [1 + sum(other is page for other in resent) for page in pages]
         landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
@@ -227,10 +229,20 @@ class PageSender:
         for index, page in enumerate(pages):
             told = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, told)
-        for page in (page for index, page in enumerate(pages) if index not in landed):
-            self.resent.append(page)
-            self._avoid_size(len(page.items))
+        self._note_resent([page for index, page in enumerate(pages) if index not in landed])
         return [index in landed for index in range(len(pages))]
+
+    def _note_resent(self, pages: Sequence[Page]) -> None:
+        """Avoid the sizes of pages of which a late copy may still land.
+
+        Called where two looks agreed and left no place for a late copy. A page that was sent again longer
+        ago than the counts must stand still before the close is expected to have none.
+        """
+        now = time.monotonic()
+        recent = [(at, page) for at, page in self._resent if now - at < timing.current.still]
+        self._resent = recent + [(now, page) for page in pages]
+        self.has_resent = self.has_resent or bool(pages)
+        self._avoid_sizes({len(page.items) for _, page in self._resent})
 
     def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
         body = open_page.page.encode()
