@@ -151,8 +151,8 @@ def test_with_the_extra_the_sandbox_and_the_demo_run(built: tuple[Path, Path], t
         env=ENV,
     ) as served:
         assert served.stdout is not None
-        found = re.search(r"http://\S+", served.stdout.readline())
+        found = re.search(r"page: (http://\S+)", served.stdout.readline())
         assert found
-        assert "</html>" in requests.get(found[0], timeout=10).text
+        assert "</html>" in requests.get(found[1], timeout=10).text
         served.send_signal(signal.SIGINT)
         assert served.wait(timeout=10) == 0

@@ -488,7 +488,12 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     )
     try:
         local.serve(
-            options, "127.0.0.1", port, lambda url: click.echo(f"The sandbox is at {url} (Ctrl-C ends it).")
+            options,
+            "127.0.0.1",
+            port,
+            lambda running: click.echo(
+                f"The sandbox is at {running.url} (Ctrl-C ends it). Its page: {running.page_url}"
+            ),
         )
     except local.DataUnusable as problem:
         raise SettingsProblem(f"{problem}.", "Choose another folder with --data.") from None
@@ -525,7 +530,7 @@ def demo(port: int, *, keep: bool | None) -> None:
             )
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
-            click.echo(f"\nLook at {server.url} (Ctrl-C ends the sandbox).")
+            click.echo(f"\nLook at {server.page_url} (Ctrl-C ends the sandbox).")
             _wait_for_interrupt()
         else:
             click.echo("\n`sprintoctl demo --keep` leaves the sandbox's page up to look at.")

@@ -56,7 +56,8 @@ class SandboxOptions:
     `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
     (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.
     With a `data_dir`, sessions, events and what was applied survive a restart. `max_items` and `max_bytes`
-    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression.
+    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression. `hosts` are the
+    names that a request's `Host` may have beside those of this machine, for a sandbox that others reach.
     """
 
     api_key: str = "sandbox-key"
@@ -70,6 +71,7 @@ class SandboxOptions:
     max_items: int = 100
     max_bytes: int = 5_000_000
     rate_limit: RateLimit | None = None
+    hosts: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

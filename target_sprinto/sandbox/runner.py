@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -41,6 +42,11 @@ class Sandbox(Engine):
 
     url: str = ""
     """`http://127.0.0.1:PORT`, when started."""
+
+    @property
+    def page_url(self) -> str:
+        """The page's address, with the key that it asks for."""
+        return f"{self.url}/?key={quote(self.options.api_key, safe='')}"
 
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop
@@ -132,10 +138,10 @@ class Sandbox(Engine):
         await runner.cleanup()
 
 
-def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str], None]) -> None:
+def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[Sandbox], None]) -> None:
     """Serve until SIGINT or SIGTERM, then write the snapshot and return; call from the main thread.
 
-    `announce` is called once, with the URL, when connections are accepted. Requests' bodies are not kept,
+    `announce` is called once, with the sandbox, when connections are accepted. Requests' bodies are not kept,
     so that a long run does not grow by them. Raises DataUnusable where a snapshot cannot be written, before
     anything is served if that can be seen then; and OSError where the port takes no connections.
     """
@@ -152,7 +158,8 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[str
     sandbox = Sandbox(options, keep_bodies=False)
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        announce(sandbox.start(host, port))
+        sandbox.start(host, port)
+        announce(sandbox)
         while not stopped:
             time.sleep(LOOK_SECONDS)
     finally:

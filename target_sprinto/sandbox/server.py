@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import socket
 import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -46,6 +48,7 @@ ROUTES: tuple[tuple[str, str, Operation], ...] = (
     ("GET", _INTEGRATION + "/status", "integration_status"),
     ("GET", _INTEGRATION + "/activity", "activity"),
 )
+LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 PRESENCE_SECONDS = 0.02
 """How often a hanging request looks whether it may go on, and whether its client is still there."""
 
@@ -59,11 +62,37 @@ class Server:
         self.moved = asyncio.Event()
         """Set when a request may have changed what is due."""
         # Sizes are the engine's to judge, by the decoded body.
-        self.app = web.Application(middlewares=[_errors_as_documented], client_max_size=0)
+        self.app = web.Application(
+            middlewares=[_errors_as_documented, self._require_known_host], client_max_size=0
+        )
         for method, path, operation in ROUTES:
             self.app.router.add_route(method, path, self._handler(operation))
         self.app.router.add_get("/", self._page)
         self.app.router.add_get("/api/sandbox/{integration_id}/applied", self._applied)
+
+    @web.middleware
+    async def _require_known_host(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Serve requests for this machine only: a site whose name resolves to it must not read what is here.
+
+        The port is not compared: a forwarded port has another number, and a site cannot choose `Host`.
+        """
+        try:
+            host = urlsplit(f"//{request.host}").hostname
+        except ValueError:
+            host = None
+        if host not in LOCAL_HOSTS | self._engine.options.hosts:
+            raise web.HTTPMisdirectedRequest(reason="The sandbox serves no host of this name.")
+        return await handler(request)
+
+    def _require_key(self, request: web.Request) -> None:
+        """What was applied is for those who know the key: in the header, or in the page's address."""
+        given = request.headers.get("api-key") or request.query.get("key") or ""
+        if not secrets.compare_digest(given.encode(), self._engine.options.api_key.encode()):
+            raise web.HTTPUnauthorized(
+                reason="The sandbox's key is missing: it is the end of the page's address, ?key=KEY."
+            )
 
     def release(self, fault: Fault) -> None:
         """Let the requests go on that hang by this fault, now or later."""
@@ -240,8 +269,11 @@ class Server:
         return part
 
     async def _page(self, request: web.Request) -> web.Response:
+        self._require_key(request)
         policy = "default-src 'none'; style-src 'unsafe-inline'"
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
+        # The address holds the key.
+        headers["Referrer-Policy"] = "no-referrer"
         return web.Response(
             text=render(self._engine, f"{request.url.origin()}{API}"),
             content_type="text/html",
@@ -249,6 +281,7 @@ class Server:
         )
 
     async def _applied(self, request: web.Request) -> web.Response:
+        self._require_key(request)
         integration_id = request.match_info["integration_id"]
         if integration_id not in self._engine.known():
             raise web.HTTPNotFound

@@ -177,7 +177,7 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
 def test_the_sandbox_runs_until_it_is_interrupted(project: Project) -> None:
     with project.started("invoke", "target-sprinto:sandbox", "--port", "0") as process:
         assert process.stdout is not None
-        found = re.search(r"The sandbox is at (http://\S+)", process.stdout.readline())
+        found = re.search(r"The sandbox is at .* Its page: (http://\S+)", process.stdout.readline())
         assert found
         assert requests.get(found[1], timeout=10).status_code == 200
         os.killpg(process.pid, signal.SIGINT)

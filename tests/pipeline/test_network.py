@@ -217,7 +217,7 @@ def test_a_certificate_for_another_name_fails_at_once(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("sprinto.example").configure_cert(context)
-    box = Sandbox(SandboxOptions(integrations=None))
+    box = Sandbox(SandboxOptions(integrations=None, hosts=frozenset({"sprinto.example"})))
     box.start(ssl_context=context)
     try:
         finished = replace(door, sandbox=box).run(people(3), env=trusted)
@@ -489,7 +489,7 @@ def test_a_name_whose_first_address_drops_everything_is_reached_by_its_second(
     (tmp_path / "site" / "sitecustomize.py").write_text(TWO_ADDRESSES)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("two.test").configure_cert(context)
-    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
+    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02, hosts=frozenset({"two.test"})))
     box.start(ssl_context=context)
     port = int(box.base_url.split(":")[2].partition("/")[0])
     try:

@@ -100,7 +100,7 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
     assert checked.stdout.startswith("OK: ")
     messages = (ROOT / "target_sprinto/cli/demo/input.singer").read_bytes()
     assert door.run(messages, "--config", str(path)).code == 0
-    applied = requests.get(f"{served['url']}/api/sandbox/demo/applied", timeout=10).json()
+    applied = requests.get(f"{served['url']}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
     assert {name: len(entities) for name, entities in applied.items()} == {
         "User": 160,
         "Device": 150,
@@ -127,7 +127,7 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
             if attempt == 0:
                 finished = door.run(people(3), api_url=found[1] + "/api/external/push", integration_id="demo")
                 assert finished.code == 0
-            applied = requests.get(f"{found[1]}/api/sandbox/demo/applied", timeout=10).json()
+            applied = requests.get(f"{found[1]}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
             assert len(applied["people"]) == 3
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=10) == 0

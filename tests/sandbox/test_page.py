@@ -19,7 +19,7 @@ def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
 
 
 def page(sandbox: Sandbox) -> str:
-    answer = requests.get(sandbox.url, timeout=5)
+    answer = requests.get(sandbox.page_url, timeout=5)
     assert answer.status_code == 200
     return answer.text
 
@@ -76,7 +76,7 @@ def test_the_first_rows_are_shown(api: Api) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(sandbox: Sandbox) -> None:
-    answer = requests.get(sandbox.url, timeout=5)
+    answer = requests.get(sandbox.page_url, timeout=5)
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "<script" not in answer.text
     assert "<link" not in answer.text
@@ -87,6 +87,45 @@ def test_what_was_applied_as_json(api: Api) -> None:
     answer = api.http.get(f"{api.sandbox.url}/api/sandbox/{api.id}/applied")
     assert answer.text == '{"User":[{"id": 1}]}'
     assert api.http.get(f"{api.sandbox.url}/api/sandbox/no-such/applied").status_code == 404
+
+
+def test_the_page_and_the_data_ask_for_the_key(api: Api) -> None:
+    api.deliver(User=[{"id": "only for who has the key"}])
+    for path in ("/", f"/api/sandbox/{api.id}/applied"):
+        for key in ("", "?key=", "?key=another", "?key=%FF"):
+            answer = requests.get(f"{api.sandbox.url}{path}{key}", timeout=5)
+            assert answer.status_code == 401
+            assert "only for" not in answer.text
+            assert "?key=KEY" in answer.text
+        shown = requests.get(f"{api.sandbox.url}{path}?key={api.sandbox.options.api_key}", timeout=5)
+        assert "only for who has the key" in shown.text
+    assert requests.get(api.sandbox.page_url, timeout=5).headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "host", ["attacker.example", "attacker.example:80", "127.0.0.1.attacker.example", "[", ""]
+)
+def test_a_name_of_another_site_reads_nothing(api: Api, host: str) -> None:
+    paths = [
+        "/?key=sandbox-key",
+        f"/api/sandbox/{api.id}/applied",
+        f"/api/external/push/v1/integrations/{api.id}/status",
+    ]
+    for path in paths:
+        answer = api.http.get(f"{api.sandbox.url}{path}", headers={"Host": host})
+        assert answer.status_code == 421
+        assert api.id not in answer.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8765"])
+def test_this_machine_is_known_by_its_names(api: Api, host: str) -> None:
+    assert api.http.get(f"{api.url}/status", headers={"Host": host}).status_code == 200
+
+
+def test_a_name_that_the_options_allow_is_served() -> None:
+    with Sandbox(SandboxOptions(hosts=frozenset({"sandbox.example"}))) as sandbox:
+        answer = requests.get(sandbox.page_url, headers={"Host": "sandbox.example:9"}, timeout=5)
+        assert answer.status_code == 200
 
 
 def test_light_mode_counts_and_forgets() -> None:

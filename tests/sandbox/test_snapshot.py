@@ -73,7 +73,8 @@ import sys
 from pathlib import Path
 from target_sprinto.sandbox import SandboxOptions, serve
 
-serve(SandboxOptions(data_dir=Path(sys.argv[1])), "127.0.0.1", 0, lambda url: print(url, flush=True))
+options = SandboxOptions(data_dir=Path(sys.argv[1]))
+serve(options, "127.0.0.1", 0, lambda running: print(running.url, flush=True))
 """
 
 
