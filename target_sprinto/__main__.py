@@ -1,4 +1,4 @@
-"""The command `target-sprinto`, also as `python -m target_sprinto`."""
+"""Both commands: `target-sprinto`, also as `python -m target_sprinto`, and `sprintoctl`."""
 
 import gc
 import os
@@ -10,6 +10,17 @@ from target_sprinto import process
 def main() -> None:
     """Run the target. A signal ends it with one line and the exit code of the contract."""
     process.run(_run_target)
+
+
+def sprintoctl() -> None:
+    """Run `sprintoctl`. A signal ends it with one line, also while it is imported."""
+    process.run(_run_sprintoctl)
+
+
+def _run_sprintoctl() -> None:
+    from target_sprinto.cli.app import main as command  # noqa: PLC0415 - takes long
+
+    command()
 
 
 def _run_target() -> None:

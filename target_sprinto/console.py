@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from target_sprinto.errors import StateNotWritten, explained
+from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
 from target_sprinto.push.errors import SettingsProblem, SprintoError
 from target_sprinto.push.text import printable, shown
 
@@ -42,12 +42,24 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
             return run()
         except SprintoError as failure:
             error = failure
+        except OSError as problem:
+            error = OutputNotWritten(problem) if _is_stdout_broken() else explained(problem)
         except Exception as bug:  # noqa: BLE001 - told as a bug, without its text
             error = explained(bug)
         say(str(error))
-        if isinstance(error, StateNotWritten):
+        if isinstance(error, StateNotWritten | OutputNotWritten):
             _give_up_stdout()
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
+
+
+def _is_stdout_broken() -> bool:
+    """Whether stdout takes nothing: what could not be written is still to be written, and fails again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _require_no_signal_yet(signals: Signals) -> None:

@@ -26,6 +26,7 @@ SprintoError
 ├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
 ├── ReceiptDiffers                 an input that does not make what a receipt says
 ├── StateNotWritten                stdout broke when the STATE was due
+├── OutputNotWritten               stdout broke when something else was due
 ├── DemoFailed                     the target that `sprintoctl demo` runs failed
 ├── ResourcesExhausted             no more memory, threads or open files
 └── InternalError                  a bug of ours
@@ -244,6 +245,18 @@ class StateNotWritten(SprintoError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} {self.state}"
+
+
+class OutputNotWritten(SprintoError):
+    """What a command prints could not be written."""
+
+    code = "output-not-written"
+
+    def __init__(self, problem: OSError) -> None:
+        super().__init__(
+            f"stdout cannot be written to ({problem.strerror or type(problem).__name__}).",
+            "Check where the output of the command goes.",
+        )
 
 
 class DemoFailed(SprintoError):

@@ -38,8 +38,10 @@ def append(descriptor: int, content: bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that its owner alone can enter, unless there is one. Raises OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder that its owner alone can enter, and those above it, if there is none. Raises OSError."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    for folder in (*reversed(missing), path):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def reason(problem: OSError) -> str:

@@ -19,7 +19,6 @@ import click
 import msgspec
 from click.shell_completion import get_completion_class
 
-from target_sprinto import process
 from target_sprinto.console import colours, examples, told_in_one_line
 from target_sprinto.errors import DemoFailed, ReceiptDiffers
 from target_sprinto.probe.asking import probe as run_probe
@@ -556,11 +555,6 @@ def completion(shell: str) -> None:
     for program in ("sprintoctl", "target-sprinto"):
         # The command itself is asked only while words are completed.
         click.echo(script(main, {}, program, f"_{program.replace('-', '_')}_COMPLETE".upper()).source())
-
-
-def run() -> None:
-    """The command `sprintoctl`."""
-    process.run(main)
 
 
 def _coloured(text: str, colour: str | None) -> str:

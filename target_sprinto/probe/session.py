@@ -19,6 +19,7 @@ from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, Opening
+from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, in_background, pause, pauses, wait_for
 
@@ -56,7 +57,7 @@ class ProbedSession:
         except SessionConflict as conflict:
             conflict.advice = (
                 "Probe again once it has ended or expired. If a run that died left it:"
-                " sprintoctl discard SESSION --config FILE."
+                f" {suggested('sprintoctl', 'discard', 'SESSION', config=self._client.config_files)}."
             )
             raise
 

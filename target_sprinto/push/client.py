@@ -109,6 +109,8 @@ class SprintoClient:
         self.api_key = api_key
         self._connection = Connection(integration, api_key)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
+        self.config_files: tuple[str, ...] = ()
+        """What `--config` was given, for commands that a message suggests; empty where there is none."""
         self.requests = 0
         self.request_seconds = 0.0
         self._counting = threading.Lock()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 
 SHOWN_CHARACTERS = 100
@@ -37,6 +38,12 @@ def shown(text: str) -> str:
 def quoted(text: str) -> str:
     """The same, in quotes."""
     return f"'{shown(text)}'"
+
+
+def suggested(*words: str, config: Sequence[str] = ()) -> str:
+    """A command as a message suggests it, quoted for a shell; `config` is what `--config` names, if known."""
+    named = [word for name in config for word in ("--config", name)]
+    return shlex.join([*words, *(named or ["--config", "FILE"])])
 
 
 def counted(number: int, noun: str) -> str:

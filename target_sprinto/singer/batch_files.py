@@ -17,6 +17,7 @@ import msgspec
 
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
+from target_sprinto.singer.config_files import identity
 from target_sprinto.singer.reader import MAX_LINE_BYTES, watched
 
 if TYPE_CHECKING:
@@ -64,8 +65,9 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
 class BatchFile:
     """One file of a batch. `str()` says which line of it is in hand, from 1."""
 
-    def __init__(self, url: str, *, compressed: bool) -> None:
-        """Raises BatchNotSupported for a URL that is no file of this machine."""
+    def __init__(self, url: str, *, compressed: bool, own: frozenset[tuple[int, int]] = frozenset()) -> None:
+        """`own` are the loader's files: device and inode. Raises BatchNotSupported for what is no file."""
+        self._own = own
         self._path = _path(url)
         self._compressed = compressed
         self._line = 0
@@ -97,7 +99,10 @@ class BatchFile:
         # Not to wait for whoever might open the other end, where it is no file.
         descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         opened.callback(os.close, descriptor)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if identity(status) in self._own:
+            raise self._unreadable("it is this loader's own config file")
+        if not stat.S_ISREG(status.st_mode):
             raise self._unreadable("it is no regular file")
         source = watched(descriptor, check)
         head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]

@@ -17,7 +17,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import counted, quoted
+from target_sprinto.push.text import counted, quoted, suggested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,8 @@ class RejectedRecords:
     A rejected record of which a later version was accepted is superseded: its evidence is at Sprinto.
     """
 
-    def __init__(self, path: Path | None, most: int) -> None:
+    def __init__(self, path: Path | None, most: int, config_files: tuple[str, ...] = ()) -> None:
+        self._config_files = config_files
         self.path = path
         self._most = most
         self._lock = threading.Lock()
@@ -177,8 +178,8 @@ class RejectedRecords:
         except RejectsNotWritten as problem:
             return f"{told} {self._describe_unfinished(problem)}"
         told += (
-            f" {len(standing)} stand in {self.path}; after a fix: target-sprinto --input {self.path}"
-            " --config FILE."
+            f" {len(standing)} stand in {self.path}; after a fix:"
+            f" {suggested('target-sprinto', '--input', str(self.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in standing):
             told += " Of these Sprinto may keep an older version."

@@ -6,6 +6,7 @@ import enum
 import hashlib
 import json
 import logging
+import os
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,6 +22,7 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run import Patiences
+from target_sprinto.singer.config_files import warn_if_exposed
 from target_sprinto.singer.intake import OnDeletedRecord
 from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.names import within_one_edit
@@ -433,10 +435,12 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
         content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
     except OSError as problem:
         raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, ArithmeticError):
         raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
     if not isinstance(content, dict):
         raise SettingsError([f"config file {shown} holds no JSON object"])
+    if content.get("api_key"):
+        warn_if_exposed(path)
     return content
 
 
@@ -532,12 +536,24 @@ def _problems(config: Mapping[str, Any]) -> Iterable[str]:
     if config.get("api_url"):
         yield from endpoint.url_problems(config["api_url"])
     yield from _ending_problems(config)
+    yield from _path_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
             yield f"`{name}` is not supported: {instead}"
     for stream, entity_type in config["entity_types"].items():
         if not entity_type.strip():
             yield f"`entity_types` names no entity type for stream {stream!r}"
+
+
+def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("rejects_dir", "report_path"):
+        path = config.get(name) or ""
+        try:
+            usable = b"\0" not in os.fsencode(path)
+        except UnicodeEncodeError:
+            usable = False
+        if not usable:
+            yield f"`{name}` holds a character that no path can have"
 
 
 def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:

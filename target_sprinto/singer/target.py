@@ -59,12 +59,12 @@ from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import MAX_BYTES, too_large
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
-from target_sprinto.push.text import counted, figures, quoted
+from target_sprinto.push.text import counted, figures, quoted, suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
 from target_sprinto.signals import Signals, process_signals
-from target_sprinto.singer import environment, schema_limits, settings
+from target_sprinto.singer import config_files, environment, schema_limits, settings
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
@@ -114,11 +114,12 @@ class SprintoTarget(Target):
         parse_env_config: bool = False,
         validate_config: bool = True,
         signals: Signals | None = None,
+        config_names: tuple[str, ...] = (),
     ) -> None:
         """Set up a run; nothing is sent before its first page.
 
         `signals` are the command line's: without them nothing but an error or an exception of the caller's
-        ends a run early. Raises SettingsError.
+        ends a run early. `config_names` are what its `--config` was given. Raises SettingsError.
         """
         hush_mapper()
         self._reader = SprintoReader(
@@ -154,6 +155,8 @@ class SprintoTarget(Target):
             integration_id=self.settings.integration_id,
             api_url=self.settings.base_url,
         )
+        self._config_identities = config_files.identities(config_names)
+        self.client.config_files = named = config_files.lasting(config_names)
         run_uuid = str(uuid.uuid4())
         folder = self.settings.rejects_dir
         self._responses = ResponseFile(folder / f"{run_uuid}.response.json")
@@ -161,7 +164,7 @@ class SprintoTarget(Target):
         self._rejects: RejectedRecords | None = None
         if self.settings.diverts or self.settings.dry_run:
             path = folder / f"{run_uuid}.singer" if self.settings.diverts else None
-            self._rejects = RejectedRecords(path, self.settings.max_rejects)
+            self._rejects = RejectedRecords(path, self.settings.max_rejects, named)
         self._report: RunReport | None = None
         if self.settings.report_path:
             self._report = RunReport(
@@ -413,7 +416,7 @@ class SprintoTarget(Target):
         routes = self._routes_of(stream)
         batch = read_batch(stream, message_dict["encoding"], message_dict["manifest"])
         for url in batch.files:
-            file = BatchFile(url, compressed=batch.compressed)
+            file = BatchFile(url, compressed=batch.compressed, own=self._config_identities)
             try:
                 for line in file.records(self._check):
                     self._deliver(stream, routes, line, str(file))
@@ -501,21 +504,19 @@ class SprintoTarget(Target):
             )
 
     def _tell_held(self, summary: RunSummary) -> None:
-        receipt = self._report.path if self._report else None
         expiry = with_time_left(summary.expiry, self.client.server_time())
+        receipt = str(self._report.path) if self._report else ""
+        session, config = str(summary.session_id), self.client.config_files
         self._tell_rejects()
         self.logger.info(
-            "Session %s is held: %s, in %s, %s. It expires %s."
-            " To apply it: sprintoctl apply %s --receipt %s --config FILE."
-            " To discard it: sprintoctl discard %s --config FILE.",
+            "Session %s is held: %s, in %s, %s. It expires %s. To apply it: %s. To discard it: %s.",
             summary.session_id,
             figures(summary.records),
             counted(summary.pages, "page"),
             self._took(),
             expiry,
-            summary.session_id,
-            receipt,
-            summary.session_id,
+            suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
+            suggested("sprintoctl", "discard", session, config=config),
         )
 
     def _tell_rejects(self) -> None:
@@ -760,7 +761,12 @@ class SprintoTarget(Target):
     def from_cli(cls, config: Any, signals: Signals | None = None) -> SprintoTarget:  # noqa: ANN401 - SDK's
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
         settings.require_log_level(os.environ)
-        return cls(config=config.config, parse_env_config=config.parse_env, signals=signals)
+        return cls(
+            config=config.config,
+            parse_env_config=config.parse_env,
+            signals=signals,
+            config_names=config.names,
+        )
 
     @classmethod
     def client_from_cli(cls, config: Any) -> SprintoClient:  # noqa: ANN401 - SDK's
@@ -771,12 +777,14 @@ class SprintoTarget(Target):
         settings.require_log_level(os.environ)
         given: dict[str, Any] = {name: config.config.get(name) for name in settings.OF_THE_CLIENT}
         given = with_api_key(given)
-        return SprintoClient(
+        client = SprintoClient(
             api_key=given["api_key"],
             integration_id=given["integration_id"],
             region=given["region"] or "us",
             api_url=given["api_url"] or None,
         )
+        client.config_files = config_files.lasting(config.names)
+        return client
 
     @classmethod
     def _report_nothing_opened(cls, interrupted: Interrupted) -> None:
@@ -795,6 +803,7 @@ class SprintoTarget(Target):
             for number, path in enumerate(value, 1):
                 merged |= cls._env_var_config if path == "ENV" else settings.read_config_file(path, number)
         # The SDK's own reading is laxer, and its errors are tracebacks.
-        found = super().cb_config(ctx, param, ())
+        found: Any = super().cb_config(ctx, param, ())
         found.config |= merged
+        found.names = value
         return found

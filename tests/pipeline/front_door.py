@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 45
 
 PROGRAMS = {
     "target-sprinto": ["-m", "target_sprinto"],
-    "sprintoctl": ["-c", "from target_sprinto.cli.app import run; run()"],
+    "sprintoctl": ["-c", "from target_sprinto.__main__ import sprintoctl; sprintoctl()"],
     "sdk-tap": [str(Path(__file__).with_name("sdk_taps.py"))],
 }
 """What the interpreter is told for each command."""
@@ -103,6 +103,7 @@ class FrontDoor:
             **settings,
         }
         path = self.folder / f"config-{len(list(self.folder.iterdir()))}.json"
+        path.touch(mode=0o600)
         path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
         return path
 

@@ -431,7 +431,13 @@ def test_either_a_receipt_or_unverified(door: FrontDoor, words: tuple[str, ...])
 def test_the_installed_command_applies(door: FrontDoor) -> None:
     """Without the tests' short cut."""
     session = hold(door)
-    command = [sys.executable, "-c", "from target_sprinto.cli.app import run; run()", "apply", session]
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
+        "apply",
+        session,
+    ]
     command += ["--receipt", "receipt.json", "--config", str(door.config())]
     applied = subprocess.run(command, capture_output=True, check=False, cwd=door.folder, timeout=60)
     assert (applied.returncode, applied.stdout) == (0, SPELLED + b"\n"), applied.stderr

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-SPRINTOCTL = [sys.executable, "-c", "from target_sprinto.cli.app import run; run()"]
+SPRINTOCTL = [sys.executable, "-c", "from target_sprinto.__main__ import sprintoctl; sprintoctl()"]
 ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
 
 
@@ -73,7 +73,7 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
     command = [
         sys.executable,
         "-c",
-        "from target_sprinto.cli.app import run; run()",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
         "sandbox",
         "--port",
         "0",
@@ -113,7 +113,7 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
     command = [
         sys.executable,
         "-c",
-        "from target_sprinto.cli.app import run; run()",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
         "sandbox",
         "--port",
         "0",
@@ -272,7 +272,7 @@ def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: 
     command = [
         sys.executable,
         "-c",
-        "from target_sprinto.cli.app import run; run()",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
         "sandbox",
         "--port",
         "0",

@@ -27,7 +27,7 @@ from target_sprinto.push.protocol.activity_log import (
 )
 from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import quoted, suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -159,11 +159,10 @@ class Conflict:
 
     def refuse(self, told: str, blocker: Blocker | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
-        command = (
-            f" If a run that died left it: sprintoctl discard {blocker.session.id} --config FILE."
-            if blocker
-            else ""
-        )
+        command = ""
+        if blocker:
+            words = ("sprintoctl", "discard", blocker.session.id)
+            command = f" If a run that died left it: {suggested(*words, config=self._client.config_files)}."
         return SessionConflict(
             f"Another session is active ({self._client.address}): {told}.",
             f"Wait until it has ended or expired, or set `on_active_session` to `wait`.{command}",

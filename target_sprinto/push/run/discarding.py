@@ -12,6 +12,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.client import Patience, SprintoClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
+from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import TICK_SECONDS, Call, Deadline, in_background, pauses
 
@@ -140,7 +141,7 @@ def discard_session(client: SprintoClient, session_id: str, expiry: str, deadlin
     return DiscardResult(
         Discard.UNCONFIRMED,
         f"Session {session_id} could not be discarded for certain{reason}; it expires by itself {expiry}."
-        f" To discard it: sprintoctl discard {session_id} --config FILE.",
+        f" To discard it: {suggested('sprintoctl', 'discard', session_id, config=client.config_files)}.",
         temporary=failure is None or bool(failure.temporary),
     )
 
