@@ -80,8 +80,8 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     for told in (
         f"Session {session.id} is held: 250 people, in 3 pages, in ",
         ". It expires 20",
-        f"sprintoctl apply {session.id} --receipt receipt.json --config FILE",
-        f"sprintoctl discard {session.id} --config FILE",
+        f"sprintoctl apply {session.id} --receipt receipt.json --config {door.folder}/",
+        f"sprintoctl discard {session.id} --config {door.folder}/",
     ):
         assert told in line
     receipt = receipt_of(door)

@@ -610,7 +610,7 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     inject(strict, Fault("close", 1, times=99, effect=Answer(503)))
     probed = finish(strict, start(strict), state="active")
     assert probed.code == 1
-    assert f"sprintoctl discard {strict.session().id} --config FILE" in probed.error
+    assert f"sprintoctl discard {strict.session().id} --config {strict.folder}/" in probed.error
     assert probed.finding("discard_confirmed")["value"] is False
     assert probed.document["discarded"] is False
 

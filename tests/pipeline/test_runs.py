@@ -426,7 +426,7 @@ def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door:
     assert finished.code == 1
     session = door.session()
     assert session.state == "active"
-    assert f"sprintoctl discard {session.id} --config FILE" in finished.error
+    assert f"sprintoctl discard {session.id} --config {door.folder}/" in finished.error
     assert "it expires by itself 20" in finished.error
 
 
