@@ -26,7 +26,7 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 def install(session: nox.Session, *options: str) -> None:
     groups = nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "dev")
     tools = [tool for tool in groups if not tool.startswith("target-sprinto")]
-    session.install(*options, "-e", ".[sandbox]", *tools)
+    session.install(*options, "-e", ".[sandbox,sign]", *tools)
 
 
 def install_pinned(session: nox.Session) -> None:
@@ -168,7 +168,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    session.install("-e", ".[sandbox]")
+    session.install("-e", ".[sandbox,sign]")
     session.run("python", "tests/settings_table.py")
     session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline:tests/faults"})
 

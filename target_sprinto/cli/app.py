@@ -13,14 +13,15 @@ import warnings
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 from click.shell_completion import get_completion_class
 
+from target_sprinto.cli import receipts
 from target_sprinto.console import colours, examples, told_in_one_line
-from target_sprinto.errors import DemoFailed, ReceiptDiffers
+from target_sprinto.errors import DemoFailed
 from target_sprinto.probe.asking import probe as run_probe
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.report import render_json, render_table
@@ -33,11 +34,8 @@ from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.text import counted, figures, printable, shown
 from target_sprinto.push.transport.background import Deadline, in_background, wait_for
 from target_sprinto.receipts import approval
-from target_sprinto.receipts.document import COMPLETE
 from target_sprinto.receipts.document import read as read_receipt
-from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.reader import watched
 from target_sprinto.singer.response_file import ResponseFile, response_of
 from target_sprinto.singer.state_output import write_state
 from target_sprinto.singer.target import SprintoTarget
@@ -348,52 +346,6 @@ def apply_(session: str, config: Any, receipt: Path | None, *, unverified: bool)
 
 
 @main.command(
-    short_help="Compare a receipt with the run's input.",
-    epilog=examples("sprintoctl verify receipt.json --input tap.singer --config config.json"),
-)
-@click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--input",
-    "source",
-    type=click.File("rb"),
-    required=True,
-    metavar="FILE",
-    help="What the tap printed when the run read it.",
-)
-@_config_option
-def verify(receipt: Path, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    """Replay mapping and encoding of a run's input, and compare digests and counts with its RECEIPT.
-
-    Nothing is sent.
-    """
-    document = read_receipt(receipt)
-    target = SprintoTarget.from_cli(config)
-    same_settings = target.settings.fingerprint == document.settings_sha256
-    replay = Replay(document, process_signals.check)
-    rejects = target.rehearse(replay)
-    try:
-        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
-        replay.finish()
-        replay.compare_rejects(rejects.rejected)
-    except Matched:
-        pass
-    except ReceiptDiffers as difference:
-        if not same_settings:
-            difference.advice = (
-                f"The settings are not the run's: that alone may explain it. {difference.advice}"
-            )
-        raise
-    entities = {one.entity_type: one.entities for one in document.entity_types}
-    click.echo(
-        f"{_OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
-    )
-    if document.outcome not in COMPLETE:
-        click.echo("The run took no more of the input: it did not reach its end.")
-    if not same_settings:
-        click.echo("The settings are not quite the run's, which made no difference.")
-
-
-@main.command(
     short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
 )
 @click.option(
@@ -555,6 +507,10 @@ def completion(shell: str) -> None:
     for program in ("sprintoctl", "target-sprinto"):
         # The command itself is asked only while words are completed.
         click.echo(script(main, {}, program, f"_{program.replace('-', '_')}_COMPLETE".upper()).source())
+
+
+for _command in (receipts.verify, receipts.receipt, receipts.keygen):
+    main.add_command(_command)
 
 
 def _coloured(text: str, colour: str | None) -> str:

@@ -2,18 +2,19 @@
 
 Field by field it says what `receipt.schema.json` publishes, which is made from the types below. A receipt is
 sealed: its last field is the SHA-256 of all bytes before it, so one that was cut off or edited is told from a
-whole one. That is no signature: whoever edits a receipt on purpose can seal it again.
+whole one. That is not a signature: anyone who edits a receipt on purpose can seal it again (see `signing`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-from target_sprinto.errors import ReceiptUnusable
+from target_sprinto.errors import ReceiptFromNewerVersion, ReceiptUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,9 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in h
 Outcome = Literal["unfinished", "applied", "held", "rehearsed", "nothing-to-send", "failed", "interrupted"]
 COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "rehearsed", "nothing-to-send"})
 """Runs that took all of the input."""
+
+Pipeline: TypeAlias = "tuple[str, str]"
+"""An integration and a `client_reference_prefix`."""
 
 State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
 
@@ -154,12 +158,36 @@ class Receipt(_Part, frozen=True, kw_only=True):
     reference: Annotated[str, Meta(description="The session's `client_reference_id`.")]
     started_at: Moment
     ended_at: Moment | None
+    number: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description=(
+                "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
+                " ended. A pipeline is an integration and a `client_reference_prefix`. null: `unfinished`."
+            ),
+        ),
+    ]
+    previous: Annotated[
+        Sha256 | None, Meta(description="Over the file of the receipt before it; null for the first one.")
+    ]
+    signed_by: Annotated[
+        Sha256 | None,
+        Meta(
+            description=(
+                "Over the public key (DER) whose signature is in the file beside this one, `….json.dsse`."
+                " null: this receipt is unsigned."
+            )
+        ),
+    ]
     integration_id: str
     region: Annotated[str | None, Meta(description="null where `api_url` was set instead.")]
     api_url: str
     finish: Literal["apply", "hold", "discard"]
     settings_sha256: Annotated[Sha256, Meta(description="Over all settings but the API key.")]
     session: Session | None
+    input_sha256: Annotated[
+        Sha256 | None, Meta(description="Over all bytes of the input; null unless the run took all of it.")
+    ]
     phases: list[Step]
     streams: list[Stream]
     entity_types: list[EntityType]
@@ -206,21 +234,66 @@ def _value(value: object) -> bytes:
 
 
 def read(path: Path) -> Receipt:
-    """The receipt in a file. Raises ReceiptUnusable for one that cannot be read, or is not whole."""
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise ReceiptUnusable(f"The receipt cannot be read ({problem.strerror}): {path}.") from None
+    """The receipt in a file.
+
+    Raises ReceiptUnusable for one that cannot be read or is not whole, ReceiptFromNewerVersion.
+    """
+    content = read_bytes(path)
+    if (found := _FORMAT.match(content)) and found[1] != b"1":
+        raise ReceiptFromNewerVersion(
+            f"{path} has the receipt format {int(found[1])}, which this version does not read.",
+            "Use the target-sprinto that wrote it, or a newer one.",
+        )
     body, _, seal = content.rpartition(_SEAL)
     if seal != hashlib.sha256(body).hexdigest().encode() + _END:
         raise ReceiptUnusable(
             f"{path} is no receipt as a run wrote it: it was cut off or changed, or is something else.",
-            "Take the file that the run wrote, byte for byte; a receipt that is a page is for reading only.",
+            "Take the file that the run wrote, byte for byte.",
         )
     try:
         return msgspec.json.decode(content, type=Receipt)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ReceiptUnusable(f"{path} is no receipt that this version reads.") from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """A receipt's file. Raises ReceiptUnusable."""
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise ReceiptUnusable(f"The receipt cannot be read ({problem.strerror}): {path}.") from None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """How a receipt begins: enough to find its place in its chain."""
+
+    outcome: str
+    run: str
+    reference: str
+    ended_at: str | None
+    number: int | None
+    previous: str | None
+    integration_id: str
+
+
+def pipeline_of(one: Head | Receipt) -> Pipeline:
+    """Integration and `client_reference_prefix`."""
+    return one.integration_id, one.reference.removesuffix("/hold").removesuffix(f"/{one.run}")
+
+
+def read_head(path: Path) -> Head | None:
+    """How a file begins, of which no more than 4 KiB are read; None for a file that is not a receipt."""
+    try:
+        with path.open("rb") as opened:
+            start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
+        return msgspec.json.decode(start + b"}", type=Head) if more and _FORMAT.match(start) else None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+_FORMAT = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
+_HEAD_END = b',\n  "session": '
+_HEAD_BYTES = 4096
 
 
 def published_schema() -> dict[str, Any]:

@@ -191,6 +191,10 @@ def _facts(receipt: Receipt) -> str:
         ("Input line of the error", receipt.error_line),
         ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),
+        ("Input (SHA-256)", receipt.input_sha256),
+        ("Number", receipt.number),
+        ("Follows (SHA-256)", receipt.previous),
+        ("Signature", f"by the key {receipt.signed_by}" if receipt.signed_by else "none: unsigned"),
     ]
     shown = (
         f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None

@@ -13,12 +13,10 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
-from target_sprinto import private_files
 from target_sprinto.errors import InputError, InternalError, ReceiptNotWritten
 from target_sprinto.push.client import Patience
 from target_sprinto.push.errors import SprintoError
@@ -28,12 +26,12 @@ from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.run import reference_of
 from target_sprinto.push.transport.background import Deadline, in_background, wait_until
 from target_sprinto.receipts import document as receipt
-from target_sprinto.receipts import html as receipt_page
+from target_sprinto.receipts.receipt_file import ReceiptFile
 from target_sprinto.singer.rejects import source_of
-from target_sprinto.singer.settings import is_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from target_sprinto.push.client import SprintoClient
     from target_sprinto.push.protocol.lifecycle import Phase
@@ -89,8 +87,7 @@ class _PageAccount:
 class RunReport:
     """Keeps account of one run (push/witness.py: Witness), and writes its receipt.
 
-    `path` is the receipt's file, once it is made: as asked for, or with the run's uuid before its suffix.
-    `state` tells the STATE that is held back.
+    `state` returns the STATE that is held back, `input_sha256` the digest of the input so far.
     """
 
     def __init__(  # noqa: PLR0913 - whose run it is, and where the rest of its story is kept
@@ -102,10 +99,12 @@ class RunReport:
         run_uuid: str,
         rejects: RejectedRecords | None,
         state: Callable[[], bytes | None],
+        input_sha256: Callable[[], str],
         interrupted: Check,
     ) -> None:
-        self.path: Path | None = None
-        self._asked = Path(str(path).replace("{run}", run_uuid))
+        self._started_at = _now()
+        self._file = ReceiptFile(path, settings, run_uuid, self._started_at)
+        self._input_sha256 = input_sha256
         self._settings = settings
         self._client = client
         self._run_uuid = run_uuid
@@ -114,7 +113,6 @@ class RunReport:
         self._state = state
         self._interrupted = interrupted
         self._lock = threading.Lock()
-        self._started_at = _now()
         self._phases: list[receipt.Step] = []
         self._session: tuple[str, datetime] | None = None
         self._read: Counter[str] = Counter()
@@ -125,20 +123,16 @@ class RunReport:
         self._pages: dict[int, _PageAccount] = {}
         self._written = False
 
+    @property
+    def path(self) -> Path | None:
+        """The receipt's file, once it is made."""
+        return self._file.path
+
     def begin(self) -> None:
-        """Make the receipt's file. Raises ReceiptNotWritten."""
+        """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         if self.path is not None:
             return
-        asked = self._asked
-        other = asked.with_name(f"{asked.stem}.{self._run_uuid}{asked.suffix}")
-        try:
-            private_files.make_folder(asked.parent)
-            try:
-                self._make(asked)
-            except FileExistsError:
-                self._make(other)
-        except OSError as problem:
-            raise _not_written(asked, problem) from None
+        self._file.make(self._receipt(Ending("unfinished", None), None))
 
     def read(self, stream: str) -> None:
         """Count a record of the input."""
@@ -215,21 +209,8 @@ class RunReport:
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
             log.warning("The receipt %s could not be written. %s", self.path, InternalError(bug))
 
-    def _make(self, path: Path) -> None:
-        private_files.write_new(path, self._document(Ending("unfinished", None), None, path))
-        self.path = path
-
     def _write(self, ending: Ending, events: list[receipt.Event] | None) -> None:
-        if self.path is None:
-            raise AssertionError("a receipt is begun before it is written")
-        try:
-            private_files.replace(self.path, [self._document(ending, events, self.path)])
-        except OSError as problem:
-            raise _not_written(self.path, problem) from None
-
-    def _document(self, ending: Ending, events: list[receipt.Event] | None, path: Path) -> bytes:
-        document = self._receipt(ending, events)
-        return receipt_page.render(document) if is_page(path) else receipt.encode(document)
+        self._file.write(lambda: self._receipt(ending, events))
 
     def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
         settings, failure = self._settings, ending.failure
@@ -249,12 +230,16 @@ class RunReport:
             reference=self._reference,
             started_at=_iso(self._started_at),
             ended_at=None if ending.outcome == "unfinished" else _iso(_now()),
+            number=None,
+            previous=None,
+            signed_by=None,
             integration_id=settings.integration_id,
             region=settings.region,
             api_url=settings.base_url,
             finish=settings.finish.value,
             settings_sha256=settings.fingerprint,
             session=self._session_account(),
+            input_sha256=self._input_sha256() if ending.outcome in receipt.COMPLETE else None,
             phases=list(self._phases),
             streams=[
                 receipt.Stream(stream, count, self._skipped[stream]) for stream, count in self._read.items()
@@ -392,10 +377,3 @@ def _iso(moment: datetime) -> str:
 def _iso_if_time(value: object) -> str | None:
     moment = parse_time(value)
     return _iso(moment) if moment else None
-
-
-def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
-    return ReceiptNotWritten(
-        f"The receipt cannot be written to {path} ({private_files.reason(problem)}).",
-        "Let `report_path` be a place that this target can write to.",
-    )

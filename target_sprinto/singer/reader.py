@@ -6,6 +6,7 @@ Nothing of a line is ever quoted in an error: it may hold personal data.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -59,7 +60,7 @@ _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class SprintoReader(GenericSingerReader[bytes]):
-    """Reads messages line by line. `line` is the number of the line in hand, from 1.
+    """Reads messages line by line. `line` is the number of the line in hand, from 1; `digest` of all lines.
 
     `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
     ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
@@ -84,6 +85,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         super().__init__()
         self._watch_stdin = watch_stdin
         self.line = 0
+        self.digest = hashlib.sha256()
         self.from_stdin = False
         self.waited_seconds = 0.0
         self._check = check
@@ -137,6 +139,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
         for line in self._lines(source):
             self.line += 1
+            self.digest.update(line)
             if line.isspace():
                 continue
             try:

@@ -218,9 +218,17 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
         th.StringType,
         title="Report path",
         description=(
-            "Where to write the run's receipt: JSON, or a page if it ends in `.html` (`hold` takes JSON"
-            " only). `{run}` in it stands for the run's uuid; if the file exists, the uuid is put before its"
-            " suffix."
+            "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` in it stands"
+            " for the run's uuid; if the file exists, the uuid is put before its suffix."
+        ),
+    ),
+    th.Property(
+        "receipt_key_file",
+        th.StringType,
+        title="Receipt key file",
+        description=(
+            "Ed25519 private key (PEM) that signs receipts, as `sprintoctl keygen` makes it. Needs the extra"
+            " `sign`."
         ),
     ),
     th.Property(
@@ -347,6 +355,7 @@ class Settings:
     dry_run: bool
     finish: Finish
     report_path: Path | None
+    receipt_key_file: Path | None
     patiences: Patiences
     on_conflict: ConflictPolicy
     on_count_mismatch: OnCountMismatch
@@ -387,6 +396,7 @@ class Settings:
             dry_run=config["dry_run"],
             finish=Finish.DISCARD if config["dry_run"] else Finish(config["finish"]),
             report_path=Path(config["report_path"]) if config.get("report_path") else None,
+            receipt_key_file=Path(config["receipt_key_file"]) if config.get("receipt_key_file") else None,
             patiences=Patiences(
                 request_seconds=float(config["request_timeout_seconds"]),
                 retry_seconds=float(config["retry_timeout_seconds"]),
@@ -403,15 +413,12 @@ class Settings:
         )
 
 
-def is_page(report_path: Path | str) -> bool:
-    """Whether a receipt is to be a page to look at."""
-    return str(report_path).lower().endswith(".html")
-
-
 def _fingerprint(config: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in config.items() if name != "api_key" and value is not None}
+    told = {name: value for name, value in config.items() if name not in _KEYS and value is not None}
     return hashlib.sha256(_canonical.encode(told)).hexdigest()
 
+
+_KEYS = {"api_key", "receipt_key_file"}
 
 _canonical = msgspec.json.Encoder(order="sorted", decimal_format="number")
 
@@ -560,11 +567,15 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
     path = config.get("report_path")
     if path is not None and not path.strip():
         yield "`report_path` is empty"
+    if path and path.lower().endswith((".html", ".htm")):
+        yield (
+            "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html` makes the page"
+        )
+    if config.get("receipt_key_file") is not None and not path:
+        yield "`receipt_key_file` needs `report_path`: without it there is no receipt to sign"
     if config["finish"] != Finish.HOLD.value:
         return
     if config["dry_run"]:
         yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
     if not path:
         yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
-    elif is_page(path):
-        yield "`finish: hold` takes no `report_path` that ends in .html: `sprintoctl apply` reads JSON"

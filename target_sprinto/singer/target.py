@@ -174,6 +174,7 @@ class SprintoTarget(Target):
                 run_uuid=run_uuid,
                 rejects=self._rejects,
                 state=lambda: self._state,
+                input_sha256=self._reader.digest.hexdigest,
                 interrupted=self._interrupted,
             )
         run = Run(

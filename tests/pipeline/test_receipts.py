@@ -8,7 +8,6 @@ import json
 import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -109,6 +108,8 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
         "session_processed",
     ]
     assert receipt["rejects"] == []
+    assert receipt["input_sha256"] == hashlib.sha256(as_input(messages)).hexdigest()
+    assert (receipt["number"], receipt["previous"], receipt["signed_by"]) == (1, None, None)
 
 
 def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
@@ -417,6 +418,17 @@ def test_a_file_that_exists_is_left_alone(door: FrontDoor) -> None:
     assert path.name == f"receipt.{receipt['run']}.json"
 
 
+def test_the_path_may_be_a_folder(door: FrontDoor) -> None:
+    for _ in range(2):
+        assert door.run(people(3), report_path="receipts").code == 0
+    paths = sorted((door.folder / "receipts").iterdir())
+    for path in paths:
+        receipt = receipt_of(door, f"receipts/{path.name}")
+        began = receipt["started_at"].replace(":", "").partition(".")[0]
+        assert path.name == f"{began}Z.{receipt['run']}.json"
+    assert len(paths) == 2
+
+
 @pytest.mark.parametrize("messages", [people(3), people(0)], ids=["records", "none"])
 def test_a_path_that_takes_no_file_fails_the_run_before_anything(
     door: FrontDoor, messages: list[Any]
@@ -489,17 +501,30 @@ def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(doo
 # As a page
 
 
-@pytest.mark.parametrize("name", ["receipt.html", "receipt.HTML"])
-def test_a_page_stands_by_itself(door: FrontDoor, name: str) -> None:
+def page(door: FrontDoor, name: str = "receipt.json") -> str:
+    """The page that `sprintoctl receipt` makes."""
+    (door.folder / "receipt.html").unlink(missing_ok=True)
+    words = ["receipt", name, "--html", "-o", "receipt.html"]
+    finished = door.finish(door.start(*words, program="sprintoctl"))
+    assert (finished.code, finished.stdout, finished.stderr) == (0, "", "")
+    return (door.folder / "receipt.html").read_text()
+
+
+def test_a_page_stands_by_itself(door: FrontDoor) -> None:
     stream = "<b>people</b> & 'co'"
     messages = [SCHEMA | {"stream": stream}, *(record(n, stream) for n in range(3)), STATE]
-    assert door.run(messages, report_path=name).code == 0
-    path = door.folder / name
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    text = path.read_text()
+    assert door.run(messages, **JSON).code == 0
+    text = page(door)
     assert "<b>" not in text
     assert "&lt;b&gt;people&lt;/b&gt; &amp; &#x27;co&#x27;" in text
-    for shown in (">Applied<", door.session().id, digest(messages[1:-1]), door.integration_id, ">2 to 4<"):
+    for shown in (
+        ">Applied<",
+        door.session().id,
+        digest(messages[1:-1]),
+        door.integration_id,
+        ">2 to 4<",
+        "unsigned",
+    ):
         assert shown in text
     for reach in ("<script", "src=", "href=", "url(", "@import", "<link", "<iframe", " on"):
         assert reach not in text.partition("<body>")[2].replace(" on receipt", "")
@@ -527,28 +552,27 @@ PAGES = {
 def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> None:
     (operation, effect, options), headline, explained = PAGES[how]
     fault(door, operation, effect, **options)  # type: ignore[arg-type] # an operation by name
-    assert door.run(people(3), report_path="receipt.html").code == 1
-    text = (door.folder / "receipt.html").read_text()
+    assert door.run(people(3), **JSON).code == 1
+    text = page(door)
     assert headline in text
     assert explained in text
 
 
 def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
     messages = [*people(5)[:-1], record(5, name=7), STATE]
-    assert door.run(messages, report_path="receipt.html", on_invalid_record="divert").code == 0
-    text = (door.folder / "receipt.html").read_text()
+    assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
+    text = page(door)
     assert "what is listed as accepted is applied. Records that were rejected: 1." in text
     assert '<td class="number">7</td><td>-</td><td>people</td>' in text
 
 
 def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
-    process = door.start(report_path="receipt.html")
+    process = door.start(**JSON)
     feed(process, PAGE)
     door.wait_for_operation("push", answered=True)
-    text = (door.folder / "receipt.html").read_text()
-    assert ">Unfinished<" in text
+    assert ">Unfinished<" in page(door)
     assert door.finish(process, [STATE]).code == 0
-    assert ">Applied<" in (door.folder / "receipt.html").read_text()
+    assert ">Applied<" in page(door)
 
 
 def test_the_settings_are_told_apart_and_the_key_is_not_among_them(door: FrontDoor, tmp_path: Path) -> None:

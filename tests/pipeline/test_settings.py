@@ -66,9 +66,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "`finish: hold` and `dry_run` exclude each other",
     ),
     "holding without a receipt": ({"finish": "hold"}, "`finish: hold` needs `report_path`"),
-    "holding with a page": (
-        {"finish": "hold", "report_path": "r.html"},
-        "`finish: hold` takes no `report_path` that ends in .html",
+    "a page": (
+        {"report_path": "receipts/r.HTML"},
+        "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html`",
+    ),
+    "a receipt's key without a receipt": (
+        {"receipt_key_file": "k"},
+        "`receipt_key_file` needs `report_path`",
     ),
     "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
     "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),

@@ -1,0 +1,205 @@
+"""The commands of `sprintoctl` for receipts: verify them, read them as a page, make keys that sign them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from click.core import ParameterSource
+
+from target_sprinto import private_files
+from target_sprinto.console import examples
+from target_sprinto.errors import (
+    ChainBroken,
+    ReceiptDiffers,
+    ReceiptKeyUnusable,
+    ReceiptNotWritten,
+    ReceiptUnusable,
+)
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.text import counted, figures
+from target_sprinto.receipts import html, signing
+from target_sprinto.receipts.chain import Link, broken_links, receipt_files
+from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read, read_head
+from target_sprinto.receipts.verify import Matched, Replay
+from target_sprinto.signals import process_signals
+from target_sprinto.singer.reader import watched
+from target_sprinto.singer.target import SprintoTarget
+
+_OK = click.style("OK", "green")
+_UNSIGNED = "It is unsigned: anyone who can write to the file can change it and seal it again."
+
+
+@click.command(
+    short_help="Check receipts: signature, chain, input.",
+    epilog=examples(
+        "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
+        "sprintoctl verify receipts --public-key receipt-key.pub.pem",
+        "sprintoctl verify receipt.json --input tap.singer --config config.json",
+    ),
+)
+@click.argument("receipt", type=click.Path(path_type=Path))
+@click.option(
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check first that the receipt is signed with this key (PEM).",
+)
+@click.option(
+    "--input",
+    "source",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="What the tap printed when the run read it; needs --config.",
+)
+@click.option(
+    "--config",
+    multiple=True,
+    callback=SprintoTarget.cb_config,
+    type=click.Path(),
+    metavar="FILE",
+    help="The run's configuration file, or 'ENV' for environment variables. May be given several times.",
+)
+def verify(receipt: Path, public_key: Path | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    """Check that RECEIPT is whole, and signed if a key is given; in a folder, all of them and their chain.
+
+    With --input, mapping and encoding of the run's input are replayed, and digests and counts are compared.
+    Nothing is sent.
+    """
+    given = click.get_current_context().get_parameter_source("config")
+    is_replayed, is_folder = source is not None, receipt.is_dir()
+    if is_replayed is (given is ParameterSource.DEFAULT) or (is_replayed and is_folder):
+        raise click.UsageError("--input and --config go together, with one receipt.")
+    if is_folder:
+        _verify_folder(receipt, public_key)
+        return
+    document = _verify_file(receipt, public_key)
+    if source is not None:
+        _replay(document, source, config)
+    else:
+        click.echo(f"{_OK}: the receipt is whole; the run's outcome is {document.outcome}.")
+    click.echo(_signature_of(document, public_key))
+
+
+def _verify_file(path: Path, public_key: Path | None) -> Receipt:
+    if public_key is not None:
+        signing.require_signed(path, public_key)
+    return read(path)
+
+
+def _signature_of(document: Receipt, public_key: Path | None) -> str:
+    if public_key is not None:
+        return f"The signature is by the key {document.signed_by}."
+    if document.signed_by is None:
+        return _UNSIGNED
+    return f"It is signed by the key {document.signed_by}; --public-key FILE checks the signature."
+
+
+def _verify_folder(folder: Path, public_key: Path | None) -> None:
+    """Every problem on a line of its own on stdout, then an error that counts them."""
+    problems, links, others, unfinished, unsigned = [], [], 0, 0, 0
+    for path in sorted(receipt_files(folder)):
+        process_signals.check()
+        head = read_head(path)
+        if head is None:
+            others += 1
+            continue
+        if head.outcome == "unfinished":
+            unfinished += 1
+            continue
+        links.append(Link(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), head))
+        try:
+            unsigned += _verify_file(path, public_key).signed_by is None
+        except ReceiptKeyUnusable:
+            raise
+        except SprintoError as problem:
+            problems.append(str(problem))
+    problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
+    for line in problems:
+        click.echo(line)
+    told = f"{counted(len(links), 'receipt')}, {unfinished} unfinished, {counted(others, 'other file')}"
+    if problems:
+        raise ChainBroken(f"{folder}: {counted(len(problems), 'problem')} in {told}.")
+    if not links:
+        raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({told}).")
+    click.echo(f"{_OK}: {told}; none is missing between the first and the last.")
+    if public_key is None:
+        click.echo(f"{unsigned} of them are unsigned; --public-key FILE checks the signatures.")
+
+
+def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    target = SprintoTarget.from_cli(config)
+    settings = target.settings
+    if pipeline_of(document) != (settings.integration_id, settings.client_reference_prefix):
+        raise ReceiptUnusable(
+            f"This receipt is of another pipeline: integration {document.integration_id!r}, reference"
+            f" {document.reference!r}.",
+            "Take the settings of its run.",
+        )
+    same_settings = settings.fingerprint == document.settings_sha256
+    replay = Replay(document, process_signals.check)
+    rejects = target.rehearse(replay)
+    try:
+        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
+        replay.finish()
+        replay.compare_rejects(rejects.rejected)
+    except Matched:
+        pass
+    except ReceiptDiffers as difference:
+        if not same_settings:
+            difference.advice = (
+                f"The settings are not the run's: that alone may explain it. {difference.advice}"
+            )
+        raise
+    entities = {one.entity_type: one.entities for one in document.entity_types}
+    click.echo(
+        f"{_OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
+    )
+    if document.outcome not in COMPLETE:
+        click.echo("The run took no more of the input: it did not reach its end.")
+    if not same_settings:
+        click.echo("The settings are not quite the run's, which made no difference.")
+
+
+@click.command(
+    short_help="Read a receipt as a page.",
+    epilog=examples("sprintoctl receipt receipt.json --html -o receipt.html"),
+)
+@click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--html", "as_html", is_flag=True, required=True, help="As a page, to read and to print.")
+@click.option(
+    "-o", "--output", type=click.File("wb", lazy=True), default="-", metavar="FILE", help="Default: stdout."
+)
+def receipt(receipt: Path, output: IO[bytes], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
+    """Make a page of RECEIPT, which needs nothing but itself; it does not check the signature."""
+    output.write(html.render(read(receipt)))
+
+
+@click.command(
+    short_help="Make a key pair that signs receipts.", epilog=examples("sprintoctl keygen receipt-key")
+)
+@click.argument("name", default="receipt-key")
+def keygen(name: str) -> None:
+    """Make NAME.pem, for `receipt_key_file`, and NAME.pub.pem, for `verify --public-key`.
+
+    The private key is readable by its owner alone. No file is overwritten.
+    """
+    private, public = Path(f"{name}.pem"), Path(f"{name}.pub.pem")
+    path, made = private, signing.keys().generate()
+    try:
+        private_files.write_new(private, made[0])
+        path = public
+        private_files.write_new(public, made[1])
+        public.chmod(0o644)
+    except OSError as problem:
+        if path == public:
+            private.unlink()
+        raise ReceiptNotWritten(
+            f"The key cannot be written to {path} ({private_files.reason(problem)}).",
+            "Choose another name; an existing key is never overwritten.",
+        ) from None
+    key = signing.keys().PublicKey.read(public)
+    click.echo(f"Private key, to be kept secret: {private}")
+    click.echo(f"Public key, for auditors: {public} (id {key.id})")

@@ -1,0 +1,124 @@
+"""The receipts of one pipeline as a chain: each names the digest of the one that ended before it.
+
+A pipeline is an integration and a `client_reference_prefix`; its chain is in one folder. Receipts of runs
+that were killed (`unfinished`) are not part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sys
+import time
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_sprinto.receipts.document import Head, Pipeline, pipeline_of, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK_SECONDS = 2.0
+
+
+class Last(NamedTuple):
+    """A pipeline's last receipt: its number, and the SHA-256 of its file."""
+
+    number: int
+    sha256: str
+
+
+class Link(NamedTuple):
+    """A receipt as a part of its chain. `name` is what a message calls it, `sha256` that of its file."""
+
+    name: str
+    sha256: str
+    head: Head
+
+
+def last_of(folder: Path, pipeline: Pipeline) -> Last | None:
+    """A pipeline's last receipt in a folder; of every other file at most its first 4 KiB are read.
+
+    Raises OSError for a folder that cannot be listed.
+    """
+    found = [
+        (head.number, path)
+        for path in receipt_files(folder)
+        if (head := read_head(path)) and head.number is not None and pipeline_of(head) == pipeline
+    ]
+    if not found:
+        return None
+    number, path = max(found)
+    return Last(number, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def receipt_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder that may be receipts. Raises OSError."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.lower().endswith(".json") and entry.is_file():
+                yield Path(entry.path)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let one run at a time end in this folder, where the file system has locks; else none waits for long."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.02)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def broken_links(links: Sequence[Link]) -> list[str]:
+    """What is wrong with the chains of these receipts, a sentence each; pure."""
+    pipelines: defaultdict[Pipeline, defaultdict[int, list[Link]]]
+    pipelines = defaultdict(lambda: defaultdict(list))
+    for link in links:
+        if link.head.number is not None:
+            pipelines[pipeline_of(link.head)][link.head.number].append(link)
+    return [problem for chain in pipelines.values() for problem in _broken(chain)]
+
+
+def _broken(chain: dict[int, list[Link]]) -> Iterator[str]:
+    numbers = sorted(chain)
+    first = chain[numbers[0]][0]
+    if numbers[0] != 1:
+        yield f"{first.name} is receipt {numbers[0]} of its pipeline; the ones before it are not here."
+    for number in numbers:
+        if len(chain[number]) > 1:
+            names = " and ".join(sorted(link.name for link in chain[number]))
+            yield f"{names} have the same number, {number}: one of them was added."
+    for number, following in pairwise(numbers):
+        before = chain[number]
+        for link in chain[following]:
+            yield from _between(before, link, following - number - 1)
+
+
+def _between(before: list[Link], link: Link, missing: int) -> Iterator[str]:
+    followed = next((one for one in before if one.sha256 == link.head.previous), before[0])
+    if missing:
+        what = "a receipt is" if missing == 1 else f"{missing} receipts are"
+        yield f"Between {followed.name} and {link.name} {what} missing."
+    elif followed.sha256 != link.head.previous:
+        yield f"{link.name} does not follow {followed.name} as it is: that one was changed or replaced."
+    elif (followed.head.ended_at or "") > (link.head.ended_at or ""):
+        yield f"{link.name} follows {followed.name}, but says that it ended before it."

@@ -1,0 +1,102 @@
+"""The file of a run's receipt: made new, replaced whole, a link in its pipeline's chain, and signed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from target_sprinto import private_files
+from target_sprinto.errors import ReceiptNotWritten
+from target_sprinto.receipts import chain, signing
+from target_sprinto.receipts.document import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from target_sprinto.receipts.document import Receipt
+    from target_sprinto.receipts.keys import PrivateKey
+    from target_sprinto.singer.settings import Settings
+
+log = logging.getLogger("target_sprinto")
+
+
+class ReceiptFile:
+    """Where one run's receipt is kept.
+
+    `path` is its file, once it is made: `asked`, or with the run's uuid before its suffix where that exists.
+    In a folder it is named by time and uuid.
+    """
+
+    def __init__(self, asked: Path, settings: Settings, run_uuid: str, started_at: datetime) -> None:
+        self.path: Path | None = None
+        self._asked = Path(str(asked).replace("{run}", run_uuid))
+        if self._asked.suffix.lower() != ".json":
+            self._asked /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
+        self._other = self._asked.with_name(f"{self._asked.stem}.{run_uuid}{self._asked.suffix}")
+        self._pipeline = settings.integration_id, settings.client_reference_prefix
+        self._key_file = settings.receipt_key_file
+        self._key: PrivateKey | None = None
+
+    def make(self, unfinished: Receipt) -> None:
+        """Make the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
+        if self._key_file is not None:
+            self._key = signing.keys().PrivateKey.read(self._key_file)
+            if not self._key.is_private:
+                log.warning(
+                    "`receipt_key_file` can be read by every user of this machine: chmod 600 %s",
+                    self._key_file,
+                )
+        content = encode(unfinished)
+        try:
+            private_files.make_folder(self._asked.parent)
+            try:
+                private_files.write_new(self._asked, content)
+                self.path = self._asked
+            except FileExistsError:
+                private_files.write_new(self._other, content)
+                self.path = self._other
+            # A folder that cannot be listed shows its chain to no run: better known now than at the end.
+            chain.last_of(self._asked.parent, self._pipeline)
+        except OSError as problem:
+            raise _not_written(self._asked, problem) from None
+
+    def write(self, finished: Callable[[], Receipt]) -> None:
+        """Put the receipt of a run that ends now in its place. Raises ReceiptNotWritten."""
+        if self.path is None:
+            raise AssertionError("a receipt is made before it is written")
+        try:
+            with chain.locked(self.path.parent):
+                last = chain.last_of(self.path.parent, self._pipeline)
+                document = msgspec.structs.replace(
+                    finished(),
+                    number=last.number + 1 if last else 1,
+                    previous=last.sha256 if last else None,
+                    signed_by=self._key.id if self._key else None,
+                )
+                content = encode(document)
+                private_files.replace(self.path, [content])
+        except OSError as problem:
+            raise _not_written(self.path, problem) from None
+        if self._key is None:
+            return
+        try:
+            envelope = signing.envelope(self._key, document, self.path.name, content)
+            private_files.replace(signing.envelope_path(self.path), [envelope])
+        except OSError as problem:
+            # All is done at Sprinto: a signature must not change how the run ended.
+            log.warning(
+                "The receipt %s has no signature: its envelope cannot be written (%s).",
+                self.path,
+                private_files.reason(problem),
+            )
+
+
+def _not_written(path: Path, problem: OSError) -> ReceiptNotWritten:
+    return ReceiptNotWritten(
+        f"The receipt cannot be written to {path} ({private_files.reason(problem)}).",
+        "Set `report_path` to a file (.json) or a folder that this target can write to.",
+    )

@@ -1,0 +1,170 @@
+"""A receipt's signature: a DSSE envelope beside it, with an in-toto Statement v1 about receipt and input.
+
+DSSE (secure-systems-lab/dsse, protocol.md) signs the type and the bytes of a payload together. The payload
+repeats what matters most of the receipt, so that a receipt that was changed shows what it said.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import importlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto import private_files
+from target_sprinto.errors import (
+    EnvelopeOfAnother,
+    ReceiptCountsForged,
+    ReceiptEndForged,
+    ReceiptForged,
+    ReceiptKeyUnusable,
+    ReceiptTimesForged,
+    ReceiptUnsigned,
+    SignatureInvalid,
+)
+from target_sprinto.receipts import document as receipts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_sprinto.receipts.keys import PrivateKey
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:target-sprinto:receipt:1"
+
+
+class _Signature(msgspec.Struct):
+    keyid: str
+    sig: str
+
+
+class _Envelope(msgspec.Struct, rename={"payload_type": "payloadType"}):
+    payload: str
+    payload_type: str
+    signatures: list[_Signature]
+
+
+def keys() -> Any:  # noqa: ANN401 - a module
+    """What works with keys, which needs an extra. Raises ReceiptKeyUnusable where that is not installed."""
+    try:
+        return importlib.import_module("target_sprinto.receipts.keys")
+    except ModuleNotFoundError as missing:
+        raise ReceiptKeyUnusable(
+            f"Signatures need {missing.name!r}, which is not installed.",
+            "Install it with: pip install 'target-sprinto[sign]'",
+        ) from None
+
+
+def envelope_path(path: Path) -> Path:
+    """Where a receipt's envelope is."""
+    return path.with_name(f"{path.name}.dsse")
+
+
+def pre_authentication_encoding(payload: bytes) -> bytes:
+    """The bytes that DSSE signs."""
+    return b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
+
+
+def envelope(key: PrivateKey, document: receipts.Receipt, name: str, content: bytes) -> bytes:
+    """The envelope of a receipt whose file has this name and content."""
+    subjects = [{"name": name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}]
+    if document.input_sha256 is not None:
+        subjects.append({"name": "input", "digest": {"sha256": document.input_sha256}})
+    statement = {
+        "_type": STATEMENT_TYPE,
+        "subject": subjects,
+        "predicateType": PREDICATE_TYPE,
+        "predicate": _predicate(document),
+    }
+    payload = json.dumps(statement).encode()
+    signature = key.sign(pre_authentication_encoding(payload))
+    shown = {
+        "payload": base64.b64encode(payload).decode(),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": key.id, "sig": base64.b64encode(signature).decode()}],
+    }
+    # A field a line, in this order: `docs/signed-receipts.md` reads it with `sed`.
+    return json.dumps(shown, indent=1).encode() + b"\n"
+
+
+def require_signed(path: Path, public_key: Path) -> None:
+    """Check the envelope beside a receipt, and that it is about this receipt as it is.
+
+    Raises ReceiptKeyUnusable, ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and
+    ReceiptUnusable for a receipt that is not whole.
+    """
+    key = keys().PublicKey.read(public_key)
+    content = receipts.read_bytes(path)
+    try:
+        signed = envelope_path(path).read_bytes()
+    except OSError as problem:
+        raise ReceiptUnsigned(
+            f"{path} has no signature: {path.name}.dsse cannot be read ({private_files.reason(problem)}).",
+            "Keep a receipt and its envelope together; a run signs if `receipt_key_file` is set.",
+        ) from None
+    subject, predicate = _statement(signed, key, envelope_path(path))
+    if subject == hashlib.sha256(content).hexdigest():
+        return
+    document = receipts.read(path)
+    claimed = _predicate(document)
+    if claimed["run"] != predicate.get("run"):
+        raise EnvelopeOfAnother(
+            f"{envelope_path(path)} is the envelope of another receipt.",
+            "Put each envelope beside the receipt whose name it has.",
+        )
+    for error, names in _FORGERIES.items():
+        changed = [name for name in names if claimed[name] != predicate.get(name)]
+        if changed:
+            raise error(
+                f"{path} was changed after it was signed, in {' and '.join(f'`{name}`' for name in changed)}."
+            )
+    raise ReceiptForged(f"{path} was changed after it was signed.")
+
+
+_FORGERIES: dict[type[ReceiptForged], tuple[str, ...]] = {
+    ReceiptTimesForged: ("started_at", "ended_at"),
+    ReceiptCountsForged: ("accepted",),
+    ReceiptEndForged: ("outcome", "exit_code"),
+}
+
+
+def _predicate(document: receipts.Receipt) -> dict[str, Any]:
+    return {
+        "run": document.run,
+        "integration_id": document.integration_id,
+        "outcome": document.outcome,
+        "exit_code": document.exit_code,
+        "started_at": document.started_at,
+        "ended_at": document.ended_at,
+        "accepted": {one.entity_type: one.accepted for one in document.entity_types},
+    }
+
+
+def _statement(signed: bytes, key: Any, path: Path) -> tuple[str, dict[str, Any]]:  # noqa: ANN401 - a PublicKey
+    """The receipt's digest and the predicate of an envelope. Raises SignatureInvalid."""
+    try:
+        read = msgspec.json.decode(signed, type=_Envelope)
+        payload = base64.b64decode(read.payload, validate=True)
+        signatures = [base64.b64decode(one.sig, validate=True) for one in read.signatures]
+    except (msgspec.DecodeError, binascii.Error, ValueError):
+        raise SignatureInvalid(f"{path} is not an envelope as a run wrote it.") from None
+    message = pre_authentication_encoding(payload)
+    if read.payload_type != PAYLOAD_TYPE or not any(key.signed(message, one) for one in signatures):
+        raise SignatureInvalid(
+            f"The signature in {path} is not by this key.",
+            f"Check that key {key.id} is the pipeline's, and that the envelope was not changed.",
+        )
+    try:
+        statement = json.loads(payload)
+        if (statement["_type"], statement["predicateType"]) == (STATEMENT_TYPE, PREDICATE_TYPE):
+            return str(statement["subject"][0]["digest"]["sha256"]), dict(statement["predicate"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        pass
+    raise SignatureInvalid(
+        f"{path} is signed by this key, but is not about a receipt that this version reads."
+    )
