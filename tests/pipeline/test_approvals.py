@@ -275,7 +275,7 @@ SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = 
     "empty": (lambda door, _: edit(door, lambda _: b""), ("[receipt]",)),
     "of another format": (
         lambda door, _: change(door.folder / "receipt.json", "receipt 1", "receipt 2"),
-        ("no receipt that this version reads", "[receipt]"),
+        ("has the receipt format 2", "[receipt-format]"),
     ),
     "gone": (lambda door, _: (door.folder / "receipt.json").unlink(), ("No such file", "[receipt]")),
 }
