@@ -31,7 +31,7 @@ from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.run.applying import Applying
 from target_sprinto.push.run.conflict import find_blocker
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.text import counted, figures, printable, shown
+from target_sprinto.push.text import figures, printable, shown
 from target_sprinto.push.transport.background import Deadline, in_background, wait_for
 from target_sprinto.receipts import approval
 from target_sprinto.receipts.document import read as read_receipt
