@@ -6,7 +6,6 @@ Nothing of a line is ever quoted in an error: it may hold personal data.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -26,6 +25,7 @@ from target_sprinto.errors import InputError, InternalError, InvalidLine, Invali
 from target_sprinto.push.transport.background import TICK_SECONDS, Check
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
@@ -60,15 +60,15 @@ _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class SprintoReader(GenericSingerReader[bytes]):
-    """Reads messages line by line. `line` is the number of the line in hand, from 1; `digest` of all lines.
+    """Reads messages line by line. `line` is the number of the line in hand, from 1.
 
-    `check` is called while waiting for input, and may raise to end the reading. `failed` is told of what
-    ended it and returns what to raise instead. `refuse` is handed a line that is a message but for a number
-    that JSON does not know, and raises unless the record may be left out. `begin` is called before the first
-    line, and may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without
-    input after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin`
-    stdin is read past Python's own buffer, so that waiting for it can be cut short: for a command line, whose
-    stdin nobody else has read from.
+    `digest`, where it is set, is of all lines. `check` is called while waiting for input, and may raise to
+    end the reading. `failed` is told of what ended it and returns what to raise instead. `refuse` is handed a
+    line that is a message but for a number that JSON does not know, and raises unless the record may be left
+    out. `begin` is called before the first line, and may raise. `guard` is entered while lines are read.
+    `longest_silence` gives the seconds without input after which a tap on stdin is taken for dead; it is
+    called when reading begins. With `watch_stdin` stdin is read past Python's own buffer, so that waiting for
+    it can be cut short: for a command line, whose stdin nobody else has read from.
     """
 
     def __init__(  # noqa: PLR0913 - one callable for each thing that ends or begins the reading
@@ -85,7 +85,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         super().__init__()
         self._watch_stdin = watch_stdin
         self.line = 0
-        self.digest = hashlib.sha256()
+        self.digest: hashlib._Hash | None = None
         self.from_stdin = False
         self.waited_seconds = 0.0
         self._check = check
@@ -139,7 +139,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
         for line in self._lines(source):
             self.line += 1
-            self.digest.update(line)
+            if self.digest is not None:
+                self.digest.update(line)
             if line.isspace():
                 continue
             try:

@@ -19,6 +19,7 @@ STATE is never given to the SDK (`_latest_state` stays None), so no path of its 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import sys
@@ -167,6 +168,7 @@ class SprintoTarget(Target):
             self._rejects = RejectedRecords(path, self.settings.max_rejects, named)
         self._report: RunReport | None = None
         if self.settings.report_path:
+            self._reader.digest = digest = hashlib.sha256()
             self._report = RunReport(
                 self.settings.report_path,
                 self.settings,
@@ -174,7 +176,7 @@ class SprintoTarget(Target):
                 run_uuid=run_uuid,
                 rejects=self._rejects,
                 state=lambda: self._state,
-                input_sha256=self._reader.digest.hexdigest,
+                input_sha256=digest.hexdigest,
                 interrupted=self._interrupted,
             )
         run = Run(
