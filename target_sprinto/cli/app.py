@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox import EntityRules, Sandbox
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound="Callable[..., Any]")
 
 SANDBOX_PORT = 8765
 """Where `sample_config.json` looks for the sandbox."""
@@ -61,16 +62,22 @@ _DISCARD_SECONDS = 30.0
 _MOST_HOURS = 87_600
 """Ten years: what lies further back than dates go would be taken for a fault of ours."""
 
-_config_option = click.option(
-    "--config",
-    multiple=True,
-    required=True,
-    callback=SprintoTarget.cb_config,
-    type=click.Path(),
-    metavar="FILE",
-    help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
-)
 
+def _config(callback: Callable[..., Any]) -> Callable[[_F], _F]:
+    return click.option(
+        "--config",
+        multiple=True,
+        required=True,
+        callback=callback,
+        type=click.Path(),
+        metavar="FILE",
+        help="The target's configuration file, or 'ENV' for environment variables."
+        " May be given several times.",
+    )
+
+
+_config_option = _config(SprintoTarget.cb_config)
+_client_config_option = _config(SprintoTarget.cb_client_config)
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
 _PORT = click.IntRange(0, 65535)
@@ -132,7 +139,7 @@ def main(context: click.Context) -> None:
 @main.command(
     short_help="Test key, region and integration.", epilog=examples("sprintoctl check --config config.json")
 )
-@_config_option
+@_client_config_option
 def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Test key, region and integration with a call that changes nothing."""
     client = SprintoTarget.client_from_cli(config)
@@ -143,7 +150,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
 @main.command(
     short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
 )
-@_config_option
+@_client_config_option
 @_json_option
 def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Show how many sessions are in which state, and the active one, if the activity log shows it.
@@ -182,7 +189,7 @@ def status(config: Any, *, as_json: bool) -> None:  # noqa: ANN401 - what the SD
     short_help="Show Sprinto's activity log.",
     epilog=examples("sprintoctl activity --config config.json --hours 2"),
 )
-@_config_option
+@_client_config_option
 @_json_option
 @click.option(
     "--hours",
@@ -216,7 +223,7 @@ def activity(config: Any, hours: float, *, as_json: bool) -> None:  # noqa: ANN4
     epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
 )
 @click.argument("session", callback=_session_id)
-@_config_option
+@_client_config_option
 def discard(session: str, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Discard SESSION, which a run left open: nothing of it is applied."""
     client = SprintoTarget.client_from_cli(config)

@@ -801,10 +801,25 @@ class SprintoTarget(Target):
 
         Raises SettingsError for what cannot be read.
         """
+        return cls._read_config(ctx, param, value, cls._known_settings())
+
+    @classmethod
+    def cb_client_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
+        """The same for a command that needs a client only: no other variable can be in the way."""
+        known = cls._known_settings()
+        return cls._read_config(ctx, param, value, {name: known[name] for name in settings.OF_THE_CLIENT})
+
+    @classmethod
+    def _read_config(
+        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...], known: dict[str, Any]
+    ) -> Any:  # noqa: ANN401 - SDK's
         with process_signals.ended_by(cls._report_nothing_opened):
-            merged = environment.from_dotenv(cls._known_settings()) if "ENV" in value else {}
+            merged = environment.from_dotenv(known) if "ENV" in value else {}
             for number, path in enumerate(value, 1):
-                merged |= cls._env_var_config if path == "ENV" else settings.read_config_file(path, number)
+                if path == "ENV":
+                    merged |= environment.from_environment(known, os.environ)
+                else:
+                    merged |= settings.read_config_file(path, number)
         # The SDK's own reading is laxer, and its errors are tracebacks.
         found: Any = super().cb_config(ctx, param, ())
         found.config |= merged
