@@ -91,6 +91,7 @@ class Reader:
                 path = self.folder / detail
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
+                path.chmod(0o600)
             elif block.mark == IN_ANOTHER_TERMINAL:
                 self._serve(text)
             elif only_prepare:
