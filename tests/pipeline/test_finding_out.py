@@ -262,7 +262,7 @@ def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(d
     open_another_session(door, client_reference_id="nightly \x1b[2J" + "x" * 200)
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
-    assert "reference 'nightly \\x1b[2Jxxx" in finished.error
+    assert "reference 'nightly \\u001b[2Jxxx" in finished.error
     assert "x" * 100 not in finished.error
     assert "\x1b" not in finished.error
 

@@ -44,14 +44,18 @@ EXAMPLES = {
 NEEDS_ID = {"type": "object", "required": ["id"], "properties": {"name": {"type": "string"}}}
 STRICT = {name: EntityRules(schema=NEEDS_ID) for name in EXAMPLES}
 NEVER_SHOWN = {"apply", "close_answer_state", "discard_from_expired", "failed_leaves"}
-OF_OTHER_SESSIONS_AND_THE_CLOCK = {
+NOT_REPORTED = {
     "log_shows_refused_creates",
     "log_lag_seconds",
     "log_ends",
     "old_sessions_are_purged",
     "clock_offset_seconds",
+    "close_answer_counts",
+    "processed_counts_lag_seconds",
+    "session_hidden_seconds",
+    "answer_seconds",
 }
-"""Not reported: what a run does must not depend on them."""
+"""What a run does must not depend on them."""
 
 FIRST, AGAIN, HINTED, UNKNOWN, SPOILT, PARALLEL = range(1, 7)
 """Which push is which, where the first spoilt record is refused."""
@@ -137,7 +141,7 @@ def readings() -> list[Readings]:
     """The defaults, and each other value of each field by itself."""
     found = [Readings()]
     for name, hint in get_type_hints(Readings).items():
-        if name in OF_OTHER_SESSIONS_AND_THE_CLOCK:
+        if name in NOT_REPORTED:
             continue
         values: tuple[Any, ...] = (0.5,)
         if get_origin(hint) is Literal:
@@ -158,7 +162,7 @@ def expected(reading: Readings) -> dict[str, Any]:
     return {
         field.name: None if field.name in NEVER_SHOWN else getattr(reading, field.name)
         for field in fields(Readings)
-        if field.name not in OF_OTHER_SESSIONS_AND_THE_CLOCK
+        if field.name not in NOT_REPORTED
     }
 
 

@@ -341,7 +341,7 @@ def test_informational_responses_come_before_the_real_one(api: Api) -> None:
     url = urlsplit(api.sandbox.base_url)
     with socket.create_connection(("127.0.0.1", url.port or 0)) as bare:
         bare.sendall(
-            b"POST /api/external/push/v1/integrations/%b/sessions HTTP/1.1\r\nHost: x\r\n"
+            b"POST /api/external/push/v1/integrations/%b/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             b"Connection: close\r\napi-key: %b\r\nContent-Length: 2\r\n\r\n{}"
             % (api.id.encode(), api.sandbox.options.api_key.encode())
         )
