@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_sprinto.signals import Signals
+
+_WRITING_FAILED = frozenset({errno.ENOSPC, errno.EPIPE, errno.EFBIG, errno.EDQUOT, errno.EIO})
+"""Only stdout is left to fail so: whatever else is written has an error of its own."""
 
 
 def examples(*lines: str) -> str:
@@ -43,23 +47,13 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
         except SprintoError as failure:
             error = failure
         except OSError as problem:
-            error = OutputNotWritten(problem) if _is_stdout_broken() else explained(problem)
+            error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
         except Exception as bug:  # noqa: BLE001 - told as a bug, without its text
             error = explained(bug)
         say(str(error))
         if isinstance(error, StateNotWritten | OutputNotWritten):
             _give_up_stdout()
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
-
-
-def _is_stdout_broken() -> bool:
-    """Whether stdout takes nothing: what could not be written is still to be written, and fails again."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except (OSError, ValueError):
-        return True
-    return False
 
 
 def _require_no_signal_yet(signals: Signals) -> None:

@@ -20,6 +20,7 @@ import msgspec
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.event_log import EventLog
 from target_sprinto.push.protocol import retry
+from target_sprinto.push.protocol.lifecycle import nobody_knows
 from target_sprinto.push.protocol.responses import (
     STATES,
     ActivityPage,
@@ -286,6 +287,11 @@ class SprintoClient:
                 if time.monotonic() - since >= timing.current.replica:
                     raise
                 raise errors.NotVisible(unknown.what, unknown.advice) from None
+            except errors.ApiError as failure:
+                if body is not None and nobody_knows(failure):
+                    # In doubt, however it came to that: a later run may find it done, or do it.
+                    failure.temporary = True
+                raise
 
         return _repeat(call, retryable or _repeatable(body), patience)
 

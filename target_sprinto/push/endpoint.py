@@ -40,7 +40,7 @@ def require_usable(api_key: str, integration_id: str, region: str, api_url: str 
         *text_problems("integration_id", integration_id),
         *(url_problems(api_url) if api_url is not None else ()),
     ]
-    if api_url is None and region not in tuple(REGIONS):
+    if region not in tuple(REGIONS):
         problems.append(f"`region` must be one of {', '.join(REGIONS)}")
     if problems:
         raise SettingsProblem(f"The client cannot be made: {'; '.join(problems)}.")

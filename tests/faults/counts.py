@@ -115,7 +115,11 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
     yield "go over", DISCARDED.saying(above, sent), (lasting(ABOVE),)
     yield "go over once", DISCARDED.saying(sent), (Fault("status", effect=ABOVE),)
     yield "add up, type by type they do not", DISCARDED.saying(sent), (lasting(AGAINST_EACH_OTHER),)
-    yield "have a type that was never sent", DISCARDED.saying("1 devices"), (lasting(ONE_MORE_TYPE),)
+    yield (
+        "have a type that was never sent",
+        DISCARDED.saying("1 of types that were not sent"),
+        (lasting(ONE_MORE_TYPE),),
+    )
     for name, effect in UNREADABLE.items():
         yield f"are {name}", DISCARDED, (lasting(effect),)
     again = traffic.strike("middle page", effect=Reset())

@@ -95,6 +95,7 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
     sample["api_url"] = served["url"] + "/api/external/push"
     path = door.folder / "sample.json"
     path.write_text(json.dumps(sample))
+    path.chmod(0o600)
     checked = sprintoctl("check", "--config", str(path))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
