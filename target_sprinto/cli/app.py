@@ -454,6 +454,8 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             ),
         )
     except local.DataUnusable as problem:
+        # A Ctrl-C is how a sandbox ends. What fails after it has an exit code of its own.
+        process_signals.first = None
         raise SettingsProblem(f"{problem}.", "Choose another folder with --data.") from None
     except OSError as problem:
         raise _port_taken(port, problem) from None

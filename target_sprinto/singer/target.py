@@ -50,6 +50,7 @@ from target_sprinto.errors import (
     StateNotWritten,
     StreamMissing,
     TooManyRejects,
+    UnmappedStream,
     WouldBeRefused,
     explained,
 )
@@ -59,6 +60,7 @@ from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import MAX_BYTES, too_large
 from target_sprinto.push.protocol.times import with_time_left
+from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
 from target_sprinto.push.run.run import Delivery, Run, RunSummary
 from target_sprinto.push.text import counted, figures, quoted, suggested
 from target_sprinto.push.transport import timing
@@ -305,6 +307,12 @@ class SprintoTarget(Target):
         if entity_type is None:
             self.logger.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        if not entity_type.strip() or len(entity_type) > LONGEST_ENTITY_TYPE:
+            raise UnmappedStream(
+                f"stream {quoted(stream)} has a name that cannot be an entity type: it is blank or longer"
+                f" than {LONGEST_ENTITY_TYPE} characters.",
+                "Name its entity type in `entity_types`.",
+            )
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
         schema = stream_map.transformed_schema

@@ -155,7 +155,8 @@ def rejected_in(path: Path) -> list[Any]:
 
 def check_rehearsal(stage: Stage, finished: Finished) -> None:
     """No file; where it came to its end, all that is refused is listed, and all the rest was accepted."""
-    assert stage.own_rejects() == []
+    files = [path for path in stage.own_rejects() if not path.name.endswith(".response.json")]
+    assert files == []
     if stage.cell.expected.ending is not Ending.REHEARSED:
         return
     listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]

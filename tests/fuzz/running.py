@@ -197,12 +197,12 @@ def _feed(writing: int, data: bytes, piece: int) -> None:
 
 def check_end(ran: Ran, *, values: bool = True) -> None:
     """What holds of every run: an orderly end, told in one line, without the key and without `values`."""
-    assert ran.code in {0, 1}, ran
+    assert ran.code in {0, 1, 75}, ran
     for word in _BREAKS:
         assert word not in ran.stderr, ran
     assert front_door.API_KEY not in ran.stderr, ran
     assert not values or not holds_a_secret(ran.stderr), ran
-    assert len(ran.errors) == ran.code, ran
+    assert len(ran.errors) == min(ran.code, 1), ran
     assert ran.ending not in {"internal", "no code"}, ran
     assert ran.code == 0 or ran.stdout == b"", ran
 

@@ -126,7 +126,7 @@ def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor)
     assert f"session {blocker}, opened 0 min" in finished.error
     assert "reference 'somebody-else/" in finished.error
     assert "last event 0 min" in finished.error
-    assert f"sprintoctl discard {blocker} --config FILE" in finished.error
+    assert f"sprintoctl discard {blocker} --config {door.folder}/" in finished.error
     assert not requests(door, "status")
 
 
@@ -372,7 +372,8 @@ def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: Front
     refused = door.finish(second, None)
     assert refused.code == 143
     (waiting,) = [line for line in refused.stderr.splitlines() if "for a sign of life of" in line]
-    assert 500 < int(waiting.partition("Waiting ")[2].split()[0]) <= 600
+    # A second more where Sprinto's `Date`, in whole seconds, is behind its event.
+    assert 500 < int(waiting.partition("Waiting ")[2].split()[0]) <= 601
     assert door.session().state == "active"
     assert door.finish(first, [STATE]).code == 0
 

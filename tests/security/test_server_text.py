@@ -35,7 +35,8 @@ PEOPLE = SCHEMA | {
     }
 }
 _VARIES = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f-]{27}|integration-[\d-]+|\d{4}-\d\d-\d\d[T ][\d:,.]+Z?|\d+\.\d+|/\S+/config-\d+\.json|127\.0\.0\.1:\d+"
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|integration-[\d-]+|\d{4}-\d\d-\d\d[T ][\d:,.]+Z?|\d+\.\d+"
+    r"|/\S+/config-\d+\.json|127\.0\.0\.1:\d+"
 )
 
 

@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 _WEEK = 7 * 24 * 3600
 """The longest timeout, in seconds."""
 
-_LONGEST_ENTITY_TYPE = 255
+LONGEST_ENTITY_TYPE = 255
 """In characters. Sprinto documents no limit."""
 
 
@@ -73,11 +73,11 @@ def entity_type(name: str, value: object) -> str:
     if (
         not isinstance(value, str)
         or not value.strip()
-        or len(value) > _LONGEST_ENTITY_TYPE
+        or len(value) > LONGEST_ENTITY_TYPE
         # Half of a surrogate pair.
         or value.encode(errors="ignore").decode() != value
     ):
-        raise SettingsProblem(f"`{name}` must be text of 1 to {_LONGEST_ENTITY_TYPE} characters.")
+        raise SettingsProblem(f"`{name}` must be text of 1 to {LONGEST_ENTITY_TYPE} characters.")
     return value
 
 
