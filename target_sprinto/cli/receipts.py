@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
+from target_sprinto.cli.options import OK
 from target_sprinto.console import examples
 from target_sprinto.errors import (
     ChainBroken,
@@ -28,7 +29,6 @@ from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import watched
 from target_sprinto.singer.target import SprintoTarget
 
-_OK = click.style("OK", "green")
 _UNSIGNED = "It is unsigned: anyone who can write to the file can change it and seal it again."
 
 
@@ -79,7 +79,7 @@ def verify(receipt: Path, public_key: Path | None, source: IO[bytes] | None, con
     if source is not None:
         _replay(document, source, config)
     else:
-        click.echo(f"{_OK}: the receipt is whole; the run's outcome is {document.outcome}.")
+        click.echo(f"{OK}: the receipt is whole; the run's outcome is {document.outcome}.")
     click.echo(_signature_of(document, public_key))
 
 
@@ -124,7 +124,7 @@ def _verify_folder(folder: Path, public_key: Path | None) -> None:
         raise ChainBroken(f"{folder}: {counted(len(problems), 'problem')} in {told}.")
     if not links:
         raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({told}).")
-    click.echo(f"{_OK}: {told}; none is missing between the first and the last.")
+    click.echo(f"{OK}: {told}; none is missing between the first and the last.")
     if public_key is None:
         click.echo(f"{unsigned} of them are unsigned; --public-key FILE checks the signatures.")
 
@@ -155,7 +155,7 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
         raise
     entities = {one.entity_type: one.entities for one in document.entity_types}
     click.echo(
-        f"{_OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
+        f"{OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
     )
     if document.outcome not in COMPLETE:
         click.echo("The run took no more of the input: it did not reach its end.")

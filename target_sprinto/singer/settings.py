@@ -46,10 +46,6 @@ NOT_FOR_SPRINTO = {
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
 
 
-OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
-"""The settings that `sprintoctl` needs to reach Sprinto."""
-
-
 class OnInvalidRecord(enum.Enum):
     """What to do with a record that is invalid, or that Sprinto refuses."""
 

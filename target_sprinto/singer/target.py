@@ -67,12 +67,11 @@ from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, RunReport
 from target_sprinto.signals import Signals, process_signals
-from target_sprinto.singer import config_files, environment, schema_limits, settings
+from target_sprinto.singer import config_files, config_input, environment, schema_limits, settings
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import DELETED_AT, Intake
-from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
@@ -780,24 +779,6 @@ class SprintoTarget(Target):
         )
 
     @classmethod
-    def client_from_cli(cls, config: Any) -> SprintoClient:  # noqa: ANN401 - SDK's
-        """A client, from key, integration and host alone: no other setting can be in the way.
-
-        Raises SettingsProblem.
-        """
-        settings.require_log_level(os.environ)
-        given: dict[str, Any] = {name: config.config.get(name) for name in settings.OF_THE_CLIENT}
-        given = with_api_key(given)
-        client = SprintoClient(
-            api_key=given["api_key"],
-            integration_id=given["integration_id"],
-            region=given["region"] or "us",
-            api_url=given["api_url"] or None,
-        )
-        client.config_files = config_files.lasting(config.names)
-        return client
-
-    @classmethod
     def _report_nothing_opened(cls, interrupted: Interrupted) -> None:
         """A config file may be a pipe into which nothing comes."""
         interrupted.aftermath = "Nothing was opened at Sprinto."
@@ -809,25 +790,8 @@ class SprintoTarget(Target):
 
         Raises SettingsError for what cannot be read.
         """
-        return cls._read_config(ctx, param, value, cls._known_settings())
-
-    @classmethod
-    def cb_client_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
-        """The same for a command that needs a client only: no other variable can be in the way."""
-        known = cls._known_settings()
-        return cls._read_config(ctx, param, value, {name: known[name] for name in settings.OF_THE_CLIENT})
-
-    @classmethod
-    def _read_config(
-        cls, ctx: click.Context, param: click.Option, value: tuple[str, ...], known: dict[str, Any]
-    ) -> Any:  # noqa: ANN401 - SDK's
         with process_signals.ended_by(cls._report_nothing_opened):
-            merged = environment.from_dotenv(known) if "ENV" in value else {}
-            for number, path in enumerate(value, 1):
-                if path == "ENV":
-                    merged |= environment.from_environment(known, os.environ)
-                else:
-                    merged |= settings.read_config_file(path, number)
+            merged = config_input.read(value, cls._known_settings())
         # The SDK's own reading is laxer, and its errors are tracebacks.
         found: Any = super().cb_config(ctx, param, ())
         found.config |= merged

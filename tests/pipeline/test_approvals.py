@@ -442,3 +442,16 @@ def test_the_installed_command_applies(door: FrontDoor) -> None:
     applied = subprocess.run(command, capture_output=True, check=False, cwd=door.folder, timeout=60)
     assert (applied.returncode, applied.stdout) == (0, SPELLED + b"\n"), applied.stderr
     assert applied.stderr.startswith(b"Sprinto has processed session")
+
+
+def test_a_setting_that_apply_does_not_need_is_not_in_its_way(door: FrontDoor) -> None:
+    session = hold(door)
+    broken: dict[str, Any] = {"stream_maps": {"people": {"name": "no such ("}}, "entity_types": 5}
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT, **broken))
+
+
+def test_a_misspelled_setting_that_apply_needs_is_named(door: FrontDoor) -> None:
+    session = hold(door)
+    check_refused(
+        door, session, door.sprintoctl("apply", session, *RECEIPT, processing_timeout_second=1), "[settings]"
+    )

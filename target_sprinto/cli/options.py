@@ -1,0 +1,65 @@
+"""What the commands of `sprintoctl` share: options, and what they make of them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from target_sprinto.console import colours
+from target_sprinto.push.protocol.responses import SESSION_ID
+from target_sprinto.push.transport.background import in_background, wait_for
+from target_sprinto.signals import process_signals
+from target_sprinto.singer import config_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.errors import Interrupted
+    from target_sprinto.singer.settings import Settings
+
+_T = TypeVar("_T")
+
+OK = click.style("OK", "green")
+
+config_option = click.option(
+    "--config",
+    multiple=True,
+    required=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
+
+
+def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Check the argument SESSION."""
+    if not re.match(SESSION_ID, value):
+        raise click.BadParameter("A session's id has letters, digits and . _ : - only.")
+    return value
+
+
+def report_error(line: str) -> None:
+    """Print one line on stderr, as everything that ends a command is printed."""
+    click.echo(f"{click.style('sprintoctl:', 'red')} {line}", err=True, color=colours())
+
+
+def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, SprintoClient]:
+    """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
+    with process_signals.ended_by(_report_nothing_opened):
+        settings = config_input.read_only(config, (*config_input.OF_THE_CLIENT, *needed))
+    return settings, config_input.client_of(settings, config)
+
+
+def interruptible(call: Callable[[], _T]) -> _T:
+    """Make a call that a signal cuts short."""
+    return wait_for(in_background(call), process_signals.check)
+
+
+def _report_nothing_opened(interrupted: Interrupted) -> None:
+    """A config file may be a pipe that nothing is written to."""
+    interrupted.aftermath = "Nothing was opened at Sprinto."
+    report_error(str(interrupted))

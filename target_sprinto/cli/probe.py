@@ -1,0 +1,94 @@
+"""`sprintoctl probe`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import click
+
+from target_sprinto.cli.options import config_option, configured, json_option
+from target_sprinto.console import examples
+from target_sprinto.probe.asking import probe as run_probe
+from target_sprinto.probe.examples import MOST, read_examples
+from target_sprinto.probe.report import render_json, render_table
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import Interrupted
+from target_sprinto.signals import process_signals
+from target_sprinto.singer.response_file import ResponseFile, response_of
+
+
+@click.command(
+    short_help="Find out how the real API behaves.",
+    epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
+)
+@config_option
+@json_option
+@click.option(
+    "--entity-type",
+    "entity_types",
+    multiple=True,
+    required=True,
+    metavar="TYPE",
+    help="An entity type of the account. Given twice, two are asked about, which shows more.",
+)
+@click.option(
+    "--example",
+    "examples",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A valid record of that entity type, as JSON with Sprinto's field names; one for each type.",
+)
+def probe(
+    config: tuple[str, ...],
+    entity_types: tuple[str, ...],
+    examples: tuple[Path, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Find out how the real API reads what its documents leave open, in a session that is always discarded.
+
+    It takes about twenty requests. Refused pages are among them, which may show as anomalies in Sprinto's
+    dashboard. Nothing is applied.
+    """
+    if (
+        len(examples) != len(entity_types)
+        or len(set(entity_types)) != len(entity_types)
+        or len(examples) > MOST
+    ):
+        raise click.UsageError(
+            "Name one or two different entity types, each with an example:"
+            " --entity-type TYPE --example FILE, once or twice."
+        )
+    records = read_examples(entity_types, [(path.name, path.read_bytes()) for path in examples])
+    settings, client = configured(
+        config, "client_reference_prefix", "rejects_dir", "request_timeout_seconds", "retry_timeout_seconds"
+    )
+    click.echo(
+        f"Probing {client.address} with about twenty requests in one session, which is discarded:"
+        " nothing is applied. Its refused pages may show as anomalies in Sprinto's dashboard.",
+        err=True,
+    )
+    limits = settings.patiences
+    probed = run_probe(
+        client,
+        records,
+        settings.client_reference_prefix,
+        Patience(limits.request_seconds, limits.retry_seconds),
+        process_signals.check,
+    )
+    if isinstance(probed.failure, Interrupted):
+        raise probed.failure
+    if as_json:
+        click.echo(render_json(probed.evidence))
+    else:
+        for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
+            click.echo(line)
+    if probed.failure is not None:
+        file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
+        kept = file.keep(response_of(probed.failure))
+        probed.failure.aftermath = f"{probed.failure.aftermath} {kept}".rstrip()
+        raise probed.failure
+    click.echo(probed.aftermath, err=True)

@@ -1,0 +1,245 @@
+"""`sprintoctl sandbox` and `sprintoctl demo`: a local Sprinto, and a whole run against it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from target_sprinto.console import examples
+from target_sprinto.errors import DemoFailed
+from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.signals import process_signals
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import EntityRules, Sandbox
+
+SANDBOX_PORT = 8765
+"""The port in `sample_config.json`."""
+
+_PORT = click.IntRange(0, 65535)
+
+
+@click.command(
+    short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
+)
+@click.option(
+    "--port",
+    default=SANDBOX_PORT,
+    type=_PORT,
+    show_default=True,
+    help="Port on this machine; 0 takes a free one.",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep what was applied here, over a restart.",
+)
+@click.option(
+    "--integration",
+    multiple=True,
+    default=("demo",),
+    show_default=True,
+    help="An integration id that exists. May be given several times.",
+)
+@click.option("--api-key", default="sandbox-key", show_default=True, help="The API key that is accepted.")
+@click.option(
+    "--entities",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.',
+)
+@click.option(
+    "--apply",
+    type=click.Choice(["upsert", "append", "replace"]),
+    default="upsert",
+    show_default=True,
+    help="What applying does to what was there.",
+)
+@click.option(
+    "--processing-seconds",
+    default=0.2,
+    type=click.FloatRange(0),
+    show_default=True,
+    help="How long processing takes.",
+)
+@click.option(
+    "--inactivity-seconds",
+    default=3600.0,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="When an idle session expires.",
+)
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(1),
+    help="Answer 429 to more than this many requests a minute, per integration. Default: no limit.",
+)
+@click.option(
+    "--retry-after/--no-retry-after",
+    default=True,
+    show_default=True,
+    help="Whether those 429 have a `Retry-After`.",
+)
+@click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
+def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
+    port: int,
+    data: Path | None,
+    integration: tuple[str, ...],
+    api_key: str,
+    entities: Path | None,
+    apply: str,
+    processing_seconds: float,
+    inactivity_seconds: float,
+    requests_per_minute: int | None,
+    *,
+    retry_after: bool,
+    light: bool,
+) -> None:
+    """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
+    local = _sandbox_room()
+    options = local.SandboxOptions(
+        api_key=api_key,
+        integrations=frozenset(integration),
+        entities=_entity_rules(local, str(entities), entities.read_bytes()) if entities else {},
+        readings=local.Readings(apply=apply),
+        inactivity_timeout_seconds=inactivity_seconds,
+        processing_seconds=processing_seconds,
+        light=light,
+        data_dir=data,
+        rate_limit=local.RateLimit(requests_per_minute, retry_after=retry_after)
+        if requests_per_minute
+        else None,
+    )
+    try:
+        local.serve(
+            options,
+            "127.0.0.1",
+            port,
+            lambda running: click.echo(
+                f"The sandbox is at {running.url} (Ctrl-C ends it). Its page: {running.page_url}"
+            ),
+        )
+    except local.DataUnusable as problem:
+        # A Ctrl-C is how a sandbox ends. What fails after it has an exit code of its own.
+        process_signals.first = None
+        raise SettingsProblem(f"{problem}.", "Choose another folder with --data.") from None
+    except OSError as problem:
+        raise _port_taken(port, problem) from None
+
+
+@click.command(short_help="See a whole run, on this machine.", epilog=examples("sprintoctl demo"))
+@click.option("--port", default=0, type=_PORT, help="The sandbox's port; 0 takes a free one.")
+@click.option(
+    "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
+)
+def demo(port: int, *, keep: bool | None) -> None:
+    """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
+    local = _sandbox_room()
+    bundled = resources.files("target_sprinto.cli") / "demo"
+    rules = _entity_rules(local, "entities.json", (bundled / "entities.json").read_bytes())
+    server = local.Sandbox(local.SandboxOptions(entities=rules))
+    try:
+        server.start(port=port)
+        config = json.loads((bundled / "config.json").read_bytes()) | {
+            "api_key": server.options.api_key,
+            "integration_id": "demo",
+            "api_url": server.base_url,
+        }
+        click.echo("$ cat input.singer | target-sprinto --config config.json")
+        finished = _run_target(config, (bundled / "input.singer").read_bytes())
+        if finished.returncode:
+            # A Ctrl-C ends both.
+            process_signals.check()
+            raise DemoFailed(
+                f"The demo's target ended with exit code {finished.returncode}.",
+                "Its own last line, above, says why and what to do.",
+            )
+        _show(server, finished.stdout)
+        if sys.stdout.isatty() if keep is None else keep:
+            click.echo(f"\nLook at {server.page_url} (Ctrl-C ends the sandbox).")
+            _wait_for_interrupt()
+        else:
+            click.echo("\n`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
+    except OSError as problem:
+        raise _port_taken(port, problem) from None
+    finally:
+        server.stop()
+
+
+def _port_taken(port: int, problem: OSError) -> SettingsProblem:
+    return SettingsProblem(
+        f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
+    )
+
+
+def _wait_for_interrupt() -> None:
+    while process_signals.first is None:
+        time.sleep(0.1)
+
+
+def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:
+    """The real command in a process of its own, fed through a pipe; its stderr is ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, "-m", "target_sprinto", "--config", str(path)],
+            # Python looks for modules in the working folder first.
+            cwd=folder,
+            input=messages,
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+
+
+def _show(server: Sandbox, stdout: bytes) -> None:
+    applied = server.applied("demo")
+    click.echo("\nApplied at Sprinto, all of the run or none of it:")
+    for entity_type, entities in applied.items():
+        click.echo(f"  {len(entities):>4}  {entity_type}")
+    click.echo("\nOne of them, mapped from the HR tap's `employees`:")
+    click.echo(msgspec.json.format(applied["User"][0], indent=2).decode())
+    click.echo("\nSTATE, which came out once all of it was processed:")
+    click.echo(stdout.decode().strip())
+
+
+def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
+    """``{entity_type: {"key": [field], "schema": {JSON Schema}}}`` as the sandbox takes it.
+
+    `name` is what a message calls the file.
+    """
+    place = ""
+    rules = {}
+    try:
+        for entity_type, rule in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
+            # One by one, for msgspec names no key of an object.
+            place = f"entity type {entity_type!r}: "
+            rules[entity_type] = msgspec.json.decode(rule, type=local.EntityRules)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise SettingsProblem(
+            f"The file of entity types {name!r} cannot be read: {place}{problem}."
+        ) from None
+    return rules
+
+
+def _sandbox_room() -> Any:  # noqa: ANN401 - a module
+    """The sandbox, which needs an extra. Imported only where it is used."""
+    try:
+        from target_sprinto import sandbox as local  # noqa: PLC0415 - see above
+    except ModuleNotFoundError as missing:
+        raise SettingsProblem(
+            f"The sandbox needs {missing.name!r}, which is not installed.",
+            "Install it with: pip install 'target-sprinto[sandbox]'",
+        ) from None
+    return local

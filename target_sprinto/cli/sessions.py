@@ -1,0 +1,181 @@
+"""The commands of `sprintoctl` that read, discard and apply sessions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import msgspec
+
+from target_sprinto.cli.options import OK, config_option, configured, interruptible, json_option, session_id
+from target_sprinto.console import examples
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import NotDiscarded, SessionEnded
+from target_sprinto.push.run.applying import Applying
+from target_sprinto.push.run.conflict import find_blocker
+from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.text import figures, printable, shown
+from target_sprinto.push.transport.background import Deadline
+from target_sprinto.receipts import approval
+from target_sprinto.receipts.document import read as read_receipt
+from target_sprinto.signals import process_signals
+from target_sprinto.singer.state_output import write_state
+
+_STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
+"""Colour by state."""
+_LEVELS = {"warning": "yellow", "error": "red"}
+
+_CHECK_SECONDS = 10.0
+_DISCARD_SECONDS = 30.0
+_TIMEOUTS = ("request_timeout_seconds", "retry_timeout_seconds", "processing_timeout_seconds")
+
+_MOST_HOURS = 87_600
+"""Ten years: a date further back may not exist."""
+
+
+@click.command(
+    short_help="Test key, region and integration.", epilog=examples("sprintoctl check --config config.json")
+)
+@config_option
+def check(config: tuple[str, ...]) -> None:
+    """Test key, region and integration with a call that changes nothing."""
+    _, client = configured(config)
+    interruptible(lambda: client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
+    click.echo(f"{OK}: the API key is accepted for {client.address}.")
+
+
+@click.command(
+    short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
+)
+@config_option
+@json_option
+def status(config: tuple[str, ...], *, as_json: bool) -> None:
+    """Show how many sessions are in which state, and the active one, if the activity log shows it.
+
+    It reads no session's own status, so it keeps none alive: safe to run every minute.
+    """
+    _, client = configured(config)
+    patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
+    integration = interruptible(lambda: client.integration_status(patience))
+    blocker = (
+        interruptible(lambda: find_blocker(client, patience)) if integration.sessions.active != 0 else None
+    )
+    counts = msgspec.to_builtins(integration.sessions)
+    if as_json:
+        session = blocker.session if blocker else None
+        active = session and {
+            "id": session.id,
+            "client_reference_id": session.reference,
+            "created_at": session.created_at,
+            "last_event_at": session.last_at,
+        }
+        document = msgspec.to_builtins(integration) | {"active_session": active}
+        click.echo(printable(msgspec.json.encode(document).decode()))
+        return
+    click.echo(
+        f"Integration {shown(integration.integration_id)},"
+        f" last active {shown(str(integration.last_activity_at or 'never'))}"
+    )
+    for state, colour in _STATES.items():
+        line = f"{state:<12}{'?' if counts[state] is None else shown(str(counts[state]))}"
+        click.echo(f"  {_coloured(line, colour if counts[state] else None)}")
+    if counts["active"] != 0:
+        named = blocker.describe() if blocker else "the activity log does not show which session"
+        click.echo(f"Active: {named}")
+
+
+@click.command(
+    short_help="Show Sprinto's activity log.",
+    epilog=examples("sprintoctl activity --config config.json --hours 2"),
+)
+@config_option
+@json_option
+@click.option(
+    "--hours",
+    default=24.0,
+    type=click.FloatRange(0, _MOST_HOURS),
+    show_default=True,
+    help="How far to look back.",
+)
+def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
+    """Show the events that Sprinto logged, as Sprinto words them."""
+    _, client = configured(config)
+    age = timedelta(hours=hours)
+    events = interruptible(lambda: client.read_log(age, Patience(_CHECK_SECONDS, _CHECK_SECONDS))).events
+    if not events:
+        since = client.server_time() - age
+        click.echo(
+            f"The activity log has no events since {since:%Y-%m-%dT%H:%M:%SZ}; --hours looks further back.",
+            err=True,
+        )
+    for event in events:
+        if as_json:
+            click.echo(printable(msgspec.json.encode(event).decode()))
+        else:
+            words = [str(event.get(name) or "") for name in ("at", "level", "type", "session_id", "message")]
+            line = "{:<25} {:<8} {:<20} {:<37} {}".format(*words).rstrip()
+            click.echo(_coloured(printable(line), _LEVELS.get(str(event.get("level")))))
+
+
+@click.command(
+    short_help="Discard a session that a run left open.",
+    epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
+)
+@click.argument("session", callback=session_id)
+@config_option
+def discard(session: str, config: tuple[str, ...]) -> None:
+    """Discard SESSION, which a run left open: nothing of it is applied."""
+    _, client = configured(config)
+    status = interruptible(lambda: client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
+    deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
+    result = discard_session(client, session, status.expiry, deadline)
+    if result.outcome is Discard.ENDED_OTHERWISE:
+        raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
+    if result.outcome is not Discard.DISCARDED:
+        raise NotDiscarded(result.sentence, temporary=result.temporary)
+    click.echo(result.sentence)
+
+
+@click.command(
+    name="apply",
+    short_help="Apply a session that a run holds.",
+    epilog=examples(
+        "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json"
+    ),
+)
+@click.argument("session", callback=session_id)
+@config_option
+@click.option(
+    "--receipt",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed.",
+)
+@click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
+def apply_(session: str, config: tuple[str, ...], receipt: Path | None, *, unverified: bool) -> None:
+    """Apply SESSION, which a run left staged under `finish: hold`.
+
+    Its STATE is printed once it is processed.
+    """
+    if (receipt is None) is not unverified:
+        raise click.UsageError(
+            "A session is applied with the receipt of the run that holds it: name it with --receipt FILE."
+            " Without any, --unverified applies what nobody has checked."
+        )
+    settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
+    check = process_signals.check
+    vouched = (
+        approval.by_receipt(read_receipt(receipt), session, settings)
+        if receipt
+        else approval.by_hand(client, session, check)
+    )
+    Applying(client, session, vouched.counts, settings.patiences, settings.on_count_mismatch, check).apply()
+    click.echo(f"Sprinto has processed session {session}: {figures(vouched.counts)}.", err=True)
+    if vouched.state is not None:
+        write_state(vouched.state, check)
+
+
+def _coloured(text: str, colour: str | None) -> str:
+    # Without a colour click would still write the end of one.
+    return click.style(text, colour) if colour else text
