@@ -6,6 +6,7 @@ SprintoError
 │   ├── InvalidLine                a line that is no Singer message (also the SDK's InvalidInputLine)
 │   ├── InvalidSchema              a schema that is no JSON Schema  (also the SDK's InvalidJSONSchema)
 │   ├── InvalidRecord              a record that may not be sent    (not the SDK's: that one holds the record)
+│   │   └── EntityMismatch         a mapped record that `entity_schemas` does not allow
 │   ├── MissingKeyProperty         a record without its key         (also the SDK's MissingKeyPropertiesError)
 │   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
 │   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
@@ -48,6 +49,7 @@ import errno
 import json
 import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 from singer_sdk import exceptions as sdk
 
@@ -114,6 +116,27 @@ class InvalidRecord(InputError):
         super().__init__(what, advice, line=line)
         self.field = field
         self.issue = issue
+
+
+class FieldProblem(NamedTuple):
+    """What is wrong with one field of a record; `field` is its path, "" for the record itself."""
+
+    field: str
+    issue: str
+
+    def __str__(self) -> str:
+        return f"field {quoted(self.field)} {self.issue}" if self.field else self.issue
+
+
+class EntityMismatch(InvalidRecord):
+    """A mapped record that does not fit its entity type in `entity_schemas`; `problems` are all of them."""
+
+    code = "entity-schema"
+
+    def __init__(self, what: str, advice: str, problems: list[FieldProblem]) -> None:
+        field, issue = problems[0] if len(problems) == 1 else ("", "; ".join(map(str, problems)))
+        super().__init__(what, advice, field=field or None, issue=issue)
+        self.problems = tuple(problems)
 
 
 class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError):

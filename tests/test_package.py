@@ -88,6 +88,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         "target_sprinto/receipts/receipt.schema.json",
         "target_sprinto/receipts/receipt.html",
         "target_sprinto/sandbox/page.html",
+        "target_sprinto/singer/user.json",
     }
     assert modules < names
     assert {name.partition("/")[2] for name in about} == {

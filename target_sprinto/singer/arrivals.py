@@ -31,11 +31,34 @@ class Arrivals:
         self._stream_maps = stream_maps
         self._fields: dict[str, set[str]] = {}
         self._sent_as: dict[str, str | None] = {}
+        self._latest: dict[str, list[str]] = {}
+        self._reported: set[tuple[str, str]] = set()
 
-    def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> None:
-        """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any."""
+    def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> Iterator[str]:
+        """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any.
+
+        Yields sentences on fields that came with a later SCHEMA and are dropped, and on those that went.
+        """
+        fields = list(fields)
+        known, self._latest[stream] = self._latest.get(stream), fields
         self._fields.setdefault(stream, set()).update(fields)
         self._sent_as.update(sent_as)
+        if known is not None:
+            yield from self._changes(stream, known, fields)
+
+    def _changes(self, stream: str, before: list[str], now: list[str]) -> Iterator[str]:
+        rules = [rule for rule in rules_of(self._stream_maps, stream) if rule is not None]
+        new = [field for field in now if field not in before]
+        dropped = [field for field in new if rules and all(field in rule.dropped(now) for rule in rules)]
+        gone = [field for field in before if field not in now]
+        for fields, text in (
+            (dropped, "has new fields that its stream map drops"),
+            (gone, "no longer has fields"),
+        ):
+            named = [field for field in fields if (stream, field) not in self._reported]
+            self._reported.update((stream, field) for field in named)
+            if named:
+                yield f"Stream {shortened(stream)} {text}: {_list(named)}."
 
     def require_named(self) -> None:
         """Raise StreamMissing for a named stream that did not come, if nothing of its entity type came.

@@ -122,7 +122,7 @@ def _value(text: str, kinds: list[str]) -> object:
         return number
     if "boolean" in kinds:
         return _boolean(text)
-    if "object" in kinds:
+    if "object" in kinds and ("string" not in kinds or text.lstrip().startswith("{")):
         value = json.loads(text, parse_float=Decimal)
         if value is not None and not isinstance(value, dict):
             raise ValueError(text)

@@ -11,8 +11,11 @@ from target_sprinto.errors import DeletedRecord
 from target_sprinto.singer.rejects import Rejected
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.run.run import Delivery
+    from target_sprinto.singer.entity_schemas import EntitySchema
     from target_sprinto.singer.rejects import RejectedRecords, Source
 
 DELETED_AT = "_sdc_deleted_at"
@@ -39,9 +42,11 @@ class Intake:
         *,
         needs_keys: bool,
         on_deleted_record: OnDeletedRecord = OnDeletedRecord.FAIL,
+        entity_schemas: Mapping[str, EntitySchema],
     ) -> None:
         self.run = run
         self.rejects = rejects
+        self.entity_schemas = entity_schemas
         self._needs_keys = needs_keys
         self._on_deleted_record = on_deleted_record
         self._key_properties: dict[str, tuple[str, ...]] = {}
@@ -74,7 +79,8 @@ class Intake:
         if self.rejects is None:
             raise problem
         field, issue = getattr(problem, "field", None), getattr(problem, "issue", None)
-        self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue))
+        problems = getattr(problem, "problems", ())
+        self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
 
     def skips_deleted(self, stream: str) -> bool:
         """Whether a record that is marked as deleted, by a mark that no map reads, is left out.

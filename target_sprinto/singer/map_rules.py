@@ -6,9 +6,6 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.errors import MapFailed
-from target_sprinto.push.text import quoted
-from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.stream_maps import is_named
 
 if TYPE_CHECKING:
@@ -49,6 +46,28 @@ class MapRule:
         """The fields that it takes out."""
         return [field for field, rule in self.fields.items() if rule is None]
 
+    @property
+    def drops_others(self) -> bool:
+        """Whether a field that it does not name stays here: `__else__` can only be null."""
+        return "__else__" in self.options
+
+    def outputs(self, fields: Iterable[str]) -> list[str]:
+        """The fields of a mapped record, of a stream with these fields."""
+        made = [field for field, rule in self.fields.items() if rule is not None]
+        return made if self.drops_others else [*made, *(name for name in fields if name not in self.fields)]
+
+    def copies(self, fields: Iterable[str]) -> dict[str, str]:
+        """By target field the field of the stream that it is a copy of, unchanged."""
+        known = list(fields)
+        made = {field: rule for field, rule in self.fields.items() if rule in known}
+        return made | {field: field for field in self.outputs(known) if field not in self.fields}
+
+    def dropped(self, fields: Iterable[str]) -> list[str]:
+        """The stream's fields that are neither sent nor read."""
+        known = list(fields)
+        sent = self.outputs(known)
+        return [field for field in known if field not in sent and not self.reads(field)]
+
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. To remove a field is not to read it."""
         return any(
@@ -84,40 +103,14 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
     return rules
 
 
-def require_known_names(rule: MapRule, stream: str, fields: Iterable[str], functions: Iterable[str]) -> None:
-    """Raise MapFailed if the rule names a field that the stream's schema lacks.
-
-    A schema without any fields says nothing of them. A pattern may remove a field that only some of its
-    streams have.
-    """
-    known = list(fields)
-    if not known:
-        return
-    for target, name in rule.unknown_names(known, functions):
-        place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
-        raise MapFailed(
-            f"the stream map of stream {quoted(stream)} reads {quoted(name)} for {place}, and the stream's"
-            f" schema has no such field{nearest_first(name, known)}.",
-            "Correct the name. `record.get('x')` reads a field that may be missing; a constant needs inner"
-            " quotes: \"'EMPLOYEE'\".",
-        )
-    for name in rule.removed:
-        if name not in known and rule.source == stream:
-            raise MapFailed(
-                f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
-                f" schema has no such field{nearest_first(name, known)}.",
-                "Correct the name, so that no other field is sent unintended; or remove the rule.",
-            )
-
-
 def _free_names(expression: str) -> list[str]:
-    names = [node for node in ast.walk(_parsed(expression)) if isinstance(node, ast.Name)]
+    names = [node for node in _nodes(expression) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return [node.id for node in names if node.id not in bound]
 
 
 def _mentions(expression: str, name: str) -> bool:
-    nodes = list(ast.walk(_parsed(expression)))
+    nodes = _nodes(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.
         return False
@@ -127,9 +120,15 @@ def _mentions(expression: str, name: str) -> bool:
     )
 
 
-def _parsed(expression: str) -> ast.AST:
+def parsed(expression: str) -> ast.Module | None:
+    """Its syntax tree; None for what is not an expression, which the SDK's mapper refuses too."""
     try:
-        return ast.parse(expression)
+        tree = ast.parse(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # The SDK's mapper refuses it.
-        return ast.Module(body=[], type_ignores=[])
+        return None
+    return tree if tree.body and isinstance(tree.body[0], ast.Expr) else None
+
+
+def _nodes(expression: str) -> list[ast.AST]:
+    tree = parsed(expression)
+    return list(ast.walk(tree)) if tree else []

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from target_sprinto.errors import FieldProblem
     from target_sprinto.push.protocol.bisection import Reject
     from target_sprinto.push.protocol.pages import Item, Page
 
@@ -70,6 +71,12 @@ class Rejected:
     issue: str | None = None
     by_sprinto: bool = False
     response: bytes = b""
+    problems: tuple[FieldProblem, ...] = ()
+
+    @property
+    def by(self) -> str:
+        """Whose verdict it is."""
+        return "sprinto" if self.by_sprinto else "entity-schema" if self.problems else "target"
 
     def __str__(self) -> str:
         said = " ".join(
@@ -299,6 +306,7 @@ def _lines(rejects: Sequence[Rejected]) -> Iterator[bytes]:
             known[source.stream] = schema
             yield schema + b"\n"
         reason: dict[str, object] = {"entity_type": rejected.entity_type, "code": rejected.code}
+        reason["by"] = rejected.by
         reason |= {"field": rejected.field} if rejected.field else {}
         reason |= {"issue": rejected.issue} if rejected.issue else {}
         reason |= {"response": msgspec.Raw(rejected.response)} if rejected.response else {}

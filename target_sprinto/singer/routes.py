@@ -7,13 +7,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import SameRecordTransform, StreamMap
 
 from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.map_failure import map_failed
 from target_sprinto.singer.reader import decode_object
 from target_sprinto.singer.typed_records import plain_records
 
@@ -48,12 +48,16 @@ class Route:
         self.entity_type = entity_type
         self.stream = sink.stream_name
         self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
+        self._rule = rule
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = intake
+        self._entity = intake.entity_schemas.get(entity_type)
         self._key_properties = tuple(sink.key_properties)
         self._plain = (
-            plain_records(sink.original_schema, self._key_properties, DELETED_AT) if unchanged else None
+            plain_records(sink.original_schema, self._key_properties, DELETED_AT)
+            if unchanged and self._entity is None
+            else None
         )
         intake.register(entity_type, self._key_properties)
 
@@ -79,7 +83,7 @@ class Route:
         body, sent, not_finite = raw.strip(), record, set[str]()
         try:
             if self._map is not None:
-                if (mapped := _mapped(self._map, record)) is None:
+                if (mapped := _mapped(self._map, self._rule, record)) is None:
                     return
                 # What is checked is what will be sent, down to its encoding.
                 body, not_finite = mapped
@@ -87,6 +91,8 @@ class Route:
             if not_finite.isdisjoint(self._key_properties):
                 key = intake.key(self.entity_type, self._key_properties, sent)
             self._require_finite(not_finite)
+            if self._entity is not None:
+                self._entity.check(self.stream, sent, body)
             self._sink.check(sent, body)
             intake.run.add(self.entity_type, body, source, key)
         except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
@@ -101,7 +107,9 @@ class Route:
             )
 
 
-def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> tuple[bytes, set[str]] | None:
+def _mapped(
+    stream_map: StreamMap, rule: MapRule | None, record: Mapping[str, Any]
+) -> tuple[bytes, set[str]] | None:
     """The record as the stream map makes it, as JSON bytes, and its fields that hold a NaN or Infinity.
 
     None if the map leaves the record out. Raises InvalidRecord or MapFailed.
@@ -113,12 +121,7 @@ def _mapped(stream_map: StreamMap, record: Mapping[str, Any]) -> tuple[bytes, se
     except RecursionError:
         raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
-        # The mapper's own error quotes the expression; any other text may quote a value of the record.
-        told = str(problem) if isinstance(problem, MapExpressionError) else type(problem).__name__
-        raise MapFailed(
-            f"{name} failed on a record ({told.rstrip('.')}).",
-            "Check the expressions in `stream_maps`; mind fields that are null or missing.",
-        ) from None
+        raise map_failed(stream_map, rule, record, problem) from None
     if mapped is None:
         return None
     try:

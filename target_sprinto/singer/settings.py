@@ -22,7 +22,9 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run import Patiences
+from target_sprinto.singer import entity_schemas
 from target_sprinto.singer.config_files import warn_if_exposed
+from target_sprinto.singer.entity_schemas import EntitySchema, similar_type
 from target_sprinto.singer.intake import OnDeletedRecord
 from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.names import within_one_edit
@@ -109,6 +111,16 @@ SCHEMA: dict[str, Any] = th.PropertiesList(
             " over patterns, and of several patterns the last one wins."
         ),
         examples=[{"employees": "User"}],
+    ),
+    th.Property(
+        "entity_schemas",
+        th.CustomType({"type": ["string", "object", "null"]}),
+        title="Entity schemas",
+        description=(
+            "What Sprinto's entity types look like: an object, or a file that holds one. Mapped records are"
+            " checked against it before they are sent. `bundled:User` is the `User` that Sprinto documents."
+        ),
+        examples=[{"User": {"key": ["employeeId"], "schema": {"required": ["employeeId"]}}}],
     ),
     th.Property(
         "unmapped_streams",
@@ -336,6 +348,7 @@ class Settings:
     """None where `api_url` stands in its place."""
     base_url: str
     entity_types: EntityTypes
+    entity_schemas: Mapping[str, EntitySchema]
     client_reference_prefix: str
     page_size: int
     max_parallel_pages: int
@@ -369,6 +382,8 @@ class Settings:
         Raises SettingsError for what no schema can see: a plain-http host, a key that fits no header, …
         """
         config = DEFAULTS | with_api_key(config)
+        # What a file holds is part of the settings.
+        config["entity_schemas"] = entity_schemas.read(config.get("entity_schemas") or {})
         problems = list(_problems(config))
         if problems:
             raise SettingsError(problems)
@@ -378,6 +393,9 @@ class Settings:
             region=None if config.get("api_url") else config["region"],
             base_url=endpoint.base_url(config["region"], config.get("api_url")),
             entity_types=EntityTypes(config["entity_types"], Unmapped(config["unmapped_streams"])),
+            entity_schemas={
+                name: EntitySchema(name, rules) for name, rules in config["entity_schemas"].items()
+            },
             client_reference_prefix=config["client_reference_prefix"],
             page_size=config["page_size"],
             max_parallel_pages=config["max_parallel_pages"],
@@ -472,7 +490,9 @@ def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[st
         return
     for part, rule in value.items():
         named = f"{name}.{part}"
-        if rule == {}:
+        if rule == "?":
+            yield f'`{named}` is still "?": say where the field comes from, or remove it'
+        elif rule == {}:
             yield f"`{named}` is an empty object, which Meltano makes of null: write `__NULL__`"
         elif part == "__else__" and rule not in (None, "__NULL__"):
             yield f"`{named}` must be null or `__NULL__`"
@@ -546,6 +566,9 @@ def _problems(config: Mapping[str, Any]) -> Iterable[str]:
     for stream, entity_type in config["entity_types"].items():
         if not entity_type.strip():
             yield f"`entity_types` names no entity type for stream {stream!r}"
+        known = config["entity_schemas"]
+        if entity_type not in known and (meant := similar_type(entity_type, known)):
+            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
 
 
 def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:

@@ -72,7 +72,8 @@ from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import DELETED_AT, Intake
-from target_sprinto.singer.map_rules import MapRule, require_known_names, rules_of
+from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader, decode_object, unreadable, watched
 from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
@@ -266,7 +267,10 @@ class SprintoTarget(Target):
 
     def _register(self, stream: str, schema: dict[str, Any], key_properties: list[str] | None) -> None:
         # Before the mapper adds its own.
-        fields = list(schema["properties"])
+        fields = dict(schema["properties"])
+        rules = rules_of(self._stream_maps, stream)
+        for rule in filter(None, rules):
+            require_map(rule, stream, list(fields), key_properties)
         try:
             self.mapper.register_raw_stream_schema(stream, schema, key_properties)
         except MappingError as problem:
@@ -282,7 +286,6 @@ class SprintoTarget(Target):
                 "Check `stream_maps` against the stream's schema.",
             ) from None
         maps = self.mapper.stream_maps[stream]
-        rules = rules_of(self._stream_maps, stream)
         self._routes[stream] = [
             route
             for stream_map, rule in zip(maps, rules, strict=True)
@@ -290,13 +293,14 @@ class SprintoTarget(Target):
         ]
         sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
         sent_as |= {route.stream: route.entity_type for route in self._routes[stream]}
-        self._arrivals.add(stream, fields, sent_as)
+        for change in self._arrivals.add(stream, fields, sent_as):
+            self.logger.info("%s", change)
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
 
     def _route(
-        self, tap_stream: str, fields: list[str], stream_map: StreamMap, rule: MapRule | None
+        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
     ) -> Route | None:
         """The way of one map's records; None where they are not to be sent."""
         if isinstance(stream_map, RemoveRecordTransform):
@@ -325,6 +329,9 @@ class SprintoTarget(Target):
         )
         assert isinstance(sink, SprintoSink)  # noqa: S101 - our `default_sink_class`
         self._fields.add(entity_type, stream, schema)
+        entity = self.settings.entity_schemas.get(entity_type)
+        if entity is not None:
+            require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
         return Route(stream_map, rule, sink, entity_type, self._intake)
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
@@ -658,6 +665,7 @@ class SprintoTarget(Target):
             rejects,
             needs_keys=self.settings.max_parallel_pages > 1 or rejects is not None,
             on_deleted_record=self.settings.on_deleted_record,
+            entity_schemas=self.settings.entity_schemas,
         )
 
     def rehearse(self, replay: Delivery) -> RejectedRecords:

@@ -1,0 +1,136 @@
+"""Sprinto's entity types as the user describes them in `entity_schemas`, and the check of a mapped record."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import msgspec
+
+from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
+from target_sprinto.push.protocol.field_paths import field_path
+from target_sprinto.push.text import counted, quoted, shown
+from target_sprinto.singer import schema_limits
+from target_sprinto.singer.names import within_one_edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+BUNDLED = "bundled:User"
+"""The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
+
+_MAX_BYTES = 5_000_000
+_MAX_PROBLEMS = 20
+"""Problems of one record that are named."""
+
+
+class _Rules(msgspec.Struct, forbid_unknown_fields=True):
+    key: tuple[str, ...] = ()
+    schema: dict[str, Any] = {}
+
+
+class EntitySchema:
+    """One entity type: its `key`, its `fields` as ``{field: JSON Schema}``, and which are `required`.
+
+    A type that is `closed` has no other fields. Raises SettingsError for what is not a JSON Schema.
+    """
+
+    def __init__(self, entity_type: str, rules: object) -> None:
+        try:
+            given = msgspec.convert(rules, _Rules)
+            self._cost = schema_limits.cost_of(given.schema)
+            self._compiled = jsonschema_rs.validator_for(given.schema, validate_formats=True, offline=True)
+        except (ValueError, jsonschema_rs.ValidationError):
+            raise SettingsError(
+                [
+                    (
+                        f"`entity_schemas.{shown(entity_type)}` must be"
+                        ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'
+                    )
+                ]
+            ) from None
+        self.entity_type = entity_type
+        self.schema, self.key = given.schema, given.key
+        properties = self.schema.get("properties")
+        self.fields: dict[str, Any] = properties if isinstance(properties, dict) else {}
+        self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))
+        self.closed = (
+            self.schema.get("additionalProperties") is False and "patternProperties" not in self.schema
+        )
+
+    def check(self, stream: str, record: Mapping[str, Any], body: bytes) -> None:
+        """Raise EntityMismatch with every problem of a mapped record; `body` is its JSON."""
+        if not self._cost.allows(body, backtracking=True):
+            problems = [FieldProblem("", "is too large for the rules of its entity schema")]
+        elif self._compiled.is_valid(record):
+            return
+        else:
+            problems = list(self._problems(record))[:_MAX_PROBLEMS]
+        listed = "; ".join(map(str, problems[:5]))
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004 - as above
+        raise EntityMismatch(
+            f"a record of stream {quoted(stream)} does not fit entity type {quoted(self.entity_type)}"
+            f" (`entity_schemas`): {listed}{more}.",
+            "Fix it at its source or in the stream map; `sprintoctl map preview` shows all problems.",
+            problems,
+        )
+
+    def _problems(self, record: Mapping[str, Any]) -> Iterator[FieldProblem]:
+        for error in self._compiled.iter_errors(record):
+            rule, facts, path = error.kind.name, error.kind.as_dict(), list(error.instance_path)
+            if rule == "required":
+                yield FieldProblem(field_path(self.schema, [*path, facts["property"]]), "is missing")
+            elif rule == "additionalProperties":
+                extra = f"has {counted(len(facts['unexpected']), 'field')} that its schema does not name"
+                yield FieldProblem(field_path(self.schema, path), extra)
+            else:
+                yield FieldProblem(field_path(self.schema, path), _issue(rule, facts))
+
+
+def _issue(rule: str, facts: Mapping[str, Any]) -> str:
+    """What a rule asks for. Everything in it is from the schema."""
+    if rule == "type":
+        return f"must be {' or '.join(facts['types'])}"
+    if rule == "enum":
+        return f"must be one of {shown(', '.join(map(str, facts['options'])))}"
+    return f"must be a {facts['format']}" if rule == "format" else f"breaks the rule {rule!r}"
+
+
+def read(setting: object) -> dict[str, Any]:
+    """``{entity_type: {"key": [field], "schema": {…}}}`` from an object, a file, or `bundled:User`.
+
+    Raises SettingsError.
+    """
+    if isinstance(setting, str):
+        setting = {"User": BUNDLED} if setting == BUNDLED else _from_text(setting)
+    if not isinstance(setting, dict):
+        raise SettingsError(["`entity_schemas` must be an object, or a file that holds one"])
+    return {name: bundled_user() if rules == BUNDLED else rules for name, rules in setting.items()}
+
+
+def bundled_user() -> dict[str, Any]:
+    """Key and JSON Schema of Sprinto's documented `User`."""
+    text = (resources.files("target_sprinto.singer") / "user.json").read_text(encoding="utf-8")
+    rules: dict[str, Any] = json.loads(text)
+    return rules
+
+
+def _from_text(text: str) -> object:
+    """A variable of the environment may hold the object itself."""
+    try:
+        if not text.lstrip().startswith("{"):
+            with Path(text).open("rb") as file:
+                text = file.read(_MAX_BYTES).decode("utf-8-sig")
+        return json.loads(text)
+    except OSError as problem:
+        raise SettingsError([f"the file that `entity_schemas` names: {problem.strerror}"]) from None
+    except (ValueError, RecursionError):
+        raise SettingsError(["`entity_schemas` is not a JSON object, or a file that holds one"]) from None
+
+
+def similar_type(entity_type: str, known: Iterable[str]) -> str | None:
+    """The entity type with a schema that a name without one probably means."""
+    return next((one for one in known if within_one_edit(one.lower(), entity_type.lower())), None)

@@ -1,0 +1,199 @@
+"""What a stream map and an entity schema must agree on, checked when a stream's SCHEMA comes. Pure.
+
+So a mistake in a name is found before anything is opened at Sprinto. Every error names stream and target
+field, what is missing, the nearest names, and the likely cause.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from target_sprinto.errors import MapFailed
+from target_sprinto.push.text import quoted
+from target_sprinto.singer.map_rules import parsed
+from target_sprinto.singer.names import nearest_first, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from target_sprinto.singer.entity_schemas import EntitySchema
+    from target_sprinto.singer.map_rules import MapRule
+
+_CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
+_OPTIONAL = (
+    "Correct the name. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
+)
+
+
+class _Missing(NamedTuple):
+    """A name that an expression reads and that its place lacks; `known` are the names that it has."""
+
+    name: str
+    known: list[str]
+    hint: str
+
+
+def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
+    """Raise MapFailed for what is no expression, and for a key property that the map drops.
+
+    `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
+    """
+    for target, expression in rule.expressions.items():
+        if parsed(expression) is None:
+            raise MapFailed(
+                f"{_in(stream, target)} is {shortened(expression)}, which is not an expression.",
+                _CONSTANT.format(f"'{expression}'") if expression.isprintable() else "Correct it.",
+            )
+    named = rule.options.get("__key_properties__", keys) or []
+    outputs = rule.outputs(fields)
+    for key in named if outputs or rule.drops_others else []:
+        if key in outputs:
+            continue
+        if "__key_properties__" in rule.options:
+            raise MapFailed(
+                f"`__key_properties__` of stream {quoted(stream)} names {shortened(key)}, which its map does"
+                f" not make{nearest_first(key, outputs)}.",
+                "Name the target fields that identify an entity.",
+            )
+        made = [target for target, expression in rule.expressions.items() if expression == key] or ["…"]
+        raise MapFailed(
+            f"the stream map of stream {quoted(stream)} drops its key property {shortened(key)}.",
+            f'Add "__key_properties__": {json.dumps(made[:1], ensure_ascii=False)} to it: the field that'
+            " identifies an entity.",
+        )
+
+
+def require_known_names(
+    rule: MapRule, stream: str, fields: Mapping[str, Any], functions: Iterable[str]
+) -> None:
+    """Raise MapFailed if the rule names a field that the stream's schema lacks.
+
+    `fields` is ``{field: JSON Schema}``. A schema without any says nothing of them. A pattern may remove a
+    field that only some of its streams have.
+    """
+    if not fields:
+        return
+    for target, name in rule.unknown_names(fields, functions):
+        missing = _Missing(name, list(fields), _cause(name, rule.expressions[target], fields))
+        raise _not_there(stream, target, missing)
+    for target, expression in rule.expressions.items():
+        for missing in _missing_parts(expression, fields):
+            raise _not_there(stream, target, missing)
+    for name in rule.removed:
+        if name not in fields and rule.source == stream:
+            raise MapFailed(
+                f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
+                f" schema has no such field{nearest_first(name, fields)}.",
+                "Correct the name, so that no other field is sent unintended; or remove the rule.",
+            )
+
+
+def require_entity(
+    entity: EntitySchema, stream: str, rule: MapRule | None, fields: Mapping[str, Any], sent: Sequence[str]
+) -> None:
+    """Raise MapFailed if what is `sent` of a stream cannot be what its entity schema asks for.
+
+    `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA, and `sent` the fields after the stream map.
+    """
+    name = quoted(entity.entity_type)
+    copies = {field: field for field in fields} if rule is None else rule.copies(fields)
+    for field in sent:
+        if field not in entity.fields and (entity.closed or (rule and rule.fields.get(field))):
+            raise MapFailed(
+                f"stream {quoted(stream)} sends field {shortened(field)}, and entity type {name} has no"
+                f" such field (`entity_schemas`){nearest_first(field, entity.fields)}.",
+                'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
+            )
+        source = copies.get(field, "")
+        came, wanted = _types(fields.get(source)), _types(entity.fields.get(field))
+        if came - {"null"} and wanted and came.isdisjoint(wanted):
+            raise MapFailed(
+                f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
+                f" {_list(wanted)} (`entity_schemas`).",
+                f'Convert it in the stream map: "str({source})".'
+                if "string" in wanted
+                else "Map another field.",
+            )
+    for field in entity.required:
+        if field not in sent and (fields or rule):
+            raise MapFailed(
+                f"stream {quoted(stream)} does not send field {shortened(field)}, which entity type {name}"
+                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields)}.",
+                f'Map it in `stream_maps`: {{{json.dumps(stream)}: {{{json.dumps(field)}: "…"}}}}.',
+            )
+
+
+def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
+    place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
+    return MapFailed(
+        f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {place}, and the"
+        f" stream's schema has no such field{nearest_first(missing.name, missing.known)}.",
+        missing.hint,
+    )
+
+
+def _cause(name: str, expression: str, fields: Mapping[str, Any]) -> str:
+    """What to do about a name that is not a field."""
+    if expression.strip() == name and name.isupper():
+        return _CONSTANT.format(repr(name))
+    for field, schema in fields.items():
+        inner = _properties(schema)
+        part = name.removeprefix(f"{field}__")
+        if part in inner:
+            why = "Flattening comes after the stream map. " if part != name else ""
+            return f"{why}It is inside {shortened(field)}: write `{field}.get({part!r})`."
+    return _OPTIONAL
+
+
+def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Missing]:
+    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks."""
+    for node in ast.walk(parsed(expression) or ast.Module([], [])):
+        step = _step(node)
+        if step is None:
+            continue
+        inner = _properties(_schema_at(step[0], fields))
+        name = step[1]
+        is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
+        if inner and name not in inner and not is_method:
+            base = ast.unparse(step[0])
+            yield _Missing(
+                name,
+                list(inner),
+                f"Correct the name; or, if it may be missing, write `{base}.get({name!r})`.",
+            )
+
+
+def _step(node: ast.AST) -> tuple[ast.expr, str] | None:
+    if isinstance(node, ast.Attribute):
+        return node.value, node.attr
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return (node.value, node.slice.value) if isinstance(node.slice.value, str) else None
+    return None
+
+
+def _schema_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
+    if isinstance(node, ast.Name):
+        return {"properties": fields} if node.id in {"record", "_"} else fields.get(node.id)
+    step = _step(node)
+    return _properties(_schema_at(step[0], fields)).get(step[1]) if step else None
+
+
+def _properties(schema: object) -> dict[str, Any]:
+    found = schema.get("properties") if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _types(schema: object) -> set[str]:
+    kinds = schema.get("type", ()) if isinstance(schema, dict) else ()
+    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    return found | {"integer"} if "number" in found else found
+
+
+def _list(kinds: Iterable[str]) -> str:
+    return " or ".join(sorted(kinds))
+
+
+def _in(stream: str, target: str) -> str:
+    return f"field {shortened(target)} of stream {quoted(stream)}"
