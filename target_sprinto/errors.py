@@ -23,30 +23,20 @@ SprintoError
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
 ├── WouldBeRefused                 a dry run in which records were refused
 ├── RejectsNotWritten              `rejects_dir` takes no file
-├── ReceiptNotWritten              `report_path` takes no file
-├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
-├── ReceiptFromNewerVersion        a receipt whose format this version does not read
-├── ReceiptKeyUnusable             a key that cannot sign receipts, or check their signatures
-├── ReceiptUnsigned                a receipt without an envelope
-├── SignatureInvalid               an envelope that is not signed by the key
-├── EnvelopeOfAnother              an envelope of another receipt
-├── ReceiptForged                  a receipt that was changed after it was signed
-│   ├── ReceiptTimesForged         its times
-│   ├── ReceiptCountsForged        its counts
-│   └── ReceiptEndForged           its outcome or exit code
-├── ChainBroken                    receipts that are missing, or do not follow each other
-├── ReceiptDiffers                 an input that does not make what a receipt says
 ├── StateNotWritten                stdout broke when the STATE was due
 ├── OutputNotWritten               stdout broke when something else was due
 ├── DemoFailed                     the target that `sprintoctl demo` runs failed
 ├── ResourcesExhausted             no more memory, threads or open files
 └── InternalError                  a bug of ours
+
+Errors about receipts are in `receipts/errors.py`.
 """
 
 from __future__ import annotations
 
 import errno
 import json
+import logging
 import traceback
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +45,8 @@ from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import SettingsProblem, SprintoError
 from target_sprinto.push.text import quoted
+
+log = logging.getLogger(__name__)
 
 
 class SettingsError(SettingsProblem, sdk.ConfigValidationError):
@@ -249,84 +241,6 @@ class RejectsNotWritten(SprintoError):
     code = "rejects-not-written"
 
 
-class ReceiptNotWritten(SprintoError):
-    """The run's receipt cannot be kept."""
-
-    code = "receipt-not-written"
-
-
-class ReceiptUnusable(SprintoError):
-    """A receipt that is not whole, or not the one that is asked for."""
-
-    code = "receipt"
-
-
-class ReceiptFromNewerVersion(SprintoError):
-    """A receipt whose format this version does not read."""
-
-    code = "receipt-format"
-
-
-class ReceiptKeyUnusable(SprintoError):
-    """A key that cannot sign receipts, or check their signatures."""
-
-    code = "receipt-key"
-
-
-class ReceiptUnsigned(SprintoError):
-    """A receipt that has no envelope beside it, where its signature is to be checked."""
-
-    code = "receipt-unsigned"
-
-
-class SignatureInvalid(SprintoError):
-    """An envelope that is not signed by the key, or that is not one."""
-
-    code = "receipt-signature"
-
-
-class EnvelopeOfAnother(SprintoError):
-    """An envelope that is signed by the key and is about another receipt."""
-
-    code = "receipt-envelope"
-
-
-class ReceiptForged(SprintoError):
-    """A receipt that was changed after it was signed."""
-
-    code = "receipt-forged"
-
-
-class ReceiptTimesForged(ReceiptForged):
-    """A receipt whose times were changed after it was signed."""
-
-    code = "receipt-forged-times"
-
-
-class ReceiptCountsForged(ReceiptForged):
-    """A receipt whose counts of accepted records were changed after it was signed."""
-
-    code = "receipt-forged-counts"
-
-
-class ReceiptEndForged(ReceiptForged):
-    """A receipt whose outcome or exit code was changed after it was signed."""
-
-    code = "receipt-forged-end"
-
-
-class ChainBroken(SprintoError):
-    """Receipts in a folder that are not as their runs wrote them, or do not follow each other."""
-
-    code = "receipt-chain"
-
-
-class ReceiptDiffers(SprintoError):
-    """An input from which other pages are made than a receipt says."""
-
-    code = "receipt-differs"
-
-
 class StateNotWritten(SprintoError):
     """All is applied, and stdout took no STATE: it stands behind the message, to be kept by hand."""
 
@@ -378,14 +292,22 @@ def explained(problem: Exception) -> SprintoError:
 
 
 class InternalError(SprintoError):
-    """A bug. Only its type and place are told: its text may hold a value."""
+    """A bug. Its type and place are reported, never its text, which may hold a value.
+
+    The stack is logged at DEBUG: file, line and function of each frame.
+    """
 
     code = "internal"
 
     def __init__(self, bug: BaseException) -> None:
-        frames = traceback.extract_tb(bug.__traceback__)
-        place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+        frames = [
+            f"{Path(frame.f_code.co_filename).name}, line {line}, in {frame.f_code.co_name}"
+            for frame, line in traceback.walk_tb(bug.__traceback__)
+        ]
+        place = f" in {frames[-1].rpartition(', ')[0]}" if frames else ""
         super().__init__(
             f"Unexpected {type(bug).__name__}{place}.",
             "This is a bug in target-sprinto: please report it with this line.",
         )
+        for frame in frames:
+            log.debug("%s: %s", type(bug).__name__, frame)

@@ -60,6 +60,13 @@ def test_the_probe_knows_no_singer_and_no_command_line(path: Path) -> None:
             assert name.startswith(("target_sprinto.push", "target_sprinto.probe", "target_sprinto.errors"))
 
 
+@pytest.mark.parametrize("path", files("receipts"), ids=lambda path: path.name)
+def test_receipts_know_no_singer_and_no_command_line_but_its_prompt(path: Path) -> None:
+    for name in imported(path):
+        assert not name.startswith(("singer_sdk", "target_sprinto.singer", "target_sprinto.cli"))
+        assert not name.startswith("click") or path.name == "approval.py"
+
+
 @pytest.mark.parametrize("path", files("sandbox"), ids=lambda path: path.name)
 def test_the_sandbox_imports_nothing_of_the_loader(path: Path) -> None:
     for name in imported(path):

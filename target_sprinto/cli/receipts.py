@@ -12,18 +12,18 @@ from click.core import ParameterSource
 from target_sprinto import private_files
 from target_sprinto.cli.options import OK
 from target_sprinto.console import examples
-from target_sprinto.errors import (
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.text import counted, figures
+from target_sprinto.receipts import html, signing
+from target_sprinto.receipts.chain import Link, broken_links, receipt_files
+from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read, read_head
+from target_sprinto.receipts.errors import (
     ChainBroken,
     ReceiptDiffers,
     ReceiptKeyUnusable,
     ReceiptNotWritten,
     ReceiptUnusable,
 )
-from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.text import counted, figures
-from target_sprinto.receipts import html, signing
-from target_sprinto.receipts.chain import Link, broken_links, receipt_files
-from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read, read_head
 from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import watched
@@ -200,6 +200,6 @@ def keygen(name: str) -> None:
             f"The key cannot be written to {path} ({private_files.reason(problem)}).",
             "Choose another name; an existing key is never overwritten.",
         ) from None
-    key = signing.keys().PublicKey.read(public)
+    key_id = signing.keys().id_of(signing.keys().read_public(public))
     click.echo(f"Private key, to be kept secret: {private}")
-    click.echo(f"Public key, for auditors: {public} (id {key.id})")
+    click.echo(f"Public key, for auditors: {public} (id {key_id})")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.transport.background import Call, Check
     from target_sprinto.push.transport.http import Answer
 
-log = logging.getLogger("target_sprinto.probe")
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 

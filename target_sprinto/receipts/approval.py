@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from target_sprinto.errors import ReceiptUnusable
 from target_sprinto.push.client import Patience
 from target_sprinto.push.errors import SettingsProblem
 from target_sprinto.push.text import figures
 from target_sprinto.push.transport.background import in_background, wait_for
+from target_sprinto.receipts.errors import ReceiptUnusable
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import SprintoClient
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.document import Receipt
-    from target_sprinto.singer.settings import Settings
+    from target_sprinto.receipts.run_info import RunInfo
 
 _LOOK_SECONDS = 10.0
 
@@ -29,7 +29,7 @@ class Vouched(NamedTuple):
     state: bytes | None
 
 
-def by_receipt(document: Receipt, session: str, settings: Settings) -> Vouched:
+def by_receipt(document: Receipt, session: str, info: RunInfo) -> Vouched:
     """What a receipt says of the session. Raises ReceiptUnusable for one that is not of it."""
     held = document.session.id if document.session and document.outcome == "held" else None
     if held is None:
@@ -39,7 +39,7 @@ def by_receipt(document: Receipt, session: str, settings: Settings) -> Vouched:
         )
     if held != session:
         raise ReceiptUnusable(f"This receipt is of session {held}.", "Take the one of the session to apply.")
-    if (document.integration_id, document.api_url) != (settings.integration_id, settings.base_url):
+    if (document.integration_id, document.api_url) != (info.integration_id, info.base_url):
         raise ReceiptUnusable(
             f"This receipt is of integration {document.integration_id!r} at {document.api_url}.",
             "Take the settings of the run.",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from target_sprinto.errors import ReceiptFromNewerVersion, ReceiptUnusable
+from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path

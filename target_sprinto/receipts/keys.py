@@ -17,61 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from target_sprinto import private_files
-from target_sprinto.errors import ReceiptKeyUnusable
+from target_sprinto.receipts.errors import ReceiptKeyUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class PublicKey:
-    """Checks signatures. `id` is the SHA-256 of the key's DER bytes, in hexadecimal."""
-
-    def __init__(self, key: Ed25519PublicKey) -> None:
-        self._key = key
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.id = hashlib.sha256(der).hexdigest()
-
-    @classmethod
-    def read(cls, path: Path) -> PublicKey:
-        """The public key in a PEM file. Raises ReceiptKeyUnusable."""
-        key, _ = _load(path, load_pem_public_key, "Take NAME.pub.pem, which `sprintoctl keygen` made.")
-        if not isinstance(key, Ed25519PublicKey):
-            raise _unusable(path, "it is not an Ed25519 key")
-        return cls(key)
-
-    def signed(self, message: bytes, signature: bytes) -> bool:
-        """Whether the signature of the message is by this key."""
-        try:
-            self._key.verify(signature, message)
-        except InvalidSignature:
-            return False
-        return True
-
-
-class PrivateKey:
-    """Signs. `is_private` says whether the file is kept from other users."""
-
-    def __init__(self, key: Ed25519PrivateKey, *, is_private: bool = True) -> None:
-        self._key = key
-        self.is_private = is_private
-        self.id = PublicKey(key.public_key()).id
-
-    @classmethod
-    def read(cls, path: Path) -> PrivateKey:
-        """The private key in a PEM file. Raises ReceiptKeyUnusable."""
-        key, is_private = _load(
-            path,
-            lambda content: load_pem_private_key(content, None),
-            "`sprintoctl keygen` makes a key pair.",
-        )
-        if not isinstance(key, Ed25519PrivateKey):
-            raise _unusable(path, "it is not an Ed25519 key")
-        return cls(key, is_private=is_private)
-
-    def sign(self, message: bytes) -> bytes:
-        """The signature, 64 bytes."""
-        return self._key.sign(message)
 
 
 def generate() -> tuple[bytes, bytes]:
@@ -83,6 +33,39 @@ def generate() -> tuple[bytes, bytes]:
     )
 
 
+def read_private(path: Path) -> tuple[Ed25519PrivateKey, bool]:
+    """The private key in a PEM file, and whether other users cannot read it. Raises ReceiptKeyUnusable."""
+    key, is_private = _load(
+        path, lambda content: load_pem_private_key(content, None), "`sprintoctl keygen` makes a key pair."
+    )
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _unusable(path, "it is not an Ed25519 key")
+    return key, is_private
+
+
+def read_public(path: Path) -> Ed25519PublicKey:
+    """The public key in a PEM file. Raises ReceiptKeyUnusable."""
+    key, _ = _load(path, load_pem_public_key, "Use NAME.pub.pem, which `sprintoctl keygen` made.")
+    if not isinstance(key, Ed25519PublicKey):
+        raise _unusable(path, "it is not an Ed25519 key")
+    return key
+
+
+def id_of(key: Ed25519PrivateKey | Ed25519PublicKey) -> str:
+    """The SHA-256 of the public key's DER bytes, in hexadecimal."""
+    public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
+    return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:
+    """Whether the signature of the message is by this key."""
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def _load(path: Path, load: Callable[[bytes], object], hint: str) -> tuple[object, bool]:
     try:
         content, is_private = private_files.read_secret(path)
@@ -90,7 +73,7 @@ def _load(path: Path, load: Callable[[bytes], object], hint: str) -> tuple[objec
     except OSError as problem:
         raise _unusable(path, private_files.reason(problem)) from None
     except TypeError:
-        # What `cryptography` raises for a key that needs a passphrase.
+        # `cryptography` raises it for a key that needs a passphrase.
         raise _unusable(path, "it is encrypted, and nothing asks for its passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ReceiptKeyUnusable(f"{path} does not hold the key that is needed, as PEM.", hint) from None

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from target_sprinto import private_files
-from target_sprinto.errors import ReceiptNotWritten
 from target_sprinto.receipts import chain, signing
 from target_sprinto.receipts.document import encode
+from target_sprinto.receipts.errors import ReceiptNotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from target_sprinto.receipts.document import Receipt
-    from target_sprinto.receipts.keys import PrivateKey
-    from target_sprinto.singer.settings import Settings
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-log = logging.getLogger("target_sprinto")
+    from target_sprinto.receipts.document import Receipt
+    from target_sprinto.receipts.run_info import RunInfo
+
+log = logging.getLogger(__name__)
 
 
 class ReceiptFile:
@@ -31,21 +32,21 @@ class ReceiptFile:
     In a folder it is named by time and uuid.
     """
 
-    def __init__(self, asked: Path, settings: Settings, run_uuid: str, started_at: datetime) -> None:
+    def __init__(self, asked: Path, info: RunInfo, run_uuid: str, started_at: datetime) -> None:
         self.path: Path | None = None
         self._asked = Path(str(asked).replace("{run}", run_uuid))
         if self._asked.suffix.lower() != ".json":
             self._asked /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
         self._other = self._asked.with_name(f"{self._asked.stem}.{run_uuid}{self._asked.suffix}")
-        self._pipeline = settings.integration_id, settings.client_reference_prefix
-        self._key_file = settings.receipt_key_file
-        self._key: PrivateKey | None = None
+        self._pipeline = info.integration_id, info.client_reference_prefix
+        self._key_file = info.receipt_key_file
+        self._key: Ed25519PrivateKey | None = None
 
     def make(self, unfinished: Receipt) -> None:
         """Make the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         if self._key_file is not None:
-            self._key = signing.keys().PrivateKey.read(self._key_file)
-            if not self._key.is_private:
+            self._key, is_private = signing.keys().read_private(self._key_file)
+            if not is_private:
                 log.warning(
                     "`receipt_key_file` can be read by every user of this machine: chmod 600 %s",
                     self._key_file,
@@ -75,7 +76,7 @@ class ReceiptFile:
                     finished(),
                     number=last.number + 1 if last else 1,
                     previous=last.sha256 if last else None,
-                    signed_by=self._key.id if self._key else None,
+                    signed_by=signing.keys().id_of(self._key) if self._key else None,
                 )
                 content = encode(document)
                 private_files.replace(self.path, [content])

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import re
 import threading
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal, cast
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
-from target_sprinto.errors import InputError, InternalError, ReceiptNotWritten
-from target_sprinto.push.client import Patience
+from target_sprinto.errors import InputError, InternalError
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.responses import STATES
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.run import reference_of
-from target_sprinto.push.transport.background import Deadline, in_background, wait_until
+from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import document as receipt
+from target_sprinto.receipts.errors import ReceiptNotWritten
+from target_sprinto.receipts.events import iso, session_events
 from target_sprinto.receipts.receipt_file import ReceiptFile
-from target_sprinto.singer.rejects import source_of
+from target_sprinto.receipts.run_info import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,21 +38,15 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
-    from target_sprinto.singer.rejects import Rejected, RejectedRecords
-    from target_sprinto.singer.settings import Settings
+    from target_sprinto.receipts.run_info import RejectedRecord, RejectedRecords, RunInfo
 
-log = logging.getLogger("target_sprinto")
+log = logging.getLogger(__name__)
 
 _EVENTS_SECONDS = 10.0
 """How long the activity log may take to answer: a receipt can do without its events."""
 
-_CLOCK_SKEW = timedelta(minutes=5)
-_WORD = re.compile(r"[A-Za-z_-]{1,40}")
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LARGEST_COUNT = 2**53
-"""What is larger is no count, and no JSON that everybody can read."""
-
-_LEVELS = ("info", "warning", "error")
+"""A larger number is not a count, and not JSON that every program reads exactly."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +87,7 @@ class RunReport:
     def __init__(  # noqa: PLR0913 - whose run it is, and where the rest of its story is kept
         self,
         path: Path,
-        settings: Settings,
+        info: RunInfo,
         client: SprintoClient,
         *,
         run_uuid: str,
@@ -103,12 +97,12 @@ class RunReport:
         interrupted: Check,
     ) -> None:
         self._started_at = _now()
-        self._file = ReceiptFile(path, settings, run_uuid, self._started_at)
+        self._file = ReceiptFile(path, info, run_uuid, self._started_at)
         self._input_sha256 = input_sha256
-        self._settings = settings
+        self._info = info
         self._client = client
         self._run_uuid = run_uuid
-        self._reference = reference_of(settings.client_reference_prefix, run_uuid, settings.finish)
+        self._reference = reference_of(info.client_reference_prefix, run_uuid, info.finish)
         self._rejects = rejects
         self._state = state
         self._interrupted = interrupted
@@ -146,7 +140,7 @@ class RunReport:
 
     def moved(self, phase: Phase) -> None:
         """Note the phase and the time."""
-        self._phases.append(receipt.Step(phase.name.lower(), _iso(_now())))  # type: ignore[arg-type] # those of `Phase`
+        self._phases.append(receipt.Step(phase.name.lower(), iso(_now())))  # type: ignore[arg-type] # those of `Phase`
 
     def opened(self, session: SessionStatus) -> None:
         """Note the session."""
@@ -156,9 +150,9 @@ class RunReport:
         """Take a page's digests."""
         self._digests.add(page)
         for item in page.items:
-            self._sources.setdefault(item.entity_type, Counter())[source_of(item).stream] += 1
+            self._sources.setdefault(item.entity_type, Counter())[origin_of(item).stream] += 1
         body = page.encode()
-        first, last = source_of(page.items[0]), source_of(page.items[-1])
+        first, last = origin_of(page.items[0]), origin_of(page.items[-1])
         account = _PageAccount(
             number=page.number,
             entities=len(page.items),
@@ -213,7 +207,7 @@ class RunReport:
         self._file.write(lambda: self._receipt(ending, events))
 
     def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
-        settings, failure = self._settings, ending.failure
+        info, failure = self._info, ending.failure
         held = self._state() if ending.state_went_to == "receipt" else None
         rejected = self._rejects.rejected if self._rejects is not None else []
         with self._lock:
@@ -228,16 +222,16 @@ class RunReport:
             target_version=importlib.metadata.version("target-sprinto"),
             run=self._run_uuid,
             reference=self._reference,
-            started_at=_iso(self._started_at),
-            ended_at=None if ending.outcome == "unfinished" else _iso(_now()),
+            started_at=iso(self._started_at),
+            ended_at=None if ending.outcome == "unfinished" else iso(_now()),
             number=None,
             previous=None,
             signed_by=None,
-            integration_id=settings.integration_id,
-            region=settings.region,
-            api_url=settings.base_url,
-            finish=settings.finish.value,
-            settings_sha256=settings.fingerprint,
+            integration_id=info.integration_id,
+            region=info.region,
+            api_url=info.base_url,
+            finish=info.finish.value,
+            settings_sha256=info.fingerprint,
             session=self._session_account(),
             input_sha256=self._input_sha256() if ending.outcome in receipt.COMPLETE else None,
             phases=list(self._phases),
@@ -272,14 +266,14 @@ class RunReport:
         session_id, opened_at = self._session
         sighting = self._client.last_status(session_id)
         if sighting is None:
-            return receipt.Session(session_id, _iso(opened_at), "unknown", None, None, None, None, None, None)
+            return receipt.Session(session_id, iso(opened_at), "unknown", None, None, None, None, None, None)
         status = sighting.status
         counts = self._counts_of(status)
         return receipt.Session(
             session_id,
-            _iso(opened_at),
+            iso(opened_at),
             cast("receipt.State", status.state if status.state in STATES else "unknown"),
-            _iso(sighting.at),
+            iso(sighting.at),
             _iso_if_time(status.expires_at),
             counts,
             None if counts is None else _count(sum(status.counts().values()) - sum(counts.values())),
@@ -297,24 +291,10 @@ class RunReport:
         return own if all(_count(count) is not None for count in own.values()) else None
 
     def _events(self, deadline: Deadline) -> list[receipt.Event] | None:
-        """The session's events, oldest first; None where the log does not tell them in time."""
         if self._session is None:
             return []
-        seconds = deadline.left()
-        if not seconds:
-            return None
-        session_id, age = self._session[0], _now() - self._started_at + _CLOCK_SKEW
-        patience = Patience(seconds, 0.0)
-
-        def ask() -> list[receipt.Event]:
-            own = (one for one in self._client.events(age, patience) if one.get("session_id") == session_id)
-            return [event for one in own if (event := _event(one)) is not None]
-
-        try:
-            events = wait_until(in_background(ask), deadline)
-        except (SprintoError, TimeoutError):
-            return None
-        return sorted(events, key=lambda event: event.at)
+        age = _now() - self._started_at
+        return session_events(self._client, self._session[0], age, deadline)
 
 
 def _page(account: _PageAccount) -> receipt.Page:
@@ -329,36 +309,17 @@ def _page(account: _PageAccount) -> receipt.Page:
         last_place=account.last_place,
         requests=account.requests,
         accepted=account.accepted,
-        first_sent_at=_iso(account.first_sent_at) if account.first_sent_at else None,
-        last_accepted_at=_iso(account.last_accepted_at) if account.last_accepted_at else None,
+        first_sent_at=iso(account.first_sent_at) if account.first_sent_at else None,
+        last_accepted_at=iso(account.last_accepted_at) if account.last_accepted_at else None,
     )
 
 
-def _reject(rejected: Rejected) -> receipt.Reject:
+def _reject(rejected: RejectedRecord) -> receipt.Reject:
     source = rejected.source
     by: Literal["target", "sprinto"] = "sprinto" if rejected.by_sprinto else "target"
     return receipt.Reject(
         source.line, source.batch_place, source.stream, rejected.entity_type, rejected.code, by
     )
-
-
-def _event(event: dict[str, Any]) -> receipt.Event | None:
-    """What may be kept of an event; None for one without a time."""
-    at = parse_time(event.get("at"))
-    if at is None:
-        return None
-    level = event.get("level")
-    return receipt.Event(
-        _iso(at),
-        level if level in _LEVELS else "other",
-        _if_fits(_WORD, event.get("type")),
-        _if_fits(_ID, event.get("id")),
-    )
-
-
-def _if_fits(pattern: re.Pattern[str], value: object) -> str:
-    """A word of Sprinto's that is surely no text, else nothing."""
-    return value if isinstance(value, str) and pattern.fullmatch(value) else ""
 
 
 def _count(value: object) -> int | None:
@@ -370,10 +331,6 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _iso_if_time(value: object) -> str | None:
     moment = parse_time(value)
-    return _iso(moment) if moment else None
+    return iso(moment) if moment else None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_sprinto.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.run import RunSummary
 from target_sprinto.receipts.document import COMPLETE
-from target_sprinto.singer.rejects import source_of
+from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
+from target_sprinto.receipts.run_info import origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.transport.background import Check, Deadline
     from target_sprinto.receipts import document as receipt
-    from target_sprinto.singer.rejects import Rejected
+    from target_sprinto.receipts.run_info import RejectedRecord
 
 
 class Matched(ReceiptDiffers):
@@ -75,7 +75,7 @@ class Replay:
         self._compare_entities()
         return RunSummary(None, dict(self._digests.counts), self._made)
 
-    def compare_rejects(self, rejected: Sequence[Rejected]) -> None:
+    def compare_rejects(self, rejected: Sequence[RejectedRecord]) -> None:
         """Compare what our own checks have refused. Raises ReceiptDiffers."""
         here = [(one.source.line, one.source.batch_place, one.code) for one in rejected]
         there = [
@@ -122,7 +122,7 @@ class Replay:
 
 
 def _span(page: Page) -> str:
-    first, last = source_of(page.items[0]), source_of(page.items[-1])
+    first, last = origin_of(page.items[0]), origin_of(page.items[-1])
     return _lines(first.line, first.batch_place, last.line, last.batch_place)
 
 

@@ -14,7 +14,18 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import PATIENCE_SECONDS, SCHEMA, STATE, FrontDoor, as_input, feed, people, record, state_line
+from front_door import (
+    PATIENCE_SECONDS,
+    SCHEMA,
+    SECRET,
+    STATE,
+    FrontDoor,
+    as_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
 
 from target_sprinto.process import BackgroundWriter
 
@@ -321,3 +332,29 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
     assert "o thread could be started." in finished.error
     assert "(ulimit -u, pids.max)" in finished.error
     assert door.applied() == {}
+
+
+BUG = f"""
+import uuid
+def broken():
+    raise ValueError("{SECRET}")
+
+def uuid4():
+    return broken()
+uuid.uuid4 = uuid4
+"""
+
+
+def test_a_bug_is_reported_with_its_stack_at_debug_and_no_value(door: FrontDoor) -> None:
+    (door.folder / "site").mkdir()
+    (door.folder / "site" / "sitecustomize.py").write_text(BUG)
+    env = {"PYTHONPATH": str(door.folder / "site"), "TARGET_SPRINTO_LOGLEVEL": "DEBUG"}
+    finished = door.run(people(3), cold=True, env=env)
+    assert finished.code == 1
+    assert "Unexpected ValueError in sitecustomize.py, line 4. This is a bug" in finished.error
+    frames = [line for line in finished.stderr.splitlines() if "ValueError: " in line]
+    assert len(frames) > 2
+    assert "target.py, line " in "".join(frames)
+    assert "sitecustomize.py, line 7, in uuid4" in frames[-2]
+    assert "sitecustomize.py, line 4, in broken" in frames[-1]
+    assert SECRET not in finished.stderr

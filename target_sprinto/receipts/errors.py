@@ -1,0 +1,78 @@
+"""What goes wrong with receipts: leaves of the tree in `push/errors.py`.
+
+SprintoError
+├── ReceiptNotWritten              `report_path` takes no file
+├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
+├── ReceiptFromNewerVersion        a receipt whose format this version does not read
+├── ReceiptKeyUnusable             a key that cannot sign receipts, or check their signatures
+├── ReceiptUnsigned                a receipt without an envelope
+├── SignatureInvalid               an envelope that is not signed by the key
+├── EnvelopeOfAnother              an envelope of another receipt
+├── ReceiptForged                  a receipt that was changed after it was signed
+├── ChainBroken                    receipts that are missing, or do not follow each other
+└── ReceiptDiffers                 an input that does not make what a receipt says
+"""
+
+from __future__ import annotations
+
+from target_sprinto.push.errors import SprintoError
+
+
+class ReceiptNotWritten(SprintoError):
+    """The run's receipt cannot be kept."""
+
+    code = "receipt-not-written"
+
+
+class ReceiptUnusable(SprintoError):
+    """A receipt that is not whole, or not the one that is asked for."""
+
+    code = "receipt"
+
+
+class ReceiptFromNewerVersion(SprintoError):
+    """A receipt whose format this version does not read."""
+
+    code = "receipt-format"
+
+
+class ReceiptKeyUnusable(SprintoError):
+    """A key that cannot sign receipts, or check their signatures."""
+
+    code = "receipt-key"
+
+
+class ReceiptUnsigned(SprintoError):
+    """A receipt that has no envelope beside it, where its signature is to be checked."""
+
+    code = "receipt-unsigned"
+
+
+class SignatureInvalid(SprintoError):
+    """An envelope that is not signed by the key, or that is not one."""
+
+    code = "receipt-signature"
+
+
+class EnvelopeOfAnother(SprintoError):
+    """An envelope that is signed by the key and is about another receipt."""
+
+    code = "receipt-envelope"
+
+
+class ReceiptForged(SprintoError):
+    """A receipt that was changed after it was signed."""
+
+    code = "receipt-forged"
+
+
+class ChainBroken(SprintoError):
+    """Receipts in a folder that are not as their runs wrote them, or do not follow each other."""
+
+    code = "receipt-chain"
+
+
+class ReceiptDiffers(SprintoError):
+    """An input from which other pages are made than a receipt says."""
+
+    code = "receipt-differs"

@@ -1,0 +1,65 @@
+"""Sprinto's events of one session, as a receipt keeps them: none of their texts, which may quote values."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.push.client import Patience
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.transport.background import in_background, wait_until
+from target_sprinto.receipts.document import Event
+
+if TYPE_CHECKING:
+    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.transport.background import Deadline
+
+_CLOCK_SKEW = timedelta(minutes=5)
+_WORD = re.compile(r"[A-Za-z_-]{1,40}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LEVELS = ("info", "warning", "error")
+
+
+def session_events(
+    client: SprintoClient, session_id: str, age: timedelta, deadline: Deadline
+) -> list[Event] | None:
+    """The session's events, oldest first; None if the log does not show them in time."""
+    if not (seconds := deadline.left()):
+        return None
+    patience = Patience(seconds, 0.0)
+
+    def read() -> list[Event]:
+        events = client.events(age + _CLOCK_SKEW, patience)
+        own = (_event(event) for event in events if event.get("session_id") == session_id)
+        return sorted((event for event in own if event is not None), key=lambda event: event.at)
+
+    try:
+        return wait_until(in_background(read), deadline)
+    except (SprintoError, TimeoutError):
+        return None
+
+
+def iso(moment: datetime) -> str:
+    """A time in UTC, to the millisecond."""
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _event(event: dict[str, Any]) -> Event | None:
+    """What may be kept of an event; None for one without a time."""
+    at = parse_time(event.get("at"))
+    if at is None:
+        return None
+    level = event.get("level")
+    return Event(
+        iso(at),
+        level if level in _LEVELS else "other",
+        _if_fits(_WORD, event.get("type")),
+        _if_fits(_ID, event.get("id")),
+    )
+
+
+def _if_fits(pattern: re.Pattern[str], value: object) -> str:
+    """A word of Sprinto's that cannot be free text, else nothing."""
+    return value if isinstance(value, str) and pattern.fullmatch(value) else ""

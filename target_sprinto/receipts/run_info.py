@@ -1,0 +1,68 @@
+# ruff: noqa: D102 - the names of a protocol's attributes say it
+"""What a receipt needs to know of a run: its settings, its rejected records, where they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from target_sprinto.push.protocol.lifecycle import Finish
+    from target_sprinto.push.protocol.pages import Item
+
+
+class RunInfo(Protocol):
+    """The settings that a receipt shows, and its key."""
+
+    @property
+    def integration_id(self) -> str: ...
+    @property
+    def region(self) -> str | None: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def client_reference_prefix(self) -> str: ...
+    @property
+    def finish(self) -> Finish: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def receipt_key_file(self) -> Path | None: ...
+
+
+class Origin(Protocol):
+    """Where a record came from; `batch_place` is empty unless the input line is a BATCH message."""
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def batch_place(self) -> str: ...
+
+
+class RejectedRecord(Protocol):
+    """A record that was rejected, without any value of it."""
+
+    @property
+    def source(self) -> Origin: ...
+    @property
+    def entity_type(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def by_sprinto(self) -> bool: ...
+
+
+class RejectedRecords(Protocol):
+    """What was rejected so far."""
+
+    @property
+    def rejected(self) -> Sequence[RejectedRecord]: ...
+
+
+def origin_of(item: Item) -> Origin:
+    """Where an item came from, as the caller of `Run.add` states it."""
+    return cast("Origin", item.origin)
