@@ -17,7 +17,8 @@ import settings_table
 from commands import DOCS, ROOT
 from endings import ENDINGS
 
-import target_sprinto.errors  # noqa: F401 - its classes are leaves of the tree
+import target_sprinto.errors
+import target_sprinto.receipts.errors  # noqa: F401 - its classes are leaves of the tree
 from target_sprinto.cli import app
 from target_sprinto.push.errors import EX_TEMPFAIL, Interrupted, SprintoError
 from target_sprinto.receipts.document import published_schema
