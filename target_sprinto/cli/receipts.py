@@ -130,7 +130,8 @@ def _verify_folder(folder: Path, public_key: Path | None) -> None:
 
 
 def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    target = SprintoTarget.from_cli(config)
+    replay = Replay(document, process_signals.check)
+    target = SprintoTarget.from_cli(config, run=replay)
     settings = target.settings
     if pipeline_of(document) != (settings.integration_id, settings.client_reference_prefix):
         raise ReceiptUnusable(
@@ -139,12 +140,10 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
             "Take the settings of its run.",
         )
     same_settings = settings.fingerprint == document.settings_sha256
-    replay = Replay(document, process_signals.check)
-    rejects = target.rehearse(replay)
     try:
         target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         replay.finish()
-        replay.compare_rejects(rejects.rejected)
+        replay.compare_rejects(target.rejects.rejected if target.rejects else [])
     except Matched:
         pass
     except ReceiptDiffers as difference:

@@ -59,6 +59,9 @@ class Replay:
         pages = self._receipt.pages
         return pages[self._made].entities if self._made < len(pages) else 1
 
+    def flush(self) -> None:
+        """Nothing: pages are cut where the run cut them."""
+
     def check(self) -> None:
         """Raise an interruption."""
         self._interrupted()

@@ -1,4 +1,4 @@
-"""What the streams of a run share: where their records go, the rejects, and which keys are needed."""
+"""What the sinks of a run share: where records go, the rejects, which keys are needed, the counts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from target_sprinto.errors import DeletedRecord
 from target_sprinto.singer.rejects import Rejected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.run.run import Delivery
+    from target_sprinto.receipts.recorder import RunReport
     from target_sprinto.singer.entity_schemas import EntitySchema
+    from target_sprinto.singer.final_state import FinalState
     from target_sprinto.singer.rejects import RejectedRecords, Source
 
 DELETED_AT = "_sdc_deleted_at"
@@ -33,21 +35,33 @@ class OnDeletedRecord(enum.Enum):
 
 
 class Intake:
-    """Shared by the routes of a run. `rejects` is None if a rejected record fails the run."""
+    """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    def __init__(
+    `line` returns the number of the current input line, from 1. `records` and `skipped` count what came, and
+    what was left out because it is marked as deleted.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the sinks of a run share
         self,
         run: Delivery,
         rejects: RejectedRecords | None,
         *,
+        line: Callable[[], int],
+        final_state: FinalState,
+        report: RunReport | None,
         needs_keys: bool,
-        on_deleted_record: OnDeletedRecord = OnDeletedRecord.FAIL,
+        on_deleted_record: OnDeletedRecord,
         entity_schemas: Mapping[str, EntitySchema],
     ) -> None:
         self.run = run
         self.rejects = rejects
+        self.line = line
         self.entity_schemas = entity_schemas
-        self._needs_keys = needs_keys
+        self.records = 0
+        self.skipped = 0
+        self._final_state = final_state
+        self._report = report
+        self._needs_keys = needs_keys or rejects is not None
         self._on_deleted_record = on_deleted_record
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
@@ -55,6 +69,13 @@ class Intake:
         """Note a stream's key. If streams of one type differ in theirs, nothing identifies its entities."""
         if self._key_properties.setdefault(entity_type, key_properties) != key_properties:
             self._key_properties[entity_type] = ()
+
+    def count(self, stream: str, raw: bytes) -> None:
+        """Count a record of the input, given as JSON."""
+        self.records += 1
+        self._final_state.add_record(stream, raw)
+        if self._report is not None:
+            self._report.read(stream)
 
     def needs_key(self, entity_type: str) -> bool:
         """Whether records of this type are to be given with their key."""
@@ -83,10 +104,15 @@ class Intake:
         self.rejects.add(Rejected(source, entity_type, key, problem.code, field, issue, problems=problems))
 
     def skips_deleted(self, stream: str) -> bool:
-        """Whether a record that is marked as deleted, by a mark that no map reads, is left out.
+        """Whether a record that is marked as deleted, by a mark that no map reads, is left out; counts those.
 
         Raises DeletedRecord if the user has not decided.
         """
         if self._on_deleted_record is OnDeletedRecord.FAIL:
             raise DeletedRecord(stream)
-        return self._on_deleted_record is OnDeletedRecord.SKIP
+        if self._on_deleted_record is OnDeletedRecord.SEND:
+            return False
+        self.skipped += 1
+        if self._report is not None:
+            self._report.skipped(stream)
+        return True

@@ -1,148 +1,167 @@
-"""One way of a stream's records to Sprinto: its stream map, and the sink behind it."""
+"""The way of a stream's records: its SCHEMA, its stream maps, and the sinks behind them."""
 
 from __future__ import annotations
 
-import logging
-import math
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from singer_sdk.mapper import SameRecordTransform, StreamMap
 
-from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
-from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.errors import InvalidRecord
+from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_failure import map_failed
-from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.reader import decode_object, unreadable
+from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.typed_records import plain_records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
     from target_sprinto.singer.intake import Intake
     from target_sprinto.singer.map_rules import MapRule
-    from target_sprinto.singer.rejects import Source
     from target_sprinto.singer.sink import SprintoSink
 
-_ADVICE = "Check the expressions in `stream_maps`."
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
+_MAX_RECORD_BYTES = 6_000_000
+"""As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
 
 
 class Route:
-    """Takes the records of one stream under one schema, and sends them as `entity_type`.
+    """One stream map of a stream, and the sink that its records go to.
 
-    `reads_deletion`: whether its stream map reads the mark of a deleted record.
+    `reads_deletion`: whether the map reads the mark of a deleted record.
     """
 
     def __init__(
-        self,
-        stream_map: StreamMap,
-        rule: MapRule | None,
-        sink: SprintoSink,
-        entity_type: str,
-        intake: Intake,
+        self, stream_map: StreamMap, rule: MapRule | None, sink: SprintoSink, intake: Intake
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
-        self.entity_type = entity_type
-        self.stream = sink.stream_name
+        self.entity_type = sink.entity_type
         self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
-        self._rule = rule
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = intake
-        self._entity = intake.entity_schemas.get(entity_type)
-        self._key_properties = tuple(sink.key_properties)
+        self._rule = rule
         self._plain = (
-            plain_records(sink.original_schema, self._key_properties, DELETED_AT)
-            if unchanged and self._entity is None
+            plain_records(sink.original_schema, sink.key_properties, DELETED_AT)
+            if unchanged and sink.entity is None
             else None
         )
-        intake.register(entity_type, self._key_properties)
 
     def deliver_plain(self, raw: bytes, source: Source) -> bool:
         """Send a record that no map changes and whose types can be checked while it is read, if it is one."""
-        plain, intake = self._plain, self._intake
+        plain = self._plain
         if plain is None or (read := plain.read(raw)) is None or plain.is_marked(read):
             return False
-        key = plain.key(read) if intake.needs_key(self.entity_type) else None
-        self._sink.count()
-        try:
-            intake.run.add(self.entity_type, raw.strip(), source, key)
-        except RecordTooLarge as problem:
-            intake.reject(problem, source, self.entity_type, key)
+        key = plain.key(read) if self._intake.needs_key(self.entity_type) else None
+        self._sink.add_valid(raw.strip(), source, key)
         return True
 
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:
-        """Map, check and send one record. One that no map changes goes out as the bytes it was.
+        """Hand one record to the sink, mapped; one that no map changes goes out as the bytes that it was.
 
         Its key is that of the mapped record, whether it is sent or rejected.
         """
-        intake, key = self._intake, None
-        body, sent, not_finite = raw.strip(), record, set[str]()
+        if self._map is None:
+            self._sink.add(record, raw.strip(), source)
+            return
         try:
-            if self._map is not None:
-                if (mapped := _mapped(self._map, self._rule, record)) is None:
-                    return
-                # What is checked is what will be sent, down to its encoding.
-                body, not_finite = mapped
-                sent = decode_object(body)
-            if not_finite.isdisjoint(self._key_properties):
-                key = intake.key(self.entity_type, self._key_properties, sent)
-            self._require_finite(not_finite)
-            if self._entity is not None:
-                self._entity.check(self.stream, sent, body)
-            self._sink.check(sent, body)
-            intake.run.add(self.entity_type, body, source, key)
-        except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
-            intake.reject(problem, source, self.entity_type, key)
-
-    def _require_finite(self, not_finite: set[str]) -> None:
-        if not_finite:
-            raise InvalidRecord(
-                f"the stream map of stream {quoted(self.stream)} made a NaN or Infinity.",
-                _ADVICE,
-                field=min(not_finite),
-            )
+            mapped = _mapped(self._map, self._rule, record)
+        except InvalidRecord as problem:
+            self._intake.reject(problem, source, self.entity_type)
+        else:
+            if mapped is not None:
+                self._sink.process_record(mapped, {"source": source})
 
 
-def _mapped(
-    stream_map: StreamMap, rule: MapRule | None, record: Mapping[str, Any]
-) -> tuple[bytes, set[str]] | None:
-    """The record as the stream map makes it, as JSON bytes, and its fields that hold a NaN or Infinity.
+class Stream:
+    """A stream of the tap under its latest SCHEMA, given as JSON; its records take all of its routes."""
 
-    None if the map leaves the record out. Raises InvalidRecord or MapFailed.
-    """
-    name = f"the stream map of stream {quoted(stream_map.stream_alias)}"
+    def __init__(
+        self,
+        name: str,
+        schema: bytes,
+        key_properties: list[str] | None,
+        routes: Sequence[Route],
+        intake: Intake,
+    ) -> None:
+        self.name = name
+        self.schema = schema
+        self.key_properties = key_properties
+        self._routes = routes
+        self._intake = intake
+
+    def deliver(self, raw: bytes, batch_place: str = "") -> None:
+        """Map, validate and hand over one record, given as JSON."""
+        intake, routes = self._intake, self._routes
+        source = self._source(raw, batch_place)
+        if len(raw) > _MAX_RECORD_BYTES:
+            # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+            for route in routes:
+                intake.reject(too_large(raw, source, route.entity_type), source, route.entity_type)
+            return
+        if len(routes) == 1 and routes[0].deliver_plain(raw, source):
+            return
+        try:
+            record = decode_object(raw)
+        except ValueError:
+            self._reject_undecodable(raw, source)
+            return
+        if record.get(DELETED_AT) is not None:
+            routes = self._without_deleted(routes)
+        for route in routes:
+            route.deliver(record, raw, source)
+
+    def reject_line(self, line: bytes, problem: InvalidRecord) -> None:
+        """Reject a RECORD message with a number that JSON cannot represent."""
+        self._reject(problem, self._source(line, whole=True))
+
+    def _reject_undecodable(self, raw: bytes, source: Source) -> None:
+        problem = unreadable(raw) or InvalidRecord(
+            f"a record of stream {quoted(self.name)} is not an object, or has a number that cannot be held"
+            " exactly.",
+            "Fix it at its source.",
+        )
+        if not isinstance(problem, InvalidRecord):
+            raise problem from None
+        self._reject(problem, source)
+
+    def _reject(self, problem: InvalidRecord, source: Source) -> None:
+        for route in self._routes:
+            self._intake.reject(problem, source, route.entity_type)
+
+    def _without_deleted(self, routes: Sequence[Route]) -> Sequence[Route]:
+        """The routes that a record takes that is marked as deleted. Raises DeletedRecord."""
+        reading = [route for route in routes if route.reads_deletion]
+        if len(reading) == len(routes) or not self._intake.skips_deleted(self.name):
+            return routes
+        return reading
+
+    def _source(self, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
+        intake = self._intake
+        intake.count(self.name, raw)
+        if intake.rejects is None:
+            return Source(self.name, intake.line(), batch_place)
+        return Source(
+            self.name,
+            intake.line(),
+            batch_place,
+            intake.records,
+            raw.strip(),
+            whole,
+            self.schema,
+            self.key_properties,
+        )
+
+
+def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The record as the stream map makes it; None if it leaves it out. Raises InvalidRecord or MapFailed."""
     try:
-        mapped = stream_map.transform(dict(record))
-        not_finite = {field for field, value in (mapped or {}).items() if not _is_finite(value)}
+        return stream_map.transform(dict(record))
     except RecursionError:
-        raise InvalidRecord(f"{name} met a record that is nested too deeply.") from None
+        raise InvalidRecord(
+            f"the stream map of stream {quoted(stream_map.stream_alias)} met a record that is nested too"
+            " deeply."
+        ) from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
         raise map_failed(stream_map, rule, record, problem) from None
-    if mapped is None:
-        return None
-    try:
-        return _encoder.encode(mapped), not_finite
-    except (TypeError, ValueError, UnicodeError):
-        raise MapFailed(f"{name} made something that is no JSON.", _ADVICE) from None
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def hush_mapper() -> None:
-    """Keep the results of filters, which are values of records, out of the SDK mapper's log at DEBUG."""
-    # A filter, not a level: a level is what a logging configuration sets again.
-    logging.getLogger("singer_sdk.mapper").addFilter(_keep_quiet)
-
-
-def _keep_quiet(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.INFO

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 from singer_sdk import typing as th
@@ -21,6 +21,7 @@ from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
 from target_sprinto.push.run.run import Patiences
 from target_sprinto.singer import entity_schemas
 from target_sprinto.singer.config_files import warn_if_exposed
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jsonschema.exceptions import ValidationError
+
+
+class SchemaValidator(Protocol):
+    """A validator of jsonschema's."""
+
+    def iter_errors(self, instance: Any) -> Iterable[ValidationError]: ...  # noqa: ANN401, D102 - any JSON
+
 
 NOT_FOR_SPRINTO = {
     "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
@@ -525,6 +533,16 @@ def _as_setting(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
+def problems_of(config: Mapping[str, Any], validator: SchemaValidator) -> list[str]:
+    """What is wrong with a config by the settings' schema, each in a sentence without a value."""
+    problems = list(stream_map_problems(config.get("stream_maps")))
+    # Their schema is all alternatives, so what it finds names no more than the stream.
+    checked = {**config, "stream_maps": None} if problems else config
+    if all(config.get(name) is None for name in ("api_key", "api_key_file")):
+        problems.append("`api_key` is missing")
+    return problems + describe_schema_errors(validator.iter_errors(checked))
+
+
 def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
     """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
     return sorted({_describe_schema_error(error) for error in errors})
@@ -569,6 +587,8 @@ def _problems(config: Mapping[str, Any]) -> Iterable[str]:
         known = config["entity_schemas"]
         if entity_type not in known and (meant := similar_type(entity_type, known)):
             yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
+        if len(entity_type) > LONGEST_ENTITY_TYPE:
+            yield f"`entity_types` has a name over {LONGEST_ENTITY_TYPE} characters for stream {stream!r}"
 
 
 def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:

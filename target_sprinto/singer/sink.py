@@ -1,29 +1,52 @@
-"""One stream's records under one schema: which of them may be sent."""
+"""One stream's records under one schema: validated, given their keys, and added to the run's page."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from singer_sdk import metrics
-from singer_sdk.sinks import Sink
+from singer_sdk.sinks import BatchSink
 
-from target_sprinto.errors import MissingKeyProperty
+from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
+from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
+from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.validation import RecordValidator
 
+if TYPE_CHECKING:
+    from target_sprinto.singer.configured_target import ConfiguredTarget
+
 _COUNT_EVERY = 100
-"""Records between two looks of the SDK's counter at the clock."""
+"""Records between two times that the SDK's counter reads the clock."""
+
+_ADVICE = "Check the expressions in `stream_maps`."
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class SprintoSink(Sink):
-    """One stream under one schema. Pages span streams, so a sink holds no records and drains nothing."""
+class SprintoSink(BatchSink):
+    """Adds the records of one stream to the run's page, which is behind all sinks: pages span streams."""
 
     _counted = 0
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's own
-        super().__init__(*args, **kwargs)
+    def __init__(self, target: ConfiguredTarget, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's own
+        super().__init__(target, *args, **kwargs)
         # The metric names the stream, at INFO.
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
+        self.entity_type = target.settings.entity_types.of(self.stream_name) or self.stream_name
+        self._intake = target.intake
+        self.entity = target.intake.entity_schemas.get(self.entity_type)
+        self._page_size = target.settings.page_size
+        self._keys = tuple(self.key_properties)
+        self._intake.register(self.entity_type, self._keys)
+
+    @property
+    def max_size(self) -> int:
+        """Records of a page, 100 by default."""
+        return self._page_size
 
     def get_validator(self) -> RecordValidator | None:
         """The stream's compiled validator; None under `validate_records: false`.
@@ -33,40 +56,115 @@ class SprintoSink(Sink):
         """
         return RecordValidator(self.stream_name, self.original_schema) if self.validate_schema else None
 
-    def check(self, record: dict[str, Any], body: bytes) -> None:
-        """Count the record, if it may be sent. Raises InvalidRecord or MissingKeyProperty if it may not.
+    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+        """Validate a record, as its stream map made it, and add it to the run's page; or reject it.
 
-        `body` is its JSON.
+        `context["source"]` says where it came from, if that is known. A full page is sent at once.
+        Raises MapFailed, and what ended the run.
         """
+        try:
+            body, not_finite = self._encoded(record)
+        except InvalidRecord as problem:
+            self._intake.reject(problem, self._source(context), self.entity_type)
+            return
+        # What is checked is what will be sent, down to its encoding.
+        self.add(decode_object(body), body, self._source(context, body), not_finite)
+
+    def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the page is the run's
+        """Send the page that has been gathered, with records of other streams if it has some."""
+        self._intake.run.flush()
+
+    def add(
+        self,
+        record: dict[str, Any],
+        body: bytes,
+        source: Source,
+        not_finite: frozenset[str] = frozenset(),
+    ) -> None:
+        """Add a record to the run's page if it is valid, else reject it.
+
+        `body` is its JSON; `not_finite` names its fields with a NaN or Infinity, which JSON cannot represent.
+        """
+        intake, key = self._intake, None
+        try:
+            if not_finite.isdisjoint(self._keys):
+                key = intake.key(self.entity_type, self._keys, record)
+            self._require_valid(record, body, not_finite)
+            self.count()
+            intake.run.add(self.entity_type, body, source, key)
+        except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
+            intake.reject(problem, source, self.entity_type, key)
+
+    def add_valid(self, body: bytes, source: Source, key: object) -> None:
+        """Add a record that is known to be valid; reject one that is too large for a page."""
+        self.count()
+        try:
+            self._intake.run.add(self.entity_type, body, source, key)
+        except RecordTooLarge as problem:
+            self._intake.reject(problem, source, self.entity_type, key)
+
+    def _source(self, context: dict[str, Any], body: bytes = b"{}") -> Source:
+        return context.get("source") or Source(
+            self.stream_name,
+            self._intake.line(),
+            record=body,
+            schema=_encoder.encode(self.original_schema),
+            key_properties=list(self._keys),
+        )
+
+    def _encoded(self, record: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
+        """A record as JSON bytes, and its fields that hold a NaN or Infinity."""
+        try:
+            return _encoder.encode(record), frozenset(
+                field for field, value in record.items() if not _is_finite(value)
+            )
+        except RecursionError:
+            raise InvalidRecord(
+                f"the stream map of stream {quoted(self.stream_name)} met a record that is nested too deeply."
+            ) from None
+        except (TypeError, ValueError):
+            raise MapFailed(
+                f"the stream map of stream {quoted(self.stream_name)} made something that is not JSON.",
+                _ADVICE,
+            ) from None
+
+    def _require_valid(self, record: dict[str, Any], body: bytes, not_finite: frozenset[str]) -> None:
+        if not_finite:
+            raise InvalidRecord(
+                f"the stream map of stream {quoted(self.stream_name)} made a NaN or Infinity.",
+                _ADVICE,
+                field=min(not_finite),
+            )
+        if self.entity is not None:
+            self.entity.check(self.stream_name, record, body)
         if isinstance(self._validator, RecordValidator):
             self._validator.validate(record, body)
-        for name in self.key_properties:
+        for name in self._keys:
             if name not in record:
                 raise MissingKeyProperty(
                     f"a record of stream {quoted(self.stream_name)} lacks its key property {quoted(name)}.",
-                    "Mend the tap; or name the right ones with `__key_properties__` in the stream map.",
+                    "Fix the tap; or name the right ones with `__key_properties__` in the stream map.",
                 )
-        self.count()
 
     def count(self) -> None:
         """Count a record that may be sent."""
         self._counted += 1
         if self._counted >= _COUNT_EVERY:
-            self._tell()
+            self._report_count()
 
     def finish_count(self) -> None:
         """Log the SDK's metric of records. Its `clean_up` does so up to 0.54 only."""
-        self._tell()
+        self._report_count()
         self.record_counter_metric.exit()
 
-    def _tell(self) -> None:
+    def _report_count(self) -> None:
         self.record_counter_metric.increment(self._counted)
         self._counted = 0
 
-    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
-        """Part of the SDK's own record path, which this target does not take."""
-        raise NotImplementedError
 
-    def process_batch(self, context: dict[str, Any]) -> None:
-        """Part of the SDK's own record path, which this target does not take."""
-        raise NotImplementedError
+def _is_finite(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)

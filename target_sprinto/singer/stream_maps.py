@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from target_sprinto.errors import UnmappedStream
+from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
 from target_sprinto.singer.names import nearest_first, shortened
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class EntityTypes:
     def of(self, stream: str) -> str | None:
         """The stream's entity type; None if its records are not to be sent.
 
-        Raises UnmappedStream for a stream that is not named, under `fail`.
+        Raises UnmappedStream for a stream that is not named, under `fail`, and for one whose own name cannot
+        be an entity type, under `keep`.
         """
         named = self.named(stream)
         if named is None and self.unmapped is Unmapped.FAIL:
@@ -54,7 +56,15 @@ class EntityTypes:
                 f'Name it there, for example {{{json.dumps(stream)}: "User"}}; or set `unmapped_streams` to'
                 " `ignore`, to leave such streams out, or to `keep`, to send them under their own names.",
             )
-        return stream if named is None and self.unmapped is Unmapped.KEEP else named
+        if named is not None or self.unmapped is Unmapped.IGNORE:
+            return named
+        if not stream.strip() or len(stream) > LONGEST_ENTITY_TYPE:
+            raise UnmappedStream(
+                f"stream {shortened(stream)} has a name that cannot be an entity type: it is blank or longer"
+                f" than {LONGEST_ENTITY_TYPE} characters.",
+                "Name its entity type in `entity_types`.",
+            )
+        return stream
 
 
 def is_named(stream: str, name: str) -> bool:

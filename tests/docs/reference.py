@@ -160,7 +160,9 @@ def lines() -> str:
 
 def _logged(module: Path) -> Iterator[tuple[str, str, str]]:
     tree = ast.parse(module.read_text(encoding="utf-8"))
-    named = re.search(r'getLogger\("([^"]+)"\)', module.read_text(encoding="utf-8"))
+    named = re.search(r'getLogger\((__name__|"[^"]+")\)', module.read_text(encoding="utf-8"))
+    own = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+    log = "" if named is None else own if named[1] == "__name__" else named[1].strip('"')
     for call in ast.walk(tree):
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
             continue
@@ -169,7 +171,7 @@ def _logged(module: Path) -> Iterator[tuple[str, str, str]]:
             text = str(ast.literal_eval(call.args[0]))
             for argument in call.args[1:]:
                 text = re.sub(r"%(?:\.\d)?[sdfr]", f"{{{_name(argument)}}}", text, count=1)
-            yield call.func.attr, named[1] if logger == "log" and named else "target-sprinto", text
+            yield call.func.attr, log if logger == "log" and log else "target-sprinto", text
 
 
 def _name(argument: ast.expr) -> str:

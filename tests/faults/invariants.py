@@ -164,7 +164,7 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
     assert lines == [str(stage.traffic.line(number)) for number in stage.traffic.bad]
     (session,) = stage.own_sessions()
     assert session.accepted_by_entity == dict(stage.traffic.counts)
-    check_words(finished.stderr, (f"Rehearsed: Sprinto accepted {stage.traffic.figures()} in ",))
+    check_words(finished.stderr, (f"Dry run: Sprinto accepted {stage.traffic.figures()}, in ",))
 
 
 def surely_did_not_happen(close: RequestSeen, fault: Fault | None) -> bool:

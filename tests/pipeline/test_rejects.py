@@ -411,7 +411,7 @@ def test_a_dry_run_applies_nothing_and_writes_no_state(door: FrontDoor) -> None:
     assert door.pages() == [100, 100, 50]
     assert door.session().state == "cancelled"
     assert door.applied() == {}
-    assert "Rehearsed: Sprinto accepted 250 people in 3 pages" in finished.stderr
+    assert "Dry run: Sprinto accepted 250 people, in 3 pages" in finished.stderr
 
 
 @pytest.mark.parametrize("setting", ["fail", "divert"])
@@ -432,7 +432,7 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
     assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
     assert "3 records would be refused, as listed above. Sprinto's own words are in " in finished.error
-    assert "Mend them at their source" in finished.error
+    assert "Fix them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"
     (words,) = (door.folder / "rejects").iterdir()
@@ -445,7 +445,7 @@ def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
     assert "1 record would be refused, as listed above. Sprinto's own words are in " in finished.error
-    assert "Mend it at its source or with a stream map" in finished.error
+    assert "Fix it at its source or with a stream map" in finished.error
 
 
 def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:

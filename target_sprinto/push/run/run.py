@@ -125,6 +125,9 @@ class Delivery(Protocol):
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record."""
 
+    def flush(self) -> None:
+        """Send the page gathered so far, if there is one."""
+
     def check(self) -> None:
         """Raise what ended the run meanwhile."""
 
@@ -287,6 +290,13 @@ class Run:
         if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
+    def flush(self) -> None:
+        """Send the page gathered so far, if there is one, though it is not full. Raises what `add` does."""
+        if self._finished:
+            self._raise_ended()
+        if page := self._builder.flush():
+            self._put(page)
+
     def check(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed: for whoever waits for input."""
         self._interrupted()
@@ -312,8 +322,7 @@ class Run:
         return self.summary
 
     def _finish_session(self) -> RunSummary:
-        if page := self._builder.flush():
-            self._put(page)
+        self.flush()
         with self._waiting():
             return self._finish_pages()
 

@@ -1,0 +1,230 @@
+"""Settings, environment and command line of the target, where the SDK's own do otherwise.
+
+Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.54, and each with a test in
+`tests/test_sdk_hooks.py`:
+
+* `_setup_signal_handlers`: the SDK's handlers drain, write STATE and exit with 0.
+* `_validate_config`: the SDK's messages quote values, the API key included.
+* `_env_var_config`: the SDK leaves numbers from the environment as strings, fails on others with a
+  traceback, and puts a `.env` of any folder above into the environment.
+* loggers `target-sprinto` and `singer_sdk.mapper`: what the SDK logs of itself is for DEBUG, and at DEBUG its
+  mapper logs the results of filters, values of records.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+from singer_sdk import Target
+from singer_sdk.exceptions import ConfigurationError, MappingError
+from singer_sdk.helpers._classproperty import classproperty
+from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
+from singer_sdk.plugin_base import JSONSchemaValidator
+
+from target_sprinto.console import SprintoCommand, examples
+from target_sprinto.errors import SettingsError
+from target_sprinto.signals import Signals, process_signals
+from target_sprinto.singer import config_input, environment, settings
+from target_sprinto.singer.reader import SprintoReader, watched
+from target_sprinto.singer.settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from target_sprinto.push.errors import Interrupted
+    from target_sprinto.singer.intake import Intake
+
+log = logging.getLogger(__name__)
+
+
+class ConfiguredTarget(Target):
+    """A target with its settings: `settings` is the typed view, `stream_maps` what the mapper was given."""
+
+    name = "target-sprinto"
+    package_name = "target-sprinto"
+    config_jsonschema = settings.SCHEMA
+    capabilities = [  # noqa: RUF012 - the SDK declares it so
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.BATCH,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+        TargetCapabilities.VALIDATE_RECORDS,
+    ]
+
+    intake: Intake
+    """What its sinks share."""
+
+    def __init__(
+        self,
+        reader: SprintoReader,
+        *,
+        config: dict[str, Any] | None = None,
+        parse_env_config: bool = False,
+        validate_config: bool = True,
+    ) -> None:
+        """Raises SettingsError."""
+        quieten_sdk(self.name)
+        try:
+            # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
+            given = {name: value for name, value in (config or {}).items() if value is not None}
+            if parse_env_config:
+                given = environment.from_dotenv(self._known_settings()) | given
+            super().__init__(
+                config=copy.deepcopy(given),
+                parse_env_config=parse_env_config,
+                validate_config=validate_config,
+                message_reader=reader,
+            )
+        except SettingsError:
+            raise
+        except (ConfigurationError, MappingError) as problem:
+            raise SettingsError(getattr(problem, "errors", None) or [str(problem)]) from None
+        self.settings = Settings.from_config(self.config)
+        # A copy from before the mapper takes entries out of it.
+        self.stream_maps: dict[str, Any] = copy.deepcopy(self.config.get("stream_maps") or {})
+
+    @classmethod
+    def append_builtin_config(cls, config_jsonschema: dict[str, Any]) -> None:
+        """Add the SDK's settings that are honoured here: stream maps, flattening, `validate_records`."""
+        super().append_builtin_config(config_jsonschema)
+        properties = config_jsonschema["properties"]
+        for name in settings.NOT_FOR_SPRINTO:
+            properties.pop(name, None)
+        properties["stream_maps"] = settings.without_bare_types(properties["stream_maps"])
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        known = self._known_settings()
+        problems = settings.problems_of(self._config, JSONSchemaValidator(self.config_jsonschema))
+        unknown = set(self._config) - set(known) - set(settings.NOT_FOR_SPRINTO)
+        # A guard that one letter has switched off is worse than none.
+        problems += [
+            f"`{name}` is not known: `{meant}` is probably meant"
+            for name, meant in settings.misspelt(unknown, known).items()
+        ]
+        if problems and raise_errors:
+            raise SettingsError(problems)
+        if unknown:
+            log.warning("Settings that are not known, and ignored: %s.", ", ".join(sorted(unknown)))
+        return problems
+
+    @classproperty
+    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property's first argument is the class
+        return environment.from_environment(cls._known_settings(), os.environ)
+
+    @classmethod
+    def _known_settings(cls) -> dict[str, Any]:
+        cls.append_builtin_config(cls.config_jsonschema)
+        known: dict[str, Any] = cls.config_jsonschema["properties"]
+        return known
+
+    def _setup_signal_handlers(self) -> None:
+        """Signal handlers belong to the command line."""
+
+    # Command line
+
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """The SDK's command, with our signals, exit codes and one-line errors."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name == "file_input":
+                option.type = click.File("rb")
+            if option.name == "config":
+                # So that a shell completes it.
+                option.type = click.Path()
+
+        def invoke(**kwargs: Any) -> None:  # noqa: ANN401 - click's own
+            cls.invoke(**kwargs, signals=process_signals)
+
+        return SprintoCommand(
+            name=cls.name,
+            callback=invoke,
+            params=command.params,
+            help="Deliver Singer records from stdin to Sprinto: all of a run, or none of it.",
+            epilog=examples(
+                "tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl",
+                "tap-hr --config tap.json | target-sprinto --config ENV > state.jsonl",
+                "target-sprinto --config config.json --input rejects/RUN.singer",
+                "target-sprinto --about --format markdown",
+            ),
+            context_settings=command.context_settings,
+            logger=cls.logger,
+            signals=process_signals,
+        )
+
+    @classmethod
+    def invoke(  # type: ignore[override] # click hands over these keywords, and our signals
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,  # noqa: ANN401 - what `cb_config` made
+        file_input: IO[bytes] | None = None,
+        signals: Signals | None = None,
+    ) -> None:
+        """Run once, or print what `--about` asks for."""
+        if about:
+            cls.print_about(about_format)
+            return
+        cls.print_version(print_fn=log.debug)
+        target = cls.from_cli(config, signals=signals)
+        if file_input is getattr(sys.stdin, "buffer", None):
+            # What `-` opens is no file: it may be a tap.
+            file_input = None
+        source = watched(file_input.fileno(), target.raise_if_interrupted) if file_input else None
+        target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
+
+    def raise_if_interrupted(self) -> None:
+        """Raise if the run was interrupted, or has failed: called while waiting for input."""
+
+    @classmethod
+    def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's
+        """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
+        settings.require_log_level(os.environ)
+        options["config_names"] = config.names
+        return cls(config=config.config, parse_env_config=config.parse_env, **options)
+
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
+        """Read the config files and the environment, later ones over earlier ones; `.env` is below them all.
+
+        Raises SettingsError for what cannot be read.
+        """
+        # A config file may be a pipe that nothing is written to.
+        with process_signals.ended_by(_report_nothing_opened):
+            merged = config_input.read(value, cls._known_settings())
+        # The SDK's own reading is laxer, and its errors are tracebacks.
+        found: Any = super().cb_config(ctx, param, ())
+        found.config |= merged
+        found.names = value
+        return found
+
+
+def _report_nothing_opened(interrupted: Interrupted) -> None:
+    interrupted.aftermath = "Nothing was opened at Sprinto."
+    log.error("%s", interrupted)
+
+
+def quieten_sdk(plugin: str) -> None:
+    """Log at DEBUG what the SDK logs at INFO about itself, and nothing of what its mapper logs at DEBUG."""
+    # Filters, not levels: a level is what a logging configuration sets again.
+    logging.getLogger("singer_sdk.mapper").addFilter(_is_at_least_info)
+    for name in (plugin, "singer_sdk.mapper"):
+        logging.getLogger(name).addFilter(_demoted)
+
+
+def _is_at_least_info(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.INFO
+
+
+def _demoted(record: logging.LogRecord) -> bool:
+    if record.levelno == logging.INFO:
+        record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+    return True

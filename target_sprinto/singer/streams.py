@@ -1,0 +1,170 @@
+"""SCHEMA messages become streams: their stream maps registered, their names checked, their sinks made."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from singer_sdk.exceptions import MappingError
+from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform
+
+from target_sprinto.errors import InvalidSchema, MadeUpStream, MapFailed, RecordBeforeSchema
+from target_sprinto.push.protocol.pages import MAX_BYTES
+from target_sprinto.push.text import quoted
+from target_sprinto.singer import schema_limits
+from target_sprinto.singer.arrivals import Arrivals
+from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.map_rules import MapRule, rules_of
+from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.routes import Route, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from singer_sdk import Sink
+    from singer_sdk.mapper import PluginMapper, StreamMap
+
+    from target_sprinto.push.protocol.field_paths import FieldPaths
+    from target_sprinto.singer.intake import Intake
+    from target_sprinto.singer.settings import Settings
+    from target_sprinto.singer.sink import SprintoSink
+
+log = logging.getLogger(__name__)
+
+_MELTANO_TEST_STREAM = "meltano_test_stream"
+_CHECK_MAPS = "Check `stream_maps` against the stream's schema."
+
+
+class Streams:
+    """The streams of a run. `get_sink` is the SDK's; `fields` learns the paths of all fields."""
+
+    def __init__(  # noqa: PLR0913 - what a SCHEMA has a say in
+        self,
+        *,
+        settings: Settings,
+        stream_maps: dict[str, Any],
+        mapper: PluginMapper,
+        get_sink: Callable[..., Sink],
+        intake: Intake,
+        fields: FieldPaths,
+    ) -> None:
+        self.arrivals = Arrivals(settings.entity_types, stream_maps)
+        self._settings = settings
+        self._stream_maps = stream_maps
+        self._mapper = mapper
+        self._get_sink = get_sink
+        self._intake = intake
+        self._fields = fields
+        self._streams: dict[str, Stream] = {}
+        self._schema_memory: dict[str, int] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._streams
+
+    def __getitem__(self, name: str) -> Stream:
+        """Raises RecordBeforeSchema."""
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise RecordBeforeSchema(
+                f"a record of stream {quoted(name)}, which had no SCHEMA yet.", "Fix the tap."
+            ) from None
+
+    def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
+        """Take a stream's SCHEMA, given as JSON.
+
+        Raises InvalidSchema, MapFailed, UnmappedStream, MadeUpStream.
+        """
+        known = self._streams.get(name)
+        if known is not None and (known.schema, known.key_properties) == (schema, key_properties):
+            return
+        self._require_small(name, schema)
+        if name == _MELTANO_TEST_STREAM:
+            raise MadeUpStream(
+                f"stream {quoted(name)} comes from `meltano config test`, which makes its records up.",
+                "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
+            )
+        try:
+            routes = self._routes(name, _decoded(name, schema), key_properties)
+        except RecursionError:
+            raise InvalidSchema(
+                f"the schema of stream {quoted(name)} is nested too deeply.", "Fix the tap."
+            ) from None
+        self._streams[name] = Stream(name, schema, key_properties, routes, self._intake)
+
+    def _require_small(self, name: str, schema: bytes) -> None:
+        self._schema_memory[name] = schema_limits.memory_of(schema)
+        if len(schema) > MAX_BYTES or sum(self._schema_memory.values()) > schema_limits.MAX_MEMORY:
+            raise InvalidSchema(
+                f"the schema of stream {quoted(name)} has {len(schema):,} bytes: a schema may have"
+                f" {MAX_BYTES:,}, and all of a run some 40,000 fields.",
+                "Select fewer streams or fields in the tap's catalog.",
+            )
+
+    def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
+        # Before the mapper adds its own.
+        fields = dict(schema["properties"])
+        rules = rules_of(self._stream_maps, name)
+        for rule in filter(None, rules):
+            require_map(rule, name, list(fields), key_properties)
+        try:
+            self._mapper.register_raw_stream_schema(name, schema, key_properties)
+        except MappingError as problem:
+            # Its text names streams, properties and expressions: all from the settings and the schema.
+            reason = str(problem).rstrip(".")
+            raise MapFailed(
+                f"the stream map does not fit stream {quoted(name)}: {reason}.", _CHECK_MAPS
+            ) from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
+            reason = type(problem).__name__
+            raise MapFailed(
+                f"the stream map or flattening does not fit stream {quoted(name)} ({reason}).", _CHECK_MAPS
+            ) from None
+        maps = self._mapper.stream_maps[name]
+        sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
+        routes = []
+        for stream_map, rule in zip(maps, rules, strict=True):
+            if route := self._route(name, fields, stream_map, rule):
+                routes.append(route)
+                sent_as[stream_map.stream_alias] = route.entity_type
+        for change in self.arrivals.add(name, fields, sent_as):
+            log.info("%s", change)
+        return routes
+
+    def _route(
+        self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
+    ) -> Route | None:
+        """The way of one map's records; None where they are not to be sent."""
+        if isinstance(stream_map, RemoveRecordTransform):
+            return None
+        stream = stream_map.stream_alias
+        entity_type = self._settings.entity_types.of(stream)
+        if entity_type is None:
+            log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
+            return None
+        if rule is not None and isinstance(stream_map, CustomStreamMap):
+            require_known_names(rule, tap_stream, fields, stream_map.functions)
+        schema = stream_map.transformed_schema
+        if "$schema" not in stream_map.raw_schema:
+            # The mapper names a draft of its own, of which the tap's keywords may know nothing.
+            schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
+        sink = self._get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
+        self._fields.add(entity_type, stream, schema)
+        entity = self._settings.entity_schemas.get(entity_type)
+        if entity is not None:
+            require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
+        return Route(stream_map, rule, cast("SprintoSink", sink), self._intake)
+
+
+def _decoded(name: str, schema: bytes) -> dict[str, Any]:
+    try:
+        decoded = decode_object(schema)
+    except ValueError:
+        raise InvalidSchema(
+            f"the schema of stream {quoted(name)} is not an object.", "Fix the tap."
+        ) from None
+    if not isinstance(decoded.get("properties"), dict):
+        raise InvalidSchema(
+            f"the schema of stream {quoted(name)} has no object `properties`.", "Fix the tap."
+        )
+    return decoded
