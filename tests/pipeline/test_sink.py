@@ -45,7 +45,8 @@ def config(door: FrontDoor, **settings: object) -> dict[str, Any]:
 
 
 def sink_of(target: SprintoTarget, stream: str = "people") -> SprintoSink:
-    sink = target.get_sink(stream, schema=SCHEMA["schema"], key_properties=["id"])
+    schema: Any = SCHEMA["schema"]
+    sink = target.get_sink(stream, schema=schema, key_properties=["id"])
     assert isinstance(sink, SprintoSink)
     return sink
 
@@ -75,7 +76,7 @@ def test_records_are_gathered_and_a_batch_is_a_page(door: FrontDoor) -> None:
     assert door.pages() == []
     people_sink.process_batch(context)
     others.process_batch({})
-    assert door.sandbox.wait_for(lambda _: door.pages() == [4]) is None
+    door.sandbox.wait_for(lambda _: door.pages() == [4])
     target.process_endofpipe()
     assert door.applied() == {"User": [{"id": n, "name": None} for n in range(3)], "Vendor": [{"id": 7}]}
 
