@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from target_sprinto.errors import DeletedRecord
 from target_sprinto.singer.rejects import Rejected
+from target_sprinto.singer.settings import OnDeletedRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,14 +24,6 @@ DELETED_AT = "_sdc_deleted_at"
 """The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-
-
-class OnDeletedRecord(enum.Enum):
-    """What to do with a record that is marked as deleted, unless its stream map reads the mark."""
-
-    FAIL = "fail"
-    SKIP = "skip"
-    SEND = "send"
 
 
 class Intake:

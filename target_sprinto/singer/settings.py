@@ -26,7 +26,6 @@ from target_sprinto.push.run.run import Patiences
 from target_sprinto.singer import entity_schemas
 from target_sprinto.singer.config_files import warn_if_exposed
 from target_sprinto.singer.entity_schemas import EntitySchema, similar_type
-from target_sprinto.singer.intake import OnDeletedRecord
 from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.names import within_one_edit
 from target_sprinto.singer.stream_maps import EntityTypes, Unmapped
@@ -61,6 +60,14 @@ class OnInvalidRecord(enum.Enum):
 
     FAIL = "fail"
     DIVERT = "divert"
+
+
+class OnDeletedRecord(enum.Enum):
+    """What to do with a record that is marked as deleted, unless its stream map reads the mark."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    SEND = "send"
 
 
 _WEEK = 7 * 24 * 3600
