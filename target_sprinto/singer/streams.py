@@ -105,8 +105,8 @@ class Streams:
         # Before the mapper adds its own.
         fields = dict(schema["properties"])
         rules = rules_of(self._stream_maps, name)
-        for rule in filter(None, rules):
-            require_map(rule, name, list(fields), key_properties)
+        for own in filter(None, rules):
+            require_map(own, name, list(fields), key_properties)
         try:
             self._mapper.register_raw_stream_schema(name, schema, key_properties)
         except MappingError as problem:
