@@ -17,13 +17,17 @@ import msgspec
 from target_sprinto.console import examples
 from target_sprinto.errors import DemoFailed
 from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.text import shown
 from target_sprinto.signals import process_signals
+from target_sprinto.singer.entity_schemas import bundled_user
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import EntityRules, Sandbox
 
 SANDBOX_PORT = 8765
 """The port in `sample_config.json`."""
+
+_MADE_UP = "`User` is as Sprinto documents it; Device, Repository and Vendor are made up for the demo."
 
 _PORT = click.IntRange(0, 65535)
 
@@ -56,8 +60,10 @@ _PORT = click.IntRange(0, 65535)
     "--entities",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.',
+    help='Key and JSON Schema by entity type: {"User": {"key": ["employeeId"], "schema": {…}}}.'
+    " Default: `User` as Sprinto documents it, and the demo's made-up Device, Repository and Vendor.",
 )
+@click.option("--any-type", is_flag=True, help="Accept entity types that are not described, too.")
 @click.option(
     "--apply",
     type=click.Choice(["upsert", "append", "replace"]),
@@ -102,16 +108,19 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     inactivity_seconds: float,
     requests_per_minute: int | None,
     *,
+    any_type: bool,
     retry_after: bool,
     light: bool,
 ) -> None:
     """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
     local = _sandbox_room()
+    rules = _entity_rules(local, str(entities), entities.read_bytes()) if entities else _demo_rules(local)
+    others = "accepted" if any_type else "refused"
     options = local.SandboxOptions(
         api_key=api_key,
         integrations=frozenset(integration),
-        entities=_entity_rules(local, str(entities), entities.read_bytes()) if entities else {},
-        readings=local.Readings(apply=apply),
+        entities=rules,
+        readings=local.Readings(apply=apply, unknown_entity_types=others),
         inactivity_timeout_seconds=inactivity_seconds,
         processing_seconds=processing_seconds,
         light=light,
@@ -126,7 +135,9 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
             "127.0.0.1",
             port,
             lambda running: click.echo(
-                f"The sandbox is at {running.url} (Ctrl-C ends it). Its page: {running.page_url}"
+                f"The sandbox is at {running.url} (Ctrl-C ends it). Its page: {running.page_url}\n"
+                f"Entity types: {', '.join(map(shown, rules))}; others are {others}."
+                f"{'' if entities else f' {_MADE_UP}'}"
             ),
         )
     except local.DataUnusable as problem:
@@ -146,8 +157,8 @@ def demo(port: int, *, keep: bool | None) -> None:
     """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
     local = _sandbox_room()
     bundled = resources.files("target_sprinto.cli") / "demo"
-    rules = _entity_rules(local, "entities.json", (bundled / "entities.json").read_bytes())
-    server = local.Sandbox(local.SandboxOptions(entities=rules))
+    readings = local.Readings(unknown_entity_types="refused")
+    server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
     try:
         server.start(port=port)
         config = json.loads((bundled / "config.json").read_bytes()) | {
@@ -208,10 +219,17 @@ def _show(server: Sandbox, stdout: bytes) -> None:
     click.echo("\nApplied at Sprinto, all of the run or none of it:")
     for entity_type, entities in applied.items():
         click.echo(f"  {len(entities):>4}  {entity_type}")
+    click.echo(_MADE_UP)
     click.echo("\nOne of them, mapped from the HR tap's `employees`:")
     click.echo(msgspec.json.format(applied["User"][0], indent=2).decode())
     click.echo("\nSTATE, which came out once all of it was processed:")
     click.echo(stdout.decode().strip())
+
+
+def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
+    made_up = resources.files("target_sprinto.cli") / "demo" / "entities.json"
+    documented = json.dumps({"User": bundled_user()}).encode()
+    return _entity_rules(local, "User", documented) | _entity_rules(local, "demo", made_up.read_bytes())
 
 
 def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room

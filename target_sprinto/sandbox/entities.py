@@ -21,12 +21,17 @@ _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _NO_RULES = EntityRules()
 _ANY_OBJECT = jsonschema_rs.validator_for({"type": "object"})
+_UNKNOWN = jsonschema_rs.validator_for(False)  # noqa: FBT003 - the schema that allows nothing
 
 
 class Validator:
-    """Holds records to the JSON Schemas of their entity types; a type without one takes any object."""
+    """Holds records to the JSON Schemas of their entity types; a type without one takes any object.
+
+    A type that is not among the rules does so too, or takes nothing, by the reading.
+    """
 
     def __init__(self, rules: Mapping[str, EntityRules]) -> None:
+        self._types = set(rules)
         self._schemas = {
             entity_type: jsonschema_rs.validator_for(rule.schema)
             for entity_type, rule in rules.items()
@@ -43,7 +48,8 @@ class Validator:
     def _each_error(self, entities: Entities, readings: Readings) -> Iterator[dict[str, Any]]:
         before = 0
         for entity_type, records in entities.items():
-            schema = self._schemas.get(entity_type, _ANY_OBJECT)
+            known = entity_type in self._types or readings.unknown_entity_types == "accepted"
+            schema = self._schemas.get(entity_type, _ANY_OBJECT) if known else _UNKNOWN
             offset = readings.index_base + (before if readings.index_within == "page" else 0)
             for position, record in enumerate(records):
                 entity = _entity(record)
@@ -52,7 +58,7 @@ class Validator:
                         "entity_type": entity_type,
                         "index": position + offset,
                         "field": _field(error),
-                        "issue": error.message,
+                        "issue": error.message if known else f"Unknown entity type {entity_type!r}",
                     }
             before += len(records)
 

@@ -34,6 +34,9 @@ class Readings:
     all_errors: bool = True
     """Whether a 400 names every issue of the page, or the first one only."""
 
+    unknown_entity_types: Literal["accepted", "refused"] = "accepted"
+    """What happens to records of an entity type that the account has not defined."""
+
     log_shows_reference: bool = True
     """Whether the session_created event tells the session's `client_reference_id`."""
 

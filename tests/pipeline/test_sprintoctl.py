@@ -84,6 +84,11 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
         assert process.stdout is not None
         found = re.search(r"at (http://\S+)", process.stdout.readline())
         assert found
+        told = process.stdout.readline()
+        assert told.startswith(
+            "Entity types: User, Device, Repository, Vendor; others are refused. `User` is as"
+        )
+        assert "Device, Repository and Vendor are made up" in told
         yield {"url": found[1], "process": process}
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
@@ -110,6 +115,15 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
     }
 
 
+def test_the_sandbox_refuses_entity_types_that_it_does_not_know(
+    served: dict[str, Any], door: FrontDoor
+) -> None:
+    settings = {"api_url": f"{served['url']}/api/external/push", "integration_id": "demo"}
+    finished = door.run(people(3), entity_types={"people": "Usr"}, **settings)
+    assert finished.code == 1
+    assert "[page-refused]" in finished.error
+
+
 def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor) -> None:
     command = [
         sys.executable,
@@ -119,7 +133,7 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
         "--port",
         "0",
     ]
-    command += ["--data", str(tmp_path / "data")]
+    command += ["--any-type", "--data", str(tmp_path / "data")]
     for attempt in range(2):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV) as process:
             assert process.stdout is not None

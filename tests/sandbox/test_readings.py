@@ -35,6 +35,19 @@ def reject(api: Api, readings: Readings) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.parametrize("reading", ["accepted", "refused"])
+def test_entity_types_that_the_account_has_not_defined(
+    api: Api, reading: Literal["accepted", "refused"]
+) -> None:
+    readings = Readings(unknown_entity_types=reading)
+    api.sandbox.configure(api.id, readings=readings, entities={"User": EntityRules()})
+    answer = api.push(api.open(), User=[{"id": 1}], Usr=[{"id": 2}])
+    assert answer.status_code == (400 if reading == "refused" else 202)
+    if reading == "refused":
+        (error,) = answer.json()["error"]["details"]
+        assert error == {"entity_type": "Usr", "index": 0, "field": "", "issue": "Unknown entity type 'Usr'"}
+
+
 def test_applying_upserts(api: Api) -> None:
     api.deliver(User=[{"id": 1, "v": 1}, {"id": 2, "v": 1}])
     api.deliver(User=[{"id": 1, "v": 2}, {"id": "1", "v": 3}])
