@@ -60,24 +60,6 @@ class Ending:
     response_kept: bool = False
 
 
-@dataclass(slots=True)
-class _PageAccount:
-    """What became of a page. Small: there is one for each page of the run."""
-
-    number: int
-    entities: int
-    size: int
-    sha256: str
-    first_line: int
-    first_place: str
-    last_line: int
-    last_place: str
-    requests: int = 0
-    accepted: int = 0
-    first_sent_at: datetime | None = None
-    last_accepted_at: datetime | None = None
-
-
 class RunReport:
     """Keeps account of one run (push/witness.py: Witness), and writes its receipt.
 
@@ -114,7 +96,7 @@ class RunReport:
         self._sources: dict[str, Counter[str]] = {}
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
-        self._pages: dict[int, _PageAccount] = {}
+        self._pages: dict[int, receipt.Page] = {}
         self._written = False
 
     @property
@@ -153,32 +135,38 @@ class RunReport:
             self._sources.setdefault(item.entity_type, Counter())[origin_of(item).stream] += 1
         body = page.encode()
         first, last = origin_of(page.items[0]), origin_of(page.items[-1])
-        account = _PageAccount(
+        made = receipt.Page(
             number=page.number,
             entities=len(page.items),
-            size=len(body),
+            bytes=len(body),
             sha256=page_digest(body),
             first_line=first.line,
             first_place=first.batch_place,
             last_line=last.line,
             last_place=last.batch_place,
+            requests=0,
+            accepted=0,
+            first_sent_at=None,
+            last_accepted_at=None,
         )
         with self._lock:
-            self._pages[page.number] = account
+            self._pages[page.number] = made
 
     def sending(self, page: Page) -> None:
         """Count a request."""
         with self._lock:
-            account = self._pages[page.number]
-            account.requests += 1
-            account.first_sent_at = account.first_sent_at or _now()
+            known = self._pages[page.number]
+            self._pages[page.number] = msgspec.structs.replace(
+                known, requests=known.requests + 1, first_sent_at=known.first_sent_at or iso(_now())
+            )
 
     def accepted(self, page: Page) -> None:
         """Count what was accepted."""
         with self._lock:
-            account = self._pages[page.number]
-            account.accepted += len(page.items)
-            account.last_accepted_at = _now()
+            known = self._pages[page.number]
+            self._pages[page.number] = msgspec.structs.replace(
+                known, accepted=known.accepted + len(page.items), last_accepted_at=iso(_now())
+            )
             self._accepted += page.counts
 
     def holding(self) -> None:
@@ -211,7 +199,7 @@ class RunReport:
         held = self._state() if ending.state_went_to == "receipt" else None
         rejected = self._rejects.rejected if self._rejects is not None else []
         with self._lock:
-            pages = [_page(account) for account in self._pages.values()]
+            pages = list(self._pages.values())
             entity_types = self._entity_types()
         return receipt.Receipt(
             format=receipt.FORMAT,
@@ -295,23 +283,6 @@ class RunReport:
             return []
         age = _now() - self._started_at
         return session_events(self._client, self._session[0], age, deadline)
-
-
-def _page(account: _PageAccount) -> receipt.Page:
-    return receipt.Page(
-        number=account.number,
-        entities=account.entities,
-        bytes=account.size,
-        sha256=account.sha256,
-        first_line=account.first_line,
-        first_place=account.first_place,
-        last_line=account.last_line,
-        last_place=account.last_place,
-        requests=account.requests,
-        accepted=account.accepted,
-        first_sent_at=iso(account.first_sent_at) if account.first_sent_at else None,
-        last_accepted_at=iso(account.last_accepted_at) if account.last_accepted_at else None,
-    )
 
 
 def _reject(rejected: RejectedRecord) -> receipt.Reject:

@@ -8,7 +8,7 @@ state.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -21,7 +21,6 @@ from target_sprinto.sandbox.faults import Fired
 from target_sprinto.sandbox.model import Integration
 from target_sprinto.sandbox.operations import Exchange, Reply, receive
 from target_sprinto.sandbox.options import Behaviour, EntityRules, Outcome, RateLimit, SandboxOptions
-from target_sprinto.sandbox.record import RequestRecord, RequestSeen
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import IntegrationState
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Fault
     from target_sprinto.sandbox.operations import Call, Received
     from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.record import RequestSeen
     from target_sprinto.sandbox.state import Session, State
 
 REQUESTS_KEPT = 20_000
@@ -72,10 +72,10 @@ class Engine:
         self.options = options or SandboxOptions()
         self.changed = Condition()
         self.clock = clock
-        self._record = RequestRecord(
-            limit=REQUESTS_KEPT_LIGHT if self.options.light else REQUESTS_KEPT,
-            keep_bodies=keep_bodies and not self.options.light,
-        )
+        light = self.options.light
+        self._keep_bodies = keep_bodies and not light
+        self._seen: deque[RequestSeen] = deque(maxlen=REQUESTS_KEPT_LIGHT if light else REQUESTS_KEPT)
+        self._arrived: Counter[tuple[str, str]] = Counter()
         self._faults: list[Fault] = []
         self._fired: list[Fired] = []
         self._containing: Counter[Fault] = Counter()
@@ -132,7 +132,7 @@ class Engine:
     def requests(self, integration_id: str | None = None) -> list[RequestSeen]:
         """List the requests seen, oldest first, as copies."""
         with self.changed:
-            return self._record.copies(integration_id)
+            return [replace(seen) for seen in self._seen if integration_id in (None, seen.integration_id)]
 
     def sessions(self, integration_id: str) -> list[SessionView]:
         """List an integration's sessions, oldest first."""
@@ -193,8 +193,9 @@ class Engine:
     def begin(self, seen: RequestSeen) -> RequestSeen:
         """Number and record a request whose head has arrived."""
         with self.changed:
-            seen.nth = self._record.number(seen.integration_id, seen.operation)
-            self._record.add(seen)
+            self._arrived[seen.integration_id, seen.operation] += 1
+            seen.nth = self._arrived[seen.integration_id, seen.operation]
+            self._seen.append(seen)
             self.changed.notify_all()
             return seen
 
@@ -206,7 +207,7 @@ class Engine:
             received = receive(call, self.options, readings)
             seen.size = received.size
             seen.items = received.page.items if received.page else 0
-            if self._record.keep_bodies:
+            if self._keep_bodies:
                 seen.body = call.body
             # Of all that it is for, each counts the request, whichever strikes.
             striking = [f for f in self._faults if self._strikes(f, seen, received.body)]
@@ -219,7 +220,7 @@ class Engine:
     def arrived(self, seen: RequestSeen) -> int:
         """How many requests of this one's operation have arrived at its integration."""
         with self.changed:
-            return self._record.count(seen.integration_id, seen.operation)
+            return self._arrived[seen.integration_id, seen.operation]
 
     def answer(self, call: Call, received: Received) -> Reply:
         """Act on a call; a refusal is an answer too."""

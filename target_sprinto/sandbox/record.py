@@ -1,9 +1,8 @@
-"""The server's own record of the requests it saw."""
+"""A request as the server recorded it."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RequestSeen:
-    """A request as it arrived, and what became of it.
+    """A request as it arrived, and its outcome.
 
     `nth` counts per integration and operation, from 1. `body` is as sent, `size` is that of the decoded
     body in bytes, `items` the number of records. `status` is None while there is no answer, and for good
@@ -38,29 +37,3 @@ class RequestSeen:
     answered_at: float | None = None
     acted_at: float | None = None
     ended_at: float | None = None
-
-
-class RequestRecord:
-    """Numbers requests and keeps the last `limit` of them, with their bodies if `keep_bodies`."""
-
-    def __init__(self, *, limit: int, keep_bodies: bool) -> None:
-        self.keep_bodies = keep_bodies
-        self._seen: deque[RequestSeen] = deque(maxlen=limit)
-        self._counts: Counter[tuple[str, str]] = Counter()
-
-    def number(self, integration_id: str, operation: Operation) -> int:
-        """Give the next request of this operation on this integration its number."""
-        self._counts[integration_id, operation] += 1
-        return self._counts[integration_id, operation]
-
-    def count(self, integration_id: str, operation: Operation) -> int:
-        """How many requests of this operation this integration has had so far."""
-        return self._counts[integration_id, operation]
-
-    def add(self, seen: RequestSeen) -> None:
-        """Keep a request; it may be filled in later."""
-        self._seen.append(seen)
-
-    def copies(self, integration_id: str | None) -> list[RequestSeen]:
-        """Copy what was seen, oldest first."""
-        return [replace(seen) for seen in self._seen if integration_id in (None, seen.integration_id)]

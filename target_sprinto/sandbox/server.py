@@ -50,7 +50,7 @@ ROUTES: tuple[tuple[str, str, Operation], ...] = (
 )
 LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 PRESENCE_SECONDS = 0.02
-"""How often a hanging request looks whether it may go on, and whether its client is still there."""
+"""How often a hanging request polls whether it may go on, and whether its client is still there."""
 
 
 class Server:
@@ -219,37 +219,26 @@ class Server:
     async def _say(self, raw: Raw, request: web.Request, seen: RequestSeen) -> web.Response:
         if request.transport is not None:
             request.transport.write(raw.data)
-        while raw.then == "silence" and _present(request):  # noqa: ASYNC110 - a client that leaves sets no event
-            await asyncio.sleep(PRESENCE_SECONDS)
+        await _until(lambda: raw.then != "silence" or not _present(request))
         return self._break_off(request, seen, reset=False)
 
     async def _wait_for_company(self, fault: Fault, request: web.Request, seen: RequestSeen) -> bool:
         """Wait until others have arrived too, and for the pause; say whether there was company in time."""
-        while self._engine.arrived(seen) < fault.company:
-            if not _present(request):
-                return False
-            await asyncio.sleep(PRESENCE_SECONDS)
+        await _until(lambda: self._engine.arrived(seen) >= fault.company or not _present(request))
+        if not _present(request):
+            return False
         await asyncio.sleep(fault.pause)
         return True
 
     async def _hang(self, fault: Fault, seconds: float | None, request: web.Request) -> bool:
         """Wait for the release, the seconds or the client's leaving; say whether the client stayed."""
-        loop = asyncio.get_running_loop()
-        until = None if seconds is None else loop.time() + seconds
-        while (  # noqa: ASYNC110 - a client that leaves sets no event
-            _present(request) and fault not in self._released and (until is None or loop.time() < until)
-        ):
-            await asyncio.sleep(PRESENCE_SECONDS)
+        await _until(lambda: fault in self._released or not _present(request), seconds)
         return _present(request)
 
     async def _late(self, fault: Fault, seconds: float | None, request: web.Request) -> None:
         """Wait until the client left, and from then on for the seconds or the release."""
-        while _present(request):  # noqa: ASYNC110 - a client that leaves sets no event
-            await asyncio.sleep(PRESENCE_SECONDS)
-        loop = asyncio.get_running_loop()
-        until = None if seconds is None else loop.time() + seconds
-        while fault not in self._released and (until is None or loop.time() < until):  # noqa: ASYNC110
-            await asyncio.sleep(PRESENCE_SECONDS)
+        await _until(lambda: not _present(request))
+        await _until(lambda: fault in self._released, seconds)
 
     async def _cut_off(
         self, request: web.Request, seen: RequestSeen, answer: web.Response, at: int
@@ -288,6 +277,14 @@ class Server:
         applied = self._engine.applied(integration_id)
         raw = {name: [msgspec.Raw(record) for record in records] for name, records in applied.items()}
         return web.Response(body=msgspec.json.encode(raw), content_type="application/json")
+
+
+async def _until(reached: Callable[[], bool], seconds: float | None = None) -> None:
+    """Poll until it is so, or for so long: a client that leaves sets no event."""
+    loop = asyncio.get_running_loop()
+    until = None if seconds is None else loop.time() + seconds
+    while not reached() and (until is None or loop.time() < until):  # noqa: ASYNC110 - see above
+        await asyncio.sleep(PRESENCE_SECONDS)
 
 
 def _present(request: web.Request) -> bool:
