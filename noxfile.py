@@ -86,7 +86,7 @@ def next_sdk(session: nox.Session) -> None:
     session.run(
         "pytest",
         *(session.posargs or ["-m", "not slow", "tests/test_sdk_hooks.py"]),
-        *([] if session.posargs else [f"tests/pipeline/{name}.py" for name in on_sdk]),
+        *([] if session.posargs else [f"tests/end_to_end/{name}.py" for name in on_sdk]),
     )
 
 
@@ -169,8 +169,8 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def readme(session: nox.Session) -> None:
     session.install("-e", ".[sandbox,sign]")
-    session.run("python", "tests/settings_table.py")
-    session.run("python", "tests/docs/reference.py", env={"PYTHONPATH": "tests:tests/pipeline:tests/faults"})
+    session.run("python", "-m", "tests.support.settings_table")
+    session.run("python", "-m", "tests.support.reference")
 
 
 @nox.session

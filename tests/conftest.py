@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import front_door
-import meltano_project
 import pytest
-from front_door import API_KEY, FrontDoor
 from hypothesis import HealthCheck, settings
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
+from tests.support import meltano_project
+from tests.support.front_door import API_KEY, FrontDoor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +53,7 @@ def warm() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/warm"
         server = subprocess.Popen(
-            [sys.executable, str(Path(front_door.__file__).parent / "warm.py"), "serve", path]
+            [sys.executable, "-m", "tests.support.warm", "serve", path], cwd=Path(__file__).parents[1]
         )
         while not Path(path).exists():
             assert server.poll() is None

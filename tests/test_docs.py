@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from commands import DOCS, PAGES
-from reference import all_errors
+from tests.support.commands import DOCS, PAGES
+from tests.support.reference import all_errors
 
 
 def test_every_error_code_has_its_entry_and_every_entry_its_code() -> None:

@@ -10,16 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import loader_definition
-import meltano_project
 import pytest
-import settings_table
 import yaml
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
 from target_sprinto.singer import settings
 from target_sprinto.singer.target import SprintoTarget
+from tests.support import loader_definition, meltano_project, settings_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -91,7 +89,7 @@ def test_meltanos_schema_accepts_meltano_yml() -> None:
 
 def test_the_loader_that_a_project_adds_is_the_one_in_meltano_yml() -> None:
     written = loader_definition.PATH.read_text(encoding="utf-8")
-    assert written == loader_definition.loader_definition(), "run: python tests/meltano/loader_definition.py"
+    assert written == loader_definition.loader_definition(), "run: python tests/support/loader_definition.py"
     assert yaml.safe_load(written) == loader() | {"pip_url": "target-sprinto"}
 
 
@@ -103,7 +101,7 @@ def hub() -> dict[str, Any]:
 
 def test_the_hubs_definition_is_made_of_the_same() -> None:
     written = loader_definition.HUB_PATH.read_text(encoding="utf-8")
-    assert written == loader_definition.hub_definition(), "run: python tests/meltano/loader_definition.py"
+    assert written == loader_definition.hub_definition(), "run: python tests/support/loader_definition.py"
     told, ours = hub(), loader() | {"pip_url": "target-sprinto"}
     assert sorted(told["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
     assert {name: told[name] for name in ours if name != "capabilities"} == {

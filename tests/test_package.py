@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
-from front_door import API_KEY, as_input, people, state_line
+
+from tests.support.front_door import API_KEY, as_input, people, state_line
 
 if TYPE_CHECKING:
-    from front_door import FrontDoor
+    from tests.support.front_door import FrontDoor
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -13,14 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import front_door
 import pytest
-from commands import DOCS, PAGES, Block, Seen, blocks, pages_before
+
+from tests.support import front_door
+from tests.support.commands import DOCS, PAGES, Block, Seen, blocks, pages_before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from front_door import FrontDoor
+    from tests.support.front_door import FrontDoor
 
 PORT = "8765"
 SHELLS = {"sh", "bash", "shell", "console"}

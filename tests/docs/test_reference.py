@@ -6,19 +6,18 @@ import re
 from typing import TYPE_CHECKING
 
 import click
-import endings
 import pytest
-import reference
-from commands import DOCS
-from front_door import state_line
 
 from target_sprinto.cli import app
+from tests.support import endings, reference
+from tests.support.commands import DOCS
+from tests.support.front_door import state_line
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from endings import Ending
-    from front_door import FrontDoor
+    from tests.support.endings import Ending
+    from tests.support.front_door import FrontDoor
 
 
 @pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)

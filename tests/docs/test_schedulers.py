@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from commands import DOCS, blocks
-from front_door import API_KEY, PATIENCE_SECONDS, as_input, people, state_line
-from meltano_project import uv
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
+from tests.support.commands import DOCS, blocks
+from tests.support.front_door import API_KEY, PATIENCE_SECONDS, as_input, people, state_line
+from tests.support.meltano_project import uv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from front_door import FrontDoor
+    from tests.support.front_door import FrontDoor
 
 DAGSTER = "1.13.29"
 KUBERNETES = "1.37"

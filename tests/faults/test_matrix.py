@@ -9,27 +9,28 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from adopting import adopting
-from answers import spoilt_for_good, spoilt_once, spoilt_pages
-from around import around
-from counts import counts
-from discards import discards
-from diverting import beside_each_other, diverting
-from ends import processing, session_ended
-from invariants import check
-from kills import conflicts, kills
-from late import late, late_pages
-from looking import looking
-from refusals import refused_pages
-from rehearsing import rehearsing
-from several import batches, mistaken, several
-from signals import signals
-from stage import Stage
-from traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
+
+from tests.support.faults.adopting import adopting
+from tests.support.faults.answers import spoilt_for_good, spoilt_once, spoilt_pages
+from tests.support.faults.around import around
+from tests.support.faults.counts import counts
+from tests.support.faults.discards import discards
+from tests.support.faults.diverting import beside_each_other, diverting
+from tests.support.faults.ends import processing, session_ended
+from tests.support.faults.invariants import check
+from tests.support.faults.kills import conflicts, kills
+from tests.support.faults.late import late, late_pages
+from tests.support.faults.looking import looking
+from tests.support.faults.refusals import refused_pages
+from tests.support.faults.rehearsing import rehearsing
+from tests.support.faults.several import batches, mistaken, several
+from tests.support.faults.signals import signals
+from tests.support.faults.stage import Stage
+from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
 
 if TYPE_CHECKING:
-    from cells import Cell
-    from front_door import FrontDoor
+    from tests.support.faults.cells import Cell
+    from tests.support.front_door import FrontDoor
 
 EVERYTHING = (
     spoilt_once,

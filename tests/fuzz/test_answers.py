@@ -9,23 +9,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from amounts import at_random, same_each_time, unshrunk
-from front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
 from hypothesis import given
 from hypothesis import strategies as st
-from running import SECRET_NUMBER, Place, check_end, check_receipt
-from spoilt_answers import CASES, Case
 
 from target_sprinto.push.text import counted
 from target_sprinto.sandbox import Sandbox, SandboxOptions
+from tests.support.front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
+from tests.support.fuzz.amounts import at_random, same_each_time, unshrunk
+from tests.support.fuzz.running import SECRET_NUMBER, Place, check_end, check_receipt
+from tests.support.fuzz.spoilt_answers import CASES, Case
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hypothesis import settings
-    from running import Ran
 
     from target_sprinto.sandbox import SessionView
+    from tests.support.fuzz.running import Ran
 
 AT_A_TIME = 8
 """Runs that are under way together: most of a run's time is spent waiting."""

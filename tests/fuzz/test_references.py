@@ -7,13 +7,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from amounts import at_random, same_each_time
 from hypothesis import given
 from hypothesis import strategies as st
-from listening import DRAFTS, Document, Server
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.singer.validation import RecordValidator
+from tests.support.fuzz.amounts import at_random, same_each_time
+from tests.support.listening import DRAFTS, Document, Server
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,20 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from amounts import at_random, same_each_time
 from hypothesis import given
-from oracle import Asked, asked, by_value, exactly, may_be_named
-from running import Place, check_end, check_receipt
-from singer_input import BATCH_URL, KINDS, Input
 
 from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
+from tests.support.fuzz.amounts import at_random, same_each_time
+from tests.support.fuzz.oracle import Asked, asked, by_value, exactly, may_be_named
+from tests.support.fuzz.running import Place, check_end, check_receipt
+from tests.support.fuzz.singer_input import BATCH_URL, KINDS, Input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hypothesis import settings
-    from running import Ran
-    from variants import Variant
+
+    from tests.support.fuzz.running import Ran
+    from tests.support.fuzz.variants import Variant
 
 BY_DEFAULT = 50
 SHARDS = 8

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_postgres import TAP, source, tap
 
 from target_sprinto.sandbox import Readings
+from tests.end_to_end.test_postgres import TAP, source, tap
 
 if TYPE_CHECKING:
-    from front_door import FrontDoor
-    from meltano_project import Project
-    from test_postgres import Source
+    from tests.end_to_end.test_postgres import Source
+    from tests.support.front_door import FrontDoor
+    from tests.support.meltano_project import Project
 
 __all__ = ["source", "tap"]  # pytest finds fixtures by their names here
 

@@ -10,14 +10,15 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import API_KEY
-from meltano_project import PATIENCE_SECONDS, ROOT, environment, read_yaml, row, uv, write_yaml
+
+from tests.support.front_door import API_KEY
+from tests.support.meltano_project import PATIENCE_SECONDS, ROOT, environment, read_yaml, row, uv, write_yaml
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from front_door import FrontDoor
-    from meltano_project import Installed
+    from tests.support.front_door import FrontDoor
+    from tests.support.meltano_project import Installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -10,17 +10,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from bare_api import Api
-from front_door import SECRET
-from meltano_project import PATIENCE_SECONDS, row, state_at
+
+from tests.support.bare_api import Api
+from tests.support.front_door import SECRET
+from tests.support.meltano_project import PATIENCE_SECONDS, row, state_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from front_door import FrontDoor
-    from meltano_project import Project
-
     from target_sprinto.sandbox import Sandbox
+    from tests.support.front_door import FrontDoor
+    from tests.support.meltano_project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from front_door import API_KEY
-from meltano_project import ROOT, read_yaml, row, state_at
+
+from tests.support.front_door import API_KEY
+from tests.support.meltano_project import ROOT, read_yaml, row, state_at
 
 if TYPE_CHECKING:
-    from front_door import FrontDoor
-    from meltano_project import Project
+    from tests.support.front_door import FrontDoor
+    from tests.support.meltano_project import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

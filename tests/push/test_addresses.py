@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from dropping import dropping
 
 from target_sprinto.push.transport.addresses import ATTEMPT_DELAY_SECONDS, Address, connect_to_any
+from tests.support.dropping import dropping
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,20 +8,19 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import file_taps
 import pytest
-import server_taps
-from meltano_project import environment, uv
-from nights import Place
 
 from target_sprinto.sandbox import Readings
+from tests.support.meltano_project import environment, uv
+from tests.support.real_taps import file_taps, server_taps
+from tests.support.real_taps.nights import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from front_door import Finished, FrontDoor
-    from nights import Night
+    from tests.support.front_door import Finished, FrontDoor
+    from tests.support.real_taps.nights import Night
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -7,9 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from bare_api import Api
 
 from target_sprinto.sandbox import EntityRules, Sandbox
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

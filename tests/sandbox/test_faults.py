@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 import trustme
-from bare_api import Api
 
 from target_sprinto.sandbox import (
     Answer,
@@ -30,6 +29,7 @@ from target_sprinto.sandbox import (
     Sandbox,
     SandboxOptions,
 )
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from bare_api import Api
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

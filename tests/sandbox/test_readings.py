@@ -8,9 +8,9 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from bare_api import Api
 
 from target_sprinto.sandbox import EntityRules, RateLimit, Readings
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bare_api import Api
-
 import target_sprinto.sandbox
 from target_sprinto.sandbox.state import TRANSITIONS
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

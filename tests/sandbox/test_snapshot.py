@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from bare_api import Api
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
+from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from pathlib import Path

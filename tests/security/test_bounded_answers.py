@@ -7,12 +7,11 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from front_door import people
-
 from target_sprinto.sandbox import Answer, Fault
+from tests.support.front_door import people
 
 if TYPE_CHECKING:
-    from front_door import FrontDoor
+    from tests.support.front_door import FrontDoor
 
 ROUNDS = 5
 

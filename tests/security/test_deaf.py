@@ -11,7 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import SCHEMA, FrontDoor, as_input, feed, record
+
+from tests.support.front_door import SCHEMA, FrontDoor, as_input, feed, record
 
 if TYPE_CHECKING:
     import subprocess

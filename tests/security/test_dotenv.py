@@ -8,9 +8,9 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-from front_door import API_KEY, FrontDoor, people
 
 from target_sprinto.singer.target import SprintoTarget
+from tests.support.front_door import API_KEY, FrontDoor, people
 
 if TYPE_CHECKING:
     from collections.abc import Callable

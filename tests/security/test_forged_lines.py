@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import SCHEMA, STATE, people, record
 
 from target_sprinto.push.text import shown
 from target_sprinto.sandbox import Answer, Edit, Fault
+from tests.support.front_door import SCHEMA, STATE, people, record
 
 if TYPE_CHECKING:
-    from front_door import Finished, FrontDoor
+    from tests.support.front_door import Finished, FrontDoor
 
 FORGED = "2026-01-01 00:00:00,000 | ERROR    | target-sprinto | forged"
 HOSTILE = {

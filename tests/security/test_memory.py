@@ -8,10 +8,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import API_KEY, SCHEMA, STATE, FrontDoor, as_input, record, state_line
 
 from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
+from tests.support.front_door import API_KEY, SCHEMA, STATE, FrontDoor, as_input, record, state_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,11 +7,11 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import SCHEMA, STATE, FrontDoor, record
-from listening import DRAFTS, Server
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.singer.validation import RecordValidator
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, record
+from tests.support.listening import DRAFTS, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,13 +14,13 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import SCHEMA, STATE
-from wordings import rejection
 
 from target_sprinto.sandbox import Answer, Edit, Fault
+from tests.support.front_door import SCHEMA, STATE
+from tests.support.security.wordings import rejection
 
 if TYPE_CHECKING:
-    from front_door import Finished, FrontDoor
+    from tests.support.front_door import Finished, FrontDoor
 
 PAGES = 100
 """Rejected pages of a run, each with a wording of its own."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from front_door import API_KEY, SCHEMA, STATE, as_input, people, record, state_line
+
+from tests.support.front_door import API_KEY, SCHEMA, STATE, as_input, people, record, state_line
 
 if TYPE_CHECKING:
-    from front_door import FrontDoor
+    from tests.support.front_door import FrontDoor
 
 ROOT = Path(__file__).parent.parent.parent
 

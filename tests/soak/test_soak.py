@@ -14,19 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import figures
 import pytest
-from courses import LEAST_PAGES, SEED, Course
-from front_door import SECRET, state_line
-from plays import play
-from strikes import RATE
-from verdicts import Broken, Ending, judge
+
+from tests.support.front_door import SECRET, state_line
+from tests.support.soak import figures
+from tests.support.soak.courses import LEAST_PAGES, SEED, Course
+from tests.support.soak.plays import play
+from tests.support.soak.strikes import RATE
+from tests.support.soak.verdicts import Broken, Ending, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from plays import Evidence
-    from verdicts import Verdict
+    from tests.support.soak.plays import Evidence
+    from tests.support.soak.verdicts import Verdict
 
 RUNS = 300
 LEAST_SHARE = 0.95

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from wholeness import is_whole
+
+from tests.support.soak.wholeness import is_whole
 
 SENT = {"people": [{"id": "a", "number": 1}, {"id": "b", "number": 2}, {"id": "a", "number": 3}]}
 ONE, TWO, THREE = SENT["people"]

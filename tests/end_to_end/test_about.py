@@ -1,0 +1,155 @@
+"""`--about`, `--version`, `--help`, `--input`: what the command says of itself is what it does."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from target_sprinto.singer import settings
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, people, record, state_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OF_THE_SDK = {
+    "validate_records",
+    "stream_maps",
+    "stream_map_config",
+    "flattening_enabled",
+    "flattening_max_depth",
+    "flattening_max_key_length",
+    "flattening_separator",
+}
+"""Settings that the SDK adds and that are honoured; `tests/end_to_end` has a test of each."""
+
+SHOWN_BY_FORMAT = {
+    "": (r"^  - Name: (\w+)$", r"^  - ([a-z-]+)$"),
+    "markdown": (r"^\| ([a-z]\w*) \|", r"^- `([a-z-]+)`$"),
+}
+"""How a setting and a capability stand in each format that is text."""
+
+
+def about(door: FrontDoor, form: str) -> str:
+    finished = door.run(b"", "--about", *([f"--format={form}"] if form else []))
+    assert (finished.code, finished.stderr) == (0, "")
+    return finished.stdout
+
+
+@pytest.mark.parametrize("form", ["", "markdown", "json"])
+def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_other(
+    door: FrontDoor, form: str
+) -> None:
+    shown = about(door, form)
+    if form == "json":
+        told = json.loads(shown)
+        names, capabilities = list(told["settings"]["properties"]), told["capabilities"]
+    else:
+        names, capabilities = (re.findall(how, shown, re.MULTILINE) for how in SHOWN_BY_FORMAT[form])
+    assert sorted(names) == sorted(set(settings.SCHEMA["properties"]) | OF_THE_SDK)
+    assert not [name for name in settings.NOT_FOR_SPRINTO if name in shown]
+    # Each has a test: here (about, logging), test_batch, test_fidelity (flattening, maps), test_bad_input.
+    assert sorted(capabilities) == [
+        "about",
+        "batch",
+        "schema-flattening",
+        "stream-maps",
+        "structured-logging",
+        "validate-records",
+    ]
+
+
+def test_about_as_json_holds_a_json_schema_with_secrets_marked(door: FrontDoor) -> None:
+    told = json.loads(about(door, "json"))
+    assert (told["name"], told["version"]) == ("target-sprinto", metadata.version("target-sprinto"))
+    Draft202012Validator.check_schema(told["settings"])
+    secret = [name for name, setting in told["settings"]["properties"].items() if setting.get("secret")]
+    assert secret == ["api_key"]
+    assert told["settings"]["required"] == ["integration_id"]
+
+
+def test_version_names_this_package_and_the_sdk(door: FrontDoor) -> None:
+    finished = door.run(b"", "--version")
+    ours, sdk = metadata.version("target-sprinto"), metadata.version("singer-sdk")
+    assert finished.stdout == f"target-sprinto v{ours}, Meltano SDK v{sdk}\n"
+    assert (finished.code, finished.stderr) == (0, "")
+
+
+def test_help_explains_every_option(door: FrontDoor) -> None:
+    finished = door.run(b"", "--help")
+    assert (finished.code, finished.stderr) == (0, "")
+    options = re.findall(r"^  (--[a-z]+)(?: \S+)?\s+[A-Z]", finished.stdout, re.MULTILINE)
+    assert options == ["--version", "--about", "--format", "--config", "--input", "--help"]
+
+
+def test_a_word_that_is_no_option_is_a_usage_error(door: FrontDoor) -> None:
+    finished = door.run(b"", "--abuot")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert "--abuot" in finished.stderr
+
+
+@pytest.mark.parametrize("name", ["no-such-file", "."])
+def test_an_input_file_that_cannot_be_read_is_named_and_nothing_is_sent(door: FrontDoor, name: str) -> None:
+    finished = door.run(b"", "--config", str(door.config()), "--input", name)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert f"'{name}'" in finished.stderr
+    assert door.operations() == []
+
+
+def test_input_reads_the_file_and_leaves_stdin_alone(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "input.singer"
+    path.write_bytes(as_input(people(120)))
+    finished = door.run([b"no message"], "--config", str(door.config()), "--input", str(path))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.applied()["people"]) == 120
+
+
+def test_a_dash_as_input_is_stdin_and_wants_a_final_state(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1)], "--config", str(door.config()), "--input", "-")
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[final-state-missing]" in finished.error
+    assert door.run(people(3), "--config", str(door.config()), "--input", "-").code == 0
+    assert len(door.applied()["people"]) == 3
+
+
+def test_values_for_stream_maps_reach_their_expressions(door: FrontDoor) -> None:
+    maps = {"people": {"office": "config['office']", "id": "id", "__else__": None}}
+    given: dict[str, Any] = {"stream_maps": maps, "stream_map_config": {"office": "Pune"}}
+    assert door.run([SCHEMA, record(1), STATE], **given).code == 0
+    assert door.applied() == {"people": [{"id": 1, "office": "Pune"}]}
+
+
+def test_flattened_names_are_as_long_and_as_separated_as_was_asked_for(door: FrontDoor) -> None:
+    address = {"type": "object", "properties": {"city": {"type": "string"}}}
+    schema = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "address": address}}}
+    line = {"type": "RECORD", "stream": "people", "record": {"id": 1, "address": {"city": "Pune"}}}
+    flat: dict[str, Any] = {
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+        "flattening_separator": ".",
+    }
+    assert door.run([schema, line, STATE], **flat).code == 0
+    assert door.applied() == {"people": [{"id": 1, "address.city": "Pune"}]}
+    assert door.run([schema, line, STATE], **flat, flattening_max_key_length=9).code == 0
+    assert door.applied() == {"people": [{"id": 1, "add.city": "Pune"}]}
+
+
+def test_the_log_can_be_had_as_json_lines(door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / "logging.yaml").write_text(
+        "version: 1\n"
+        "disable_existing_loggers: false\n"
+        "formatters: {json: {(): singer_sdk.logging.StructuredFormatter}}\n"
+        "handlers: {json: {class: logging.StreamHandler, formatter: json, stream: 'ext://sys.stderr'}}\n"
+        "root: {level: DEBUG, handlers: [json]}\n"
+    )
+    env = {"SINGER_SDK_LOG_CONFIG": str(tmp_path / "logging.yaml")}
+    finished = door.run([*people(3)[:-1], record(4, name=5), STATE], env=env)
+    assert finished.code == 1
+    (error,) = [line for line in map(json.loads, finished.stderr.splitlines()) if line["level"] == "error"]
+    assert error["message"].endswith("[invalid-record]")
+    assert error["logger_name"] == "target-sprinto"
+    assert SECRET not in finished.stderr

@@ -1,0 +1,438 @@
+"""Another session is active: whose it is, looking without keeping it alive, and waiting for it."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Edit, Fault, RateLimit, Readings, Reset
+from tests.support import stranger
+from tests.support.front_door import SCHEMA, STATE, as_input, feed, people, record, state_line
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import RequestSeen
+    from tests.support.front_door import Finished, FrontDoor
+
+MINUTE = 60.0
+DAY = 86_400.0
+OWN = "target-sprinto"
+
+
+def configure(door: FrontDoor, *, inactivity_timeout_seconds: float | None = None, **readings: Any) -> None:  # noqa: ANN401 - the fields of Readings
+    door.sandbox.configure(
+        door.integration_id,
+        readings=Readings(apply="append", **readings),
+        inactivity_timeout_seconds=inactivity_timeout_seconds,
+    )
+
+
+def inject(door: FrontDoor, fault: Fault) -> Fault:
+    door.sandbox.inject(fault)
+    return fault
+
+
+def requests(door: FrontDoor, *operations: str) -> list[RequestSeen]:
+    seen = door.sandbox.requests(door.integration_id)
+    return [one for one in seen if not operations or one.operation in operations]
+
+
+# Whose session it is
+
+
+def test_another_runs_session_is_not_adopted_where_the_log_names_refused_creates(door: FrontDoor) -> None:
+    """The event of our own refused create names the session in the way, and our reference."""
+    configure(door, log_shows_refused_creates=True)
+    theirs = stranger.open_session(door, OWN)
+    inject(door, Fault("create", 2, integration_id=door.integration_id, moment="after", effect=Reset()))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) != (0, state_line())
+    assert "[session-conflict]" in finished.error
+    assert theirs in finished.error
+    (session,) = door.sessions()
+    assert (session.state, session.accepted_total) == ("active", 0)
+    assert not requests(door, "push", "close")
+
+
+def test_another_runs_session_is_not_discarded_on_a_signal(door: FrontDoor) -> None:
+    configure(door, log_shows_refused_creates=True)
+    stranger.open_session(door, OWN)
+    lost = Fault("create", 2, 9, door.integration_id, moment="after", effect=Reset())
+    inject(door, lost)
+    process = door.start()
+    feed(process, people(100))
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)), timeout=20)
+    process.terminate()
+    finished = door.finish(process, None)
+    assert finished.code == 143
+    assert door.session().state == "active"
+    assert not requests(door, "close")
+
+
+def test_an_own_session_is_found_in_a_log_that_lags(door: FrontDoor) -> None:
+    configure(door, log_lag_seconds=0.8)
+    inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.session().state == "processed"
+
+
+# Looking never keeps alive
+
+
+@pytest.mark.parametrize("refused_creates", [False, True])
+@pytest.mark.parametrize("postpones", [True, False])
+@pytest.mark.slow
+def test_a_pipeline_that_is_retried_recovers(
+    door: FrontDoor, *, postpones: bool, refused_creates: bool
+) -> None:
+    """Inactivity 6 s, a retry every 2.4 s: the orphan expires as if nobody had looked."""
+    configure(
+        door,
+        inactivity_timeout_seconds=6,
+        status_postpones_expiry=postpones,
+        log_shows_refused_creates=refused_creates,
+    )
+    stranger.open_session(door, OWN)
+    codes = retried(door, every=2.4, times=5)
+    assert codes[0] != 0
+    assert codes[-1] == 0
+    assert not [seen for seen in requests(door, "status") if seen.session_id == door.sessions()[0].id]
+
+
+def retried(door: FrontDoor, *, every: float, times: int) -> list[int]:
+    codes = []
+    for number in range(times):
+        time.sleep(every if number else 0)
+        codes.append(door.run(people(1)).code)
+    return codes
+
+
+def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor) -> None:
+    """An older session that is heard of later is not the one in the way."""
+    configure(door, old_sessions_are_purged=True)
+    door.sandbox.configure(door.integration_id, processing_seconds=0.3)
+    older = stranger.open_session(door, "older")
+    stranger.close_session(door, older, "apply")
+    blocker = stranger.open_session(door, "somebody-else")
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+    finished = door.run(people(3))
+    assert finished.code != 0
+    assert f"session {blocker}, opened 0 min" in finished.error
+    assert "reference 'somebody-else/" in finished.error
+    assert "last event 0 min" in finished.error
+    assert f"sprintoctl discard {blocker} --config {door.folder}/" in finished.error
+    assert not requests(door, "status")
+
+
+def test_a_conflict_whose_cause_has_gone_gets_one_more_create(door: FrontDoor) -> None:
+    inject(door, Fault("create", integration_id=door.integration_id, effect=Answer(409)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations().count("create") == 2
+
+
+def test_one_more_create_and_no_more(door: FrontDoor) -> None:
+    inject(door, Fault("create", times=9, integration_id=door.integration_id, effect=Answer(409)))
+    finished = door.run(people(3))
+    assert "[session-conflict]" in finished.error
+    assert door.operations().count("create") == 2
+
+
+# Discard
+
+
+@pytest.mark.parametrize("refused_creates", [False, True])
+@pytest.mark.parametrize("postpones", [True, False])
+def test_discard_waits_for_what_is_missing_and_takes_over(
+    door: FrontDoor, *, postpones: bool, refused_creates: bool
+) -> None:
+    configure(door, status_postpones_expiry=postpones, log_shows_refused_creates=refused_creates)
+    left = stranger.open_session(door, OWN)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=2)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
+    looks = [seen.at for seen in requests(door, "status") if seen.session_id == left][:2]
+    # The process starts as slowly as the machine is busy; what counts is how long nothing was heard of it.
+    assert looks[1] - door.sessions()[0].created_at >= 2
+    assert looks[1] - looks[0] >= 2 or not postpones
+
+
+@pytest.mark.parametrize("postpones", [True, False])
+def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones: bool) -> None:
+    configure(door, status_postpones_expiry=postpones)
+    first = door.start(page_size=1)
+    feed(first, [SCHEMA, record(0)])
+    door.wait_for_operation("push", answered=True)
+    second = door.start(on_active_session="discard", stale_session_seconds=3)
+    feed(second, people(100))
+    # It has looked once, and waits.
+    door.wait_for_operation("status", answered=True)
+    feed(first, [record(1)])
+    door.wait_for_operation("push", 2, answered=True)
+    refused = door.finish(second, None)
+    assert refused.code != 0
+    assert "it showed a sign of life within `stale_session_seconds` (3 s)" in refused.error
+    assert door.finish(first, [STATE]).code == 0
+    assert door.session().accepted_total == 2
+
+
+@pytest.mark.parametrize("postpones", [True, False])
+def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
+    door: FrontDoor, *, postpones: bool
+) -> None:
+    """Its one look may put off the expiry once; what the run asks while it waits does not."""
+    door.pace |= {"ask": 0.2, "ask_most": 0.4}
+    configure(door, inactivity_timeout_seconds=2, status_postpones_expiry=postpones)
+    stranger.open_session(door, OWN)
+    began = time.monotonic()
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=60)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert time.monotonic() - began < 20
+    assert [session.state for session in door.sessions()] == ["expired", "processed"]
+
+
+def test_discard_touches_nothing_where_the_log_does_not_end(door: FrontDoor) -> None:
+    configure(door, log_ends="by repeating")
+    stranger.open_session(door, OWN)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
+    assert "the log was cut off" in finished.error
+    assert "did not end" in finished.stderr
+    assert door.session().state == "active"
+
+
+# Status
+
+
+def test_sprintoctl_status_touches_nothing(door: FrontDoor) -> None:
+    configure(door, old_sessions_are_purged=True)
+    stranger.close_session(door, stranger.open_session(door), "discard")
+    active = stranger.open_session(door, "evidence")
+    before = door.sessions()[-1]
+    shown = door.sprintoctl("status")
+    assert shown.code == 0
+    assert f"Active: session {active}, opened 0 min" in shown.stdout
+    assert "reference 'evidence/" in shown.stdout
+    as_json = json.loads(door.sprintoctl("status", "--json").stdout)
+    assert as_json["active_session"]["id"] == active
+    assert as_json["active_session"]["client_reference_id"].startswith("evidence/")
+    assert door.sessions()[-1] == before
+    assert set(door.operations()) == {"create", "close", "integration_status", "activity"}
+
+
+def test_sprintoctl_status_names_no_session_where_none_is_active(door: FrontDoor) -> None:
+    stranger.close_session(door, stranger.open_session(door), "discard")
+    shown = door.sprintoctl("status")
+    assert "Active:" not in shown.stdout
+    assert json.loads(door.sprintoctl("status", "--json").stdout)["active_session"] is None
+
+
+@pytest.mark.parametrize("ends", ["with empty pages", "by repeating"])
+def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
+    configure(door, log_ends=ends)
+    active = stranger.open_session(door)
+    for words in (("status",), ("activity",)):
+        shown = door.sprintoctl(*words)
+        assert shown.code == 0
+        assert active in shown.stdout
+        assert "did not end: reading stopped after 1 events" in shown.stderr
+    assert door.operations().count("activity") <= 202
+
+
+# Waiting
+
+
+def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
+    door.pace |= {"ask": 0.1, "ask_most": 0.3}
+    left = stranger.open_session(door)
+    process = door.start(on_active_session="wait")
+    feed(process, people(3))
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    door.wait_for_operation("integration_status", 5, answered=True)
+    stranger.close_session(door, left, "discard")
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    # The other's own, the one that was refused, and the one that opened the session.
+    assert door.operations().count("create") == 3
+    assert not [seen for seen in requests(door, "status") if seen.session_id == left]
+    assert finished.stderr.count("Waiting for another session to end") == 1
+
+
+@pytest.mark.parametrize("effect", [Answer(429), Answer(429, {"Retry-After": "1"}), Reset(), Answer(500)])
+def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect: Any) -> None:  # noqa: ANN401 - an effect
+    door.pace |= {"ask": 0.1, "ask_most": 0.3}
+    left = stranger.open_session(door)
+    inject(door, Fault("integration_status", 2, 3, door.integration_id, effect=effect))
+    began = time.monotonic()
+    finished = door.run(
+        people(3), on_active_session="wait", wait_timeout_seconds=4, retry_timeout_seconds=0.2
+    )
+    assert time.monotonic() - began >= 4
+    assert "[session-conflict]" in finished.error
+    assert f"session {left}, opened 0 min" in finished.error
+    assert "waited 4 s (`wait_timeout_seconds`)" in finished.error
+
+
+def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor) -> None:
+    door.pace |= {"ask": 0.1, "ask_most": 0.2}
+    left = stranger.open_session(door)
+    # The refused create is the second; this is the one after the wait.
+    inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
+    process = door.start(on_active_session="wait", retry_timeout_seconds=1.5)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("create", 2, answered=True)
+    time.sleep(2)
+    stranger.close_session(door, left, "discard")
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations().count("create") == 4
+
+
+SCALE = 20.0
+"""By how much a minute is shorter: the sandbox's, and every wait of the run's."""
+
+SCALED = {
+    "ask": 5 / SCALE,
+    "ask_most": 60 / SCALE,
+    "retry": 0.5 / SCALE,
+    "retry_most": 30 / SCALE,
+    "keep_alive": 240 / SCALE,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("retry_after", [True, False])
+def test_ten_runs_under_a_limit_of_requests_all_finish(door: FrontDoor, *, retry_after: bool) -> None:
+    door.pace |= SCALED
+    door.sandbox.configure(
+        door.integration_id, rate_limit=RateLimit(10, MINUTE / SCALE, retry_after=retry_after)
+    )
+    runs = [
+        door.start(
+            on_active_session="wait",
+            wait_timeout_seconds=3900 / SCALE,
+            retry_timeout_seconds=300 / SCALE,
+            processing_timeout_seconds=900 / SCALE,
+        )
+        for _ in range(10)
+    ]
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.write(as_input(people(1)))
+        run.stdin.close()
+        run.stdin = None
+    ended = [finish_within(door, run, 200) for run in runs]
+    assert [finished.code for finished in ended] == [0] * 10, "\n".join(one.stderr[-400:] for one in ended)
+    assert [session.state for session in door.sessions()] == ["processed"] * 10
+
+
+def finish_within(door: FrontDoor, run: Any, seconds: float) -> Finished:  # noqa: ANN401 - a process
+    run.wait(seconds)
+    return door.finish(run, None)
+
+
+def test_a_run_makes_few_requests(door: FrontDoor) -> None:
+    finished = door.run(people(10), page_size=1)
+    assert finished.code == 0
+    assert len(requests(door)) <= 10 + 8, door.operations()
+
+
+# Clocks
+
+AHEAD = pytest.mark.parametrize("seconds", [-3 * DAY, -11 * MINUTE, -6 * MINUTE, 11 * MINUTE, 3 * DAY])
+"""How far Sprinto's clock is ahead of this machine's."""
+
+
+@AHEAD
+def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds)
+    inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+@AHEAD
+def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds, status_postpones_expiry=False)
+    first = door.start(page_size=1)
+    feed(first, [SCHEMA, record(0)])
+    door.wait_for_operation("push", answered=True)
+    second = door.start(on_active_session="discard", stale_session_seconds=600)
+    feed(second, people(100))
+    door.wait_for_operation("status", answered=True)
+    second.terminate()
+    refused = door.finish(second, None)
+    assert refused.code == 143
+    (waiting,) = [line for line in refused.stderr.splitlines() if "for a sign of life of" in line]
+    # A second more where Sprinto's `Date`, in whole seconds, is behind its event.
+    assert 500 < int(waiting.partition("Waiting ")[2].split()[0]) <= 601
+    assert door.session().state == "active"
+    assert door.finish(first, [STATE]).code == 0
+
+
+@AHEAD
+def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds)
+    stranger.open_session(door)
+    finished = door.run(people(3))
+    assert "opened 0 min" in finished.error
+    stranger.close_session(door, door.session().id, "discard")
+    finished = door.run(people(3))
+    assert "(in 60 min)" in finished.stderr
+    (opened,) = [line for line in finished.stderr.splitlines() if "is open (reference" in line]
+    expires = door.sessions()[-1].created_at + 3600
+    shown = datetime.fromtimestamp(expires, timezone.utc).strftime("it expires %Y-%m-%dT%H:")
+    assert shown in opened
+    inject(door, Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
+    finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
+    (undiscarded,) = [line for line in finished.stderr.splitlines() if "expires by itself" in line]
+    assert "(in 60 min)" in undiscarded
+
+
+def test_a_held_session_names_the_time_left_by_sprintos_clock(door: FrontDoor) -> None:
+    configure(door, clock_offset_seconds=3 * DAY)
+    finished = door.run(people(3), finish="hold", report_path="receipt.json")
+    (held,) = [line for line in finished.stderr.splitlines() if " is held: " in line]
+    assert "(in 60 min). To apply it: " in held
+
+
+@AHEAD
+def test_retry_after_as_a_date_is_relative_to_the_responses_own(door: FrontDoor, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds)
+    now = time.time() + seconds
+    until = format_datetime(datetime.fromtimestamp(now + 3, timezone.utc), usegmt=True)
+    throttled = Answer(429, {"Retry-After": until})
+    inject(door, Fault("push", integration_id=door.integration_id, effect=throttled))
+    finished = door.run(people(3), retry_timeout_seconds=20)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    first, second = (seen.at for seen in requests(door, "push"))
+    assert 0.5 < second - first < 10
+
+
+def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
+    throttled = Answer(429, {"Retry-After": "2, 2"})
+    inject(door, Fault("push", integration_id=door.integration_id, effect=throttled))
+    finished = door.run(people(3))
+    assert finished.code == 0
+    first, second = (seen.at for seen in requests(door, "push"))
+    assert second - first >= 2
+
+
+def test_a_status_without_active_is_not_read_as_none(door: FrontDoor) -> None:
+    door.pace |= {"ask": 0.1}
+    stranger.open_session(door)
+
+    def without_active(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {"sessions": {"processing": 0}}
+
+    inject(door, Fault("integration_status", 1, 9, door.integration_id, effect=Edit(without_active)))
+    finished = door.run(people(3), on_active_session="wait")
+    assert "no count of `active` sessions" in finished.error
+    assert door.operations().count("create") == 2

@@ -1,0 +1,270 @@
+"""What an answer means: for GETs, and for POSTs that surely did not happen."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from tests.support.front_door import API_KEY, SCHEMA, STATE, FrontDoor, people, record, state_line
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.faults import Effect, Operation
+
+from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Informational, Raw, Reset
+
+POSTS: list[Operation] = ["create", "push", "close"]
+GETS: list[Operation] = ["status", "integration_status"]
+Moment = Literal["before", "after"]
+
+
+def moments(door: FrontDoor, operation: Operation) -> list[float]:
+    return [seen.at for seen in door.sandbox.requests(door.integration_id) if seen.operation == operation]
+
+
+@pytest.mark.parametrize("operation", [*POSTS, *GETS])
+@pytest.mark.parametrize("status", [425, 429, 503])
+def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, operation: Operation, status: int) -> None:
+    answer = Answer(status, {"Retry-After": "1"})
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    first, second = moments(door, operation)[:2]
+    assert second - first >= 1
+    assert len(door.applied()["people"]) == 3
+    assert "Trying again in" in finished.stderr
+
+
+def test_retry_after_may_be_a_date(door: FrontDoor) -> None:
+    at = datetime.now(timezone.utc) + timedelta(seconds=6)
+    answer = Answer(429, {"Retry-After": format_datetime(at, usegmt=True)})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=answer))
+    assert door.run(people(3), retry_timeout_seconds=30).code == 0
+    assert moments(door, "push")[1] >= int(at.timestamp())
+
+
+def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDoor) -> None:
+    answer = Answer(429, {"Retry-After": "100"})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=answer))
+    began = time.monotonic()
+    finished = door.run(people(3), retry_timeout_seconds=5)
+    assert time.monotonic() - began < 8
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "asks to wait 100 s, which `retry_timeout_seconds` (5 s in all) does not leave" in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("operation", ["create", "push", *GETS])
+def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
+    door.sandbox.inject(Fault(operation, times=8, integration_id=door.integration_id, effect=Answer(429)))
+    finished = door.run(people(3), retry_timeout_seconds=0.7)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert len(moments(door, operation)) >= 2
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("operation", [*POSTS, *GETS])
+def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[key-refused]" in finished.error
+    assert door.integration_id in finished.error
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize(
+    ("operation", "unknown"), [("create", "integration"), ("push", "session"), ("status", "session")]
+)
+def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknown: str) -> None:
+    door.pace["replica"] = 0.3
+    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Answer(404)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"the {unknown} is not known there" in finished.error
+    assert "[not-found]" in finished.error
+
+
+@pytest.mark.parametrize("operation", GETS)
+@pytest.mark.parametrize(
+    "effect", [Reset(), Drop(), CutOff(10), Answer(500), Answer(502, body=b"<html>proxy</html>"), Answer(408)]
+)
+def test_a_get_that_failed_is_repeated(door: FrontDoor, operation: Operation, effect: Effect) -> None:
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+
+
+UNEXPECTED: dict[str, Edit | Answer] = {
+    "an unknown state": Edit(lambda answer: answer | {"state": "paused"}),
+    "no state": Edit(lambda answer: {name: value for name, value in answer.items() if name != "state"}),
+    "no counts": Edit(lambda answer: answer | {"accepted_records_by_entity": None}),
+    "counts of another type": Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": "3"}}),
+    "counts that are a list": Edit(lambda answer: answer | {"accepted_records_by_entity": [3]}),
+    "another status": Answer(206, body={"state": "active"}),
+    "an undocumented refusal": Answer(418),
+}
+
+
+@pytest.mark.parametrize("what", UNEXPECTED)
+def test_what_the_documents_do_not_know_is_never_success(door: FrontDoor, what: str) -> None:
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=UNEXPECTED[what]))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize("what", ["an unknown state", "no state", "counts of another type"])
+def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
+    door: FrontDoor, what: str
+) -> None:
+    door.sandbox.inject(
+        Fault("status", nth=2, times=999, integration_id=door.integration_id, effect=UNEXPECTED[what])
+    )
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "may yet be applied" in finished.error
+
+
+@pytest.mark.parametrize("setting", [{}, {"dry_run": True}, {"on_invalid_record": "divert"}], ids=str)
+def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
+    door: FrontDoor, setting: dict[str, Any]
+) -> None:
+    fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
+    answer = Answer(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3), **setting)
+    assert "may not write" not in finished.stderr
+    (kept,) = (door.folder / "rejects").iterdir()
+    assert "may not write s3cr3t 0" in kept.read_text()
+    assert API_KEY not in kept.read_text()
+
+
+@pytest.mark.parametrize("line", [b"no colon, but sandbox-key s3cr3t", b": sandbox-key s3cr3t"])
+def test_headers_that_cannot_be_parsed_leave_nothing_in_the_log(door: FrontDoor, line: bytes) -> None:
+    raw = Raw(b"HTTP/1.1 500 No\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=raw))
+    assert door.run(people(3)).code == 0
+
+
+def test_fields_that_were_added_to_an_answer_are_ignored(door: FrontDoor) -> None:
+    for operation in [*POSTS, *GETS]:
+        effect = Edit(
+            lambda answer: answer | {"new": {"field": [1]}, "expires_at": answer.get("expires_at", 5)}
+        )
+        door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=effect))
+    assert door.run(people(3)).code == 0
+
+
+def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontDoor) -> None:
+    effect = Edit(lambda answer: answer | {"rejected_count_total": 1})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=effect))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "said that something in it was rejected" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_a_page_that_is_too_large_for_sprinto_is_halved(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Answer(413)))
+    assert door.run(people(100)).code == 0
+    assert [
+        seen.items
+        for seen in door.sandbox.requests(door.integration_id)
+        if seen.status == 202 and seen.operation == "push"
+    ] == [25, 25, 50]
+    assert [entity["id"] for entity in door.applied()["people"]] == list(range(100))
+
+
+def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=Answer(413)))
+    finished = door.run(people(2))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "stream 'people', input line 2" in finished.error
+    assert "[record-too-large]" in finished.error
+
+
+@pytest.mark.parametrize("status", [415, 400])
+def test_where_compression_is_refused_pages_go_uncompressed(door: FrontDoor, status: int) -> None:
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Answer(status)))
+    finished = door.run(people(250))
+    assert finished.code == 0
+    encodings = [
+        seen.headers.get("Content-Encoding")
+        for seen in door.sandbox.requests(door.integration_id)
+        if seen.operation == "push"
+    ]
+    assert encodings == ["gzip", None, None, None]
+    assert "sending them uncompressed" in finished.stderr
+
+
+def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Answer(400)))
+    finished = door.run([SCHEMA, record(1), STATE])
+    assert finished.code == 1
+    assert "[page-refused]" in finished.error
+    assert "named no record" in finished.error
+
+
+def test_a_host_that_takes_no_connection_is_retried_and_then_told(door: FrontDoor) -> None:
+    finished = door.run(people(3), api_url="http://127.0.0.1:9/api/external/push", retry_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "connection refused" in finished.error
+    assert "[not-connected]" in finished.error
+    assert "Nothing was opened" in finished.error
+    assert "Trying again" in finished.stderr
+
+
+def test_a_host_that_has_no_name_is_told(door: FrontDoor) -> None:
+    finished = door.run(
+        people(3), api_url="https://sprinto.invalid/api/external/push", retry_timeout_seconds=0
+    )
+    assert finished.code == 75
+    assert "its name is not known" in finished.error
+
+
+@pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
+@pytest.mark.parametrize("status", [402, 405, 410, 422])
+def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[unexpected-answer]" in finished.error
+    assert f"Sprinto answered {status}" in finished.error
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+    assert "Trying again" not in finished.stderr
+    assert "Finding out" not in finished.stderr
+    if operation == "create":
+        assert door.operations() == ["create"]
+        assert "Nothing was opened" in finished.error
+    else:
+        assert door.session().state == "cancelled"
+        assert "was discarded, nothing was applied" in finished.error
+
+
+@pytest.mark.parametrize("operation", [*POSTS, *GETS])
+@pytest.mark.parametrize(("status", "times"), [(100, 1), (102, 2), (103, 1), (103, 100)])
+def test_an_informational_response_is_not_the_final_one(
+    door: FrontDoor, operation: Operation, status: int, times: int
+) -> None:
+    early = Informational(status, times)
+    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=early))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.sandbox.fired(door.integration_id)
+    assert "WARNING" not in finished.stderr
+
+
+def test_informational_responses_are_bounded_in_number(door: FrontDoor) -> None:
+    early = Informational(103, 101)
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=early))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "Page 1 has arrived." in finished.stderr

@@ -1,0 +1,456 @@
+"""A run that holds its session, and the person who applies or discards it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Drop, Edit, EntityRules, Fault, Hang, Reset
+from tests.support.front_door import SCHEMA, SIGNALS, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.receipts import change, receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from target_sprinto.sandbox.faults import Effect, Operation
+    from tests.support.front_door import Finished
+
+HOLD: dict[str, Any] = {"finish": "hold", "report_path": "receipt.json"}
+SPELLED = b'{"bookmarks":  {"people": 1.10, "n": 12345678901234567890}}'
+RECEIPT = ("--receipt", "receipt.json")
+
+
+def fault(door: FrontDoor, operation: Operation, effect: Effect, **options: Any) -> Fault:  # noqa: ANN401 - any field
+    made = Fault(operation, integration_id=door.integration_id, effect=effect, **options)
+    door.sandbox.inject(made)
+    return made
+
+
+def hold(door: FrontDoor, **settings: object) -> str:
+    """Run, and return the id of the session that is held."""
+    state = b'{"type":"STATE","value":' + SPELLED + b"}"
+    finished = door.run([*people(250)[:-1], state], **(HOLD | settings))
+    assert (finished.code, finished.stdout) == (0, ""), finished.stderr
+    return door.session().id
+
+
+def state_of(door: FrontDoor, session: str) -> str:
+    (found,) = [one.state for one in door.sessions() if one.id == session]
+    return found
+
+
+def check_applied(door: FrontDoor, finished: Finished) -> None:
+    assert (finished.code, finished.stdout) == (0, SPELLED.decode() + "\n"), finished.stderr
+    assert len(door.applied()["people"]) == 250
+    assert "has processed session" in finished.stderr
+
+
+def check_refused(door: FrontDoor, session: str, finished: Finished, *told: str) -> None:
+    assert (finished.code, finished.stdout) == (1, ""), finished.stderr
+    (line,) = [line for line in finished.stderr.splitlines() if line.startswith("sprintoctl: ")]
+    for words in told:
+        assert words in line
+    assert state_of(door, session) in {"active", "expired", "cancelled"}
+    assert door.applied() == {}
+
+
+def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
+    """Write all of the input, and close it."""
+    feed(process, messages)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+
+
+# The run
+
+
+def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDoor) -> None:
+    finished = door.run(people(250), **HOLD)
+    assert (finished.code, finished.stdout) == (0, "")
+    session = door.session()
+    assert session.state == "active"
+    assert (session.client_reference_id or "").endswith("/hold")
+    (line,) = [line for line in finished.stderr.splitlines() if "is held" in line]
+    for told in (
+        f"Session {session.id} is held: 250 people, in 3 pages, in ",
+        ". It expires 20",
+        f"sprintoctl apply {session.id} --receipt receipt.json --config {door.folder}/",
+        f"sprintoctl discard {session.id} --config {door.folder}/",
+    ):
+        assert told in line
+    receipt = receipt_of(door)
+    shown = {name: receipt[name] for name in ("outcome", "exit_code", "finish", "state_went_to", "state")}
+    assert shown == {
+        "outcome": "held",
+        "exit_code": 0,
+        "finish": "hold",
+        "state_went_to": "receipt",
+        "state": STATE["value"],
+    }
+    assert receipt["session"]["state"] == "active"
+    assert receipt["session"]["expires_at"][:16] in line
+    assert "close" not in door.operations()
+
+
+def test_a_run_without_records_holds_nothing(door: FrontDoor) -> None:
+    finished = door.run(people(0), **HOLD)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.sessions() == []
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["state_went_to"], receipt["state"]) == (
+        "nothing-to-send",
+        "stdout",
+        None,
+    )
+
+
+def test_a_run_that_holds_may_divert(door: FrontDoor) -> None:
+    rules = EntityRules(schema={"properties": {"name": {"maxLength": 20}}})
+    door.sandbox.configure(door.integration_id, entities={"people": rules})
+    messages = [SCHEMA, *(record(n) for n in range(20)), record(20, name="s" * 30), STATE]
+    assert door.run(messages, on_invalid_record="divert", **HOLD).code == 0
+    applied = door.sprintoctl("apply", door.session().id, *RECEIPT)
+    assert applied.code == 0
+    assert len(door.applied()["people"]) == 20
+    assert len(list((door.folder / "rejects").iterdir())) == 1
+
+
+def break_input(door: FrontDoor) -> Finished:
+    return door.run([*people(150)[:-1], b"{"], **HOLD)
+
+
+def break_counts(door: FrontDoor) -> Finished:
+    fault(door, "status", Edit(lambda body: body | {"accepted_records_by_entity": {"people": 9}}), times=999)
+    return door.run(people(3), **HOLD)
+
+
+def expire(door: FrontDoor) -> Finished:
+    fault(door, "status", Edit(lambda body: body | {"state": "expired"}))
+    return door.run(people(3), **HOLD)
+
+
+def lose_the_folder(door: FrontDoor) -> Finished:
+    hang = fault(door, "activity", Hang())
+    process = door.start(**(HOLD | {"report_path": "receipts/receipt.json"}))
+    feed_all(process, people(3))
+    door.wait_for_operation("activity")
+    for path in (door.folder / "receipts").iterdir():
+        path.unlink()
+    (door.folder / "receipts").rmdir()
+    door.sandbox.release(hang)
+    return door.finish(process, None)
+
+
+def interrupt(door: FrontDoor) -> Finished:
+    fault(door, "activity", Hang())
+    process = door.start(**HOLD)
+    feed_all(process, people(3))
+    door.wait_for_operation("activity")
+    process.send_signal(signal.SIGTERM)
+    return door.finish(process, None)
+
+
+@pytest.mark.parametrize(
+    ("broken", "code", "error"),
+    [
+        (break_input, 1, "invalid-line"),
+        (break_counts, 1, "counts-differ"),
+        (expire, 75, "session-ended"),
+        (lose_the_folder, 1, "receipt-not-written"),
+        (interrupt, 143, "interrupted"),
+    ],
+)
+def test_a_run_that_cannot_hold_discards(
+    door: FrontDoor, broken: Callable[[FrontDoor], Finished], code: int, error: str
+) -> None:
+    finished = broken(door)
+    assert (finished.code, finished.stdout) == (code, "")
+    assert f"[{error}]" in finished.error
+    assert door.session().state == "cancelled"
+    if error != "receipt-not-written":
+        receipt = receipt_of(door)
+        assert (receipt["error"], receipt["state"], receipt["state_went_to"]) == (error, None, "nowhere")
+
+
+def test_a_held_session_is_not_taken_over_by_the_next_run(door: FrontDoor) -> None:
+    session = hold(door)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
+    assert finished.code == 75
+    assert "[session-conflict]" in finished.error
+    assert session in finished.error
+    assert state_of(door, session) == "active"
+
+
+# Applied by its receipt
+
+
+def test_apply_applies_and_prints_the_state_as_it_came(door: FrontDoor) -> None:
+    session = hold(door)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    assert state_of(door, session) == "processed"
+
+
+def test_apply_may_be_called_again(door: FrontDoor) -> None:
+    session = hold(door)
+    for _ in range(2):
+        check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    assert door.operations().count("close") == 1
+
+
+def test_a_run_without_a_state_is_applied_without_one(door: FrontDoor) -> None:
+    assert door.run(people(3)[:-1], require_final_state=False, **HOLD).code == 0
+    finished = door.sprintoctl("apply", door.session().id, *RECEIPT)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert len(door.applied()["people"]) == 3
+
+
+def test_discard_ends_a_held_session(door: FrontDoor) -> None:
+    session = hold(door)
+    assert door.sprintoctl("discard", session).code == 0
+    assert state_of(door, session) == "cancelled"
+    check_refused(
+        door, session, door.sprintoctl("apply", session, *RECEIPT), "'cancelled'", "[session-ended]"
+    )
+
+
+@pytest.mark.parametrize("latest", [True, False])
+def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor, *, latest: bool) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1)
+    session = hold(door)
+    door.sandbox.wait_for(lambda _: state_of(door, session) == "expired")
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=3600)
+    if latest:
+        check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    else:
+        assert door.run(people(3), dry_run=True).code == 0
+        check_refused(
+            door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]"
+        )
+
+
+def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1)
+    session = hold(door)
+    door.sandbox.wait_for(lambda _: state_of(door, session) == "expired")
+    seen = door.operations().count("activity")
+    fault(door, "activity", Edit(lambda body: body | {"items": []}), nth=seen + 1, times=99)
+    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]")
+    assert "close" not in door.operations()
+
+
+SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
+    "counts": (
+        lambda door, _: change(door.folder / "receipt.json", '"accepted":250', '"accepted":251'),
+        ("250 people", "251 people", "is left as it was", "[counts-differ]"),
+    ),
+    "another session's": (
+        lambda door, session: change(door.folder / "receipt.json", session, session[::-1]),
+        ("This receipt is of session", "[receipt]"),
+    ),
+    "another integration's": (
+        lambda door, _: change(door.folder / "receipt.json", door.integration_id, "elsewhere"),
+        ("This receipt is of integration 'elsewhere'", "[receipt]"),
+    ),
+    "another host's": (
+        lambda door, _: change(door.folder / "receipt.json", door.sandbox.base_url, "https://x.example"),
+        ("at https://x.example", "[receipt]"),
+    ),
+    "a run that holds nothing": (
+        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "applied"'),
+        ("holds no session", "'applied'", "[receipt]"),
+    ),
+    "an unfinished run": (
+        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "unfinished"'),
+        ("holds no session", "'unfinished'", "[receipt]"),
+    ),
+    "edited": (lambda door, _: edit(door, lambda content: content.replace(b"1.10", b"9.10")), ("[receipt]",)),
+    "cut": (lambda door, _: edit(door, lambda content: content[: len(content) // 2]), ("[receipt]",)),
+    "cut by a byte": (lambda door, _: edit(door, lambda content: content[:-1]), ("[receipt]",)),
+    "empty": (lambda door, _: edit(door, lambda _: b""), ("[receipt]",)),
+    "of another format": (
+        lambda door, _: change(door.folder / "receipt.json", "receipt 1", "receipt 2"),
+        ("has the receipt format 2", "[receipt-format]"),
+    ),
+    "gone": (lambda door, _: (door.folder / "receipt.json").unlink(), ("No such file", "[receipt]")),
+}
+
+
+def edit(door: FrontDoor, change_bytes: Callable[[bytes], bytes]) -> None:
+    path = door.folder / "receipt.json"
+    path.write_bytes(change_bytes(path.read_bytes()))
+
+
+def test_apply_refuses_a_receipt_that_is_not_the_runs(door: FrontDoor, subtests: pytest.Subtests) -> None:
+    session = hold(door)
+    whole = (door.folder / "receipt.json").read_bytes()
+    for how, (spoil, told) in SPOILT.items():
+        with subtests.test(how):
+            (door.folder / "receipt.json").write_bytes(whole)
+            spoil(door, session)
+            check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), *told)
+            assert state_of(door, session) == "active"
+    assert "close" not in door.operations()
+    (door.folder / "receipt.json").write_bytes(whole)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
+def test_apply_refuses_a_session_that_grew(door: FrontDoor) -> None:
+    session = hold(door)
+    grown = Edit(lambda body: body | {"accepted_records_by_entity": {"people": 251}})
+    fault(door, "status", grown, times=999, nth=1 + door.operations().count("status"))
+    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "[counts-differ]")
+    assert state_of(door, session) == "active"
+
+
+@pytest.mark.parametrize(
+    ("effect", "moment"),
+    [(Drop(), "after"), (Reset(), "before"), (Answer(500), "after"), (Answer(503), "before")],
+)
+def test_a_close_whose_answer_is_lost_is_found_out(door: FrontDoor, effect: Effect, moment: str) -> None:
+    session = hold(door)
+    fault(door, "close", effect, moment=moment)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
+def test_a_close_that_is_refused_leaves_the_session(door: FrontDoor) -> None:
+    session = hold(door)
+    fault(door, "close", Answer(401))
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    check_refused(door, session, finished, "[key-refused]", "was not told to apply, and is left as it was")
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
+def test_failed_processing_prints_no_state(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_outcomes=["failed", "failed"])
+    session = hold(door)
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "may yet be applied" in finished.stderr
+    assert "[processing-failed]" in finished.stderr
+
+
+def test_another_session_that_is_processed_is_waited_for(door: FrontDoor) -> None:
+    session = hold(door)
+    busy = Edit(lambda body: body | {"sessions": body["sessions"] | {"processing": 1}})
+    fault(door, "integration_status", busy, times=2, nth=1 + door.operations().count("integration_status"))
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    assert door.operations().count("integration_status") >= 3
+
+
+def start_apply(door: FrontDoor, *words: str) -> subprocess.Popen[bytes]:
+    config = str(door.config())
+    return door.start("apply", *words, "--config", config, program="sprintoctl")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: signal.Signals) -> None:
+    session = hold(door)
+    looks = door.operations().count("status")
+    fault(door, "status", Hang(), nth=looks + 1)
+    process = start_apply(door, session, *RECEIPT)
+    door.wait_for_operation("status", looks + 1)
+    process.send_signal(number)
+    finished = door.finish(process)
+    assert (finished.code, finished.stdout) == (SIGNALS[number], "")
+    assert "was not told to apply" in finished.stderr
+    assert state_of(door, session) == "active"
+
+
+def test_a_signal_after_the_close_names_the_session_and_apply_goes_on_from_there(door: FrontDoor) -> None:
+    session = hold(door)
+    door.pace["end_after_signal"] = 0.5
+    door.sandbox.configure(door.integration_id, processing_seconds=2.0)
+    process = start_apply(door, session, *RECEIPT)
+    door.wait_for_operation("close", answered=True)
+    process.send_signal(signal.SIGINT)
+    finished = door.finish(process)
+    assert (finished.code, finished.stdout) == (130, "")
+    assert f"Session {session} was told to apply, and may yet be applied" in finished.stderr
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    assert door.operations().count("close") == 1
+
+
+def test_a_stdout_that_is_broken_leaves_the_state_on_stderr(door: FrontDoor) -> None:
+    session = hold(door)
+    process = start_apply(door, session, *RECEIPT)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    finished = door.finish(process)
+    assert finished.code == 1
+    assert f"[state-not-written] {SPELLED.decode()}" in finished.stderr
+    assert len(door.applied()["people"]) == 250
+
+
+# Applied by hand
+
+
+def test_unverified_asks_for_the_id_once_more_and_prints_no_state(door: FrontDoor) -> None:
+    session = hold(door)
+    finished = door.sprintoctl("apply", session, "--unverified", typed=f"{session}\n")
+    assert (finished.code, finished.stdout) == (0, "")
+    assert f"Session {session} is active and holds 250 people." in finished.stderr
+    assert len(door.applied()["people"]) == 250
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "yes\n"])
+def test_unverified_does_nothing_without_the_id(door: FrontDoor, typed: str) -> None:
+    session = hold(door)
+    finished = door.sprintoctl("apply", session, "--unverified", typed=typed)
+    check_refused(door, session, finished, "nothing was done")
+    assert "close" not in door.operations()
+
+
+def test_a_signal_ends_the_wait_for_the_id(door: FrontDoor) -> None:
+    session = hold(door)
+    looks = door.operations().count("status")
+    process = start_apply(door, session, "--unverified")
+    door.wait_for_operation("status", looks + 1, answered=True)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=10)
+    assert door.finish(process, None).code == 130
+    assert state_of(door, session) == "active"
+
+
+@pytest.mark.parametrize("words", [(), (*RECEIPT, "--unverified")])
+def test_either_a_receipt_or_unverified(door: FrontDoor, words: tuple[str, ...]) -> None:
+    session = hold(door)
+    looks = door.operations()
+    finished = door.sprintoctl("apply", session, *words)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert "--receipt FILE" in finished.stderr
+    assert door.operations() == looks
+
+
+def test_the_installed_command_applies(door: FrontDoor) -> None:
+    """Without the tests' short cut."""
+    session = hold(door)
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
+        "apply",
+        session,
+    ]
+    command += ["--receipt", "receipt.json", "--config", str(door.config())]
+    applied = subprocess.run(command, capture_output=True, check=False, cwd=door.folder, timeout=60)
+    assert (applied.returncode, applied.stdout) == (0, SPELLED + b"\n"), applied.stderr
+    assert applied.stderr.startswith(b"Sprinto has processed session")
+
+
+def test_a_setting_that_apply_does_not_need_is_not_in_its_way(door: FrontDoor) -> None:
+    session = hold(door)
+    broken: dict[str, Any] = {"stream_maps": {"people": {"name": "no such ("}}, "entity_types": 5}
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT, **broken))
+
+
+def test_a_misspelled_setting_that_apply_needs_is_named(door: FrontDoor) -> None:
+    session = hold(door)
+    check_refused(
+        door, session, door.sprintoctl("apply", session, *RECEIPT, processing_timeout_second=1), "[settings]"
+    )

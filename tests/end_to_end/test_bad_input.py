@@ -1,0 +1,262 @@
+"""Bad input: one clear line that names the input line, exit 1, discarded, no STATE."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, record
+
+GOOD = [SCHEMA, *(record(number) for number in range(100))]
+"""A page is out and a session open before the bad line comes, as line 102."""
+
+
+RECORD = '{"type":"RECORD","stream":"people","record":%s}'
+
+
+def raw(text: str) -> bytes:
+    return text.encode()
+
+
+BAD_LINES: dict[str, tuple[Any, str]] = {
+    "unparsable": (raw("s3cr3t{"), "invalid-line"),
+    "a bare value": (raw('"s3cr3t"'), "invalid-line"),
+    "an array": (raw('["s3cr3t"]'), "invalid-line"),
+    "not UTF-8": (
+        b'{"type":"RECORD","stream":"people","record":{"id":1,"name":"s3cr3t \xff"}}',
+        "invalid-line",
+    ),
+    "UTF-8 of a surrogate": (
+        b'{"type":"RECORD","stream":"people","record":{"id":1,"name":"\xed\xa0\x80"}}',
+        "invalid-line",
+    ),
+    "an escaped lone surrogate": (
+        raw(r'{"type":"RECORD","stream":"people","record":{"id":1,"name":"s3cr3t \ud800"}}'),
+        "invalid-line",
+    ),
+    "NaN": (raw(RECORD % '{"id":1,"name":NaN}'), "invalid-record"),
+    "Infinity": (
+        raw(RECORD % '{"id":1,"n":-Infinity}'),
+        "invalid-record",
+    ),
+    "NaN in what is no JSON": (raw('NaN{"type":"STATE","value":{}}'), "invalid-line"),
+    "NaN before nesting without end": (raw(RECORD[:-3] + '{"id":NaN,"n":' + "[" * 100_000), "invalid-line"),
+    "a byte order mark": (b'\xef\xbb\xbf{"type":"STATE","value":{}}', "invalid-line"),
+    "no type": (raw('{"stream":"people"}'), "invalid-line"),
+    "an unknown type": ({"type": "MESSAGE", "stream": "people"}, "invalid-line"),
+    "a type that is a number": (raw('{"type":1}'), "invalid-line"),
+    "a record without stream": (raw('{"type":"RECORD","record":{"id":1}}'), "invalid-line"),
+    "a record without record": (raw('{"type":"RECORD","stream":"people"}'), "invalid-line"),
+    "a record that is a list": (
+        raw(RECORD % '["s3cr3t"]'),
+        "invalid-record",
+    ),
+    "a record that is null": (raw(RECORD % "null"), "invalid-record"),
+    "a record before its schema": (record(1, "others"), "record-before-schema"),
+    "a record that fails its schema": (record(1, name=5), "invalid-record"),
+    "a missing key property": (
+        raw(RECORD % '{"name":"s3cr3t"}'),
+        "missing-key-property",
+    ),
+    "a number beyond what can be held": (
+        raw(RECORD % '{"id":1,"n":1e99999999999999999999}'),
+        "invalid-record",
+    ),
+    "an integer of 5000 digits": (
+        raw(RECORD % f'{{"id":1{"0" * 5000}}}'),
+        "invalid-record",
+    ),
+    "nesting without end": (
+        raw(RECORD[:-3] + "[" * 100_000),
+        "invalid-line",
+    ),
+    "deep but closed nesting": (
+        raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'),
+        "invalid-line",
+    ),
+    "a schema that is no JSON Schema": (
+        SCHEMA | {"schema": {"type": "wat", "properties": {}}},
+        "invalid-schema",
+    ),
+    "a schema that is a list": (SCHEMA | {"schema": []}, "invalid-schema"),
+    "a schema without properties": (SCHEMA | {"schema": {"type": "object"}}, "invalid-schema"),
+    "properties that are a list": (SCHEMA | {"schema": {"properties": []}}, "invalid-schema"),
+    "a schema that refers elsewhere": (
+        SCHEMA | {"schema": {"properties": {"id": {"$ref": "http://127.0.0.1:9/schema"}}}},
+        "invalid-schema",
+    ),
+    "a schema nested too deeply to be checked": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 900 + "{}" + "}" * 900 + "}"),
+        "invalid-schema",
+    ),
+    "a schema nested too deeply for its draft": (
+        raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 300 + "{}" + "}" * 300 + "}"),
+        "invalid-schema",
+    ),
+    "key properties that are a string": (SCHEMA | {"key_properties": "id"}, "invalid-line"),
+    "a STATE without value": (raw('{"type":"STATE"}'), "invalid-line"),
+    "a STATE of null": (raw('{"type":"STATE","value":null}'), "input"),
+    "a BATCH without encoding": ({"type": "BATCH", "stream": "people", "manifest": []}, "invalid-line"),
+    "a BATCH without manifest": (
+        {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}},
+        "invalid-line",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_LINES)
+def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
+    line, code = BAD_LINES[what]
+    finished = door.run([*GOOD, line, STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 102: ")
+    assert finished.error.endswith(f"[{code}]")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_a_truncated_last_line_says_that_the_tap_has_probably_died(door: FrontDoor) -> None:
+    whole = b"".join(__import__("json").dumps(message).encode() + b"\n" for message in [*GOOD, STATE])
+    finished = door.run(whole + b'{"type":"RECORD","stream":"people","rec')
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 103: ")
+    assert "the tap has probably died" in finished.error
+
+
+def test_a_last_line_without_a_newline_is_a_line(door: FrontDoor) -> None:
+    from tests.support.front_door import as_input, state_line  # noqa: PLC0415 - used once
+
+    finished = door.run(as_input([SCHEMA, record(1), STATE]).rstrip(b"\n"))
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_blank_lines_carry_nothing(door: FrontDoor) -> None:
+    finished = door.run([b"", SCHEMA, b"  ", record(1), b"\r", STATE, b""])
+    assert finished.code == 0
+    assert len(door.applied()["people"]) == 1
+
+
+def test_bad_input_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), b"x"])
+    assert finished.code == 1
+    assert finished.error.startswith("Input line 3: ")
+    assert door.operations() == []
+
+
+def test_what_is_not_validated_is_sent_as_it_is(door: FrontDoor) -> None:
+    assert door.run([SCHEMA, record(1, name=5), STATE], validate_records=False).code == 0
+    assert door.applied()["people"] == [{"id": 1, "name": 5}]
+
+
+def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDoor) -> None:
+    maps = {"people": {"number": "int(name)"}}
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps=maps)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith(
+        "Input line 2: the stream map of stream 'people' failed on a record (ValueError)"
+    )
+    assert "[stream-map]" in finished.error
+
+
+@pytest.mark.parametrize("ref", ["#/definitions/nowhere", "#nowhere"])
+def test_a_schema_that_cannot_be_applied_to_a_record_is_told_as_such(door: FrontDoor, ref: str) -> None:
+    finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 1: ")
+    assert "[invalid-schema]" in finished.error
+
+
+# Deep enough for Python's own limit and not for that of compiled code, which 3.13 has set far apart from it.
+DEEP = 900 if sys.version_info < (3, 13) else 3000
+
+
+@pytest.mark.parametrize(
+    "nested", ['{"a":' * DEEP + "1" + "}" * DEEP, "[" * DEEP + "]" * DEEP], ids=["objects", "lists"]
+)
+def test_a_record_nested_too_deeply_for_a_stream_map_is_an_invalid_one(door: FrontDoor, nested: str) -> None:
+    line = raw(RECORD % f'{{"id":1,"n":{nested}}}')
+    finished = door.run([SCHEMA, line, STATE], stream_maps={"people": {"__alias__": "persons"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "nested too deeply" in finished.error
+    assert "[invalid-record]" in finished.error
+    assert door.run([SCHEMA, line, STATE]).code == 0
+
+
+def test_a_schema_that_is_none_is_told_with_its_place(door: FrontDoor) -> None:
+    wrong = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "name": {"type": "strin"}}}}
+    finished = door.run([wrong, record(1), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "is not a JSON Schema that can be used, in 'properties.name.type'." in finished.error
+
+
+def test_a_stream_map_that_fails_names_its_expression(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"short": "name.nothing()"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "name.nothing()" in finished.error
+    assert "[stream-map]" in finished.error
+
+
+def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"number": "float('nan')"}})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "NaN or Infinity" in finished.error
+
+
+@pytest.mark.parametrize(
+    "stream_map", [{"x": ""}, {"x": "1 +"}, {"id": None}, {"__key_properties__": ["nowhere"]}]
+)
+def test_a_stream_map_that_does_not_fit_is_told_at_the_schema(
+    door: FrontDoor, stream_map: dict[str, Any]
+) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": stream_map})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 1: ")
+    assert "[stream-map]" in finished.error
+
+
+def test_a_filter_leaves_nothing_of_a_record_in_the_log(door: FrontDoor) -> None:
+    maps = {"people": {"__filter__": "name"}}
+    assert door.run([SCHEMA, record(1), STATE], stream_maps=maps).code == 0
+
+
+def test_unmapped_streams_are_kept(door: FrontDoor) -> None:
+    other = SCHEMA | {"stream": "others"}
+    messages = [SCHEMA, other, record(1), record(2, "others"), STATE]
+    assert door.run(messages, entity_types={"people": "User"}).code == 0
+    assert {name: len(entities) for name, entities in door.applied().items()} == {"User": 1, "others": 1}
+
+
+def test_unmapped_streams_are_ignored_if_so_set(door: FrontDoor) -> None:
+    other = SCHEMA | {"stream": "others"}
+    messages = [SCHEMA, other, record(1), record(2, "others"), STATE]
+    finished = door.run(messages, entity_types={"people": "User"}, unmapped_streams="ignore")
+    assert finished.code == 0
+    assert "Stream 'others' is not sent" in finished.stderr
+    assert list(door.applied()) == ["User"]
+
+
+def test_unmapped_streams_fail_if_so_set(door: FrontDoor) -> None:
+    messages = [SCHEMA, SCHEMA | {"stream": "others"}, STATE]
+    finished = door.run(messages, entity_types={"people": "User"}, unmapped_streams="fail")
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith("Input line 2: stream 'others' has no entity type")
+
+
+def test_a_stream_that_the_maps_leave_out_is_not_unmapped(door: FrontDoor) -> None:
+    messages = [SCHEMA, SCHEMA | {"stream": "others"}, record(1), record(2, "others"), STATE]
+    finished = door.run(
+        messages, entity_types={"people": "User"}, unmapped_streams="fail", stream_maps={"others": None}
+    )
+    assert finished.code == 0
+    assert list(door.applied()) == ["User"]
+
+
+def test_what_meltano_makes_up_to_test_a_loader_is_no_evidence(door: FrontDoor) -> None:
+    messages = [SCHEMA | {"stream": "meltano_test_stream"}, record(1, "meltano_test_stream"), STATE]
+    finished = door.run(messages)
+    assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
+    assert "`meltano invoke target-sprinto:check`" in finished.error
+    assert "[made-up-stream]" in finished.error

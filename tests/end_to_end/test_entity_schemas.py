@@ -1,0 +1,145 @@
+"""`entity_schemas`: every mapped record is checked before a session is opened for it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import SCHEMA, STATE, people, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.front_door import Finished, FrontDoor
+
+RULES: dict[str, Any] = {
+    "key": ["id"],
+    "schema": {
+        "type": "object",
+        "properties": {
+            "id": {"type": "integer", "maximum": 100},
+            "name": {"type": "string", "maxLength": 40},
+            "kind": {"enum": ["a", "b"]},
+            "since": {"type": "string", "format": "date-time"},
+            "tags": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"label": {"type": "string"}}},
+            },
+        },
+        "required": ["id", "name"],
+        "additionalProperties": False,
+    },
+}
+PERSON = {"Person": RULES}
+FIELDS = SCHEMA | {
+    "schema": {"type": "object", "properties": {name: {} for name in RULES["schema"]["properties"]}}
+}
+BAD: dict[str, Any] = {
+    "name": 5,
+    "kind": "s3cr3t",
+    "since": "2024-01-01",
+    "tags": [{"label": "x"}, {"label": 1}],
+}
+
+
+def run(door: FrontDoor, messages: list[Any], schemas: object = PERSON, **settings: object) -> Finished:
+    return door.run(messages, **{"entity_types": {"people": "Person"}, "entity_schemas": schemas} | settings)
+
+
+def test_all_problems_of_a_record_are_named_before_a_session_is_opened(door: FrontDoor) -> None:
+    finished = run(door, [FIELDS, record(1), record(2, **BAD), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "Input line 3: a record of stream 'people' does not fit entity type 'Person'" in finished.error
+    for problem in (
+        "field 'name' must be string",
+        "field 'kind' must be one of a, b",
+        "field 'since' must be a date-time",
+        "field 'tags[1].label' must be string",
+    ):
+        assert problem in finished.error
+    assert "[entity-schema]" in finished.error
+    assert door.operations() == []
+
+
+def test_records_that_fit_are_delivered_and_types_without_a_schema_are_not_checked(door: FrontDoor) -> None:
+    others = SCHEMA | {"stream": "others"}
+    types = {"people": "Person", "others": "Thing"}
+    messages = [SCHEMA, others, record(1), record(2, "others", extra=True), STATE]
+    finished = run(door, messages, entity_types=types)
+    assert finished.code == 0, finished.stderr
+    assert {name: len(found) for name, found in door.applied().items()} == {"Person": 1, "Thing": 1}
+
+
+def test_diverted_records_say_whose_verdict_it_is(door: FrontDoor) -> None:
+    finished = run(door, [FIELDS, record(1), record(2, **BAD), STATE], on_invalid_record="divert")
+    assert finished.code == 0, finished.stderr
+    (path,) = (door.folder / "rejects").glob("*.singer")
+    reject = json.loads(path.read_bytes().splitlines()[-1])
+    assert reject["reject"]["by"] == "entity-schema"
+    assert reject["reject"]["code"] == "entity-schema"
+    assert "field 'kind' must be one of a, b" in reject["reject"]["issue"]
+    assert "s3cr3t" not in json.dumps(reject["reject"])
+    assert len(door.applied()["Person"]) == 1
+
+
+def test_a_mapped_record_is_what_is_checked(door: FrontDoor) -> None:
+    """Without `validate_records` too: that is about what the tap says of itself."""
+    settings = {"stream_maps": {"people": {"id": "id * 60"}}, "validate_records": False}
+    finished = run(door, people(3), **settings)
+    assert "Input line 4: " in finished.error
+    assert "field 'id' breaks the rule 'maximum'" in finished.error
+
+
+@pytest.mark.parametrize("how", ["file", "environment", "environment: a file"])
+def test_it_may_be_a_file_or_come_from_the_environment(door: FrontDoor, how: str) -> None:
+    text = json.dumps(PERSON)
+    path = door.folder / "entities.json"
+    path.write_text(text)
+    value = str(path) if "file" in how else text
+    config = door.config(entity_types={"people": "Person"}, entity_schemas=value if how == "file" else None)
+    env = {} if how == "file" else {"TARGET_SPRINTO_ENTITY_SCHEMAS": value}
+    messages = [FIELDS, record(1, name=5), STATE]
+    finished = door.run(messages, "--config", str(config), "--config", "ENV", env=env)
+    assert "[entity-schema]" in finished.error
+
+
+def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
+    finished = run(door, people(1), "bundled:User", entity_types={"people": "User"})
+    assert "entity type 'User' has no such field" in finished.error
+    finished = run(door, people(1), {"User": "bundled:User"} | PERSON, entity_types={"people": "Person"})
+    assert finished.code == 0, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("nowhere.json", "the file that `entity_schemas` names: No such file or directory"),
+        ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
+        ({"Person": {"schema": {"type": "nonsense"}}}, "`entity_schemas.Person` must be"),
+        ({"Person": {"schema": {"$ref": "https://example.com/x"}}}, "`entity_schemas.Person` must be"),
+        ({"Person": RULES | {"required": ["id"]}}, "`entity_schemas.Person` must be"),
+        ('{"Person": ', "`entity_schemas` is not a JSON object"),
+        (5, "`entity_schemas` must be string or object"),
+    ],
+)
+def test_what_is_not_a_schema_is_a_mistake_in_the_settings(door: FrontDoor, value: object, told: str) -> None:
+    finished = run(door, people(1), value)
+    assert finished.code == 1
+    assert told in finished.error
+    assert "[settings]" in finished.error
+    assert door.operations() == []
+
+
+def test_what_a_file_holds_is_part_of_the_settings_that_a_receipt_names(door: FrontDoor) -> None:
+    path: Path = door.folder / "entities.json"
+    digests = set()
+    for maximum in (100, 200):
+        rules = json.loads(json.dumps(RULES))
+        rules["schema"]["properties"]["id"]["maximum"] = maximum
+        path.write_text(json.dumps({"Person": rules}))
+        report = door.folder / f"receipt-{maximum}.json"
+        assert run(door, people(1), str(path), report_path=str(report), rejects_dir="r").code == 0
+        digests.add(json.loads(report.read_bytes())["settings_sha256"])
+    assert len(digests) == 2

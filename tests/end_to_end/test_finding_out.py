@@ -1,0 +1,388 @@
+"""What nobody knows is found out: lost answers; and sessions in the way, and silent taps."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+import requests
+
+from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from target_sprinto.sandbox.faults import Effect, Operation
+
+Moment = Literal["before", "after"]
+HTML = b"<html>a proxy's page</html>"
+APPEND = Readings(apply="append")
+
+
+def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
+    """A whole input, and its end."""
+    feed(process, messages)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+
+
+def ids(door: FrontDoor) -> list[int]:
+    return [entity["id"] for entity in door.applied().get("people", [])]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "effect", [Reset(), Drop(), Hang(), Answer(500), Answer(200, body=HTML), Answer(503)]
+)
+def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    fault = Fault("push", nth=2, integration_id=door.integration_id, effect=effect, moment=moment)
+    door.sandbox.inject(fault)
+    finished = door.run(people(300), request_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == 1
+    assert ids(door) == list(range(300))
+    assert door.operations().count("push") == (4 if moment == "before" else 3)
+
+
+def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door: FrontDoor) -> None:
+    door.pace["lag"] = 0.3
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.8)))
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations()[:6] == ["create", "push", "push", "status", "status", "push"]
+
+
+def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
+    door.sandbox.inject(late)
+    door.pace |= {"settle": 0.2, "still": 4.0}
+    finished = door.run(people(300), request_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", integration_id=door.integration_id, effect=Late())
+    lost = Fault("push", nth=3, integration_id=door.integration_id, effect=Reset())
+    looked = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
+    for fault in (late, lost, looked):
+        door.sandbox.inject(fault)
+    process = door.start(request_timeout_seconds=2)
+    feed(process, people(300))
+    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 200)
+    door.sandbox.release(looked)
+    finished = door.finish(process, b"")
+    assert door.applied() == {}
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "do not tell whether it arrived" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
+    odd = Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 150}})
+    door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=odd))
+    finished = door.run(people(300))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "do not tell whether it arrived" in finished.error
+    assert door.operations().count("push") == 2
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("effect", [Reset(), Hang(), Answer(502, body=HTML)])
+def test_a_lost_create_is_adopted_or_made_again(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+    fault = Fault("create", integration_id=door.integration_id, effect=effect, moment=moment)
+    door.sandbox.inject(fault)
+    finished = door.run(people(3), request_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.session().state == "processed"
+    assert door.operations().count("create") == 2
+
+
+def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
+    fault = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
+    door.sandbox.inject(fault)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-conflict]" in finished.error
+    assert "may be open until 20" in finished.error
+    assert (door.session().client_reference_id or "-") in finished.error
+    assert door.session().state == "active"
+
+
+def test_a_lost_create_that_nobody_may_ask_about_is_not_told_as_nothing(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
+    door.sandbox.inject(refused)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "whose it is could not be found out: While reading the activity log" in finished.error
+    assert "may be open until 20" in finished.error
+    assert door.session().state == "active"
+
+
+def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("status", [401, 404, 425])
+@pytest.mark.parametrize("operation", ["activity", "status"])
+def test_a_lost_create_that_nobody_may_look_for_is_not_said_to_have_opened_nothing(
+    door: FrontDoor, operation: Operation, status: int
+) -> None:
+    lost = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
+    answer = Answer(status, {"Retry-After": "100"})
+    door.sandbox.inject(lost)
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-conflict]" in finished.error
+    assert f"Sprinto answered {status}" in finished.stderr
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    "effect", [Reset(), Hang(), Answer(500), Answer(200, body={"id": "x", "state": "active"})]
+)
+def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    fault = Fault("close", integration_id=door.integration_id, effect=effect, moment=moment)
+    door.sandbox.inject(fault)
+    finished = door.run(people(3), request_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [0, 1, 2]
+
+
+def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(door: FrontDoor) -> None:
+    lost = Fault("close", times=99, integration_id=door.integration_id, effect=Reset())
+    door.sandbox.inject(lost)
+    finished = door.run(people(3), processing_timeout_seconds=1)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    closes = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "close"]
+    assert all(b"apply" in seen.body for seen in closes)
+
+
+def lose_the_close_and_expire(door: FrontDoor) -> Fault:
+    """The close is acted on late, if at all, and the session expires while its answer is awaited."""
+    readings = Readings(status_postpones_expiry=False, discard_from_expired=True)
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.0, readings=readings)
+    late = Fault("close", integration_id=door.integration_id, effect=Late())
+    door.sandbox.inject(late)
+    return late
+
+
+def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_discard(
+    door: FrontDoor,
+) -> None:
+    late = lose_the_close_and_expire(door)
+    door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3), request_timeout_seconds=2)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert door.operations().count("close") == 1
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+
+
+def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: FrontDoor) -> None:
+    late = lose_the_close_and_expire(door)
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(3))
+    door.sandbox.wait_for(
+        lambda box: any(session.state == "expired" for session in box.sessions(door.integration_id)), 20
+    )
+    open_another_session(door)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (75, "")
+    mine = door.sessions()[0]
+    assert f"Session {mine.id} was told to apply, and may yet be applied." in finished.error
+    assert "nothing was applied" not in finished.error
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+
+
+def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
+    lost = Fault("close", integration_id=door.integration_id, effect=Hang())
+    door.sandbox.inject(late)
+    door.sandbox.inject(lost)
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(300))
+    door.wait_for_operation("close")
+    door.sandbox.release(late)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
+    assert "was told to apply, and may yet be applied." in finished.error
+    assert door.operations().count("close") == 1
+    assert door.session().state == "active"
+
+
+def leave_a_session(door: FrontDoor) -> str:
+    """What a run that was killed leaves behind: an active session."""
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    return door.session().id
+
+
+def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
+    left = leave_a_session(door)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"session {left}, opened 0 min" in finished.error
+    assert "reference 'target-sprinto/" in finished.error
+    assert f"sprintoctl discard {left} --config {door.folder}/" in finished.error
+    assert door.session().state == "active"
+
+
+def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(door: FrontDoor) -> None:
+    open_another_session(door, client_reference_id="nightly \x1b[2J" + "x" * 200)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "reference 'nightly \\u001b[2Jxxx" in finished.error
+    assert "x" * 100 not in finished.error
+    assert "\x1b" not in finished.error
+
+
+def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
+    leave_a_session(door)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert sorted(session.state for session in door.sessions()) == ["cancelled", "processed"]
+    assert ids(door) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"stale_session_seconds": 0, "client_reference_prefix": "other"}],
+)
+def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dict[str, object]) -> None:
+    leave_a_session(door)
+    finished = door.run(people(3), on_active_session="discard", **settings)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "takes over only what this pipeline left" in finished.error
+    assert door.session().state == "active"
+
+
+def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
+    leave_a_session(door)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "reference not shown" in finished.error
+    assert door.session().state == "active"
+
+
+def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
+    first = door.start()
+    feed(first, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    second = door.start(on_active_session="wait")
+    feed(second, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("create", 2, answered=True)
+    assert door.finish(first, [STATE]).code == 0
+    finished = door.finish(second, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert finished.stderr.count("Waiting for another session to end") == 1
+
+
+def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) -> None:
+    leave_a_session(door)
+    finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=0.5)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-conflict]" in finished.error
+
+
+def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
+    leave_a_session(door)
+    process = door.start(on_active_session="wait")
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("create", 2, answered=True)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=9)
+    finished = door.finish(process, None)
+    assert finished.code == 143
+    assert "Nothing was opened" in finished.error
+
+
+def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100)), record(100)])
+    # The part-filled page goes first, then the status is read, again and again.
+    door.wait_for_operation("push", 2, answered=True)
+    door.wait_for_operation("status", 4, answered=True)
+    finished = door.finish(process, [record(101), STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.pages() == [100, 1, 1]
+    assert "does not put off" not in finished.stderr
+
+
+def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoor) -> None:
+    readings = Readings(status_postpones_expiry=False)
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)
+    door.pace["keep_alive"] = 0.4
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("status", 4, answered=True)
+    finished = door.finish(process, [record(100), STATE])
+    assert finished.code == 0
+    assert finished.stderr.count("does not put off the session's expiry") == 1
+
+
+def open_another_session(door: FrontDoor, **body: str) -> None:
+    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions"
+    assert requests.post(url, json=body, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
+
+
+def expire_before_the_close(door: FrontDoor) -> None:
+    """The session expires between its last page and the first look at its status."""
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.2)
+    hang = Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.6), moment="before")
+    door.sandbox.inject(hang)
+
+
+def test_a_session_that_expired_just_before_the_close_is_applied_if_it_is_the_latest(door: FrontDoor) -> None:
+    expire_before_the_close(door)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "has expired; it is the latest" in finished.stderr
+
+
+def test_an_expired_session_is_not_applied_over_a_later_one(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
+    hang = Fault("status", integration_id=door.integration_id, effect=Hang(), moment="before")
+    door.sandbox.inject(hang)
+    process = door.start()
+    feed_all(process, people(3))
+    door.wait_for_operation("status")
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
+    open_another_session(door)
+    door.sandbox.release(hang)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-ended]" in finished.error
+    assert door.applied() == {}

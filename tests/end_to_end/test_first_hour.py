@@ -1,0 +1,260 @@
+"""Configurations of a new user's first hour: each fails before anything is opened, with a next step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.front_door import Finished, FrontDoor
+
+# As an identity provider sends it: what people want is inside `profile`.
+USERS = {
+    "type": "SCHEMA",
+    "stream": "users",
+    "key_properties": ["id"],
+    "schema": {
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"},
+            "number": {"type": ["null", "integer"]},
+            "status": {"type": ["null", "string"]},
+            "created": {"type": "string", "format": "date-time"},
+            "hired": {"type": ["null", "string"], "format": "date-time"},
+            "profile": {
+                "type": ["null", "object"],
+                "properties": {
+                    name: {"type": ["null", "string"]}
+                    for name in ("firstName", "lastName", "email", "managerId", "userType")
+                },
+            },
+        },
+    },
+}
+PROFILE = {"firstName": "Ada", "lastName": "s3cr3t", "email": "s3cr3t@example.com", "managerId": "m-s3cr3t"}
+ADA = {
+    "id": "id-s3cr3t",
+    "number": 7,
+    "status": "ACTIVE",
+    "created": "2024-01-01T00:00:00Z",
+    "hired": "2024-01-01T00:00:00Z",
+    "profile": PROFILE | {"userType": "employee"},
+}
+STATE = {"type": "STATE", "value": {"bookmarks": {"users": {}}}}
+RIGHT = {
+    "employeeId": "id",
+    "firstName": "profile['firstName']",
+    "lastName": "profile['lastName']",
+    "workEmail": "profile['email']",
+    "managerId": "profile.get('managerId')",
+    "employmentStartDate": "hired",
+    "employmentType": "profile['userType'].upper()",
+    "__key_properties__": ["employeeId"],
+    "__else__": None,
+}
+
+
+def run(door: FrontDoor, change: dict[str, Any], *records: dict[str, Any], **settings: Any) -> Finished:  # noqa: ANN401 - settings
+    """The right configuration but for `change`; what is `...` in it is left out."""
+    stream_map = {name: rule for name, rule in (RIGHT | change).items() if rule is not ...}
+    defaults = {
+        "entity_types": {"users": "User"},
+        "entity_schemas": "bundled:User",
+        "unmapped_streams": None,
+        "stream_maps": {"users": stream_map},
+    }
+    messages = [{"type": "RECORD", "stream": "users", "record": one} for one in records or [ADA]]
+    return door.run([USERS, *messages, STATE], **defaults | settings)
+
+
+def test_the_right_configuration_is_right(door: FrontDoor) -> None:
+    finished = run(door, {})
+    assert finished.code == 0, finished.stderr
+    assert door.applied()["User"][0]["employmentType"] == "EMPLOYEE"
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "told", "next_step"),
+    [
+        pytest.param(
+            {},
+            {"stream_maps": {}, "entity_types": {}},
+            "stream 'users' has no entity type",
+            '{"users": "User"}',
+            id="nothing but the connection",
+        ),
+        pytest.param(
+            {},
+            {"entity_types": {"user": "User"}},
+            "nearest first: 'user' as User",
+            "Name it there",
+            id="stream misspelt",
+        ),
+        pytest.param(
+            {},
+            {"entity_types": {"users": "Usr"}},
+            "`entity_types` names 'Usr', and `entity_schemas` describes 'User'",
+            "--about",
+            id="entity type misspelt",
+        ),
+        pytest.param(
+            {},
+            {"stream_maps": {}},
+            "sends field 'id', and entity type 'User' has no such field",
+            '"__else__": null',
+            id="no stream map",
+        ),
+        pytest.param(
+            {"__key_properties__": ...},
+            {},
+            "drops its key property 'id'",
+            'Add "__key_properties__": ["employeeId"]',
+            id="missing key",
+        ),
+        pytest.param(
+            {"__key_properties__": ["employeId"]},
+            {},
+            "`__key_properties__` of stream 'users' names 'employeId'",
+            "nearest first: 'employeeId'",
+            id="key misspelt",
+        ),
+        pytest.param(
+            {"employeeId": "idd"},
+            {},
+            "reads 'idd' for field 'employeeId'",
+            "nearest first: 'id'",
+            id="source field misspelt",
+        ),
+        pytest.param(
+            {"wrokEmail": "profile['email']"},
+            {},
+            "sends field 'wrokEmail', and entity type 'User' has no such field",
+            "nearest first: 'workEmail'",
+            id="target field misspelt",
+        ),
+        pytest.param(
+            {"workEmail": ...},
+            {},
+            "does not send field 'workEmail', which entity type 'User' requires",
+            '{"users": {"workEmail": "…"}}',
+            id="required field missing",
+        ),
+        pytest.param(
+            {"employmentType": "EMPLOYEE"},
+            {},
+            "reads 'EMPLOYEE' for field 'employmentType'",
+            "a constant needs inner quotes: \"'EMPLOYEE'\"",
+            id="constant without quotes",
+        ),
+        pytest.param(
+            {"role": "Software Engineer"},
+            {},
+            "field 'role' of stream 'users' is 'Software Engineer', which is not an expression",
+            "a constant needs inner quotes: \"'Software Engineer'\"",
+            id="text of several words without quotes",
+        ),
+        pytest.param(
+            {"firstName": "firstName"},
+            {},
+            "reads 'firstName' for field 'firstName'",
+            "It is inside 'profile': write `profile.get('firstName')`",
+            id="nested",
+        ),
+        pytest.param(
+            {"firstName": "profile__firstName"},
+            {"flattening_enabled": True, "flattening_max_depth": 1},
+            "reads 'profile__firstName' for field 'firstName'",
+            "Flattening comes after the stream map. It is inside 'profile': write `profile.get('firstName')`",
+            id="flattened name",
+        ),
+        pytest.param(
+            {"managerId": "record['profile']['manager_id']"},
+            {},
+            "reads 'manager_id' for field 'managerId'",
+            "write `record['profile'].get('manager_id')`",
+            id="nested field misspelt",
+        ),
+        pytest.param(
+            {"employeeId": "number"},
+            {},
+            "field 'employeeId' of stream 'users' is integer, and entity type 'User' wants string",
+            '"str(number)"',
+            id="wrong type",
+        ),
+        pytest.param(
+            {"employmentStartDate": "?"},
+            {},
+            '`stream_maps.users.employmentStartDate` is still "?"',
+            "say where the field comes from, or remove it",
+            id="unfinished draft",
+        ),
+    ],
+)
+def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
+    door: FrontDoor, change: dict[str, Any], settings: dict[str, Any], told: str, next_step: str
+) -> None:
+    finished = run(door, change, **settings)
+    assert (finished.code, finished.stdout) == (1, ""), finished.stderr
+    assert told in finished.error
+    assert next_step in finished.error
+    assert len(finished.error) <= 430
+    assert door.operations() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "profile", "told", "next_step"),
+    [
+        pytest.param(
+            {"managerId": "profile.managerId"},
+            {name: value for name, value in PROFILE.items() if name != "managerId"}
+            | {"userType": "employee"},
+            "failed on a record: field 'managerId' = 'profile.managerId' (",
+            "record.get('x')",
+            id="missing in one record",
+        ),
+        pytest.param(
+            {},
+            PROFILE | {"userType": None},
+            "failed on a record: field 'employmentType' = \"profile['userType'].upper()\" (",
+            "x.upper() if x else None",
+            id="null in one record",
+        ),
+        pytest.param(
+            {"workEmail": "profile.get('email')", "firstName": "profile.get('firstName')"},
+            {"firstName": None, "lastName": "s3cr3t", "managerId": None, "userType": "s3cr3t"},
+            "field 'firstName' must be string; field 'workEmail' must be string; field 'employmentType'"
+            " must be one of EMPLOYEE, CONTRACTOR",
+            "`sprintoctl map preview` shows all problems",
+            id="null, missing and out of range at once",
+        ),
+    ],
+)
+def test_a_record_that_the_map_does_not_fit_names_field_line_and_next_step(
+    door: FrontDoor, change: dict[str, Any], profile: dict[str, Any], told: str, next_step: str
+) -> None:
+    finished = run(door, change, ADA, ADA | {"profile": profile})
+    assert (finished.code, finished.stdout) == (1, ""), finished.stderr
+    assert finished.error.startswith("Input line 3: ")
+    assert told in finished.error
+    assert next_step in finished.error
+    assert len(finished.error) <= 460
+    assert door.operations() == []
+
+
+def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
+    """Where the map drops them: what it sends is checked anyway."""
+    properties: dict[str, Any] = USERS["schema"]["properties"]  # type: ignore[index] # a dict
+    changed = {name: schema for name, schema in properties.items() if name not in {"number", "status"}}
+    later = USERS | {"schema": {"type": "object", "properties": changed | {"salary": {}, "iban": {}}}}
+    record = {"type": "RECORD", "stream": "users", "record": ADA}
+    finished = door.run(
+        [USERS, record, later, record, USERS, record, later, record, STATE],
+        entity_types={"users": "User"},
+        stream_maps={"users": RIGHT},
+    )
+    assert finished.code == 0, finished.stderr
+    told = [line for line in finished.stderr.splitlines() if "Stream 'users' " in line]
+    assert len(told) == 2
+    assert "has new fields that its stream map drops: 'salary', 'iban'." in told[0]
+    assert "no longer has fields: 'number', 'status'." in told[1]

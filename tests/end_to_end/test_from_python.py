@@ -1,0 +1,204 @@
+"""`listen()`, and `process_lines()` with `process_endofpipe()`: the command's promise, then raise."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.exceptions import (
+    ConfigValidationError,
+    InvalidInputLine,
+    InvalidJSONSchema,
+    MissingKeyPropertiesError,
+    RecordsWithoutSchemaException,
+)
+from singer_sdk.testing.runners import TargetTestRunner
+
+from target_sprinto.push.errors import RunEnded, SprintoError
+from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
+from target_sprinto.singer.target import SprintoTarget
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def config(door: FrontDoor, **settings: object) -> dict[str, Any]:
+    return {
+        "api_key": "sandbox-key",
+        "integration_id": door.integration_id,
+        "api_url": door.sandbox.base_url,
+        "unmapped_streams": "keep",
+    } | settings
+
+
+@pytest.fixture(autouse=True)
+def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def test_listen_applies_and_writes_the_state(
+    door: FrontDoor, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    SprintoTarget(config=config(door)).listen(io.StringIO(as_input(people(120)).decode()))
+    assert capfdbinary.readouterr().out.decode() == state_line()
+    assert len(door.applied()["people"]) == 120
+
+
+def test_listen_takes_bytes_too(door: FrontDoor) -> None:
+    SprintoTarget(config=config(door)).listen(io.BytesIO(as_input(people(3))))  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+@pytest.mark.parametrize("last", [STATE, b"{"])
+def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or what is none
+    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+        settings = {
+            "api_key": "sandbox-key",
+            "integration_id": "some",
+            "api_url": sandbox.base_url,
+            "unmapped_streams": "keep",
+        }
+        messages = [SCHEMA, *(record(number) for number in range(100)), last]
+        with suppress(InvalidInputLine):
+            SprintoTarget(config=settings).listen(io.StringIO(as_input(messages).decode()))
+        assert sandbox.sessions("some")[0].state == ("processed" if last == STATE else "cancelled")
+        until = time.monotonic() + 5
+        while sandbox.connections and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not sandbox.connections
+
+
+def test_the_sdks_runner_gets_the_same(door: FrontDoor) -> None:
+    messages = io.StringIO(as_input(people(120)).decode())
+    runner = TargetTestRunner(SprintoTarget, config=config(door), input_io=messages)
+    runner.sync_all()
+    assert runner.state_messages == [STATE["value"]]
+    assert len(door.applied()["people"]) == 120
+
+
+def test_the_sdks_runner_without_an_end_writes_no_state(door: FrontDoor) -> None:
+    messages = io.StringIO(as_input(people(120)).decode())
+    runner = TargetTestRunner(SprintoTarget, config=config(door), input_io=messages)
+    runner.sync_all(finalize=False)
+    assert runner.state_messages == []
+    assert door.session().state == "active"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"{", InvalidInputLine),
+        (record(1, "others"), RecordsWithoutSchemaException),
+        (b'{"type":"RECORD","stream":"people","record":{}}', MissingKeyPropertiesError),
+        (SCHEMA | {"schema": {"type": "wat"}}, InvalidJSONSchema),
+    ],
+)
+def test_bad_input_discards_and_raises_what_the_sdk_would(
+    door: FrontDoor, line: object, expected: type[Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [SCHEMA, *(record(number) for number in range(100)), line, STATE]
+    target = SprintoTarget(config=config(door))
+    with pytest.raises(expected) as caught:
+        target.listen(io.StringIO(as_input(messages).decode()))
+    assert isinstance(caught.value, SprintoError)
+    assert "was discarded" in str(caught.value)
+    assert door.session().state == "cancelled"
+    assert capsys.readouterr().out == ""
+
+
+def test_a_run_that_failed_cannot_be_finished(door: FrontDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    target = SprintoTarget(config=config(door))
+    messages = [SCHEMA, *(record(number) for number in range(100)), b"{"]
+    with pytest.raises(InvalidInputLine):
+        target.process_lines(io.StringIO(as_input(messages).decode()))
+    with pytest.raises(RunEnded):
+        target.process_endofpipe()
+    assert door.session().state == "cancelled"
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> None:
+    def lines() -> Iterator[str]:
+        yield from as_input([SCHEMA, *(record(number) for number in range(100))]).decode().splitlines()
+        door.wait_for_operation("push", answered=True)
+        raise KeyboardInterrupt
+
+    target = SprintoTarget(config=config(door))
+    with pytest.raises(KeyboardInterrupt):
+        target.process_lines(lines())  # type: ignore[arg-type] # lines are all it asks for
+    assert door.session().state == "cancelled"
+
+
+def test_a_failure_at_the_end_discards_and_raises(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(401)))
+    target = SprintoTarget(config=config(door))
+    with pytest.raises(SprintoError, match="key-refused"):
+        target.listen(io.StringIO(as_input(people(3)).decode()))
+    assert door.session().state == "cancelled"
+
+
+def test_a_file_object_needs_no_final_state(door: FrontDoor) -> None:
+    SprintoTarget(config=config(door)).listen(io.StringIO(as_input([SCHEMA, record(1)]).decode()))
+    assert door.session().state == "processed"
+
+
+def test_signal_handlers_are_left_alone(door: FrontDoor) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    SprintoTarget(config=config(door))
+    assert {number: signal.getsignal(number) for number in before} == before
+
+
+def test_bad_settings_are_the_sdks_error_and_quote_no_value() -> None:
+    with pytest.raises(ConfigValidationError) as caught:
+        SprintoTarget(config={"api_key": 987654321, "integration_id": "x"})
+    assert "987654321" not in str(caught.value)
+    assert "987654321" not in repr(caught.value.errors)
+
+
+def test_a_config_is_not_changed_and_serves_twice(door: FrontDoor) -> None:
+    given = config(door, stream_maps={"people": {"mail": "name"}, "__else__": None})
+    before = repr(given)
+    for _ in range(2):
+        messages = [SCHEMA, SCHEMA | {"stream": "others"}, record(1), record(2, "others"), STATE]
+        SprintoTarget(config=given).listen(io.StringIO(as_input(messages).decode()))
+    assert repr(given) == before
+    assert list(door.applied()) == ["people"]
+
+
+def test_many_schema_changes_keep_no_replaced_sink(door: FrontDoor) -> None:
+    messages: list[Any] = []
+    for number in range(50):
+        messages += [SCHEMA | {"schema": {"properties": {f"f{number}": {}}}}, record(number)]
+    target = SprintoTarget(config=config(door))
+    target.listen(io.StringIO(as_input([*messages, STATE]).decode()))
+    assert target._sinks_to_clear == []
+    assert len(door.applied()["people"]) == 50
+
+
+def test_a_file_that_was_read_from_before_goes_on_where_it_stood(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "input.singer"
+    path.write_bytes(b"not a message\n" + as_input(people(3)))
+    with path.open("rb") as file:
+        file.readline()
+        SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+def test_a_compressed_file_object_is_read_as_what_it_holds(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "input.singer.gz"
+    path.write_bytes(gzip.compress(as_input(people(3))))
+    with gzip.open(path) as file:
+        SprintoTarget(config=config(door)).listen(file)  # type: ignore[arg-type] # more than the SDK asks
+    assert len(door.applied()["people"]) == 3
+
+
+def test_validating_no_config_is_still_no_bug() -> None:
+    with pytest.raises(ConfigValidationError, match="`api_key` is missing"):
+        SprintoTarget(config={}, validate_config=False)

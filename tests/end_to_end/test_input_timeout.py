@@ -1,0 +1,60 @@
+"""A tap that hangs: `input_timeout_seconds`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from target_sprinto.sandbox import Delay, Fault
+from tests.support.front_door import SCHEMA, STATE, feed, record, state_line
+
+if TYPE_CHECKING:
+    from tests.support.front_door import FrontDoor
+
+
+def test_a_tap_that_hangs_ends_the_run_as_if_it_had_crashed(door: FrontDoor) -> None:
+    process = door.start(input_timeout_seconds=1)
+    feed(process, [SCHEMA, *(record(number) for number in range(101))])
+    door.wait_for_operation("push", answered=True)
+    process.wait(20)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "The tap sent nothing for 1 s (`input_timeout_seconds`)" in finished.error
+    assert "was discarded, nothing was applied" in finished.error
+    assert "[tap-silent]" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_a_tap_that_hangs_before_its_first_page_opens_nothing(door: FrontDoor) -> None:
+    process = door.start(input_timeout_seconds=0.5)
+    feed(process, [SCHEMA])
+    process.wait(20)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "Nothing was opened" in finished.error
+    assert door.operations() == []
+
+
+def test_a_slow_tap_is_not_taken_for_dead(door: FrontDoor) -> None:
+    process = door.start(input_timeout_seconds=2)
+    for number in range(5):
+        feed(process, [SCHEMA, record(number)] if number == 0 else [record(number)])
+        time.sleep(0.6)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_by_default_a_tap_may_be_silent(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, record(0)])
+    time.sleep(1.5)
+    assert process.poll() is None
+    finished = door.finish(process, [STATE])
+    assert finished.code == 0
+
+
+def test_time_spent_sending_is_no_silence_of_the_tap(door: FrontDoor) -> None:
+    """The input is all there, while Sprinto takes its time."""
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Delay(2.0)))
+    finished = door.run([SCHEMA, *(record(number) for number in range(300)), STATE], input_timeout_seconds=1)
+    assert finished.code == 0

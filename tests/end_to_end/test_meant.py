@@ -1,0 +1,241 @@
+"""What the settings name is what was meant: streams, entity types and fields are checked, not guessed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, record, state_line
+
+if TYPE_CHECKING:
+    from tests.support.front_door import Finished
+
+FAIL: dict[str, Any] = {"unmapped_streams": None}
+"""Its default."""
+OTHERS = SCHEMA | {"stream": "others"}
+MANY = {f"stream_{number}": f"Type{number}" for number in range(50)}
+
+
+def named(stream: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
+    properties = SCHEMA["schema"]["properties"] if fields is None else fields  # type: ignore[index] # a dict
+    return SCHEMA | {"stream": stream, "schema": {"type": "object", "properties": properties}}
+
+
+def refused(finished: Finished, code: str, door: FrontDoor) -> str:
+    assert (finished.code, finished.stdout) == (1, ""), finished.stderr
+    assert f"[{code}]" in finished.error
+    assert door.applied() == {}
+    assert SECRET not in finished.stderr
+    return finished.error
+
+
+# Streams without an entity type
+
+
+def test_a_stream_without_an_entity_type_fails_at_its_schema_by_default(door: FrontDoor) -> None:
+    types = {"devices": "Device", "peopel": "User"}
+    told = refused(door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL), "unmapped-stream", door)
+    assert told.startswith(
+        "Input line 1: stream 'people' has no entity type: `entity_types` does not name it"
+        " (nearest first: 'peopel' as User, 'devices' as Device)."
+    )
+    assert len(told) <= 400
+    assert door.operations() == []
+
+
+def test_without_entity_types_the_message_shows_one(door: FrontDoor) -> None:
+    told = refused(door.run([SCHEMA, record(1), STATE], **FAIL), "unmapped-stream", door)
+    assert "`entity_types` is empty" in told
+    assert '{"people": "User"}' in told
+
+
+def test_of_many_entity_types_the_nearest_are_named(door: FrontDoor) -> None:
+    messages = [named("public-stream_7"), STATE]
+    told = refused(door.run(messages, entity_types=MANY, **FAIL), "unmapped-stream", door)
+    assert "(nearest first: 'stream_7' as Type7, " in told
+    assert " and 45 more)" in told
+    assert len(told) <= 500
+
+
+@pytest.mark.parametrize(
+    ("types", "entity_type"),
+    [
+        ({"*": "User"}, "User"),
+        ({"public-*": "User"}, "User"),
+        ({"public-p?ople": "User"}, "User"),
+        ({"public-[o-q]eople": "User"}, "User"),
+        # The stream's own name wins over patterns, before or behind it.
+        ({"*": "Other", "public-people": "User"}, "User"),
+        ({"public-people": "User", "*": "Other"}, "User"),
+        # Of several patterns the last one wins, as in `stream_maps`.
+        ({"public-*": "Other", "*": "User"}, "User"),
+        ({"*": "Other", "public-*": "User"}, "User"),
+    ],
+)
+def test_a_name_may_be_a_pattern(door: FrontDoor, types: dict[str, str], entity_type: str) -> None:
+    messages = [named("public-people"), record(1, "public-people"), STATE]
+    finished = door.run(messages, entity_types=types, **FAIL)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.stderr
+    assert list(door.applied()) == [entity_type]
+
+
+@pytest.mark.parametrize("maps", [["*", "public-*"], ["public-*", "*"], ["*", "*-people"]])
+def test_patterns_of_both_settings_have_the_same_order(door: FrontDoor, maps: list[str]) -> None:
+    """What a stream map notes is what the entity type of the same place in the settings is."""
+    finished = door.run(
+        [named("public-people"), record(1, "public-people"), STATE],
+        stream_maps={name: {"by": f"'{name}'"} for name in maps},
+        entity_types={name: name for name in maps},
+        **FAIL,
+    )
+    assert finished.code == 0, finished.stderr
+    ((entity_type, (entity,)),) = door.applied().items()
+    assert entity["by"] == entity_type == maps[-1]
+
+
+# Streams that never came
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("entity_types", {"people": "User", "devises": "Device"}),
+        ("entity_types", {"people": "User", "dev*": "Device"}),
+        ("stream_maps", {"devises": {"id": "id"}}),
+        ("stream_maps", {"old": {"__source__": "devises", "id": "id"}}),
+    ],
+)
+@pytest.mark.parametrize("count", [0, 1, 150])
+def test_a_named_stream_that_never_came_fails_the_run(
+    door: FrontDoor, setting: str, value: dict[str, Any], count: int
+) -> None:
+    messages = [SCHEMA, *(record(number) for number in range(count)), STATE]
+    settings = {"entity_types": {"people": "User"}, setting: value} | FAIL
+    told = refused(door.run(messages, **settings), "stream-missing", door)
+    missing = "dev*" if "dev*" in value else "devises"
+    assert f"`{setting}` names stream '{missing}', which did not come" in told
+    assert "Streams that came (nearest first: 'people')." in told
+    assert [session.state for session in door.sessions()] == ["cancelled"] * bool(count // 100)
+
+
+def test_another_stream_of_the_entity_type_is_enough(door: FrontDoor) -> None:
+    types = {"people": "User", "staff": "User"}
+    finished = door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL)
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_that_other_stream_is_warned_of_if_one_came_that_is_not_named(door: FrontDoor) -> None:
+    messages = [SCHEMA, OTHERS, record(1), STATE]
+    types = {"people": "User", "staff": "User"}
+    finished = door.run(messages, entity_types=types, unmapped_streams="ignore")
+    assert finished.code == 0
+    assert "`entity_types` names 'staff', which did not come, and not 'others', which did." in finished.stderr
+
+
+def test_a_schema_without_records_has_come(door: FrontDoor) -> None:
+    types = {"people": "User", "others": "Device"}
+    finished = door.run([SCHEMA, OTHERS, record(1), STATE], entity_types=types, **FAIL)
+    assert finished.code == 0
+
+
+@pytest.mark.parametrize("messages", [[], [STATE]])
+def test_an_input_without_any_stream_names_nothing_in_vain(door: FrontDoor, messages: list[Any]) -> None:
+    finished = door.run(messages, entity_types={"people": "User"}, **FAIL)
+    assert finished.code == 0
+    assert door.operations() == []
+
+
+def test_a_stream_that_a_map_leaves_out_has_come(door: FrontDoor) -> None:
+    types = {"people": "User", "others": "Device"}
+    maps = {"others": "__NULL__", "unknown": "__NULL__"}
+    finished = door.run([SCHEMA, OTHERS, record(1), STATE], entity_types=types, stream_maps=maps, **FAIL)
+    assert finished.code == 0
+
+
+def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
+    """As a rejects file does."""
+    path = door.folder / "part.singer"
+    path.write_bytes(as_input([SCHEMA, record(1), STATE]))
+    config = door.config(entity_types={"people": "User", "devices": "Device"}, **FAIL)
+    finished = door.run(b"", "--config", str(config), "--input", str(path))
+    assert finished.code == 0, finished.stderr
+    assert "names stream 'devices', which did not come" in finished.stderr
+    assert list(door.applied()) == ["User"]
+
+
+# Fields that the schema lacks
+
+
+@pytest.mark.parametrize(
+    ("stream_map", "told"),
+    [
+        ({"nmae": None}, "removes field 'nmae', and the stream's schema has no such field"),
+        ({"nmae": "__NULL__"}, "removes field 'nmae', and the stream's schema has no such field"),
+        ({"fullName": "nmae"}, "reads 'nmae' for field 'fullName', and the stream's schema has no such"),
+        (
+            {"fullName": "nmae + '!'"},
+            "reads 'nmae' for field 'fullName', and the stream's schema has no such",
+        ),
+        ({"__filter__": "nmae"}, "reads 'nmae' for `__filter__`, and the stream's schema has no such field"),
+    ],
+)
+def test_a_field_that_the_schema_lacks_fails_at_the_schema(
+    door: FrontDoor, stream_map: dict[str, Any], told: str
+) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": stream_map})
+    message = refused(finished, "stream-map", door)
+    assert message.startswith(f"Input line 1: the stream map of stream 'people' {told}")
+    assert "(nearest first: 'name', 'id')" in message
+    assert len(message) <= 420
+    assert door.operations() == []
+
+
+def test_a_constant_without_inner_quotes_is_recognised(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"type": "EMPLOYEE"}})
+    message = refused(finished, "stream-map", door)
+    assert "reads 'EMPLOYEE' for field 'type'" in message
+    assert "a constant needs inner quotes: \"'EMPLOYEE'\"" in message
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "record.get('nowhere')",
+        "_['name']",
+        "self",
+        "config['word']",
+        "__stream_name__ + __original_stream_name__",
+        "md5(name) if name else sha256('')",
+        "[letter for letter in name][0]",
+        "str(datetime.date(2026, 1, 1))",
+        "json.dumps(record)",
+        "'a constant'",
+        "True",
+    ],
+)
+def test_what_the_sdk_gives_to_expressions_is_known(door: FrontDoor, expression: str) -> None:
+    settings = {"stream_maps": {"people": {"name": expression}}, "stream_map_config": {"word": "x"}}
+    finished = door.run([SCHEMA, record(1), STATE], validate_records=False, **settings)
+    assert finished.code == 0, finished.stderr
+
+
+def test_a_pattern_may_remove_a_field_that_some_streams_have(door: FrontDoor) -> None:
+    messages = [SCHEMA, named("teams", {"id": {}}), record(1), record(2, "teams"), STATE]
+    finished = door.run(messages, stream_maps={"*": {"name": None}})
+    assert finished.code == 0, finished.stderr
+    assert "name" not in door.applied()["people"][0]
+
+
+def test_a_field_that_none_of_the_streams_of_a_pattern_has_fails_the_run(door: FrontDoor) -> None:
+    messages = [SCHEMA, named("teams", {"id": {}}), record(1), record(2, "teams"), STATE]
+    told = refused(door.run(messages, stream_maps={"*": {"nmae": None}}), "stream-missing", door)
+    assert "removes field 'nmae' from '*', and no such stream has it (nearest first: 'name', 'id')." in told
+
+
+def test_a_schema_without_fields_says_nothing_of_them(door: FrontDoor) -> None:
+    messages = [named("people", {}) | {"key_properties": []}, record(1, salary=5), STATE]
+    finished = door.run(messages, stream_maps={"people": {"salary": None, "other": "name"}})
+    assert finished.code == 0, finished.stderr
+    (entity,) = door.applied()["people"]
+    assert "salary" not in entity

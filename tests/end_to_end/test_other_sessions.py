@@ -1,0 +1,91 @@
+"""Sessions that another caller closed earlier: processed first, also where their processing is retried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from target_sprinto.sandbox import Edit, Fault
+from tests.support.front_door import API_KEY, people, state_line
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.options import Outcome
+    from tests.support.front_door import FrontDoor
+
+SECONDS = 3.0
+
+
+def call(door: FrontDoor, path: str, body: dict[str, str]) -> dict[str, Any]:
+    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}{path}"
+    response = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=10)
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()
+    return answer
+
+
+def close_another(door: FrontDoor) -> str:
+    session_id: str = call(door, "/sessions", {"client_reference_id": "another"})["id"]
+    call(door, f"/sessions/{session_id}/close", {"status": "apply"})
+    return session_id
+
+
+def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
+    """Our run ends its input as soon as Sprinto has failed to process the other session."""
+    seconds = 0.2 if retries == "final" else SECONDS
+    outcomes: tuple[Outcome, ...] = ("failed", "failed") if retries == "final" else ("failed",)
+    door.sandbox.configure(door.integration_id, processing_seconds=seconds, processing_outcomes=outcomes)
+    other = close_another(door)
+
+    def failed(box: Any) -> bool:  # noqa: ANN401 - the sandbox
+        session = next(one for one in box.sessions(door.integration_id) if one.id == other)
+        return session.state == "failed" and (retries != "final" or session.retry_count == 1)
+
+    door.sandbox.wait_for(failed, timeout=20)
+    finished = door.run(people(3))
+    states = {session.id: session.state for session in door.sessions()}
+    return finished, states[other]
+
+
+def test_a_failed_session_that_sprinto_will_retry_is_waited_for(door: FrontDoor) -> None:
+    door.pace |= {"failed": 60.0}
+    finished, other = run_after_it_failed(door, "retried")
+    assert (finished.code, finished.stdout, other) == (0, state_line(), "processed")
+    assert "Waiting for another session of this integration" in finished.stderr
+    seen = [one.operation for one in door.sandbox.requests(door.integration_id)]
+    # The other session's close, ours, and between them more than one reading of what goes on.
+    ours = len(seen) - 1 - seen[::-1].index("close")
+    assert seen[:ours].count("integration_status") > 1
+
+
+def test_a_failed_session_that_was_retried_is_not_waited_for(door: FrontDoor) -> None:
+    finished, other = run_after_it_failed(door, "final")
+    assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
+    assert "Waiting for another session" not in finished.stderr
+
+
+@pytest.mark.parametrize("refused", ["status", "activity"])
+def test_a_failed_session_that_cannot_be_read_is_not_waited_for(door: FrontDoor, refused: str) -> None:
+    if refused == "status":
+        door.sandbox.inject(
+            Fault("status", integration_id=door.integration_id, effect=Edit(lambda _: {"id": "unreadable"}))
+        )
+    else:
+        door.sandbox.inject(
+            Fault("activity", integration_id=door.integration_id, effect=Edit(lambda _: {"items": None}))
+        )
+    finished, other = run_after_it_failed(door, "final")
+    assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
+
+
+def test_a_failed_session_of_which_no_retry_is_counted_is_waited_for_as_long_as_it_may_be_retried(
+    door: FrontDoor,
+) -> None:
+    uncounted = Edit(lambda body: body | {"retry_count": 0} if body["state"] == "failed" else body)
+    door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=uncounted))
+    door.pace |= {"failed": 1.0}
+    finished, other = run_after_it_failed(door, "final")
+    assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
+    assert "Waiting for another session of this integration" in finished.stderr
+    assert "still being processed" not in finished.stderr

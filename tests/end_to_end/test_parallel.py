@@ -1,0 +1,242 @@
+"""Pages in flight together: how many, which never, and what happens when their answers are lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Delay, Drop, Fault, Hang, Late, Readings, RequestSeen, Reset
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, people, record, state_line
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox.faults import Effect
+
+SIZES = [100, 99, 98, 96, 93, 87, 76, 56]
+EIGHT = {"max_parallel_pages": 8}
+SLOW = 0.15
+
+
+def delay(door: FrontDoor, seconds: float = SLOW, *, nth: int = 1) -> None:
+    """Every answer to a page takes a while, so that others can be seen in flight beside it."""
+    inject(door, Delay(seconds), nth=nth, times=10_000)
+
+
+def inject(door: FrontDoor, effect: Effect, *, nth: int = 1, times: int = 1, acted: bool = False) -> None:
+    door.sandbox.inject(
+        Fault(
+            "push",
+            nth=nth,
+            times=times,
+            integration_id=door.integration_id,
+            moment="after" if acted else "before",
+            effect=effect,
+        )
+    )
+
+
+def pushes(door: FrontDoor) -> list[RequestSeen]:
+    return [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push"]
+
+
+def together(one: RequestSeen, other: RequestSeen) -> bool:
+    return one.at < (other.answered_at or 0) and other.at < (one.answered_at or 0)
+
+
+def most_in_flight(seen: list[RequestSeen]) -> int:
+    return max(sum(other.at <= one.at < (other.answered_at or 0) for other in seen) for one in seen)
+
+
+def entities(seen: RequestSeen) -> dict[str, list[dict[str, Any]]]:
+    body = gzip.decompress(seen.body) if seen.headers.get("Content-Encoding") == "gzip" else seen.body
+    found: dict[str, list[dict[str, Any]]] = json.loads(body)["entities"]
+    return found
+
+
+def append(door: FrontDoor) -> None:
+    """Appending shows whatever comes twice."""
+    door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
+
+
+def ids(door: FrontDoor) -> list[int]:
+    return [entity["id"] for entity in door.applied()["people"]]
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 8, 16])
+def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -> None:
+    append(door)
+    delay(door)
+    finished = door.run(people(2500), max_parallel_pages=parallel)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert most_in_flight(pushes(door)) == parallel
+    assert sorted(ids(door)) == list(range(2500))
+    # Sizes by which lost pages are told apart; alone in flight a page needs none.
+    assert max(door.pages()) == 100
+    if parallel > 1:
+        # In which order they arrive is the threads' to say; 88 are left for the last one.
+        assert sorted(door.pages()) == sorted([*SIZES, *SIZES, *SIZES, *SIZES[:3], 88])
+    else:
+        assert door.pages() == [100] * 25
+        assert ids(door) == list(range(2500))
+
+
+def test_two_pages_with_one_entity_are_never_in_flight_together(door: FrontDoor) -> None:
+    append(door)
+    delay(door, 0.05)
+    chosen = random.Random(7)  # noqa: S311 - a test that draws the same each time
+    numbers = [chosen.randrange(100_000) for _ in range(2000)]
+    for index in range(150, 2000, 150):
+        numbers[index] = numbers[index - chosen.randrange(1, 150)]
+    messages = [record(number, nr=index) for index, number in enumerate(numbers)]
+    finished = door.run([SCHEMA, *messages, STATE], page_size=20, **EIGHT)
+    assert finished.code == 0
+    seen = pushes(door)
+    assert most_in_flight(seen) > 2
+    keys = [{entity["id"] for entity in entities(one)["people"]} for one in seen]
+    shared = [(a, b) for a in range(len(seen)) for b in range(a) if keys[a] & keys[b]]
+    assert shared
+    assert not [pair for pair in shared if together(seen[pair[0]], seen[pair[1]])]
+    by_key: dict[int, list[int]] = {}
+    for entity in door.applied()["people"]:
+        by_key.setdefault(entity["id"], []).append(entity["nr"])
+    assert sum(map(len, by_key.values())) == 2000
+    assert all(order == sorted(order) for order in by_key.values())
+
+
+KEYLESS = SCHEMA | {"key_properties": []}
+NAMED = {"type": "SCHEMA", "stream": "staff", "schema": {"properties": {}}, "key_properties": ["name"]}
+
+
+@pytest.mark.parametrize(
+    ("schemas", "parallel"),
+    [
+        ([SCHEMA], 8),
+        ([KEYLESS], 1),
+        ([SCHEMA, NAMED], 1),
+        ([NAMED, SCHEMA], 1),
+        ([SCHEMA | {"key_properties": ["id", "name"]}], 8),
+        ([SCHEMA, KEYLESS], 1),
+        ([SCHEMA, SCHEMA | {"stream": "staff"}], 8),
+    ],
+)
+def test_pages_of_a_type_without_one_key_go_one_at_a_time(
+    door: FrontDoor, schemas: list[dict[str, Any]], parallel: int
+) -> None:
+    append(door)
+    delay(door)
+    messages = [*schemas, *people(900)[1:]]
+    finished = door.run(messages, entity_types={"people": "User", "staff": "User"}, **EIGHT)
+    assert finished.code == 0
+    assert most_in_flight(pushes(door)) == parallel
+    if parallel == 1:
+        assert [entity["id"] for entity in door.applied()["User"]] == list(range(900))
+
+
+def test_keys_may_be_any_json(door: FrontDoor) -> None:
+    schema = {"type": "SCHEMA", "stream": "people", "schema": {"properties": {}}, "key_properties": ["id"]}
+    keys: list[Any] = [[1, {"a": 2}], {"b": None}, None, True, 1.5, "1", ""]
+    messages = [record(0, id=key) for key in keys * 60]
+    append(door)
+    finished = door.run([schema, *messages, STATE], page_size=10, **EIGHT)
+    assert finished.code == 0
+    assert ids(door) == keys * 60
+
+
+def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door: FrontDoor) -> None:
+    append(door)
+    inject(door, Answer(429, {"Retry-After": "2"}), nth=9)
+    delay(door, 0.5)
+    finished = door.run(people(3000), **EIGHT)
+    assert finished.code == 0
+    assert sorted(ids(door)) == list(range(3000))
+    seen = pushes(door)
+    (refused,) = [one for one in seen if one.status == 429]
+    told = refused.answered_at or 0
+    # One that had left before the 429 was read may still arrive.
+    assert not [one for one in seen if told + 0.7 < one.at < told + 1.99]
+    after = [one for one in seen if one.at >= told + 1.99]
+    assert most_in_flight(after[:4]) <= 4
+    assert most_in_flight(after[:5]) <= 5
+    assert most_in_flight(after) == 8
+
+
+def test_a_volley_of_503_is_waited_out(door: FrontDoor) -> None:
+    append(door)
+    inject(door, Answer(503, {"Retry-After": "0"}), nth=3, times=8)
+    finished = door.run(people(1500), **EIGHT)
+    assert finished.code == 0
+    assert sorted(ids(door)) == list(range(1500))
+
+
+LOSSES: dict[str, tuple[Effect, bool]] = {
+    "not acted": (Reset(), False),
+    "acted": (Drop(), True),
+    "timeout": (Hang(), False),
+    "acted, timeout": (Hang(), True),
+    "acted late": (Late(0.0), False),
+}
+
+
+@pytest.mark.parametrize("nth", [1, 4])
+@pytest.mark.parametrize("what", LOSSES)
+def test_several_answers_lost_at_once_are_found_out(door: FrontDoor, what: str, nth: int) -> None:
+    append(door)
+    effect, acted = LOSSES[what]
+    # Lost and found by turns, so that some of those in flight together have landed and some have not.
+    for offset in (0, 1, 3, 4):
+        inject(door, effect, nth=nth + offset, acted=acted)
+    inject(door, Drop(), nth=nth + 2, acted=not acted)
+    delay(door, 0.1)
+    finished = door.run(people(1500), request_timeout_seconds=0.6, **EIGHT)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert sorted(ids(door)) == list(range(1500))
+    assert len(door.sandbox.fired(door.integration_id)) >= 5
+    assert "Finding out whether page" in finished.stderr
+
+
+def test_no_page_leaves_while_a_lost_one_is_found_out(door: FrontDoor) -> None:
+    append(door)
+    inject(door, Reset(), nth=3)
+    delay(door, 0.05)
+    assert door.run(people(1500), **EIGHT).code == 0
+    seen = door.sandbox.requests(door.integration_id)
+    lost = next(one for one in seen if one.operation == "push" and one.nth == 3)
+    looks = [one for one in seen if one.operation == "status" and one.at > lost.at][:2]
+    between = [one for one in pushes(door) if looks[0].at <= one.at <= (looks[1].answered_at or 0)]
+    assert between == []
+    answered = [one.answered_at for one in pushes(door) if one.at < looks[0].at and one is not lost]
+    assert all(at and at <= looks[0].at for at in answered if at)
+
+
+def test_losses_that_cannot_be_told_apart_discard_the_run(door: FrontDoor) -> None:
+    append(door)
+    # Records of 600 kB: every page has eight of them.
+    inject(door, Hang(), nth=1)
+    inject(door, Hang(), nth=2, acted=True)
+    messages = [record(number, name=f"S3CR3T {'x' * 600_000}") for number in range(40)]
+    finished = door.run([SCHEMA, *messages, STATE], request_timeout_seconds=2, **EIGHT)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "do not tell" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_pages_too_large_are_halved_beside_others(door: FrontDoor) -> None:
+    append(door)
+    inject(door, Answer(413), nth=2, times=3)
+    delay(door, 0.05, nth=5)
+    finished = door.run(people(1000), **EIGHT)
+    assert finished.code == 0
+    assert sorted(ids(door)) == list(range(1000))
+
+
+def test_a_refused_page_ends_the_run_with_others_in_flight(door: FrontDoor) -> None:
+    inject(door, Answer(400, body={"error": {"code": "x", "message": "no", "details": [{"field": "id"}]}}))
+    delay(door, 1.0)
+    finished = door.run(people(2000), **EIGHT)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[page-refused]" in finished.error
+    assert door.session().state == "cancelled"

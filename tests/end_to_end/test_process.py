@@ -1,0 +1,360 @@
+"""The process around a run: what its parent gave it, what the machine refuses it, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import resource
+import signal
+import termios
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from target_sprinto.process import BackgroundWriter
+from tests.support.front_door import (
+    PATIENCE_SECONDS,
+    SCHEMA,
+    SECRET,
+    STATE,
+    FrontDoor,
+    as_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+PAGE = [SCHEMA, *(record(number) for number in range(100))]
+INVALID = record(1000, name=1000)
+
+
+def close_stdin(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+
+
+# After the STATE
+
+
+@pytest.mark.parametrize("settings", [{}, {"report_path": "receipt.json"}], ids=["plain", "with a receipt"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_signal_after_the_state_changes_the_ending(
+    door: FrontDoor, number: signal.Signals, settings: dict[str, str]
+) -> None:
+    """At every moment from the STATE to the end of the process: signals come as fast as they can be sent."""
+    process = door.start(cold=True, **settings)  # type: ignore[arg-type] # settings have any type
+    feed(process, people(3))
+    close_stdin(process)
+    assert process.stdout is not None
+    assert process.stdout.readline().decode() == state_line()
+    sent = 0
+    while process.poll() is None:
+        process.send_signal(number)
+        sent += 1
+    assert sent
+    finished = door.finish(process, None)
+    assert finished.code == 0
+    assert "ERROR" not in finished.stderr
+    if settings:
+        assert json.loads((door.folder / "receipt.json").read_text())["exit_code"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_no_signal_after_the_state_changes_the_ending_of_sprintoctl_apply(
+    door: FrontDoor, number: signal.Signals
+) -> None:
+    held = door.run(people(3), finish="hold", report_path="receipt.json")
+    assert (held.code, held.stdout) == (0, ""), held.stderr
+    words = ["apply", door.session().id, "--receipt", "receipt.json", "--config", str(door.config())]
+    process = door.start(*words, program="sprintoctl", cold=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().decode() == state_line()
+    sent = 0
+    while process.poll() is None:
+        process.send_signal(number)
+        sent += 1
+    assert sent
+    finished = door.finish(process, None)
+    assert finished.code == 0, finished.stderr
+    assert "has processed session" in finished.stderr
+    assert "Stopped by" not in finished.stderr
+    assert door.session().state == "processed"
+
+
+# What the parent ignores
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number: signal.Signals) -> None:
+    """As under nohup, and in a background job of a shell."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        process = door.start(cold=True)
+    finally:
+        signal.signal(number, before)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(number)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+# A stderr that is closed, or that nobody reads
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "2>/dev/full"])
+def test_a_run_needs_no_stderr(door: FrontDoor, closed: str) -> None:
+    file = door.folder / "input.singer"
+    file.write_bytes(as_input([SCHEMA, INVALID, *people(150)[1:]]))
+    config = door.config(on_invalid_record="divert", report_path="receipt.json")
+    process = door.start(
+        "--config",
+        str(config),
+        "--input",
+        str(file),
+        through=["sh", "-c", f'exec "$@" {closed}', "sh"],
+        cold=True,
+    )
+    finished = door.finish(process)
+    assert (finished.code, finished.stdout, finished.stderr) == (0, state_line(), "")
+    assert [entity["id"] for entity in door.applied()["people"]] == list(range(150))
+    # No line of the log has gone into a file that took the place of stderr.
+    (rejects,) = (door.folder / "rejects").iterdir()
+    assert [json.loads(line)["type"] for line in rejects.read_text().splitlines()] == ["SCHEMA", "RECORD"]
+    assert json.loads((door.folder / "receipt.json").read_text())["outcome"] == "applied"
+
+
+def test_a_stdout_that_is_closed_takes_no_state_and_no_file_takes_its_place(door: FrontDoor) -> None:
+    process = door.start(through=["sh", "-c", 'exec "$@" >&-', "sh"], cold=True, report_path="receipt.json")
+    finished = door.finish(process, people(3))
+    assert finished.code == 1
+    assert "[state-not-written]" in finished.error
+    assert state_line().strip() in finished.error
+    assert json.loads((door.folder / "receipt.json").read_text())["state_went_to"] == "stderr"
+
+
+class Stuck:
+    """The write end of a pipe that is full."""
+
+    def __init__(self) -> None:
+        self._read, self.write = os.pipe()
+        os.set_blocking(self.write, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self.write, b"x" * 4096)
+        os.set_blocking(self.write, True)
+
+    def read_until(self, end: bytes) -> str:
+        """What was in it, and comes, until it ends so."""
+        said = b""
+        while not said.endswith(end):
+            said += os.read(self._read, 65_536)
+        return said.decode().lstrip("x")
+
+    def read_all(self) -> str:
+        """What was in it, and comes, until the last writer has gone."""
+        os.close(self.write)
+        with os.fdopen(self._read, "rb") as pipe:
+            return pipe.read().decode().lstrip("x")
+
+
+def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
+    stuck = Stuck()
+    process = door.start(cold=True, stderr=stuck.write)
+    out, _ = process.communicate(as_input(people(2000)), timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out.decode()) == (0, state_line())
+    stuck.read_all()
+
+
+def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> None:
+    stuck = Stuck()
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=3)
+    process = door.start(cold=True, stderr=stuck.write)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    seen = door.operations().count("status")
+    door.wait_for_operation("status", seen + 4)
+    out, _ = process.communicate(as_input([STATE]), timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out.decode()) == (0, state_line())
+    stuck.read_all()
+
+
+def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: FrontDoor) -> None:
+    stuck = Stuck()
+    process = door.start(cold=True, stderr=stuck.write)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    door.wait_for_operation("close", answered=True)
+    # Read from now on, as a terminal after Ctrl-Q.
+    said = stuck.read_all()
+    process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    process.communicate()
+    assert process.returncode == 143
+    assert door.session().state == "cancelled"
+    assert "Stopped by SIGTERM." in said.splitlines()[-1]
+
+
+def test_a_signal_ends_a_run_whose_stderr_stays_stuck(door: FrontDoor) -> None:
+    stuck = Stuck()
+    process = door.start(cold=True, stderr=stuck.write)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    process.communicate()
+    assert process.returncode == 143
+    assert door.session().state == "cancelled"
+    stuck.read_all()
+
+
+def test_a_terminal_after_ctrl_s_does_not_hold_a_run(door: FrontDoor) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcflow(theirs, termios.TCOOFF)
+    process = door.start(cold=True, stderr=theirs, env={"TERM": "xterm"})
+    out, _ = process.communicate(as_input(people(150)), timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out.decode()) == (0, state_line())
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_a_log_of_the_users_own_goes_the_same_way(door: FrontDoor) -> None:
+    """SINGER_SDK_LOG_CONFIG sets handlers of its own."""
+    stuck = Stuck()
+    handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+    logs = {"version": 1, "handlers": {"own": handler}, "root": {"handlers": ["own"], "level": "DEBUG"}}
+    path = door.folder / "logging.yaml"
+    path.write_text(json.dumps(logs | {"disable_existing_loggers": False}))
+    process = door.start(cold=True, stderr=stuck.write, env={"SINGER_SDK_LOG_CONFIG": str(path)})
+    out, _ = process.communicate(as_input(people(150)), timeout=PATIENCE_SECONDS)
+    assert (process.returncode, out.decode()) == (0, state_line())
+    stuck.read_all()
+
+
+def test_more_lines_than_may_wait_drop_the_oldest_and_are_counted() -> None:
+    stuck = Stuck()
+    writer = BackgroundWriter(stuck.write)
+    writer.write(b"first\n")
+    lines = [b"%07d %b\n" % (number, b"." * 991) for number in range(5000)]
+    for line in lines:
+        writer.write(line)
+    read: list[str] = []
+    reading = threading.Thread(target=lambda: read.append(stuck.read_until(lines[-1])))
+    reading.start()
+    writer.drain(5.0, 20.0)
+    reading.join(timeout=20)
+    (said,) = read
+    _, _, rest = said.partition("first\n")
+    note, _, kept = rest.partition("\n")
+    count = int(note.removeprefix("(").split()[0])
+    assert note == f"({count} lines were not shown: stderr took no more.)"
+    assert kept.encode() == b"".join(lines[count:])
+    assert 3900 < count < 4000
+
+
+# What the machine refuses
+
+
+def test_a_working_folder_that_is_gone_is_an_error_with_a_hint(door: FrontDoor, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    config = door.config()
+    process = door.start(
+        "--config",
+        str(config),
+        through=["sh", "-c", f'cd {gone} && rmdir {gone} && exec "$@"', "sh"],
+        cold=True,
+    )
+    finished = door.finish(process, people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "The working folder no longer exists." in finished.error
+    assert "[settings]" in finished.error
+    assert door.operations() == []
+
+
+def test_memory_that_runs_out_is_an_error_with_a_hint(door: FrontDoor) -> None:
+    process = door.start(cold=True)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    with open(f"/proc/{process.pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - one line
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (used + 20_000_000, resource.RLIM_INFINITY))
+    finished = door.finish(process, [record(1, name=[{"a": 1}] * 400_000), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[resources-exhausted]" in finished.error
+    assert "Memory ran out." in finished.error
+    assert door.session().state == "cancelled"
+
+
+NO_THREADS = """
+import threading, os, _thread
+start, left = _thread.start_new_thread, [int(os.environ["THREADS"])]
+def limited(*args, **kwargs):
+    if not left[0]:
+        raise RuntimeError("can't start new thread")
+    left[0] -= 1
+    return start(*args, **kwargs)
+threading._start_new_thread = limited
+if hasattr(threading, "_start_joinable_thread"):
+    joinable = threading._start_joinable_thread
+    def limited_joinable(*args, **kwargs):
+        if not left[0]:
+            raise RuntimeError("can't start new thread")
+        left[0] -= 1
+        return joinable(*args, **kwargs)
+    threading._start_joinable_thread = limited_joinable
+"""
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
+def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
+    (door.folder / "site").mkdir()
+    (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)
+    env = {"PYTHONPATH": str(door.folder / "site"), "THREADS": str(threads)}
+    finished = door.run(people(150), cold=True, env=env, retry_timeout_seconds=0)
+    # As for any connection that is not made, a later try may succeed.
+    assert (finished.code, finished.stdout) == (75 if "[not-connected]" in finished.error else 1, "")
+    assert "[internal]" not in finished.stderr
+    assert "o thread could be started." in finished.error
+    assert "(ulimit -u, pids.max)" in finished.error
+    assert door.applied() == {}
+
+
+BUG = f"""
+import uuid
+def broken():
+    raise ValueError("{SECRET}")
+
+def uuid4():
+    return broken()
+uuid.uuid4 = uuid4
+"""
+
+
+def test_a_bug_is_reported_with_its_stack_at_debug_and_no_value(door: FrontDoor) -> None:
+    (door.folder / "site").mkdir()
+    (door.folder / "site" / "sitecustomize.py").write_text(BUG)
+    env = {"PYTHONPATH": str(door.folder / "site"), "TARGET_SPRINTO_LOGLEVEL": "DEBUG"}
+    finished = door.run(people(3), cold=True, env=env)
+    assert finished.code == 1
+    assert "Unexpected ValueError in sitecustomize.py, line 4. This is a bug" in finished.error
+    frames = [line for line in finished.stderr.splitlines() if "ValueError: " in line]
+    assert len(frames) > 2
+    assert "target.py, line " in "".join(frames)
+    assert "sitecustomize.py, line 7, in uuid4" in frames[-2]
+    assert "sitecustomize.py, line 4, in broken" in frames[-1]
+    assert SECRET not in finished.stderr

@@ -1,0 +1,597 @@
+"""The receipt of a run: what it did, for every way in which it can end."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.receipts.document import published_schema
+from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Late, Readings, Reset
+from tests.support.front_door import (
+    API_KEY,
+    SCHEMA,
+    SECRET,
+    STATE,
+    FrontDoor,
+    as_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
+from tests.support.receipts import SCHEMA_FILE, digest, receipt_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_sprinto.sandbox.faults import Effect, Operation
+
+JSON: dict[str, Any] = {"report_path": "receipt.json"}
+STRICT = {"people": EntityRules(schema={"properties": {"name": {"maxLength": 20}}})}
+
+
+def bad(number: int) -> dict[str, Any]:
+    """A record that Sprinto refuses, and nobody before."""
+    return record(number, name=f"{SECRET} {'y' * 30}")
+
+
+def fault(door: FrontDoor, operation: Operation, effect: Effect, **options: Any) -> Fault:  # noqa: ANN401 - any field
+    made = Fault(operation, integration_id=door.integration_id, effect=effect, **options)
+    door.sandbox.inject(made)
+    return made
+
+
+def test_the_published_schema_is_that_of_the_code() -> None:
+    assert json.loads(SCHEMA_FILE.read_bytes()) == published_schema()
+    jsonschema_says = published_schema()["$defs"]["Receipt"]
+    assert jsonschema_says["additionalProperties"] is False
+    assert set(jsonschema_says["required"]) == set(jsonschema_says["properties"])
+
+
+def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
+    teams = SCHEMA | {"stream": "teams"}
+    messages = [SCHEMA, teams, *(record(n, "teams" if n % 5 else "people") for n in range(240)), STATE]
+    finished = door.run(messages, entity_types={"teams": "Team"}, **JSON)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    receipt, session = receipt_of(door), door.session()
+    records = messages[2:-1]
+    told = {name: receipt[name] for name in ("outcome", "exit_code", "error", "state_went_to", "state")}
+    assert told == {
+        "outcome": "applied",
+        "exit_code": 0,
+        "error": None,
+        "state_went_to": "stdout",
+        "state": None,
+    }
+    assert receipt["reference"] == session.client_reference_id == f"target-sprinto/{receipt['run']}"
+    assert (receipt["region"], receipt["target_version"]) == (None, version("target-sprinto"))
+    assert (receipt["integration_id"], receipt["api_url"]) == (door.integration_id, door.sandbox.base_url)
+    assert receipt["streams"] == [
+        {"stream": "people", "records": 48, "skipped": 0},
+        {"stream": "teams", "records": 192, "skipped": 0},
+    ]
+    assert receipt["entity_types"] == [
+        {
+            "entity_type": entity_type,
+            "streams": {stream: len(own)},
+            "entities": len(own),
+            "sha256": digest(own),
+            "accepted": len(own),
+        }
+        for stream, entity_type in (("people", "people"), ("teams", "Team"))
+        if (own := [one for one in records if one["stream"] == stream])
+    ]
+    pages = receipt["pages"]
+    assert [(page["first_line"], page["last_line"]) for page in pages] == [(3, 102), (103, 202), (203, 242)]
+    assert [(page["entities"], page["accepted"], page["requests"]) for page in pages] == [
+        (100, 100, 1),
+        (100, 100, 1),
+        (40, 40, 1),
+    ]
+    sent = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push"]
+    bodies = [gzip.decompress(seen.body) for seen in sent]
+    assert [page["sha256"] for page in pages] == [hashlib.sha256(body).hexdigest() for body in bodies]
+    assert [page["bytes"] for page in pages] == list(map(len, bodies))
+    times = [receipt["started_at"]]
+    times += [page[at] for page in pages for at in ("first_sent_at", "last_accepted_at")]
+    assert times == sorted(times)
+    assert times[-1] <= receipt["ended_at"]
+    told = receipt["session"]
+    assert (told["id"], told["state"]) == (session.id, "processed")
+    assert told["accepted_records"] == {"people": 48, "Team": 192}
+    assert told["accepted_batches"] == 3
+    assert [step["phase"] for step in receipt["phases"]] == ["opening", "open", "applying", "ended"]
+    assert [event["type"] for event in receipt["events"]] == [
+        "session_created",
+        *(["page_accepted"] * 3),
+        "session_closed",
+        "session_processed",
+    ]
+    assert receipt["rejects"] == []
+    assert receipt["input_sha256"] == hashlib.sha256(as_input(messages)).hexdigest()
+    assert (receipt["number"], receipt["previous"], receipt["signed_by"]) == (1, None, None)
+
+
+def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
+    # A proxy that is not there keeps the run from Sprinto's own host.
+    env = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    settings = {"api_url": None, "region": "eu", "retry_timeout_seconds": 1}
+    assert door.run(people(3), env=env, **settings, **JSON).code == 75
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["error"], receipt["region"]) == ("failed", "not-connected", "eu")
+    assert receipt["api_url"].startswith("https://eu.")
+
+
+def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
+    told = (SCHEMA_FILE.parents[2] / "docs/receipts.md").read_text(encoding="utf-8")
+    program = told.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
+    messages = people(120)
+    (door.folder / "tap.singer").write_bytes(as_input(messages))
+    assert door.run(messages, **JSON).code == 0
+    command = [sys.executable, "-", "tap.singer"]
+    found = subprocess.run(
+        command, input=program, cwd=door.folder, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == receipt_of(door)["entity_types"][0]["sha256"] == digest(messages[1:-1])
+
+
+def test_without_a_report_path_nothing_is_written_or_asked(door: FrontDoor) -> None:
+    assert door.run(people(3)).code == 0
+    assert "activity" not in door.operations()
+    assert [path.name for path in door.folder.iterdir()] == ["config-0.json"]
+
+
+@pytest.mark.parametrize("parallel", [2, 8])
+def test_digests_are_in_the_order_of_the_input_with_pages_in_parallel(door: FrontDoor, parallel: int) -> None:
+    fault(door, "push", Hang(0.3), nth=2)
+    fault(door, "push", Answer(503, {"Retry-After": "0"}), nth=4)
+    messages = people(1500)
+    assert door.run(messages, max_parallel_pages=parallel, **JSON).code == 0
+    receipt = receipt_of(door)
+    (entity_type,) = receipt["entity_types"]
+    assert entity_type["sha256"] == digest(messages[1:-1])
+    assert [page["number"] for page in receipt["pages"]] == list(range(1, len(receipt["pages"]) + 1))
+    assert sum(page["accepted"] for page in receipt["pages"]) == 1500
+    assert (
+        sum(page["requests"] for page in receipt["pages"]) == len(door.pages()) == len(receipt["pages"]) + 1
+    )
+
+
+def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, entities=STRICT)
+    messages = [SCHEMA, *(record(n) for n in range(50)), bad(50), record(51, name=7), record(52), STATE]
+    finished = door.run(messages, on_invalid_record="divert", **JSON)
+    assert finished.code == 0
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["state_went_to"]) == ("applied", "stdout")
+    shown = [(one["line"], one["code"], one["refused_by"]) for one in receipt["rejects"]]
+    assert shown == [(52, "page-refused", "sprinto"), (53, "invalid-record", "target")]
+    assert receipt["streams"] == [{"stream": "people", "records": 53, "skipped": 0}]
+    (entity_type,) = receipt["entity_types"]
+    # What Sprinto refuses was put into a page, what we refuse was not.
+    assert (entity_type["entities"], entity_type["accepted"]) == (52, 51)
+    assert entity_type["sha256"] == digest([*messages[1:52], messages[53]])
+    (page,) = receipt["pages"]
+    assert (page["entities"], page["accepted"], page["requests"]) == (52, 51, 2)
+
+
+def test_a_page_that_was_sent_again_says_so(door: FrontDoor) -> None:
+    fault(door, "push", Reset(), nth=2)
+    assert door.run(people(250), **JSON).code == 0
+    assert [page["requests"] for page in receipt_of(door)["pages"]] == [1, 2, 1]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How a run ends, and what its receipt then says."""
+
+    code: int
+    outcome: str
+    error: str | None
+    state: str | None
+    """The session's; None where there is none."""
+    messages: list[Any] = field(default_factory=lambda: people(150))
+    settings: dict[str, Any] = field(default_factory=dict)
+    faults: tuple[tuple[Operation, Effect, dict[str, Any]], ...] = ()
+    went_to: str = "nowhere"
+    pages: int = 2
+
+
+PAGE = [SCHEMA, *(record(number) for number in range(100))]
+ENDS = {
+    "no records": Ends(0, "nothing-to-send", None, None, [SCHEMA, STATE], went_to="stdout", pages=0),
+    "no STATE": Ends(
+        0, "applied", None, "processed", people(150)[:-1], settings={"require_final_state": False}
+    ),
+    "a dry run": Ends(0, "rehearsed", None, "cancelled", settings={"dry_run": True}),
+    "a dry run with refusals": Ends(
+        1,
+        "rehearsed",
+        "would-be-refused",
+        "cancelled",
+        [*people(150)[:-1], record(1, name=7), STATE],
+        settings={"dry_run": True},
+    ),
+    "bad input": Ends(1, "failed", "invalid-line", "cancelled", [*PAGE, b"{", STATE], pages=1),
+    "bad input before a page": Ends(1, "failed", "invalid-line", None, [SCHEMA, b"{"], pages=0),
+    "a tap that died": Ends(1, "failed", "final-state-missing", "cancelled", PAGE, pages=1),
+    "a refused page": Ends(
+        1, "failed", "page-refused", "cancelled", faults=(("push", Answer(400), {"nth": 2, "times": 9}),)
+    ),
+    "a refused key": Ends(1, "failed", "key-refused", None, faults=(("create", Answer(401), {}),), pages=1),
+    "too few": Ends(
+        1, "failed", "too-few-records", "cancelled", settings={"expect": {"people": {"min_records": 151}}}
+    ),
+    "counts that differ": Ends(
+        1,
+        "failed",
+        "counts-differ",
+        "cancelled",
+        faults=(
+            (
+                "status",
+                Edit(lambda body: body | {"accepted_records_by_entity": {"people": 151}}),
+                {"times": 9},
+            ),
+        ),
+    ),
+    "a refused close": Ends(1, "failed", "key-refused", "cancelled", faults=(("close", Answer(401), {}),)),
+    "failed processing": Ends(
+        1,
+        "failed",
+        "processing-failed",
+        "failed",
+        faults=(("status", Edit(lambda body: body | {"state": "failed", "retry_count": 1}), {"nth": 2}),),
+    ),
+    "unfinished processing": Ends(
+        75,
+        "failed",
+        "processing-unfinished",
+        "processing",
+        settings={"processing_timeout_seconds": 0.2},
+        faults=(("status", Edit(lambda body: body | {"state": "processing"}), {"nth": 2, "times": 999}),),
+    ),
+    "a discard that cannot be confirmed": Ends(
+        1,
+        "failed",
+        "invalid-line",
+        "active",
+        [*PAGE, b"{", STATE],
+        faults=(("close", Answer(401), {"times": 99}),),
+        pages=1,
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_every_ending_has_its_receipt(door: FrontDoor, how: str) -> None:
+    ends = ENDS[how]
+    for operation, effect, options in ends.faults:
+        fault(door, operation, effect, **options)
+    finished = door.run(ends.messages, **JSON, **ends.settings)
+    assert finished.code == ends.code, finished.stderr
+    receipt = receipt_of(door)
+    told = (receipt["exit_code"], receipt["outcome"], receipt["error"], receipt["state_went_to"])
+    assert told == (ends.code, ends.outcome, ends.error, ends.went_to)
+    assert (receipt["session"] or {}).get("state") == ends.state
+    assert len(receipt["pages"]) == ends.pages
+    assert bool(finished.stdout) == (receipt["state_went_to"] == "stdout")
+    assert receipt["ended_at"] is not None
+
+
+def test_the_line_of_bad_input_stands_in_the_receipt(door: FrontDoor) -> None:
+    assert door.run([*PAGE, b"s3cr3t", STATE], **JSON).code == 1
+    assert receipt_of(door)["error_line"] == 102
+
+
+def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
+    process = door.start(**JSON)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    assert door.finish(process, None).code == 143
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["exit_code"], receipt["error"]) == ("interrupted", 143, "interrupted")
+    assert receipt["session"]["state"] == "cancelled"
+    assert receipt["events"][-1]["type"] == "session_cancelled"
+
+
+def test_a_session_that_nobody_can_see_is_not_claimed(door: FrontDoor) -> None:
+    door.pace["end_after_signal"] = 1.0
+    door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
+    fault(door, "create", Late())
+    process = door.start(**JSON)
+    feed(process, PAGE)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=20)
+    assert door.finish(process, None).code == 130
+    receipt = receipt_of(door)
+    assert receipt["session"] is None
+    assert [step["phase"] for step in receipt["phases"]] == ["opening", "ended"]
+
+
+def test_a_run_that_was_killed_left_an_unfinished_receipt(door: FrontDoor) -> None:
+    process = door.start(cold=True, **JSON)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["exit_code"], receipt["ended_at"]) == ("unfinished", None, None)
+    assert receipt["reference"] == door.session().client_reference_id
+
+
+def test_a_broken_stdout_is_told(door: FrontDoor) -> None:
+    process = door.start(stdout=subprocess.PIPE, **JSON)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert door.finish(process, people(3)).code == 1
+    receipt = receipt_of(door)
+    told = (receipt["outcome"], receipt["error"], receipt["state_went_to"], receipt["state"])
+    assert told == ("applied", "state-not-written", "stderr", None)
+
+
+# The activity log
+
+
+def test_a_run_does_not_fail_for_its_events(door: FrontDoor) -> None:
+    fault(door, "activity", Answer(500), times=99)
+    assert door.run(people(3), **JSON).code == 0
+    receipt = receipt_of(door)
+    assert (receipt["outcome"], receipt["events"]) == ("applied", None)
+
+
+def test_times_beyond_any_calendar_are_left_out(door: FrontDoor) -> None:
+    beyond = "0001-01-01T00:00:00+23:59"
+    fault(door, "status", Edit(lambda answer: answer | {"expires_at": beyond}), times=99)
+    assert door.run(people(3), report_path="receipt.json").code == 0
+    receipt = receipt_of(door)
+    assert receipt["outcome"] == "applied"
+    assert receipt["session"]["expires_at"] is None
+
+
+def test_only_the_sessions_own_events_are_kept(door: FrontDoor) -> None:
+    assert door.run(people(3)).code == 0
+    assert door.run(people(3), **JSON).code == 0
+    events = receipt_of(door)["events"]
+    assert [event["type"] for event in events].count("session_created") == 1
+    own = [event["id"] for event in door.sandbox.events(door.integration_id)[-len(events) :]]
+    assert [event["id"] for event in events] == own
+
+
+def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None:
+    def tell(body: dict[str, Any]) -> dict[str, Any]:
+        for item in body["items"]:
+            item |= {
+                "message": SECRET,
+                "details": {SECRET: SECRET},
+                "type": f"it was {SECRET}",
+                "level": SECRET,
+            }
+        return body
+
+    fault(door, "activity", Edit(tell))
+    assert door.run(people(3), **JSON).code == 0
+    (kinds,) = {(event["type"], event["level"]) for event in receipt_of(door)["events"]}
+    assert kinds == ("", "other")
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"people": 3, f"{SECRET}!": 5}, ({"people": 3}, 5)),
+        ({"people": 10**300}, (None, None)),
+        ({"people": SECRET}, (None, None)),
+        (SECRET, (None, None)),
+    ],
+)
+def test_of_sprintos_counts_only_what_was_sent_is_named(
+    door: FrontDoor, counts: object, told: tuple[object, object]
+) -> None:
+    edit = Edit(lambda body: body | {"accepted_records_by_entity": counts, "accepted_batches": SECRET})
+    fault(door, "status", edit, times=99)
+    assert door.run(people(3), **JSON).code == 1
+    session = receipt_of(door)["session"]
+    assert (session["accepted_records"], session["accepted_others"]) == told
+    assert session["accepted_batches"] is None
+
+
+# Its file
+
+
+def test_the_path_may_name_the_run(door: FrontDoor) -> None:
+    assert door.run(people(3), report_path="receipts/of {run}.json").code == 0
+    (path,) = (door.folder / "receipts").iterdir()
+    receipt = receipt_of(door, f"receipts/{path.name}")
+    assert path.name == f"of {receipt['run']}.json"
+
+
+def test_a_file_that_exists_is_left_alone(door: FrontDoor) -> None:
+    (door.folder / "receipt.json").write_text("kept")
+    assert door.run(people(3), **JSON).code == 0
+    assert (door.folder / "receipt.json").read_text() == "kept"
+    (path,) = door.folder.glob("receipt.*.json")
+    receipt = receipt_of(door, path.name)
+    assert path.name == f"receipt.{receipt['run']}.json"
+
+
+def test_the_path_may_be_a_folder(door: FrontDoor) -> None:
+    for _ in range(2):
+        assert door.run(people(3), report_path="receipts").code == 0
+    paths = sorted((door.folder / "receipts").iterdir())
+    for path in paths:
+        receipt = receipt_of(door, f"receipts/{path.name}")
+        began = receipt["started_at"].replace(":", "").partition(".")[0]
+        assert path.name == f"{began}Z.{receipt['run']}.json"
+    assert len(paths) == 2
+
+
+@pytest.mark.parametrize("messages", [people(3), people(0)], ids=["records", "none"])
+def test_a_path_that_takes_no_file_fails_the_run_before_anything(
+    door: FrontDoor, messages: list[Any]
+) -> None:
+    (door.folder / "file").touch()
+    finished = door.run(messages, report_path="file/receipt.json")
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[receipt-not-written]" in finished.error
+    assert "Nothing was opened" in finished.error
+    assert door.operations() == []
+
+
+def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
+    """All is applied: that the receipt's folder went away meanwhile is told, and changes nothing."""
+    hang = fault(door, "close", Hang(), moment="after")
+    process = door.start(report_path="receipts/receipt.json")
+    feed(process, people(3))
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    door.wait_for_operation("close")
+    shutil.rmtree(door.folder / "receipts")
+    door.sandbox.release(hang)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    (warning,) = [line for line in finished.stderr.splitlines() if "[receipt-not-written]" in line]
+    assert "| WARNING" in warning
+
+
+def test_the_state_is_not_lost_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door)
+    assert (code, stdout) == (0, state_line()), stderr
+    (warning,) = [line for line in stderr.splitlines() if "[receipt-not-written]" in line]
+    assert "| WARNING" in warning
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "processed"
+
+
+def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> None:
+    code, stdout, stderr = fill_the_disk(door, finish="hold")
+    assert (code, stdout) == (1, ""), stderr
+    assert "[receipt-not-written]" in stderr
+    assert receipt_of(door)["outcome"] == "unfinished"
+    assert door.session().state == "cancelled"
+
+
+def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
+    """A run that can write no file larger than what its receipt was at first."""
+    process = door.start(cold=True, page_size=10, **JSON, **settings)
+    feed(process, people(200)[:150])
+    door.wait_for_operation("push")
+    most = (door.folder / "receipt.json").stat().st_size
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    finished = door.finish(process, people(200)[150:])
+    return finished.code, finished.stdout, finished.stderr
+
+
+def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(door: FrontDoor) -> None:
+    config = str(door.config(**JSON))
+    command = ["sh", "-c", 'ulimit -f 0; exec "$0" -m target_sprinto --config "$1"', sys.executable, config]
+    run = subprocess.run(
+        command, input=as_input(people(3)), capture_output=True, check=False, cwd=door.folder, timeout=60
+    )
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert b"[receipt-not-written]" in run.stderr
+    assert door.operations() == []
+    assert not (door.folder / "receipt.json").exists()
+
+
+# As a page
+
+
+def page(door: FrontDoor, name: str = "receipt.json") -> str:
+    """The page that `sprintoctl receipt` makes."""
+    (door.folder / "receipt.html").unlink(missing_ok=True)
+    words = ["receipt", name, "--html", "-o", "receipt.html"]
+    finished = door.finish(door.start(*words, program="sprintoctl"))
+    assert (finished.code, finished.stdout, finished.stderr) == (0, "", "")
+    return (door.folder / "receipt.html").read_text()
+
+
+def test_a_page_stands_by_itself(door: FrontDoor) -> None:
+    stream = "<b>people</b> & 'co'"
+    messages = [SCHEMA | {"stream": stream}, *(record(n, stream) for n in range(3)), STATE]
+    assert door.run(messages, **JSON).code == 0
+    text = page(door)
+    assert "<b>" not in text
+    assert "&lt;b&gt;people&lt;/b&gt; &amp; &#x27;co&#x27;" in text
+    for shown in (
+        ">Applied<",
+        door.session().id,
+        digest(messages[1:-1]),
+        door.integration_id,
+        ">2 to 4<",
+        "unsigned",
+    ):
+        assert shown in text
+    for reach in ("<script", "src=", "href=", "url(", "@import", "<link", "<iframe", " on"):
+        assert reach not in text.partition("<body>")[2].replace(" on receipt", "")
+    assert API_KEY not in text
+    assert SECRET not in text
+
+
+PAGES = {
+    "a refused page": (
+        ("push", Answer(400), {"times": 9}),
+        "Failed [page-refused]",
+        "was discarded: nothing",
+    ),
+    "a refused key": (("create", Answer(401), {}), "Failed [key-refused]", "Nothing was opened."),
+    "a lost discard": (("close", Answer(401), {"times": 99}), "Failed [key-refused]", "was not seen to end"),
+    "no processing": (
+        ("status", Edit(lambda body: body | {"state": "failed", "retry_count": 1}), {"nth": 2}),
+        "Failed [processing-failed]",
+        "may yet be applied",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", PAGES)
+def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> None:
+    (operation, effect, options), headline, explained = PAGES[how]
+    fault(door, operation, effect, **options)  # type: ignore[arg-type] # an operation by name
+    assert door.run(people(3), **JSON).code == 1
+    text = page(door)
+    assert headline in text
+    assert explained in text
+
+
+def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
+    messages = [*people(5)[:-1], record(5, name=7), STATE]
+    assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
+    text = page(door)
+    assert "what is listed as accepted is applied. Records that were rejected: 1." in text
+    assert '<td class="number">7</td><td>-</td><td>people</td>' in text
+
+
+def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
+    process = door.start(**JSON)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    assert ">Unfinished<" in page(door)
+    assert door.finish(process, [STATE]).code == 0
+    assert ">Applied<" in page(door)
+
+
+def test_the_settings_are_told_apart_and_the_key_is_not_among_them(door: FrontDoor, tmp_path: Path) -> None:
+    told = []
+    for settings in ({}, {"page_size": 50}, {"page_size": 100}, {"api_key": "another"}):
+        assert door.run(people(0), report_path="{run}.json", **settings).code == 0
+        (path,) = (one for one in tmp_path.glob("*-*-*.json"))
+        told.append(json.loads(path.read_bytes())["settings_sha256"])
+        path.unlink()
+    plain, smaller, default, other_key = told
+    assert plain == default == other_key != smaller

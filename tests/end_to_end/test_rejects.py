@@ -1,0 +1,531 @@
+"""Records that may not be sent, or that Sprinto refuses: diverted to a file, or told of by a dry run."""
+
+from __future__ import annotations
+
+import json
+import resource
+import stat
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Readings
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, state_line
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.support.front_door import Finished
+
+DIVERT: dict[str, Any] = {"on_invalid_record": "divert"}
+NAME = {"type": ["string", "null"], "maxLength": 20}
+RULES = {"people": EntityRules(schema={"properties": {"name": NAME}})}
+LONG = f"{SECRET} {'y' * 30}"
+TEAMS = SCHEMA | {"stream": "teams"}
+
+
+def bad(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
+    """A record that Sprinto refuses, and nobody before."""
+    return record(number, stream, name=f"{LONG} {number}", **fields)
+
+
+def strict(door: FrontDoor, *types: str, **readings: Any) -> None:  # noqa: ANN401 - any reading
+    rules = dict.fromkeys(types or ("people",), RULES["people"])
+    chosen = Readings(**{"apply": "append", **readings})
+    door.sandbox.configure(door.integration_id, readings=chosen, entities=rules)
+
+
+def file_of(door: FrontDoor) -> Path:
+    (only,) = (door.folder / "rejects").iterdir()
+    return only
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """The RECORD messages of a rejects file."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["type"] == "SCHEMA"
+    return [line for line in lines if line["type"] == "RECORD"]
+
+
+def ids(door: FrontDoor, entity_type: str = "people") -> list[int]:
+    return [entity["id"] for entity in door.applied().get(entity_type, [])]
+
+
+def told(finished: Finished) -> str:
+    """The warning that names count and file."""
+    (line,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
+    assert "| WARNING" in line
+    return line
+
+
+NAMINGS = [
+    {"errors_in": place, "index_within": within, "index_base": base, "all_errors": everything}
+    for place, within, base, everything in product(
+        ("details", "validation_errors"), ("type", "page"), (0, 1), (True, False)
+    )
+]
+
+
+@pytest.mark.parametrize("readings", NAMINGS, ids=lambda readings: ",".join(map(str, readings.values())))
+def test_refused_records_are_diverted_however_sprinto_names_them(
+    door: FrontDoor, readings: dict[str, Any]
+) -> None:
+    strict(door, "people", "teams", **readings)
+    wrong = {3, 4, 60, 61, 119, 150, 151, 240}
+    messages = [
+        (bad if number in wrong else record)(number, "people" if number % 2 else "teams")
+        for number in range(250)
+    ]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [number for number in range(250) if number % 2 and number not in wrong]
+    assert ids(door, "teams") == [number for number in range(250) if not number % 2 and number not in wrong]
+    rejects = kept(file_of(door))
+    assert [reject["record"] for reject in rejects] == [
+        messages[number]["record"] for number in sorted(wrong)
+    ]
+    assert {reject["reject"]["code"] for reject in rejects} == {"page-refused"}
+    assert {reject["reject"]["field"] for reject in rejects} == {"name"}
+    # Sprinto's own words quote the value: this file alone has them.
+    assert all(LONG in reject["reject"].pop("response")["issue"] for reject in rejects)
+    assert SECRET not in json.dumps([reject["reject"] for reject in rejects])
+    line = told(finished)
+    assert "8 records rejected (" in line
+    assert "4 people, field 'name', page-refused" in line
+    assert f"rejects/{file_of(door).name}" in line
+    # What Sprinto names is made use of.
+    assert len(door.pages()) <= (35 if readings["all_errors"] else 80)
+
+
+def test_a_rejects_file_is_for_its_owner_and_can_be_loaded_again(door: FrontDoor) -> None:
+    strict(door)
+    first = door.run([SCHEMA, *(record(n) for n in range(5)), bad(5), bad(6), STATE], **DIVERT)
+    assert first.code == 0
+    path = file_of(door)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text(path.read_text().replace(LONG, "mended"))
+    again = door.run(b"", "--config", str(door.config(**DIVERT)), "--input", str(path))
+    assert again.code == 0
+    assert ids(door) == [0, 1, 2, 3, 4, 5, 6]
+
+
+OWN: dict[str, tuple[Any, str, str | None]] = {
+    "its schema": (record(5, name=5), "invalid-record", "name"),
+    "its key": (
+        b'{"type":"RECORD","stream":"people","record":{"name":"s3cr3t"}}',
+        "missing-key-property",
+        None,
+    ),
+    "NaN": (b'{"type":"RECORD","stream":"people","record":{"id":5,"n":NaN}}', "invalid-record", None),
+    "a number too large": (
+        b'{"type":"RECORD","stream":"people","record":{"id":5,"n":1e99999999999999999999}}',
+        "invalid-record",
+        None,
+    ),
+    "no object": (b'{"type":"RECORD","stream":"people","record":["s3cr3t"]}', "invalid-record", None),
+    "its size": (record(5, name="s" * 5_000_000), "record-too-large", None),
+}
+
+
+@pytest.mark.parametrize("why", OWN)
+def test_what_we_would_not_send_is_diverted_too(door: FrontDoor, why: str) -> None:
+    message, code, field = OWN[why]
+    finished = door.run([SCHEMA, record(1), message, record(2), STATE], **DIVERT)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [1, 2]
+    line = file_of(door).read_bytes().splitlines()[1]
+    as_it_came = message if isinstance(message, bytes) else json.dumps(message["record"]).encode()
+    record_bytes = as_it_came.partition(b'"record":')[2][:-1] or as_it_came
+    assert b'"record":' + record_bytes + b',"reject":{' in line
+    reason = json.loads(b"{" + line[line.index(b'"reject":') :])["reject"]
+    assert (reason["code"], reason.get("field")) == (code, field)
+    assert told(finished)
+
+
+def test_a_line_that_is_no_message_still_fails_the_run(door: FrontDoor) -> None:
+    for line in (b"s3cr3t", b'{"type":"STATE","value":{"a":NaN}}', record(1, "unknown")):
+        finished = door.run([SCHEMA, record(1), line, STATE], **DIVERT)
+        assert (finished.code, finished.stdout) == (1, "")
+
+
+def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
+    def too_large(nth: int) -> Fault:
+        return Fault("push", nth=nth, integration_id=door.integration_id, effect=Answer(413))
+
+    # The page, its first half, and the first record of that.
+    for nth in (1, 2, 3):
+        door.sandbox.inject(too_large(nth))
+    finished = door.run(people(4), **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == [1, 2, 3]
+    (reject,) = kept(file_of(door))
+    assert (reject["record"]["id"], reject["reject"]["code"]) == (0, "page-too-large")
+
+
+def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> None:
+    strict(door)
+    body = {"error": {"code": "x", "message": "no", "details": []}}
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Answer(400, body=body)))
+    finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), STATE], compress=False, **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == list(range(50))
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
+
+
+def test_a_refusal_that_names_others_is_not_believed(door: FrontDoor) -> None:
+    strict(door)
+
+    def name_the_first(body: dict[str, Any]) -> dict[str, Any]:
+        for fault in body["error"]["details"]:
+            fault["index"] = 0
+        return body
+
+    lies = Fault("push", times=99, integration_id=door.integration_id, effect=Edit(name_the_first))
+    door.sandbox.inject(lies)
+    finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), record(51), STATE], **DIVERT)
+    assert finished.code == 0
+    assert sorted(ids(door)) == [*range(50), 51]
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
+
+
+def test_each_run_writes_a_file_of_its_own(door: FrontDoor) -> None:
+    strict(door)
+    folder = door.folder / "rejects"
+    contents: dict[str, bytes] = {}
+    for number in (1, 2):
+        assert door.run([SCHEMA, bad(number), record(3), STATE], **DIVERT).code == 0
+        run = (door.sessions()[-1].client_reference_id or "").rpartition("/")[2]
+        contents[f"{run}.singer"] = (folder / f"{run}.singer").read_bytes()
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
+
+
+def test_rejects_are_on_disk_before_the_rest_is_sent_again(door: FrontDoor) -> None:
+    strict(door)
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Hang()))
+    process = door.start(**DIVERT)
+    feed(process, [SCHEMA, *(record(n) for n in range(99)), bad(99)])
+    door.wait_for_operation("push", 2)
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [99]
+    process.terminate()
+    assert door.finish(process, None).code == 143
+
+
+def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDoor) -> None:
+    strict(door)
+    messages = [SCHEMA, bad(1), record(2), bad(3), record(1), *(record(n) for n in range(10, 110)), record(4)]
+    finished = door.run([*messages, bad(4), record(3), bad(3), STATE], **DIVERT)
+    assert finished.code == 0
+    rejects = kept(file_of(door))
+    # 1 came again and was accepted; the first 3 too, but not the second; 4 was accepted before.
+    assert [reject["record"]["id"] for reject in rejects] == [4, 3]
+    line = told(finished)
+    assert "4 records rejected" in line
+    assert "2 of them are superseded" in line
+    assert "Of these Sprinto may keep an older version" in line
+
+
+def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:
+    strict(door)
+    finished = door.run([SCHEMA, bad(1), record(1), STATE], **DIVERT)
+    assert finished.code == 0
+    assert "superseded" in told(finished)
+    assert list((door.folder / "rejects").iterdir()) == []
+
+
+def test_a_run_without_rejects_makes_no_file(door: FrontDoor) -> None:
+    assert door.run(people(3), **DIVERT).code == 0
+    assert not (door.folder / "rejects").exists()
+
+
+@pytest.mark.parametrize(("most", "code"), [(3, 0), (2, 1), (0, 1)])
+def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) -> None:
+    strict(door)
+    messages = [
+        SCHEMA,
+        record(0),
+        bad(1),
+        record(2, name=5),
+        bad(3),
+        *(record(n) for n in range(4, 90)),
+        STATE,
+    ]
+    finished = door.run(messages, max_rejects=most, **DIVERT)
+    assert finished.code == code
+    if code:
+        assert "[too-many-rejects]" in finished.error
+        assert door.applied() == {}
+        assert file_of(door).name.endswith(".singer.not-applied")
+        assert str(file_of(door).relative_to(door.folder)) in finished.error
+        assert stat.S_IMODE(file_of(door).stat().st_mode) == 0o600
+    else:
+        assert file_of(door).suffix == ".singer"
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(door: FrontDoor, count: int) -> None:
+    strict(door, "teams")
+    messages = [*(bad(n, "teams") for n in range(count)), *(record(n) for n in range(20))]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
+    assert (finished.code, finished.stdout) == (1, "")
+    of_teams = f"All {count} records" if count > 1 else "The only record"
+    assert f"{of_teams} of entity type 'teams' " in finished.error
+    assert "[nothing-accepted]" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_single_record_that_our_own_checks_reject_fails_its_entity_type(
+    door: FrontDoor, others: int, *, dry_run: bool
+) -> None:
+    messages = [record(5, "teams", name=5), *(record(n) for n in range(others))]
+    finished = door.run([SCHEMA, TEAMS, *messages, STATE], dry_run=dry_run, **DIVERT)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "The only record of entity type 'teams' was rejected: 1 teams, field 'name'" in finished.error
+    assert "[nothing-accepted]" in finished.error
+    assert [session.state for session in door.sessions()] == ["cancelled"] * bool(others)
+    assert ("Would be refused" in finished.stderr) is dry_run
+    assert "the list is not complete" not in finished.stderr
+
+
+def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: FrontDoor) -> None:
+    strict(door)
+    types = {"people": "people", "teams": "people"}
+    messages = [SCHEMA, TEAMS, bad(1, "teams"), record(2), STATE]
+    finished = door.run(messages, entity_types=types, **DIVERT)
+    assert finished.code == 0
+    assert ids(door) == [2]
+
+
+def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
+    strict(door)
+    process = door.start(**DIVERT)
+    feed(process, [SCHEMA, bad(1), *(record(n) for n in range(2, 101))])
+    door.wait_for_operation("push", 2, answered=True)
+    finished = door.finish(process, [b"{", STATE])
+    assert finished.code == 1
+    assert file_of(door).name.endswith(".not-applied")
+    assert file_of(door).name in finished.error
+
+
+def test_a_run_that_was_closed_and_failed_says_where_its_rejects_are(door: FrontDoor) -> None:
+    strict(door)
+    door.sandbox.configure(door.integration_id, processing_outcomes=["failed", "failed"])
+    finished = door.run([SCHEMA, bad(1), *(record(n) for n in range(2, 9)), STATE], **DIVERT)
+    assert finished.code == 1
+    assert "[processing-failed]" in finished.error
+    assert "may yet be applied" in finished.error
+    assert file_of(door).name in finished.error
+
+
+def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:
+    strict(door)
+    (door.folder / "rejects").write_text("a file")
+    finished = door.run([SCHEMA, bad(1), STATE], **DIVERT)
+    assert finished.code == 1
+    assert "[rejects-not-written]" in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("parallel", [2, 8])
+def test_refusals_in_pages_beside_each_other_keep_the_order_of_entities(
+    door: FrontDoor, parallel: int
+) -> None:
+    strict(door, index_base=1, all_errors=False)
+    door.sandbox.configure(door.integration_id, processing_seconds=0.01)
+    messages = []
+    for number in range(600):
+        key = number % 97
+        make = bad if number % 41 == 7 else record
+        messages.append(make(key, nr=number))
+    finished = door.run([SCHEMA, *messages, STATE], page_size=40, max_parallel_pages=parallel, **DIVERT)
+    assert finished.code == 0
+    applied = door.applied()["people"]
+    wrong = {number for number in range(600) if number % 41 == 7}
+    assert {entity["nr"] for entity in applied} == set(range(600)) - wrong
+    for key in range(97):
+        order = [entity["nr"] for entity in applied if entity["id"] == key]
+        assert order == sorted(order)
+
+
+def test_stream_maps_keep_the_record_as_it_came(door: FrontDoor) -> None:
+    maps = {"people": {"nr": "id", "name": "name", "__key_properties__": ["nr"], "__else__": None}}
+    strict(door)
+    finished = door.run([SCHEMA, record(1), bad(2, extra="x"), STATE], stream_maps=maps, **DIVERT)
+    assert finished.code == 0
+    (reject,) = kept(file_of(door))
+    assert reject["record"] == bad(2, extra="x")["record"]
+    assert door.applied()["people"] == [{"nr": 1, "name": f"{SECRET} 1"}]
+
+
+RENAMED_KEY = {"nr": "id", "name": "name", "__key_properties__": ["nr"], "__else__": None}
+COMPUTED_KEY = {"id": "id + 1000"}
+KEY_MAPS: dict[str, dict[str, Any]] = {
+    "renamed": RENAMED_KEY,
+    "computed": COMPUTED_KEY,
+    "renamed, with another field of its name": {"nr": "id", "id": "id % 2", "__key_properties__": ["nr"]},
+}
+
+
+@pytest.mark.parametrize("parallel", [1, 4])
+@pytest.mark.parametrize("keys", KEY_MAPS)
+def test_a_rejected_record_has_the_key_of_the_mapped_one(door: FrontDoor, keys: str, parallel: int) -> None:
+    """By our own check, before the later version and after it; and by Sprinto."""
+    strict(door)
+    wrong = [record(1, name=5), bad(2), record(3), record(4, name=5)]
+    right = [record(1), record(2), bad(3), record(5)]
+    settings = {"stream_maps": {"people": KEY_MAPS[keys]}, "max_parallel_pages": parallel, "page_size": 2}
+    finished = door.run([SCHEMA, *wrong, *right, STATE], **settings, **DIVERT)
+    assert finished.code == 0
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [4, 3]
+    assert "4 records rejected" in told(finished)
+    assert "2 of them are superseded" in told(finished)
+
+
+def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) -> None:
+    maps = {"people": RENAMED_KEY | {"score": "float(name)"}}
+    messages = [SCHEMA, record(1, name="nan"), record(2, name="inf"), record(1, name="1"), STATE]
+    finished = door.run(messages, stream_maps=maps, **DIVERT)
+    assert finished.code == 0
+    assert [reject["record"]["id"] for reject in kept(file_of(door))] == [2]
+    assert "1 of them are superseded" in told(finished)
+
+
+def test_a_record_too_large_once_it_is_mapped_is_superseded_too(door: FrontDoor) -> None:
+    messages = [SCHEMA, record(1, name="s" * 5_000_000), record(2), record(1), STATE]
+    finished = door.run(messages, stream_maps={"people": RENAMED_KEY}, **DIVERT)
+    assert finished.code == 0
+    assert "superseded" in told(finished)
+    assert list((door.folder / "rejects").iterdir()) == []
+
+
+# Dry runs
+
+
+def test_a_dry_run_applies_nothing_and_writes_no_state(door: FrontDoor) -> None:
+    finished = door.run(people(250), dry_run=True)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.pages() == [100, 100, 50]
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+    assert "Dry run: Sprinto accepted 250 people, in 3 pages" in finished.stderr
+
+
+@pytest.mark.parametrize("setting", ["fail", "divert"])
+def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal["fail", "divert"]) -> None:
+    strict(door)
+    messages = [
+        SCHEMA,
+        *(record(n) for n in range(50)),
+        bad(50),
+        record(51, name=7),
+        bad(52),
+        record(53),
+        STATE,
+    ]
+    finished = door.run(messages, dry_run=True, on_invalid_record=setting)
+    assert (finished.code, finished.stdout) == (1, "")
+    listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
+    assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
+    assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
+    assert "3 records would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "Fix them at their source" in finished.error
+    assert "[would-be-refused]" in finished.error
+    assert door.session().state == "cancelled"
+    (words,) = (door.folder / "rejects").iterdir()
+    assert words.name.endswith(".response.json")
+    # What Sprinto said; record 53 is ours to reject.
+    assert [entry["about"].rpartition(" ")[2] for entry in json.loads(words.read_bytes())] == ["52", "54"]
+
+
+def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
+    strict(door)
+    finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
+    assert "1 record would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "Fix it at its source or with a stream map" in finished.error
+
+
+def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
+    strict(door)
+    messages = [SCHEMA, *(bad(n) if n % 3 == 0 else record(n) for n in range(60)), STATE]
+    finished = door.run(messages, dry_run=True, max_rejects=5)
+    assert finished.code == 1
+    assert finished.stderr.count("Would be refused") == 6
+    assert "the list is not complete" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_a_dry_run_without_records_needs_no_session(door: FrontDoor) -> None:
+    finished = door.run(people(0), dry_run=True)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.sessions() == []
+
+
+def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Answer(401)))
+    finished = door.run(people(3), dry_run=True)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[not-discarded]" in finished.error
+    assert door.session().id in finished.error
+
+
+def limit_file_size(process: subprocess.Popen[bytes], size: int) -> None:
+    """As a disk that is full: a write that passes the limit is cut off at it, the next one fails."""
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def many_invalid(first: int, last: int) -> list[dict[str, Any]]:
+    return [record(number, name=number) for number in range(first, last)]
+
+
+@pytest.mark.parametrize("room", [0, 1, 300, 777, 1024])
+def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) -> None:
+    process = door.start(cold=True, **DIVERT)
+    limit_file_size(process, room)
+    finished = door.finish(process, [SCHEMA, record(0), *many_invalid(1, 50), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[rejects-not-written]" in finished.error
+    assert door.applied() == {}
+    rejected = kept(file_of(door)) if file_of(door).stat().st_size else []
+    assert [one["record"]["id"] for one in rejected] == list(range(1, len(rejected) + 1))
+    assert len(rejected) < 49
+    assert (room > 300) == bool(rejected)
+
+
+def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: FrontDoor) -> None:
+    strict(door, all_errors=False)
+    process = door.start(cold=True, **DIVERT)
+    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
+    door.wait_for_operation("push", answered=True)
+    # The final file is the same three records; the disk is full before it is written.
+    limit_file_size(process, 100)
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in told(finished)
+    assert "Compare it with Sprinto before you load it." in told(finished)
+    assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
+
+
+def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor) -> None:
+    process = door.start(cold=True, **DIVERT)
+    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
+    door.wait_for_operation("push", answered=True)
+    limit_file_size(process, 100)
+    finished = door.finish(process, [b"not a message"])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in finished.error
+    assert file_of(door).name.endswith(".not-applied")
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_a_receipt_that_does_not_fit_on_the_disk_is_not_begun(door: FrontDoor, room: int) -> None:
+    process = door.start(cold=True, report_path="receipt.json")
+    limit_file_size(process, room)
+    finished = door.finish(process, people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[receipt-not-written]" in finished.error
+    assert not (door.folder / "receipt.json").exists()
+    assert door.operations() == []

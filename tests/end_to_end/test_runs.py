@@ -1,0 +1,479 @@
+"""A run from end to end, and the rows of the contract's exit table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Readings
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
+
+
+def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
+    first = {"type": "STATE", "value": {"first": 1}}
+    finished = door.run([SCHEMA, record(1), first, record(2), STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.session().state == "processed"
+    assert [entity["id"] for entity in door.applied()["people"]] == [1, 2]
+
+
+def test_the_session_is_named_after_this_run_and_logged_with_its_expiry(door: FrontDoor) -> None:
+    finished = door.run(people(1), client_reference_prefix="evidence")
+    session = door.session()
+    prefix, _, run = (session.client_reference_id or "").partition("/")
+    assert prefix == "evidence"
+    assert uuid.UUID(run).version == 4
+    opened = next(line for line in finished.stderr.splitlines() if f"Session {session.id} is open" in line)
+    assert "expires 20" in opened
+
+
+def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(99))])
+    finished = door.finish(process, [b'{"type":'])
+    assert finished.code == 1
+    assert "Nothing was opened at Sprinto." in finished.error
+    assert door.operations() == []
+
+
+def test_pages_are_sent_while_input_is_still_being_read(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(250))])
+    door.wait_for_operation("push", 2, answered=True)
+    assert process.poll() is None
+    finished = door.finish(process, [STATE])
+    assert finished.code == 0
+    assert door.pages() == [100, 100, 50]
+
+
+def test_no_records_opens_no_session_and_passes_the_state_on(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.operations() == []
+
+
+def test_empty_input_is_no_error(door: FrontDoor) -> None:
+    finished = door.run(b"")
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.operations() == []
+
+
+def test_closed_stdin_is_no_error(door: FrontDoor) -> None:
+    command = f'exec "$0" -m target_sprinto --config {door.config()} <&-'
+    finished = subprocess.run(
+        ["bash", "-c", command, os.environ.get("PYTHON", __import__("sys").executable)],
+        capture_output=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout) == (0, b"")
+
+
+def test_the_left_over_records_of_forty_streams_share_a_page_or_two(door: FrontDoor) -> None:
+    messages: list[object] = []
+    for number in range(40):
+        messages.append(SCHEMA | {"stream": f"stream{number}"})
+        messages.extend(record(item, f"stream{number}") for item in range(3))
+    finished = door.run([*messages, STATE])
+    assert finished.code == 0
+    assert door.pages() == [100, 20]
+    assert len(door.applied()) == 40
+
+
+def test_page_size_is_kept(door: FrontDoor) -> None:
+    assert door.run(people(25), page_size=10).code == 0
+    assert door.pages() == [10, 10, 5]
+
+
+def test_pages_stay_below_five_million_bytes_of_json(door: FrontDoor) -> None:
+    messages = [SCHEMA, *(record(number, name="é" * 300_000) for number in range(20)), STATE]
+    assert door.run(messages).code == 0
+    sizes = [seen.size for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push"]
+    assert len(sizes) == 3
+    assert max(sizes) <= 5_000_000
+    assert [len(entity["name"]) for entity in door.applied()["people"]] == [300_000] * 20
+
+
+def test_a_record_that_fits_no_page_discards_the_run(door: FrontDoor) -> None:
+    messages = [SCHEMA, *(record(number) for number in range(100)), record(100, name="x" * 5_000_000), STATE]
+    finished = door.run(messages)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "stream 'people', input line 102" in finished.error
+    assert "[record-too-large]" in finished.error
+    assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_bodies_are_compressed_if_so_set(door: FrontDoor, *, compress: bool) -> None:
+    assert door.run(people(100), compress=compress).code == 0
+    (push,) = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push"]
+    assert push.headers.get("Content-Encoding") == ("gzip" if compress else None)
+    assert (len(push.body) < push.size / 2) == compress
+
+
+def test_the_session_is_read_and_others_are_looked_for_before_the_close(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=0.0)
+    assert door.run(people(1)).code == 0
+    assert door.operations()[:5] == ["create", "push", "integration_status", "status", "close"]
+
+
+def test_another_session_in_processing_is_waited_for(door: FrontDoor) -> None:
+    busy = {"active": 1, "processing": 1, "processed": 0, "failed": 0, "expired": 0}
+    fault = Fault(
+        "integration_status",
+        times=2,
+        integration_id=door.integration_id,
+        effect=Edit(lambda answer: answer | {"sessions": busy}),
+    )
+    door.sandbox.inject(fault)
+    finished = door.run(people(1))
+    assert finished.code == 0
+    assert len(door.sandbox.fired(door.integration_id)) == 2
+    assert door.operations().count("integration_status") == 3
+    assert "Waiting for another session" in finished.stderr
+
+
+def test_a_session_that_never_stops_processing_is_waited_for_no_longer_than_allowed(door: FrontDoor) -> None:
+    busy = {"active": 1, "processing": 1, "processed": 0, "failed": 0, "expired": 0}
+    door.sandbox.inject(
+        Fault(
+            "integration_status",
+            times=1000,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"sessions": busy}),
+        )
+    )
+    finished = door.run(people(1), processing_timeout_seconds=1)
+    assert finished.code == 0
+    assert "applying this one all the same" in finished.stderr
+
+
+def test_counts_that_lag_are_waited_for(door: FrontDoor) -> None:
+    door.sandbox.inject(
+        Fault(
+            "status",
+            times=2,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 2}}),
+        )
+    )
+    finished = door.run(people(3))
+    assert finished.code == 0
+    assert len(door.sandbox.fired(door.integration_id)) == 2
+
+
+def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
+    door.sandbox.inject(
+        Fault(
+            "status",
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
+        )
+    )
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "Sprinto counts 4 people where this run sent 3 people." in finished.error
+    assert door.session().state == "cancelled"
+
+
+EXPECT = {"people": {"min_records": 3}}
+
+
+@pytest.mark.parametrize(
+    ("count", "expect"),
+    [(3, EXPECT), (0, {}), (0, {"people": {"min_records": 0}}), (7, EXPECT)],
+)
+def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, Any]) -> None:
+    finished = door.run(people(count), expect=expect)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.applied().get("people", [])) == count
+
+
+@pytest.mark.parametrize("page_size", [1, 100])
+def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
+    finished = door.run(people(2), expect=EXPECT, page_size=page_size)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "`expect` names at least 3 people, and 2 people came." in finished.error
+    assert finished.error.endswith("[too-few-records]")
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
+    assert door.run(people(3), expect=EXPECT).code == 0
+    for silent in (people(0), [STATE], b""):
+        finished = door.run(silent, expect=EXPECT)
+        assert (finished.code, finished.stdout) == (1, "")
+        assert "and 0 people came. Nothing was opened at Sprinto." in finished.error
+    assert len(door.applied()["people"]) == 3
+    assert len(door.sessions()) == 1
+
+
+def test_a_minimum_is_of_the_entity_type(door: FrontDoor) -> None:
+    maps = {"expect": {"staff": {"min_records": 2}}, "entity_types": {"people": "staff"}}
+    assert door.run(people(2), **maps).code == 0
+    assert door.run([SCHEMA | {"stream": "staff"}, *people(1)], **maps).code == 1
+
+
+@pytest.mark.parametrize("counted", [2, 4])
+def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoor, counted: int) -> None:
+    door.sandbox.inject(
+        Fault(
+            "status",
+            times=1000,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": counted}}),
+        )
+    )
+    finished = door.run(people(3), on_count_mismatch="apply")
+    assert (finished.code, finished.stdout) == (0, state_line())
+    told = f"Sprinto counts {counted} people where this run sent 3 people. It is applied all the same"
+    # Before the close and at `processed`.
+    assert finished.stderr.count(told) == 2
+    assert len(door.applied()["people"]) == 3
+
+
+def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user_wants(
+    door: FrontDoor,
+) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.5)
+    door.sandbox.inject(
+        Fault(
+            "status",
+            times=1000,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
+        )
+    )
+    process = door.start(on_count_mismatch="apply", page_size=1)
+    feed(process, people(3)[:-1])
+    door.wait_for_operation("push", 3, answered=True)
+    door.sandbox.wait_for(
+        lambda box: all(session.state == "expired" for session in box.sessions(door.integration_id))
+    )
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "4 people where this run sent 3 people" in finished.error
+    assert door.applied() == {}
+
+
+def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: FrontDoor) -> None:
+    door.sandbox.inject(
+        Fault(
+            "status",
+            nth=2,
+            times=100,
+            integration_id=door.integration_id,
+            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 5}}),
+        )
+    )
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "5 people where this run sent 3 people" in finished.error
+    assert "only after session" in finished.error
+    assert door.session().state == "processed"
+
+
+def test_processing_that_fails_for_good_says_so_and_lets_no_state_out(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_outcomes=("failed", "failed"))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[processing-failed]" in finished.error
+    assert door.session().id in finished.error
+    assert "may yet be applied" in finished.error
+    assert door.applied() == {}
+
+
+def test_processing_that_succeeds_when_sprinto_tries_again_is_a_success(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_outcomes=("failed", "processed"))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=60)
+    finished = door.run(people(3), processing_timeout_seconds=0.5)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[processing-unfinished]" in finished.error
+    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert door.session().state == "processing"
+
+
+def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
+    door.pace["keep_alive"] = 60
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGSTOP)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
+    process.send_signal(signal.SIGCONT)
+    finished = door.finish(process, [record(100), STATE])
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-ended]" in finished.error
+    assert "it is expired, nothing was applied" in finished.error
+    assert door.applied() == {}
+
+
+def test_a_session_that_somebody_else_applied_is_named_as_applied(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    close_by_hand(door)
+    finished = door.finish(process, [record(100), STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "it is processed: what had been accepted was applied" in finished.error
+
+
+def close_by_hand(door: FrontDoor) -> None:
+    import requests  # noqa: PLC0415 - one test's own client
+
+    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions/{door.session().id}/close"
+    answer = requests.post(url, json={"status": "apply"}, headers={"api-key": "sandbox-key"}, timeout=5)
+    assert answer.status_code == 202
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
+
+
+def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontDoor) -> None:
+    first = door.start()
+    feed(first, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    second = door.run(people(3))
+    assert (second.code, second.stdout) == (75, "")
+    assert "[session-conflict]" in second.error
+    assert "Nothing was opened" in second.error
+    assert door.finish(first, [STATE]).code == 0
+    assert len(door.applied()["people"]) == 100
+
+
+def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(door: FrontDoor) -> None:
+    schema = {"properties": {"name": {"maxLength": 12}}}
+    door.sandbox.configure(door.integration_id, entities={"people": EntityRules(schema=schema)})
+    messages = [
+        SCHEMA,
+        *(record(number) for number in range(101)),
+        record(101, name="s3cr3t-much-too-long"),
+        STATE,
+    ]
+    finished = door.run(messages)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "Sprinto refused page 2" in finished.error
+    assert "stream 'people', input line 103 if Sprinto counts within the type from 0" in finished.error
+    assert "field 'name'" in finished.error
+    (response,) = (door.folder / "rejects").iterdir()
+    assert f"Sprinto's own words are in rejects/{response.name}." in finished.error
+    assert response.name == f"{(door.session().client_reference_id or '').rpartition('/')[2]}.response.json"
+    assert stat.S_IMODE(response.stat().st_mode) == 0o600
+    (entry,) = json.loads(response.read_text())
+    assert "s3cr3t-much-too-long" in entry["response"]["error"]["details"][0]["issue"]
+    assert "page 2" in entry["about"]
+    assert "[page-refused]" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Answer(400)))
+    finished = door.run(people(1000))
+    assert finished.code == 1
+    # The second page is refused twice at most: once compressed, where that might have been the cause.
+    assert len(door.pages()) == 2
+    assert door.session().state == "cancelled"
+
+
+def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Answer(400)))
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    assert process.wait(timeout=15) == 1
+    assert door.session().state == "cancelled"
+    process.communicate()
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor, *, cold: bool) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    process = door.start(stdout=write, cold=cold)
+    os.close(write)
+    finished = door.finish(process, people(3))
+    assert finished.code == 1
+    assert "[state-not-written]" in finished.error
+    assert json.dumps(STATE["value"]) in finished.error
+    assert door.session().state == "processed"
+
+
+def test_a_state_on_stderr_is_as_it_was(door: FrontDoor) -> None:
+    state = '{"a":  "b  c\u00a0d"}'
+    with Path("/dev/full").open("wb") as full:
+        process = door.start(stdout=full.fileno())
+        finished = door.finish(process, [SCHEMA, record(1), f'{{"type":"STATE","value":{state}}}'.encode()])
+    assert finished.code == 1
+    assert finished.error.endswith(state)
+
+
+def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
+    finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
+    assert finished.code == 1
+    session = door.session()
+    assert session.state == "active"
+    assert f"sprintoctl discard {session.id} --config {door.folder}/" in finished.error
+    assert "it expires by itself 20" in finished.error
+
+
+def test_records_with_no_state_after_them_are_a_tap_that_died(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE, record(2)])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "check its log" in finished.error
+    assert "[final-state-missing]" in finished.error
+
+
+def test_a_tap_without_states_is_taken_if_so_set(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1)], require_final_state=False)
+    assert (finished.code, finished.stdout) == (0, "")
+    assert door.session().state == "processed"
+
+
+def test_an_input_file_needs_no_final_state(door: FrontDoor, tmp_path: Path) -> None:
+    from tests.support.front_door import as_input  # noqa: PLC0415 - used once
+
+    path = tmp_path / "input.singer"
+    path.write_bytes(as_input([SCHEMA, STATE, record(1)]))
+    finished = door.run(b"", "--config", str(door.config()), "--input", str(path))
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.applied()["people"]) == 1
+
+
+def test_activate_version_is_said_once_and_changes_nothing(door: FrontDoor) -> None:
+    version = {"type": "ACTIVATE_VERSION", "stream": "people", "version": 1}
+    finished = door.run([SCHEMA, version, record(1), version, STATE])
+    assert finished.code == 0
+    assert finished.stderr.count("ACTIVATE_VERSION") == 1
+    assert len(door.applied()["people"]) == 1
+
+
+@pytest.mark.parametrize("apply", ["append", "replace"])
+def test_what_applying_does_is_sprintos_to_decide(door: FrontDoor, apply: str) -> None:
+    readings = Readings(apply=apply)  # type: ignore[arg-type] # a parameter of the test
+    door.sandbox.configure(door.integration_id, readings=readings)
+    assert door.run(people(3)).code == 0
+    assert door.run(people(2)).code == 0
+    assert len(door.applied()["people"]) == (5 if apply == "append" else 2)
+
+
+def test_a_close_that_surely_did_not_happen_is_followed_by_a_discard(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=Answer(403)))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[key-refused]" in finished.error
+    assert "was discarded" in finished.error
+    assert door.session().state == "cancelled"

@@ -1,0 +1,307 @@
+"""Settings as an SDK user expects them, and bad ones in one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import FrontDoor, people
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = {"api_key": "k3y", "integration_id": "x"}
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing": (
+        {"api_key": None, "integration_id": None},
+        "`api_key` is missing; `integration_id` is",
+    ),
+    "an empty key": ({"api_key": " "}, "`api_key` is empty"),
+    "a key that is a number": ({"api_key": 987654321}, "`api_key` must be string"),
+    "a key with a line break": ({"api_key": "k3y\n"}, "`api_key` has a blank or a line break"),
+    "a key that fits no header": (
+        {"api_key": "schlüssel"},
+        "that fits in no HTTP header",
+    ),
+    "an unknown region": ({"region": "mars"}, "`region` must be one of us, in, eu"),
+    "a plain-http host": (
+        {"api_url": "http://sprinto.example/api/external/push"},
+        "plain http to another",
+    ),
+    "a plain-http host that looks local": (
+        {"api_url": "http://127.0.0.1.example/x"},
+        "plain http to another",
+    ),
+    "no URL": ({"api_url": "api.sprinto.com"}, "must begin with https://"),
+    "a URL with a password": (
+        {"api_url": "https://u:s3cr3t@sprinto.example/x"},
+        "no user, query",
+    ),
+    "a page size of 0": ({"page_size": 0}, "`page_size` must be at least 1"),
+    "a page size of 101": ({"page_size": 101}, "`page_size` must be at most 100"),
+    "a page size in words": ({"page_size": "many"}, "`page_size` must be integer"),
+    "a timeout of 0": ({"request_timeout_seconds": 0}, "`request_timeout_seconds` must be more than 0"),
+    "entity types in a list": ({"entity_types": ["User"]}, "`entity_types` must be object"),
+    "an entity type that is none": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
+    "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
+    "expect in words": ({"expect": {"User": {"min_records": "x"}}}, "`expect.User.min_records` must be int"),
+    "expect less than nothing": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
+    "expect of something else": (
+        {"expect": {"User": {"max_records": 1}}},
+        "`expect.User`",
+    ),
+    "an unknown choice": (
+        {"unmapped_streams": "drop"},
+        "must be one of keep, ignore, fail",
+    ),
+    "batch_size_rows": ({"batch_size_rows": 500}, "`batch_size_rows` is not supported: use `page_size`"),
+    "load_method": ({"load_method": "upsert"}, "`load_method` is not supported"),
+    "add_record_metadata": ({"add_record_metadata": True}, "`add_record_metadata` is not supported"),
+    "flattening without a depth": ({"flattening_enabled": True}, "flattening_max_depth is required"),
+    "a held dry run": (
+        {"finish": "hold", "dry_run": True, "report_path": "r.json"},
+        "`finish: hold` and `dry_run` exclude each other",
+    ),
+    "holding without a receipt": ({"finish": "hold"}, "`finish: hold` needs `report_path`"),
+    "a page": (
+        {"report_path": "receipts/r.HTML"},
+        "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html`",
+    ),
+    "a receipt's key without a receipt": (
+        {"receipt_key_file": "k"},
+        "`receipt_key_file` needs `report_path`",
+    ),
+    "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
+    "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
+    "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
+    "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
+    "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
+    "a stream map that was null": (
+        {"stream_maps": {"people": {}}},
+        "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",
+    ),
+    "a field that was null": (
+        {"stream_maps": {"people": {"name": {}}}},
+        "`stream_maps.people.name` is an empty",
+    ),
+    "other fields that were null": (
+        {"stream_maps": {"people": {"id": "id", "__else__": {}}}},
+        "`stream_maps.people.__else__` is an empty object",
+    ),
+    "other streams that were null": ({"stream_maps": {"__else__": {}}}, "`stream_maps.__else__` is an empty"),
+    "an unknown rule for other fields": (
+        {"stream_maps": {"people": {"__else__": "keep"}}, "page_size": 0},
+        "`stream_maps.people.__else__` must be null or `__NULL__`; `page_size` must be at least 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoor, what: str) -> None:
+    settings, told = BAD[what]
+    finished = door.run(b"", **(GOOD | {"api_url": None} | settings))
+    assert (finished.code, finished.stdout) == (1, "")
+    assert told in finished.error
+    assert "[settings]" in finished.error
+    assert "987654321" not in finished.stderr
+    assert "schlüssel" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "No such file"), ("{", "is no JSON"), ("[]", "holds no JSON object"), ("\xff", "is no JSON")],
+)
+def test_a_config_file_that_cannot_be_used_is_named(
+    door: FrontDoor, tmp_path: Path, content: str | None, told: str
+) -> None:
+    path = tmp_path / "mine.json"
+    if content is not None:
+        path.write_bytes(content.encode("latin-1"))
+    finished = door.run(b"", "--config", str(path))
+    assert finished.code == 1
+    assert "mine.json" in finished.error
+    assert told in finished.error
+
+
+def test_of_several_config_files_the_later_one_wins(door: FrontDoor) -> None:
+    first, second = door.config(page_size=10), door.folder / "second.json"
+    second.write_text(json.dumps({"page_size": 20}))
+    assert door.run(people(40), "--config", str(first), "--config", str(second)).code == 0
+    assert door.pages() == [20, 20]
+
+
+def test_the_environment_is_read_with_config_env(door: FrontDoor) -> None:
+    env = {
+        "TARGET_SPRINTO_API_KEY": "sandbox-key",
+        "TARGET_SPRINTO_INTEGRATION_ID": door.integration_id,
+        "TARGET_SPRINTO_API_URL": door.sandbox.base_url,
+        "TARGET_SPRINTO_PAGE_SIZE": "7",
+        "TARGET_SPRINTO_COMPRESS": "false",
+        "TARGET_SPRINTO_REQUEST_TIMEOUT_SECONDS": "12.5",
+        "TARGET_SPRINTO_ENTITY_TYPES": '{"people": "User"}',
+    }
+    assert door.run(people(14), "--config", "ENV", env=env).code == 0
+    assert door.pages() == [7, 7]
+    assert list(door.applied()) == ["User"]
+    push = next(seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push")
+    assert "Content-Encoding" not in push.headers
+
+
+def test_a_dotenv_file_in_the_working_folder_is_read(door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
+    config = door.config()
+    assert door.run(people(10), "--config", str(config), "--config", "ENV").code == 0
+    assert door.pages() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "kind"),
+    [
+        ("PAGE_SIZE", "s3cr3t", "integer"),
+        ("REQUEST_TIMEOUT_SECONDS", "s3cr3t", "number"),
+        ("ENTITY_TYPES", "{s3cr3t", "object"),
+    ],
+)
+def test_an_environment_variable_that_cannot_be_used_is_named(
+    door: FrontDoor, variable: str, value: str, kind: str
+) -> None:
+    env = {f"TARGET_SPRINTO_{variable}": value}
+    finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
+    assert finished.code == 1
+    assert f"TARGET_SPRINTO_{variable} holds no {kind}" in finished.error
+
+
+def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path) -> None:
+    path = tmp_path / "nulls.json"
+    nulls = dict.fromkeys(["region", "page_size", "unmapped_streams", "expect", "compress"])
+    path.write_text(json.dumps(nulls))
+    config = str(door.config(entity_types={"people": "User"}))
+    assert door.run(people(3), "--config", config, "--config", str(path)).code == 0
+
+
+def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
+    finished = door.run(people(1), pagination="by the page")
+    assert finished.code == 0
+    assert "not known, and ignored: pagination" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("page_sise", "page_size"),
+        ("dryrun", "dry_run"),
+        ("expects", "expect"),
+        ("page-size", "page_size"),
+        ("entityTypes", "entity_types"),
+    ],
+)
+def test_a_setting_that_is_misspelt_is_refused(door: FrontDoor, written: str, meant: str) -> None:
+    finished = door.run(people(1), **{written: 5})
+    assert (finished.code, finished.stdout) == (1, "")
+    assert f"`{written}` is not known: `{meant}` is probably meant." in finished.error
+    assert door.operations() == []
+
+
+def test_a_setting_that_is_misspelt_in_the_environment_is_refused(door: FrontDoor) -> None:
+    config = str(door.config())
+    env = {"TARGET_SPRINTO_DRYRUN": "true"}
+    finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "TARGET_SPRINTO_DRYRUN is not known: TARGET_SPRINTO_DRY_RUN is probably meant." in finished.error
+    assert door.operations() == []
+
+
+@pytest.mark.parametrize("prefix", ["HR_", "_HR_", "2_"])
+def test_the_variables_of_an_inherited_loader_are_none_of_ours(door: FrontDoor, prefix: str) -> None:
+    """Meltano names them after the loader: `target-sprinto-hr`, `target-sprinto--hr`, `target-sprinto-2`."""
+    others = {"API_KEY": "an0ther-k3y", "INTEGRATION_ID": "x", "PAGE_SIZE": "many", "DRY_RUN": "true"}
+    env = {f"TARGET_SPRINTO_{prefix}{name}": value for name, value in others.items()}
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV", env=env)
+    assert finished.code == 0, finished.stderr
+    assert prefix not in finished.stderr
+    assert "an0ther-k3y" not in finished.stderr
+    assert len(door.applied()["people"]) == 1
+
+
+def test_a_stream_whose_name_looks_like_a_pattern_is_itself(door: FrontDoor) -> None:
+    messages = [
+        message | {"stream": "people[1]"} if "stream" in message else message for message in people(1)
+    ]
+    other = [message | {"stream": "devices"} for message in people(1) if "stream" in message]
+    finished = door.run([*other, *messages], entity_types={"people[1]": "people"})
+    assert finished.code == 0
+    assert "misspelled" not in finished.stderr
+
+
+def test_a_map_for_the_stream_of_another_tap_is_nothing_to_tell(door: FrontDoor) -> None:
+    maps = {"peop*": {"name": "name"}, "devices": "__NULL__", "same": {"__source__": "people"}}
+    finished = door.run(people(1), stream_maps=maps)
+    assert finished.code == 0
+    assert "misspelled" not in finished.stderr
+
+
+def test_settings_given_inline_are_not_repeated(door: FrontDoor) -> None:
+    finished = door.run(b"", "--config", '{"api_key": "sandbox-key"}')
+    assert finished.code == 1
+    assert "config file no. 1: No such file" in finished.error
+
+
+@pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])
+def test_a_number_that_is_none_or_too_large_is_told(door: FrontDoor, tmp_path: Path, content: str) -> None:
+    (tmp_path / "mine.json").write_text(content)
+    finished = door.run(b"", "--config", str(door.config()), "--config", str(tmp_path / "mine.json"))
+    assert finished.code == 1
+    assert "[settings]" in finished.error
+
+
+def test_a_config_file_in_another_encoding_is_told(door: FrontDoor, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text("{}", encoding="utf-16")
+    finished = door.run(b"", "--config", str(tmp_path / "mine.json"))
+    assert "is no JSON in UTF-8" in finished.error
+
+
+def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = door.start("--config", str(tmp_path / "pipe"))
+    (tmp_path / "pipe").write_text(door.config().read_text())
+    assert door.finish(process, people(3)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("LOAD_METHOD", "upsert", "`load_method` is not supported"),
+        ("BATCH_SIZE_ROWS", "5", "`batch_size_rows` is not supported"),
+        ("REQUIRE_FINAL_STATE", "flase", "REQUIRE_FINAL_STATE holds no boolean"),
+        ("REQUEST_TIMEOUT_SECONDS", "nan", "REQUEST_TIMEOUT_SECONDS holds no number"),
+        ("API_URL", "https://x..y/", "must begin with https:// and name a host"),
+    ],
+)
+def test_the_environment_is_held_to_the_same_rules(
+    door: FrontDoor, variable: str, value: str, told: str
+) -> None:
+    env = {f"TARGET_SPRINTO_{variable}": value}
+    finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
+    assert finished.code == 1
+    assert told in finished.error
+
+
+def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
+    env = {"TARGET_SPRINTO_REQUIRE_FINAL_STATE": "TRUE "}
+    finished = door.run(people(3)[:-1], "--config", str(door.config()), "--config", "ENV", env=env)
+    assert "[final-state-missing]" in finished.error
+
+
+@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+def test_a_log_level_that_is_none_is_told(door: FrontDoor, program: str) -> None:
+    words = [*(["check"] if program == "sprintoctl" else []), "--config", str(door.config())]
+    env = {"TARGET_SPRINTO_LOGLEVEL": "loud"}
+    finished = door.run(people(1), *words, program=program, env=env, cold=True)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "TARGET_SPRINTO_LOGLEVEL is none of DEBUG, INFO," in finished.stderr
+    assert "[settings]" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1

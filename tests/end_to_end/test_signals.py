@@ -1,0 +1,282 @@
+"""A signal ends a run within ten seconds: discarded before the close, named after it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Fault, Hang, Readings
+from tests.support.front_door import SCHEMA, SIGNALS, Finished, FrontDoor, feed, people, record, state_line
+
+if TYPE_CHECKING:
+    import subprocess
+
+PAGE = [SCHEMA, *(record(number) for number in range(100))]
+
+
+def stop(door: FrontDoor, process: subprocess.Popen[bytes], *numbers: int) -> Finished:
+    """Signal while the pipe stays open; the run must end by itself, in time."""
+    began = time.monotonic()
+    for number in numbers:
+        process.send_signal(number)
+    process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    return door.finish(process, None)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals) -> None:
+    process = door.start(cold=True)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    finished = stop(door, process, number)
+    assert (finished.code, finished.stdout) == (SIGNALS[number], "")
+    assert f"Stopped by {number.name}." in finished.error
+    assert "was discarded, nothing was applied" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_the_first_of_several_signals_decides(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGTERM)
+    door.wait_for_operation("close")
+    finished = stop(door, process, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+    assert finished.code == 143
+    assert door.session().state == "cancelled"
+
+
+def test_a_signal_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, record(1)])
+    wait_until_reading(process)
+    finished = stop(door, process, signal.SIGTERM)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert "Nothing was opened" in finished.error
+    assert door.operations() == []
+
+
+def wait_until_reading(process: subprocess.Popen[bytes]) -> None:
+    """Until the process has taken all that was written: only then is it past its start."""
+    import fcntl  # noqa: PLC0415 - not on Windows
+    import struct  # noqa: PLC0415 - used once
+    import termios  # noqa: PLC0415 - not on Windows
+
+    assert process.stdin is not None
+    for _ in range(1000):
+        if struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"\0" * 4))[0] == 0:
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
+def test_a_signal_while_a_page_is_unanswered_abandons_it(door: FrontDoor) -> None:
+    hang = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
+    door.sandbox.inject(hang)
+    process = door.start()
+    feed(process, PAGE)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert door.session().state == "cancelled"
+    door.sandbox.release(hang)
+
+
+def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
+    busy = Answer(429, {"Retry-After": "200"})
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=busy))
+    process = door.start(retry_timeout_seconds=300)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    finished = stop(door, process, signal.SIGINT)
+    assert finished.code == 130
+    assert door.session().state == "cancelled"
+    assert door.operations().count("push") == 1
+
+
+def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoor) -> None:
+    hang = Fault("create", moment="after", integration_id=door.integration_id, effect=Hang(seconds=2))
+    door.sandbox.inject(hang)
+    process = door.start()
+    feed(process, PAGE)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert f"Session {door.session().id} was discarded" in finished.error
+
+
+@pytest.mark.parametrize("prefix", ["evidence", 'the "best" evidence\\'])
+def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, prefix: str) -> None:
+    door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
+    process = door.start(client_reference_prefix=prefix)
+    feed(process, PAGE)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert "activity" in door.operations()
+    assert door.session().state == "cancelled"
+
+
+def test_a_create_that_nobody_can_see_may_be_open(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
+    door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
+    process = door.start()
+    feed(process, PAGE)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert "may be open until" in finished.error
+
+
+def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) -> None:
+    busy = Answer(503, {"Retry-After": "200"})
+    door.sandbox.inject(Fault("create", times=99, integration_id=door.integration_id, effect=busy))
+    process = door.start(retry_timeout_seconds=300)
+    feed(process, PAGE)
+    door.wait_for_operation("create", answered=True)
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert "Nothing was opened" in finished.error
+    assert door.operations() == ["create"]
+
+
+def start_closing(door: FrontDoor, **settings: object) -> subprocess.Popen[bytes]:
+    process = door.start(**settings)  # type: ignore[arg-type] # settings have any type
+    feed(process, people(3))
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    door.wait_for_operation("close")
+    return process
+
+
+def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=100)
+    process = start_closing(door)
+    door.wait_for_operation("status", 2)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process, None)
+    assert 8 < time.monotonic() - began < 10.5
+    assert (finished.code, finished.stdout) == (143, "")
+    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert door.session().state == "processing"
+
+
+def test_processed_within_the_ten_seconds_is_a_success(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=2)
+    process = start_closing(door)
+    door.wait_for_operation("status", 2)
+    finished = stop(door, process, signal.SIGTERM)
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) -> None:
+    busy = Answer(429, {"Retry-After": "200"})
+    door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=busy))
+    process = start_closing(door, retry_timeout_seconds=300)
+    door.wait_for_operation("close", answered=True)
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert "was discarded" in finished.error
+    assert door.session().state == "cancelled"
+
+
+def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor) -> None:
+    door.pace["end_after_signal"] = 3.0
+    door.sandbox.configure(door.integration_id, processing_seconds=100)
+    door.sandbox.inject(Fault("close", moment="after", integration_id=door.integration_id, effect=Hang()))
+    process = start_closing(door)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert "may yet be applied" in finished.error
+    assert door.operations().count("close") == 1
+
+
+def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) -> None:
+    """As a shell does on Ctrl-C: the signal goes to the whole pipeline, and the pipe closes too."""
+    read, write = os.pipe()
+    process = door.start(stdin=read)
+    os.close(read)
+    from tests.support.front_door import as_input  # noqa: PLC0415 - used once
+
+    os.write(write, as_input(PAGE))
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGINT)
+    os.close(write)
+    finished = door.finish(process, None)
+    assert finished.code == 130
+    assert door.session().state == "cancelled"
+
+
+def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
+    door.pace["end_after_signal"] = 3.0
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
+    process = door.start()
+    feed(process, [*PAGE, b"no message"])
+    door.wait_for_operation("close")
+    finished = stop(door, process, signal.SIGTERM)
+    assert finished.code == 143
+    assert f"sprintoctl discard {door.session().id}" in finished.error
+
+
+def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
+    process = door.start(cold=True)
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGSTOP)
+    process.send_signal(signal.SIGTERM)
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    process.send_signal(signal.SIGCONT)
+    process.wait(timeout=12)
+    finished = door.finish(process, None)
+    assert finished.code == 143
+    assert "Stopped by SIGTERM" in finished.error
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number: signal.Signals) -> None:
+    process = door.start(cold=True, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"singer_sdk.exceptions" in line:
+            break
+    process.send_signal(number)
+    finished = door.finish(process, None)
+    assert finished.code == SIGNALS[number]
+    assert f"Stopped by {number.name}. Nothing was opened at Sprinto." in finished.error
+
+
+def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: FrontDoor) -> None:
+    read, write = os.pipe()
+    large = {"type": "STATE", "value": {"bookmark": "x" * 500_000}}
+    process = door.start(cold=True, stdout=write, env={"PYTHONUNBUFFERED": "1"})
+    os.close(write)
+    feed(process, [SCHEMA, record(1), large])
+    assert process.stdin is not None
+    process.stdin.close()
+    process.stdin = None
+    door.sandbox.wait_for(lambda box: any(s.state == "processed" for s in box.sessions(door.integration_id)))
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=15)
+    os.close(read)
+    assert process.returncode == 143
+    assert b"[state-not-written]" in err
+    assert b"x" * 500_000 in err
+
+
+def test_a_large_state_goes_out_whole(door: FrontDoor) -> None:
+    large = {"type": "STATE", "value": {"bookmark": "x" * 500_000}}
+    finished = door.run([SCHEMA, record(1), large], cold=True, env={"PYTHONUNBUFFERED": "1"})
+    assert finished.code == 0
+    assert len(finished.stdout) > 500_000

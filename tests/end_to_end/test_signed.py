@@ -1,0 +1,472 @@
+"""Receipts that cannot be forged: the signature beside them, and the chain that they make."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from target_sprinto.receipts.chain import Link, broken_links, last_of
+from target_sprinto.receipts.document import Head
+from tests.support.commands import DOCS, blocks
+from tests.support.front_door import SCHEMA, FrontDoor, feed, people, record, state_line
+from tests.support.receipts import change, read_receipt, receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.front_door import Finished
+
+SIGNED: dict[str, Any] = {"report_path": "receipts/receipt.json", "receipt_key_file": "key.pem"}
+IN_FOLDER: dict[str, Any] = {"report_path": "receipts"}
+
+
+def sprintoctl(door: FrontDoor, *words: str, **options: Any) -> Finished:  # noqa: ANN401 - of the process
+    finished = door.finish(door.start(*words, program="sprintoctl", **options))
+    assert len(finished.stderr.splitlines()) <= 1
+    return finished
+
+
+def keygen(door: FrontDoor, name: str = "key") -> str:
+    """Make a key pair; return its id."""
+    finished = sprintoctl(door, "keygen", name)
+    assert finished.code == 0, finished.stderr
+    found = re.search(r"id ([0-9a-f]{64})\)", finished.stdout)
+    assert found
+    return found[1]
+
+
+def sign(door: FrontDoor, count: int = 3) -> Path:
+    key = keygen(door)
+    assert door.run(people(count), **SIGNED).code == 0
+    path = door.folder / "receipts/receipt.json"
+    assert read_receipt(path)["signed_by"] == key
+    return path
+
+
+def verify(door: FrontDoor, what: str = "receipts/receipt.json", key: str = "key.pub.pem") -> Finished:
+    return sprintoctl(door, "verify", what, "--public-key", key)
+
+
+def check_refused(finished: Finished, code: str, *shown: str) -> None:
+    assert finished.code == 1, finished.stdout
+    for words in (f"[{code}]", *shown):
+        assert words in finished.stderr
+
+
+# Signed
+
+
+def test_keygen_makes_a_private_pair_and_overwrites_nothing(door: FrontDoor) -> None:
+    keygen(door)
+    private, public = door.folder / "key.pem", door.folder / "key.pub.pem"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(public.stat().st_mode) == 0o644
+    before = private.read_bytes(), public.read_bytes()
+    check_refused(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pem", "File exists")
+    assert (private.read_bytes(), public.read_bytes()) == before
+
+
+def test_a_public_key_that_exists_costs_no_private_one(door: FrontDoor) -> None:
+    (door.folder / "key.pub.pem").write_text("kept")
+    check_refused(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pub.pem")
+    assert not (door.folder / "key.pem").exists()
+    assert (door.folder / "key.pub.pem").read_text() == "kept"
+
+
+def test_a_run_with_a_key_signs_its_receipt(door: FrontDoor) -> None:
+    path = sign(door, 150)
+    envelope = json.loads((path.parent / "receipt.json.dsse").read_bytes())
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    receipt, subjects = read_receipt(path), statement["subject"]
+    assert [one["name"] for one in subjects] == ["receipt.json", "input"]
+    assert subjects[0]["digest"] == {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert subjects[1]["digest"] == {"sha256": receipt["input_sha256"]}
+    assert statement["predicate"]["accepted"] == {"people": 150}
+    finished = verify(door)
+    assert (finished.code, finished.stderr) == (0, "")
+    assert f"The signature is by the key {receipt['signed_by']}." in finished.stdout
+
+
+def test_a_run_that_failed_and_one_that_holds_are_signed(door: FrontDoor) -> None:
+    keygen(door)
+    assert door.run([SCHEMA, b"{"], **SIGNED).code == 1
+    assert verify(door).code == 0
+    shutil.rmtree(door.folder / "receipts")
+    assert door.run(people(3), finish="hold", **SIGNED).code == 0
+    assert verify(door).code == 0
+
+
+def test_without_a_key_receipt_and_verify_say_that_it_is_unsigned(door: FrontDoor) -> None:
+    keygen(door)
+    assert door.run(people(3), report_path="receipts/receipt.json").code == 0
+    assert read_receipt(door.folder / "receipts/receipt.json")["signed_by"] is None
+    finished = sprintoctl(door, "verify", "receipts/receipt.json")
+    assert finished.code == 0
+    assert "It is unsigned" in finished.stdout
+    check_refused(verify(door), "receipt-unsigned", "has no signature")
+
+
+FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], list[tuple[str, str]]], str]] = {
+    "every time a month back": (
+        lambda receipt: [
+            (receipt[name], "2026-10-" + receipt[name][8:]) for name in ("started_at", "ended_at")
+        ],
+        ", in `started_at` and `ended_at`",
+    ),
+    "fewer were accepted": (lambda _: [('"accepted":100', '"accepted":7')], ", in `accepted`"),
+    "another exit code": (lambda _: [('"exit_code": 0', '"exit_code": 1')], ", in `exit_code`"),
+    "another phase": (lambda _: [('"phase":"applying"', '"phase":"discarding"')], ""),
+    "unsigned": (lambda one: [(f'"signed_by": "{one["signed_by"]}"', '"signed_by": null')], ""),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_receipt_that_was_changed_and_sealed_again_is_no_longer_signed(door: FrontDoor, what: str) -> None:
+    path = sign(door, 100)
+    forge, where = FORGERIES[what]
+    for old, new in forge(read_receipt(path)):
+        change(path, old, new)
+    # The seal does not show it.
+    assert sprintoctl(door, "verify", "receipts/receipt.json").code == 0
+    check_refused(verify(door), "receipt-forged", f"was changed after it was signed{where}.")
+
+
+def test_an_envelope_made_with_another_key_is_refused(door: FrontDoor) -> None:
+    sign(door)
+    keygen(door, "another")
+    check_refused(verify(door, key="another.pub.pem"), "receipt-signature", "is not by this key")
+
+
+def test_an_envelope_that_was_changed_is_refused(door: FrontDoor) -> None:
+    path = sign(door).with_name("receipt.json.dsse")
+    envelope = json.loads(path.read_bytes())
+    payload = base64.b64decode(envelope["payload"]).replace(b'"exit_code": 0', b'"exit_code": 1')
+    for changed in (
+        json.dumps(envelope | {"payload": base64.b64encode(payload).decode()}),
+        json.dumps(envelope | {"payloadType": "text/plain"}),
+        json.dumps(envelope | {"signatures": []}),
+        "{}",
+        "",
+        path.read_text()[:-40],
+    ):
+        path.write_text(changed)
+        check_refused(verify(door), "receipt-signature")
+
+
+def test_an_envelope_of_another_receipt_is_named(door: FrontDoor) -> None:
+    path = sign(door)
+    first = (path.parent / "receipt.json.dsse").read_bytes()
+    assert door.run(people(3), **SIGNED).code == 0
+    (second,) = path.parent.glob("receipt.*-*.json.dsse")
+    second.write_bytes(first)
+    finished = verify(door, f"receipts/{second.name.removesuffix('.dsse')}")
+    check_refused(finished, "receipt-envelope", "of another receipt")
+
+
+def test_a_receipt_that_was_cut_off_or_is_newer_is_named(door: FrontDoor) -> None:
+    path = sign(door)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    check_refused(verify(door), "receipt", "was cut off or changed")
+    path.write_bytes(whole.replace(b"target-sprinto receipt 1", b"target-sprinto receipt 2"))
+    check_refused(verify(door), "receipt-format", "format 2")
+
+
+# A key that cannot sign
+
+
+def private_pem(key: Any, password: bytes | None = None) -> bytes:  # noqa: ANN401 - a key of any kind
+    encryption = BestAvailableEncryption(password) if password else NoEncryption()
+    return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
+
+
+def make_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+KEYS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "missing": (lambda path: path.unlink(), "No such file"),
+    "a folder": (
+        lambda path: path.rename(path.with_name("moved")).parent.joinpath(path.name).mkdir(),
+        "Is a",
+    ),
+    "empty": (lambda path: path.write_bytes(b""), "does not hold the key that is needed"),
+    "the public one": (
+        lambda path: path.write_bytes(path.with_name("key.pub.pem").read_bytes()),
+        "does not hold the key that is needed",
+    ),
+    "another kind": (
+        lambda path: path.write_bytes(private_pem(generate_private_key(SECP256R1()))),
+        "not an Ed25519 key",
+    ),
+    "encrypted": (
+        lambda path: path.write_bytes(private_pem(Ed25519PrivateKey.generate(), b"secret")),
+        "it is encrypted",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_a_key_that_cannot_sign_fails_the_run_before_anything(door: FrontDoor, what: str) -> None:
+    keygen(door)
+    spoil, shown = KEYS[what]
+    spoil(door.folder / "key.pem")
+    finished = door.run(people(3), **SIGNED)
+    check_refused(finished, "receipt-key", shown, "Nothing was opened")
+    assert finished.stdout == ""
+    assert door.operations() == []
+    assert not (door.folder / "receipts").exists()
+
+
+def test_a_public_key_that_is_none_is_named(door: FrontDoor) -> None:
+    sign(door)
+    check_refused(verify(door, key="key.pem"), "receipt-key", "does not hold the key that is needed")
+    check_refused(verify(door, key="missing.pem"), "receipt-key", "No such file")
+
+
+def test_a_missing_extra_fails_the_run_before_anything(door: FrontDoor) -> None:
+    keygen(door)
+    hidden = door.folder / "hidden/cryptography"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='cryptography')")
+    finished = door.run(people(3), cold=True, env={"PYTHONPATH": str(hidden.parent)}, **SIGNED)
+    check_refused(finished, "receipt-key", "pip install 'target-sprinto[sign]'", "Nothing was opened")
+    assert door.operations() == []
+
+
+def test_a_key_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
+    keygen(door)
+    (door.folder / "key.pem").chmod(0o644)
+    finished = door.run(people(3), **SIGNED)
+    assert finished.code == 0
+    (warning,) = [line for line in finished.stderr.splitlines() if "| WARNING" in line]
+    assert "chmod 600 key.pem" in warning
+
+
+def test_an_envelope_that_cannot_be_written_does_not_cost_the_state(door: FrontDoor) -> None:
+    keygen(door)
+    (door.folder / "receipts/receipt.json.dsse").mkdir(parents=True)
+    finished = door.run(people(3), **SIGNED)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    (warning,) = [line for line in finished.stderr.splitlines() if "| WARNING" in line]
+    assert "has no signature: its envelope cannot be written" in warning
+    assert receipt_of(door, "receipts/receipt.json")["outcome"] == "applied"
+
+
+# Checked without us
+
+
+def block(language: str, mark: str) -> str:
+    """A program of the documents."""
+    (found,) = [
+        one.text
+        for one in blocks(DOCS / "signed-receipts.md")
+        if one.language == language and mark in one.text
+    ]
+    return found
+
+
+@pytest.mark.parametrize("how", ["openssl", "python"])
+def test_the_documents_check_a_signature_without_us(door: FrontDoor, how: str) -> None:
+    path = sign(door)
+    shutil.copy(path, door.folder / "receipt.json")
+    shutil.copy(f"{path}.dsse", door.folder / "receipt.json.dsse")
+    if how == "python":
+        program = block("python", "Ed25519")
+        assert "target_sprinto" not in program
+        assert len(program.splitlines()) <= 15
+        command = [sys.executable, "-c", program]
+    else:
+        command = ["bash", "-e", "-c", block("sh", "openssl pkeyutl")]
+
+    def check() -> int:
+        return subprocess.run(command, cwd=door.folder, capture_output=True, check=False).returncode
+
+    (door.folder / "receipt-key.pub.pem").write_bytes((door.folder / "key.pub.pem").read_bytes())
+    assert check() == 0
+    change(door.folder / "receipt.json", '"exit_code": 0', '"exit_code": 1')
+    assert check() != 0
+    shutil.copy(path, door.folder / "receipt.json")
+    keygen(door, "another")
+    (door.folder / "receipt-key.pub.pem").write_bytes((door.folder / "another.pub.pem").read_bytes())
+    assert check() != 0
+
+
+# Chained
+
+
+def runs(door: FrontDoor, count: int, **settings: object) -> list[Path]:
+    """Receipts of so many runs, in their order."""
+    for _ in range(count):
+        assert door.run(people(0), **{**IN_FOLDER, **settings}).code == 0
+    paths = (door.folder / "receipts").glob("*.json")
+    return sorted(paths, key=lambda path: json.loads(path.read_bytes())["number"] or 0)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_chain(door: FrontDoor, *problems: str) -> None:
+    finished = sprintoctl(door, "verify", "receipts")
+    if not problems:
+        assert (finished.code, finished.stderr) == (0, ""), finished.stdout
+        return
+    check_refused(finished, "receipt-chain")
+    assert finished.stdout.splitlines() == [f"{problem} [receipt-chain]" for problem in problems]
+
+
+def test_each_receipt_names_the_one_before(door: FrontDoor) -> None:
+    first, second, third = runs(door, 3)
+    linked = [(one["number"], one["previous"]) for one in map(read_receipt, (first, second, third))]
+    assert linked == [(1, None), (2, sha256(first)), (3, sha256(second))]
+    finished = sprintoctl(door, "verify", "receipts")
+    assert finished.stdout.startswith("OK: 3 receipts, 0 unfinished, 0 other files; none is missing")
+    assert "3 of them are unsigned" in finished.stdout
+
+
+def test_pipelines_have_chains_of_their_own(door: FrontDoor) -> None:
+    runs(door, 2)
+    runs(door, 2, client_reference_prefix="another/one")
+    runs(door, 1)
+    read = [read_receipt(path) for path in (door.folder / "receipts").iterdir()]
+    numbers = sorted((one["reference"].rpartition("/")[0], one["number"]) for one in read)
+    assert numbers == [
+        *[("another/one", number) for number in (1, 2)],
+        *[("target-sprinto", number) for number in (1, 2, 3)],
+    ]
+    check_chain(door)
+
+
+def test_a_receipt_that_was_removed_is_named_by_its_neighbours(door: FrontDoor) -> None:
+    first, second, third, fourth = runs(door, 4)
+    third.unlink()
+    check_chain(door, f"Between {second.name} and {fourth.name} a receipt is missing.")
+    first.unlink()
+    check_chain(
+        door,
+        f"{second.name} is receipt 2 of its pipeline; the ones before it are not here.",
+        f"Between {second.name} and {fourth.name} a receipt is missing.",
+    )
+
+
+def test_receipts_in_another_order_are_named(door: FrontDoor) -> None:
+    first, second, third, fourth = runs(door, 4)
+    for path, number in ((second, "3"), (third, "2")):
+        change(path, f'"number": {5 - int(number)}', f'"number": {number}')
+    check_chain(
+        door,
+        f"{third.name} does not follow {first.name} as it is: that one was changed or replaced.",
+        f"{second.name} does not follow {third.name} as it is: that one was changed or replaced.",
+        f"{fourth.name} does not follow {second.name} as it is: that one was changed or replaced.",
+    )
+
+
+def test_a_receipt_that_was_changed_or_added_is_named(door: FrontDoor) -> None:
+    first, second, _ = runs(door, 3)
+    copy = first.with_name("copy.json")
+    shutil.copy(second, copy)
+    check_chain(door, f"{second.name} and {copy.name} have the same number, 2: one of them was added.")
+    copy.unlink()
+    change(first, '"exit_code": 0', '"exit_code": 1')
+    check_chain(
+        door, f"{second.name} does not follow {first.name} as it is: that one was changed or replaced."
+    )
+
+
+def test_a_run_that_was_killed_does_not_break_the_chain(door: FrontDoor) -> None:
+    runs(door, 1)
+    process = door.start(cold=True, **IN_FOLDER)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=20)
+    process.communicate()
+    killed, first, second = runs(door, 1, on_active_session="fail")
+    assert read_receipt(killed)["outcome"] == "unfinished"
+    assert read_receipt(second)["previous"] == sha256(first)
+    check_chain(door)
+
+
+def test_runs_that_end_at_once_follow_each_other(door: FrontDoor) -> None:
+    processes = [door.start(**IN_FOLDER) for _ in range(6)]
+    for process in processes:
+        feed(process, [SCHEMA])
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    assert [door.finish(process, None).code for process in processes] == [0] * 6
+    numbers = [read_receipt(path)["number"] for path in (door.folder / "receipts").iterdir()]
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+    check_chain(door)
+
+
+def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
+    folder = door.folder / "receipts"
+    folder.mkdir()
+    for number in range(200):
+        (folder / f"{number}.json").write_text(["", "{}", "[", '{"format": 1}', "\0" * 9000][number % 5])
+    keygen(door)
+    for _ in range(2):
+        assert door.run(people(3), **IN_FOLDER, receipt_key_file="key.pem").code == 0
+    finished = verify(door, "receipts")
+    assert finished.code == 0, finished.stdout
+    assert finished.stdout.startswith("OK: 2 receipts, 0 unfinished, 200 other files;")
+    first, _ = sorted(folder.glob("20*-*.json"))
+    change(first, '"exit_code": 0', '"exit_code": 1')
+    finished = verify(door, "receipts")
+    check_refused(finished, "receipt-chain", "2 problems in 2 receipts")
+    assert "[receipt-forged]" in finished.stdout
+    assert "does not follow" in finished.stdout
+
+
+def test_a_folder_without_a_receipt_is_not_ok(door: FrontDoor) -> None:
+    (door.folder / "receipts").mkdir()
+    check_refused(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
+
+
+def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> None:
+    (path,) = runs(door, 1)
+    content = path.read_text()
+    for number in range(2, 1001):
+        path.with_name(f"{number}.json").write_text(content.replace('"number": 1', f'"number": {number}'))
+    pipeline = door.integration_id, "target-sprinto"
+    began = time.process_time()
+    last = last_of(path.parent, pipeline)
+    assert time.process_time() - began < 1
+    assert last == (1000, sha256(path.with_name("1000.json")))
+
+
+def test_times_that_contradict_the_chain_are_named() -> None:
+    def link(number: int, ended_at: str, previous: str | None) -> Link:
+        return Link(
+            f"{number}.json", f"sha {number}", Head("applied", "u", "p/u", ended_at, number, previous, "i")
+        )
+
+    first, second = link(1, "2026-11-28T12:00:00.000Z", None), link(2, "2026-11-27T12:00:00.000Z", "sha 1")
+    assert broken_links([second, first]) == ["2.json follows 1.json, but says that it ended before it."]
+    assert broken_links([]) == []

@@ -1,0 +1,525 @@
+"""`sprintoctl`, as a person calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from target_sprinto.sandbox import Answer, Fault, Hang
+from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, feed, people, record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parent.parent.parent
+SPRINTOCTL = [sys.executable, "-c", "from target_sprinto.__main__ import sprintoctl; sprintoctl()"]
+ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
+
+
+def sprintoctl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*SPRINTOCTL, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=ENV, cwd=cwd)
+
+
+def test_the_demo_shows_a_whole_run(tmp_path: Path) -> None:
+    shown = sprintoctl("demo", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for line in ["160  User", "150  Device", "60  Repository", "30  Vendor", '"employeeId": "E-']:
+        assert line in shown.stdout
+    assert '{"bookmarks":{"employees"' in shown.stdout
+    assert "is open (reference target-sprinto/" in shown.stderr
+    assert "salary" not in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_whose_target_fails_leaves_the_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENV, "TARGET_SPRINTO_LOGLEVEL", "nonsense")
+    shown = sprintoctl("demo")
+    assert shown.returncode == 1
+    assert shown.stderr.splitlines()[-1] == (
+        "sprintoctl: The demo's target ended with exit code 1."
+        " Its own last line, above, says why and what to do. [demo-failed]"
+    )
+
+
+def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
+    command = [*SPRINTOCTL, "demo", "--keep"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        address = next(found[1] for line in process.stdout if (found := re.search(r"Look at (\S+) ", line)))
+        page = requests.get(address, timeout=10).text
+        assert "employeeId" in page
+        assert "processed" in page
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """`sprintoctl sandbox` in a process of its own."""
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(
+        [*command, "--data", str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        found = re.search(r"at (http://\S+)", process.stdout.readline())
+        assert found
+        told = process.stdout.readline()
+        assert told.startswith(
+            "Entity types: User, Device, Repository, Vendor; others are refused. `User` is as"
+        )
+        assert "Device, Repository and Vendor are made up" in told
+        yield {"url": found[1], "process": process}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+
+def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], door: FrontDoor) -> None:
+    sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
+    assert sample["api_url"] == "http://127.0.0.1:8765/api/external/push"
+    sample["api_url"] = served["url"] + "/api/external/push"
+    path = door.folder / "sample.json"
+    path.write_text(json.dumps(sample))
+    path.chmod(0o600)
+    checked = sprintoctl("check", "--config", str(path))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.startswith("OK: ")
+    messages = (ROOT / "target_sprinto/cli/demo/input.singer").read_bytes()
+    assert door.run(messages, "--config", str(path)).code == 0
+    applied = requests.get(f"{served['url']}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
+    assert {name: len(entities) for name, entities in applied.items()} == {
+        "User": 160,
+        "Device": 150,
+        "Repository": 60,
+        "Vendor": 30,
+    }
+
+
+def test_the_sandbox_refuses_entity_types_that_it_does_not_know(
+    served: dict[str, Any], door: FrontDoor
+) -> None:
+    settings = {"api_url": f"{served['url']}/api/external/push", "integration_id": "demo"}
+    finished = door.run(people(3), entity_types={"people": "Usr"}, **settings)
+    assert finished.code == 1
+    assert "[page-refused]" in finished.error
+
+
+def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
+    command += ["--any-type", "--data", str(tmp_path / "data")]
+    for attempt in range(2):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV) as process:
+            assert process.stdout is not None
+            found = re.search(r"at (http://\S+)", process.stdout.readline())
+            assert found
+            if attempt == 0:
+                finished = door.run(people(3), api_url=found[1] + "/api/external/push", integration_id="demo")
+                assert finished.code == 0
+            applied = requests.get(f"{found[1]}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
+            assert len(applied["people"]) == 3
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "told"),
+    [
+        ({"api_key": "wrong-key"}, 1, "[key-refused]"),
+        ({"api_url": "http://127.0.0.1:9/api/external/push"}, 75, "[not-connected]"),
+        ({"region": "mars"}, 1, "[settings]"),
+        ({"integration_id": ""}, 1, "[settings]"),
+    ],
+)
+def test_check_says_in_one_line_what_is_wrong(
+    door: FrontDoor, settings: dict[str, Any], code: int, told: str
+) -> None:
+    checked = sprintoctl("check", "--config", str(door.config(**settings)))
+    assert checked.returncode == code
+    assert checked.stdout == ""
+    (line,) = checked.stderr.splitlines()
+    assert line.startswith("sprintoctl: ")
+    assert line.endswith(told)
+    assert "wrong-key" not in line
+
+
+def test_check_names_an_integration_that_is_not_known(served: dict[str, Any], door: FrontDoor) -> None:
+    url = served["url"] + "/api/external/push"
+    checked = sprintoctl("check", "--config", str(door.config(api_url=url, integration_id="nobody")))
+    assert checked.returncode == 1
+    assert "the integration is not known there" in checked.stderr
+
+
+def test_check_changes_nothing(door: FrontDoor) -> None:
+    assert sprintoctl("check", "--config", str(door.config())).returncode == 0
+    assert door.operations() == ["integration_status"]
+
+
+def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(door: FrontDoor) -> None:
+    """A person ends what is wrong before the config is right again."""
+    broken = {"stream_maps": {"people": {"name": "no such ("}}, "page_size": 0, "entity_types": 5}
+    config = ("--config", str(door.config(**broken)), "--config", "ENV")
+    env = {"TARGET_SPRINTO_MAX_REJECTS": "many", "TARGET_SPRINTO_PAGE_SIZ": "1"}
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    session = door.session().id
+    for words in (("check",), ("status",), ("activity",), ("discard", session)):
+        done = door.finish(door.start(*words, *config, env=env, program="sprintoctl"))
+        assert (done.code, done.stderr) == (0, ""), words
+    assert door.session().state == "cancelled"
+    verified = door.finish(door.start("--config", config[1]), people(1))
+    assert "[settings]" in verified.error
+
+
+def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> None:
+    process = door.start(cold=True)
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    process.kill()
+    process.communicate()
+    session = door.session()
+    assert session.state == "active"
+    discarded = sprintoctl("discard", session.id, "--config", str(door.config()))
+    assert (discarded.returncode, discarded.stderr) == (0, "")
+    assert discarded.stdout == f"Session {session.id} was discarded, nothing was applied.\n"
+    assert door.session().state == "cancelled"
+
+
+def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
+    assert door.run(people(1)).code == 0
+    answer = sprintoctl("discard", door.session().id, "--config", str(door.config()))
+    assert answer.returncode == 1
+    assert answer.stderr == (
+        f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
+        " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
+    )
+
+
+def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    session = door.session().id
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    told = door.sprintoctl("discard", session)
+    assert (told.code, told.stdout) == (1, "")
+    assert f"Session {session} could not be discarded for certain (key-refused)" in told.stderr
+    assert f"sprintoctl discard {session} --config {door.folder}/" in told.stderr
+
+
+def test_a_missing_extra_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
+    command = [*SPRINTOCTL, "demo"]
+    env = ENV | {"PYTHONPATH": str(tmp_path)}
+    shown = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert shown.returncode == 1
+    assert "pip install 'target-sprinto[sandbox]'" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
+    port = served["url"].rpartition(":")[2]
+    taken = sprintoctl("sandbox", "--port", port)
+    assert taken.returncode == 1
+    assert f"cannot listen on port {port}" in taken.stderr
+    assert "Traceback" not in taken.stderr
+
+
+def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
+    """`sprintoctl sandbox` that is not to serve: one that does all the same would do so for ever."""
+    with door.start("sandbox", "--port", "0", *words, program="sprintoctl") as process:
+        assert process.stdout is not None
+        if said := process.stdout.readline():
+            process.terminate()
+        told = door.finish(process)
+    assert (told.code, said) == (code, b""), told.stderr
+    return told
+
+
+def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: FrontDoor) -> None:
+    (door.folder / "file").touch()
+    told = finish_sandbox(door, "--data", "file/data")
+    assert told.stderr == (
+        "sprintoctl: file/data cannot keep a sandbox's data: Not a directory."
+        " Choose another folder with --data. [settings]\n"
+    )
+
+
+def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
+    (door.folder / "sandbox.json").write_bytes(b"[]")
+    told = finish_sandbox(door, "--data", ".")
+    assert "sprintoctl: sandbox.json is no sandbox snapshot: " in told.stderr
+    assert told.stderr.endswith(" [settings]\n")
+    assert (door.folder / "sandbox.json").read_bytes() == b"[]"
+
+
+def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    command = [
+        sys.executable,
+        "-c",
+        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
+        "sandbox",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(
+        [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
+    ) as process:
+        assert process.stdout is not None
+        assert "The sandbox is at" in process.stdout.readline()
+        assert list(data.iterdir()) == []
+        data.rmdir()
+        data.touch()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert f"{data} cannot keep a sandbox's data: " in told
+    assert told.endswith(" [settings]\n")
+    assert "port" not in told
+
+
+@pytest.mark.parametrize("command", ["sandbox", "demo"])
+def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) -> None:
+    told = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
+    assert told.code == 2
+    assert "'--port'" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("rules", "named"),
+    [
+        ({"keys": ["id"]}, "`keys`"),
+        ({"key": "id"}, "`array"),
+        ({"schema": 3}, "`object"),
+        ({"schema": {"type": "text"}}, '"text"'),
+        ({"schema": {"$ref": "#/nowhere"}}, "nowhere"),
+    ],
+)
+def test_a_file_of_entity_types_that_makes_no_sense_is_told(
+    door: FrontDoor, rules: dict[str, Any], named: str
+) -> None:
+    (door.folder / "entities.json").write_text(json.dumps({"Device": {"key": ["id"]}, "User": rules}))
+    told = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: entity type 'User': " in told.stderr
+    assert named in told.stderr
+    assert told.stderr.endswith("[settings]\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"User": \xff}'])
+def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) -> None:
+    (door.folder / "entities.json").write_bytes(content)
+    told = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: " in told.stderr
+    assert told.stderr.endswith("[settings]\n")
+
+
+@pytest.mark.parametrize(
+    ("option", "seconds"),
+    [("--processing-seconds", "-1"), ("--inactivity-seconds", "-1"), ("--inactivity-seconds", "0")],
+)
+def test_seconds_that_cannot_be_are_a_wrong_word(door: FrontDoor, option: str, seconds: str) -> None:
+    told = finish_sandbox(door, option, seconds, code=2)
+    assert f"'{option}'" in told.stderr
+
+
+def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
+    for words in ([], ["--json"]):
+        told = door.sprintoctl("activity", "--hours", "0.5", *words)
+        assert (told.code, told.stdout) == (0, "")
+        assert "The activity log has no events since 20" in told.stderr
+    assert door.run(people(1)).code == 0
+    told = door.sprintoctl("activity")
+    assert "session_processed" in told.stdout
+    assert "no events" not in told.stderr
+
+
+@pytest.mark.parametrize("hours", ["-1", "1e12"])
+def test_hours_that_no_log_reaches_back_to_are_a_wrong_word(door: FrontDoor, hours: str) -> None:
+    told = door.sprintoctl("activity", "--hours", hours)
+    assert told.code == 2
+    assert "'--hours'" in told.stderr
+    assert door.operations() == []
+
+
+def test_a_signal_ends_the_look_at_the_activity_log(door: FrontDoor) -> None:
+    door.sandbox.inject(Fault("activity", integration_id=door.integration_id, effect=Hang()))
+    process = door.start("activity", "--config", str(door.config()), program="sprintoctl")
+    door.wait_for_operation("activity")
+    process.send_signal(signal.SIGINT)
+    told = door.finish(process)
+    assert (told.code, told.stderr) == (130, "sprintoctl: Stopped by SIGINT. [interrupted]\n")
+
+
+def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
+    def told(*words: str) -> str:
+        return door.finish(door.start(*words, "--help", program="sprintoctl")).stdout
+
+    listed = told()
+    commands = re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)
+    assert set(commands) == {
+        "activity",
+        "apply",
+        "check",
+        "completion",
+        "demo",
+        "discard",
+        "keygen",
+        "probe",
+        "receipt",
+        "sandbox",
+        "status",
+        "verify",
+    }
+    for words in ([], *([command] for command in commands)):
+        # As it is typed, on a line of its own.
+        called = " ".join(["sprintoctl", *words])
+        assert re.search(rf"^  Examples?:\n(?:    .*\n)*    .*\b{called}\b", told(*words), re.MULTILINE)
+
+
+def test_the_targets_help_shows_a_pipe(door: FrontDoor) -> None:
+    told = door.finish(door.start("--help")).stdout
+    assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in told
+
+
+def test_without_a_word_it_says_what_to_do_next() -> None:
+    told = sprintoctl()
+    assert (told.returncode, told.stderr) == (0, "")
+    for command in (
+        "`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'",
+        "sprintoctl demo",
+        "sprintoctl check --config config.json",
+        " | target-sprinto --config ",
+    ):
+        assert command in told.stdout
+
+
+BIN = Path(sys.executable).parent
+
+COMPLETE = """
+eval "$(sprintoctl completion bash)"
+complete_words() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    "$(complete -p "$1" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')" "$1"
+    echo "${COMPREPLY[*]}"
+}
+complete_words sprintoctl di
+complete_words target-sprinto --ab
+"""
+
+
+def test_bash_completes_words_of_both_programs() -> None:
+    env = {**ENV, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    command = ["bash", "--norc", "-c", COMPLETE]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert completed.stderr == ""
+    assert completed.stdout.splitlines() == ["discard", "--about"]
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script_for_both_programs(door: FrontDoor, shell: str) -> None:
+    told = door.finish(door.start("completion", shell, program="sprintoctl"))
+    assert (told.code, told.stderr) == (0, "")
+    for variable in ("_SPRINTOCTL_COMPLETE", "_TARGET_SPRINTO_COMPLETE"):
+        assert f"{variable}={shell}_complete" in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm", "NO_COLOR": ""}, True),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_a_terminal_gets_colours_unless_it_is_told_not_to(
+    door: FrontDoor, env: dict[str, str], *, coloured: bool
+) -> None:
+    env = {"NO_COLOR": ""} | env
+    shown = on_a_terminal(door, env, "check", "--config", str(door.config()))
+    assert ("\x1b[32mOK\x1b[0m: the API key is accepted" in shown) == coloured
+    refused = on_a_terminal(door, env, "check", "--config", str(door.config(api_key="wrong")))
+    assert ("\x1b[31msprintoctl:\x1b[0m " in refused) == coloured
+    assert ("\x1b" in shown + refused) == coloured
+    assert "OK" in shown
+    assert "[key-refused]" in refused
+
+
+def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, processing_seconds=60)
+    assert door.run(people(1), processing_timeout_seconds=1).code == 75
+    env = {"TERM": "xterm", "NO_COLOR": ""}
+    for command, line in (("activity", "session_created"), ("status", "processing")):
+        shown = on_a_terminal(door, env, command, "--config", str(door.config()))
+        assert line in shown
+        assert "\x1b" not in shown
+
+
+def on_a_terminal(door: FrontDoor, env: dict[str, str], *words: str) -> str:
+    """What `sprintoctl` shows on a terminal."""
+    ours, its = pty.openpty()
+    try:
+        process = door.start(*words, env=env, stdout=its, stderr=its, program="sprintoctl")
+        os.close(its)
+        process.communicate(timeout=60)
+        shown = b""
+        with suppress(OSError):  # Linux says so at the end of a terminal.
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+    finally:
+        os.close(ours)
+    return shown.decode()
+
+
+def test_a_pipe_gets_no_colours(door: FrontDoor) -> None:
+    assert door.run(people(1)).code == 0
+    told = door.finish(door.start("status", "--config", str(door.config()), program="sprintoctl"))
+    assert "\n  processed   1\n" in told.stdout
+    assert "\x1b" not in told.stdout
+
+
+def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:
+    """`tap | target-sprinto`, the installed script, in a real shell."""
+    tap = door.folder / "tap.singer"
+    tap.write_bytes(as_input([SCHEMA, record(1), STATE]))
+    script = Path(sys.executable).parent / "target-sprinto"
+    piped = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f'cat "{tap}" | "{script}" --config "{door.config()}"'],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=ENV,
+    )
+    assert piped.returncode == 0, piped.stderr
+    assert json.loads(piped.stdout) == STATE["value"]
+    assert len(door.applied()["people"]) == 1

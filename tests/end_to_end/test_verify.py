@@ -1,0 +1,247 @@
+"""`sprintoctl verify`: a run's input once more, against its receipt."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import EntityRules
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, feed, people, record
+from tests.support.receipts import change, receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.front_door import Finished
+
+JSON: dict[str, Any] = {"report_path": "receipt.json"}
+MAPS = {
+    "people": {
+        "nr": "id",
+        "name": "name.upper()",
+        "__filter__": "id % 7 != 0",
+        "__key_properties__": ["nr"],
+        "__else__": None,
+    }
+}
+
+
+def run(door: FrontDoor, messages: list[Any], *, code: int = 0, **settings: object) -> None:
+    (door.folder / "tap.singer").write_bytes(as_input(messages))
+    finished = door.run(messages, **(JSON | settings))
+    assert finished.code == code, finished.stderr
+
+
+def verify(door: FrontDoor, **settings: object) -> Finished:
+    """Replay the input; nothing is sent, and nothing is written."""
+    config = str(door.config(**(JSON | settings)))
+    before = door.operations(), sorted(path.name for path in door.folder.rglob("*"))
+    finished = door.finish(
+        door.start(
+            "verify",
+            "receipt.json",
+            "--input",
+            "tap.singer",
+            "--config",
+            config,
+            program="sprintoctl",
+        )
+    )
+    assert before == (door.operations(), sorted(path.name for path in door.folder.rglob("*")))
+    assert SECRET not in finished.stdout
+    return finished
+
+
+def check_ok(finished: Finished, told: str) -> None:
+    assert (finished.code, finished.stderr) == (0, "")
+    assert finished.stdout.startswith(told)
+
+
+def check_differs(finished: Finished, *told: str, code: str = "receipt-differs") -> None:
+    assert (finished.code, finished.stdout) == (1, "")
+    (line,) = finished.stderr.splitlines()
+    for words in (*told, f"[{code}]"):
+        assert words in line
+
+
+def replace(door: FrontDoor, old: bytes, new: bytes) -> None:
+    path = door.folder / "tap.singer"
+    assert old in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"max_parallel_pages": 8, "page_size": 40},
+        {"dry_run": True},
+        {"finish": "hold"},
+        {"entity_types": {"people": "User"}, "compress": False},
+        {"stream_maps": MAPS},
+    ],
+    ids=lambda settings: ",".join(settings) or "plain",
+)
+def test_the_same_input_makes_the_same_pages(door: FrontDoor, settings: dict[str, Any]) -> None:
+    run(door, people(350), **settings)
+    count = 300 if "stream_maps" in settings else 350
+    pages = len(receipt_of(door)["pages"])
+    name = "User" if "entity_types" in settings else "people"
+    finished = verify(door, **settings)
+    check_ok(finished, f"OK: the same {pages} pages, {count} {name}, as in the receipt.")
+    (told,) = finished.stdout.splitlines()[1:]
+    assert told.startswith("It is unsigned")
+
+
+def test_pages_that_a_silent_tap_has_cut_short_are_cut_so_again(door: FrontDoor) -> None:
+    door.pace["keep_alive"] = 0.3
+    messages = people(150)
+    (door.folder / "tap.singer").write_bytes(as_input(messages))
+    process = door.start(**JSON)
+    feed(process, messages[:131])
+    door.wait_for_operation("push", 2, answered=True)
+    assert door.finish(process, messages[131:]).code == 0
+    assert [page["entities"] for page in receipt_of(door)["pages"]] == [100, 30, 20]
+    check_ok(verify(door), "OK: the same 3 pages, 150 people")
+
+
+def bad(number: int) -> dict[str, Any]:
+    return record(number, name=f"{SECRET} {'y' * 30}")
+
+
+REJECTS = [SCHEMA, *(record(n) for n in range(120)), bad(120), record(121, name=7), record(122), STATE]
+
+
+def divert(door: FrontDoor) -> None:
+    rules = EntityRules(schema={"properties": {"name": {"maxLength": 20}}})
+    door.sandbox.configure(door.integration_id, entities={"people": rules})
+    run(door, REJECTS, on_invalid_record="divert")
+
+
+def test_rejects_come_out_the_same(door: FrontDoor) -> None:
+    divert(door)
+    check_ok(verify(door, on_invalid_record="divert"), "OK: the same 2 pages, 122 people")
+
+
+def test_another_record_refused_by_our_own_checks_is_named(door: FrontDoor) -> None:
+    divert(door)
+    with (door.folder / "tap.singer").open("ab") as tap:
+        tap.write(as_input([record(123, name=8)]))
+    finished = verify(door, on_invalid_record="divert")
+    check_differs(
+        finished, "refuse 2 records here and refused 1 in the run", "input line 126 [invalid-record]"
+    )
+
+
+def test_batch_files_are_read_again(door: FrontDoor) -> None:
+    path = door.folder / "batch.jsonl.gz"
+    rows = [json.dumps(record(n)["record"]).encode() + b"\n" for n in range(130)]
+    path.write_bytes(gzip.compress(b"".join(rows)))
+    encoding = {"format": "jsonl", "compression": "gzip"}
+    batch = {"type": "BATCH", "stream": "people", "encoding": encoding, "manifest": [path.as_uri()]}
+    run(door, [SCHEMA, record(130), batch, STATE])
+    first, _ = receipt_of(door)["pages"]
+    assert (first["first_line"], first["first_place"]) == (2, "")
+    assert (first["last_line"], first["last_place"]) == (3, f"batch file '{path}', line 99")
+    check_ok(verify(door), "OK: the same 2 pages, 131 people")
+    path.write_bytes(gzip.compress(b"".join([*rows[:110], rows[0], *rows[111:]])))
+    check_differs(verify(door), "Page 2 differs", f"input line 3 (batch file '{path}', line 100)")
+
+
+CHANGES: dict[str, tuple[Callable[[FrontDoor], object], tuple[str, ...]]] = {
+    "a value": (
+        lambda door: replace(door, b'"name": "s3cr3t 170"', b'"name": "s3cr3t 171"'),
+        ("Page 2 differs: here it holds 100 entities of input lines 102 to 201, in the run 100",),
+    ),
+    "its spelling": (lambda door: replace(door, b'"id": 17,', b'"id":17,'), ("Page 1 differs",)),
+    "a record fewer": (
+        lambda door: replace(door, json.dumps(record(349)).encode() + b"\n", b""),
+        ("Page 4 differs: here it holds 49 entities of input lines 302 to 350, in the run 50 of input",),
+    ),
+    "a page fewer": (
+        lambda door: replace(door, as_input([record(n) for n in range(300, 350)]), b""),
+        ("The input ends before page 4, which spanned input lines 302 to 351",),
+    ),
+    "a record more": (
+        lambda door: replace(door, as_input([STATE]), as_input([record(350), STATE])),
+        ("The input holds more than the run put into pages: input lines 352 to 352",),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_first_page_that_differs_is_named(door: FrontDoor, what: str) -> None:
+    change_input, told = CHANGES[what]
+    run(door, people(350))
+    change_input(door)
+    check_differs(verify(door), *told)
+
+
+def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
+    run(door, people(150))
+    replace(door, b'{"type": "RECORD"', b"{")
+    check_differs(verify(door), "Input line 2:", code="invalid-line")
+
+
+def test_other_settings_are_named_where_they_make_a_difference(door: FrontDoor) -> None:
+    run(door, people(150))
+    check_differs(
+        verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings are not the run's"
+    )
+    finished = verify(door, retry_timeout_seconds=7, page_size=20)
+    check_ok(
+        finished, "OK: the same 2 pages, 150 people, as in the receipt.\nThe settings are not quite the run's"
+    )
+
+
+def test_of_a_run_that_failed_what_it_made_is_compared(door: FrontDoor) -> None:
+    run(door, [*people(250)[:-1], b"{", *people(10)], code=1)
+    assert len(receipt_of(door)["pages"]) == 2
+    finished = verify(door)
+    check_ok(
+        finished, "OK: the same 2 pages, 200 people, as in the receipt.\nThe run took no more of the input"
+    )
+    replace(door, b'"id": 170,', b'"id": 171,')
+    check_differs(verify(door), "Page 2 differs")
+
+
+def test_a_run_without_records_made_nothing(door: FrontDoor) -> None:
+    run(door, people(0))
+    check_ok(verify(door), "OK: the same 0 pages, nothing")
+    (door.folder / "tap.singer").write_bytes(as_input(people(1)))
+    check_differs(verify(door), "The input holds more")
+
+
+def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor) -> None:
+    run(door, people(150))
+    change(door.folder / "receipt.json", '"entities":150', '"entities":151')
+    check_differs(verify(door), "The receipt contradicts itself")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda door: (door.folder / "receipt.json").write_bytes(b"{}"), "is no receipt as a run wrote it"),
+        (
+            lambda door: change(
+                door.folder / "receipt.json", '"outcome": "applied"', '"outcome": "unfinished"'
+            ),
+            "made no page that an input could be compared with",
+        ),
+    ],
+)
+def test_a_receipt_that_is_not_whole_is_refused(
+    door: FrontDoor, spoil: Callable[[FrontDoor], object], told: str
+) -> None:
+    run(door, people(3))
+    spoil(door)
+    check_differs(verify(door), told, code="receipt")
+
+
+def test_a_receipt_of_another_pipeline_is_named(door: FrontDoor) -> None:
+    run(door, people(3))
+    for other in ({"integration_id": "another"}, {"client_reference_prefix": "another"}):
+        check_differs(verify(door, **other), "This receipt is of another pipeline", code="receipt")

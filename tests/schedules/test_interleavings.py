@@ -1,0 +1,453 @@
+"""A run against the sandbox in random interleavings: pages, faults, other parties, time, interruptions.
+
+The machine is one integration with one run at a time. A rule asks the run's reader for something, or lets
+somebody else act; a request that a fault holds lets the rules act at just that moment of the run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import Phase, event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.run.run import Patiences
+from target_sprinto.push.transport import timing
+from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
+from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
+from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
+from tests.support.schedules.reader import Reader, Setting
+from tests.support.schedules.somebody import Somebody
+from tests.support.schedules.verdict import SECRET, Limit, Verdict, as_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from target_sprinto.sandbox.options import Outcome
+
+INTEGRATION = "integration"
+PREFIX = "target-sprinto"
+PACE = timing.Pace(
+    settle=0.02,
+    still=0.1,
+    lag=0.15,
+    failed=0.15,
+    keep_alive=0.0,
+    end_after_error=1.2,
+    end_after_signal=1.0,
+    retry=0.02,
+    look=0.02,
+    create=0.02,
+    ask=0.02,
+    one_try=0.25,
+)
+PATIENCES = Patiences(request_seconds=0.3, retry_seconds=1.0, processing_seconds=0.3)
+NEVER_SECONDS = 1e6
+ENOUGH_SECONDS = 8.0
+TICK_SECONDS = 0.01
+
+READINGS = st.builds(
+    Readings,
+    # Appending shows whatever comes twice.
+    apply=st.sampled_from(["append", "append", "upsert", "replace"]),
+    ingest_total=st.sampled_from(["page", "session"]),
+    status_postpones_expiry=st.booleans(),
+    log_shows_reference=st.sampled_from([True, True, False]),
+    status_shows_reference=st.booleans(),
+    conflict_shows_session=st.booleans(),
+    close_answer_state=st.sampled_from(["active", "processing"]),
+    activity_order=st.sampled_from(["oldest_first", "newest_first"]),
+    batches_count_rejected=st.booleans(),
+    discard_from_expired=st.booleans(),
+    log_shows_refused_creates=st.booleans(),
+    log_ends=st.sampled_from(["yes", "yes", "by repeating"]),
+)
+"""What a failed attempt leaves is not drawn: nothing that a loader does could change it. Nor is a clock that
+is off, for the sandbox's is put forward in mid-run."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Records to add: their entity types, and by how many bytes each is longer than it need be."""
+
+    entity_types: list[str]
+    padding: int = 0
+
+
+OUTCOMES: st.SearchStrategy[tuple[Outcome, ...]] = st.sampled_from([(), ("failed",), ("failed", "failed")])
+BATCHES = st.one_of(
+    st.builds(Batch, st.lists(st.sampled_from(["User", "Device", "Team"]), max_size=7)),
+    st.builds(Batch, st.lists(st.sampled_from(["User", "Team"]), max_size=2), st.just(2_600_000)),
+)
+ENOUGH_TO_REST = 1.0
+PATIENCE = st.sampled_from([ENOUGH_TO_REST, ENOUGH_TO_REST, ENOUGH_TO_REST, 0.0])
+"""How long to look on after a deed, in seconds: mostly until the run rests."""
+
+SETTINGS = st.builds(
+    Setting,
+    policy=st.builds(
+        ConflictPolicy,
+        choice=st.sampled_from(OnActiveSession),
+        wait_seconds=st.just(0.2),
+        # A run waits for what is missing of it.
+        stale_seconds=st.sampled_from([0.0, 0.5]),
+        own_prefix=st.just(PREFIX),
+    ),
+    page_size=st.sampled_from([1, 2, 3, 100]),
+    compress=st.booleans(),
+    patiences=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry_seconds=0.0)]),
+)
+PATIENCE = st.sampled_from([1.0, 1.0, 1.0, 0.0])
+"""How long to look on after a deed, in seconds: mostly until the run rests."""
+
+
+class Interleavings(RuleBasedStateMachine):
+    """One integration; `reader` is the run that is on, `readers` all there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Another test's runs, which nobody ended, are none of ours.
+        self._before = set(threading.enumerate())
+        self.clock = Clock()
+        self.sandbox = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock)
+        self.sandbox.start()
+        self.somebody = Somebody(self.sandbox, INTEGRATION)
+        self.readers: list[Reader] = []
+        self.reader: Reader | None = None
+        self.ending = False
+        self.limits: set[Limit] = set()
+        self.held_back: list[Fault] = []
+        self.acts: dict[Fault, Act] = {}
+        self.released: set[Fault] = set()
+        self.numbers = itertools.count(1)
+
+    @initialize(
+        readings=READINGS,
+        silence=st.sampled_from([0.0, 240.0]),
+        setting=SETTINGS,
+        batch=BATCHES,
+        troubles=TROUBLES,
+        last_troubles=TROUBLES,
+    )
+    def begin(  # noqa: PLR0913, PLR0917 - whatever is drawn for every example
+        self,
+        readings: Readings,
+        silence: float,
+        setting: Setting,
+        batch: Batch,
+        troubles: list[Trouble],
+        last_troubles: list[Trouble],
+    ) -> None:
+        self.readings = readings
+        self.sandbox.configure(INTEGRATION, readings=readings)
+        timing.current = replace(PACE, keep_alive=silence)
+        self.last_troubles = last_troubles
+        self.start(setting, batch, troubles)
+
+    # The run
+
+    @precondition(lambda self: self.reader is None and len(self.readers) < 3)
+    @rule(setting=SETTINGS, batch=BATCHES, troubles=TROUBLES)
+    def start(self, setting: Setting, batch: Batch, troubles: list[Trouble]) -> None:
+        client = SprintoClient(
+            api_key=self.sandbox.options.api_key, integration_id=INTEGRATION, api_url=self.sandbox.base_url
+        )
+        self.reader = Reader(client, setting, self.sandbox.changed)
+        self.readers.append(self.reader)
+        self.ending = False
+        self.add(batch, troubles, ENOUGH_TO_REST)
+
+    @precondition(lambda self: self.reader and not self.ending)
+    @rule(batch=BATCHES, troubles=TROUBLES, seconds=PATIENCE)
+    def add(self, batch: Batch, troubles: list[Trouble], seconds: float) -> None:
+        self._inject(troubles)
+        self._reader.add([(entity_type, self._record(batch.padding)) for entity_type in batch.entity_types])
+        self._look_on(seconds)
+
+    @precondition(lambda self: self.reader and not self.ending)
+    @rule(troubles=TROUBLES, seconds=PATIENCE)
+    def check(self, troubles: list[Trouble], seconds: float) -> None:
+        self._inject(troubles)
+        self._reader.check()
+        self._look_on(seconds)
+
+    @precondition(lambda self: self.reader and not self.ending)
+    @rule(whole=st.sampled_from([True, True, True, False]), troubles=TROUBLES, seconds=PATIENCE)
+    def end_of_input(self, whole: bool, troubles: list[Trouble], seconds: float) -> None:  # noqa: FBT001 - drawn by name
+        self.ending = True
+        self._inject(troubles)
+        if whole:
+            self._reader.finish()
+        else:
+            self._reader.give_up()
+        self._look_on(seconds)
+
+    @precondition(lambda self: self.reader and self.ending)
+    @rule()
+    def end(self) -> None:
+        self._await_end()
+
+    # What else goes on
+
+    @rule(act=ACTS, seconds=PATIENCE)
+    def meanwhile(self, act: Act, seconds: float) -> None:
+        self._do(act)
+        self._look_on(seconds)
+
+    @rule(seconds=st.sampled_from([0.0, NEVER_SECONDS]), outcomes=OUTCOMES)
+    def processing(self, seconds: float, outcomes: tuple[Outcome, ...]) -> None:
+        """How long processing takes from now on, and what comes of it."""
+        self.sandbox.configure(INTEGRATION, processing_seconds=seconds, processing_outcomes=outcomes)
+
+    # What holds
+
+    def teardown(self) -> None:
+        try:
+            if self.reader is not None:
+                if not self.ending:
+                    self._inject(self.last_troubles)
+                    self._reader.finish()
+                self._await_end()
+            self._settle()
+            for number, reader in enumerate(self.readers):
+                later = self.readers[number + 1 :]
+                self._judge(reader, partial(Verdict.after_all, others=later))
+            self._compare_applied()
+            try:
+                self._wait_until(lambda: not self.sandbox.connections)
+            except AssertionError:
+                for reader in self.readers:
+                    verdict = self._verdict(reader)
+                    told = tell(verdict.evidence, self.clock, reader.began_at)
+                    print(reader.setting, reader.ending, told, sep="\n")
+                raise
+        finally:
+            self.sandbox.stop()
+        struck = len(self.sandbox.fired(INTEGRATION))
+        event(f"struck: {min(struck, 9)}")
+        for limit in self.limits:
+            event(f"met: {limit.value}")
+
+    # How
+
+    @property
+    def _reader(self) -> Reader:
+        assert self.reader is not None
+        return self.reader
+
+    def _record(self, padding: int) -> bytes:
+        number = next(self.numbers)
+        return b'{"id":%d,"name":"%s %s"}' % (number, SECRET.encode(), b"x" * padding)
+
+    def _inject(self, troubles: list[Trouble]) -> None:
+        seen = Counter(seen.operation for seen in self.sandbox.requests(INTEGRATION))
+        for trouble in troubles:
+            nth = seen[trouble.operation] + 1 + trouble.skipped
+            fault = Fault(trouble.operation, nth, trouble.times, INTEGRATION, trouble.moment, trouble.effect)
+            self.sandbox.inject(fault)
+            if trouble.act is not None:
+                self.acts[fault] = trouble.act
+            elif isinstance(trouble.effect, Late):
+                self.held_back.append(fault)
+
+    def _release(self, fault: Fault) -> None:
+        self.released.add(fault)
+        self.sandbox.release(fault)
+
+    def _do(self, act: Act) -> None:
+        target = next(
+            (s for s in reversed(self.sandbox.sessions(INTEGRATION)) if s.state in {"active", "expired"}),
+            None,
+        )
+        match act:
+            case Act.LATE_ONES_LAND:
+                for fault in self.held_back:
+                    self._release(fault)
+            case Act.INTERRUPT if self.reader is not None:
+                self.reader.interrupt()
+            case Act.OPEN:
+                self.somebody.open("somebody-else")
+            case Act.LEAVE:
+                self.somebody.open(f"{PREFIX}/{uuid.uuid4()}")
+            case Act.HOLD:
+                self.somebody.open(f"{PREFIX}/{uuid.uuid4()}/hold")
+            case Act.PUSH if target:
+                self.somebody.push(target.id, Stranger=[{"id": next(self.numbers)}])
+            case Act.APPLY | Act.DISCARD if target:
+                self.somebody.close(target.id, "apply" if act is Act.APPLY else "discard")
+            case Act.EXPIRE:
+                self._jump(3601)
+
+    def _jump(self, seconds: float) -> None:
+        with self.sandbox.changed:
+            self.clock.jump(seconds)
+            self.sandbox.advance()
+
+    def _look_on(self, seconds: float) -> None:
+        """Let the run go on until it rests, or until it waits for a request that is held for the rules."""
+        if self.reader is None:
+            return
+        until = time.monotonic() + seconds
+        while not self.reader.at_rest and time.monotonic() < until:
+            if (fault := self._held()) is None:
+                with self.sandbox.changed:
+                    self.sandbox.changed.wait(TICK_SECONDS)
+            elif fault in self.acts:
+                self._do(self.acts.pop(fault))
+                self._release(fault)
+            elif seconds < ENOUGH_SECONDS:
+                return
+
+    def _held(self) -> Fault | None:
+        """What holds the run's latest request, if something does."""
+        ours = [seen for seen in self.sandbox.requests(INTEGRATION) if is_ours(seen)]
+        if not ours or ours[-1].answered_at is not None:
+            return None
+        for struck in self.sandbox.fired(INTEGRATION):
+            fault = struck.fault
+            if (struck.operation, struck.nth) == (ours[-1].operation, ours[-1].nth):
+                there = fault.moment == "before" or ours[-1].acted_at is not None
+                holds = isinstance(fault.effect, Hang) and fault not in self.released
+                return fault if there and holds else None
+        return None
+
+    def _await_end(self) -> None:
+        self._look_on(ENOUGH_SECONDS)
+        reader = self._reader
+        if reader.ending is None:
+            raise AssertionError(f"the run does not end:\n{stacks()}")
+        reader.client.close()
+        self.reader = None
+        self._judge(reader, Verdict.at_the_end)
+        failure = reader.ending.failure
+        event(f"ended: {getattr(failure, 'code', 'processed')}")
+
+    def _wait_until(self, holds: Callable[[], bool]) -> None:
+        until = time.monotonic() + ENOUGH_SECONDS
+        while not holds():
+            assert time.monotonic() < until, stacks()
+            with self.sandbox.changed:
+                self.sandbox.changed.wait(TICK_SECONDS)
+
+    def _settle(self) -> None:
+        """Let go whatever is held back, and let time pass until nothing more can happen."""
+        for fault in (*self.held_back, *self.acts):
+            self._release(fault)
+        late = {
+            (fault.operation, nth)
+            for fault in self.held_back
+            for nth in range(fault.nth, fault.nth + fault.times)
+        }
+        self.sandbox.wait_for(
+            lambda box: all(
+                seen.acted_at
+                for seen in box.requests(INTEGRATION)
+                if (seen.operation, seen.nth) in late
+                and (seen.operation, seen.nth)
+                in {(f.operation, f.nth) for f in box.fired() if isinstance(f.fault.effect, Late)}
+            )
+        )
+        for thread in set(threading.enumerate()) - self._before:
+            if thread.name.startswith("sprinto-") or thread.name == "reader":
+                thread.join(5.0)
+                assert not thread.is_alive(), stacks()
+        self._jump(NEVER_SECONDS * 3)
+
+    def _judge(self, reader: Reader, hold: Callable[[Verdict], None]) -> None:
+        verdict = self._verdict(reader)
+        try:
+            hold(verdict)
+        except BaseException:
+            # Beside Hypothesis' own words: an interleaving that does not come again would be lost.
+            print(f"{reader.setting}\n{reader.ending}\n{tell(verdict.evidence, self.clock, reader.began_at)}")
+            raise
+        self.limits |= verdict.limits
+
+    def _verdict(self, reader: Reader) -> Verdict:
+        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.somebody.requests)
+        return Verdict(reader, evidence, self.clock, timing.current, self.readings)
+
+    def _compare_applied(self) -> None:
+        """What is applied is the runs that may be applied, whole and in their order, and what others sent."""
+        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.somebody.requests)
+        whole: dict[str, list[Page]] = {}
+        for reader in self.readers:
+            verdict = self._verdict(reader)
+            verdict.so_far()
+            for session in verdict.own:
+                if session.state == "processed" and not verdict.limits:
+                    whole[session.id] = [as_page(reader.records)]
+        tables: dict[str, list[bytes]] = {}
+        for entry in evidence.events:
+            if entry["type"] == "session_processed":
+                pages = whole.get(entry["session_id"], evidence.staged[entry["session_id"]])
+                if self.readings.apply == "replace":
+                    tables.update({name: [] for page in pages for name in page})
+                for page in pages:
+                    for name, records in page.items():
+                        known = tables.setdefault(name, [])
+                        known += [r for r in records if self.readings.apply != "upsert" or r not in known]
+        assert self.sandbox.applied(INTEGRATION) == tables
+
+
+def stacks() -> str:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return "\n".join(
+        f"{names.get(ident)}:\n{''.join(traceback.format_stack(frame))}"
+        for ident, frame in sys._current_frames().items()
+    )
+
+
+@pytest.fixture(autouse=True)
+def restored_pace() -> Iterator[None]:
+    before = timing.current
+    yield
+    timing.current = before
+
+
+def interleave(examples: int, *, derandomize: bool) -> None:
+    run_state_machine_as_test(
+        Interleavings,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=16,
+            deadline=None,
+            database=None,
+            derandomize=derandomize,
+            # A failing one is not made smaller: each try takes seconds, and some fail for their time alone.
+            phases=(Phase.explicit, Phase.generate),
+            print_blob=True,
+        ),
+    )
+
+
+def test_interleavings() -> None:
+    interleave(12, derandomize=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("shard", range(8))
+def test_many_interleavings(shard: int) -> None:
+    """400 in all, in shards that spread over the test processes; each draws courses of its own."""
+    del shard
+    interleave(50, derandomize=False)

@@ -1,0 +1,43 @@
+"""The answer to create was lost, the next one is a conflict, and asking whose session that is fails too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_sprinto.sandbox import Fault, Reset
+from tests.support.faults.answers import MISHAPS
+from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
+from tests.support.faults.expectation import DISCARDED, UNCONFIRMED, UNSEEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from target_sprinto.sandbox.faults import Operation
+    from tests.support.faults.traffic import Traffic
+
+FINAL = ("401", "404", "503 for too long", "no fields")
+FOR_GOOD = 9999
+
+
+def adopting(traffic: Traffic) -> Iterator[Cell]:
+    # Its session is there all along: that nothing was opened must not be said.
+    lost = Fault("create", moment="after", effect=Reset())
+    asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
+    for readings in (READINGS, CONTRARY):
+        for operation, words in asked.items():
+            unknown = UNSEEN if operation == "activity" else UNCONFIRMED.temporary
+            for name in FINAL:
+                for often, times, expected in (
+                    ("once", 1, DISCARDED.temporary),
+                    ("for good", FOR_GOOD, unknown),
+                ):
+                    refused = Fault(operation, times=times, effect=MISHAPS[name].effect(operation))
+                    yield Cell(
+                        f"create lost, then {words}: {name}, {often}{read_as(readings)}",
+                        expected,
+                        (lost, refused),
+                        readings,
+                        pace={"end_after_error": 4.0},
+                        traffic=traffic,
+                        in_flight=0,
+                    )

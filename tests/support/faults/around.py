@@ -1,0 +1,259 @@
+"""Around the close: what changes between the last look and the close, and what lags after it."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Readings
+from tests.support import stranger
+from tests.support.faults.answers import MISHAPS
+from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, TOLD, later_session, until_expired
+from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
+from tests.support.faults.stage import end_of_input
+from tests.support.faults.traffic import SCHEMAS
+from tests.support.front_door import feed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from tests.support.faults.expectation import Expected
+    from tests.support.faults.stage import Stage
+    from tests.support.faults.traffic import Traffic
+    from tests.support.front_door import Finished
+
+NOT_OVER_A_NEWER_ONE = replace(ENDED.saying("expired, nothing was applied"), others="processed")
+BUSY = Edit(lambda body: body | {"sessions": body["sessions"] | {"processing": 1}})
+NEWER = later_session("apply")
+
+
+def around(traffic: Traffic) -> Iterator[Cell]:
+    yield from counts_after(traffic)
+    yield from changed_before(traffic)
+    yield from suspended(traffic)
+    yield from noticed(traffic)
+    yield from polled(traffic)
+    yield from hidden(traffic)
+    yield from slow(traffic)
+
+
+def counts_after(traffic: Traffic) -> Iterator[Cell]:
+    """The close's response and the first `processed` statuses show less than was sent."""
+    for base in (READINGS, CONTRARY):
+        for how in ("stale", "empty", "null", "absent"):
+            readings = replace(base, close_answer_counts=how)
+            yield Cell(
+                f"counts in the close's response: {how}{read_as(base)}",
+                PROCESSED,
+                readings=readings,
+                traffic=traffic,
+            )
+        lagging = replace(base, close_answer_counts="stale", processed_counts_lag_seconds=0.5)
+        yield Cell(f"counts lag at processed{read_as(base)}", PROCESSED, readings=lagging, traffic=traffic)
+        yield Cell(
+            f"counts lag at processed, for too long{read_as(base)}",
+            APPLIED_DIFFERS.saying(traffic.figures()),
+            readings=replace(base, processed_counts_lag_seconds=60.0),
+            pace={"lag": 1.0},
+            traffic=traffic,
+        )
+        yield Cell(
+            f"counts lag at processed, for too long, on_count_mismatch=apply{read_as(base)}",
+            PROCESSED.logging("It is applied all the same", traffic.figures()),
+            readings=replace(base, processed_counts_lag_seconds=60.0),
+            settings={"on_count_mismatch": "apply"},
+            pace={"lag": 1.0},
+            traffic=traffic,
+        )
+
+
+# Between the last look and the close
+
+MEANWHILE: dict[str, tuple[Expected, Readings, dict[str, Any]]] = {
+    "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING, EXPIRES),
+    "it expires": (PROCESSED, NO_POSTPONING, EXPIRES),
+    "somebody discards it": (TOLD, READINGS, {}),
+    "a late copy lands": (DISCARDED.temporary, READINGS, {}),
+}
+
+
+def happen(stage: Stage, what: str) -> None:
+    """What goes on at Sprinto while the run does not look."""
+    if what.startswith("it expires"):
+        until_expired(stage)
+        if "newer" in what:
+            NEWER(stage)
+    elif what == "a late copy lands":
+        stage.release_and_wait(1)
+    else:
+        stranger.close_session(stage.door, stage.door.session().id, "discard")
+
+
+def changed_before(traffic: Traffic) -> Iterator[Cell]:
+    late = traffic.page(traffic.moments["last page"], effect=Late())
+    for what, (expected, readings, server) in MEANWHILE.items():
+        copies = (late,) if what == "a late copy lands" else ()
+        for where, fault in {
+            "others are looked for": Fault("integration_status", effect=Hang()),
+            "the close is not taken": Fault("close", effect=Answer(429, {"Retry-After": "3"})),
+            "the close conflicts": Fault("close", effect=Answer(409)),
+            "the close is put off": Fault("close", effect=Answer(503, {"Retry-After": "3"})),
+        }.items():
+            if where == "the close conflicts" and what != "somebody discards it":
+                # There is no time in which it could happen.
+                continue
+            yield Cell(
+                f"while {where}: {what}",
+                expected,
+                (fault, *copies),
+                readings,
+                settings={"request_timeout_seconds": max(1.0, traffic.timeout)},
+                server=server,
+                script=partial(meanwhile, what=what),
+                traffic=traffic,
+            )
+
+
+def meanwhile(stage: Stage, what: str) -> Finished:
+    process = stage.start(stage.traffic.input)
+    end_of_input(process)
+    stage.wait_for_fault()
+    happen(stage, what)
+    stage.release()
+    return stage.finish(process)
+
+
+def suspended(traffic: Traffic) -> Iterator[Cell]:
+    """The process stands still while the last look is on its way."""
+    for what, (expected, readings, server) in MEANWHILE.items():
+        if what == "a late copy lands":
+            continue
+        yield Cell(
+            f"stopped during the last look: {what}",
+            expected,
+            (Fault("status", effect=Hang()),),
+            readings,
+            server=server,
+            script=partial(stopped, what=what),
+            traffic=traffic,
+        )
+
+
+def stopped(stage: Stage, what: str) -> Finished:
+    """SIGSTOP reaches only a process of its own."""
+    process = stage.start(stage.traffic.input, cold=True)
+    end_of_input(process)
+    stage.wait_for_fault()
+    process.send_signal(signal.SIGSTOP)
+    stage.release()
+    stage.wait_for_request(lambda seen: seen.operation == "status" and seen.ended_at)
+    happen(stage, what)
+    process.send_signal(signal.SIGCONT)
+    return stage.finish(process)
+
+
+# Noticed at once
+
+
+def noticed(traffic: Traffic) -> Iterator[Cell]:
+    yield Cell(
+        "somebody discards it while others are waited for",
+        TOLD,
+        (Fault("integration_status", times=9999, effect=BUSY),),
+        script=discarded_while_waiting,
+        traffic=traffic,
+    )
+    yield Cell(
+        "somebody discards it while the tap is silent",
+        TOLD.saying("cancelled"),
+        server=EXPIRES,
+        script=discarded_while_silent,
+        traffic=traffic,
+    )
+
+
+def discarded_while_waiting(stage: Stage) -> Finished:
+    process = stage.start(stage.traffic.input)
+    end_of_input(process)
+    stage.wait_for_fault(times=2)
+    stranger.close_session(stage.door, stage.door.session().id, "discard")
+    return stage.finish(process)
+
+
+def discarded_while_silent(stage: Stage) -> Finished:
+    """The pipe stays open: the run ends by itself."""
+    traffic = stage.traffic
+    process = stage.start([*SCHEMAS])
+    feed(process, traffic.records()[: traffic.volley])
+    stage.wait_until_accepted(traffic.together)
+    stranger.close_session(stage.door, stage.door.session().id, "discard")
+    process.wait(timeout=40)
+    return stage.finish(process)
+
+
+def polled(traffic: Traffic) -> Iterator[Cell]:
+    for name in ("429", "429 with Retry-After", "404", "401", "500"):
+        fault = Fault("status", nth=2, times=2, effect=MISHAPS[name].effect("status"))
+        yield Cell(f"twice among the polls: {name}", PROCESSED, (fault,), traffic=traffic)
+    for name in ("429", "429 with Retry-After"):
+        fault = Fault("close", times=3, effect=MISHAPS[name].effect("close"))
+        yield Cell(
+            f"thrice for the close: {name}",
+            PROCESSED,
+            (fault,),
+            settings={"retry_timeout_seconds": 0.5},
+            traffic=traffic,
+        )
+
+
+# Replicas, and slow responses
+
+
+def hidden(traffic: Traffic) -> Iterator[Cell]:
+    for base in (READINGS, CONTRARY):
+        readings = replace(base, session_hidden_seconds=0.6)
+        yield Cell(
+            f"a session that a replica does not know yet{read_as(base)}",
+            PROCESSED,
+            readings=readings,
+            traffic=traffic,
+            in_flight=0,
+        )
+    readings = replace(READINGS, session_hidden_seconds=1.5)
+    yield Cell(
+        "a session that a replica does not know yet is discarded",
+        DISCARDED.ending_with(143),
+        readings=readings,
+        script=stop_after_create,
+        traffic=traffic,
+        in_flight=0,
+    )
+
+
+def stop_after_create(stage: Stage) -> Finished:
+    process = stage.start([*SCHEMAS, *stage.traffic.records()[: stage.traffic.volley]])
+    stage.door.wait_for_operation("push", answered=True)
+    return stage.stop(process, signal.SIGTERM)
+
+
+def slow(traffic: Traffic) -> Iterator[Cell]:
+    """Each response takes longer than one try of a discard, and more than half of all its time."""
+    yield Cell(
+        "slow responses: a discard after SIGTERM",
+        DISCARDED.ending_with(143),
+        readings=replace(READINGS, answer_seconds=2.4),
+        pace={"end_after_signal": 4.0, "one_try": 1.5},
+        script=stop_after_pages,
+        traffic=traffic,
+        in_flight=0,
+    )
+
+
+def stop_after_pages(stage: Stage) -> Finished:
+    process = stage.start([*SCHEMAS, *stage.traffic.records()[: stage.traffic.volley]])
+    stage.wait_until_accepted(stage.traffic.together)
+    return stage.stop(process, signal.SIGTERM)

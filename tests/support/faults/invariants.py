@@ -1,0 +1,212 @@
+"""What holds after every cell, whatever went wrong."""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.sandbox import Answer, Fault, Late, RequestSeen
+from tests.support.faults.expectation import SURELY_NOT, Ending
+from tests.support.faults.stage import is_push
+from tests.support.faults.truth import check_receipt
+from tests.support.faults.wire import is_by_the_target, is_close, keys_of, most_in_flight, were_together
+from tests.support.front_door import state_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from target_sprinto.sandbox import SessionView
+    from tests.support.faults.stage import Stage
+    from tests.support.front_door import Finished
+
+SLACK_SECONDS = 1.5
+"""What starting and ending a process may add to the contract's limits, where a cell shortens them."""
+
+
+def check(stage: Stage, finished: Finished) -> None:
+    fired = stage.door.sandbox.fired(stage.door.integration_id)
+    missing = [fault for fault in stage.faults if not any(struck.fault is fault for struck in fired)]
+    assert not missing, (missing, stage.door.operations(), finished.stderr)
+    expected = stage.cell.expected
+    assert finished.code == expected.code, finished.stderr
+    assert finished.stdout == (state_line() if expected.writes_state else ""), finished.stderr
+    if expected.code == 0:
+        assert "| ERROR" not in finished.stderr
+    else:
+        check_words(finished.error, expected.says)
+    check_words(finished.stderr, expected.logs)
+    check_time(stage, fired[-1].at if fired else None)
+    check_applied(stage)
+    check_sessions(stage, finished)
+    check_in_flight(stage)
+    check_closes(stage)
+    if stage.cell.settings.get("dry_run"):
+        check_rehearsal(stage, finished)
+    else:
+        check_rejects(stage, finished)
+    if stage.cell.keeps_receipt:
+        check_receipt(stage, finished)
+
+
+def check_words(text: str, words: tuple[str, ...]) -> None:
+    for word in words:
+        assert word in text, text
+
+
+def check_time(stage: Stage, fired_at: float | None) -> None:
+    """10 s after a signal; 30 s after an error, which came after the last fault at the latest."""
+    if stage.ended_after_signal is not None:
+        shortened = stage.cell.pace.get("end_after_signal", 10.0)
+        assert stage.ended_after_signal < min(10.0, shortened + SLACK_SECONDS)
+    elif fired_at is not None and stage.cell.expected.code != 0:
+        assert time.time() - fired_at < 30
+
+
+def check_applied(stage: Stage) -> None:
+    """All of the input or nothing, in the order of each key, nothing twice, nothing else."""
+    expected, traffic = stage.cell.expected, stage.traffic
+    if expected.ending is Ending.MAY_BE_APPLIED and expected.inputs:
+        # The run has ended without waiting for it.
+        stage.wait_for_session(lambda session: session.state == "processed")
+    if expected.inputs is None:
+        return
+    applied, whole = stage.door.applied(), traffic.entities(expected.inputs)
+    if traffic.together == 1:
+        assert applied == whole
+    else:
+        assert by_key(applied) == by_key(whole)
+
+
+def by_key(entities: dict[str, list[Any]]) -> dict[tuple[str, object], list[Any]]:
+    """What came of each entity, in order."""
+    keyed: dict[tuple[str, object], list[Any]] = {}
+    for name, listed in entities.items():
+        for entity in listed:
+            keyed.setdefault((name, entity["id"]), []).append(entity)
+    return keyed
+
+
+def check_in_flight(stage: Stage) -> None:
+    """As many pages at once as the cell says; of one session never two with the same entity."""
+    pushes = [seen for seen in stage.door.sandbox.requests(stage.door.integration_id) if is_push(seen)]
+    assert most_in_flight(pushes) >= stage.in_flight
+    late = {nth for nth, fault in fates(stage, "push").items() if isinstance(fault.effect, Late)}
+    # The client has long left those on which the server acts late.
+    present = [(seen, keys_of(seen)) for seen in pushes if seen.nth not in late]
+    for (one, keys), (other, other_keys) in combinations(present, 2):
+        if one.session_id == other.session_id and were_together(one, other):
+            assert keys.isdisjoint(other_keys), (one.nth, other.nth)
+
+
+def check_closes(stage: Stage) -> None:
+    """After `close(apply)` no page is sent; where it may have reached Sprinto, nothing is discarded."""
+    own = {session.id for session in stage.own_sessions()}
+    requests = stage.door.sandbox.requests(stage.door.integration_id)
+    seen = [one for one in requests if one.session_id in own and is_by_the_target(one)]
+    fault_of = fates(stage, "close")
+    applies = [one for one in seen if is_close(one, "apply")]
+    assert not applies or not stage.cell.settings.get("dry_run")
+    for apply in applies:
+        later = [one for one in seen if one.at > apply.at]
+        assert not [one for one in later if is_push(one)]
+        if not surely_did_not_happen(apply, fault_of.get(apply.nth)):
+            assert not [one for one in later if is_close(one, "discard")]
+
+
+def check_rejects(stage: Stage, finished: Finished) -> None:
+    """What Sprinto refused stands in a file of its own; where the run was not applied, its name says so."""
+    files, bad = stage.own_rejects(), stage.traffic.bad
+    diverts = stage.cell.settings.get("on_invalid_record") == "divert"
+    records = stage.traffic.records()
+    if stage.cell.expected.ending is Ending.PROCESSED and diverts and bad:
+        (path,) = files
+        assert path.suffix == ".singer"
+        # What was accepted was compared with all the rest of the input.
+        assert rejected_in(path) == [records[number]["record"] for number in bad]
+        (told,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
+        assert "| WARNING" in told
+        check_words(told, (f" {len(bad)} record", path.name))
+        return
+    # Beside them Sprinto's own words, kept for the user.
+    files = [path for path in files if not path.name.endswith(".response.json")]
+    assert [path for path in files if not path.name.endswith(".singer.not-applied")] == []
+    assert len(files) <= int(diverts)
+    for path in files:
+        until_then = rejected_in(path)
+        assert until_then == [
+            records[number]["record"] for number in bad if records[number]["record"] in until_then
+        ]
+        check_words(finished.error, (path.name,))
+
+
+def rejected_in(path: Path) -> list[Any]:
+    """The records of a rejects file."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    records = [line for line in lines if line["type"] == "RECORD"]
+    assert all(line["reject"].get("field") in {None, "name"} for line in records)
+    return [line["record"] for line in records]
+
+
+def check_rehearsal(stage: Stage, finished: Finished) -> None:
+    """No file; where it came to its end, all that is refused is listed, and all the rest was accepted."""
+    files = [path for path in stage.own_rejects() if not path.name.endswith(".response.json")]
+    assert files == []
+    if stage.cell.expected.ending is not Ending.REHEARSED:
+        return
+    listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
+    lines = [line.partition("input line ")[2].partition(",")[0] for line in listed]
+    assert lines == [str(stage.traffic.line(number)) for number in stage.traffic.bad]
+    (session,) = stage.own_sessions()
+    assert session.accepted_by_entity == dict(stage.traffic.counts)
+    check_words(finished.stderr, (f"Dry run: Sprinto accepted {stage.traffic.figures()}, in ",))
+
+
+def surely_did_not_happen(close: RequestSeen, fault: Fault | None) -> bool:
+    headers = fault.effect.headers if fault and isinstance(fault.effect, Answer) else {}
+    return close.status in SURELY_NOT or (close.status == 503 and "Retry-After" in headers)
+
+
+def fates(stage: Stage, operation: str) -> dict[int, Fault]:
+    """The faults that struck requests of this operation, by their number."""
+    fired = stage.door.sandbox.fired(stage.door.integration_id)
+    return {one.nth: one.fault for one in fired if one.operation == operation}
+
+
+def check_sessions(stage: Stage, finished: Finished) -> None:
+    expected, own = stage.cell.expected, stage.own_sessions()
+    states = [session.state for session in own]
+    if expected.others is not None:
+        others = [session.state for session in stage.door.sessions() if session.id in stage.others]
+        assert set(others) == {expected.others}, (stage.others, stage.door.sessions(), finished.stderr)
+    if expected.ending is Ending.NOTHING_OPENED:
+        assert states == []
+        return
+    assert len(own) == 1, states
+    if expected.ending is Ending.PROCESSED:
+        assert states == ["processed"]
+    elif expected.ending is Ending.REHEARSED:
+        assert states == ["cancelled"]
+    else:
+        check_failed(expected.ending, own[0], finished.error)
+
+
+def check_failed(ending: Ending, session: SessionView, error: str) -> None:
+    """The session is where the cell says, and the one line tells of it."""
+    allowed, words = {
+        Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded, nothing was applied")),
+        Ending.UNCONFIRMED: ({"cancelled"}, (session.id, "sprintoctl discard")),
+        Ending.ENDED: ({"expired", "cancelled", "processing", "processed"}, (session.id,)),
+        Ending.LEFT_ACTIVE: ({"active"}, (session.id, "it expires by itself 20", "sprintoctl discard")),
+        Ending.UNSEEN: ({"active"}, ("may be open until 20",)),
+        Ending.MAY_BE_APPLIED: (
+            {"active", "processing", "processed", "failed"},
+            (session.id, "may yet be applied"),
+        ),
+        Ending.APPLIED_DIFFERS: ({"processed"}, (session.id, "applied", "counts")),
+    }[ending]
+    assert session.state in allowed, error
+    check_words(error, words)

@@ -1,0 +1,188 @@
+"""Where a cell is played: one integration of the sandbox, the real command, and what to do between them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tests.support.faults.traffic import EARLIER_AT, EARLIER_STATE, SCHEMAS
+from tests.support.faults.wire import page_of
+from tests.support.front_door import Finished, FrontDoor, feed
+
+if TYPE_CHECKING:
+    import signal
+    import subprocess
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from target_sprinto.sandbox import Fault, RequestSeen, SessionView
+    from tests.support.faults.cells import Cell
+    from tests.support.faults.traffic import Traffic
+
+ENOUGH_SECONDS = 20
+
+
+@dataclass
+class Stage:
+    """`others` are sessions that are not the run's, `others_rejects` and `others_receipts` such files.
+
+    `given` is what the run was first given to read; `ended_after_signal` says how long that took, in seconds.
+    """
+
+    door: FrontDoor
+    cell: Cell
+    faults: list[Fault] = field(default_factory=list)
+    others: set[str] = field(default_factory=set)
+    others_rejects: set[Path] = field(default_factory=set)
+    others_receipts: set[Path] = field(default_factory=set)
+    given: list[Any] = field(default_factory=list)
+    ended_after_signal: float | None = None
+
+    def __post_init__(self) -> None:
+        cell, door = self.cell, self.door
+        door.sandbox.configure(door.integration_id, readings=cell.readings, **cell.server)
+        door.pace |= cell.pace
+        self.faults = [replace(fault, integration_id=door.integration_id) for fault in cell.faults]
+        for fault in self.faults:
+            door.sandbox.inject(fault)
+        if self.in_flight > 1:
+            # Behind the others, so it holds only those pages that they leave alone.
+            door.sandbox.inject(replace(cell.traffic.gathered(), integration_id=door.integration_id))
+
+    @property
+    def traffic(self) -> Traffic:
+        return self.cell.traffic
+
+    @property
+    def in_flight(self) -> int:
+        """How many pages the server must have seen at once."""
+        return self.traffic.together if self.cell.in_flight is None else self.cell.in_flight
+
+    def start(self, messages: list[Any], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - settings
+        settings = {**self.traffic.settings, **self.cell.settings, **options}
+        if self.cell.keeps_receipt:
+            settings["report_path"] = "receipts/{run}.json"
+        self.given = messages
+        process = self.door.start(**settings)
+        feed(process, messages)
+        return process
+
+    def run(self, messages: list[Any], **options: Any) -> Finished:  # noqa: ANN401 - settings
+        process = self.start(messages, **options)
+        return self.finish(process)
+
+    def finish(self, process: subprocess.Popen[bytes]) -> Finished:
+        """No more input; wait for the end."""
+        end_of_input(process)
+        return self.door.finish(process, None)
+
+    def stop(self, process: subprocess.Popen[bytes], *numbers: signal.Signals) -> Finished:
+        """Signal, with the pipe as it is; the run must end by itself."""
+        began = time.monotonic()
+        for number in numbers:
+            process.send_signal(number)
+        process.wait(timeout=ENOUGH_SECONDS)
+        self.ended_after_signal = time.monotonic() - began
+        return self.door.finish(process, None)
+
+    def wait_for_fault(self, index: int = 0, times: int = 1) -> None:
+        """Until the fault has struck so many times."""
+        fault = self.faults[index]
+        self.door.sandbox.wait_for(
+            lambda box: sum(fired.fault is fault for fired in box.fired(self.door.integration_id)) >= times,
+            timeout=ENOUGH_SECONDS,
+        )
+
+    def release(self, index: int = 0) -> None:
+        self.door.sandbox.release(self.faults[index])
+
+    def release_and_wait(self, index: int = 0) -> None:
+        """Let the request go on that a fault holds, and wait until the server has acted on it."""
+        self.release(index)
+        fault = self.faults[index]
+        nth = next(f.nth for f in self.door.sandbox.fired(self.door.integration_id) if f.fault is fault)
+        self.wait_for_request(
+            lambda seen: seen.operation == fault.operation and seen.nth == nth and seen.acted_at is not None
+        )
+
+    def wait_for_volley(self) -> None:
+        """Until so many pages have arrived as are in flight together."""
+        self.door.wait_for_operation("push", self.traffic.together)
+
+    def wait_until_accepted(self, pages: int) -> None:
+        """Until so many pages were answered with 202."""
+        self.door.sandbox.wait_for(
+            lambda box: (
+                sum(seen.status == 202 for seen in box.requests(self.door.integration_id) if is_push(seen))
+                >= pages
+            ),
+            timeout=ENOUGH_SECONDS,
+        )
+
+    def wait_for_acts(self, pages: int) -> None:
+        """Until the server has acted on so many pages, answered or not."""
+        self.door.sandbox.wait_for(
+            lambda box: (
+                sum(bool(seen.acted_at) for seen in box.requests(self.door.integration_id) if is_push(seen))
+                >= pages
+            ),
+            timeout=ENOUGH_SECONDS,
+        )
+
+    def wait_until_sent_again(self, page: int) -> None:
+        """Until the page was accepted, although it was struck the first time."""
+        marker = self.traffic.marker(page)
+        self.wait_for_request(lambda seen: is_push(seen) and seen.status == 202 and marker in page_of(seen))
+
+    def wait_for_request(self, holds: Callable[[RequestSeen], object]) -> None:
+        """Until one of the requests is as wanted."""
+        self.door.sandbox.wait_for(
+            lambda box: any(holds(seen) for seen in box.requests(self.door.integration_id)),
+            timeout=ENOUGH_SECONDS,
+        )
+
+    def wait_for_session(self, holds: Callable[[SessionView], object]) -> None:
+        """Until one of the sessions is as wanted."""
+        self.door.sandbox.wait_for(
+            lambda box: any(holds(session) for session in box.sessions(self.door.integration_id)),
+            timeout=ENOUGH_SECONDS,
+        )
+
+    def others_are_all(self) -> None:
+        """What sessions, rejects files and receipts there are so far are not those of the run to come."""
+        self.others = {session.id for session in self.door.sessions()}
+        self.others_rejects = set(self._rejects_files())
+        self.others_receipts = set(self._receipts())
+
+    def _rejects_files(self) -> list[Path]:
+        return list((self.door.folder / "rejects").glob("*"))
+
+    def own_rejects(self) -> list[Path]:
+        """The run's rejects files."""
+        return [path for path in self._rejects_files() if path not in self.others_rejects]
+
+    def _receipts(self) -> list[Path]:
+        return list((self.door.folder / "receipts").glob("*"))
+
+    def own_receipts(self) -> list[Path]:
+        """The run's receipts."""
+        return [path for path in self._receipts() if path not in self.others_receipts]
+
+    def line(self, number: int) -> int:
+        """Where a record stands in what the run was given, from 1."""
+        is_after_a_state = number >= EARLIER_AT and EARLIER_STATE in self.given
+        return len(SCHEMAS) + number + 1 + is_after_a_state
+
+    def own_sessions(self) -> list[SessionView]:
+        return [session for session in self.door.sessions() if session.id not in self.others]
+
+
+def is_push(seen: RequestSeen) -> bool:
+    return seen.operation == "push"
+
+
+def end_of_input(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+        process.stdin = None

@@ -1,0 +1,205 @@
+"""What the tap of a cell sends, and how its pages travel: one by one, or eight in flight at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, cycle, takewhile
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.sandbox import Delay, Fault
+from tests.support.front_door import SCHEMA, STATE, record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SCHEMAS = [SCHEMA, SCHEMA | {"stream": "teams"}]
+EARLIER_STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026-01-01T00:00:00Z"}}}}
+EARLIER_AT = 12
+
+REFUSED_KEYS = 1000
+"""Keys of records that Sprinto refuses begin here, so that none comes again."""
+
+
+def marker(number: int) -> bytes:
+    """What is found where the record of this number is, and nowhere else, if it is not a bad one."""
+    return b'"S3CR3T %d"' % number
+
+
+def stream_of(number: int) -> str:
+    return "people" if number % 2 == 0 else "teams"
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Records of two streams by turns, each told from all others by its name.
+
+    `words` tell the traffic in the names of cells. `key` gives a record's key by its number, from 0. `sizes`
+    are those of the pages, in turn, for `page_size` is the first of them (design: "Pages told apart"). As
+    many of the first pages as `together` says hold different keys, and are in flight at once. `moments` are
+    the pages at which something goes wrong. The records with the numbers in `bad` are such that Sprinto
+    refuses them, where a cell gives it rules.
+    """
+
+    words: str
+    parallel: int
+    count: int
+    key: Callable[[int], int]
+    sizes: tuple[int, ...]
+    together: int
+    moments: Mapping[str, int]
+    bad: tuple[int, ...] = ()
+
+    @property
+    def page_size(self) -> int:
+        return self.sizes[0]
+
+    @cached_property
+    def pages(self) -> list[range]:
+        """The numbers of each page's records."""
+        starts = list(takewhile(lambda start: start < self.count, accumulate(cycle(self.sizes), initial=0)))
+        return [range(*ends) for ends in zip(starts, [*starts[1:], self.count], strict=True)]
+
+    @property
+    def volley(self) -> int:
+        """How many records the pages hold that are in flight at once, first of all."""
+        return self.pages[self.together - 1].stop
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"page_size": self.page_size, "max_parallel_pages": self.parallel}
+
+    @property
+    def timeout(self) -> float:
+        """A short timeout for a request, which leaves the pages time to gather."""
+        return 0.6 if self.together == 1 else 1.2
+
+    def records(self) -> list[dict[str, Any]]:
+        return [self._record(number) for number in range(self.count)]
+
+    def _record(self, number: int) -> dict[str, Any]:
+        if number in self.bad:
+            name = f"S3CR3T {number} {'y' * 20}"
+            return record(REFUSED_KEYS + number, stream_of(number), name=name)
+        return record(self.key(number), stream_of(number), name=f"S3CR3T {number}")
+
+    @property
+    def input(self) -> list[Any]:
+        """All that the tap sends."""
+        records = self.records()
+        return [*SCHEMAS, *records[:EARLIER_AT], EARLIER_STATE, *records[EARLIER_AT:], STATE]
+
+    def line(self, number: int) -> int:
+        """Where a record stands in the input, from 1. The earlier STATE is a line too."""
+        return len(SCHEMAS) + number + 1 + (number >= EARLIER_AT)
+
+    def entities(self, copies: int = 1) -> dict[str, list[Any]]:
+        """What is to be applied of so many whole inputs, by entity type, in order."""
+        whole: dict[str, list[Any]] = {}
+        for number, message in [*enumerate(self.records())] * copies:
+            if number not in self.bad:
+                whole.setdefault(message["stream"], []).append(message["record"])
+        return whole
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How many records of each entity type are to be accepted."""
+        return Counter(stream_of(number) for number in range(self.count) if number not in self.bad)
+
+    def counts_of(self, *pages: int) -> Counter[str]:
+        """How many there are of each in these pages, numbered from 1."""
+        return Counter(stream_of(number) for page in pages for number in self.pages[page - 1])
+
+    def figures(self, **more: int) -> str:
+        """The counts as an error tells them, off by so many."""
+        counts = Counter(self.counts)
+        counts.update(more)
+        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+
+    def with_bad(self, *numbers: int) -> Traffic:
+        return replace(self, bad=numbers)
+
+    # Faults
+
+    def marker(self, page: int) -> bytes:
+        """What is found in the page of this number, from 1, and in no other."""
+        return marker(self.pages[page - 1].start)
+
+    def page(self, number: int, **fault: Any) -> Fault:  # noqa: ANN401 - the rest of a fault's fields
+        """A fault that strikes this page, the first time that it is sent or as `nth` says.
+
+        One of those that are in flight together is struck when all of them have arrived.
+        """
+        company = self.together if number <= self.together else 0
+        return Fault("push", **{"contains": self.marker(number), "company": company, **fault})
+
+    def gathered(self, seconds: float = 0.0) -> Fault:
+        """No page of those in flight together is looked at before all of them are there."""
+        return Fault("push", times=self.together, company=self.together, effect=Delay(seconds))
+
+    def strike(self, where: str, **fault: Any) -> tuple[Fault, ...]:  # noqa: ANN401 - a fault's fields
+        """A fault at one of the moments, and what holds the pages beside: at the first nothing was accepted.
+
+        In the middle some were before and some are after.
+        """
+        number = self.moments[where]
+        if self.together == 1 or number > self.together:
+            return (self.page(number, **fault),)
+        if where == "first page":
+            return self.page(number, **fault), self.gathered(0.15)
+        sooner = replace(self.gathered(), times=number - 1)
+        later = replace(self.gathered(0.3), nth=number, times=self.together - number + 1)
+        return self.page(number, pause=0.15, **fault), sooner, later
+
+
+def _recurring(distinct: int) -> Callable[[int], int]:
+    """So many keys in order; then they come again, those of later pages first."""
+
+    def key(number: int) -> int:
+        place = number // 2
+        return place if place < distinct else (place + distinct // 2 + 1) % distinct
+
+    return key
+
+
+def _by_fours(number: int) -> int:
+    return number // 2 % 4
+
+
+TOLD_APART = (100, 99, 98, 96, 93, 87, 76, 56)
+TEN = (10, 9, 8, 6)
+"""With pages of ten at most no eight can be told apart: after four their sizes come again."""
+
+SINGLE = Traffic(
+    words="1 in flight",
+    parallel=1,
+    count=25,
+    # They come back in later pages.
+    key=_by_fours,
+    sizes=(10,),
+    together=1,
+    moments={"first page": 1, "middle page": 2, "last page": 3},
+)
+EIGHT = Traffic(
+    words="8 in flight",
+    parallel=8,
+    count=3 * sum(TEN),
+    key=_recurring(sum(TEN)),
+    sizes=TEN,
+    together=8,
+    moments={"first page": 1, "middle page": 4, "last page": 12},
+)
+ALL_TOLD_APART = replace(
+    EIGHT,
+    words="8 in flight, each of its own size",
+    count=sum(TOLD_APART) + sum(TOLD_APART[:4]),
+    key=_recurring((sum(TOLD_APART) + 1) // 2),
+    sizes=TOLD_APART,
+)
+IN_TURN = replace(
+    SINGLE,
+    words="8 allowed, every page with the same keys",
+    parallel=8,
+    sizes=TEN,
+)

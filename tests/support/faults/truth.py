@@ -1,0 +1,199 @@
+"""Whether the receipt of a cell's run is true: by the sandbox's own record and by the input."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.sandbox import Edit
+from tests.support.faults.expectation import Ending
+from tests.support.faults.stage import is_push
+from tests.support.faults.traffic import stream_of
+from tests.support.faults.wire import is_by_the_target, is_close, page_of
+from tests.support.front_door import SIGNALS
+from tests.support.receipts import digest, receipt_at
+
+if TYPE_CHECKING:
+    from target_sprinto.sandbox import RequestSeen, SessionView
+    from tests.support.faults.stage import Stage
+    from tests.support.front_door import Finished
+
+Receipt = dict[str, Any]
+
+TO_THE_END = {Ending.PROCESSED: "processed", Ending.REHEARSED: "cancelled"}
+"""Runs that took all of the input; and what their receipt says of the session, by a status they have read."""
+
+PASSED = {
+    "active": {"active"},
+    "expired": {"active", "expired"},
+    "cancelled": {"active", "expired", "cancelled"},
+    "processing": {"active", "expired", "processing"},
+    "processed": {"active", "expired", "processing", "failed", "processed"},
+    "failed": {"active", "expired", "processing", "failed"},
+}
+"""What a session may have been before it came to where the sandbox has it."""
+
+
+def check_receipt(stage: Stage, finished: Finished) -> None:
+    for path in stage.others_receipts:
+        check_unfinished(stage, receipt_at(path))
+    (path,) = stage.own_receipts()
+    receipt = receipt_at(path)
+    sessions = stage.own_sessions()
+    check_end(stage, receipt, finished)
+    check_session(stage, receipt, sessions)
+    check_phases(stage, receipt, requests_of(stage, sessions))
+    check_entities(stage, receipt, sessions)
+    check_pages(stage, receipt, [seen for seen in requests_of(stage, sessions) if is_push(seen)])
+    check_refused(stage, receipt)
+    check_events(stage, receipt, sessions)
+
+
+def check_unfinished(stage: Stage, receipt: Receipt) -> None:
+    """A run that was killed has left what it wrote before it read anything."""
+    assert (receipt["outcome"], receipt["exit_code"], receipt["ended_at"]) == ("unfinished", None, None)
+    assert (receipt["session"], receipt["pages"], receipt["state_went_to"]) == (None, [], "nowhere")
+    references = {session.client_reference_id for session in stage.door.sessions()}
+    assert not stage.others or receipt["reference"] in references
+
+
+def requests_of(stage: Stage, sessions: list[SessionView]) -> list[RequestSeen]:
+    """The target's own requests about the run's sessions."""
+    own = {session.id for session in sessions}
+    seen = stage.door.sandbox.requests(stage.door.integration_id)
+    return [one for one in seen if one.session_id in own and is_by_the_target(one)]
+
+
+def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
+    # A signal that comes while a failed run discards decides the exit code, not what had ended the run.
+    stopped = receipt["error"] == "interrupted"
+    assert not stopped or finished.code in SIGNALS.values()
+    outcome = {Ending.PROCESSED: "applied", Ending.REHEARSED: "rehearsed"}.get(
+        stage.cell.expected.ending, "interrupted" if stopped else "failed"
+    )
+    went_to = "stdout" if finished.stdout else "nowhere"
+    told = (receipt["outcome"], receipt["exit_code"], receipt["state_went_to"], receipt["state"])
+    assert told == (outcome, finished.code, went_to, None)
+    if finished.code == 0:
+        assert receipt["error"] is None
+    else:
+        assert finished.error.endswith(f"[{receipt['error']}]")
+
+
+def check_session(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+    told, ending = receipt["session"], stage.cell.expected.ending
+    assert all(receipt["reference"] == session.client_reference_id for session in sessions)
+    if told is None:
+        # The answer to create was lost, or there was none.
+        assert ending not in TO_THE_END
+        assert [session.accepted_total for session in sessions if session.accepted_total] == []
+        return
+    (session,) = sessions
+    assert told["id"] == session.id
+    if not is_edited(stage):
+        assert told["state"] in PASSED[session.state] | {"unknown"}
+    if ending is Ending.DISCARDED:
+        assert told["state"] == "cancelled"
+    if ending in TO_THE_END:
+        assert told["state"] == TO_THE_END[ending]
+    if ending in TO_THE_END and not is_edited(stage):
+        assert told["accepted_records"] == session.accepted_by_entity
+        assert told["accepted_others"] == 0
+
+
+def is_edited(stage: Stage) -> bool:
+    """Whether the statuses that the run was shown are not as the sandbox knows it."""
+    if stage.cell.readings.processed_counts_lag_seconds > 10:
+        return True
+    return any(isinstance(fault.effect, Edit) for fault in stage.faults if fault.operation == "status")
+
+
+def check_phases(stage: Stage, receipt: Receipt, requests: list[RequestSeen]) -> None:
+    """Who reads the receipt knows whether the session was told to apply, and where the run stood last."""
+    phases = [step["phase"] for step in receipt["phases"]]
+    was_told = any(is_close(seen, "apply") for seen in requests)
+    assert "applying" in phases if was_told else "applying" not in phases
+    if stage.cell.expected.ending is Ending.MAY_BE_APPLIED:
+        assert phases[-2:] == ["applying", "ended"]
+    if stage.cell.expected.ending is Ending.DISCARDED:
+        assert phases[-2:] == ["discarding", "ended"]
+
+
+def check_entities(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+    """What was put into pages is the beginning of the input, or all of it; and no more accepted than was."""
+    messages, to_the_end = stage.traffic.records(), stage.cell.expected.ending in TO_THE_END
+    read = {one["stream"]: one["records"] for one in receipt["streams"]}
+    whole = Counter(message["stream"] for message in messages)
+    staged = sessions[-1].accepted_by_entity if sessions else {}
+    assert len(receipt["entity_types"]) == len({one["entity_type"] for one in receipt["entity_types"]})
+    for one in receipt["entity_types"]:
+        name, count = one["entity_type"], one["entities"]
+        of_the_stream = [message for message in messages if message["stream"] == name]
+        assert one["streams"] == {name: count}
+        assert count <= read[name] <= whole[name]
+        assert one["sha256"] == digest(of_the_stream[:count])
+        assert one["accepted"] <= staged.get(name, 0)
+    if to_the_end:
+        assert read == whole
+        assert {one["entity_type"]: one["entities"] for one in receipt["entity_types"]} == whole
+        accepted = {one["entity_type"]: one["accepted"] for one in receipt["entity_types"]}
+        assert +Counter(accepted) == +stage.traffic.counts
+
+
+def check_pages(stage: Stage, receipt: Receipt, pushes: list[RequestSeen]) -> None:
+    pages, to_the_end = receipt["pages"], stage.cell.expected.ending in TO_THE_END
+    bodies = Counter(hashlib.sha256(page_of(seen)).hexdigest() for seen in pushes)
+    sizes = {hashlib.sha256(page_of(seen)).hexdigest(): seen.size for seen in pushes}
+    start = 0
+    for number, page in enumerate(pages, 1):
+        numbers = range(start, start + page["entities"])
+        start = numbers.stop
+        lines = [stage.line(numbers[0]), stage.line(numbers[-1])]
+        assert (page["number"], [page["first_line"], page["last_line"]]) == (number, lines)
+        # A request that was cut short may not have come to the server.
+        assert page["requests"] >= bodies[page["sha256"]]
+        if page["sha256"] in bodies:
+            assert page["bytes"] == sizes[page["sha256"]]
+        else:
+            assert not to_the_end
+    requests = sum(page["requests"] for page in pages)
+    cut_short = 0 if to_the_end else stage.traffic.parallel
+    assert len(pushes) <= requests <= len(pushes) + cut_short
+    if not any(seen.status in {400, 413} for seen in pushes):
+        # No page was sent in parts.
+        assert set(bodies) <= {page["sha256"] for page in pages}
+    for field in ("entities", "accepted"):
+        of_types = sum(one[field] for one in receipt["entity_types"])
+        assert sum(page[field] for page in pages) == of_types
+
+
+def check_refused(stage: Stage, receipt: Receipt) -> None:
+    told, bad = receipt["rejects"], stage.traffic.bad
+    places = sorted((one["line"], one["stream"], one["entity_type"]) for one in told)
+    refused = [(stage.line(number), stream_of(number), stream_of(number)) for number in sorted(bad)]
+    settings = stage.cell.settings
+    diverts = settings.get("on_invalid_record") == "divert" or bool(settings.get("dry_run"))
+    if stage.cell.expected.ending in TO_THE_END:
+        assert places == refused
+    else:
+        assert set(places) <= (set(refused) if diverts else set())
+        assert len(places) == len(set(places))
+    assert {one["refused_by"] for one in told} <= {"sprinto"}
+
+
+def check_events(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+    """The sandbox's events of the session, up to when the run asked; null where the log was not shown."""
+    told = receipt["events"]
+    if any(fault.operation == "activity" for fault in stage.faults):
+        return
+    if told is None:
+        shown = stage.cell.readings.log_ends == "yes"
+        assert stage.cell.expected.ending not in TO_THE_END or not shown
+        return
+    own = {session.id for session in sessions} if receipt["session"] else set()
+    events = [one for one in stage.door.sandbox.events(stage.door.integration_id) if one["session_id"] in own]
+    assert {(one["id"], one["type"]) for one in told} == {
+        (one["id"], one["type"]) for one in events[: len(told)]
+    }
+    assert [one["at"] for one in told] == sorted(one["at"] for one in told)

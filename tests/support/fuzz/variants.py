@@ -1,0 +1,108 @@
+"""Settings under which an input is run, each with what it makes of a record: said here, not asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.support.fuzz.running import RECEIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Record = dict[str, Any]
+
+
+def as_sent(_stream: str, record: Record) -> Record:
+    return record
+
+
+def labelled(stream: str, record: Record) -> Record:
+    """`stream_maps` of `LABELLED`: id and name as they are, the name as `label` too, and nothing else."""
+    if stream != "people":
+        return record
+    return {"label": record["name"], "id": record["id"], "name": record["name"]}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One set of settings.
+
+    `entity_types` is what becomes of streams, `makes` what becomes of a record; None for `makes` where only
+    the number of records is told. `keeps_unmapped`: whether a stream that is not named is sent.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    entity_types: Mapping[str, str | None] = field(default_factory=dict)
+    makes: Callable[[str, Record], Record] | None = as_sent
+    keeps_unmapped: bool = True
+    ordered: bool = True
+    """Whether all records of an entity type keep their order, and not only those of one key."""
+
+    takes_all_streams: bool = True
+    """Whether every well-formed input succeeds."""
+
+    @property
+    def needs_final_state(self) -> bool:
+        return bool(self.settings.get("require_final_state", True))
+
+    def takes_streams(self, streams: set[str]) -> bool:
+        """Whether no stream that the settings name is missing from an input with these streams."""
+        named = {**self.settings.get("entity_types", {}), **self.settings.get("stream_maps", {})}
+        missing = {stream for stream, rule in named.items() if rule != "__NULL__"} - streams
+        others = {self.entity_type(stream) for stream in streams}
+        return not streams or all(self.entity_type(stream) in others for stream in missing)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether records go out as the very digits that came in."""
+        return self.makes is as_sent and "stream_maps" not in self.settings
+
+    @property
+    def rehearses(self) -> bool:
+        return bool(self.settings.get("dry_run"))
+
+    @property
+    def holds(self) -> bool:
+        return self.settings.get("finish") == "hold"
+
+    def entity_type(self, stream: str) -> str | None:
+        """The stream's entity type; None where its records are not sent."""
+        return self.entity_types.get(stream, stream if self.keeps_unmapped else None)
+
+
+_RENAMED = {"people": "User"}
+LABELLED = {"people": {"label": "name", "id": "id", "name": "name", "__else__": None}}
+
+VARIANTS = [
+    Variant("plain"),
+    Variant("small pages", {"page_size": 1}),
+    Variant("pages of three, uncompressed", {"page_size": 3, "compress": False}),
+    Variant("in parallel", {"page_size": 1, "max_parallel_pages": 4}, ordered=False),
+    Variant("unchecked", {"validate_records": False, "page_size": 2}),
+    Variant("diverted", {"on_invalid_record": "divert", "page_size": 3}),
+    Variant("rehearsed", {"dry_run": True, "page_size": 2, "report_path": RECEIPT}),
+    Variant("with a receipt", {"report_path": RECEIPT, "page_size": 2}),
+    Variant("held", {"finish": "hold", "report_path": RECEIPT}),
+    Variant("no final state", {"require_final_state": False}),
+    Variant("renamed", {"entity_types": _RENAMED, "page_size": 2}, _RENAMED),
+    Variant("merged", {"entity_types": {"people": "teams"}}, {"people": "teams"}),
+    Variant(
+        "only people",
+        {"entity_types": _RENAMED, "unmapped_streams": "ignore"},
+        _RENAMED,
+        keeps_unmapped=False,
+    ),
+    Variant(
+        "people or nothing",
+        {"entity_types": _RENAMED, "unmapped_streams": "fail"},
+        _RENAMED,
+        takes_all_streams=False,
+    ),
+    Variant("labelled", {"stream_maps": LABELLED, "page_size": 2}, makes=labelled),
+    Variant("without people", {"stream_maps": {"people": "__NULL__"}}, {"people": None}),
+    Variant("an alias", {"stream_maps": {"people": {"__alias__": "persons"}}}, {"people": "persons"}),
+    Variant("flattened", {"flattening_enabled": True, "flattening_max_depth": 1, "page_size": 5}, makes=None),
+    Variant("hardly flattened", {"flattening_enabled": True, "flattening_max_depth": 0}, makes=None),
+]

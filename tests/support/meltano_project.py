@@ -1,0 +1,190 @@
+"""Meltano as a person runs it: its own processes, in a project's folder, with this repository's loader.
+
+Meltano comes from the package index into an environment of its own: it pins much.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.support.front_door import API_KEY, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ROOT = Path(__file__).parent.parent.parent
+VERSION = "4.4.1"
+"""Read and run in this version; `docs/meltano.md` tells what it does."""
+
+TAP = "tap-people"
+LOADER = "target-sprinto"
+PATIENCE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Called:
+    """A finished command of Meltano's; what it and its plugins log is on stderr."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    def errors(self, logger: str) -> list[str]:
+        """What one plugin, or Meltano itself, logged as an error."""
+        return re.findall(rf"^\S+ \[error +\] {logger} +(.*)", self.stderr, re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Meltano's program, and a project whose loader it has installed."""
+
+    program: Path
+    project: Path
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder. `env` holds settings, as `TARGET_SPRINTO_*` and `TAP_PEOPLE_*`."""
+
+    program: Path
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def started(self, *words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+        """A command under way, in a process group of its own, as a terminal gives it."""
+        with subprocess.Popen(
+            [self.program, *words],
+            cwd=self.folder,
+            env=environment() | self.env | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    def finish(self, process: subprocess.Popen[str]) -> Called:
+        """Wait for a command that was started. Nothing it logs holds the key."""
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        assert API_KEY not in err
+        return Called(process.returncode, out, err)
+
+    def call(self, *words: str, **env: str) -> Called:
+        with self.started(*words, **env) as process:
+            return self.finish(process)
+
+    def run(self, *words: str, **env: str) -> Called:
+        """`meltano run` of the tap and the loader. Nothing it logs holds a record's value."""
+        called = self.call("run", *(words or (TAP, LOADER)), **env)
+        assert SECRET not in called.stderr
+        return called
+
+    def state(self, tap: str = TAP) -> Any:  # noqa: ANN401 - any JSON
+        """What Meltano keeps, and hands to the tap of the next run; None where it keeps nothing."""
+        got = self.call("state", "get", f"dev:{tap}-to-{LOADER}")
+        assert got.code == 0, got.stderr
+        return json.loads(got.stdout).get("singer_state")
+
+    def write_rows(self, last: int) -> None:
+        """What there is for the tap to read: rows 1 to `last`."""
+        rows = [row(number) for number in range(1, last + 1)]
+        Path(self.env["TAP_PEOPLE_PATH"]).write_text(json.dumps(rows), encoding="utf-8")
+
+    def definition(self) -> dict[str, Any]:
+        """The project's `meltano.yml`."""
+        return read_yaml(self.folder / "meltano.yml")
+
+    def define(self, definition: dict[str, Any]) -> None:
+        write_yaml(self.folder / "meltano.yml", definition)
+
+
+def row(number: int) -> dict[str, Any]:
+    return {"id": number, "name": f"{SECRET} {number}", "updated_at": f"2026-11-21T09:{number:02d}:00Z"}
+
+
+def state_at(number: int) -> dict[str, Any]:
+    """The tap's STATE once row `number` was sent."""
+    bookmark = {"replication_key": "updated_at", "replication_key_value": row(number)["updated_at"]}
+    return {"bookmarks": {"people": bookmark}}
+
+
+def install(folder: Path) -> Installed:
+    """Meltano in an environment under `folder`, and beside it a project with the loader; once."""
+    installed = Installed(folder / "env" / "bin" / "meltano", folder / "project")
+    if not (folder / "done").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        installed.project.mkdir(parents=True)
+        uv("venv", "--python", sys.executable, folder / "env")
+        uv("pip", "install", "--python", folder / "env", f"meltano=={VERSION}")
+        define_repository(installed.project)
+        fetched([installed.program, "install"], cwd=installed.project)
+        (folder / "done").touch()
+    return installed
+
+
+def define_repository(project: Path) -> None:
+    """This repository's own `meltano.yml`, to be used from another folder."""
+    definition = read_yaml(ROOT / "meltano.yml")
+    (loader,), (tap,) = definition["plugins"]["loaders"], definition["plugins"]["extractors"]
+    assert loader["pip_url"] == "-e .[sandbox]"
+    loader["pip_url"] = f"-e {ROOT}[sandbox]"
+    tap["executable"] = str(ROOT / tap["executable"])
+    write_yaml(project / "meltano.yml", definition)
+
+
+def uv(*words: str | Path) -> None:
+    """Run uv, wherever it is installed; the test is skipped where it is not."""
+    program = [found] if (found := shutil.which("uv")) else [sys.executable, "-m", "uv"]
+    if not found and importlib.util.find_spec("uv") is None:
+        pytest.skip("uv is not installed: it makes Meltano's own environment")
+    fetched([*program, *words])
+
+
+def fetched(command: Sequence[str | Path], cwd: Path | None = None) -> None:
+    """Run what fetches from the package index. The test is skipped where the index is out of reach."""
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(), capture_output=True, encoding="utf-8", check=False
+    )
+    said = done.stderr + done.stdout
+    if done.returncode and "error sending request for url" in said:
+        pytest.skip(
+            f"the package index cannot be reached, which {Path(command[0]).name} needs: {said[-500:]}"
+        )
+    assert done.returncode == 0, said[-3000:]
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what would configure Meltano or its plugins, and without our own environment's Python."""
+    foreign = ("MELTANO_", "TARGET_SPRINTO_", "TAP_", "VIRTUAL_ENV", "PYTHON", "PYTEST")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return kept | {"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false", "NO_COLOR": "1", "NO_PROXY": "127.0.0.1"}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def write_yaml(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")

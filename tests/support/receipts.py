@@ -1,0 +1,57 @@
+"""Receipts as tests read them: by their published schema, sealed, for their owner alone, without a value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from tests.support.front_door import API_KEY, SECRET
+
+if TYPE_CHECKING:
+    from tests.support.front_door import FrontDoor
+
+SCHEMA_FILE = Path(__file__).parent.parent.parent / "target_sprinto/receipts/receipt.schema.json"
+SEAL = b',\n  "seal": "'
+
+
+_validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_bytes()))
+
+
+def receipt_of(door: FrontDoor, name: str = "receipt.json") -> dict[str, Any]:
+    return receipt_at(door.folder / name)
+
+
+def receipt_at(path: Path) -> dict[str, Any]:
+    """As `read_receipt`; the key is not in it, and no value of a record."""
+    content = path.read_text().lower()
+    assert API_KEY not in content
+    assert SECRET not in content
+    return read_receipt(path)
+
+
+def read_receipt(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    receipt: dict[str, Any] = json.loads(content)
+    _validator.validate(receipt)
+    assert receipt["seal"] == hashlib.sha256(content.rpartition(SEAL)[0]).hexdigest()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not [left for left in path.parent.iterdir() if left.name.endswith(".new")]
+    return receipt
+
+
+def change(path: Path, old: str, new: str) -> None:
+    """Edit a receipt and seal it again, as somebody who means to deceive would."""
+    text = path.read_text()
+    assert old in text
+    body = text.replace(old, new).encode().rpartition(SEAL)[0]
+    path.write_bytes(body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n')
+
+
+def digest(records: list[Any]) -> str:
+    """As an auditor computes it from the input."""
+    return hashlib.sha256(b"\n".join(json.dumps(one["record"]).encode() for one in records)).hexdigest()

@@ -1,0 +1,408 @@
+"""What the contract promises of a run, held against the sandbox's own record, whatever went on meanwhile.
+
+Nothing here knows what was injected beyond what each answer told the loader: a run is judged by what it could
+know and by what it did.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.run.conflict import OnActiveSession
+from tests.support.schedules.evidence import FOREVER, MILLISECONDS, content, counts, is_ours, reference
+from tests.support.schedules.mishaps import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from target_sprinto.push.transport.timing import Pace
+    from target_sprinto.sandbox import Readings, RequestSeen, SessionView
+    from tests.support.schedules.evidence import Clock, Evidence, Landing, Page
+    from tests.support.schedules.reader import Ending, Reader
+
+APPLIED = frozenset({"processing", "processed", "failed"})
+SECRET = "s3cr3t"
+"""Part of every record: no error may hold it."""
+
+MOMENT_SECONDS = 0.1
+"""What a request that left just before a run's end may need to be seen."""
+
+SLACK_SECONDS = 3.0
+"""What a busy machine may add to the limits of a run's end."""
+
+
+class Limit(enum.Enum):
+    """Where "all or nothing" ends: what the contract says that this API does not allow to hold."""
+
+    SLIPPED_IN = "a page lands between the last status and the close: it is seen after the close"
+    APPLIED_BY_SOMEBODY = "somebody else applies the session: no loader can undo that"
+    ORPHAN = "a create without an answer is acted on late: that session stays open until it expires"
+
+
+@dataclass
+class Verdict:
+    """One run before its judge. Every method holds one row of the contract, and asserts.
+
+    `limits` are the stated limits that this run has met.
+    """
+
+    reader: Reader
+    evidence: Evidence
+    clock: Clock
+    pace: Pace
+    readings: Readings
+    limits: set[Limit] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.own = [s for s in self.evidence.sessions if s.client_reference_id == self.reader.reference]
+
+    def so_far(self) -> None:
+        """What holds at every moment."""
+        for session in self.own:
+            self.is_whole(session)
+            self.is_looked_at_before_it_is_applied(session)
+            self.lets_others_be_processed_first(session)
+            self.stands_still_after_a_resend(session)
+            self.is_never_discarded_once_it_may_be_applied(session)
+            self.is_applied_from_expired_only_as_the_latest(session)
+            self.sends_no_page_twice_unless_it_was_lost(session)
+        self.touches_no_other_session()
+
+    def at_the_end(self) -> None:
+        """What holds once the run has ended."""
+        self.so_far()
+        ending = self.reader.ending
+        assert ending is not None
+        if ending.summary is not None:
+            self.was_processed(ending)
+        else:
+            self.says_what_is_so(ending)
+            self.ended_in_time(ending)
+        self.leaves_nothing_open_unsaid(ending)
+
+    # All or nothing
+
+    def is_whole(self, session: SessionView) -> None:
+        """All of a run or none of it: what was there at the last status before the close is the whole run."""
+        close = self.evidence.applied_by(session.id)
+        if close is None:
+            assert session.state not in APPLIED
+            return
+        if not is_ours(close):
+            self.limits.add(Limit.APPLIED_BY_SOMEBODY)
+            return
+        looks = self.evidence.looks(session.id, before=close.at)
+        assert looks, "applied without a look at the counts"
+        last_look = looks[-1].acted_at or 0
+        landings = self.evidence.landings(session.id)
+        seen = [landing for landing in landings if landing.at <= last_look]
+        assert is_the_run(self.reader.records, seen), (self.reader.records, seen)
+        for late in landings[len(seen) :]:
+            self.limits.add(Limit.SLIPPED_IN)
+            # Only what nobody could know about may slip in: a page sent and found not to have landed.
+            assert not is_ours(late.request) or (
+                self.evidence.heard(late.request) is Heard.UNKNOWN and late.request.at < last_look
+            ), late
+
+    def is_looked_at_before_it_is_applied(self, session: SessionView) -> None:
+        """All pages accepted, no other session processing, the status read; then the close (A run, 4)."""
+        for close in self.evidence.closes(session.id, "apply")[:1]:
+            looks = self._looks_after_the_pages(session, close)
+            assert looks, "applied without a look at the counts"
+            asked = self._asked_for_others(session, close)
+            assert asked, "applied without asking for others"
+            assert looks[-1].at > asked[-1].at
+
+    def lets_others_be_processed_first(self, session: SessionView) -> None:
+        """While another session is processing, wait, at most `processing_timeout_seconds` (A run, 4)."""
+        for close in self.evidence.closes(session.id, "apply")[:1]:
+            accepted = max(seen.at for seen in self.evidence.of("push", session.id))
+            asked = self._asked_for_others(session, close)
+            # The wait began with the first ask, which may have had no answer.
+            first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
+            waited = self.clock.real(close.at) - self.clock.real(first.at)
+            if waited < self.reader.setting.patiences.processing_seconds * 0.9:
+                last = asked[-1].acted_at or 0
+                assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
+
+    def _looks_after_the_pages(self, session: SessionView, close: RequestSeen) -> list[RequestSeen]:
+        pushes = [seen.at for seen in self.evidence.of("push", session.id)]
+        return [seen for seen in self.evidence.looks(session.id, before=close.at) if seen.at > max(pushes)]
+
+    def _asked_for_others(self, session: SessionView, close: RequestSeen) -> list[RequestSeen]:
+        accepted = max(seen.at for seen in self.evidence.of("push", session.id))
+        return [
+            seen
+            for seen in self.evidence.of("integration_status")
+            if self.evidence.heard(seen) is Heard.HAPPENED and accepted < seen.at < close.at
+        ]
+
+    def _was_processing(self, session: SessionView, moment: float) -> bool:
+        closed = self.evidence.moment(session.id, "session_closed") or FOREVER
+        # A failed attempt is not `processing` for a while, and then it is again.
+        done = min(
+            self.evidence.moment(session.id, ended) or FOREVER
+            for ended in ("session_processed", "session_failed")
+        )
+        return closed < moment - MILLISECONDS and done > moment + MILLISECONDS
+
+    def stands_still_after_a_resend(self, session: SessionView) -> None:
+        """After a resend the counts must stand still before the close (What an answer means, push)."""
+        pushes = self.evidence.of("push", session.id)
+        closes = self.evidence.closes(session.id, "apply")
+        if not closes or not any(self._sent_again(pushes)):
+            return
+        looks = self._looks_after_the_pages(session, closes[0])
+        stood = self.clock.real(looks[-1].at) - self.clock.real(looks[0].at)
+        assert stood >= self.pace.still / 2, "a page that was sent again may have landed twice"
+
+    def _sent_again(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
+        """A push that nobody knew about, and a later one with a record of the same page."""
+        for number, first in enumerate(pushes):
+            if self.evidence.heard(first) is not Heard.DID_NOT or first.status == 409:
+                for second in pushes[number + 1 :]:
+                    if share_a_record(content(first), content(second)):
+                        yield first, second
+
+    def sends_no_page_twice_unless_it_was_lost(self, session: SessionView) -> None:
+        """A page that nobody knows about is found out: two looks, some time apart, then sent again."""
+        landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
+        for first, second in self._sent_again(self.evidence.of("push", session.id)):
+            looks = [seen for seen in self.evidence.looks(session.id, before=second.at) if seen.at > first.at]
+            assert len(looks) >= 2, (first, second)
+            apart = self.clock.real(looks[-1].at) - self.clock.real(looks[-2].at)
+            assert apart >= self.pace.settle / 2
+            assert landed.get(first.nth, FOREVER) > (looks[-1].acted_at or 0), (first, second)
+
+    def is_never_discarded_once_it_may_be_applied(self, session: SessionView) -> None:
+        """From the moment a close(apply) may have reached Sprinto there is no way back (A run, 6)."""
+        sent = [
+            seen.at
+            for seen in self.evidence.closes(session.id, "apply")
+            if self.evidence.heard(seen) is not Heard.DID_NOT
+        ]
+        for discard in self.evidence.closes(session.id, "discard"):
+            assert discard.at < min(sent, default=FOREVER), "discarded what may be applied"
+
+    def is_applied_from_expired_only_as_the_latest(self, session: SessionView) -> None:
+        """From `expired`, only where the activity log shows no creation after it."""
+        expired = self.evidence.moment(session.id, "session_expired")
+        for close in self.evidence.closes(session.id, "apply"):
+            looks = self.evidence.looks(session.id, before=close.at)
+            if expired is None or (looks[-1].acted_at or 0) <= expired + MILLISECONDS:
+                continue
+            asked = [
+                seen.acted_at
+                for seen in self.evidence.of("activity")
+                if self.evidence.heard(seen) is Heard.HAPPENED and seen.acted_at and seen.at < close.at
+            ]
+            later = [s.created_at for s in self.evidence.sessions if s.created_at > session.created_at]
+            assert asked[-1] < min(later, default=FOREVER)
+
+    def touches_no_other_session(self) -> None:
+        """Pages and `apply` go to the run's own session; only a dead run's session may be discarded."""
+        references = {session.id: session.client_reference_id for session in self.evidence.sessions}
+        policy = self.reader.setting.policy
+        dead = re.compile(rf"{policy.own_prefix}/[0-9a-f-]{{36}}")
+        for seen in self.own_requests():
+            if seen.operation == "create":
+                assert reference(seen) == self.reader.reference
+            if seen.operation not in {"push", "close"}:
+                continue
+            meant = references[seen.session_id or ""]
+            if meant == self.reader.reference:
+                continue
+            assert seen.operation == "close"
+            assert b"discard" in seen.body
+            assert policy.choice is OnActiveSession.DISCARD
+            assert self._silence(seen) >= policy.stale_seconds
+            assert dead.fullmatch(meant or ""), meant
+
+    def _silence(self, discard: RequestSeen) -> float:
+        """How long the session had shown no sign of life at the run's last look before its discard."""
+        session = self.evidence.session(discard.session_id or "")
+        look = self.evidence.looks(session.id, before=discard.at)[-1].acted_at or 0
+        pages = [one.at for one in self.evidence.landings(session.id) if one.at < look]
+        return look - max([session.created_at, *pages])
+
+    def is_own(self, seen: RequestSeen) -> bool:
+        """Whether a request is about this run's session, whoever it is from."""
+        if seen.operation == "create":
+            return reference(seen) == self.reader.reference
+        return seen.session_id in {session.id for session in self.own}
+
+    def own_requests(self) -> list[RequestSeen]:
+        """What this run's client sent, as far as time tells: no two runs are on at once."""
+        ended = self.reader.ended_at if self.reader.ending else FOREVER
+        return [
+            seen for seen in self.evidence.ours if self.reader.began_at <= self.clock.real(seen.at) <= ended
+        ]
+
+    # The end
+
+    def was_processed(self, ending: Ending) -> None:
+        """`finish` returned: the session is processed with exactly the run's records."""
+        summary = ending.summary
+        assert summary is not None
+        assert summary.records == Counter(name for name, _ in self.reader.records)
+        if not self.reader.records:
+            assert summary.session_id is None
+            assert not [s for s in self.own_requests() if s.operation != "activity"]
+            return
+        session = self.evidence.session(summary.session_id or "")
+        assert session in self.own
+        assert session.state == "processed"
+        landings = self.evidence.landings(session.id)
+        assert is_the_run(self.reader.records, landings), (self.reader.records, landings)
+        assert summary.pages == len(landings)
+
+    def says_what_is_so(self, ending: Ending) -> None:
+        """One clear line, with a code, that says what became of the session; no value of a record in it."""
+        failure = ending.failure
+        assert isinstance(failure, SprintoError), repr(failure)
+        failure.aftermath = ending.aftermath
+        assert SECRET not in str(failure)
+        assert str(failure).endswith(f"[{failure.code}]")
+        for pattern, holds in SENTENCES:
+            if found := re.fullmatch(pattern, ending.aftermath):
+                assert holds(self, *found.groups()), ending.aftermath
+                return
+        raise AssertionError(f"not a sentence of the contract: {ending.aftermath!r}")
+
+    def ended_in_time(self, ending: Ending) -> None:
+        """At most 10 s after a signal, 30 s after an error (A run, 5 and 6)."""
+        assert ending.took_seconds < self.pace.end_after_error + SLACK_SECONDS
+        if self.reader.interrupted_at is not None:
+            took = self.reader.ended_at - self.reader.interrupted_at
+            assert took < self.pace.end_after_signal + SLACK_SECONDS
+
+    def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
+        """No session is left active but one that the sentence names, or says to be possible."""
+        told = re.search(r"could not be discarded|may be open until|told to apply", ending.aftermath)
+        kept = ending.summary.session_id if ending.summary else None
+        for session in self.own:
+            if session.state == "active" and not told:
+                assert session.id != kept
+                assert self.is_orphan(session), ending.aftermath
+                self.limits.add(Limit.ORPHAN)
+
+    def is_orphan(self, session: SessionView) -> bool:
+        """Whether a session was made by a create whose answer never came, and is not the one in use."""
+        creates = [seen for seen in self.evidence.of("create") if reference(seen) == self.reader.reference]
+        lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
+        used = {seen.session_id for seen in self.evidence.of("push")}
+        return bool(lost) and session.id not in used
+
+    def after_all(self, others: Iterable[Reader]) -> None:
+        """What holds for good, once everything that was held back was let go."""
+        self.so_far()
+        ending = self.reader.ending
+        assert ending is not None
+        for seen in self.evidence.ours:
+            at = self.clock.real(seen.at)
+            looks = seen.operation == "status" or (seen.operation == "close" and b"discard" in seen.body)
+            # A later run may look at what this one left, and discard it.
+            by_another = looks and any(other.began_at <= at <= other.ended_at for other in others)
+            if self.is_own(seen) and not by_another:
+                assert at < self.reader.ended_at + MOMENT_SECONDS, seen
+        if "nothing was applied" in ending.aftermath or "Nothing was opened" in ending.aftermath:
+            for session in self.own:
+                assert session.state not in APPLIED or Limit.APPLIED_BY_SOMEBODY in self.limits
+
+    # What is said
+
+    def nothing_opened(self) -> bool:
+        return not self.own
+
+    def discarded(self, session_id: str) -> bool:
+        return self.evidence.session(session_id).state == "cancelled"
+
+    def ended_otherwise(self, session_id: str, what: str) -> bool:
+        """What the run saw is told; somebody may have gone on since."""
+        looks = [seen.acted_at or 0 for seen in self.evidence.looks(session_id)]
+        states = self.evidence.states(session_id, since=max(looks, default=FOREVER))
+        return any(what == clause for state in states for clause in CLAUSES[state])
+
+    def named_with_its_expiry(self, session_id: str) -> bool:
+        return self.evidence.session(session_id) in self.own
+
+    def may_be_open(self, told: str) -> bool:
+        creates = [seen for seen in self.own_requests() if seen.operation == "create"]
+        lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
+        # A signal leaves an answer that is under way a part of a second, which a busy machine may take alone.
+        stopped = self.reader.interrupted_at or FOREVER
+        late = [seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.end_after_signal]
+        return told == self.reader.reference and bool(lost or late)
+
+    def may_be_applied(self, session_id: str) -> bool:
+        closes = self.evidence.closes(session_id, "apply")
+        lost = any(self.evidence.heard(seen) is not Heard.DID_NOT for seen in closes)
+        # A close that was refused because somebody else had closed the session.
+        return lost or (bool(closes) and self.evidence.session(session_id).state in APPLIED)
+
+    def by_its_status(self, what: str) -> bool:
+        return any(self.ended_otherwise(session.id, what) for session in self.own)
+
+    def applied_all_the_same(self, session_id: str) -> bool:
+        return self.evidence.session(session_id).state == "processed"
+
+
+SENTENCES = (
+    (r"Nothing was opened at Sprinto\.", Verdict.nothing_opened),
+    (r"Session (\S+) was discarded, nothing was applied\.", Verdict.discarded),
+    (r"Session (\S+) was not discarded: (.+)\.", Verdict.ended_otherwise),
+    (
+        (
+            r"Session (\S+) could not be discarded for certain(?: \(\S+\))?; it expires by itself"
+            r" (?:2.+Z \(in \d+ min\)|60 minutes after its last request)\."
+            r" To discard it: sprintoctl discard \1 --config FILE\."
+        ),
+        Verdict.named_with_its_expiry,
+    ),
+    (
+        r"A session of this run may be open until 2.+Z \(reference '(.+)'\); .+\.",
+        Verdict.may_be_open,
+    ),
+    (r"Session (\S+) was told to apply, and may yet be applied\.", Verdict.may_be_applied),
+    (r"By its status (.+)\.", Verdict.by_its_status),
+    (r"This was seen only after session (\S+) was applied\.", Verdict.applied_all_the_same),
+)
+"""All that a run may say of its session, and when it is true."""
+
+
+CLAUSES = {
+    "active": (),
+    "cancelled": ("it is cancelled, nothing was applied",),
+    "expired": ("it is expired, nothing was applied",),
+    "processing": ("it is 'processing', and may yet be applied",),
+    "failed": ("it is 'failed', and may yet be applied",),
+    "processed": ("it is processed: what had been accepted was applied",),
+}
+"""What may be said of a session that the run did not end itself, by the state it is in."""
+
+
+def is_the_run(records: Iterable[tuple[str, bytes]], landings: Iterable[Landing]) -> bool:
+    """Whether the pages are the records: all of them, in order, none twice, page after page."""
+    left = list(records)
+    for landing in landings:
+        size = counts(landing.page).total()
+        items, left = left[:size], left[size:]
+        if landing.page != as_page(items):
+            return False
+    return not left
+
+
+def as_page(records: Iterable[tuple[str, bytes]]) -> Page:
+    page: Page = {}
+    for entity_type, body in records:
+        page.setdefault(entity_type, []).append(body)
+    return page
+
+
+def share_a_record(first: Page, second: Page) -> bool:
+    return any(set(first[name]) & set(second[name]) for name in first.keys() & second.keys())
