@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _LARGEST_SECRET = 1 << 16
 
 
-def write_all(descriptor: int, content: bytes) -> None:
+def write_all(descriptor: int, content: bytes | memoryview) -> None:
     """Write all of `content`; `os.write` may write a part of it. Raises OSError."""
     rest = memoryview(content)
     while rest:
@@ -26,11 +26,12 @@ def write_all(descriptor: int, content: bytes) -> None:
             select.select([], [descriptor], [], 0.1)
 
 
-def append(descriptor: int, content: bytes) -> None:
-    """Write all of `content`, or none of it. Raises OSError."""
+def append(descriptor: int, content: Iterable[bytes | memoryview]) -> None:
+    """Write all of `content`, in parts, or none of it. Raises OSError."""
     before = os.lseek(descriptor, 0, os.SEEK_CUR)
     try:
-        write_all(descriptor, content)
+        for part in content:
+            write_all(descriptor, part)
     except OSError:
         os.ftruncate(descriptor, before)
         os.lseek(descriptor, before, os.SEEK_SET)
@@ -60,8 +61,8 @@ def read_secret(path: Path) -> tuple[bytes, bool]:
 
 
 def create(path: Path) -> int:
-    """Make a file that was not there and return its descriptor, open for writing. Raises OSError."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Make a file that was not there and return its descriptor. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def write_new(path: Path, content: bytes) -> None:

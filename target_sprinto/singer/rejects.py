@@ -1,26 +1,26 @@
-"""Rejected records: kept as a Singer file that this target can load again, or only told of.
+"""Rejected records: counted, and kept in a file under `divert`.
 
-A reject is named by stream, entity type, input line, field and code. Its values stand in the file alone,
-which its owner alone can read; the reason stands beside the record.
+A reject is named by stream, entity type, input line, field and code. Its values are in the file alone, which
+only its owner can read.
 """
 
 from __future__ import annotations
 
 import logging
-import os
+import sys
 import threading
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_sprinto import private_files
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import counted, quoted, suggested
+from target_sprinto.push.text import counted, quoted, shown, suggested
+from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from target_sprinto.errors import FieldProblem
@@ -29,37 +29,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto")
 
+MAX_RESPONSE_BYTES = 1_000_000
+"""Of all responses that a run keeps outside the rejects file; what comes after it is left out."""
 
-_MAX_KEPT_BYTES = 50_000_000
-"""Of all records that a run sets aside."""
+_LONG_KEY_BYTES = 500
+_KINDS_SHOWN = 3
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: what a message names instead of its values.
 
-    The rest is there where rejects are kept: the how manieth record it was, its bytes as they came in (under
-    `whole` its message's), and its stream's SCHEMA then.
+    `number` is the record's ordinal number in the input; it and `original` are set if rejects are kept.
     """
 
     stream: str
     line: int
     batch_place: str = ""
     number: int = 0
-    record: bytes = b""
-    whole: bool = False
-    schema: bytes = b"{}"
-    key_properties: list[str] | None = None
+    original: Original | None = None
 
     def __str__(self) -> str:
         place = f"stream {quoted(self.stream)}, input line {self.line}"
         return f"{place}, {self.batch_place}" if self.batch_place else place
 
 
-@dataclass(frozen=True, eq=False)
-class Rejected:
-    """A record that was not sent, or that Sprinto refused, and why, without a value of it.
+class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A record that was not sent, or that Sprinto rejected, and why, without a value of it.
 
-    `key` tells the entity among those of its type; None where nothing does. `response` is what Sprinto said
+    `key` identifies the entity among those of its type; None if nothing does. `response` is what Sprinto said
     of it, as JSON, and may quote values: it is for files alone.
     """
 
@@ -72,6 +69,7 @@ class Rejected:
     by_sprinto: bool = False
     response: bytes = b""
     problems: tuple[FieldProblem, ...] = ()
+    place: Place | None = None
 
     @property
     def by(self) -> str:
@@ -90,23 +88,21 @@ class Rejected:
 class RejectedRecords:
     """What was rejected in this run. `path` is its file, made with the first reject; None to keep none.
 
-    A rejected record of which a later version was accepted is superseded: its evidence is at Sprinto.
+    A rejected record is superseded once a later version of its entity was accepted.
     """
 
-    def __init__(self, path: Path | None, most: int, config_files: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path | None, limit: int, config_files: tuple[str, ...] = ()) -> None:
         self._config_files = config_files
-        self.path = path
-        self._most = most
+        self._file = RejectsFile(path) if path is not None else None
+        self._limit = limit
         self._lock = threading.Lock()
         self._kept: dict[int, Rejected] = {}
         self._confirmed: list[Rejected] = []
-        self._latest: dict[tuple[str, object], int] = {}
-        self._rejected_entities: set[tuple[str, object]] = set()
-        self._file: int | None = None
-        self._written = 0
-        self._bytes = 0
+        self._rejected_entities: set[object] = set()
+        self._latest: dict[object, int] = {}
+        self._response_bytes = 0
 
-    # What a run at Sprinto tells (push/run/sender.py: Rejects)
+    # Called by a run at Sprinto (push/run/sender.py: Rejects)
 
     def keep(self, rejects: Sequence[Reject]) -> None:
         """On disk, if anywhere, when this returns. Raises RejectsNotWritten."""
@@ -128,12 +124,13 @@ class RejectedRecords:
                 self._count(self._kept.pop(id(reject.item)))
 
     def accepted(self, page: Page) -> None:
-        """Note which version of each entity Sprinto has now."""
+        """Note which version of each rejected entity Sprinto has now."""
         with self._lock:
+            if not self._rejected_entities:
+                return
             for item in page.items:
-                entity = (item.entity_type, item.key)
-                # Of those that were rejected: those of the whole run are as many as its records.
-                if entity in self._rejected_entities:
+                # Only the rejected ones are noted: the entities of a run are as many as its records.
+                if (entity := _entity(item.entity_type, item.key)) in self._rejected_entities:
                     self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
 
     def require_evidence(self, accepted: Mapping[str, int]) -> None:
@@ -153,9 +150,9 @@ class RejectedRecords:
     def add(self, rejected: Rejected) -> None:
         """Keep and count a record that may not be sent. Raises RejectsNotWritten or TooManyRejects."""
         with self._lock:
-            self._write(rejected)
+            kept = self._write(rejected)
             self._sync()
-            self._count(rejected)
+            self._count(kept)
 
     # The end
 
@@ -165,162 +162,116 @@ class RejectedRecords:
         return sorted(self._confirmed, key=lambda rejected: rejected.source.number)
 
     def finish(self) -> str:
-        """Write the finished file, and say in sentences what was rejected; nothing if nothing was.
-
-        For a run that was applied.
-        """
-        standing = [rejected for rejected in self.rejected if not self._is_superseded(rejected)]
-        superseded = len(self._confirmed) - len(standing)
+        """For a run that was applied: finish the file; describe what was rejected, if anything was."""
+        left = [rejected for rejected in self.rejected if not self._is_superseded(rejected)]
+        superseded = len(self._confirmed) - len(left)
+        if not left and self._file is not None:
+            self._file.remove()
         if not self._confirmed:
-            self._drop_file()
             return ""
-        told = f"{counted(len(self._confirmed), 'record')} rejected ({self._summary()})."
+        text = f"{counted(len(self._confirmed), 'record')} rejected ({self._summary()})."
         if superseded:
-            told += f" {superseded} of them are superseded: a later record of the same key was accepted."
-        if not standing:
-            self._drop_file()
-            return told
-        try:
-            self._rewrite(standing)
-        except RejectsNotWritten as problem:
-            return f"{told} {self._describe_unfinished(problem)}"
-        told += (
-            f" {len(standing)} stand in {self.path}; after a fix:"
-            f" {suggested('target-sprinto', '--input', str(self.path), config=self._config_files)}."
+            text += f" {superseded} of them are superseded: a later record of the same key was accepted."
+        if not left or self._file is None:
+            return text
+        if problem := self._finish_file(self._file, left):
+            return f"{text} {problem}"
+        text += (
+            f" {len(left)} were written to {self._file.path}; to load them after a fix:"
+            f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
-        if any(rejected.key is not None for rejected in standing):
-            told += " Of these Sprinto may keep an older version."
-        return told
+        if any(rejected.key is not None for rejected in left):
+            text += " For these, Sprinto may still have an older version."
+        return text
 
-    def give_up(self) -> str:
-        """For a run that was not applied: the tap will send those records again. Says where the file is."""
-        if self._file is None or self.path is None:
+    def finish_unapplied(self) -> str:
+        """For a run that was not applied, whose records the tap will send again. Says where the file is."""
+        file = self._file
+        if file is None or not file.is_open:
             return ""
-        finished = self.path.with_name(f"{self.path.name}.not-applied")
+        finished = file.path.with_name(f"{file.path.name}.not-applied")
         try:
-            self.path.rename(finished)
-            self.path = finished
+            file.path = file.path.rename(finished)
         except OSError:
-            log.warning("%s could not be renamed to %s.", self.path, finished.name)
-        try:
-            self._rewrite(self.rejected)
-        except RejectsNotWritten as problem:
-            return self._describe_unfinished(problem)
-        return f"What was rejected until then stands in {self.path}."
+            log.warning("%s could not be renamed to %s.", file.path, finished.name)
+        return self._finish_file(file, self.rejected) or f"What was rejected until then is in {file.path}."
 
-    def _describe_unfinished(self, problem: RejectsNotWritten) -> str:
-        """What the file holds when its final content could not be written."""
-        return (
-            f"{problem.what} {self.path} stays as it was during the run: it holds"
-            f" {counted(self._written, 'record')}, also any that Sprinto accepted later."
-            " Compare it with Sprinto before you load it."
-        )
+    @staticmethod
+    def _finish_file(file: RejectsFile, rejects: Sequence[Rejected]) -> str:
+        """Finish the file; what it holds if that is not possible."""
+        try:
+            file.finish(rejected.place for rejected in rejects if rejected.place is not None)
+        except RejectsNotWritten as problem:
+            return (
+                f"{problem.what} {file.path} stays as it was during the run: it holds"
+                f" {counted(file.written, 'record')}, also any that Sprinto accepted later."
+                " Compare it with Sprinto before you load it."
+            )
+        return ""
 
     def _summary(self, entity_type: str | None = None) -> str:
-        counts = Counter(
+        kinds = Counter(
             (rejected.entity_type, rejected.field, rejected.code)
             for rejected in self._confirmed
             if entity_type in {None, rejected.entity_type}
-        )
-        return "; ".join(
-            f"{count} {name}{f', field {quoted(field)}' if field else ''}, {code}"
-            for (name, field, code), count in counts.most_common()
-        )
+        ).most_common()
+        named = [
+            f"{count} {shown(name)}{f', field {quoted(field)}' if field else ''}, {code}"
+            for (name, field, code), count in kinds[:_KINDS_SHOWN]
+        ]
+        if more := sum(count for _, count in kinds[_KINDS_SHOWN:]):
+            named.append(f"{more} for other reasons")
+        return "; ".join(named)
 
     def _is_superseded(self, rejected: Rejected) -> bool:
-        if rejected.key is None:
-            return False
-        return self._latest.get((rejected.entity_type, rejected.key), 0) > rejected.source.number
+        return self._latest.get(_entity(rejected.entity_type, rejected.key), 0) > rejected.source.number
 
     def _count(self, rejected: Rejected) -> None:
         self._confirmed.append(rejected)
         log.debug("Rejected: %s", rejected)
-        if len(self._confirmed) > self._most:
+        if len(self._confirmed) > self._limit:
             raise TooManyRejects(
-                f"More records were rejected than `max_rejects` ({self._most}) allows: {self._summary()}.",
-                "Mend them at their source or with a stream map; or raise `max_rejects`.",
+                f"More records were rejected than `max_rejects` ({self._limit}) allows: {self._summary()}.",
+                "Fix them at the source or with a stream map; or raise `max_rejects`.",
             )
-
-    # The file
 
     def _write(self, rejected: Rejected) -> Rejected:
+        """What memory keeps of it: no bytes of the record, and no string twice."""
         if rejected.key is not None:
             # A later version of it leaves only after this one is resolved, so it is noted in time.
-            self._rejected_entities.add((rejected.entity_type, rejected.key))
-        self._bytes += len(rejected.source.record)
-        if self._bytes > _MAX_KEPT_BYTES:
-            raise TooManyRejects(
-                f"The rejected records come to more than {_MAX_KEPT_BYTES:,} bytes: {self._summary()}.",
-                "Fix them at their source or with a stream map.",
-            )
-        if self.path is not None:
-            try:
-                if self._file is None:
-                    private_files.make_folder(self.path.parent)
-                    self._file = private_files.create(self.path)
-                private_files.append(self._file, b"".join(_lines([rejected])))
-            except OSError as problem:
-                raise _not_written(self.path, problem) from None
-            self._written += 1
-        return rejected
+            self._rejected_entities.add(_entity(rejected.entity_type, rejected.key))
+        source, place = rejected.source, None
+        if self._file is not None and source.original is not None:
+            place = self._file.append(source.stream, source.original, _reason(rejected))
+        self._response_bytes += len(rejected.response)
+        return msgspec.structs.replace(
+            rejected,
+            source=Source(sys.intern(source.stream), source.line, source.batch_place, source.number),
+            key=None if rejected.key is None else _entity(rejected.entity_type, rejected.key)[1],
+            field=sys.intern(rejected.field) if rejected.field else None,
+            issue=sys.intern(rejected.issue) if rejected.issue else None,
+            response=rejected.response if self._response_bytes <= MAX_RESPONSE_BYTES else b"",
+            place=place,
+        )
 
     def _sync(self) -> None:
-        if self._file is not None and self.path is not None:
-            try:
-                os.fsync(self._file)
-            except OSError as problem:
-                raise _not_written(self.path, problem) from None
-
-    def _rewrite(self, rejects: Sequence[Rejected]) -> None:
-        if self.path is None:
-            return
-        try:
-            private_files.replace(self.path, _lines(rejects))
-        except OSError as problem:
-            raise _not_written(self.path, problem) from None
-        self._close()
-
-    def _drop_file(self) -> None:
-        if self._file is not None and self.path is not None:
-            self.path.unlink(missing_ok=True)
-        self._close()
-
-    def _close(self) -> None:
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            self._file.sync()
 
 
-def _lines(rejects: Sequence[Rejected]) -> Iterator[bytes]:
-    """Lines of a Singer file: each stream's SCHEMA before its records, and again where it has changed."""
-    known: dict[str, bytes] = {}
-    for rejected in rejects:
-        source = rejected.source
-        stream = msgspec.json.encode(source.stream)
-        schema = b'{"type":"SCHEMA","stream":%b,"schema":%b,"key_properties":%b}' % (
-            stream,
-            source.schema,
-            msgspec.json.encode(source.key_properties or []),
-        )
-        if known.get(source.stream) != schema:
-            known[source.stream] = schema
-            yield schema + b"\n"
-        reason: dict[str, object] = {"entity_type": rejected.entity_type, "code": rejected.code}
-        reason["by"] = rejected.by
-        reason |= {"field": rejected.field} if rejected.field else {}
-        reason |= {"issue": rejected.issue} if rejected.issue else {}
-        reason |= {"response": msgspec.Raw(rejected.response)} if rejected.response else {}
-        message = b'{"type":"RECORD","stream":%b,"record":%b}' % (stream, source.record)
-        if source.whole:
-            message = source.record.rstrip()
-        yield b'%b,"reject":%b}\n' % (message[:-1], msgspec.json.encode(reason))
+def _entity(entity_type: str, key: object) -> tuple[str, object]:
+    """What identifies an entity. A long key is a digest: a tap may send one of megabytes."""
+    values = key if isinstance(key, tuple) else (key,)
+    if sum(map(sys.getsizeof, values)) > _LONG_KEY_BYTES:
+        key = blake2b(repr(key).encode(errors="surrogatepass"), digest_size=16).digest()
+    return entity_type, key
 
 
-def _not_written(path: Path, problem: OSError) -> RejectsNotWritten:
-    return RejectsNotWritten(
-        f"The rejected records cannot be written to {path} ({private_files.reason(problem)}).",
-        "Let `rejects_dir` be a folder that this target can write to.",
-    )
+def _reason(rejected: Rejected) -> dict[str, Any]:
+    reason: dict[str, Any] = {"entity_type": rejected.entity_type, "code": rejected.code, "by": rejected.by}
+    reason |= {"field": rejected.field} if rejected.field else {}
+    reason |= {"issue": rejected.issue} if rejected.issue else {}
+    return reason | ({"response": msgspec.Raw(rejected.response)} if rejected.response else {})
 
 
 def source_of(item: Item) -> Source:

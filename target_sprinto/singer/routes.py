@@ -13,6 +13,7 @@ from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_failure import map_failed
 from target_sprinto.singer.reader import decode_object, unreadable
 from target_sprinto.singer.rejects import Source
+from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.typed_records import plain_records
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Stream:
 
     def reject_line(self, line: bytes, problem: InvalidRecord) -> None:
         """Reject a RECORD message with a number that JSON cannot represent."""
-        self._reject(problem, self._source(line, whole=True))
+        self._reject(problem, self._source(line, is_message=True))
 
     def _reject_undecodable(self, raw: bytes, source: Source) -> None:
         problem = unreadable(raw) or InvalidRecord(
@@ -137,21 +138,13 @@ class Stream:
             return routes
         return reading
 
-    def _source(self, raw: bytes, batch_place: str = "", *, whole: bool = False) -> Source:
+    def _source(self, raw: bytes, batch_place: str = "", *, is_message: bool = False) -> Source:
         intake = self._intake
         intake.count(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.line(), batch_place)
-        return Source(
-            self.name,
-            intake.line(),
-            batch_place,
-            intake.records,
-            raw.strip(),
-            whole,
-            self.schema,
-            self.key_properties,
-        )
+        original = Original(raw.strip(), self.schema, self.key_properties, is_message)
+        return Source(self.name, intake.line(), batch_place, intake.records, original)
 
 
 def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from singer_sdk import metrics
@@ -14,6 +14,7 @@ from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.reader import decode_object
 from target_sprinto.singer.rejects import Source
+from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.validation import RecordValidator
 
 if TYPE_CHECKING:
@@ -104,13 +105,10 @@ class SprintoSink(BatchSink):
             self._intake.reject(problem, source, self.entity_type, key)
 
     def _source(self, context: dict[str, Any], body: bytes = b"{}") -> Source:
-        return context.get("source") or Source(
-            self.stream_name,
-            self._intake.line(),
-            record=body,
-            schema=_encoder.encode(self.original_schema),
-            key_properties=list(self._keys),
-        )
+        if source := context.get("source"):
+            return cast("Source", source)
+        original = Original(body, _encoder.encode(self.original_schema), list(self._keys))
+        return Source(self.stream_name, self._intake.line(), original=original)
 
     def _encoded(self, record: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
         """A record as JSON bytes, and its fields that hold a NaN or Infinity."""

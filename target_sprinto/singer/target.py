@@ -310,7 +310,7 @@ class SprintoTarget(ConfiguredTarget):
             aftermath = failure.aftermath
         responses = response_of(failure)
         if self.rejects is not None:
-            aftermath = f"{aftermath} {self.rejects.give_up()}".rstrip()
+            aftermath = f"{aftermath} {self.rejects.finish_unapplied()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
                 responses += responses_about(self._log.would_be_refused())
                 aftermath += " What is listed above would be refused"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-from target_sprinto.errors import InvalidRecord, InvalidSchema
+from target_sprinto.errors import InputError, InvalidRecord, InvalidSchema
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
@@ -65,25 +65,30 @@ class RecordValidator(BaseJSONSchemaValidator):
                 issue="it is too large for the rules of its schema",
             )
         try:
-            if self._compiled.is_valid(record):
-                return
-            refusal = self._first_error(record)
+            is_valid = self._compiled.is_valid(record)
         except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
-            raise InvalidSchema(
-                f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
-                f" ({type(problem).__name__}).",
-                _ADVICE,
-            ) from None
-        raise refusal
+            raise self._unusable(problem) from None
+        if not is_valid:
+            # Not held by a variable: a frame and its own exception would keep the record until a collection.
+            raise self._first_error(record)
 
-    def _first_error(self, record: dict[str, Any]) -> InvalidRecord:
+    def _first_error(self, record: dict[str, Any]) -> InputError:
         """Not all of them: a list of alternatives may have a million."""
         try:
             self._compiled.validate(record)
         except jsonschema_rs.ValidationError as error:
             missing = getattr(error.kind, "property", None)
             return self._invalid(error.instance_path, error.kind.name, missing)
+        except Exception as problem:  # noqa: BLE001 - as above
+            return self._unusable(problem)
         raise AssertionError("a record that is not valid has an error")
+
+    def _unusable(self, problem: Exception) -> InvalidSchema:
+        return InvalidSchema(
+            f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
+            f" ({type(problem).__name__}).",
+            _ADVICE,
+        )
 
     def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
         where = field_path(self._raw, path)

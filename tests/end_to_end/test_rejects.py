@@ -223,7 +223,7 @@ def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDo
     line = told(finished)
     assert "4 records rejected" in line
     assert "2 of them are superseded" in line
-    assert "Of these Sprinto may keep an older version" in line
+    assert "For these, Sprinto may still have an older version" in line
 
 
 def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:

@@ -1,0 +1,156 @@
+"""The file of a run's rejected records: a Singer file that this target can load again.
+
+While the run goes on, records are appended as they are rejected. Memory holds where each is in the file, not
+its bytes. The finished file has the records that are left, in the order of the input.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from target_sprinto import private_files
+from target_sprinto.errors import RejectsNotWritten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+_READ_BYTES = 1_000_000
+
+
+class Original(msgspec.Struct, frozen=True, gc=False):
+    """A record as the tap sent it, and its stream's SCHEMA at that time.
+
+    `record` is the record's JSON, or under `is_message` that of its whole RECORD message.
+    """
+
+    record: bytes
+    schema: bytes
+    key_properties: list[str] | None
+    is_message: bool = False
+
+
+class _Span(NamedTuple):
+    start: int
+    length: int
+
+
+class Place(NamedTuple):
+    """Where in the file a record is, and the SCHEMA that it needs before it. `digest` is the SCHEMA's."""
+
+    stream: str
+    digest: bytes
+    schema: _Span
+    record: _Span
+
+
+class RejectsFile:
+    """Made with the first record. `written` counts records. Every method raises RejectsNotWritten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.written = 0
+        self._descriptor: int | None = None
+        self._end = 0
+        self._schemas: dict[str, tuple[bytes, _Span]] = {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a record was appended, and the file is not finished."""
+        return self._descriptor is not None
+
+    def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Place:
+        """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
+        name = msgspec.json.encode(stream)
+        schema: tuple[bytes, ...] = (
+            *(b'{"type":"SCHEMA","stream":', name, b',"schema":', original.schema),
+            *(b',"key_properties":', msgspec.json.encode(original.key_properties or []), b"}\n"),
+        )
+        message: tuple[bytes | memoryview, ...] = (
+            b'{"type":"RECORD","stream":',
+            name,
+            b',"record":',
+            original.record,
+        )
+        if original.is_message:
+            message = (memoryview(original.record)[:-1],)
+        record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
+        digest = _digest(schema)
+        known, span = self._schemas.get(stream, (b"", _Span(0, 0)))
+        if known == digest:
+            schema = ()
+        else:
+            span = _Span(self._end, sum(map(len, schema)))
+        try:
+            if self._descriptor is None:
+                private_files.make_folder(self.path.parent)
+                self._descriptor = private_files.create(self.path)
+            private_files.append(self._descriptor, (*schema, *record))
+        except OSError as problem:
+            raise self._not_written(problem) from None
+        place = Place(stream, digest, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
+        self._schemas[stream] = digest, span
+        self._end = place.record.start + place.record.length
+        self.written += 1
+        return place
+
+    def sync(self) -> None:
+        """What was appended is on disk when this returns."""
+        if self._descriptor is not None:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as problem:
+                raise self._not_written(problem) from None
+
+    def finish(self, places: Iterable[Place]) -> None:
+        """Let the file hold these records alone, in this order."""
+        if self._descriptor is None:
+            return
+        try:
+            private_files.replace(self.path, self._content(self._descriptor, places))
+        except OSError as problem:
+            raise self._not_written(problem) from None
+        self._close()
+
+    def remove(self) -> None:
+        """Leave no file."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @staticmethod
+    def _content(descriptor: int, places: Iterable[Place]) -> Iterator[bytes]:
+        """Each stream's SCHEMA is before its records, and again where it has changed."""
+        known: dict[str, bytes] = {}
+        for place in places:
+            if known.get(place.stream) != place.digest:
+                known[place.stream] = place.digest
+                yield from _read(descriptor, place.schema)
+            yield from _read(descriptor, place.record)
+
+    def _not_written(self, problem: OSError) -> RejectsNotWritten:
+        return RejectsNotWritten(
+            f"The rejected records cannot be written to {self.path} ({private_files.reason(problem)}).",
+            "Let `rejects_dir` be a folder that this target can write to.",
+        )
+
+
+def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
+    hashed = blake2b(digest_size=16)
+    for part in parts:
+        hashed.update(part)
+    return hashed.digest()
+
+
+def _read(descriptor: int, span: _Span) -> Iterator[bytes]:
+    for start in range(span.start, span.start + span.length, _READ_BYTES):
+        yield os.pread(descriptor, min(_READ_BYTES, span.start + span.length - start), start)
