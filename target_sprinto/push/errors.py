@@ -234,6 +234,8 @@ class AnswerLost(ApiError):
     code = "answer-lost"
     temporary = True
     certainty = Certainty.NOBODY_KNOWS
+    connection_was_stale = False
+    """Whether a connection that had served before, through no proxy, ended before the response began."""
 
 
 class UnexpectedAnswer(ApiError):

@@ -230,12 +230,11 @@ class Engine:
             except Refused as refused:
                 return Reply(refused.status, refused.body, refused.headers)
 
-    def answer_seconds(self, integration_id: str) -> float:
-        """How long an answer takes at an integration."""
+    def readings(self, integration_id: str) -> Readings:
+        """What an integration is read by."""
         with self.changed:
             integration = self._integrations.get(integration_id)
-            readings = integration.behaviour.readings if integration else self.options.readings
-            return readings.answer_seconds
+            return integration.behaviour.readings if integration else self.options.readings
 
     def acted(self, seen: RequestSeen) -> None:
         """Record that a request was acted on, whether or not its client will hear of it."""

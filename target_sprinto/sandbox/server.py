@@ -7,9 +7,11 @@ import contextlib
 import secrets
 import socket
 import struct
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import web
@@ -59,6 +61,7 @@ class Server:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._released: set[Fault] = set()
+        self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
         self.moved = asyncio.Event()
         """Set when a request may have changed what is due."""
         # Sizes are the engine's to judge, by the decoded body.
@@ -144,6 +147,8 @@ class Server:
 
     async def _exchange(self, request: web.Request, seen: RequestSeen, call: Call) -> web.StreamResponse:
         received, fault = self._engine.receive(seen, call)
+        if self._is_forgotten(request, seen):
+            return self._break_off(request, seen, reset=True)
 
         def act() -> Reply:
             # In one breath: what others do meanwhile is later, by the record too.
@@ -156,7 +161,7 @@ class Server:
 
         if fault is None:
             reply = act()
-            if slowness := self._engine.answer_seconds(call.integration_id):
+            if slowness := self._engine.readings(call.integration_id).answer_seconds:
                 await asyncio.sleep(slowness)
             return self._finish(request, seen, _response(reply))
         if not await self._wait_for_company(fault, request, seen):
@@ -197,8 +202,28 @@ class Server:
 
     def _finish(self, request: web.Request, seen: RequestSeen, answer: web.Response) -> web.Response:
         answer.headers.setdefault("Date", self._engine.date(seen.integration_id))
+        self._note_idle(request, seen)
         self._engine.finish(seen, answer.status if _present(request) else None)
         return answer
+
+    def _note_idle(self, request: web.Request, seen: RequestSeen) -> None:
+        readings, transport = self._engine.readings(seen.integration_id), request.transport
+        if readings.idle_connections == "kept" or transport is None:
+            return
+        since = self._idle_since[transport] = time.monotonic()
+        if readings.idle_connections == "closed":
+
+            def close_if_idle() -> None:
+                if self._idle_since.get(transport) == since:
+                    transport.close()
+
+            asyncio.get_running_loop().call_later(readings.idle_seconds, close_if_idle)
+
+    def _is_forgotten(self, request: web.Request, seen: RequestSeen) -> bool:
+        readings, transport = self._engine.readings(seen.integration_id), request.transport
+        since = None if transport is None else self._idle_since.pop(transport, None)
+        is_idle = since is not None and time.monotonic() - since >= readings.idle_seconds
+        return is_idle and readings.idle_connections == "forgotten"
 
     def _break_off(self, request: web.Request, seen: RequestSeen, *, reset: bool) -> web.Response:
         self._engine.finish(seen, None)

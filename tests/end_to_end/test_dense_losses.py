@@ -47,7 +47,7 @@ def outcome(door: FrontDoor, seed: int, parallel: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("parallel", [1])
+@pytest.mark.parametrize("parallel", [1, 8])
 def test_most_runs_with_six_losses_in_a_hundred_finish(door: FrontDoor, parallel: int) -> None:
     ended = []
     for seed in range(SEEDS):

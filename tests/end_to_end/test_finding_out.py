@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -55,6 +57,41 @@ def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door:
     finished = door.run(people(300))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations()[:6] == ["create", "push", "push", "status", "status", "push"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [1, 100])
+def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, last: int) -> None:
+    """At the contract's own pace; a gateway has forgotten the connection while the tap paused."""
+    door.pace = {}
+    forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
+    door.sandbox.configure(door.integration_id, readings=forgetful)
+    messages = people(100 + last)
+    process = door.start()
+    feed(process, messages[:101])
+    door.wait_for_operation("push", answered=True)
+    time.sleep(5)
+    finished = door.finish(process, messages[101:])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == list(range(100 + last))
+    requests = door.sandbox.requests(door.integration_id)
+    (lost,) = [seen for seen in requests if seen.operation == "push" and seen.status is None]
+    (closed,) = [seen for seen in requests if seen.operation == "close"]
+    assert closed.at - lost.at <= 8
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) -> None:
+    forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
+    door.sandbox.configure(door.integration_id, readings=forgetful)
+    messages = people(200)
+    process = door.start()
+    feed(process, messages[:101])
+    door.wait_for_operation("push", answered=True)
+    time.sleep(11)
+    finished = door.finish(process, messages[101:])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert [seen for seen in door.sandbox.requests(door.integration_id) if seen.status is None] == []
 
 
 def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:

@@ -54,6 +54,8 @@ NOT_REPORTED = {
     "processed_counts_lag_seconds",
     "session_hidden_seconds",
     "answer_seconds",
+    "idle_connections",
+    "idle_seconds",
 }
 """What a run does must not depend on them."""
 

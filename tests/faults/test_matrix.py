@@ -26,6 +26,7 @@ from tests.support.faults.rehearsing import rehearsing
 from tests.support.faults.several import batches, mistaken, several
 from tests.support.faults.signals import signals
 from tests.support.faults.stage import Stage
+from tests.support.faults.stale import stale
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ CELLS: list[Cell] = [
     *beside_each_other(ALL_TOLD_APART),
     *mistaken(),
     *looking(SINGLE),
+    *stale(SINGLE),
     *batches(),
     *(cell for cells in (spoilt_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
 ]

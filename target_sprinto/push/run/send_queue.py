@@ -6,7 +6,8 @@ leave in the order in which they were handed in, each as soon as
 * fewer pages are in flight than the throttle allows, and it lets any page leave at all;
 * no page in flight may hold the same entity;
 * the pages in flight can be told apart by their sizes (see `pages.page_sizes`);
-* no answer is lost: what became of a lost page is found out first, with nothing else in flight.
+* no answer is lost: what became of a lost page is found out first, with nothing else in flight;
+* no page that was sent again after a stale connection is unconfirmed (see `docs/pages-once.md`).
 
 A page that has to be sent again takes its old place, so nothing overtakes it. A run that has ended abandons
 what is in flight: a page that arrives late meets a closed session.
@@ -20,6 +21,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.errors import AnswerLost
 from target_sprinto.push.protocol.bisection import Part
 from target_sprinto.push.protocol.pages import MAX_TOLD_APART
 from target_sprinto.push.protocol.retry import Throttle
@@ -41,6 +43,8 @@ class Flight:
         self._open: list[OpenPage] = []
         self._in_flight: list[OpenPage] = []
         self._lost: list[tuple[OpenPage, ApiError]] = []
+        self._unconfirmed: list[OpenPage] = []
+        self._unconfirmed_since = 0.0
         self._failure: BaseException | None = None
         self._closed = False
         self._threads = 0
@@ -119,9 +123,9 @@ class Flight:
         """Whether every page was accepted."""
         with self._room:
             self.raise_failure()
-            if self._open:
+            if self._open or self._unconfirmed:
                 self._room.wait(TICK_SECONDS)
-            return not self._open and self._failure is None
+            return not self._open and not self._unconfirmed and self._failure is None
 
     # On the flight's own threads
 
@@ -159,7 +163,7 @@ class Flight:
                         # The next in order may be able to leave with it.
                         self._settled.notify_all()
                     return True
-                held = self._throttle.not_before - now
+                held = max(self._throttle.not_before, self._sender.not_before(open_page.page)) - now
                 self._settled.wait(held if held > 0 else None)
             return False
 
@@ -167,6 +171,10 @@ class Flight:
         if self._lost or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
+            return False
+        if (self._unconfirmed and open_page not in self._unconfirmed) or now < self._sender.not_before(
+            open_page.page
+        ):
             return False
         return not any(
             open_page.extent.may_share_an_entity(other.extent)
@@ -196,9 +204,12 @@ class Flight:
                 else:
                     self._replace(open_page, outcome)
             all_lost = bool(self._lost) and len(self._lost) == len(self._in_flight)
+            all_resent = self._all_resent()
             self._settled.notify_all()
         if all_lost:
             self._find_out()
+        elif all_resent:
+            self._confirm()
 
     def _put_off(self, open_page: OpenPage, later: Later) -> None:
         now = time.monotonic()
@@ -209,6 +220,10 @@ class Flight:
         self._hand_back(open_page)
 
     def _replace(self, open_page: OpenPage, instead: Instead) -> None:
+        if open_page in self._unconfirmed:
+            # Its parts are no copies of what was lost: the counts must stand still at the end instead.
+            self._sender.has_resent = True
+            self._unconfirmed.clear()
         self._open.remove(open_page)
         for index, one in enumerate(instead.parts):
             part = one if isinstance(one, Part) else None
@@ -219,8 +234,16 @@ class Flight:
     def _find_out(self) -> None:
         """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
         lost, loss = [open_page for open_page, _ in self._lost], self._lost[-1][1]
-        landed = self._sender.which_landed([open_page.page for open_page in lost], loss)
+        quick = all(isinstance(one, AnswerLost) and one.connection_was_stale for _, one in self._lost)
+        landed = self._sender.which_landed([open_page.page for open_page in lost], loss, quick=quick)
+        missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
         with self._settled:
+            if missing and not quick:
+                self._unconfirmed.clear()
+            elif missing:
+                since = self._unconfirmed_since if self._unconfirmed else float("inf")
+                self._unconfirmed_since = min(since, *(open_page.left_at for open_page in missing))
+                self._unconfirmed += [one for one in missing if one not in self._unconfirmed]
             for open_page, has_landed in zip(lost, landed, strict=True):
                 if has_landed:
                     self._accept(open_page)
@@ -230,7 +253,20 @@ class Flight:
                     self._hand_back(open_page)
             self._lost.clear()
             self._in_flight.clear()
+            all_resent = self._all_resent()
             self._settled.notify_all()
+        if all_resent:
+            self._confirm()
+
+    def _all_resent(self) -> bool:
+        """Whether all that was sent again after stale connections was accepted, and none is confirmed."""
+        return bool(self._unconfirmed) and not any(one in self._open for one in self._unconfirmed)
+
+    def _confirm(self) -> None:
+        self._sender.confirm_resent(self._unconfirmed_since)
+        with self._settled:
+            self._unconfirmed.clear()
+            self._wake_all()
 
     def _accept(self, open_page: OpenPage) -> None:
         self._sender.count(open_page)

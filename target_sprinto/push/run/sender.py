@@ -119,8 +119,8 @@ class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
-    number of records that were accepted or rejected. `has_resent` says whether a page was sent again: a late
-    copy of it may still land.
+    number of records that were accepted or rejected. `has_resent` says whether a page was sent again of which
+    a late copy may still land.
     """
 
     def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
@@ -139,6 +139,7 @@ class PageSender:
         self.pages = 0
         self.settled = 0
         self.has_resent = False
+        self._losses = 0
         self._resent: list[tuple[float, Page]] = []
         self._client = client
         self._session_id = session_id
@@ -199,16 +200,17 @@ class PageSender:
                     self._reject(part.dispute, part.suspects)
                 self._settle(part.dispute, len(open_page.page.items))
 
-    def which_landed(self, pages: Sequence[Page], loss: ApiError) -> list[bool]:
+    def which_landed(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
         """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
 
+        `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
         Raises where Sprinto's counts do not tell.
         """
         if self._patience.stopped.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Finding out whether page %s has arrived.", loss, names)
-        status = self._steady_status(loss)
+        status = self._steady_status(loss, timing.current.settle_stale if quick else timing.current.settle)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
@@ -229,7 +231,9 @@ class PageSender:
         for index, page in enumerate(pages):
             told = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, told)
+        self._losses += 1
         self._note_resent([page for index, page in enumerate(pages) if index not in landed])
+        self.has_resent = self.has_resent or (len(landed) < len(pages) and not quick)
         return [index in landed for index in range(len(pages))]
 
     def _note_resent(self, pages: Sequence[Page]) -> None:
@@ -241,8 +245,52 @@ class PageSender:
         now = time.monotonic()
         recent = [(at, page) for at, page in self._resent if now - at < timing.current.still]
         self._resent = recent + [(now, page) for page in pages]
-        self.has_resent = self.has_resent or bool(pages)
         self._avoid_sizes({len(page.items) for _, page in self._resent})
+
+    def not_before(self, page: Page) -> float:
+        """When the page may leave, in monotonic seconds: not while it looks like another that was sent again.
+
+        Were it lost too, a late copy of the other could be taken for it. After the first loss of a run the
+        wait costs more than it is worth: a second one so soon is unlikely.
+        """
+        if self._losses <= 1:
+            return 0.0
+        alike = [at for at, resent in self._resent if resent is not page and resent.counts == page.counts]
+        return max(alike, default=float("-inf")) + timing.current.still
+
+    def confirm_resent(self, lost_at: float) -> None:
+        """After a stale connection: look twice whether what was sent again was staged once only.
+
+        With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
+        as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
+        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountsDiffer.
+        """
+        began = time.monotonic()
+        apart = began - lost_at + timing.current.settle_stale
+        equal_at: float | None = None
+        while True:
+            status = self._client.session_status(self._session_id, self._patience)
+            if status.state != "active":
+                raise self.session_ended(status.state)
+            now = time.monotonic()
+            comparison = compare_counts(self.accepted, status.counts())
+            if comparison is Comparison.EQUAL:
+                equal_at = now if equal_at is None else equal_at
+                if now - equal_at >= apart:
+                    return
+            elif comparison is Comparison.DIFFERENT or equal_at is not None:
+                raise errors.CountsDiffer(
+                    f"Sprinto counts {figures(status.counts(), self.accepted)} where this run sent"
+                    f" {figures(self.accepted)}.",
+                    "Run again; if it stays, ask Sprinto's support.",
+                    temporary=True,
+                )
+            elif now - began >= timing.current.lag:
+                # For `reconcile` to say.
+                self.has_resent = True
+                return
+            if self._patience.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
+                raise errors.RunEnded("The run has ended.")
 
     def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
         body = open_page.page.encode()
@@ -301,7 +349,7 @@ class PageSender:
         if not dispute.unsettled:
             self._naming.learn(dispute)
 
-    def _steady_status(self, loss: ApiError) -> SessionStatus:
+    def _steady_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
         """A status with the same counts as the one before it, which show at least what was accepted."""
         until = time.monotonic() + timing.current.lag
         before: dict[str, int] | None = None
@@ -315,7 +363,7 @@ class PageSender:
             if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
-            if self._patience.stopped.wait(timing.current.settle):
+            if self._patience.stopped.wait(settle_seconds):
                 raise loss
 
     def _push(self, open_page: OpenPage) -> None:

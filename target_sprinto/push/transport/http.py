@@ -24,7 +24,12 @@ from requests.auth import AuthBase
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
-from target_sprinto.push.transport.total_timeout import NeverConnectedError, ProxyAnsweredError, keeping_time
+from target_sprinto.push.transport.total_timeout import (
+    NeverConnectedError,
+    ProxyAnsweredError,
+    StaleConnectionError,
+    keeping_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -211,7 +216,9 @@ def _explain(failure: Exception, doing: str) -> errors.ApiError:
         return _explain_never_connected(failure, causes, doing)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
     happened = "no answer came in time" if late else "the connection broke"
-    return errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+    lost = errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+    lost.connection_was_stale = isinstance(failure, StaleConnectionError)
+    return lost
 
 
 def _explain_never_connected(

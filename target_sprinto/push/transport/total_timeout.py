@@ -37,6 +37,10 @@ _MAX_INFORMATIONAL = 100
 """Informational responses (1xx) before the final one; more of them are not waited for."""
 
 
+_MAX_IDLE_SECONDS = 10.0
+"""Firewalls and gateways forget idle connections without a word, and reset the next request on one."""
+
+
 class NeverConnectedError(HTTPError):
     """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
 
@@ -46,6 +50,10 @@ class NeverConnectedError(HTTPError):
     def __init__(self, connection: _Connection) -> None:
         super().__init__("not connected")
         self.at_proxy = connection.proxy is not None and not connection.has_connected_to_proxy
+
+
+class StaleConnectionError(HTTPError):
+    """A direct connection that had served before ended before the first byte of this response."""
 
 
 def keeping_time(connection_class: type[Any]) -> type[Any]:
@@ -65,6 +73,12 @@ class _TimeLimited(_Connection):
     _given_up = False
     _body_follows = False
     _head = b""
+    _served_at = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it can be used again: the peer has not closed it, and it was not idle for long."""
+        return super().is_connected and time.monotonic() - self._served_at < _MAX_IDLE_SECONDS
 
     def connect(self) -> None:
         self._until, self._is_new = self._deadline(), True
@@ -89,7 +103,17 @@ class _TimeLimited(_Connection):
         if not self._is_new:
             self._until = self._deadline()
         self._body_follows = bool(body)
-        super().request(method, url, body, *args, **kwargs)
+        try:
+            super().request(method, url, body, *args, **kwargs)
+        except ConnectionResetError as failure:
+            if self._may_be_stale:
+                raise StaleConnectionError("stale") from failure
+            raise
+
+    @property
+    def _may_be_stale(self) -> bool:
+        # A proxy may have handed the request on before its side of the connection ended.
+        return not self._is_new and self.proxy is None
 
     def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's own
         if self._body_follows:
@@ -106,13 +130,17 @@ class _TimeLimited(_Connection):
             head = b""
 
     def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
-        self._is_new = False
         self._limit_answer(_TimeLimitedAnswer)
-        return super().getresponse()
+        self._is_new = False
+        try:
+            return super().getresponse()
+        finally:
+            self._served_at = time.monotonic()
 
     def _limit_answer(self, kind: type[_TimeLimitedAnswer]) -> None:
         # http.client's place for another class; this one is made for each answer.
-        self.response_class = cast("type[HTTPResponse]", partial(kind, until=self._until))
+        answer = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
+        self.response_class = cast("type[HTTPResponse]", answer)
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
@@ -138,9 +166,16 @@ class _ConnectsToAnyAddress(_Connection):
 
 
 class _TimeLimitedAnswer(HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, until: float, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's own
+    def __init__(
+        self,
+        sock: Any,  # noqa: ANN401 - as for the reads below
+        *args: Any,  # noqa: ANN401 - http.client's own
+        until: float,
+        may_be_stale: bool,
+        **kwargs: Any,  # noqa: ANN401 - http.client's own
+    ) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until))
+        self.fp = io.BufferedReader(_TimeLimitedReads(self.fp.detach(), sock, until, may_be_stale))
 
     def _read_status(self) -> tuple[str, int, str]:
         # http.client skips 100 alone, and takes any other 1xx (103 Early Hints) for the final response.
@@ -173,20 +208,33 @@ class _ProxyResponse(_TimeLimitedAnswer):
 
 
 class _TimeLimitedReads(io.RawIOBase):
-    """What a socket's own file reads, as long as there is time. Raises TimeoutError after that."""
+    """What a socket's own file reads, as long as there is time. Raises TimeoutError after that.
 
-    def __init__(self, source: io.RawIOBase, sock: Any, until: float) -> None:  # noqa: ANN401 - a socket, or what TLS makes of one
+    Raises StaleConnectionError where a connection that `may_be_stale` ends before the first byte.
+    """
+
+    def __init__(self, source: io.RawIOBase, sock: Any, until: float, may_be_stale: bool) -> None:  # noqa: ANN401, FBT001 - a socket, or what TLS makes of one
         super().__init__()
         self._source = source
         self._sock = sock
         self._until = until
+        self._may_be_stale = may_be_stale
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._sock.settimeout(_left(self._until))
-        return self._source.readinto(buffer)
+        try:
+            size = self._source.readinto(buffer)
+        except ConnectionError as failure:
+            if self._may_be_stale:
+                raise StaleConnectionError("stale") from failure
+            raise
+        if self._may_be_stale and size == 0:
+            raise StaleConnectionError("stale")
+        self._may_be_stale = False
+        return size
 
     def close(self) -> None:
         self._source.close()

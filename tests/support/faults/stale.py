@@ -1,0 +1,149 @@
+"""Connections that are used again after the other side has ended them: by a server, or by what is between.
+
+What is in doubt is found out quickly, and no copy of a page is applied twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from target_sprinto.sandbox import Drop, Fault, Hang, Late, Reset
+from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
+from tests.support.faults.expectation import DISCARDED, PAGES, PROCESSED
+from tests.support.faults.late import released_by, released_when_sent_again
+from tests.support.faults.stage import end_of_input, is_push
+from tests.support.front_door import feed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.faults.stage import Stage
+    from tests.support.faults.traffic import Traffic
+    from tests.support.front_door import Finished
+
+PACE = {"settle": 1.0, "still": 20.0}
+"""With one page in flight the wait of an ordinary loss would take longer than these cells may."""
+
+LAGS = (0.0, 0.2, 1.5)
+"""Shorter than what is between two looks, and longer."""
+
+
+def stale(traffic: Traffic) -> Iterator[Cell]:
+    """`traffic` has one page in flight."""
+    yield from ended_at_once(traffic)
+    yield from received_late(traffic)
+    yield from idle(traffic)
+
+
+def ended_at_once(traffic: Traffic) -> Iterator[Cell]:
+    for moment in PAGES:
+        for base in (READINGS, CONTRARY):
+            for lag in LAGS:
+                readings = replace(base, counts_lag_seconds=lag)
+                for name, effect in {"reset": Reset(), "closed": Drop()}.items():
+                    yield Cell(
+                        f"{moment}: a stale connection is {name}{read_as(base)}, counts lag {lag}",
+                        PROCESSED,
+                        traffic.strike(moment, effect=effect),
+                        readings,
+                        pace=PACE,
+                        script=partial(quick, lag=lag),
+                        traffic=traffic,
+                    )
+                    yield Cell(
+                        f"{moment}: {name}, and the page was received{read_as(base)}, counts lag {lag}",
+                        # Behind another page the counts are read until they show that one.
+                        DISCARDED.temporary if lag > 1 and moment == "first page" else PROCESSED,
+                        traffic.strike(moment, effect=effect, moment="after"),
+                        readings,
+                        pace=PACE,
+                        traffic=traffic,
+                    )
+
+
+def received_late(traffic: Traffic) -> Iterator[Cell]:
+    """Reset, as by a gateway that hands the page on all the same."""
+    for moment in PAGES:
+        for base in (READINGS, CONTRARY):
+            faults = traffic.strike(moment, effect=Late(reset=True))
+            words = read_as(base)
+            yield Cell(
+                f"{moment}: reset and received late, while it is found out{words}",
+                PROCESSED,
+                (*faults, Fault("status", effect=Hang())),
+                base,
+                script=released_while_looking,
+                traffic=traffic,
+            )
+            yield Cell(
+                f"{moment}: reset and received late, after it was sent again{words}",
+                DISCARDED.temporary,
+                faults,
+                base,
+                pace=PACE | {"settle": 2.5},
+                script=released_when_sent_again(moment),
+                traffic=traffic,
+            )
+            yield Cell(
+                f"{moment}: reset and received late, after the close{words}",
+                PROCESSED,
+                faults,
+                base,
+                script=released_by("close", 1),
+                traffic=traffic,
+            )
+
+
+def idle(traffic: Traffic) -> Iterator[Cell]:
+    """The tap pauses for longer than a connection is kept."""
+    for kept in ("closed", "forgotten"):
+        for base in (READINGS, CONTRARY):
+            for lag in LAGS:
+                yield Cell(
+                    f"idle connections are {kept}{read_as(base)}, counts lag {lag}",
+                    PROCESSED,
+                    readings=replace(base, idle_connections=kept, idle_seconds=0.5, counts_lag_seconds=lag),
+                    pace=PACE,
+                    script=partial(with_a_pause, lag=lag, resent=kept == "forgotten"),
+                    traffic=traffic,
+                )
+
+
+def quick(stage: Stage, lag: float) -> Finished:
+    """A loss like any other would have to stand still for 20 s."""
+    finished = stage.run(stage.traffic.input)
+    check_quick(stage, lag)
+    return finished
+
+
+def check_quick(stage: Stage, lag: float) -> None:
+    requests = stage.door.sandbox.requests(stage.door.integration_id)
+    took = requests[-1].at - requests[0].at
+    assert took < 8 + 2 * lag, took
+
+
+def released_while_looking(stage: Stage) -> Finished:
+    process = stage.start(stage.traffic.input)
+    end_of_input(process)
+    stage.wait_for_fault(1)
+    stage.release_and_wait(0)
+    stage.release(1)
+    return stage.finish(process)
+
+
+def with_a_pause(stage: Stage, lag: float, *, resent: bool) -> Finished:
+    first, rest = stage.traffic.input[:15], stage.traffic.input[15:]
+    process = stage.start(first)
+    stage.wait_until_accepted(1)
+    # The connection becomes idle meanwhile, of which nothing is to be seen.
+    time.sleep(0.7)
+    feed(process, rest)
+    finished = stage.finish(process)
+    requests = stage.door.sandbox.requests(stage.door.integration_id)
+    lost = [seen for seen in requests if is_push(seen) and seen.status is None]
+    assert len(lost) == int(resent), stage.door.operations()
+    check_quick(stage, lag)
+    return finished
