@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Drop, Edit, EntityRules, Fault, Hang, Reset
+from target_sprinto.sandbox import Answer, Drop, Edit, EntityRules, Fault, Hang, Readings, Reset
 from tests.support.front_door import SCHEMA, SIGNALS, STATE, FrontDoor, feed, people, record, state_line
 from tests.support.receipts import change, receipt_of
 
@@ -193,6 +193,15 @@ def test_apply_applies_and_prints_the_state_as_it_came(door: FrontDoor) -> None:
     session = hold(door)
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
     assert state_of(door, session) == "processed"
+
+
+@pytest.mark.parametrize("close_counts", ["exact", "stale", "empty"])
+def test_apply_is_patient_with_counts_that_lag_after_the_close(door: FrontDoor, close_counts: Any) -> None:  # noqa: ANN401 - one of the reading's words
+    session = hold(door)
+    readings = Readings(close_answer_counts=close_counts, processed_counts_lag_seconds=0.5)
+    door.sandbox.configure(door.integration_id, readings=readings)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    assert door.operations()[door.operations().index("close") :].count("status") >= 3
 
 
 def test_apply_may_be_called_again(door: FrontDoor) -> None:

@@ -227,6 +227,24 @@ def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
     assert f"sprintoctl discard {door.session().id}" in finished.error
 
 
+@pytest.mark.slow
+def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: FrontDoor) -> None:
+    """At the contract's own pace: at most 10 s after a signal."""
+    door.pace = {}
+    door.sandbox.configure(door.integration_id, readings=Readings(answer_seconds=8))
+    process = door.start(page_size=1)
+    feed(process, [SCHEMA, record(0)])
+    door.wait_for_operation("push", answered=True)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+
+
 def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     process = door.start(cold=True)
