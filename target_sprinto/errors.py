@@ -22,6 +22,7 @@ SprintoError
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
 ├── WouldBeRefused                 a dry run in which records were refused
+├── PreviewDiffers                 a preview that is not the one that was kept
 ├── RejectsNotWritten              `rejects_dir` takes no file
 ├── StateNotWritten                stdout broke when the STATE was due
 ├── OutputNotWritten               stdout broke when something else was due
@@ -233,6 +234,12 @@ class WouldBeRefused(SprintoError):
     """A dry run in which records were refused."""
 
     code = "would-be-refused"
+
+
+class PreviewDiffers(SprintoError):
+    """`sprintoctl map preview --expect`: what a run would send is not what was kept."""
+
+    code = "preview-differs"
 
 
 class RejectsNotWritten(SprintoError):

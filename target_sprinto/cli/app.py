@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from target_sprinto.cli import probe, receipts, sandbox, sessions
+from target_sprinto.cli import mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, told_in_one_line
 from target_sprinto.signals import process_signals
@@ -82,6 +82,7 @@ for _command in (
     sessions.activity,
     sessions.discard,
     sessions.apply_,
+    mapping.mapping,
     probe.probe,
     receipts.verify,
     receipts.receipt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,8 +30,8 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    `line` returns the number of the current input line, from 1. `records` and `skipped` count what came, and
-    what was left out because it is marked as deleted.
+    `line` returns the number of the current input line, from 1. `records` and `by_stream` count what came;
+    `skipped` what was left out because it is marked as deleted.
     """
 
     def __init__(  # noqa: PLR0913 - what the sinks of a run share
@@ -50,6 +51,7 @@ class Intake:
         self.line = line
         self.entity_schemas = entity_schemas
         self.records = 0
+        self.by_stream: Counter[str] = Counter()
         self.skipped = 0
         self._final_state = final_state
         self._report = report
@@ -65,6 +67,7 @@ class Intake:
     def count(self, stream: str, raw: bytes) -> None:
         """Count a record of the input, given as JSON."""
         self.records += 1
+        self.by_stream[stream] += 1
         self._final_state.add_record(stream, raw)
         if self._report is not None:
             self._report.read(stream)

@@ -30,7 +30,7 @@ _MAX_RECORD_BYTES = 6_000_000
 class Route:
     """One stream map of a stream, and the sink that its records go to.
 
-    `reads_deletion`: whether the map reads the mark of a deleted record.
+    `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: fields of a mapped record.
     """
 
     def __init__(
@@ -38,11 +38,12 @@ class Route:
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
         self.entity_type = sink.entity_type
+        self.sends = list(sink.original_schema["properties"])
         self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = intake
-        self._rule = rule
+        self.rule = rule
         self._plain = (
             plain_records(sink.original_schema, sink.key_properties, DELETED_AT)
             if unchanged and sink.entity is None
@@ -67,7 +68,7 @@ class Route:
             self._sink.add(record, raw.strip(), source)
             return
         try:
-            mapped = _mapped(self._map, self._rule, record)
+            mapped = _mapped(self._map, self.rule, record)
         except InvalidRecord as problem:
             self._intake.reject(problem, source, self.entity_type)
         else:
@@ -89,12 +90,12 @@ class Stream:
         self.name = name
         self.schema = schema
         self.key_properties = key_properties
-        self._routes = routes
+        self.routes = routes
         self._intake = intake
 
     def deliver(self, raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record, given as JSON."""
-        intake, routes = self._intake, self._routes
+        intake, routes = self._intake, self.routes
         source = self._source(raw, batch_place)
         if len(raw) > _MAX_RECORD_BYTES:
             # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
@@ -128,7 +129,7 @@ class Stream:
         self._reject(problem, source)
 
     def _reject(self, problem: InvalidRecord, source: Source) -> None:
-        for route in self._routes:
+        for route in self.routes:
             self._intake.reject(problem, source, route.entity_type)
 
     def _without_deleted(self, routes: Sequence[Route]) -> Sequence[Route]:

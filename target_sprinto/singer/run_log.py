@@ -13,6 +13,7 @@ from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.text import counted, figures, suggested
 from target_sprinto.receipts.recorder import Ending
+from target_sprinto.singer.problems import grouped
 from target_sprinto.singer.response_file import ResponseFile, responses_about
 from target_sprinto.singer.state_output import write_state
 
@@ -90,10 +91,10 @@ class RunLog:
         return Ending(outcome, state_went_to="stdout")
 
     def would_be_refused(self) -> list[Rejected]:
-        """Log each record that a dry run has rejected; returns them."""
+        """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""
         rejected = self._rejects.rejected if self._rejects else []
-        for one in rejected:
-            log.warning("Would be refused: %s", one)
+        for group in grouped(rejected):
+            log.warning("Would be refused: %s", group)
         return rejected
 
     def _held(self, summary: RunSummary) -> None:

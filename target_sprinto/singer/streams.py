@@ -19,7 +19,7 @@ from target_sprinto.singer.reader import decode_object
 from target_sprinto.singer.routes import Route, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from singer_sdk import Sink
     from singer_sdk.mapper import PluginMapper, StreamMap
@@ -57,6 +57,9 @@ class Streams:
         self._fields = fields
         self._streams: dict[str, Stream] = {}
         self._schema_memory: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._streams.values())
 
     def __contains__(self, name: object) -> bool:
         return name in self._streams

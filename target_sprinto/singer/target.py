@@ -125,7 +125,7 @@ class SprintoTarget(ConfiguredTarget):
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
         )
-        self._streams = Streams(
+        self.streams = Streams(
             settings=settings,
             stream_maps=self.stream_maps,
             mapper=self.mapper,
@@ -202,22 +202,22 @@ class SprintoTarget(ConfiguredTarget):
         """Register a stream, or its new schema: records that came before keep their place."""
         stream = message_dict["stream"]
         self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
-        self._streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
+        self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
         self._sinks_to_clear.clear()
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        self._streams[message_dict["stream"]].deliver(bytes(message_dict["record"]))
+        self.streams[message_dict["stream"]].deliver(bytes(message_dict["record"]))
 
     def _reject_line(self, line: bytes, problem: InvalidRecord) -> None:
         """Reject a line that is a RECORD message but for a number that JSON cannot represent."""
         message = json.loads(line, parse_int=str)
         message = message if isinstance(message, dict) else {}
         stream = message.get("stream")
-        if message.get("type") != "RECORD" or not isinstance(stream, str) or stream not in self._streams:
+        if message.get("type") != "RECORD" or not isinstance(stream, str) or stream not in self.streams:
             raise problem
-        self._streams[stream].reject_line(line, problem)
+        self.streams[stream].reject_line(line, problem)
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
@@ -241,7 +241,7 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Read the records of a batch's files as if they were in the input, one by one."""
-        stream = self._streams[message_dict["stream"]]
+        stream = self.streams[message_dict["stream"]]
         batch = read_batch(stream.name, message_dict["encoding"], message_dict["manifest"])
         for url in batch.files:
             file = BatchFile(url, compressed=batch.compressed, own=self._config_identities)
@@ -276,13 +276,13 @@ class SprintoTarget(ConfiguredTarget):
     def _require_named(self) -> None:
         """Raise StreamMissing. A file may hold a part of what the tap sends, a rejects file does."""
         try:
-            self._streams.arrivals.require_named()
+            self.streams.arrivals.require_named()
         except StreamMissing as missing:
             if self._reader.from_stdin:
                 raise
             log.warning("%s", missing)
         else:
-            for doubt in self._streams.arrivals.doubts():
+            for doubt in self.streams.arrivals.doubts():
                 log.warning("%s", doubt)
 
     def raise_if_interrupted(self) -> None:

@@ -1,0 +1,119 @@
+"""`sprintoctl map`: draft a mapping from a tap's output, and preview what a run would send. Offline."""
+
+from __future__ import annotations
+
+import json
+from typing import IO, Any
+
+import click
+import msgspec
+
+from target_sprinto.console import examples
+from target_sprinto.errors import PreviewDiffers
+from target_sprinto.push.errors import Interrupted, SprintoError
+from target_sprinto.push.text import printable, shown
+from target_sprinto.signals import process_signals
+from target_sprinto.singer import map_preview
+from target_sprinto.singer.reader import watched
+from target_sprinto.singer.target import SprintoTarget
+
+_OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
+"""A preview needs no account, so that it can run where no key is."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+@click.group(name="map", short_help="Draft and preview a mapping.")
+def mapping() -> None:
+    """Map a tap's streams to Sprinto's entity types, before anything is sent."""
+
+
+@mapping.command(
+    short_help="Show what a run would send.",
+    epilog=examples("sprintoctl map preview --input tap.singer --config config.json"),
+)
+@click.option(
+    "--input",
+    "source",
+    type=click.File("rb"),
+    required=True,
+    metavar="FILE",
+    help="What the tap printed; '-' reads stdin.",
+)
+@click.option(
+    "--config",
+    multiple=True,
+    required=True,
+    callback=SprintoTarget.cb_config,
+    type=click.Path(),
+    metavar="FILE",
+    help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
+)
+@click.option(
+    "-n",
+    "records",
+    default=3,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Records to show of each stream.",
+)
+@click.option("--show", is_flag=True, help="Show their values, which are masked otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+@click.option(
+    "--expect",
+    "expected",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Compare with a kept result of --json; exit 1 if anything differs.",
+)
+def preview(  # noqa: PLR0913 - one parameter for each option, which click hands over by name
+    source: IO[bytes],
+    config: Any,  # noqa: ANN401 - what the SDK's config callback makes
+    records: int,
+    expected: IO[bytes] | None,
+    *,
+    show: bool,
+    as_json: bool,
+) -> None:
+    """Map and check the input as a run would, and show the outcome. Nothing is sent.
+
+    Exit code 1 if a run would fail.
+    """
+    # The environment is in it already.
+    config.config, config.parse_env = {**config.config, **_OFFLINE}, False
+    run = map_preview.PreviewRun(config.config.get("page_size") or 100, records, process_signals.check)
+    target = SprintoTarget.from_cli(config, run=run)
+    failure: SprintoError | None = None
+    try:
+        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
+        run.finish()
+        target.streams.arrivals.require_named()
+        if target.rejects is not None:
+            map_preview.verdict(target.settings, run, target.rejects)
+    except Interrupted:
+        raise
+    except SprintoError as problem:
+        failure = problem
+    value = (lambda one: one) if show else map_preview.masked
+    found = map_preview.document(target, run, failure, value)
+    text = _encode(found).decode()
+    for line in [text] if as_json else map_preview.as_text(found):
+        click.echo(printable(line))
+    if expected is not None:
+        _compare(expected, json.loads(text))
+    if failure is not None:
+        raise failure
+
+
+def _compare(expected: IO[bytes], found: dict[str, Any]) -> None:
+    try:
+        kept = json.loads(expected.read())
+    except ValueError:
+        raise PreviewDiffers(f"{shown(expected.name)} is not JSON.", "Keep the output of --json.") from None
+    different = list(map_preview.differences(kept, found))
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""  # noqa: PLR2004 - what a line holds
+        raise PreviewDiffers(
+            f"The preview differs from {shown(expected.name)}: {shown('; '.join(different[:3]))}{more}.",
+            "If the change is meant, keep the new output of --json.",
+        )

@@ -1,0 +1,200 @@
+"""What a run would send, from a tap's output and the settings alone: nothing leaves this machine. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefused
+from target_sprinto.push.protocol.pages import PageBuilder
+from target_sprinto.push.run.run import RunSummary
+from target_sprinto.push.text import counted, figures
+from target_sprinto.singer.problems import grouped
+from target_sprinto.singer.reader import decode_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from target_sprinto.push.errors import SprintoError
+    from target_sprinto.push.protocol.pages import Page
+    from target_sprinto.push.transport.background import Check, Deadline
+    from target_sprinto.singer.rejects import RejectedRecords, Source
+    from target_sprinto.singer.routes import Route
+    from target_sprinto.singer.settings import Settings
+    from target_sprinto.singer.target import SprintoTarget
+
+_LONGEST = 60
+"""Characters of a value that are shown."""
+
+
+class PreviewRun:
+    """Takes the records of a run, makes its pages, and sends nothing. `keep` records of each are kept."""
+
+    open_session: str | None = None
+
+    def __init__(self, page_size: int, keep: int, interrupted: Check) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sent: Counter[tuple[str, str]] = Counter()
+        self.filled: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+        self.records: defaultdict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+        self.pages = self.bytes = 0
+        self._builder = PageBuilder(page_size)
+        self._keep = keep
+        self.check = interrupted
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record. Raises RecordTooLarge."""
+        self._take(self._builder.add(entity_type, body, origin, key))
+        source: Source = origin  # type: ignore[assignment] # the target's own
+        place, record = (source.stream, entity_type), decode_object(body)
+        self.counts[entity_type] += 1
+        self.sent[place] += 1
+        self.filled[place].update(field for field, value in record.items() if value is not None)
+        if len(self.records[place]) < self._keep:
+            self.records[place].append((source.line, record))
+
+    def flush(self) -> None:
+        """Count the page gathered so far, if there is one."""
+        self._take(self._builder.flush())
+
+    def finish(self) -> RunSummary:
+        """There is no more input."""
+        self.flush()
+        return RunSummary(None, dict(self.counts), self.pages)
+
+    def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
+        """Nothing was opened."""
+        return ""
+
+    def _take(self, page: Page | None) -> None:
+        if page is not None:
+            self.pages += 1
+            self.bytes += len(page.encode())
+
+
+def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> None:
+    """Raise what a run with these rejects would end with."""
+    rejected = rejects.rejected
+    if rejected and not settings.diverts:
+        raise WouldBeRefused(
+            f"A run would fail: {counted(len(rejected), 'record')} would be rejected.",
+            "Fix the stream map or the records; or set `on_invalid_record` to `divert`.",
+        )
+    if len(rejected) > settings.max_rejects:
+        raise TooManyRejects(
+            f"A run would fail: {counted(len(rejected), 'record')} would be rejected, and `max_rejects` is"
+            f" {settings.max_rejects}.",
+            "Fix the stream map or the records.",
+        )
+    rejects.require_evidence(run.counts)
+    for entity_type, minimum in settings.expected.items():
+        if run.counts[entity_type] < minimum:
+            raise NothingAccepted(
+                f"A run would fail: `expect` asks for {minimum} {entity_type}, and there are"
+                f" {run.counts[entity_type]}.",
+                "Check the tap's selection, or `expect`.",
+            )
+
+
+def document(
+    target: SprintoTarget, run: PreviewRun, failure: SprintoError | None, show: Callable[[object], object]
+) -> dict[str, Any]:
+    """The preview as JSON values. `show` makes of a record's value what may be shown."""
+    rejected = target.rejects.rejected if target.rejects else []
+    rejects = Counter((one.source.stream, one.entity_type) for one in rejected)
+    streams = []
+    for stream in target.streams:
+        fields = list(decode_object(stream.schema)["properties"])
+        for route in stream.routes:
+            place = (stream.name, route.entity_type)
+            sent = run.sent[place]
+            empty = [field for field in route.sends if field not in run.filled[place]] if sent else []
+            streams.append(
+                {
+                    "stream": stream.name,
+                    "entity_type": route.entity_type,
+                    "records": target.intake.by_stream[stream.name],
+                    "sent": sent,
+                    "rejected": rejects[place],
+                    "fields": {field: _origin(route, field) for field in route.sends},
+                    "dropped": route.rule.dropped(fields) if route.rule else [],
+                    "always_null": empty,
+                    "examples": [
+                        {"line": line, "record": {field: show(value) for field, value in record.items()}}
+                        for line, record in run.records[place]
+                    ],
+                }
+            )
+    return {
+        "streams": streams,
+        "pages": run.pages,
+        "bytes": run.bytes,
+        "problems": [
+            {"entity_type": one.entity_type, "field": one.field, "issue": one.issue, "code": one.code}
+            | {"records": len(one.lines), "lines": one.lines[:5]}
+            for one in grouped(rejected)
+        ],
+        "error": failure.code if failure else None,
+    }
+
+
+def _origin(route: Route, field: str) -> str:
+    return (route.rule.fields.get(field) if route.rule else None) or field
+
+
+def as_text(preview: dict[str, Any]) -> Iterator[str]:
+    """The same as lines for a terminal."""
+    for one in preview["streams"]:
+        left_out = one["records"] - one["sent"] - one["rejected"]
+        yield (
+            f"{one['stream']} → {one['entity_type']}: {counted(one['records'], 'record')} in,"
+            f" {one['sent']:,} to send, {one['rejected']:,} rejected, {max(left_out, 0):,} left out"
+        )
+        width = max(map(len, one["fields"]), default=0)
+        yield from (f"  {field:<{width}}  ← {origin}" for field, origin in one["fields"].items())
+        for title, names in (("Dropped", one["dropped"]), ("Null in every record", one["always_null"])):
+            if names:
+                yield f"  {title}: {', '.join(names)}"
+        for example in one["examples"]:
+            yield f"  Input line {example['line']}:"
+            yield from (f"    {field:<{width}}  {value}" for field, value in example["record"].items())
+    yield f"A run would make {counted(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
+    for one in preview["problems"]:
+        what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
+        lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")
+        yield (
+            f"{counted(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}], input"
+            f" lines {lines}"
+        )
+
+
+def masked(value: object) -> str:
+    """The shape of a value: letters and digits are replaced, so that only length and form remain."""
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return f"{{{counted(len(value), 'field')}}}"
+    if isinstance(value, list):
+        return f"[{counted(len(value), 'item')}]"
+    if isinstance(value, bool):
+        return "true or false"
+    text = re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", str(value)))
+    return f"“{text[:_LONGEST]}”" if isinstance(value, str) else text[:_LONGEST]
+
+
+def differences(kept: object, now: object, path: str = "") -> Iterator[str]:
+    """Where two previews differ, as paths; of a number or a name also what it was and is."""
+    if isinstance(kept, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*kept, *now]):
+            yield from differences(kept.get(name), now.get(name), f"{path}.{name}".lstrip("."))
+    elif isinstance(kept, list) and isinstance(now, list) and len(kept) == len(now):
+        for number, (old, new) in enumerate(zip(kept, now, strict=True)):
+            yield from differences(old, new, f"{path}[{number}]")
+    elif kept != now:
+        shown = "" if "examples" in path else f": {_short(kept)} → {_short(now)}"
+        yield f"{path}{shown}"
+
+
+def _short(value: object) -> str:
+    return figures({"items": len(value)}) if isinstance(value, list | dict) else repr(value)

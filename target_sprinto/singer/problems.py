@@ -1,0 +1,49 @@
+"""Problems of many records as few lines: by entity type, field and rule. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.text import counted, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from target_sprinto.singer.rejects import Rejected
+
+_LINES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ProblemGroup:
+    """Records with the same problem; `lines` are their input lines, in order, and `first` is one of them."""
+
+    entity_type: str
+    field: str | None
+    issue: str | None
+    code: str
+    lines: list[int]
+    first: Rejected
+
+    def __str__(self) -> str:
+        if len(self.lines) == 1:
+            return str(self.first)
+        shown = ", ".join(map(str, self.lines[:_LINES_SHOWN]))
+        more = len(self.lines) - _LINES_SHOWN
+        field = f"field {quoted(self.field)}" if self.field else ""
+        return (
+            f"{counted(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
+            f" {' '.join(filter(None, (field, self.issue))) or 'no field named'} [{self.code}],"
+            f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
+        )
+
+
+def grouped(rejected: Iterable[Rejected]) -> list[ProblemGroup]:
+    """The most frequent problem first. A record with several problems is in the group of each."""
+    groups: dict[tuple[str, str | None, str | None, str], ProblemGroup] = {}
+    for one in rejected:
+        for field, issue in one.problems or [(one.field, one.issue)]:
+            kind = (one.entity_type, field or None, issue, one.code)
+            groups.setdefault(kind, ProblemGroup(*kind, [], one)).lines.append(one.source.line)
+    return sorted(groups.values(), key=lambda group: -len(group.lines))
