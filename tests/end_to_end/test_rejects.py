@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Readings
-from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import (
+    SCHEMA,
+    SECRET,
+    STATE,
+    FrontDoor,
+    feed,
+    people,
+    record,
+    state_line,
+    would_be_refused,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -428,9 +438,9 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     ]
     finished = door.run(messages, dry_run=True, on_invalid_record=setting)
     assert (finished.code, finished.stdout) == (1, "")
-    listed = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
-    assert [line.partition("input line ")[2].partition(",")[0] for line in listed] == ["52", "53", "54"]
-    assert all("stream 'people'" in line and "field 'name'" in line for line in listed)
+    # Two that Sprinto rejects for one reason, and one that our own check does.
+    assert would_be_refused(finished.stderr) == [(2, [52, 54]), (1, [53])]
+    assert finished.stderr.count("field 'name'") >= 2
     assert "3 records would be refused, as listed above. Sprinto's own words are in " in finished.error
     assert "Fix them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
@@ -439,6 +449,17 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     assert words.name.endswith(".response.json")
     # What Sprinto said; record 53 is ours to reject.
     assert [entry["about"].rpartition(" ")[2] for entry in json.loads(words.read_bytes())] == ["52", "54"]
+
+
+def test_a_dry_run_groups_what_it_rejects(door: FrontDoor) -> None:
+    """A wrong mapping is one line, however many records it spoils."""
+    messages = [SCHEMA, record(1), *(record(number, name=number) for number in range(300)), STATE]
+    finished = door.run(messages, dry_run=True, max_rejects=1000)
+    assert finished.code == 1
+    (line,) = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
+    assert "300 records of entity type 'people': field 'name' " in line
+    assert line.endswith("[invalid-record], input lines 3, 4, 5, 6, 7 and 295 more")
+    assert "300 records would be refused, as listed above." in finished.error
 
 
 def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
@@ -453,7 +474,7 @@ def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
     messages = [SCHEMA, *(bad(n) if n % 3 == 0 else record(n) for n in range(60)), STATE]
     finished = door.run(messages, dry_run=True, max_rejects=5)
     assert finished.code == 1
-    assert finished.stderr.count("Would be refused") == 6
+    assert sum(count for count, _ in would_be_refused(finished.stderr)) == 6
     assert "the list is not complete" in finished.error
     assert door.session().state == "cancelled"
 

@@ -1,0 +1,185 @@
+"""`sprintoctl map preview`: what a run would send, offline, without a value unless it is asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, people, record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PERSON = {
+    "Person": {
+        "key": ["personId"],
+        "schema": {
+            "type": "object",
+            "properties": {
+                "personId": {"type": "integer", "maximum": 250},
+                "fullName": {"type": "string"},
+                "leader": {"type": ["string", "null"]},
+            },
+            "required": ["personId", "fullName"],
+            "additionalProperties": False,
+        },
+    }
+}
+STREAM = SCHEMA | {
+    "schema": {
+        "type": "object",
+        "properties": SCHEMA["schema"]["properties"] | {"salary": {}, "boss": {}},  # type: ignore[index] # a dict
+    }
+}
+MAP = {
+    "personId": "id",
+    "fullName": "name",
+    "leader": "boss",
+    "__filter__": "id != 3",
+    "__key_properties__": ["personId"],
+    "__else__": None,
+}
+SETTINGS: dict[str, Any] = {
+    "entity_types": {"people": "Person"},
+    "entity_schemas": PERSON,
+    "stream_maps": {"people": MAP},
+    # Nothing is reached: no key is needed.
+    "api_key": None,
+    "integration_id": None,
+    "api_url": None,
+}
+GOOD = [STREAM, *(record(number, salary=1, boss=None) for number in range(250)), STATE]
+BAD = [*GOOD[:-1], *(record(number, name=None, boss=None) for number in range(251, 261)), STATE]
+
+
+def preview(door: FrontDoor, messages: list[Any], *words: str, **settings: object) -> Finished:
+    path = door.folder / "tap.singer"
+    path.write_bytes(as_input(messages))
+    config = door.config(**SETTINGS | settings)
+    command = ["map", "preview", "--input", str(path), "--config", str(config), *words]
+    finished = door.finish(door.start(*command, program="sprintoctl"))
+    assert door.operations() == []
+    return finished
+
+
+def test_it_shows_what_comes_in_what_goes_out_and_what_does_not(door: FrontDoor) -> None:
+    finished = preview(door, GOOD, "-n", "1")
+    assert (finished.code, finished.stderr) == (0, "")
+    assert finished.stdout.splitlines() == [
+        "people → Person: 250 records in, 249 to send, 0 rejected, 1 left out",
+        "  personId  ← id",
+        "  fullName  ← name",
+        "  leader    ← boss",
+        "  Dropped: salary",
+        "  Null in every record: leader",
+        "  Input line 2:",
+        "    personId  9",
+        "    fullName  “x9xx9x 9”",
+        "    leader    null",
+        f"A run would make 3 pages of {bytes_of(GOOD)} bytes in all.",
+    ]
+
+
+def bytes_of(messages: list[Any]) -> str:
+    """As a run sends them, in three pages."""
+    sent = [
+        {"personId": one["record"]["id"], "fullName": one["record"]["name"], "leader": None}
+        for one in messages
+        if one["type"] == "RECORD" and one["record"]["id"] != 3
+    ]
+    pages = [{"entities": {"Person": sent[at : at + 100]}} for at in range(0, len(sent), 100)]
+    return f"{sum(len(json.dumps(page, separators=(',', ':'))) for page in pages):,}"
+
+
+def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door: FrontDoor) -> None:
+    finished = preview(door, BAD, "-n", "0")
+    assert finished.code == 1
+    assert "250 records in" not in finished.stdout
+    assert "260 records in, 249 to send, 10 rejected, 1 left out" in finished.stdout
+    problems = finished.stdout.splitlines()[-2:]
+    lines = "[entity-schema], input lines 252, 253, 254, 255, 256, …"
+    assert sorted(problems) == [
+        f"10 records of Person: field 'fullName' must be string {lines}",
+        f"10 records of Person: field 'personId' breaks the rule 'maximum' {lines}",
+    ]
+    assert "A run would fail: 10 records would be rejected." in finished.stderr
+    assert finished.stderr.endswith("[would-be-refused]\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"max_rejects": 9}, "`max_rejects` is 9"),
+        ({"max_rejects": 10}, ""),
+        ({"expect": {"Person": {"min_records": 300}}}, "`expect` asks for 300 Person, and there are 249"),
+    ],
+)
+def test_it_judges_by_the_settings_of_the_run(door: FrontDoor, settings: dict[str, Any], told: str) -> None:
+    finished = preview(door, BAD, on_invalid_record="divert", **settings)
+    assert finished.code == bool(told)
+    assert told in finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("messages", "settings", "code"),
+    [
+        (GOOD, {"entity_types": {}, "unmapped_streams": "fail"}, "unmapped-stream"),
+        (GOOD, {"entity_types": {"people": "Person", "devices": "Device"}}, "stream-missing"),
+        (GOOD, {"stream_maps": {"people": MAP | {"leader": "bos"}}}, "stream-map"),
+        (GOOD, {"stream_maps": {"people": MAP | {"leader": "?"}}}, "settings"),
+        (GOOD, {"stream_maps": {"people": MAP | {"leader": "boss.upper()"}}}, "stream-map"),
+        ([*GOOD, b"{"], {}, "invalid-line"),
+    ],
+)
+def test_what_would_end_a_run_ends_a_preview(
+    door: FrontDoor, messages: list[Any], settings: dict[str, Any], code: str
+) -> None:
+    finished = preview(door, messages, **settings)
+    assert finished.code == 1
+    assert finished.stderr.endswith(f"[{code}]\n")
+
+
+def test_values_are_shown_only_if_that_is_asked_for(door: FrontDoor) -> None:
+    path = door.folder / "tap.singer"
+    path.write_bytes(as_input(GOOD))
+    words = ["map", "preview", "--input", str(path), "--config", str(door.config(**SETTINGS))]
+    out = {}
+    for option in ("--json", "--show"):
+        process = door.start(*words, option, program="sprintoctl")
+        out[option] = process.communicate(timeout=45)[0].decode()
+    assert "s3cr3t" not in out["--json"]
+    assert "s3cr3t 0" in out["--show"]
+
+
+def keep(door: FrontDoor, messages: list[Any]) -> Path:
+    path = door.folder / "kept.json"
+    path.write_text(preview(door, messages, "--json").stdout)
+    return path
+
+
+def test_json_says_the_same_and_a_kept_result_is_compared(door: FrontDoor) -> None:
+    path = keep(door, GOOD)
+    found = json.loads(path.read_text())
+    assert (found["pages"], found["problems"], found["error"]) == (3, [], None)
+    (stream,) = found["streams"]
+    assert (stream["stream"], stream["entity_type"]) == ("people", "Person")
+    assert (stream["records"], stream["sent"], stream["rejected"]) == (250, 249, 0)
+    assert stream["fields"] == {"personId": "id", "fullName": "name", "leader": "boss"}
+    assert stream["dropped"] == ["salary"]
+    assert preview(door, GOOD, "--expect", str(path)).code == 0
+    changed = preview(door, GOOD, "--expect", str(path), stream_maps={"people": MAP | {"leader": "name"}})
+    assert changed.code == 1
+    assert "streams[0].fields.leader: 'boss' → 'name'" in changed.stderr
+    assert changed.stderr.endswith("[preview-differs]\n")
+
+
+def test_a_tap_may_be_piped_into_it(door: FrontDoor) -> None:
+    config = door.config(**SETTINGS)
+    words = ["map", "preview", "--input", "-", "--config", str(config)]
+    finished = door.run(people(3), *words, program="sprintoctl")
+    assert "[stream-map]" in finished.stderr
+    assert "reads 'boss' for field 'leader'" in finished.stderr
+    finished = door.run(GOOD, *words, program="sprintoctl")
+    assert finished.code == 0, finished.stderr
