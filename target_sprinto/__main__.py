@@ -28,14 +28,14 @@ def _run_target() -> None:
     gc.disable()
     # They take long, and a signal may come meanwhile.
     from target_sprinto.errors import SettingsError  # noqa: PLC0415
-    from target_sprinto.singer import settings  # noqa: PLC0415
+    from target_sprinto.singer import settings_checks  # noqa: PLC0415
     from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()
     gc.enable()
 
     try:
-        settings.require_log_level(os.environ)
+        settings_checks.require_log_level(os.environ)
     except SettingsError as problem:
         # There is no log yet.
         sys.exit(str(problem))

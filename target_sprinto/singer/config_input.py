@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.singer import config_files, environment, settings
+from target_sprinto.singer import config_files, environment, settings_checks
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that it takes to reach Sprinto."""
+
+_MAX_CONFIG_BYTES = 5_000_000
 
 
 def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,24 +34,24 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
         if name == "ENV":
             merged |= environment.from_environment(known, os.environ)
         else:
-            merged |= settings.read_config_file(name, number)
+            merged |= read_config_file(name, number)
     return merged
 
 
 def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     """The settings that are `needed`, and the defaults of all others. Raises SettingsError."""
-    settings.require_log_level(os.environ)
+    settings_checks.require_log_level(os.environ)
     known = {name: SCHEMA["properties"][name] for name in needed}
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}
     problems = [
         f"`{name}` is not known: `{meant}` is probably meant"
-        for name, meant in settings.misspelt(set(given) - set(SCHEMA["properties"]), known).items()
+        for name, meant in settings_checks.misspelt(set(given) - set(SCHEMA["properties"]), known).items()
     ]
     if not {"api_key", "api_key_file"} & set(own):
         problems.append("`api_key` is missing")
     schema = {"type": "object", "properties": known, "required": ["integration_id"]}
-    problems += settings.describe_schema_errors(JSONSchemaValidator(schema).iter_errors(own))
+    problems += settings_checks.describe_schema_errors(JSONSchemaValidator(schema).iter_errors(own))
     if problems:
         raise SettingsError(problems)
     return Settings.from_config(own)
@@ -57,3 +62,30 @@ def client_of(own: Settings, names: Sequence[str]) -> SprintoClient:
     client = SprintoClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
     client.config_files = config_files.lasting(tuple(names))
     return client
+
+
+def read_config_file(path: str, number: int) -> dict[str, Any]:
+    """One config file's settings. Raises SettingsError; `number` tells which one it is, from 1.
+
+    What is no path (settings given inline, say) is not repeated: it may hold the API key.
+    """
+    shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_MAX_CONFIG_BYTES + 1)
+        if len(text) > _MAX_CONFIG_BYTES:
+            raise SettingsError([f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes"])
+        content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
+    except OSError as problem:
+        raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
+    except (ValueError, RecursionError, ArithmeticError):
+        raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
+    if not isinstance(content, dict):
+        raise SettingsError([f"config file {shown} holds no JSON object"])
+    if content.get("api_key"):
+        config_files.warn_if_exposed(path)
+    return content
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)

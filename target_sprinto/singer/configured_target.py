@@ -29,9 +29,9 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from target_sprinto.console import SprintoCommand, examples
 from target_sprinto.errors import SettingsError
 from target_sprinto.signals import Signals, process_signals
-from target_sprinto.singer import config_input, environment, settings
+from target_sprinto.singer import config_input, environment, settings_checks
 from target_sprinto.singer.reader import SprintoReader, watched
-from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -47,7 +47,7 @@ class ConfiguredTarget(Target):
 
     name = "target-sprinto"
     package_name = "target-sprinto"
-    config_jsonschema = settings.SCHEMA
+    config_jsonschema = SCHEMA
     capabilities = [  # noqa: RUF012 - the SDK declares it so
         PluginCapabilities.ABOUT,
         PluginCapabilities.BATCH,
@@ -94,18 +94,18 @@ class ConfiguredTarget(Target):
         """Add the SDK's settings that are honoured here: stream maps, flattening, `validate_records`."""
         super().append_builtin_config(config_jsonschema)
         properties = config_jsonschema["properties"]
-        for name in settings.NOT_FOR_SPRINTO:
+        for name in settings_checks.NOT_FOR_SPRINTO:
             properties.pop(name, None)
-        properties["stream_maps"] = settings.without_bare_types(properties["stream_maps"])
+        properties["stream_maps"] = settings_checks.without_bare_types(properties["stream_maps"])
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         known = self._known_settings()
-        problems = settings.problems_of(self._config, JSONSchemaValidator(self.config_jsonschema))
-        unknown = set(self._config) - set(known) - set(settings.NOT_FOR_SPRINTO)
+        problems = settings_checks.schema_problems(self._config, JSONSchemaValidator(self.config_jsonschema))
+        unknown = set(self._config) - set(known) - set(settings_checks.NOT_FOR_SPRINTO)
         # A guard that one letter has switched off is worse than none.
         problems += [
             f"`{name}` is not known: `{meant}` is probably meant"
-            for name, meant in settings.misspelt(unknown, known).items()
+            for name, meant in settings_checks.misspelt(unknown, known).items()
         ]
         if problems and raise_errors:
             raise SettingsError(problems)
@@ -186,7 +186,7 @@ class ConfiguredTarget(Target):
     @classmethod
     def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
-        settings.require_log_level(os.environ)
+        settings_checks.require_log_level(os.environ)
         options["config_names"] = config.names
         return cls(config=config.config, parse_env_config=config.parse_env, **options)
 

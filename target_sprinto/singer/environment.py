@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dotenv import dotenv_values
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.singer import settings
+from target_sprinto.singer import settings_checks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +33,9 @@ log = logging.getLogger("target-sprinto")
 
 def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
     """The settings that variables name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
-    refused = {name: {"type": ["string"]} for name in settings.NOT_FOR_SPRINTO}
+    refused = {name: {"type": ["string"]} for name in settings_checks.NOT_FOR_SPRINTO}
     given = {name[len(PREFIX) :].lower() for name in environ if name.startswith(PREFIX)}
-    if near := settings.misspelt(given - {*known, *refused}, known):
+    if near := settings_checks.misspelt(given - {*known, *refused}, known):
         raise SettingsError(
             [
                 f"the environment variable {PREFIX}{name.upper()} is not known:"

@@ -37,7 +37,7 @@ class SprintoSink(BatchSink):
         super().__init__(target, *args, **kwargs)
         # The metric names the stream, at INFO.
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
-        self.entity_type = target.settings.entity_types.of(self.stream_name) or self.stream_name
+        self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
         self._intake = target.intake
         self.entity = target.intake.entity_schemas.get(self.entity_type)
         self._page_size = target.settings.page_size

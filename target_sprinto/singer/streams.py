@@ -48,8 +48,8 @@ class Streams:
         intake: Intake,
         fields: FieldPaths,
     ) -> None:
-        self.arrivals = Arrivals(settings.entity_types, stream_maps)
-        self._settings = settings
+        self.arrivals = Arrivals(settings.stream_types, stream_maps)
+        self._stream_types = settings.stream_types
         self._stream_maps = stream_maps
         self._mapper = mapper
         self._get_sink = get_sink
@@ -141,7 +141,7 @@ class Streams:
         if isinstance(stream_map, RemoveRecordTransform):
             return None
         stream = stream_map.stream_alias
-        entity_type = self._settings.entity_types.of(stream)
+        entity_type = self._stream_types.of(stream)
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
@@ -153,7 +153,7 @@ class Streams:
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
         sink = self._get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
         self._fields.add(entity_type, stream, schema)
-        entity = self._settings.entity_schemas.get(entity_type)
+        entity = self._intake.entity_schemas.get(entity_type)
         if entity is not None:
             require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
         return Route(stream_map, rule, cast("SprintoSink", sink), self._intake)

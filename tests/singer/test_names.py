@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.singer import settings
+from target_sprinto.singer import settings, settings_checks
 from target_sprinto.singer.names import by_nearness, nearest_first, within_one_edit
 
 LETTERS = "ab_"
@@ -48,14 +48,14 @@ def test_every_edit_is_one(word: str, data: st.DataObject) -> None:
     ],
 )
 def test_a_misspelled_setting_is_recognised(written: str, meant: str) -> None:
-    assert settings.misspelt([written], settings.SCHEMA["properties"]) == {written: meant}
+    assert settings_checks.misspelt([written], settings.SCHEMA["properties"]) == {written: meant}
 
 
 @pytest.mark.parametrize(
     "name", ["hr_api_key", "_hr_api_key", "2_api_key", "hr_page_size", "pages_sises", "keys", "loglevel"]
 )
 def test_what_is_further_away_is_another_program_s(name: str) -> None:
-    assert settings.misspelt([name], settings.SCHEMA["properties"]) == {}
+    assert settings_checks.misspelt([name], settings.SCHEMA["properties"]) == {}
 
 
 def test_the_nearest_names_come_first_a_prefix_counts_little() -> None:

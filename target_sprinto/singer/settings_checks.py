@@ -1,0 +1,183 @@
+"""What is wrong with a config: by the settings' schema, and what no schema can see. No value is quoted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from target_sprinto.errors import SettingsError
+from target_sprinto.push import endpoint
+from target_sprinto.push.protocol.lifecycle import Finish
+from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
+from target_sprinto.singer.entity_schemas import similar_type
+from target_sprinto.singer.names import within_one_edit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from jsonschema.exceptions import ValidationError
+
+
+class SchemaValidator(Protocol):
+    """A validator of jsonschema's."""
+
+    def iter_errors(self, instance: Any) -> Iterable[ValidationError]: ...  # noqa: ANN401, D102 - any JSON
+
+
+NOT_FOR_SPRINTO = {
+    "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
+    "batch_config": "this target writes no batch files; leave it out",
+    "batch_size_rows": "use `page_size`, at most 100",
+    "default_target_schema": "Sprinto has no schemas; leave it out",
+    "faker_config": "made-up values are no evidence; leave it out",
+    "hard_delete": "Sprinto's documents know no deletion; leave it out",
+    "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
+    "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
+}
+"""Settings that SDK targets often have and that would be ignored here, with what to do instead."""
+
+
+def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
+    """The schema without what is none among its alternatives: the SDK puts the bare word "null" there."""
+    if isinstance(schema, list):
+        return [without_bare_types(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    whole = {name: without_bare_types(part) for name, part in schema.items()}
+    if "anyOf" in whole:
+        whole["anyOf"] = [part for part in whole["anyOf"] if isinstance(part, dict)]
+    return whole
+
+
+def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[str]:
+    """What is wrong with stream maps that their own schema, which is the SDK's, does not say.
+
+    Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
+    """
+    if not isinstance(value, dict):
+        return
+    for part, rule in value.items():
+        named = f"{name}.{part}"
+        if rule == "?":
+            yield f'`{named}` is still "?": say where the field comes from, or remove it'
+        elif rule == {}:
+            yield f"`{named}` is an empty object, which Meltano makes of null: write `__NULL__`"
+        elif part == "__else__" and rule not in (None, "__NULL__"):
+            yield f"`{named}` must be null or `__NULL__`"
+        else:
+            yield from stream_map_problems(rule, named)
+
+
+def require_log_level(environ: Mapping[str, str]) -> None:
+    """Raise SettingsError where the variable that says which lines to show names no level of them."""
+    variable = "TARGET_SPRINTO_LOGLEVEL" if environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
+    level = environ.get(variable, "").upper()
+    if level and not isinstance(logging.getLevelName(level), int):
+        raise SettingsError(
+            [f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"]
+        )
+
+
+def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Names that are not known, but within one edit of a setting: each with that setting.
+
+    `pageSize` and `page-size` are spellings of `page_size`. What is further away may be meant for another
+    program: Meltano gives an inherited loader `target-sprinto-hr` variables TARGET_SPRINTO_HR_….
+    """
+    return {
+        name: setting for name in names for setting in known if within_one_edit(_as_setting(name), setting)
+    }
+
+
+def _as_setting(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
+
+
+def schema_problems(config: Mapping[str, Any], validator: SchemaValidator) -> list[str]:
+    """What is wrong with a config by the settings' schema, each in a sentence without a value."""
+    problems = list(stream_map_problems(config.get("stream_maps")))
+    # Their schema is all alternatives, so what it finds names no more than the stream.
+    checked = {**config, "stream_maps": None} if problems else config
+    if all(config.get(name) is None for name in ("api_key", "api_key_file")):
+        problems.append("`api_key` is missing")
+    return problems + describe_schema_errors(validator.iter_errors(checked))
+
+
+def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
+    """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
+    return sorted({_describe_schema_error(error) for error in errors})
+
+
+def _describe_schema_error(error: ValidationError) -> str:
+    name = ".".join(str(part) for part in error.absolute_path)
+    rule, wanted = error.validator, cast("Any", error.validator_value)
+    if rule == "required":
+        # The message names the missing key, and nothing else.
+        return f"`{error.message.split(chr(39))[1]}` is missing"
+    if rule == "enum":
+        return f"`{name}` must be one of {', '.join(map(str, wanted))}"
+    if rule == "type":
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        return f"`{name}` must be {' or '.join(kind for kind in kinds if kind != 'null')}"
+    rules = {
+        "minimum": "at least",
+        "maximum": "at most",
+        "exclusiveMinimum": "more than",
+        "exclusiveMaximum": "less than",
+    }
+    if rule in rules:
+        return f"`{name}` must be {rules[rule]} {wanted}"
+    return f"`{name}` is not as `--about` describes it"
+
+
+def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
+    """What no schema can see: a plain-http host, a key that fits no header, settings that clash."""
+    for name in ("api_key", "integration_id", "client_reference_prefix"):
+        yield from endpoint.text_problems(name, config.get(name))
+    yield from endpoint.key_problems(config.get("api_key", ""))
+    if config.get("api_url"):
+        yield from endpoint.url_problems(config["api_url"])
+    yield from _ending_problems(config)
+    yield from _path_problems(config)
+    for name, instead in NOT_FOR_SPRINTO.items():
+        if config.get(name) is not None:
+            yield f"`{name}` is not supported: {instead}"
+    for stream, entity_type in config["entity_types"].items():
+        if not entity_type.strip():
+            yield f"`entity_types` names no entity type for stream {stream!r}"
+        known = config["entity_schemas"]
+        if entity_type not in known and (meant := similar_type(entity_type, known)):
+            yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
+        if len(entity_type) > LONGEST_ENTITY_TYPE:
+            yield f"`entity_types` has a name over {LONGEST_ENTITY_TYPE} characters for stream {stream!r}"
+
+
+def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    for name in ("rejects_dir", "report_path"):
+        path = config.get(name) or ""
+        try:
+            usable = b"\0" not in os.fsencode(path)
+        except UnicodeEncodeError:
+            usable = False
+        if not usable:
+            yield f"`{name}` holds a character that no path can have"
+
+
+def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    path = config.get("report_path")
+    if path is not None and not path.strip():
+        yield "`report_path` is empty"
+    if path and path.lower().endswith((".html", ".htm")):
+        yield (
+            "`report_path` must end in .json or be a folder: `sprintoctl receipt FILE --html` makes the page"
+        )
+    if config.get("receipt_key_file") is not None and not path:
+        yield "`receipt_key_file` needs `report_path`: without it there is no receipt to sign"
+    if config["finish"] != Finish.HOLD.value:
+        return
+    if config["dry_run"]:
+        yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
+    if not path:
+        yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
