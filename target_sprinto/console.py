@@ -48,7 +48,7 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
             error = failure
         except OSError as problem:
             error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
-        except Exception as bug:  # noqa: BLE001 - told as a bug, without its text
+        except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
             error = explained(bug)
         say(str(error))
         if isinstance(error, StateNotWritten | OutputNotWritten):

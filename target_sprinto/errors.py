@@ -3,8 +3,8 @@
 SprintoError
 ├── SettingsError                  bad settings                     (also the SDK's ConfigValidationError)
 ├── InputError                     bad input; names the input line
-│   ├── InvalidLine                a line that is no Singer message (also the SDK's InvalidInputLine)
-│   ├── InvalidSchema              a schema that is no JSON Schema  (also the SDK's InvalidJSONSchema)
+│   ├── InvalidLine                a line that is not a message     (also the SDK's InvalidInputLine)
+│   ├── InvalidSchema              an invalid JSON Schema           (also the SDK's InvalidJSONSchema)
 │   ├── InvalidRecord              a record that may not be sent    (not the SDK's: that one holds the record)
 │   │   └── EntityMismatch         a mapped record that `entity_schemas` does not allow
 │   ├── MissingKeyProperty         a record without its key         (also the SDK's MissingKeyPropertiesError)
@@ -21,9 +21,9 @@ SprintoError
 ├── StreamMissing                  a stream that the settings name did not come
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
-├── WouldBeRefused                 a dry run in which records were refused
+├── WouldBeRefused                 a dry run in which records were rejected
 ├── PreviewDiffers                 a preview that is not the one that was kept
-├── RejectsNotWritten              `rejects_dir` takes no file
+├── RejectsNotWritten              `rejects_dir` cannot be written to
 ├── StateNotWritten                stdout broke when the STATE was due
 ├── OutputNotWritten               stdout broke when something else was due
 ├── DemoFailed                     the target that `sprintoctl demo` runs failed
@@ -60,7 +60,7 @@ class SettingsError(SettingsProblem, sdk.ConfigValidationError):
 
 
 class InputError(SprintoError):
-    """Bad input, found in input line `line` (from 1); None until whoever reads the lines has filled it in.
+    """Bad input, found in input line `line` (from 1); None until the reader sets it.
 
     `batch_place` says where in a batch file, if that line is a BATCH message.
     """
@@ -78,13 +78,13 @@ class InputError(SprintoError):
 
 
 class InvalidLine(InputError, sdk.InvalidInputLine):
-    """A line that is no Singer message."""
+    """A line that is not a Singer message."""
 
     code = "invalid-line"
 
 
 class InvalidSchema(InputError, sdk.InvalidJSONSchema):
-    """A SCHEMA message whose schema is no JSON Schema."""
+    """A SCHEMA message whose schema is not a valid JSON Schema."""
 
     code = "invalid-schema"
 
@@ -171,7 +171,7 @@ class DeletedRecord(InputError):
 
 
 class MadeUpStream(InputError):
-    """The stream of `meltano config test`: its records are invented, which is no evidence."""
+    """The stream of `meltano config test`: its records are invented."""
 
     code = "made-up-stream"
 
@@ -231,7 +231,7 @@ class NothingAccepted(SprintoError):
 
 
 class WouldBeRefused(SprintoError):
-    """A dry run in which records were refused."""
+    """A dry run in which records were rejected."""
 
     code = "would-be-refused"
 
@@ -249,12 +249,14 @@ class RejectsNotWritten(SprintoError):
 
 
 class StateNotWritten(SprintoError):
-    """All is applied, and stdout took no STATE: it stands behind the message, to be kept by hand."""
+    """All is applied, but STATE could not be written to stdout: it follows the message, to be saved."""
 
     code = "state-not-written"
 
     def __init__(self, state: str) -> None:
-        super().__init__("The run was applied, but stdout took no STATE.", "Keep this STATE by hand:")
+        super().__init__(
+            "The run was applied, but STATE could not be written to stdout.", "Save it yourself:"
+        )
         self.state = state
 
     def __str__(self) -> str:
@@ -286,7 +288,7 @@ class ResourcesExhausted(SprintoError):
 
 
 def explained(problem: Exception) -> SprintoError:
-    """What to raise in the place of an exception that is not ours."""
+    """What to raise instead of an exception that is not ours."""
     if isinstance(problem, MemoryError):
         return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):

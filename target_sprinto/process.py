@@ -65,9 +65,9 @@ def _open_standard_descriptors() -> None:
 class BackgroundWriter(io.BufferedIOBase):
     """Writes to a descriptor on a daemon thread: `write` never waits for it.
 
-    A terminal after Ctrl-S, or a pipe that nobody reads, would otherwise hold the run, its keep-alive and its
-    signals. At most 1 MiB waits, or the last write if it is larger; before that the oldest lines are dropped,
-    and a line says how many.
+    A terminal after Ctrl-S, or a pipe that nothing reads, would otherwise block the run, its keep-alive and
+    its signals. At most 1 MiB waits, or the last write if it is larger; before that the oldest lines are
+    dropped, and a line says how many.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -143,7 +143,7 @@ class BackgroundWriter(io.BufferedIOBase):
             try:
                 write_all(self._descriptor, chunk[start : start + _PIECE_BYTES])
             except OSError:
-                # Nobody reads any more, or the disk is full: there is no other place to say so.
+                # The reader is gone, or the disk is full: there is no other place to report it.
                 return
             with self._changed:
                 self._changed.notify_all()

@@ -48,9 +48,9 @@ def probe(
     *,
     as_json: bool,
 ) -> None:
-    """Find out how the real API reads what its documents leave open, in a session that is always discarded.
+    """Find out how the API behaves where its documentation is silent, in a session that is always discarded.
 
-    It takes about twenty requests. Refused pages are among them, which may show as anomalies in Sprinto's
+    It takes about twenty requests. Rejected pages are among them, which may show as anomalies in Sprinto's
     dashboard. Nothing is applied.
     """
     if (
@@ -68,7 +68,7 @@ def probe(
     )
     click.echo(
         f"Probing {client.address} with about twenty requests in one session, which is discarded:"
-        " nothing is applied. Its refused pages may show as anomalies in Sprinto's dashboard.",
+        " nothing is applied. Its rejected pages may show as anomalies in Sprinto's dashboard.",
         err=True,
     )
     limits = settings.patiences

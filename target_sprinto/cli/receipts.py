@@ -157,9 +157,9 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
         f"{OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
     )
     if document.outcome not in COMPLETE:
-        click.echo("The run took no more of the input: it did not reach its end.")
+        click.echo("The run failed before the end of its input; the rest was not compared.")
     if not same_settings:
-        click.echo("The settings are not quite the run's, which made no difference.")
+        click.echo("The settings differ from the run's, which made no difference.")
 
 
 @click.command(

@@ -161,7 +161,7 @@ def apply_(session: str, config: tuple[str, ...], receipt: Path | None, *, unver
     if (receipt is None) is not unverified:
         raise click.UsageError(
             "A session is applied with the receipt of the run that holds it: name it with --receipt FILE."
-            " Without any, --unverified applies what nobody has checked."
+            " Without any, --unverified applies it without any check."
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check

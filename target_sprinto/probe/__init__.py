@@ -1,4 +1,4 @@
-"""How the real API reads what its documents leave open, found out in one session that is always discarded.
+"""How the real API behaves where its documentation is silent, tested in one session that is always discarded.
 
     examples ─▶ asking ─▶ evidence ─▶ findings ─▶ suggestions ─▶ report
 

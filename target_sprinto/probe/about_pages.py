@@ -12,7 +12,7 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence
 
-_NO_COUNTS = "the session's counts do not tell"
+_NO_COUNTS = "the session's counts do not show it"
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -38,14 +38,16 @@ def _gzip(evidence: Evidence) -> Finding:
     if evidence.first is None:
         return not_shown("gzip", "the example was accepted neither compressed nor as it is")
     told_apart = page.answer.status in {400, 415}
-    means = "`compress: true` costs each run a refused page" if told_apart else "`compress: true` fails a run"
+    means = (
+        "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
+    )
     return no("gzip", f"a gzip page was answered {page.answer.status}; uncompressed it was accepted", means)
 
 
 _ENCODING_MEANS = {
     202: "Content-Encoding is not looked at",
-    400: "as refused records are: the first page of a run is then tried uncompressed",
-    415: "a refused encoding is told from refused records",
+    400: "as rejected records are: the first page of a run is then tried uncompressed",
+    415: "a rejected encoding can be distinguished from rejected records",
 }
 
 
@@ -110,7 +112,7 @@ def _repeated(evidence: Evidence) -> Finding:
     if page is None:
         return not_shown(point, NOT_REACHED)
     if not page.accepted:
-        means = "records that a tap sends twice may be refused"
+        means = "records that a tap sends twice may be rejected"
         return no(point, f"the same page once more was answered {page.answer.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
@@ -145,7 +147,7 @@ def _parallel(evidence: Evidence) -> Finding:
     if not all(page.accepted for page in pages):
         answers = " and ".join(str(page.answer.status) for page in pages)
         return no(point, f"two pages sent at once were answered {answers}", stay)
-    if grown(evidence.after_spoilt, evidence.after_parallel) == sum(page.items for page in pages):
+    if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
         return yes(point, "two pages sent at once were accepted and counted", means)
     if _repeated(evidence).value:

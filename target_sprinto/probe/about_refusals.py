@@ -1,4 +1,4 @@
-"""How the refusal of a page names the records that it is about. Pure."""
+"""How the rejection of a page names its records. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from target_sprinto.probe.faults import Faults, read_faults
 from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
 
 if TYPE_CHECKING:
-    from target_sprinto.probe.evidence import Evidence, Spoiling
+    from target_sprinto.probe.evidence import Evidence, InvalidPush
 
 
 _AS_TAKEN = "a run takes it so from the first"
@@ -17,22 +17,22 @@ _OTHERWISE = "a run that diverts finds it out; the record that a message hints a
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """Where a refusal's errors stand, how they count records, and whether batches count the page."""
+    """Where a rejection's errors are, how they count records, and whether batches count the page."""
     return [*_naming(evidence), _batches(evidence)]
 
 
 def _naming(evidence: Evidence) -> list[Finding]:
     points = ("errors_in", "index_within", "index_base", "all_errors")
     why = ""
-    if not evidence.spoilt:
+    if not evidence.invalid:
         why = NOT_REACHED
-    elif evidence.spoilt[-1].pushed.accepted:
-        why = "no spoilt record was refused"
-    elif not evidence.spoilt[-1].pushed.refused:
-        why = f"a page with spoilt records was answered {evidence.spoilt[-1].pushed.answer.status}"
+    elif evidence.invalid[-1].pushed.accepted:
+        why = "no invalid record was rejected"
+    elif not evidence.invalid[-1].pushed.refused:
+        why = f"a page with invalid records was answered {evidence.invalid[-1].pushed.answer.status}"
     if why:
         return [not_shown(point, why) for point in points]
-    last = evidence.spoilt[-1]
+    last = evidence.invalid[-1]
     faults = read_faults(last.pushed.answer.json, last.sent)
     return [
         _errors_in(faults, last),
@@ -42,18 +42,18 @@ def _naming(evidence: Evidence) -> list[Finding]:
     ]
 
 
-def _errors_in(faults: Faults, spoiling: Spoiling) -> Finding:
-    status = spoiling.pushed.answer.status
+def _errors_in(faults: Faults, attempt: InvalidPush) -> Finding:
+    status = attempt.pushed.answer.status
     if faults.place == "neither":
-        seen, means = "named no record", "a run that diverts has to halve a refused page to find the records"
+        seen, means = "named no record", "a run that diverts has to halve a rejected page to find the records"
     else:
         places = {"details": "`error.details`", "validation_errors": "`validation_errors`"}
         seen = f"named in {places.get(faults.place, ' and '.join(places.values()))}"
         means = "nothing: a run reads both places"
     if status != HTTPStatus.BAD_REQUEST:
-        means = "the documents say 400: a run takes this for an answer that it does not know"
+        means = "the documentation says 400: a run treats this as an unexpected response"
     return Finding(
-        "errors_in", faults.place, f"{spoiling.sent.how.value} was answered {status}, {seen}", means
+        "errors_in", faults.place, f"{attempt.sent.how.value} was answered {status}, {seen}", means
     )
 
 
@@ -80,27 +80,27 @@ def _index_base(faults: Faults) -> Finding:
 def _all_errors(faults: Faults) -> Finding:
     point = "all_errors"
     if faults.names_all is None:
-        return not_shown(point, "which records were named cannot be told")
+        return not_shown(point, "which records were named is not clear")
     if faults.names_all:
-        return yes(point, "both of two spoilt records were named", "one refusal names all records")
-    means = "there is a refusal for each invalid record of a page"
-    return no(point, "one of two spoilt records was named", means)
+        return yes(point, "both of two invalid records were named", "one response names all records")
+    means = "each invalid record of a page costs a rejection"
+    return no(point, "one of two invalid records was named", means)
 
 
 def _batches(evidence: Evidence) -> Finding:
-    point, before, after = "batches_count_rejected", evidence.before_spoilt, evidence.after_spoilt
+    point, before, after = "batches_count_rejected", evidence.before_invalid, evidence.after_invalid
     if before is None or after is None:
         return not_shown(point, NOT_REACHED)
-    refused = sum(spoiling.pushed.refused for spoiling in evidence.spoilt)
+    refused = sum(attempt.pushed.refused for attempt in evidence.invalid)
     if not refused:
-        return not_shown(point, "no spoilt record was refused")
+        return not_shown(point, "no invalid record was rejected")
     if before.batches is None or after.batches is None:
         return not_shown(point, "the status has no `accepted_batches` that can be read")
-    accepted = sum(spoiling.pushed.accepted for spoiling in evidence.spoilt)
+    accepted = sum(attempt.pushed.accepted for attempt in evidence.invalid)
     counted = after.batches - before.batches - accepted
     if counted not in {0, refused}:
         return not_shown(point, "`accepted_batches` grew by another number")
     if counted:
-        means = "a run that had a page refused tells its pages apart by their records alone"
-        return yes(point, "`accepted_batches` counts a refused page too", means)
-    return no(point, "`accepted_batches` counts accepted pages only", "it may tell pages apart")
+        means = "after a rejected page a run distinguishes its pages by their records alone"
+        return yes(point, "`accepted_batches` counts a rejected page too", means)
+    return no(point, "`accepted_batches` counts accepted pages only", "it may distinguish pages")

@@ -56,7 +56,7 @@ _NOT_FOUND = (
 
 def _log_reference(evidence: Evidence) -> Finding:
     point, events = "log_shows_reference", evidence.events
-    if evidence.after_spoilt is None:
+    if evidence.after_invalid is None:
         return not_shown(point, NOT_REACHED)
     if events is None:
         return not_shown(point, "the activity log gave no answer", _NOT_FOUND)
@@ -67,7 +67,7 @@ def _log_reference(evidence: Evidence) -> Finding:
         return yes(point, "the activity log shows the session's reference", _FOUND)
     if any(_holds(event, evidence.uuid) for event in events):
         seen = "the activity log shows the session's reference inside another text"
-        means = "`on_active_session: discard` takes nothing over: it reads a reference that stands alone"
+        means = "`on_active_session: discard` takes nothing over: it reads only a reference on its own"
         return no(point, seen, means)
     seen = "the activity log shows the session, without its reference"
     return no(point, seen, _NOT_FOUND)
@@ -87,7 +87,7 @@ def _conflict(evidence: Evidence) -> Finding:
     if answer is None:
         return not_shown(point, NOT_REACHED)
     if answer.status == HTTPStatus.CREATED:
-        means = "the documents say 409; `on_active_session` never comes to bear"
+        means = "the documentation says 409; `on_active_session` has no effect"
         return not_shown(point, "a second session could be opened beside the first", means)
     if answer.status != HTTPStatus.CONFLICT:
         return not_shown(point, f"a second session was answered {answer.status}, not 409")
@@ -99,7 +99,7 @@ def _conflict(evidence: Evidence) -> Finding:
 
 def _order(evidence: Evidence) -> Finding:
     point, means = "activity_order", "nothing: events are read in any order"
-    if evidence.after_spoilt is None:
+    if evidence.after_invalid is None:
         return not_shown(point, NOT_REACHED)
     times = [time for event in evidence.events or [] if (time := parse_time(event.get("at")))]
     orders = {"oldest_first": sorted(times), "newest_first": sorted(times, reverse=True)}

@@ -1,7 +1,7 @@
-"""What is asked of the session, in which order. What the answers mean is told in `findings.py`.
+"""What is asked of the session, in which order. `findings.py` says what the answers mean.
 
-Nineteen requests where nothing goes amiss; more only where counts lag, or where a spoilt record is accepted
-and has to be spoilt in another way.
+Nineteen requests if nothing goes wrong; more only if counts lag, or if an invalid record is accepted and has
+to be made invalid in another way.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.errors import InternalError
-from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
-from target_sprinto.probe.examples import Example, spoilt_pages, valid_page, with_page_hint
+from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
+from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from target_sprinto.push.transport.http import Answer
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
-"""A Content-Encoding that nobody has heard of."""
+"""A Content-Encoding that no server knows."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe has seen, what became of its session, and what ended it early, if anything did."""
+    """What a probe has seen, the outcome of its session, and what ended it early, if anything did."""
 
     evidence: Evidence
     aftermath: str
@@ -56,7 +56,7 @@ def probe(
         asking.ask()
     except SprintoError as problem:
         failure = problem
-    except Exception as bug:  # noqa: BLE001 - told as a bug, once the session is discarded
+    except Exception as bug:  # noqa: BLE001 - reported as a bug, once the session is discarded
         failure = InternalError(bug)
     finally:
         asking.evidence.discarded, aftermath = session.discard()
@@ -90,7 +90,7 @@ class _Asking:
         self._push_it_again()
         self._push_with_a_page_hint()
         self._push_in_an_unknown_encoding()
-        self._push_spoilt_records()
+        self._push_invalid_records()
         self._push_two_pages_at_once()
         self.evidence.conflict = _answered(self._session.open_second())
 
@@ -135,18 +135,18 @@ class _Asking:
         page = valid_page(self._examples)
         answer = self._session.push(page.encode(), UNKNOWN_ENCODING)
         self.evidence.unknown_encoding = unknown = self._pushed(page, answer)
-        self.evidence.before_spoilt = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
+        self.evidence.before_invalid = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
 
-    def _push_spoilt_records(self) -> None:
-        sent = self.evidence.spoilt
-        for spoilt in spoilt_pages(self._examples):
-            pushed = self._pushed(spoilt.page, self._session.push(spoilt.page.encode()))
-            sent.append(Spoiling(spoilt, pushed))
+    def _push_invalid_records(self) -> None:
+        sent = self.evidence.invalid
+        for invalid in invalid_pages(self._examples):
+            pushed = self._pushed(invalid.page, self._session.push(invalid.page.encode()))
+            sent.append(InvalidPush(invalid, pushed))
             if not pushed.accepted:
                 break
         # With the log, so that two connections are open when two pages are to leave at once.
         events = self._session.start_reading_events()
-        self.evidence.after_spoilt = self._look_for(*(spoiling.pushed for spoiling in sent))
+        self.evidence.after_invalid = self._look_for(*(attempt.pushed for attempt in sent))
         try:
             self.evidence.events = self._session.wait(events)
         except ApiError:

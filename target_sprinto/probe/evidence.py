@@ -14,7 +14,7 @@ import msgspec
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from target_sprinto.probe.examples import SpoiltPage
+    from target_sprinto.probe.examples import InvalidPage
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Pushed:
 
     @property
     def accepted(self) -> bool:
-        """Whether it was answered as the documents say."""
+        """Whether it was answered as documented."""
         return self.answer.status == HTTPStatus.ACCEPTED
 
     @property
     def refused(self) -> bool:
-        """Whether it was surely not taken."""
+        """Whether it was definitely not accepted."""
         return HTTPStatus.BAD_REQUEST <= self.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
@@ -72,10 +72,10 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Spoiling:
-    """A page with spoilt records, and its answer."""
+class InvalidPush:
+    """A page with invalid records, and its answer."""
 
-    sent: SpoiltPage
+    sent: InvalidPage
     pushed: Pushed
 
 
@@ -92,7 +92,7 @@ class Evidence:
     """Statuses with nothing between them."""
     compressed: Pushed | None = None
     uncompressed: Pushed | None = None
-    """The first page once more, sent only where it was refused compressed."""
+    """The first page once more, sent only if it was rejected compressed."""
     after_first: Look | None = None
     shown_after: float | None = None
     """Seconds until the counts showed the first page; None where they did not."""
@@ -100,10 +100,10 @@ class Evidence:
     after_repeated: Look | None = None
     hinted: Pushed | None = None
     unknown_encoding: Pushed | None = None
-    before_spoilt: Look | None = None
-    spoilt: list[Spoiling] = field(default_factory=list)
+    before_invalid: Look | None = None
+    invalid: list[InvalidPush] = field(default_factory=list)
     """In the order of sending; all but the last were accepted."""
-    after_spoilt: Look | None = None
+    after_invalid: Look | None = None
     parallel: list[Pushed] = field(default_factory=list)
     after_parallel: Look | None = None
     conflict: Answered | None = None
@@ -127,7 +127,7 @@ class Evidence:
         """All pages that were answered."""
         alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
         sent = [page for page in alone if page is not None]
-        return [*sent, *(spoiling.pushed for spoiling in self.spoilt), *self.parallel]
+        return [*sent, *(attempt.pushed for attempt in self.invalid), *self.parallel]
 
 
 def grown(before: Look | None, after: Look | None) -> int | None:

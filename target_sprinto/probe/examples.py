@@ -1,7 +1,7 @@
-"""The records that a probe sends: the user's own as they are, and spoilt. Pure.
+"""The records that a probe sends: the user's own as they are, and made invalid. Pure.
 
-What Sprinto holds an entity type to is not known here, so a record is spoilt in several ways, one after the
-other, until one of them is refused.
+What Sprinto holds an entity type to is not known here, so a record is made invalid in several ways, one after
+the other, until one of them is rejected.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ MOST = 2
 """How many entity types a probe asks about: two show all that there is to be seen."""
 
 VALID_BEFORE = 4
-"""Valid records of the first entity type in a page whose second has spoilt ones: so many that no two ways of
+"""Valid records of the first entity type in a page whose second has invalid ones: so many that no two ways of
 counting give the same index."""
 
-SPOILT_AT = (0, 2)
-"""Where the spoilt records stand within their entity type."""
+INVALID_AT = (0, 2)
+"""Positions of the invalid records within their entity type."""
 
 PAGE_HINT = 7301
 """A number that no counter comes to by itself."""
@@ -53,7 +53,7 @@ class Example(NamedTuple):
         return Item(self.entity_type, self.body, f"the example of {self.entity_type!r}")
 
 
-class Spoilt(enum.Enum):
+class Corruption(enum.Enum):
     """How a record was made invalid; the value is how the findings call it."""
 
     EMPTY = "an empty object"
@@ -61,12 +61,12 @@ class Spoilt(enum.Enum):
     NO_OBJECT = "a number in the place of an object"
 
 
-class SpoiltPage(NamedTuple):
-    """A page whose last entity type has spoilt records at SPOILT_AT, with valid ones between and before."""
+class InvalidPage(NamedTuple):
+    """A page whose last entity type has invalid records at INVALID_AT, with valid ones between and before."""
 
-    how: Spoilt
+    how: Corruption
     page: Page
-    spoilt: tuple[Item, ...]
+    invalid: tuple[Item, ...]
 
 
 def read_examples(entity_types: Sequence[str], files: Iterable[tuple[str, bytes]]) -> list[Example]:
@@ -102,36 +102,36 @@ def valid_page(examples: Sequence[Example], times: int = 1) -> Page:
     return Page(1, tuple(example.item() for example in examples for _ in range(times)))
 
 
-def spoilt_pages(examples: Sequence[Example]) -> Iterator[SpoiltPage]:
-    """Pages with spoilt records, in the order in which to try them: until one is refused.
+def invalid_pages(examples: Sequence[Example]) -> Iterator[InvalidPage]:
+    """Pages with invalid records, in the order in which to try them: until one is rejected.
 
-    What is no object comes last: it may be refused before anything is held to a schema.
+    What is not an object comes last: it may be rejected before anything is validated.
     """
     orders = [examples, examples[::-1]][: len(examples)]
-    for how in (Spoilt.EMPTY, Spoilt.OTHER_TYPES):
+    for how in (Corruption.EMPTY, Corruption.OTHER_TYPES):
         for order in orders:
             if order[-1].fields:
-                yield _spoilt_page(order, how)
-    yield _spoilt_page(examples, Spoilt.NO_OBJECT)
+                yield _invalid_page(order, how)
+    yield _invalid_page(examples, Corruption.NO_OBJECT)
 
 
-def _spoilt_page(examples: Sequence[Example], how: Spoilt) -> SpoiltPage:
+def _invalid_page(examples: Sequence[Example], how: Corruption) -> InvalidPage:
     *before, last = examples
     items = [example.item() for example in before for _ in range(VALID_BEFORE)]
-    spoilt = []
-    for position in range(max(SPOILT_AT) + 1):
+    invalid = []
+    for position in range(max(INVALID_AT) + 1):
         item = last.item()
-        if position in SPOILT_AT:
-            item = msgspec.structs.replace(item, body=_spoil(last, how))
-            spoilt.append(item)
+        if position in INVALID_AT:
+            item = msgspec.structs.replace(item, body=_corrupt(last, how))
+            invalid.append(item)
         items.append(item)
-    return SpoiltPage(how, Page(1, tuple(items)), tuple(spoilt))
+    return InvalidPage(how, Page(1, tuple(items)), tuple(invalid))
 
 
-def _spoil(example: Example, how: Spoilt) -> bytes:
-    if how is Spoilt.EMPTY:
+def _corrupt(example: Example, how: Corruption) -> bytes:
+    if how is Corruption.EMPTY:
         return b"{}"
-    if how is Spoilt.NO_OBJECT:
+    if how is Corruption.NO_OBJECT:
         return b"0"
     others: dict[str, object] = {
         name: [] if isinstance(value, dict) else {} for name, value in example.fields.items()

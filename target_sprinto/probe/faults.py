@@ -1,4 +1,4 @@
-"""How a refusal names the records that it is about: where, and by which way of counting. Pure."""
+"""How a rejection names its records: where, and by which way of counting. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from target_sprinto.push.protocol.bisection import COUNTINGS, Counting, Fault, n
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_sprinto.probe.examples import SpoiltPage
+    from target_sprinto.probe.examples import InvalidPage
     from target_sprinto.push.protocol.pages import Item
 
 Place = Literal["details", "validation_errors", "both", "neither"]
@@ -18,9 +18,9 @@ Place = Literal["details", "validation_errors", "both", "neither"]
 
 @dataclass(frozen=True)
 class Faults:
-    """What one refusal names. `ways` are those of counting that lead to spoilt records alone.
+    """What one rejection names. `ways` are those of counting that lead to invalid records alone.
 
-    `names_all`: whether every spoilt record is named; None where nobody can tell which are.
+    `names_all`: whether every invalid record is named; None if that is not clear.
     """
 
     place: Place
@@ -28,8 +28,8 @@ class Faults:
     names_all: bool | None
 
 
-def read_faults(body: object, sent: SpoiltPage) -> Faults:
-    """What a refused page's answer names."""
+def read_faults(body: object, sent: InvalidPage) -> Faults:
+    """What the response to a rejected page names."""
     error = _get(body, "error")
     details, listed = _objects(_get(error, "details")), _objects(_get(body, "validation_errors"))
     place: Place = "neither"
@@ -38,11 +38,11 @@ def read_faults(body: object, sent: SpoiltPage) -> Faults:
     elif details or listed:
         place = "details" if details else "validation_errors"
     faults = details or listed
-    own = [fault for fault in faults if fault.get("entity_type") == sent.spoilt[0].entity_type] or faults
-    spoilt = _ids(sent.spoilt)
+    own = [fault for fault in faults if fault.get("entity_type") == sent.invalid[0].entity_type] or faults
+    invalid = _ids(sent.invalid)
     found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in COUNTINGS}
-    fitting = {way: ids for way, ids in found.items() if ids and ids <= spoilt}
-    names_all = next((ids == spoilt for ids in fitting.values()), None)
+    fitting = {way: ids for way, ids in found.items() if ids and ids <= invalid}
+    names_all = next((ids == invalid for ids in fitting.values()), None)
     return Faults(place, tuple(fitting), False if len(faults) == 1 else names_all)
 
 

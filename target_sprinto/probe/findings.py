@@ -1,4 +1,4 @@
-"""From what was seen to what it means: one finding for each point that the documents leave open. Pure.
+"""From what was seen to what it means: one finding for each point that the documentation leaves open. Pure.
 
 A point is named like the sandbox's reading of it, where there is one, and has the same values. What was not
 shown has no value, and says why. No finding quotes a value of a record.

@@ -113,7 +113,7 @@ class ProbedSession:
         return cast("Answer", second.answer)
 
     def start_reading_events(self) -> Call[list[dict[str, Any]]]:
-        """Begin to read what the activity log tells since shortly before the probe."""
+        """Begin to read the activity log since shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
         return in_background(lambda: list(self._client.events(age, self._patience)))
 
@@ -126,7 +126,7 @@ class ProbedSession:
         return wait_for(call, self._check)
 
     def discard(self) -> tuple[bool, str]:
-        """End all that was opened; say whether nothing of it can be left, and what became of it.
+        """End all that was opened; return whether it is certain that nothing is left, and the outcome.
 
         Takes as long as the contract allows a run after an error, or after a signal. Never raises for what
         goes wrong meanwhile.
@@ -147,13 +147,13 @@ class ProbedSession:
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
 
     def _end(self, opening: Opening, deadline: Deadline) -> tuple[bool, str] | None:
-        """What became of the session of one `create`; None where it surely opened none."""
+        """The outcome of one `create`; None if it definitely opened no session."""
         try:
             session = opening.settle(deadline)
         except ApiError:
             return None
-        except Exception:  # noqa: BLE001 - told as unknown: the probe has to say where its session stands
-            log.warning("What became of the session that was being opened could not be found out.")
+        except Exception:  # noqa: BLE001 - reported as unknown: the probe has to name its session's state
+            log.warning("Could not determine whether the session was opened.")
             session = None
         if session is None:
             return False, opening.describe_unknown()
@@ -168,7 +168,7 @@ class ProbedSession:
 
 
 class _SecondOpening(Opening):
-    """A `create` beside an active session, made to see how it is refused; it may open one all the same."""
+    """A `create` beside an active session, made to see how it is rejected; it may open one nevertheless."""
 
     answer: Answer | None = None
 

@@ -1,4 +1,4 @@
-"""The settings that the findings suggest, and what no setting mends. Pure."""
+"""The settings that the findings suggest, and what no setting fixes. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def suggest(findings: Sequence[Finding], entity_types: Sequence[str]) -> Suggest
     settings: dict[str, Any] = {}
     if found["gzip"].value is False:
         settings["compress"] = False
-    # Lost answers are found out by the counts, so these must be sound as well.
+    # Requests in doubt are resolved by the counts, so these must be sound as well.
     if found["parallel_pages"].value and found["repeated_page_counts_twice"].value:
         settings["max_parallel_pages"] = 2
     return Suggestions(settings, list(_remarks(found, entity_types)))
@@ -36,7 +36,7 @@ def suggest(findings: Sequence[Finding], entity_types: Sequence[str]) -> Suggest
 def _remarks(found: Mapping[str, Finding], entity_types: Sequence[str]) -> Iterator[str]:
     if found["parallel_pages"].value:
         yield (
-            "More than two pages at once were not tried. Up to 8 can be told apart where an answer is lost;"
+            "More than two pages at once were not tried. Up to 8 can be distinguished if a response is lost;"
             " above 1 the order of the input is kept for each entity key only."
         )
     if not found["log_shows_reference"].value and found["log_shows_reference"].means:

@@ -1,4 +1,4 @@
-"""What vouches for a session that somebody applies: the receipt of its run, or its id typed once more."""
+"""Checks before a held session is applied: its receipt, or its id typed again."""
 
 from __future__ import annotations
 

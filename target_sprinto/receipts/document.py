@@ -1,8 +1,8 @@
 """A run's receipt as a document: its fields, its JSON, its published schema.
 
-Field by field it says what `receipt.schema.json` publishes, which is made from the types below. A receipt is
-sealed: its last field is the SHA-256 of all bytes before it, so one that was cut off or edited is told from a
-whole one. That is not a signature: anyone who edits a receipt on purpose can seal it again (see `signing`).
+`receipt.schema.json` is made from the types below. A receipt is sealed: its last field is the SHA-256 of all
+bytes before it, which shows if one was cut off or edited. That is not a signature: anyone who edits a receipt
+on purpose can seal it again (see `signing`).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class EntityType(_Part, frozen=True):
         Meta(
             description=(
                 "Over the JSON bytes of every entity that was put into a page, joined by newlines, in the"
-                " order of the input; those that Sprinto refused included."
+                " order of the input; those that Sprinto rejected included."
             )
         ),
     ]
@@ -101,7 +101,7 @@ class EntityType(_Part, frozen=True):
 
 
 class Page(_Part, frozen=True):
-    """A page as it was made. Where Sprinto refused it, its records were sent in several parts."""
+    """A page as it was made. If Sprinto rejected it, its records were sent in several parts."""
 
     number: Annotated[int, Meta(ge=1)]
     entities: Annotated[int, Meta(ge=1)]
@@ -118,7 +118,7 @@ class Page(_Part, frozen=True):
 
 
 class Reject(_Part, frozen=True):
-    """A record that was not sent, or that Sprinto refused, named by its place and our code for the reason."""
+    """A record that was not sent, or that Sprinto rejected, named by its place and our code."""
 
     line: Line
     place: Place
@@ -138,7 +138,7 @@ class Event(_Part, frozen=True):
 
 
 class Receipt(_Part, frozen=True, kw_only=True):
-    """What a run put into pages, what became of them, and how it ended; with no value of any record."""
+    """What a run put into pages, their outcome, and how it ended; with no value of any record."""
 
     format: Literal["target-sprinto receipt 1"]
     outcome: Annotated[
@@ -216,7 +216,7 @@ _END = b'"\n}\n'
 
 
 def encode(receipt: Receipt) -> bytes:
-    """The receipt's file: a field a line, and of a long list an entry a line. The STATE stands as it came."""
+    """The receipt's file: a field a line, of a long list an entry a line, the STATE byte for byte."""
     fields = [
         b'  "%b": %b' % (name.encode(), _value(getattr(receipt, name)))
         for name in receipt.__struct_fields__
@@ -247,13 +247,13 @@ def read(path: Path) -> Receipt:
     body, _, seal = content.rpartition(_SEAL)
     if seal != hashlib.sha256(body).hexdigest().encode() + _END:
         raise ReceiptUnusable(
-            f"{path} is no receipt as a run wrote it: it was cut off or changed, or is something else.",
+            f"{path} is not a receipt as a run wrote it: it was cut off or changed, or is another file.",
             "Take the file that the run wrote, byte for byte.",
         )
     try:
         return msgspec.json.decode(content, type=Receipt)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise ReceiptUnusable(f"{path} is no receipt that this version reads.") from None
+        raise ReceiptUnusable(f"{path} is not a receipt that this version reads.") from None
 
 
 def read_bytes(path: Path) -> bytes:

@@ -1,7 +1,7 @@
 """What goes wrong with receipts: leaves of the tree in `push/errors.py`.
 
 SprintoError
-├── ReceiptNotWritten              `report_path` takes no file
+├── ReceiptNotWritten              `report_path` cannot be written to
 ├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
 ├── ReceiptFromNewerVersion        a receipt whose format this version does not read
 ├── ReceiptKeyUnusable             a key that cannot sign receipts, or check their signatures

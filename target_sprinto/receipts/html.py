@@ -19,7 +19,7 @@ _HEADLINES = {
         "Applied",
         "Sprinto has processed the session: what is listed as accepted is applied.",
     ),
-    "held": ("open", "Held", "What is listed as accepted is staged, and waits for somebody to apply it."),
+    "held": ("open", "Held", "What is listed as accepted is staged, and waits to be applied."),
     "rehearsed": ("plain", "Rehearsed", "A dry run: Sprinto was shown every page, then all was discarded."),
     "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
     "failed": ("bad", "Failed", ""),
@@ -27,14 +27,14 @@ _HEADLINES = {
 }
 
 _ENDS = {
-    "processed": "Sprinto has processed the session all the same: what had been accepted was applied.",
+    "processed": "Sprinto processed the session nevertheless: what had been accepted was applied.",
     "cancelled": "The session was discarded: nothing was applied.",
     "expired": "The session has expired: nothing was applied.",
 }
 
 
 class _Cell:
-    """What stands in a table, escaped. `kind` is its CSS class."""
+    """A table cell, escaped. `kind` is its CSS class."""
 
     def __init__(self, shown: object, kind: str = "") -> None:
         text = "-" if shown is None or shown == "" else str(shown)
@@ -158,10 +158,10 @@ def _explain(receipt: Receipt) -> str:
         )
     if session.state in _ENDS:
         return _ENDS[session.state]
-    # A close that surely did not happen is followed by a discard.
+    # A close that was definitely not performed is followed by a discard.
     if "applying" in phases and "discarding" not in phases:
-        return "The session was told to apply, and may yet be applied."
-    return "The session was not seen to end; nothing of it is applied unless somebody applies it."
+        return "The apply request was sent; the session may still be applied."
+    return "The session's end was not observed. Nothing is applied unless someone applies it."
 
 
 def _facts(receipt: Receipt) -> str:

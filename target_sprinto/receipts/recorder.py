@@ -118,7 +118,7 @@ class RunReport:
         """Count a record that was left out because it is marked as deleted."""
         self._skipped[stream] += 1
 
-    # What a run at Sprinto tells
+    # Callbacks of the run
 
     def moved(self, phase: Phase) -> None:
         """Note the phase and the time."""
@@ -187,7 +187,7 @@ class RunReport:
         try:
             self._write(ending, self._events(Deadline(min(_EVENTS_SECONDS, deadline.left()))))
         except ReceiptNotWritten as problem:
-            log.warning("%s How the run ended stands as it is.", problem)
+            log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
             log.warning("The receipt %s could not be written. %s", self.path, InternalError(bug))
 

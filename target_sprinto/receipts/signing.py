@@ -1,7 +1,7 @@
 """A receipt's signature: a DSSE envelope beside it, with an in-toto Statement v1 about receipt and input.
 
 DSSE (secure-systems-lab/dsse, protocol.md) signs the type and the bytes of a payload together. The payload
-repeats what matters most of the receipt, so that a receipt that was changed shows what it said.
+repeats the receipt's outcome, times and counts, so that one that was changed shows what it said.
 """
 
 from __future__ import annotations

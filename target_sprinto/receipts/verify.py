@@ -79,7 +79,7 @@ class Replay:
         return RunSummary(None, dict(self._digests.counts), self._made)
 
     def compare_rejects(self, rejected: Sequence[RejectedRecord]) -> None:
-        """Compare what our own checks have refused. Raises ReceiptDiffers."""
+        """Compare what our own checks have rejected. Raises ReceiptDiffers."""
         here = [(one.source.line, one.source.batch_place, one.code) for one in rejected]
         there = [
             (one.line, one.place, one.code) for one in self._receipt.rejects if one.refused_by == "target"
@@ -88,8 +88,8 @@ class Replay:
             line, place, code = min(set(here) ^ set(there), default=(0, "", ""))
             where = f"input line {line}{f', {place}' if place else ''}"
             raise ReceiptDiffers(
-                f"All pages are the same, but target-sprinto's own checks refuse {len(here)} records here and"
-                f" refused {len(there)} in the run; the first that differs is in {where} [{code}]."
+                f"All pages are the same, but target-sprinto's own checks reject {len(here)} records here and"
+                f" rejected {len(there)} in the run; the first that differs is in {where} [{code}]."
             )
 
     def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
@@ -100,7 +100,7 @@ class Replay:
         self._digests.add(page)
         spans = _span(page)
         if page.number > len(self._receipt.pages):
-            raise ReceiptDiffers(f"The input holds more than the run put into pages: {spans}.")
+            raise ReceiptDiffers(f"The input has records that the run did not send: {spans}.")
         expected = self._receipt.pages[page.number - 1]
         if page_digest(page.encode()) != expected.sha256:
             raise ReceiptDiffers(
@@ -113,7 +113,7 @@ class Replay:
             raise Matched("All pages that the run made are the same.")
 
     def _compare_entities(self) -> None:
-        """Of pages that are all the same: where they differ, the receipt contradicts itself."""
+        """Called once all pages are the same: a difference here means that the receipt contradicts itself."""
         sha256, counts = self._digests.hexdigests(), self._digests.counts
         here = [(name, counts[name], sha256[name]) for name in sha256]
         there = [(one.entity_type, one.entities, one.sha256) for one in self._receipt.entity_types]

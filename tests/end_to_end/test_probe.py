@@ -59,8 +59,8 @@ NOT_REPORTED = {
 }
 """What a run does must not depend on them."""
 
-FIRST, AGAIN, HINTED, UNKNOWN, SPOILT, PARALLEL = range(1, 7)
-"""Which push is which, where the first spoilt record is refused."""
+FIRST, AGAIN, HINTED, UNKNOWN, INVALID, PARALLEL = range(1, 7)
+"""Which push is which, where the first invalid record is refused."""
 
 
 @dataclass
@@ -257,11 +257,11 @@ def test_what_is_refused_depends_on_the_schemas(
 
 def test_where_no_record_is_refused_nothing_is_said_of_refusals(door: FrontDoor) -> None:
     taken = Answer(202, body={"session_id": "s", "accepted_count_total": 3})
-    inject(door, Fault("push", SPOILT, times=3, effect=taken))
+    inject(door, Fault("push", INVALID, times=3, effect=taken))
     probed = probe(door, {"User": EXAMPLES["User"]})
     assert probed.code == 0
     for point in ("errors_in", "index_within", "index_base", "all_errors", "batches_count_rejected"):
-        assert probed.finding(point)["seen"] == "not shown: no spoilt record was refused"
+        assert probed.finding(point)["seen"] == "not shown: no invalid record was rejected"
 
 
 def test_it_takes_nineteen_requests(strict: FrontDoor) -> None:
@@ -357,11 +357,11 @@ def test_an_accepted_page_that_rejects_is_told(strict: FrontDoor) -> None:
 
 
 def test_an_entity_type_that_is_refused_with_422_is_told(strict: FrontDoor) -> None:
-    inject(strict, Fault("push", SPOILT, effect=Answer(422)))
+    inject(strict, Fault("push", INVALID, effect=Answer(422)))
     probed = probe(strict)
     assert probed.finding("errors_in")["value"] == "neither"
     assert "answered 422, named no record" in probed.finding("errors_in")["seen"]
-    assert "does not know" in probed.finding("errors_in")["means"]
+    assert "unexpected response" in probed.finding("errors_in")["means"]
 
 
 def static(body: dict[str, Any]) -> dict[str, Any]:
@@ -460,7 +460,7 @@ def test_a_refusal_may_quote_anything(strict: FrontDoor) -> None:
     issue = f"{SECRET} {NUMBER} {API_KEY}"
     faults = [{"entity_type": issue, "index": NUMBER, "field": issue, "issue": issue}]
     body = {"error": {"code": issue, "message": issue, "details": faults}, "validation_errors": faults}
-    inject(strict, Fault("push", SPOILT, effect=Answer(400, body=body)))
+    inject(strict, Fault("push", INVALID, effect=Answer(400, body=body)))
     assert probe(strict).finding("errors_in")["value"] == "both"
     inject(strict, Fault("push", PARALLEL + 2, times=2, effect=Answer(400, body=body)))
     assert probe(strict).error.endswith("[page-refused]")
@@ -514,7 +514,7 @@ def signalled(door: FrontDoor, process: subprocess.Popen[bytes], number: signal.
     return finish(door, process)
 
 
-@pytest.mark.parametrize(("number", "nth"), list(zip(SIGNALS, (FIRST, SPOILT, PARALLEL), strict=True)))
+@pytest.mark.parametrize(("number", "nth"), list(zip(SIGNALS, (FIRST, INVALID, PARALLEL), strict=True)))
 def test_a_signal_discards(strict: FrontDoor, number: signal.Signals, nth: int) -> None:
     inject(strict, Fault("push", nth, moment="after", effect=Hang()))
     process = start(strict)
@@ -559,7 +559,7 @@ def test_a_second_create_that_stays_unanswered_is_named(strict: FrontDoor) -> No
         (AGAIN, Reset()),
         (HINTED, Reset()),
         (UNKNOWN, Reset()),
-        (SPOILT, Reset()),
+        (INVALID, Reset()),
         (PARALLEL, Reset()),
     ],
 )
@@ -602,7 +602,7 @@ def test_odd_answers_end_the_probe(
 )
 def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> None:
     inject(strict, Fault("push", AGAIN, times=3, effect=Answer(202, body=body)))
-    inject(strict, Fault("push", SPOILT, effect=Answer(400, body=body)))
+    inject(strict, Fault("push", INVALID, effect=Answer(400, body=body)))
     inject(strict, Fault("create", 2, effect=Answer(409, body=body)))
     probed = probe(strict)
     assert probed.code == 0

@@ -550,11 +550,11 @@ PAGES = {
         "was discarded: nothing",
     ),
     "a refused key": (("create", Answer(401), {}), "Failed [key-refused]", "Nothing was opened."),
-    "a lost discard": (("close", Answer(401), {"times": 99}), "Failed [key-refused]", "was not seen to end"),
+    "a lost discard": (("close", Answer(401), {"times": 99}), "Failed [key-refused]", "end was not observed"),
     "no processing": (
         ("status", Edit(lambda body: body | {"state": "failed", "retry_count": 1}), {"nth": 2}),
         "Failed [processing-failed]",
-        "may yet be applied",
+        "may still be applied",
     ),
 }
 

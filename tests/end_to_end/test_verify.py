@@ -132,7 +132,7 @@ def test_another_record_refused_by_our_own_checks_is_named(door: FrontDoor) -> N
         tap.write(as_input([record(123, name=8)]))
     finished = verify(door, on_invalid_record="divert")
     check_differs(
-        finished, "refuse 2 records here and refused 1 in the run", "input line 126 [invalid-record]"
+        finished, "reject 2 records here and rejected 1 in the run", "input line 126 [invalid-record]"
     )
 
 
@@ -167,7 +167,7 @@ CHANGES: dict[str, tuple[Callable[[FrontDoor], object], tuple[str, ...]]] = {
     ),
     "a record more": (
         lambda door: replace(door, as_input([STATE]), as_input([record(350), STATE])),
-        ("The input holds more than the run put into pages: input lines 352 to 352",),
+        ("The input has records that the run did not send: input lines 352 to 352",),
     ),
 }
 
@@ -193,7 +193,7 @@ def test_other_settings_are_named_where_they_make_a_difference(door: FrontDoor) 
     )
     finished = verify(door, retry_timeout_seconds=7, page_size=20)
     check_ok(
-        finished, "OK: the same 2 pages, 150 people, as in the receipt.\nThe settings are not quite the run's"
+        finished, "OK: the same 2 pages, 150 people, as in the receipt.\nThe settings differ from the run's"
     )
 
 
@@ -202,7 +202,8 @@ def test_of_a_run_that_failed_what_it_made_is_compared(door: FrontDoor) -> None:
     assert len(receipt_of(door)["pages"]) == 2
     finished = verify(door)
     check_ok(
-        finished, "OK: the same 2 pages, 200 people, as in the receipt.\nThe run took no more of the input"
+        finished,
+        "OK: the same 2 pages, 200 people, as in the receipt.\nThe run failed before the end of its input",
     )
     replace(door, b'"id": 170,', b'"id": 171,')
     check_differs(verify(door), "Page 2 differs")
@@ -212,7 +213,7 @@ def test_a_run_without_records_made_nothing(door: FrontDoor) -> None:
     run(door, people(0))
     check_ok(verify(door), "OK: the same 0 pages, nothing")
     (door.folder / "tap.singer").write_bytes(as_input(people(1)))
-    check_differs(verify(door), "The input holds more")
+    check_differs(verify(door), "The input has records that the run did not send")
 
 
 def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor) -> None:
@@ -224,7 +225,10 @@ def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor)
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (lambda door: (door.folder / "receipt.json").write_bytes(b"{}"), "is no receipt as a run wrote it"),
+        (
+            lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
+            "is not a receipt as a run wrote it",
+        ),
         (
             lambda door: change(
                 door.folder / "receipt.json", '"outcome": "applied"', '"outcome": "unfinished"'

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.probe.evidence import Answered, Evidence, Look, Pushed, Spoiling
-from target_sprinto.probe.examples import SPOILT_AT, VALID_BEFORE, Example, Spoilt, SpoiltPage, spoilt_pages
+from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
+from target_sprinto.probe.examples import (
+    INVALID_AT,
+    VALID_BEFORE,
+    Corruption,
+    Example,
+    InvalidPage,
+    invalid_pages,
+)
 from target_sprinto.probe.faults import read_faults
 from target_sprinto.probe.findings import read_findings
 from target_sprinto.probe.report import render_json, render_table
@@ -35,7 +42,7 @@ looks = st.builds(
     st.booleans(),
 )
 events = st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4), max_size=4)
-spoilt = list(spoilt_pages([Example("A", b'{"id":1}'), Example("B", b'{"id":2}')]))
+invalid = list(invalid_pages([Example("A", b'{"id":1}'), Example("B", b'{"id":2}')]))
 seen = st.builds(
     Evidence,
     entity_types=st.sampled_from([("A",), ("A", "B")]),
@@ -49,9 +56,9 @@ seen = st.builds(
     after_repeated=st.none() | looks,
     hinted=st.none() | pages,
     unknown_encoding=st.none() | pages,
-    before_spoilt=st.none() | looks,
-    spoilt=st.lists(st.builds(Spoiling, st.sampled_from(spoilt), pages), max_size=3),
-    after_spoilt=st.none() | looks,
+    before_invalid=st.none() | looks,
+    invalid=st.lists(st.builds(InvalidPush, st.sampled_from(invalid), pages), max_size=3),
+    after_invalid=st.none() | looks,
     parallel=st.lists(pages, max_size=2),
     after_parallel=st.none() | looks,
     conflict=st.none() | answers,
@@ -73,8 +80,8 @@ def test_without_evidence_nothing_is_shown() -> None:
     assert not any(finding.shown for finding in read_findings(Evidence(("A",), "r")))
 
 
-def sent(*names: str) -> SpoiltPage:
-    return next(spoilt_pages([Example(name, b'{"id":1}') for name in names]))
+def sent(*names: str) -> InvalidPage:
+    return next(invalid_pages([Example(name, b'{"id":1}') for name in names]))
 
 
 def refusal(indexes: list[int], place: Literal["details", "validation_errors"] = "details") -> dict[str, Any]:
@@ -82,7 +89,7 @@ def refusal(indexes: list[int], place: Literal["details", "validation_errors"] =
     return {"error": {"details": faults}} if place == "details" else {place: faults}
 
 
-@pytest.mark.parametrize("named", [SPOILT_AT, SPOILT_AT[:1], SPOILT_AT[1:]])
+@pytest.mark.parametrize("named", [INVALID_AT, INVALID_AT[:1], INVALID_AT[1:]])
 @pytest.mark.parametrize("within", ["type", "page"])
 @pytest.mark.parametrize("base", [0, 1])
 def test_one_index_tells_how_records_are_counted(named: tuple[int, ...], within: str, base: int) -> None:
@@ -94,7 +101,7 @@ def test_one_index_tells_how_records_are_counted(named: tuple[int, ...], within:
 
 @pytest.mark.parametrize("base", [0, 1])
 def test_with_one_type_an_index_tells_its_base_alone(base: int) -> None:
-    faults = read_faults(refusal([position + base for position in SPOILT_AT]), sent("B"))
+    faults = read_faults(refusal([position + base for position in INVALID_AT]), sent("B"))
     assert [tuple(way) for way in faults.ways] == [("type", base), ("page", base)]
     assert faults.names_all is True
 
@@ -130,21 +137,21 @@ def test_errors_of_the_other_type_do_not_count() -> None:
 def test_records_are_spoilt_in_one_way_after_the_other_in_either_type() -> None:
     examples = [Example("A", b'{"a":{"b":1}}'), Example("B", b'{"c":[1],"d":null}')]
     told = []
-    for how, page, spoilt in spoilt_pages(examples):
-        name = spoilt[0].entity_type
+    for how, page, invalid in invalid_pages(examples):
+        name = invalid[0].entity_type
         groups = page.by_entity_type
         assert list(groups)[-1] == name
-        assert [len(items) for items in groups.values()] == [VALID_BEFORE, max(SPOILT_AT) + 1]
-        assert [groups[name][position] for position in SPOILT_AT] == list(spoilt)
-        told.append((how, name, spoilt[0].body))
+        assert [len(items) for items in groups.values()] == [VALID_BEFORE, max(INVALID_AT) + 1]
+        assert [groups[name][position] for position in INVALID_AT] == list(invalid)
+        told.append((how, name, invalid[0].body))
     assert told == [
-        (Spoilt.EMPTY, "B", b"{}"),
-        (Spoilt.EMPTY, "A", b"{}"),
-        (Spoilt.OTHER_TYPES, "B", b'{"c":{},"d":{}}'),
-        (Spoilt.OTHER_TYPES, "A", b'{"a":[]}'),
-        (Spoilt.NO_OBJECT, "B", b"0"),
+        (Corruption.EMPTY, "B", b"{}"),
+        (Corruption.EMPTY, "A", b"{}"),
+        (Corruption.OTHER_TYPES, "B", b'{"c":{},"d":{}}'),
+        (Corruption.OTHER_TYPES, "A", b'{"a":[]}'),
+        (Corruption.NO_OBJECT, "B", b"0"),
     ]
 
 
 def test_an_example_without_fields_is_only_replaced_by_what_is_no_object() -> None:
-    assert [page.how for page in spoilt_pages([Example("A", b"{}")])] == [Spoilt.NO_OBJECT]
+    assert [page.how for page in invalid_pages([Example("A", b"{}")])] == [Corruption.NO_OBJECT]
