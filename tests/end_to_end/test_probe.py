@@ -55,6 +55,7 @@ NOT_REPORTED = {
     "session_hidden_seconds",
     "answer_seconds",
     "idle_connections",
+    "unknown_entity_types",
     "idle_seconds",
 }
 """What a run does must not depend on them."""
