@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from target_sprinto.singer.stream_maps import EntityTypes
 
 
+_SHOWN = 5
+_MAX_REPORTED = 1_000
+"""Fields that were reported as gone or dropped; of more, nothing is said."""
+
+
 class _Named(NamedTuple):
     """A name in a setting, and the entity type that it is for; None for a stream that is left out."""
 
@@ -41,21 +46,26 @@ class Arrivals:
         """
         fields = list(fields)
         known, self._latest[stream] = self._latest.get(stream), fields
-        self._fields.setdefault(stream, set()).update(fields)
+        # Of fields that went, those that a rule removes: a tap may change its SCHEMA without end.
+        removed = {field for rule in rules_of(self._stream_maps, stream) if rule for field in rule.removed}
+        self._fields[stream] = {*fields, *(removed & self._fields.get(stream, set()))}
         self._sent_as.update(sent_as)
         if known is not None:
             yield from self._changes(stream, known, fields)
 
     def _changes(self, stream: str, before: list[str], now: list[str]) -> Iterator[str]:
         rules = [rule for rule in rules_of(self._stream_maps, stream) if rule is not None]
-        new = [field for field in now if field not in before]
-        dropped = [field for field in new if rules and all(field in rule.dropped(now) for rule in rules)]
-        gone = [field for field in before if field not in now]
+        new, gone = dict.fromkeys(now), dict.fromkeys(before)
+        for field in new.keys() & gone.keys():
+            del new[field], gone[field]
+        dropped = set(new).intersection(*(rule.dropped(now) for rule in rules)) if rules else set()
         for fields, text in (
-            (dropped, "has new fields that its stream map drops"),
+            ([field for field in new if field in dropped], "has new fields that its stream map drops"),
             (gone, "no longer has fields"),
         ):
-            named = [field for field in fields if (stream, field) not in self._reported]
+            named = [field for field in fields if (stream, field) not in self._reported][:_MAX_REPORTED]
+            if len(self._reported) > _MAX_REPORTED:
+                return
             self._reported.update((stream, field) for field in named)
             if named:
                 yield f"Stream {shortened(stream)} {text}: {_list(named)}."
@@ -135,4 +145,6 @@ class Arrivals:
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))
+    known = list(names)
+    more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+    return ", ".join(map(shortened, known[:_SHOWN])) + more

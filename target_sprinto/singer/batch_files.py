@@ -18,7 +18,8 @@ import msgspec
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.config_files import identity
-from target_sprinto.singer.reader import MAX_LINE_BYTES, watched
+from target_sprinto.singer.messages import MAX_LINE_BYTES
+from target_sprinto.singer.reader import watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,6 +23,7 @@ import msgspec
 
 from target_sprinto.errors import FinalStateMissing, FinalStateUnfinished
 from target_sprinto.push.text import counted
+from target_sprinto.singer.messages import decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ class FinalState:
         self._trailing = 0
         self._uncovered: tuple[str, str, str] | None = None
         self._state: dict[str, Any] | None = None
-        self._old: dict[str, Any] = {}
+        self._old = b"{}"
         self._was_empty = True
         self._partitions: dict[str, tuple[set[tuple[str, ...]], _Partitions]] = {}
 
@@ -76,13 +77,15 @@ class FinalState:
         if stream in self._keys:
             self._keys[stream] = None
 
-    def add_state(self, value: dict[str, Any]) -> None:
-        """Take the place of the STATE before."""
+    def add_state(self, value: bytes) -> None:
+        """Take a STATE's value, given as JSON, in the place of the one before. Raises ValueError."""
         self._came = self._came or self._trailing > 0
         self._trailing, self._uncovered = 0, None
-        self._state = value
-        self._was_empty = self._was_empty and not value
+        # One at a time is decoded.
+        self._state = None
         self._partitions.clear()
+        self._state = decode_object(value)
+        self._was_empty = self._was_empty and not self._state
         if not self._came:
             self._old = value
 
@@ -179,8 +182,9 @@ class FinalState:
         bookmarks = self._bookmarks()
         # A tap with stream maps of its own sends a stream under another name than that of its bookmark.
         renamed = any(stream not in bookmarks for stream in self._keys)
+        before = _bookmarks_of(decode_object(self._old))
         for stream, bookmark in bookmarks.items():
-            old = _bookmarks_of(self._old).get(stream)
+            old = before.get(stream)
             of_this_run = stream in self._keys or (renamed and bookmark != old)
             if not of_this_run or not isinstance(bookmark, dict):
                 continue

@@ -1,62 +1,27 @@
-"""Input lines become Singer messages, with exact numbers and the records' own bytes.
-
-Nothing of a line is ever quoted in an error: it may hold personal data.
-"""
+"""The lines of the input, one message after another; waiting for them can be cut short."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import re
 import select
 import sys
 import time
 from collections import Counter
-from decimal import Decimal, DecimalException
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
-from target_sprinto.errors import InputError, InternalError, InvalidLine, InvalidRecord, TapSilent
+from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import TICK_SECONDS, Check
+from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
 
 if TYPE_CHECKING:
     import hashlib
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
-
-MAX_LINE_BYTES = 20_000_000
-"""A longer line is no message: memory stays bounded whatever comes in."""
-
-
-class Message(msgspec.Struct, gc=False):
-    """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
-
-    type: str | msgspec.UnsetType = msgspec.UNSET
-    stream: str | msgspec.UnsetType = msgspec.UNSET
-    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    key_properties: list[str] | msgspec.UnsetType | None = msgspec.UNSET
-    bookmark_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-_REQUIRED: dict[str, tuple[str, ...]] = {
-    "RECORD": ("stream", "record"),
-    "SCHEMA": ("stream", "schema"),
-    "STATE": ("value",),
-    "ACTIVATE_VERSION": ("stream",),
-    "BATCH": ("stream", "encoding", "manifest"),
-}
-
-_message_decoder = msgspec.json.Decoder(Message)
-_object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 class SprintoReader(GenericSingerReader[bytes]):
@@ -134,7 +99,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
         """One line as a message. Raises InvalidLine."""
-        return self._read(line)
+        return parse_message(line)
 
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
         for line in self._lines(source):
@@ -144,7 +109,7 @@ class SprintoReader(GenericSingerReader[bytes]):
             if line.isspace():
                 continue
             try:
-                message = self._read(line)
+                message = parse_message(line)
             except InvalidRecord as problem:
                 self._refuse(line, problem)
                 continue
@@ -154,82 +119,16 @@ class SprintoReader(GenericSingerReader[bytes]):
         try:
             for line in _lines_of(source):
                 if len(line) >= MAX_LINE_BYTES:
-                    raise self._invalid(f"the line is longer than {MAX_LINE_BYTES:,} bytes.", next_line=True)
+                    raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
                 yield line if isinstance(line, bytes) else line.encode()
         except UnicodeError:
-            raise self._invalid("the line is not UTF-8.", next_line=True) from None
+            raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:
-            raise self._invalid(
-                f"the input cannot be read ({failure.strerror or type(failure).__name__}).", next_line=True
-            ) from None
+            reason = failure.strerror or type(failure).__name__
+            raise self._unusable(f"the input cannot be read ({reason}).") from None
 
-    def _read(self, line: bytes) -> dict[str, Any]:
-        try:
-            if not line.isascii():
-                line.decode()
-            message = _message_decoder.decode(line)
-        except UnicodeDecodeError:
-            raise self._invalid("the line is not UTF-8.") from None
-        except msgspec.ValidationError as problem:
-            # msgspec's texts name types and our own field names, never values.
-            raise self._invalid(f"this is JSON, but no Singer message: {problem}.") from None
-        except (msgspec.DecodeError, RecursionError):
-            surrogate = "it holds a lone surrogate (\\ud800 to \\udfff), which is no text."
-            raise unreadable(line, self.line) or self._invalid(surrogate) from None
-        kind, stream, record = message.type, message.stream, message.record
-        if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
-            return {"type": kind, "stream": stream, "record": record}
-        found = {
-            name: value
-            for name in message.__struct_fields__
-            if (value := getattr(message, name)) is not msgspec.UNSET
-        }
-        if kind not in _REQUIRED:
-            shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
-            told = "no message type." if kind is msgspec.UNSET else f"unknown message type{shown}."
-            raise self._invalid(told)
-        missing = [name for name in _REQUIRED[kind] if name not in found]
-        if missing:
-            raise self._invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
-        return found
-
-    def _invalid(self, what: str, *, next_line: bool = False) -> InvalidLine:
-        line = self.line + 1 if next_line else self.line
-        return _invalid_line(what, line)
-
-
-def unreadable(line: bytes, number: int | None = None) -> InputError | None:
-    """What to say of a line that is no JSON; None where Python's own reader, which is laxer, takes it."""
-    not_finite: list[str] = []
-    try:
-        json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
-    except (ValueError, RecursionError):
-        ending = (
-            "" if line.endswith(b"\n") else " The input ends within this line, so the tap has probably died."
-        )
-        return _invalid_line(f"the line is no JSON that can be read.{ending}", number)
-    if not_finite:
-        return InvalidRecord(
-            "NaN or Infinity, which JSON does not know and which is no value to keep as evidence.",
-            "Make the tap send null, or leave the field out.",
-            line=number,
-        )
-    return None
-
-
-def _invalid_line(what: str, number: int | None) -> InvalidLine:
-    return InvalidLine(what, "Look at what the tap printed in this line.", line=number)
-
-
-def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
-    """A JSON object with exact numbers: decimals as Decimal, integers of any size.
-
-    Raises ValueError for anything else, and for numbers that Python cannot hold.
-    """
-    try:
-        return _object_decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
-        raise ValueError("no JSON object that can be held exactly") from None
+    def _unusable(self, what: str) -> InvalidLine:
+        return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
 class _Waiting(io.RawIOBase):

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.mapper import SameRecordTransform, StreamMap
 
 from target_sprinto.errors import InvalidRecord
+from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_failure import map_failed
-from target_sprinto.singer.reader import decode_object, unreadable
+from target_sprinto.singer.messages import (
+    MAX_RECORD_BYTES,
+    MAX_RECORD_VALUES,
+    decode_fields,
+    decode_object,
+    has_more_values,
+    unreadable,
+)
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.typed_records import plain_records
@@ -22,9 +30,6 @@ if TYPE_CHECKING:
     from target_sprinto.singer.intake import Intake
     from target_sprinto.singer.map_rules import MapRule
     from target_sprinto.singer.sink import SprintoSink
-
-_MAX_RECORD_BYTES = 6_000_000
-"""As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
 
 
 class Route:
@@ -44,6 +49,7 @@ class Route:
         self._sink = sink
         self._intake = intake
         self.rule = rule
+        self._keys = tuple(sink.key_properties)
         self._plain = (
             plain_records(sink.original_schema, sink.key_properties, DELETED_AT)
             if unchanged and sink.entity is None
@@ -58,6 +64,19 @@ class Route:
         key = plain.key(read) if self._intake.needs_key(self.entity_type) else None
         self._sink.add_valid(raw.strip(), source, key)
         return True
+
+    def reject_undecoded(self, raw: bytes, source: Source) -> None:
+        """Reject a record that is too large to be decoded; under its key, unless a map makes that."""
+        problem, key = too_large(raw, source, self.entity_type), None
+        if len(raw) <= MAX_RECORD_BYTES:
+            problem = RecordTooLarge(
+                f"A record has more than {MAX_RECORD_VALUES:,} values ({source}, entity type"
+                f" {quoted(self.entity_type)}).",
+                "Leave large lists out at the tap.",
+            )
+        if self._map is None:
+            key = self._intake.key(self.entity_type, self._keys, decode_fields(raw, self._keys))
+        self._intake.reject(problem, source, self.entity_type, key)
 
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:
         """Hand one record to the sink, mapped; one that no map changes goes out as the bytes that it was.
@@ -95,12 +114,12 @@ class Stream:
 
     def deliver(self, raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record, given as JSON."""
-        intake, routes = self._intake, self.routes
+        routes = self.routes
         source = self._source(raw, batch_place)
-        if len(raw) > _MAX_RECORD_BYTES:
-            # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+        # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+        if len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES):
             for route in routes:
-                intake.reject(too_large(raw, source, route.entity_type), source, route.entity_type)
+                route.reject_undecoded(raw, source)
             return
         if len(routes) == 1 and routes[0].deliver_plain(raw, source):
             return

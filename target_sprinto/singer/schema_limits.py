@@ -26,8 +26,8 @@ MAX_SUBSCHEMAS = 20_000
 MAX_WORK = 100_000_000
 """Of one record: steps of some 5 ns each."""
 
-MAX_MEMORY = 150_000_000
-"""Of all schemas of a run, in bytes by `memory_of`: some 40,000 fields with a type each."""
+MAX_MEMORY = 120_000_000
+"""Of all schemas of a run, in bytes by `memory_of`: some 30,000 fields with a type each."""
 
 BACKTRACK_LIMIT = 1_000
 PATTERN_BYTES = 1_000_000
@@ -71,7 +71,7 @@ class Cost(NamedTuple):
 def memory_of(schema: bytes) -> int:
     """At most how many bytes a schema takes when it is decoded, copied by the SDK and compiled. Measured."""
     lists_and_values = schema.count(b"[") + schema.count(b",")
-    return 2_500 * schema.count(b"{") + 300 * lists_and_values + 6 * len(schema)
+    return 10_000 + 2_500 * schema.count(b"{") + 300 * lists_and_values + 6 * len(schema)
 
 
 def cost_of(schema: dict[str, Any]) -> Cost:

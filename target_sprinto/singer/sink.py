@@ -12,7 +12,7 @@ from singer_sdk.sinks import BatchSink
 from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
-from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.validation import RecordValidator

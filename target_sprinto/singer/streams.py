@@ -15,7 +15,7 @@ from target_sprinto.singer import schema_limits
 from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
 from target_sprinto.singer.map_rules import MapRule, rules_of
-from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.routes import Route, Stream
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Streams:
         self._fields = fields
         self._streams: dict[str, Stream] = {}
         self._schema_memory: dict[str, int] = {}
+        self._memory = 0
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(self._streams.values())
@@ -96,11 +97,13 @@ class Streams:
         self._streams[name] = Stream(name, schema, key_properties, routes, self._intake)
 
     def _require_small(self, name: str, schema: bytes) -> None:
-        self._schema_memory[name] = schema_limits.memory_of(schema)
-        if len(schema) > MAX_BYTES or sum(self._schema_memory.values()) > schema_limits.MAX_MEMORY:
+        memory = schema_limits.memory_of(schema)
+        self._memory += memory - self._schema_memory.get(name, 0)
+        self._schema_memory[name] = memory
+        if len(schema) > MAX_BYTES or self._memory > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} has {len(schema):,} bytes: a schema may have"
-                f" {MAX_BYTES:,}, and all of a run some 40,000 fields.",
+                f" {MAX_BYTES:,}, and all of a run some 30,000 fields.",
                 "Select fewer streams or fields in the tap's catalog.",
             )
 

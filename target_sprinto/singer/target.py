@@ -44,8 +44,9 @@ from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import Intake
+from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
-from target_sprinto.singer.reader import SprintoReader, decode_object
+from target_sprinto.singer.reader import SprintoReader
 from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.run_log import RunLog
@@ -221,16 +222,18 @@ class SprintoTarget(ConfiguredTarget):
 
     def _process_state_message(self, message_dict: dict[str, Any]) -> None:
         """Hold the STATE: it goes out when all that came before it is processed, which is at the end."""
-        if len(message_dict["value"]) > MAX_BYTES:
+        value = bytes(message_dict["value"])
+        if len(value) > MAX_BYTES or has_more_values(value, MAX_STATE_VALUES):
             raise InputError(
-                f"the `value` of a STATE message has more than {MAX_BYTES:,} bytes.", "Fix the tap."
+                f"the `value` of a STATE message has more than {MAX_BYTES:,} bytes or {MAX_STATE_VALUES:,}"
+                " values.",
+                "Fix the tap.",
             )
         try:
-            value = decode_object(message_dict["value"])
+            self._final_state.add_state(value)
         except ValueError:
             raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
-        self._state = bytes(message_dict["value"])
-        self._final_state.add_state(value)
+        self._state = value
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accepted, logged once, and changes nothing: Sprinto's documents do not mention table versions."""

@@ -123,7 +123,7 @@ def test_a_truncated_last_line_says_that_the_tap_has_probably_died(door: FrontDo
     finished = door.run(whole + b'{"type":"RECORD","stream":"people","rec')
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 103: ")
-    assert "the tap has probably died" in finished.error
+    assert "the tap probably crashed" in finished.error
 
 
 def test_a_last_line_without_a_newline_is_a_line(door: FrontDoor) -> None:

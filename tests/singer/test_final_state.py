@@ -40,7 +40,7 @@ def problem(messages: Input) -> str | None:
             case "VERSION":
                 followed.add_version(value)
             case _:
-                followed.add_state(value)
+                followed.add_state(json.dumps(value).encode())
     found = followed.problem()
     if found is not None:
         assert len(str(found)) <= 300
@@ -261,10 +261,10 @@ def test_not_covered(value: object, bookmark: object) -> None:
 def test_one_record_that_is_not_covered_ends_the_looking_until_the_next_state() -> None:
     followed = FinalState()
     followed.add_schema("people", b'["at"]')
-    followed.add_state({"bookmarks": {"people": at(10)}})
+    followed.add_state(json.dumps({"bookmarks": {"people": at(10)}}).encode())
     followed.add_record("people", b'{"at":11}')
     # It would raise if it were decoded as what it is not.
     followed.add_record("people", None)  # type: ignore[arg-type]
-    followed.add_state({"bookmarks": {"people": at(11)}})
+    followed.add_state(json.dumps({"bookmarks": {"people": at(11)}}).encode())
     followed.add_record("people", b'{"at":11}')
     assert followed.problem() is None

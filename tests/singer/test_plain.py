@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from target_sprinto.singer.reader import decode_object
+from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.typed_records import plain_records
 from target_sprinto.singer.validation import RecordValidator
 

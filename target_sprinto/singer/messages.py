@@ -1,0 +1,181 @@
+"""A line of the input as a Singer message, with exact numbers and the record's own bytes. Pure.
+
+Nothing of a line is quoted in an error: it may hold personal data. What is decoded is bounded beforehand:
+decoded, small values take up to thirty times their bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, DecimalException
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from target_sprinto.errors import InputError, InvalidLine, InvalidRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_LINE_BYTES = 20_000_000
+"""A longer line is not a message."""
+
+MAX_RECORD_BYTES = 6_000_000
+"""As a tap sends it: a stream map may make it fit a page, of at most 5,000,000 bytes."""
+
+MAX_RECORD_VALUES = 100_000
+MAX_STATE_VALUES = 250_000
+"""Values with their names: a stream map makes several copies of a record."""
+
+_LARGEST = {
+    "key_properties": 100_000,
+    "bookmark_properties": 100_000,
+    "encoding": 100_000,
+    "manifest": 1_000_000,
+}
+"""Bytes of a part of a message. SCHEMA and STATE have limits of their own."""
+
+_LARGEST_KEY = 100_000
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+class Message(msgspec.Struct, gc=False):
+    """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
+
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    stream: Annotated[str, msgspec.Meta(max_length=255)] | msgspec.UnsetType = msgspec.UNSET
+    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    key_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    bookmark_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "RECORD": ("stream", "record"),
+    "SCHEMA": ("stream", "schema"),
+    "STATE": ("value",),
+    "ACTIVATE_VERSION": ("stream",),
+    "BATCH": ("stream", "encoding", "manifest"),
+}
+
+_message_decoder = msgspec.json.Decoder(Message)
+_names_decoder = msgspec.json.Decoder(list[str] | None)
+_value_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
+
+
+def parse_message(line: bytes) -> dict[str, Any]:
+    """A line as a message: ``{"type": …, "stream": …, "record": Raw}``.
+
+    Raises InvalidLine, or InvalidRecord for a number that JSON does not know.
+    """
+    message = _decode(line)
+    kind, stream, record = message.type, message.stream, message.record
+    if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
+        return {"type": kind, "stream": stream, "record": record}
+    found = {
+        name: value
+        for name in message.__struct_fields__
+        if (value := getattr(message, name)) is not msgspec.UNSET
+    }
+    if kind not in _REQUIRED:
+        shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
+        raise _invalid("no message type." if kind is msgspec.UNSET else f"unknown message type{shown}.")
+    _require_parts(kind, found)
+    if "key_properties" in found:
+        try:
+            found["key_properties"] = _names_decoder.decode(found["key_properties"])
+        except msgspec.DecodeError:
+            raise _invalid("the `key_properties` are not a list of names.") from None
+    return found
+
+
+def _decode(line: bytes) -> Message:
+    try:
+        if not line.isascii():
+            line.decode()
+        return _message_decoder.decode(line)
+    except UnicodeDecodeError:
+        raise _invalid("the line is not UTF-8.") from None
+    except msgspec.ValidationError as problem:
+        # msgspec's texts name types and our own field names, never values.
+        raise _invalid(f"not a valid Singer message: {problem}.") from None
+    except (msgspec.DecodeError, RecursionError):
+        surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
+        raise unreadable(line) or _invalid(surrogate) from None
+
+
+def _require_parts(kind: str, found: dict[str, Any]) -> None:
+    missing = [name for name in _REQUIRED[kind] if name not in found]
+    if missing:
+        raise _invalid(f"a {kind} message lacks {' and '.join(map(repr, missing))}.")
+    for name, limit in _LARGEST.items():
+        if len(found.get(name, b"")) > limit:
+            raise _invalid(f"the `{name}` of a {kind} message has more than {limit:,} bytes.")
+
+
+def unreadable(line: bytes) -> InputError | None:
+    """Why a line is not JSON; None if Python's own parser, which is laxer, reads it."""
+    not_finite: list[str] = []
+    ending = "" if line.endswith(b"\n") else " The input ends within this line: the tap probably crashed."
+    invalid = _invalid(f"the line is not valid JSON.{ending}")
+    if len(line) > MAX_RECORD_BYTES or has_more_values(line, MAX_STATE_VALUES):
+        return invalid
+    try:
+        json.loads(line.decode(), parse_constant=not_finite.append, parse_int=str)
+    except (ValueError, RecursionError):
+        return invalid
+    if not_finite:
+        return InvalidRecord(
+            "NaN or Infinity, which JSON cannot represent and which is not a value to keep as evidence.",
+            "Make the tap send null, or leave the field out.",
+        )
+    return None
+
+
+def _invalid(what: str) -> InvalidLine:
+    return InvalidLine(what, "Look at what the tap printed in this line.")
+
+
+def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
+    """Whether a JSON text has more than `limit` commas, objects and lists."""
+    if len(raw) <= limit:
+        return False
+    text = bytes(raw)
+    marks = sum(map(text.count, (b",", b"{", b"[")))
+    if marks > limit:
+        for string in _STRING.finditer(text):
+            inside = string[0]
+            marks -= inside.count(b",") + inside.count(b"{") + inside.count(b"[")
+    return marks > limit
+
+
+def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
+    """Some fields of a JSON object, however large the others are; none if these are large, or it has none."""
+    fields = [(f"field_{number}", msgspec.Raw, msgspec.Raw()) for number in range(len(names))]
+    spelled = {f"field_{number}": name for number, name in enumerate(names)}
+    wanted = msgspec.defstruct("Fields", fields, rename=spelled)
+    try:
+        read = msgspec.json.decode(raw, type=wanted)
+        parts = {name: getattr(read, field) for field, name in spelled.items()}
+        if sum(map(len, parts.values())) > _LARGEST_KEY:
+            return {}
+        return {name: _value_decoder.decode(part) for name, part in parts.items() if part}
+    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
+        return {}
+
+
+def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:
+    """A JSON object with exact numbers: decimals as Decimal, integers of any size.
+
+    Raises ValueError for anything else, and for numbers that Python cannot hold.
+    """
+    try:
+        return _object_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
+        raise ValueError("not a JSON object that can be held exactly") from None
