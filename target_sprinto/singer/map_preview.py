@@ -10,8 +10,8 @@ from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefuse
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.run import RunSummary
 from target_sprinto.push.text import counted, figures
+from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problems import grouped
-from target_sprinto.singer.reader import decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
