@@ -23,7 +23,11 @@ _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
-@click.group(name="map", short_help="Draft and preview a mapping.")
+@click.group(
+    name="map",
+    short_help="Draft and preview a mapping.",
+    epilog=examples("sprintoctl map preview --input tap.singer --config config.json"),
+)
 def mapping() -> None:
     """Map a tap's streams to Sprinto's entity types, before anything is sent."""
 

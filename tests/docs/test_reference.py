@@ -33,7 +33,13 @@ def test_all_that_is_made_has_its_place() -> None:
 
 def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> None:
     guides = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
-    for name, command in app.main.commands.items():
+    inner = [
+        (f"{name} {part}", below)
+        for name, group in app.main.commands.items()
+        if isinstance(group, click.Group)
+        for part, below in group.commands.items()
+    ]
+    for name, command in [*app.main.commands.items(), *inner]:
         assert command.help, name
         assert command.short_help, name
         assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.told_by(command)), name

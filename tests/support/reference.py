@@ -58,7 +58,11 @@ def commands() -> str:
     """Both programs, as their `--help` tells of them."""
     group = app.main
     told = [command("target-sprinto", SprintoTarget.get_singer_command(), 2), command("sprintoctl", group, 2)]
-    told += [command(f"sprintoctl {name}", one, 3) for name, one in sorted(group.commands.items())]
+    for name, one in sorted(group.commands.items()):
+        told.append(command(f"sprintoctl {name}", one, 3))
+        if isinstance(one, click.Group):
+            inner = sorted(one.commands.items())
+            told += [command(f"sprintoctl {name} {part}", below, 4) for part, below in inner]
     return "\n\n".join(told)
 
 
