@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
     from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
-    from target_sprinto.push.run.run import Patiences, Run, RunSummary
+    from target_sprinto.push.run.run import Run, RunSummary, Timeouts
 
 __all__ = [
     "ConflictPolicy",
     "Finish",
     "OnActiveSession",
     "OnCountMismatch",
-    "Patiences",
     "Run",
     "RunSummary",
     "SprintoClient",
     "SprintoError",
+    "Timeouts",
 ]
 
 _MODULES = {
@@ -37,7 +37,7 @@ _MODULES = {
     "run.conflict": ("ConflictPolicy", "OnActiveSession"),
     "errors": ("SprintoError",),
     "protocol.lifecycle": ("Finish", "OnCountMismatch"),
-    "run.run": ("Patiences", "Run", "RunSummary"),
+    "run.run": ("Timeouts", "Run", "RunSummary"),
 }
 
 

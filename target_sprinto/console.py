@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
-from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.text import printable, shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
-def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns
+def exit_with_one_line(run: Callable[[], Any], say: Callable[[str], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns
     """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
     with signals:
         try:
@@ -52,7 +52,7 @@ def told_in_one_line(run: Callable[[], Any], say: Callable[[str], None], signals
             error = explained(bug)
         say(str(error))
         if isinstance(error, StateNotWritten | OutputNotWritten):
-            _give_up_stdout()
+            _detach_stdout()
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
 
 
@@ -61,7 +61,7 @@ def _require_no_signal_yet(signals: Signals) -> None:
     try:
         signals.check()
     except SprintoError as early:
-        early.aftermath = "Nothing was opened at Sprinto."
+        early.session_outcome = "Nothing was opened at Sprinto."
         raise
 
 
@@ -69,7 +69,7 @@ def _require_working_folder() -> None:
     try:
         Path.cwd()
     except OSError:
-        raise SettingsProblem(
+        raise ConfigError(
             "The working folder no longer exists.", "Start the command in a folder that exists."
         ) from None
 
@@ -99,10 +99,10 @@ class SprintoCommand(click.Command):
         logging.captureWarnings(capture=True)
         warnings.filterwarnings("once", category=DeprecationWarning)
         run = partial(super().main, *args, **kwargs)
-        return told_in_one_line(run, lambda line: self._logger.error("%s", line), self._signals)
+        return exit_with_one_line(run, lambda line: self._logger.error("%s", line), self._signals)
 
 
-def _give_up_stdout() -> None:
+def _detach_stdout() -> None:
     """Keep the interpreter from writing to a broken stdout once more while it ends."""
     if sys.stdout is not None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

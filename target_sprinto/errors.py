@@ -12,7 +12,7 @@ SprintoError
 │   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
 │   ├── UnmappedStream             `unmapped_streams: fail`
 │   ├── DeletedRecord              a record marked as deleted, whose stream map does not read the mark
-│   ├── MadeUpStream               the records that `meltano config test` makes up
+│   ├── MeltanoTestStream               the records that `meltano config test` makes up
 │   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
 │   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
 │   ├── FinalStateMissing          records that no STATE covers: the tap probably crashed
@@ -44,13 +44,13 @@ from typing import NamedTuple
 
 from singer_sdk import exceptions as sdk
 
-from target_sprinto.push.errors import SettingsProblem, SprintoError
+from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.text import quoted
 
 log = logging.getLogger(__name__)
 
 
-class SettingsError(SettingsProblem, sdk.ConfigValidationError):
+class SettingsError(ConfigError, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -67,8 +67,8 @@ class InputError(SprintoError):
 
     code = "input"
 
-    def __init__(self, what: str, advice: str = "", *, line: int | None = None) -> None:
-        super().__init__(what, advice)
+    def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:
+        super().__init__(message, hint)
         self.line = line
         self.batch_place = ""
 
@@ -99,14 +99,14 @@ class InvalidRecord(InputError):
 
     def __init__(
         self,
-        what: str,
-        advice: str = "",
+        message: str,
+        hint: str = "",
         *,
         line: int | None = None,
         field: str | None = None,
         issue: str | None = None,
     ) -> None:
-        super().__init__(what, advice, line=line)
+        super().__init__(message, hint, line=line)
         self.field = field
         self.issue = issue
 
@@ -126,9 +126,9 @@ class EntityMismatch(InvalidRecord):
 
     code = "entity-schema"
 
-    def __init__(self, what: str, advice: str, problems: list[FieldProblem]) -> None:
+    def __init__(self, message: str, hint: str, problems: list[FieldProblem]) -> None:
         field, issue = problems[0] if len(problems) == 1 else ("", "; ".join(map(str, problems)))
-        super().__init__(what, advice, field=field or None, issue=issue)
+        super().__init__(message, hint, field=field or None, issue=issue)
         self.problems = tuple(problems)
 
 
@@ -170,10 +170,10 @@ class DeletedRecord(InputError):
         )
 
 
-class MadeUpStream(InputError):
+class MeltanoTestStream(InputError):
     """The stream of `meltano config test`: its records are invented."""
 
-    code = "made-up-stream"
+    code = "meltano-test-stream"
 
 
 class BatchNotSupported(InputError):

@@ -17,11 +17,11 @@ from target_sprinto import (
     Finish,
     OnActiveSession,
     OnCountMismatch,
-    Patiences,
     Run,
     RunSummary,
     SprintoClient,
     SprintoError,
+    Timeouts,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def a_run(client: SprintoClient) -> None:
         page_size=50,
         max_parallel_pages=4,
         compress=False,
-        patiences=Patiences(request_seconds=10),
+        timeouts=Timeouts(request_seconds=10),
         on_conflict=ConflictPolicy(OnActiveSession.WAIT, wait_seconds=60),
         on_count_mismatch="apply",
         finish=Finish.DISCARD,
@@ -101,7 +101,7 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
         run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # its bytes
         run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
     assert_type(run.summary, RunSummary | None)
-    assert_type(run.aftermath, str)
+    assert_type(run.session_outcome, str)
     if run.summary is not None:
         assert_type(run.summary.records, dict[str, int])
         run.summary.records = {}  # type: ignore[misc] # what has been cannot be changed
@@ -110,5 +110,5 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
 def an_error(error: SprintoError) -> None:
     assert_type(error.code, str)
     assert_type(error.exit_code, int)
-    assert_type(error.aftermath, str)
+    assert_type(error.session_outcome, str)
     _ = target_sprinto.Nothing  # type: ignore[attr-defined] # there is none

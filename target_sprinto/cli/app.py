@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 
 from target_sprinto.cli import mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import report_error
-from target_sprinto.console import colours, examples, told_in_one_line
+from target_sprinto.console import colours, examples, exit_with_one_line
 from target_sprinto.signals import process_signals
 
 
@@ -19,7 +19,7 @@ class _Group(click.Group):
         # The SDK's warnings (of an old Python, say) are for the pipeline's log.
         warnings.simplefilter("ignore")
         run = super().main
-        return told_in_one_line(lambda: run(*args, **kwargs), report_error, process_signals)
+        return exit_with_one_line(lambda: run(*args, **kwargs), report_error, process_signals)
 
 
 GETTING_STARTED = """\

@@ -14,7 +14,7 @@ from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.text import printable, shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import map_preview
-from target_sprinto.singer.reader import watched
+from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
@@ -89,7 +89,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
     target = SprintoTarget.from_cli(config, run=run)
     failure: SprintoError | None = None
     try:
-        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
+        target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         run.finish()
         target.streams.arrivals.require_named()
         if target.rejects is not None:

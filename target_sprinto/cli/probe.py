@@ -12,7 +12,7 @@ from target_sprinto.console import examples
 from target_sprinto.probe.asking import probe as run_probe
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.report import render_json, render_table
-from target_sprinto.push.client import Patience
+from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.response_file import ResponseFile, response_of
@@ -71,12 +71,12 @@ def probe(
         " nothing is applied. Its rejected pages may show as anomalies in Sprinto's dashboard.",
         err=True,
     )
-    limits = settings.patiences
+    limits = settings.timeouts
     probed = run_probe(
         client,
         records,
         settings.client_reference_prefix,
-        Patience(limits.request_seconds, limits.retry_seconds),
+        RetryPolicy(limits.request_seconds, limits.retry_seconds),
         process_signals.check,
     )
     if isinstance(probed.failure, Interrupted):
@@ -89,6 +89,6 @@ def probe(
     if probed.failure is not None:
         file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
         kept = file.keep(response_of(probed.failure))
-        probed.failure.aftermath = f"{probed.failure.aftermath} {kept}".rstrip()
+        probed.failure.session_outcome = f"{probed.failure.session_outcome} {kept}".rstrip()
         raise probed.failure
-    click.echo(probed.aftermath, err=True)
+    click.echo(probed.session_outcome, err=True)

@@ -13,7 +13,7 @@ from target_sprinto import private_files
 from target_sprinto.cli.options import OK
 from target_sprinto.console import examples
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.text import counted, figures
+from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import html, signing
 from target_sprinto.receipts.chain import Link, broken_links, receipt_files
 from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read, read_head
@@ -26,7 +26,7 @@ from target_sprinto.receipts.errors import (
 )
 from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.reader import watched
+from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
 _UNSIGNED = "It is unsigned: anyone who can write to the file can change it and seal it again."
@@ -119,9 +119,9 @@ def _verify_folder(folder: Path, public_key: Path | None) -> None:
     problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
     for line in problems:
         click.echo(line)
-    told = f"{counted(len(links), 'receipt')}, {unfinished} unfinished, {counted(others, 'other file')}"
+    told = f"{pluralize(len(links), 'receipt')}, {unfinished} unfinished, {pluralize(others, 'other file')}"
     if problems:
-        raise ChainBroken(f"{folder}: {counted(len(problems), 'problem')} in {told}.")
+        raise ChainBroken(f"{folder}: {pluralize(len(problems), 'problem')} in {told}.")
     if not links:
         raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({told}).")
     click.echo(f"{OK}: {told}; none is missing between the first and the last.")
@@ -141,20 +141,18 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
         )
     same_settings = settings.fingerprint == document.settings_sha256
     try:
-        target.process_lines(watched(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
+        target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         replay.finish()
         replay.compare_rejects(target.rejects.rejected if target.rejects else [])
     except Matched:
         pass
     except ReceiptDiffers as difference:
         if not same_settings:
-            difference.advice = (
-                f"The settings are not the run's: that alone may explain it. {difference.advice}"
-            )
+            difference.hint = f"The settings are not the run's: that alone may explain it. {difference.hint}"
         raise
     entities = {one.entity_type: one.entities for one in document.entity_types}
     click.echo(
-        f"{OK}: the same {counted(len(document.pages), 'page')}, {figures(entities)}, as in the receipt."
+        f"{OK}: the same {pluralize(len(document.pages), 'page')}, {format_counts(entities)}, as in the receipt."
     )
     if document.outcome not in COMPLETE:
         click.echo("The run failed before the end of its input; the rest was not compared.")

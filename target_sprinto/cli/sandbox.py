@@ -16,7 +16,7 @@ import msgspec
 
 from target_sprinto.console import examples
 from target_sprinto.errors import DemoFailed
-from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.entity_schemas import bundled_user
@@ -113,7 +113,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     light: bool,
 ) -> None:
     """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
-    local = _sandbox_room()
+    local = import_sandbox()
     rules = _entity_rules(local, str(entities), entities.read_bytes()) if entities else _demo_rules(local)
     others = "accepted" if any_type else "refused"
     options = local.SandboxOptions(
@@ -143,7 +143,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     except local.DataUnusable as problem:
         # A Ctrl-C is how a sandbox ends. What fails after it has an exit code of its own.
         process_signals.first = None
-        raise SettingsProblem(f"{problem}.", "Choose another folder with --data.") from None
+        raise ConfigError(f"{problem}.", "Choose another folder with --data.") from None
     except OSError as problem:
         raise _port_taken(port, problem) from None
 
@@ -155,7 +155,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 )
 def demo(port: int, *, keep: bool | None) -> None:
     """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
-    local = _sandbox_room()
+    local = import_sandbox()
     bundled = resources.files("target_sprinto.cli") / "demo"
     readings = local.Readings(unknown_entity_types="refused")
     server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
@@ -187,8 +187,8 @@ def demo(port: int, *, keep: bool | None) -> None:
         server.stop()
 
 
-def _port_taken(port: int, problem: OSError) -> SettingsProblem:
-    return SettingsProblem(
+def _port_taken(port: int, problem: OSError) -> ConfigError:
+    return ConfigError(
         f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
     )
 
@@ -245,18 +245,16 @@ def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRule
             place = f"entity type {entity_type!r}: "
             rules[entity_type] = msgspec.json.decode(rule, type=local.EntityRules)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise SettingsProblem(
-            f"The file of entity types {name!r} cannot be read: {place}{problem}."
-        ) from None
+        raise ConfigError(f"The file of entity types {name!r} cannot be read: {place}{problem}.") from None
     return rules
 
 
-def _sandbox_room() -> Any:  # noqa: ANN401 - a module
+def import_sandbox() -> Any:  # noqa: ANN401 - a module
     """The sandbox, which needs an extra. Imported only where it is used."""
     try:
         from target_sprinto import sandbox as local  # noqa: PLC0415 - see above
     except ModuleNotFoundError as missing:
-        raise SettingsProblem(
+        raise ConfigError(
             f"The sandbox needs {missing.name!r}, which is not installed.",
             "Install it with: pip install 'target-sprinto[sandbox]'",
         ) from None

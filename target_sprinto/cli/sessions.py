@@ -10,12 +10,12 @@ import msgspec
 
 from target_sprinto.cli.options import OK, config_option, configured, interruptible, json_option, session_id
 from target_sprinto.console import examples
-from target_sprinto.push.client import Patience
+from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
 from target_sprinto.push.run.applying import Applying
-from target_sprinto.push.run.conflict import find_blocker
+from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.text import figures, printable, shown
+from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import approval
 from target_sprinto.receipts.document import read as read_receipt
@@ -41,7 +41,7 @@ _MOST_HOURS = 87_600
 def check(config: tuple[str, ...]) -> None:
     """Test key, region and integration with a call that changes nothing."""
     _, client = configured(config)
-    interruptible(lambda: client.integration_status(Patience(_CHECK_SECONDS, 0.0)))
+    interruptible(lambda: client.integration_status(RetryPolicy(_CHECK_SECONDS, 0.0)))
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 
 
@@ -56,10 +56,12 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     It reads no session's own status, so it keeps none alive: safe to run every minute.
     """
     _, client = configured(config)
-    patience = Patience(_CHECK_SECONDS, _CHECK_SECONDS)
-    integration = interruptible(lambda: client.integration_status(patience))
+    retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
+    integration = interruptible(lambda: client.integration_status(retry_policy))
     blocker = (
-        interruptible(lambda: find_blocker(client, patience)) if integration.sessions.active != 0 else None
+        interruptible(lambda: find_active_session(client, retry_policy))
+        if integration.sessions.active != 0
+        else None
     )
     counts = msgspec.to_builtins(integration.sessions)
     if as_json:
@@ -102,7 +104,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
     age = timedelta(hours=hours)
-    events = interruptible(lambda: client.read_log(age, Patience(_CHECK_SECONDS, _CHECK_SECONDS))).events
+    events = interruptible(lambda: client.read_log(age, RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS))).events
     if not events:
         since = client.server_time() - age
         click.echo(
@@ -127,7 +129,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
 def discard(session: str, config: tuple[str, ...]) -> None:
     """Discard SESSION, which a run left open: nothing of it is applied."""
     _, client = configured(config)
-    status = interruptible(lambda: client.session_status(session, Patience(_CHECK_SECONDS, 0.0)))
+    status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
     result = discard_session(client, session, status.expiry, deadline)
     if result.outcome is Discard.ENDED_OTHERWISE:
@@ -168,10 +170,10 @@ def apply_(session: str, config: tuple[str, ...], receipt: Path | None, *, unver
     vouched = (
         approval.by_receipt(read_receipt(receipt), session, settings)
         if receipt
-        else approval.by_hand(client, session, check)
+        else approval.from_prompt(client, session, check)
     )
-    Applying(client, session, vouched.counts, settings.patiences, settings.on_count_mismatch, check).apply()
-    click.echo(f"Sprinto has processed session {session}: {figures(vouched.counts)}.", err=True)
+    Applying(client, session, vouched.counts, settings.timeouts, settings.on_count_mismatch, check).apply()
+    click.echo(f"Sprinto has processed session {session}: {format_counts(vouched.counts)}.", err=True)
     if vouched.state is not None:
         write_state(vouched.state, check)
 

@@ -24,7 +24,7 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.http import Answer
 
@@ -33,11 +33,11 @@ UNKNOWN_ENCODING = "x-target-sprinto-probe"
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbeResult:
     """What a probe has seen, the outcome of its session, and what ended it early, if anything did."""
 
     evidence: Evidence
-    aftermath: str
+    session_outcome: str
     failure: SprintoError | None
 
 
@@ -45,11 +45,11 @@ def probe(
     client: SprintoClient,
     examples: Sequence[Example],
     reference_prefix: str,
-    patience: Patience,
+    retry_policy: RetryPolicy,
     interrupted: Check,
-) -> Probed:
+) -> ProbeResult:
     """Ask everything in one session, and discard it, whatever happens."""
-    session = ProbedSession(client, reference_prefix, patience, interrupted)
+    session = ProbedSession(client, reference_prefix, retry_policy, interrupted)
     asking = _Asking(client, session, sorted(examples))
     failure: SprintoError | None = None
     try:
@@ -59,12 +59,12 @@ def probe(
     except Exception as bug:  # noqa: BLE001 - reported as a bug, once the session is discarded
         failure = InternalError(bug)
     finally:
-        asking.evidence.discarded, aftermath = session.discard()
+        asking.evidence.discarded, session_outcome = session.discard()
     if failure is not None:
-        failure.aftermath = aftermath
+        failure.session_outcome = session_outcome
     elif not asking.evidence.discarded:
-        failure = SprintoError(aftermath)
-    return Probed(asking.evidence, aftermath, failure)
+        failure = SprintoError(session_outcome)
+    return ProbeResult(asking.evidence, session_outcome, failure)
 
 
 class _Asking:
@@ -112,7 +112,7 @@ class _Asking:
             self._client.read(Operation.PUSH, answer)
         except PageRefused as refusal:
             told = describe_refusal(page, refusal, self._fields.find)
-            told.advice = "Fix the example, then probe again."
+            told.hint = "Fix the example, then probe again."
             raise told from None
         self._latest, self.evidence.shown_after = self._session.look_until(
             self._wanted(pushed), timing.current.lag

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.protocol.pages import MAX_BYTES, Item, Page
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class InvalidPage(NamedTuple):
 def read_examples(entity_types: Sequence[str], files: Iterable[tuple[str, bytes]]) -> list[Example]:
     """One example for each entity type; `files` are names and contents, in the same order.
 
-    Raises SettingsProblem; no content is quoted.
+    Raises ConfigError; no content is quoted.
     """
     return [
         Example(entity_type, _object(name, content))
@@ -83,14 +83,14 @@ def read_examples(entity_types: Sequence[str], files: Iterable[tuple[str, bytes]
 def _object(name: str, content: bytes) -> bytes:
     body = content.removeprefix(b"\xef\xbb\xbf").strip()
     if len(body) > _LARGEST:
-        raise SettingsProblem(
+        raise ConfigError(
             f"The example {name!r} has more than {_LARGEST:,} bytes.", "Choose a smaller record."
         )
     try:
         body.decode()
         _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
-        raise SettingsProblem(
+        raise ConfigError(
             f"The example {name!r} holds no JSON object in UTF-8.",
             "Let it hold one record with Sprinto's own field names, as the target would send it.",
         ) from None

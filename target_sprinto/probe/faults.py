@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from target_sprinto.push.protocol.bisection import COUNTINGS, Counting, Fault, named_by
+from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, Fault, IndexConvention, named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Faults:
     """
 
     place: Place
-    ways: tuple[Counting, ...]
+    ways: tuple[IndexConvention, ...]
     names_all: bool | None
 
 
@@ -40,7 +40,7 @@ def read_faults(body: object, sent: InvalidPage) -> Faults:
     faults = details or listed
     own = [fault for fault in faults if fault.get("entity_type") == sent.invalid[0].entity_type] or faults
     invalid = _ids(sent.invalid)
-    found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in COUNTINGS}
+    found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in INDEX_CONVENTIONS}
     fitting = {way: ids for way, ids in found.items() if ids and ids <= invalid}
     names_all = next((ids == invalid for ids in fitting.values()), None)
     return Faults(place, tuple(fitting), False if len(faults) == 1 else names_all)

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import Look
-from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedAnswer
+from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import Operation, SessionStatus
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
-from target_sprinto.push.run.opening import CLOCK_SKEW, Opening
+from target_sprinto.push.run.opening import CLOCK_SKEW, SessionOpener
 from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Deadline, in_background, pause, pauses, wait_for
+from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.transport.background import Call, Check
     from target_sprinto.push.transport.http import Answer
 
@@ -37,25 +37,25 @@ class ProbedSession:
     """One session and what is asked of it. Every wait is cut short by what `check` raises."""
 
     def __init__(
-        self, client: SprintoClient, reference_prefix: str, patience: Patience, check: Check
+        self, client: SprintoClient, reference_prefix: str, retry_policy: RetryPolicy, check: Check
     ) -> None:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
         self._reference_prefix = reference_prefix
         self._client = client
-        self._patience = patience
+        self._patience = retry_policy
         self._check = check
         self._began = time.monotonic()
-        self._openings: list[Opening] = []
+        self._openings: list[SessionOpener] = []
 
     def open(self) -> None:
         """Open it. Raises SessionConflict where another session is active."""
-        opening = Opening(self._client, self.reference, self._patience, ConflictPolicy())
+        opening = SessionOpener(self._client, self.reference, self._patience, ConflictPolicy())
         self._openings.append(opening)
         try:
             self.id = opening.wait(self._check).id
         except SessionConflict as conflict:
-            conflict.advice = (
+            conflict.hint = (
                 "Probe again once it has ended or expired. If a run that died left it:"
                 f" {suggested('sprintoctl', 'discard', 'SESSION', config=self._client.config_files)}."
             )
@@ -78,7 +78,7 @@ class ProbedSession:
 
         After `seconds`, or where nothing is counted, the last one and None.
         """
-        began, waits = time.monotonic(), pauses()
+        began, waits = time.monotonic(), poll_intervals()
         while True:
             asked_at = time.monotonic() - began
             look = self.look()
@@ -97,7 +97,7 @@ class ProbedSession:
     def push_at_once(self, bodies: list[bytes]) -> list[Answer]:
         """Send pages once, none waiting for the answer to another."""
         once = replace(self._patience, retry_seconds=0.0)
-        sent = [self._start_push(body, patience=once) for body in bodies]
+        sent = [self._start_push(body, retry_policy=once) for body in bodies]
         return [self.wait(answer) for answer in sent]
 
     def open_second(self) -> Answer:
@@ -146,7 +146,7 @@ class ProbedSession:
             return True, "Nothing was opened at Sprinto."
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
 
-    def _end(self, opening: Opening, deadline: Deadline) -> tuple[bool, str] | None:
+    def _end(self, opening: SessionOpener, deadline: Deadline) -> tuple[bool, str] | None:
         """The outcome of one `create`; None if it definitely opened no session."""
         try:
             session = opening.settle(deadline)
@@ -161,13 +161,13 @@ class ProbedSession:
         return result.outcome is Discard.DISCARDED, result.sentence
 
     def _start_push(
-        self, body: bytes, encoding: str | None = None, patience: Patience | None = None
+        self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> Call[Answer]:
-        patience = patience or self._patience
-        return in_background(lambda: self._client.ask(Operation.PUSH, self.id, patience, body, encoding))
+        retry_policy = retry_policy or self._patience
+        return in_background(lambda: self._client.ask(Operation.PUSH, self.id, retry_policy, body, encoding))
 
 
-class _SecondOpening(Opening):
+class _SecondOpening(SessionOpener):
     """A `create` beside an active session, made to see how it is rejected; it may open one nevertheless."""
 
     answer: Answer | None = None
@@ -181,7 +181,7 @@ class _SecondOpening(Opening):
 def _look(status: SessionStatus, *, shows_reference: bool) -> Look:
     try:
         counts = status.counts()
-    except UnexpectedAnswer:
+    except UnexpectedResponse:
         counts = None
     batches = status.accepted_batches
     whole = isinstance(batches, int) and not isinstance(batches, bool)

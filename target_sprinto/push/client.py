@@ -20,7 +20,7 @@ import msgspec
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.event_log import EventLog
 from target_sprinto.push.protocol import retry
-from target_sprinto.push.protocol.lifecycle import nobody_knows
+from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
     STATES,
     ActivityPage,
@@ -28,7 +28,7 @@ from target_sprinto.push.protocol.responses import (
     IntegrationStatus,
     Operation,
     SessionStatus,
-    read_answer,
+    parse_response,
     require_state,
 )
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
@@ -46,23 +46,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("target_sprinto.push")
 
-REPEATABLE = (errors.NotConnected, errors.NotNow, errors.NotVisible)
+RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
 """Surely did not happen, and may go better next time: GETs and POSTs."""
 
 _SHORTEST_KEY = 8
 """A shorter one may be a part of any word."""
 
-_REPEATABLE_GET = (*REPEATABLE, errors.AnswerLost)
+_REPEATABLE_GET = (*RETRYABLE, errors.ResponseLost)
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
     `stopped` is set by a run that has ended: no further try is started then. `setting` names what limits
-    the tries, for messages. Raises SettingsProblem.
+    the tries, for messages. Raises ConfigError.
     """
 
     request_seconds: float = 60.0
@@ -76,12 +76,12 @@ class Patience:
         options.instance("stopped", threading.Event, self.stopped)
         endpoint.require_text("setting", self.setting)
 
-    def once(self) -> Patience:
+    def once(self) -> RetryPolicy:
         """The same for one request that is not retried."""
         return replace(self, retry_seconds=0.0)
 
 
-class Sighting(NamedTuple):
+class TimestampedStatus(NamedTuple):
     """A session's status, and when it was read."""
 
     status: SessionStatus
@@ -95,7 +95,7 @@ class SprintoClient:
 
     `region` is `us`, `in` or `eu`. `api_url` replaces it, for a sandbox or a gateway: it reaches up to and
     including `/api/external/push`, and is plain http only to this machine. Nothing is sent yet. Raises
-    SettingsProblem for arguments that cannot be used.
+    ConfigError for arguments that cannot be used.
 
     Safe to call from several threads. Proxies and private CAs are taken from the environment; netrc is never
     read. Leaving a `with` block gives its connections back.
@@ -116,7 +116,7 @@ class SprintoClient:
         self.request_seconds = 0.0
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
-        self._sightings: dict[str, Sighting] = {}
+        self._last_statuses: dict[str, TimestampedStatus] = {}
         self._clock = ServerClock()
         self._young: dict[str, float] = {}
         self._has_a_page: set[str] = set()
@@ -147,7 +147,7 @@ class SprintoClient:
         self._connection.close()
 
     def create_session(
-        self, client_reference_id: str, patience: Patience, *, retry_throttled: bool = True
+        self, client_reference_id: str, retry_policy: RetryPolicy, *, retry_throttled: bool = True
     ) -> SessionStatus:
         """Open the integration's one session. Raises Conflict where another one is active.
 
@@ -156,9 +156,9 @@ class SprintoClient:
         endpoint.require_text("client_reference_id", client_reference_id)
         options.instance("retry_throttled", bool, retry_throttled)
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
-        retryable = REPEATABLE if retry_throttled else (errors.NotConnected,)
+        retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(
-            Operation.CREATE, SessionStatus, _path(Operation.CREATE), patience, body, retryable=retryable
+            Operation.CREATE, SessionStatus, _path(Operation.CREATE), retry_policy, body, retryable=retryable
         )
         return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
 
@@ -166,59 +166,63 @@ class SprintoClient:
         """Note that this run has opened the session: for a while replicas may not know it."""
         self._young[session_id] = time.monotonic()
 
-    def session_status(self, session_id: str, patience: Patience) -> SessionStatus:
+    def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
         path = _path(Operation.STATUS, session_id)
-        status = self._call(Operation.STATUS, SessionStatus, path, patience, session_id=session_id)
-        self._sightings[session_id] = Sighting(status, datetime.now(timezone.utc))
+        status = self._call(Operation.STATUS, SessionStatus, path, retry_policy, session_id=session_id)
+        self._last_statuses[session_id] = TimestampedStatus(status, datetime.now(timezone.utc))
         return status
 
-    def last_status(self, session_id: str) -> Sighting | None:
+    def last_status(self, session_id: str) -> TimestampedStatus | None:
         """The status that was read last; None where none was."""
-        return self._sightings.get(session_id)
+        return self._last_statuses.get(session_id)
 
-    def push_page(self, session_id: str, body: bytes, patience: Patience, *, gzipped: bool) -> IngestResult:
-        """Send one page's bytes. Raises PageRefused, TooLarge, EncodingRefused or Conflict."""
+    def push_page(
+        self, session_id: str, body: bytes, retry_policy: RetryPolicy, *, gzipped: bool
+    ) -> IngestResult:
+        """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
         options.instance("body", bytes, body)
         options.instance("gzipped", bool, gzipped)
         path, encoding = _path(Operation.PUSH, session_id), "gzip" if gzipped else None
         result = self._call(
-            Operation.PUSH, IngestResult, path, patience, body, encoding, session_id=session_id
+            Operation.PUSH, IngestResult, path, retry_policy, body, encoding, session_id=session_id
         )
         if session_id in self._young and session_id not in self._has_a_page:
             self._has_a_page.add(session_id)
             self._young[session_id] = time.monotonic()
         return result
 
-    def apply_session(self, session_id: str, patience: Patience) -> SessionStatus:
+    def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
-        session = self._close(session_id, b'{"status":"apply"}', patience)
+        session = self._close(session_id, b'{"status":"apply"}', retry_policy)
         return require_state(session, STATES, self._doing(Operation.CLOSE))
 
-    def discard_session(self, session_id: str, patience: Patience) -> SessionStatus:
+    def discard_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
-        return self._close(session_id, b'{"status":"discard"}', patience)
+        return self._close(session_id, b'{"status":"discard"}', retry_policy)
 
-    def integration_status(self, patience: Patience) -> IntegrationStatus:
+    def integration_status(self, retry_policy: RetryPolicy) -> IntegrationStatus:
         """How many sessions of the integration are in which state."""
-        return self._call(Operation.INTEGRATION, IntegrationStatus, _path(Operation.INTEGRATION), patience)
+        return self._call(
+            Operation.INTEGRATION, IntegrationStatus, _path(Operation.INTEGRATION), retry_policy
+        )
 
-    def events(self, age: timedelta, patience: Patience) -> Iterator[dict[str, Any]]:
+    def events(self, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
         """The activity log's events of the last `age` by Sprinto's clock, page by page.
 
         Raises LogUnending for a log that does not end.
         """
-        return self._log(patience).events(age)
+        return self._log(retry_policy).events(age)
 
-    def read_log(self, age: timedelta, patience: Patience) -> Log:
+    def read_log(self, age: timedelta, retry_policy: RetryPolicy) -> Log:
         """The activity log's events of the last `age`; a log that does not end is cut off with a warning."""
-        return self._log(patience).read(age)
+        return self._log(retry_policy).read(age)
 
-    def _log(self, patience: Patience) -> EventLog:
+    def _log(self, retry_policy: RetryPolicy) -> EventLog:
         def read_page(since: datetime, page: int) -> ActivityPage:
             moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
             path = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
-            return self._call(Operation.ACTIVITY, ActivityPage, path, patience)
+            return self._call(Operation.ACTIVITY, ActivityPage, path, retry_policy)
 
         return EventLog(read_page, self.server_time)
 
@@ -226,7 +230,7 @@ class SprintoClient:
         self,
         operation: Operation,
         session_id: str,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         body: bytes | None = None,
         encoding: str | None = None,
     ) -> Answer:
@@ -238,17 +242,17 @@ class SprintoClient:
         repeatable = _repeatable(body)
 
         def call() -> Answer:
-            answer = self._send(operation, _path(operation, session_id), patience, body, encoding)
+            answer = self._send(operation, _path(operation, session_id), retry_policy, body, encoding)
             try:
                 self.read(operation, answer)
             except repeatable:
-                if patience.retry_seconds:
+                if retry_policy.retry_seconds:
                     raise
             except errors.ApiError:
                 pass
             return answer
 
-        return _repeat(call, repeatable, patience)
+        return _repeat(call, repeatable, retry_policy)
 
     def read(
         self, operation: Operation, answer: Answer
@@ -258,21 +262,21 @@ class SprintoClient:
         if operation is Operation.PUSH and len(self.api_key) >= _SHORTEST_KEY:
             # Sprinto's own words are kept in a file.
             body = body.replace(self.api_key.encode(), b"[API key]")
-        return read_answer(operation, answer.status, answer.headers, body, self._address)
+        return parse_response(operation, answer.status, answer.headers, body, self._address)
 
     def _doing(self, operation: Operation) -> str:
         return f"While {operation.value} ({self._address})"
 
-    def _close(self, session_id: str, body: bytes, patience: Patience) -> SessionStatus:
+    def _close(self, session_id: str, body: bytes, retry_policy: RetryPolicy) -> SessionStatus:
         path = _path(Operation.CLOSE, session_id)
-        return self._call(Operation.CLOSE, SessionStatus, path, patience, body, session_id=session_id)
+        return self._call(Operation.CLOSE, SessionStatus, path, retry_policy, body, session_id=session_id)
 
     def _call(  # noqa: PLR0913 - what a call is made of
         self,
         operation: Operation,
         _shape: type[_T],
         path: str,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         body: bytes | None = None,
         encoding: str | None = None,
         *,
@@ -281,22 +285,29 @@ class SprintoClient:
     ) -> _T:
         def call() -> _T:
             try:
-                return cast("_T", self.read(operation, self._send(operation, path, patience, body, encoding)))
+                return cast(
+                    "_T", self.read(operation, self._send(operation, path, retry_policy, body, encoding))
+                )
             except errors.NotFound as unknown:
                 since = self._young.get(session_id, -inf)
                 if time.monotonic() - since >= timing.current.replica:
                     raise
-                raise errors.NotVisible(unknown.what, unknown.advice) from None
+                raise errors.NotVisible(unknown.message, unknown.hint) from None
             except errors.ApiError as failure:
-                if body is not None and nobody_knows(failure):
+                if body is not None and is_in_doubt(failure):
                     # In doubt, however it came to that: a later run may find it done, or do it.
                     failure.temporary = True
                 raise
 
-        return _repeat(call, retryable or _repeatable(body), patience)
+        return _repeat(call, retryable or _repeatable(body), retry_policy)
 
     def _send(
-        self, operation: Operation, path: str, patience: Patience, body: bytes | None, encoding: str | None
+        self,
+        operation: Operation,
+        path: str,
+        retry_policy: RetryPolicy,
+        body: bytes | None,
+        encoding: str | None,
     ) -> Answer:
         if operation not in {Operation.INTEGRATION, Operation.ACTIVITY}:
             self._session_request_at = time.monotonic()
@@ -306,7 +317,7 @@ class SprintoClient:
         began = time.monotonic()
         try:
             answer = self._connection.exchange(
-                path, body, headers, patience.request_seconds, self._doing(operation)
+                path, body, headers, retry_policy.request_seconds, self._doing(operation)
             )
             self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
             return answer
@@ -317,39 +328,41 @@ class SprintoClient:
 
 
 def _repeatable(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
-    return _REPEATABLE_GET if body is None else REPEATABLE
+    return _REPEATABLE_GET if body is None else RETRYABLE
 
 
-def _repeat(call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], patience: Patience) -> _T:
+def _repeat(
+    call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], retry_policy: RetryPolicy
+) -> _T:
     """One call, repeated while that is safe and `patience` lasts.
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
-    options.instance("patience", Patience, patience)
-    waits = retry.waits(patience.retry_seconds)
-    next(waits)
+    options.instance("retry_policy", RetryPolicy, retry_policy)
+    backoff_delays = retry.backoff_delays(retry_policy.retry_seconds)
+    next(backoff_delays)
     while True:
         try:
             return call()
         except repeatable as failure:
-            wait = next_wait(waits, failure, patience)
+            wait = next_delay(backoff_delays, failure, retry_policy)
             log.warning("%s Trying again in %.1f s.", failure, wait)
-            if patience.stopped.wait(wait):
+            if retry_policy.stopped.wait(wait):
                 raise
 
 
-def next_wait(
-    waits: Generator[float, Exception, None], failure: errors.ApiError, patience: Patience
+def next_delay(
+    backoff_delays: Generator[float, Exception, None], failure: errors.ApiError, retry_policy: RetryPolicy
 ) -> float:
     """Seconds until the next try. Raises the failure itself where there is to be none."""
     try:
-        return waits.send(failure)
+        return backoff_delays.send(failure)
     except StopIteration:
         least = getattr(failure, "retry_after", None) or 0.0
-        if patience.retry_seconds and least:
-            failure.what += (
-                f" It asks to wait {least:g} s, which `{patience.setting}`"
-                f" ({patience.retry_seconds:g} s in all) does not leave."
+        if retry_policy.retry_seconds and least:
+            failure.message += (
+                f" It asks to wait {least:g} s, which `{retry_policy.setting}`"
+                f" ({retry_policy.retry_seconds:g} s in all) does not leave."
             )
         raise failure from None
 
@@ -368,5 +381,5 @@ def _path(operation: Operation, session_id: str = "") -> str:
     template = _PATHS[operation]
     # The path would be that of another call.
     if "{}" in template and not options.instance("session_id", str, session_id):
-        raise errors.SettingsProblem("`session_id` is empty.")
+        raise errors.ConfigError("`session_id` is empty.")
     return template.format(quote(session_id, safe=""))

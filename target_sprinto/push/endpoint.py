@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ def base_url(region: str, api_url: str | None = None) -> str:
 
 
 def require_usable(api_key: str, integration_id: str, region: str, api_url: str | None) -> None:
-    """Raise SettingsProblem, which names every problem and no value, where these reach no integration."""
+    """Raise ConfigError, which names every problem and no value, where these reach no integration."""
     problems = [
         *text_problems("api_key", api_key),
         *key_problems(api_key),
@@ -43,13 +43,13 @@ def require_usable(api_key: str, integration_id: str, region: str, api_url: str 
     if region not in tuple(REGIONS):
         problems.append(f"`region` must be one of {', '.join(REGIONS)}")
     if problems:
-        raise SettingsProblem(f"The client cannot be made: {'; '.join(problems)}.")
+        raise ConfigError(f"The client cannot be made: {'; '.join(problems)}.")
 
 
 def require_text(name: str, value: object) -> str:
-    """The text, if it can go to Sprinto as it is. Raises SettingsProblem."""
+    """The text, if it can go to Sprinto as it is. Raises ConfigError."""
     if problems := list(text_problems(name, value)):
-        raise SettingsProblem(f"{'; '.join(problems)}.")
+        raise ConfigError(f"{'; '.join(problems)}.")
     return str(value)
 
 

@@ -1,35 +1,35 @@
 """Every error that ends a run, as one tree; each says what happened and what to do.
 
 SprintoError
-├── SettingsProblem                what was asked for makes no sense
+├── ConfigError                what was asked for makes no sense
 ├── ApiError                       one call went wrong; `certainty` says whether Sprinto may have acted
-│   ├── KeyRefused                 401, 403
+│   ├── Unauthorized                 401, 403
 │   ├── NotFound                   404: integration on create, session later
 │   │   └── NotVisible             404 on a session that this run has just opened
 │   ├── Conflict                   409
 │   ├── SessionConflict            another session is active, and in the way
 │   ├── PageRefused                400 on a page
-│   ├── TooLarge                   413
+│   ├── PageTooLarge                   413
 │   ├── EncodingRefused            415
 │   ├── BadRequest                 400 on anything but a page
 │   ├── Redirected                 3xx, never followed
 │   ├── ProxyRefused               the proxy answered instead of Sprinto (407 included)
-│   ├── CertificateRefused         TLS could not be trusted
+│   ├── TLSError         TLS could not be trusted
 │   ├── NotConnected               no connection was made
-│   ├── NotNow                     425, 429, 503 with Retry-After
-│   ├── AnswerLost                 sent, and nobody knows what became of it
-│   └── UnexpectedAnswer           an answer that the documents do not know
+│   ├── Throttled                     425, 429, 503 with Retry-After
+│   ├── ResponseLost                 sent, and nobody knows what became of it
+│   └── UnexpectedResponse           an answer that the documents do not know
 │       ├── UndocumentedRefusal    another 4xx: not performed, never retried
 │       └── LogUnending            an activity log that does not end
 ├── SessionEnded                   a session was ended before it could be closed
-├── ContradictoryAnswer            a page was accepted, and its answer says otherwise too
+├── InconsistentResponse            a page was accepted, and its answer says otherwise too
 ├── NotDiscarded                   a session that was to be discarded, and may still be there
-├── CountsDiffer                   Sprinto's counts are not what was sent
+├── CountMismatch                   Sprinto's counts are not what was sent
 ├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
-├── ProcessingUnfinished           not `processed` in time
+├── ProcessingTimeout           not `processed` in time
 ├── TooFewRecords                  fewer records of an entity type than expected
 ├── RecordTooLarge                 one record that fits no page
-├── UnusableRecord                 one that `Run.push` was given, and that no JSON can hold exactly
+├── UnserializableRecord                 one that `Run.push` was given, and that no JSON can hold exactly
 ├── RunEnded                       a run is used once
 └── Interrupted                    a signal
 
@@ -49,11 +49,11 @@ EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
 
 
-class Certainty(enum.Enum):
+class Outcome(enum.Enum):
     """What an unhappy answer says about whether the call was acted upon."""
 
-    DID_NOT_HAPPEN = "did not happen"
-    NOBODY_KNOWS = "nobody knows"
+    NOT_PERFORMED = "did not happen"
+    IN_DOUBT = "nobody knows"
 
 
 class SprintoError(Exception):
@@ -68,16 +68,16 @@ class SprintoError(Exception):
     code: ClassVar[str] = "sprinto"
     temporary: bool | None = False
 
-    def __init__(self, what: str, advice: str = "", *, temporary: bool | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.advice = advice
-        self.aftermath = ""
+    def __init__(self, message: str, hint: str = "", *, temporary: bool | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.session_outcome = ""
         if temporary is not None:
             self.temporary = temporary
 
     def __str__(self) -> str:
-        sentences = " ".join(part for part in (self.what, self.aftermath, self.advice) if part)
+        sentences = " ".join(part for part in (self.message, self.session_outcome, self.hint) if part)
         return f"{printable(' '.join(sentences.split()))} [{self.code}]"
 
     @property
@@ -86,7 +86,7 @@ class SprintoError(Exception):
         return EX_TEMPFAIL if self.temporary else 1
 
 
-class SettingsProblem(SprintoError):
+class ConfigError(SprintoError):
     """What was asked for makes no sense, before anything was sent."""
 
     code = "settings"
@@ -99,14 +99,14 @@ class ApiError(SprintoError):
     """
 
     code = "api"
-    certainty: Certainty = Certainty.DID_NOT_HAPPEN
+    outcome: Outcome = Outcome.NOT_PERFORMED
     status: int | None = None
 
 
-class KeyRefused(ApiError):
+class Unauthorized(ApiError):
     """401 or 403: final, never retried."""
 
-    code = "key-refused"
+    code = "unauthorized"
 
 
 class NotFound(ApiError):
@@ -129,7 +129,7 @@ class Conflict(ApiError):
 class SessionConflict(ApiError):
     """Another session of this integration is active, and in the way.
 
-    Its `certainty` is NOBODY_KNOWS where that session may be this run's own.
+    Its `certainty` is IN_DOUBT where that session may be this run's own.
     """
 
     code = "session-conflict"
@@ -147,17 +147,17 @@ class PageRefused(ApiError):
 
     def __init__(
         self,
-        what: str,
-        advice: str = "",
+        message: str,
+        hint: str = "",
         faults: tuple[dict[str, object], ...] = (),
         response: bytes = b"",
     ) -> None:
-        super().__init__(what, advice)
+        super().__init__(message, hint)
         self.faults = faults
         self.response = response
 
 
-class TooLarge(ApiError):
+class PageTooLarge(ApiError):
     """413: the page is larger than Sprinto takes."""
 
     code = "page-too-large"
@@ -179,7 +179,7 @@ class Redirected(ApiError):
     """3xx: never followed, for the `api-key` header must not reach another host."""
 
     code = "redirected"
-    certainty = Certainty.NOBODY_KNOWS
+    outcome = Outcome.IN_DOUBT
 
 
 class ProxyRefused(ApiError):
@@ -201,10 +201,10 @@ class ProxyRefused(ApiError):
         )
 
 
-class CertificateRefused(ApiError):
+class TLSError(ApiError):
     """The server's certificate is not trusted: nothing was sent."""
 
-    code = "certificate-refused"
+    code = "tls-error"
 
 
 class NotConnected(ApiError):
@@ -214,44 +214,44 @@ class NotConnected(ApiError):
     temporary = True
 
 
-class NotNow(ApiError):
+class Throttled(ApiError):
     """425, 429, or 503 with a Retry-After: not acted upon, may be sent again.
 
     `retry_after` is the least wait in seconds, None where the answer names none.
     """
 
-    code = "not-now"
+    code = "throttled"
     temporary = True
 
-    def __init__(self, what: str, advice: str = "", retry_after: float | None = None) -> None:
-        super().__init__(what, advice)
+    def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint)
         self.retry_after = retry_after
 
 
-class AnswerLost(ApiError):
+class ResponseLost(ApiError):
     """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: nobody knows."""
 
-    code = "answer-lost"
+    code = "response-lost"
     temporary = True
-    certainty = Certainty.NOBODY_KNOWS
+    outcome = Outcome.IN_DOUBT
     connection_was_stale = False
     """Whether a connection that had served before, through no proxy, ended before the response began."""
 
 
-class UnexpectedAnswer(ApiError):
+class UnexpectedResponse(ApiError):
     """A status, state or shape that the documents do not know: never read as success."""
 
-    code = "unexpected-answer"
-    certainty = Certainty.NOBODY_KNOWS
+    code = "unexpected-response"
+    outcome = Outcome.IN_DOUBT
 
 
-class UndocumentedRefusal(UnexpectedAnswer):
+class UndocumentedRefusal(UnexpectedResponse):
     """A 4xx that is not documented (402, 405, 410, 422, …): the request was not performed."""
 
-    certainty = Certainty.DID_NOT_HAPPEN
+    outcome = Outcome.NOT_PERFORMED
 
 
-class LogUnending(UnexpectedAnswer):
+class LogUnending(UnexpectedResponse):
     """The activity log has more pages than it may have, or repeats them."""
 
     code = "log-unending"
@@ -267,16 +267,16 @@ class SessionEnded(SprintoError):
     temporary: bool | None = None
 
 
-class ContradictoryAnswer(SprintoError):
+class InconsistentResponse(SprintoError):
     """A 202 that also says something was rejected, or names another session: nothing is sent after it.
 
     `response` is its body, which may quote values of records.
     """
 
-    code = "contradictory-answer"
+    code = "inconsistent-response"
 
-    def __init__(self, what: str, advice: str = "", response: bytes = b"") -> None:
-        super().__init__(what, advice)
+    def __init__(self, message: str, hint: str = "", response: bytes = b"") -> None:
+        super().__init__(message, hint)
         self.response = response
 
 
@@ -287,13 +287,13 @@ class NotDiscarded(SprintoError):
     temporary: bool | None = None
 
 
-class CountsDiffer(SprintoError):
+class CountMismatch(SprintoError):
     """Sprinto's counts by entity type are not what was sent.
 
     Temporary if a page in doubt was sent again: both may have been staged.
     """
 
-    code = "counts-differ"
+    code = "count-mismatch"
     temporary: bool | None = None
 
 
@@ -303,10 +303,10 @@ class ProcessingFailed(SprintoError):
     code = "processing-failed"
 
 
-class ProcessingUnfinished(SprintoError):
+class ProcessingTimeout(SprintoError):
     """The session was not processed in time; it may yet be."""
 
-    code = "processing-unfinished"
+    code = "processing-timeout"
     temporary = True
 
 
@@ -322,17 +322,17 @@ class RecordTooLarge(SprintoError):
     code = "record-too-large"
 
 
-class UnusableRecord(SprintoError):
+class UnserializableRecord(SprintoError):
     """A record given to `Run.push` that cannot be sent as it is.
 
     `index` is its place within that push, from 0, and `field` the path to what is wrong, empty where that is
     the record itself. The value is not told.
     """
 
-    code = "unusable-record"
+    code = "unserializable-record"
 
-    def __init__(self, what: str, advice: str = "", *, index: int, field: str = "") -> None:
-        super().__init__(what, advice)
+    def __init__(self, message: str, hint: str = "", *, index: int, field: str = "") -> None:
+        super().__init__(message, hint)
         self.index = index
         self.field = field
 

@@ -46,12 +46,12 @@ def suggested(*words: str, config: Sequence[str] = ()) -> str:
     return shlex.join([*words, *(named or ["--config", "FILE"])])
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """``3 pages``, ``1 page``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def figures(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
+def format_counts(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
     """``{entity_type: int}`` as a reader wants it.
 
     In counts of Sprinto's a name that was not `sent` is not repeated: it may be anything. Of many names the

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from target_sprinto.push.client import Patience
-from target_sprinto.push.errors import SettingsProblem
-from target_sprinto.push.text import figures
+from target_sprinto.push.client import RetryPolicy
+from target_sprinto.push.errors import ConfigError
+from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import in_background, wait_for
 from target_sprinto.receipts.errors import ReceiptUnusable
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 10.0
 
 
-class Vouched(NamedTuple):
+class ApprovedContents(NamedTuple):
     """What is in a session, ``{entity_type: int}``, and the STATE to let out once it is processed."""
 
     counts: dict[str, int]
     state: bytes | None
 
 
-def by_receipt(document: Receipt, session: str, info: RunInfo) -> Vouched:
+def by_receipt(document: Receipt, session: str, info: RunInfo) -> ApprovedContents:
     """What a receipt says of the session. Raises ReceiptUnusable for one that is not of it."""
     held = document.session.id if document.session and document.outcome == "held" else None
     if held is None:
@@ -45,22 +45,22 @@ def by_receipt(document: Receipt, session: str, info: RunInfo) -> Vouched:
             "Take the settings of the run.",
         )
     counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
-    return Vouched(counts, bytes(document.state) if document.state_went_to == "receipt" else None)
+    return ApprovedContents(counts, bytes(document.state) if document.state_went_to == "receipt" else None)
 
 
-def by_hand(client: SprintoClient, session: str, check: Check) -> Vouched:
-    """What Sprinto says of the session, once its id was typed again. Raises SettingsProblem if it was not.
+def from_prompt(client: SprintoClient, session: str, check: Check) -> ApprovedContents:
+    """What Sprinto says of the session, once its id was typed again. Raises ConfigError if it was not.
 
     `check` ends the wait for it by raising.
     """
-    patience = Patience(_LOOK_SECONDS, 0.0)
-    status = wait_for(in_background(lambda: client.session_status(session, patience)), check)
+    retry_policy = RetryPolicy(_LOOK_SECONDS, 0.0)
+    status = wait_for(in_background(lambda: client.session_status(session, retry_policy)), check)
     counts = status.counts()
     click.echo(
-        f"Session {session} is {status.state} and holds {figures(counts)}. Nothing says what should be in it."
+        f"Session {session} is {status.state} and holds {format_counts(counts)}. Nothing says what should be in it."
         " Type its id again to apply it:",
         err=True,
     )
     if wait_for(in_background(sys.stdin.readline), check).strip() != session:
-        raise SettingsProblem("That is not the session's id: nothing was done.")
-    return Vouched(counts, None)
+        raise ConfigError("That is not the session's id: nothing was done.")
+    return ApprovedContents(counts, None)

@@ -6,10 +6,10 @@ import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.push.client import Patience
+from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.times import parse_time
-from target_sprinto.push.transport.background import in_background, wait_until
+from target_sprinto.push.transport.background import in_background, result_before
 from target_sprinto.receipts.document import Event
 
 if TYPE_CHECKING:
@@ -28,15 +28,15 @@ def session_events(
     """The session's events, oldest first; None if the log does not show them in time."""
     if not (seconds := deadline.left()):
         return None
-    patience = Patience(seconds, 0.0)
+    retry_policy = RetryPolicy(seconds, 0.0)
 
     def read() -> list[Event]:
-        events = client.events(age + _CLOCK_SKEW, patience)
+        events = client.events(age + _CLOCK_SKEW, retry_policy)
         own = (_event(event) for event in events if event.get("session_id") == session_id)
         return sorted((event for event in own if event is not None), key=lambda event: event.at)
 
     try:
-        return wait_until(in_background(read), deadline)
+        return result_before(in_background(read), deadline)
     except (SprintoError, TimeoutError):
         return None
 

@@ -21,7 +21,7 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.responses import STATES
 from target_sprinto.push.protocol.times import parse_time
-from target_sprinto.push.run.run import reference_of
+from target_sprinto.push.run.run import client_reference_id
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
@@ -60,7 +60,7 @@ class Ending:
     response_kept: bool = False
 
 
-class RunReport:
+class ReceiptRecorder:
     """Keeps account of one run (push/witness.py: Witness), and writes its receipt.
 
     `state` returns the STATE that is held back, `input_sha256` the digest of the input so far.
@@ -84,7 +84,7 @@ class RunReport:
         self._info = info
         self._client = client
         self._run_uuid = run_uuid
-        self._reference = reference_of(info.client_reference_prefix, run_uuid, info.finish)
+        self._reference = client_reference_id(info.client_reference_prefix, run_uuid, info.finish)
         self._rejects = rejects
         self._state = state
         self._interrupted = interrupted

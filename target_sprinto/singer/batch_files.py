@@ -19,7 +19,7 @@ from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, Invali
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.config_files import identity
 from target_sprinto.singer.messages import MAX_LINE_BYTES
-from target_sprinto.singer.reader import watched
+from target_sprinto.singer.reader import interruptible_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ class BatchFile:
             raise self._unreadable("it is this loader's own config file")
         if not stat.S_ISREG(status.st_mode):
             raise self._unreadable("it is no regular file")
-        source = watched(descriptor, check)
+        source = interruptible_reader(descriptor, check)
         head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
         if self._compressed and head != _GZIP_MAGIC:
             raise self._unreadable("it is no gzip file")

@@ -58,7 +58,7 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
 
 
 def client_of(own: Settings, names: Sequence[str]) -> SprintoClient:
-    """A client; `names` are what `--config` was given. Raises SettingsProblem."""
+    """A client; `names` are what `--config` was given. Raises ConfigError."""
     client = SprintoClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
     client.config_files = config_files.lasting(tuple(names))
     return client

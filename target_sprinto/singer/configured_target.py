@@ -30,7 +30,7 @@ from target_sprinto.console import SprintoCommand, examples
 from target_sprinto.errors import SettingsError
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
-from target_sprinto.singer.reader import SprintoReader, watched
+from target_sprinto.singer.reader import SprintoReader, interruptible_reader
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -177,7 +177,9 @@ class ConfiguredTarget(Target):
         if file_input is getattr(sys.stdin, "buffer", None):
             # What `-` opens is no file: it may be a tap.
             file_input = None
-        source = watched(file_input.fileno(), target.raise_if_interrupted) if file_input else None
+        source = (
+            interruptible_reader(file_input.fileno(), target.raise_if_interrupted) if file_input else None
+        )
         target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
 
     def raise_if_interrupted(self) -> None:
@@ -207,7 +209,7 @@ class ConfiguredTarget(Target):
 
 
 def _report_nothing_opened(interrupted: Interrupted) -> None:
-    interrupted.aftermath = "Nothing was opened at Sprinto."
+    interrupted.session_outcome = "Nothing was opened at Sprinto."
     log.error("%s", interrupted)
 
 

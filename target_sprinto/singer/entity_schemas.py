@@ -12,7 +12,7 @@ import msgspec
 
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
 from target_sprinto.push.protocol.field_paths import field_path
-from target_sprinto.push.text import counted, quoted, shown
+from target_sprinto.push.text import pluralize, quoted, shown
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.names import within_one_edit
 
@@ -84,7 +84,7 @@ class EntitySchema:
             if rule == "required":
                 yield FieldProblem(field_path(self.schema, [*path, facts["property"]]), "is missing")
             elif rule == "additionalProperties":
-                extra = f"has {counted(len(facts['unexpected']), 'field')} that its schema does not name"
+                extra = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
                 yield FieldProblem(field_path(self.schema, path), extra)
             else:
                 yield FieldProblem(field_path(self.schema, path), _issue(rule, facts))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import FinalStateMissing, FinalStateUnfinished
-from target_sprinto.push.text import counted
+from target_sprinto.push.text import pluralize
 from target_sprinto.singer.messages import decode_object
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class FinalState:
         return None
 
     def _missing(self, stream: str, why: str, hint: str) -> InputError:
-        records = counted(self._trailing, "record")
+        records = pluralize(self._trailing, "record")
         if self._state is None:
             return FinalStateMissing(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
         return FinalStateMissing(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.run.run import Delivery
-    from target_sprinto.receipts.recorder import RunReport
+    from target_sprinto.receipts.recorder import ReceiptRecorder
     from target_sprinto.singer.entity_schemas import EntitySchema
     from target_sprinto.singer.final_state import FinalState
     from target_sprinto.singer.rejects import RejectedRecords, Source
@@ -41,7 +41,7 @@ class Intake:
         *,
         line: Callable[[], int],
         final_state: FinalState,
-        report: RunReport | None,
+        report: ReceiptRecorder | None,
         needs_keys: bool,
         on_deleted_record: OnDeletedRecord,
         entity_schemas: Mapping[str, EntitySchema],

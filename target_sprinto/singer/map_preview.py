@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefused
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.run import RunSummary
-from target_sprinto.push.text import counted, figures
+from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problems import grouped
 
@@ -78,16 +78,16 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
     rejected = rejects.rejected
     if rejected and not settings.diverts:
         raise WouldBeRefused(
-            f"A run would fail: {counted(len(rejected), 'record')} would be rejected.",
+            f"A run would fail: {pluralize(len(rejected), 'record')} would be rejected.",
             "Fix the stream map or the records; or set `on_invalid_record` to `divert`.",
         )
     if len(rejected) > settings.max_rejects:
         raise TooManyRejects(
-            f"A run would fail: {counted(len(rejected), 'record')} would be rejected, and `max_rejects` is"
+            f"A run would fail: {pluralize(len(rejected), 'record')} would be rejected, and `max_rejects` is"
             f" {settings.max_rejects}.",
             "Fix the stream map or the records.",
         )
-    rejects.require_evidence(run.counts)
+    rejects.raise_if_none_accepted(run.counts)
     for entity_type, minimum in settings.expected.items():
         if run.counts[entity_type] < minimum:
             raise NothingAccepted(
@@ -148,7 +148,7 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
     for one in preview["streams"]:
         left_out = one["records"] - one["sent"] - one["rejected"]
         yield (
-            f"{one['stream']} → {one['entity_type']}: {counted(one['records'], 'record')} in,"
+            f"{one['stream']} → {one['entity_type']}: {pluralize(one['records'], 'record')} in,"
             f" {one['sent']:,} to send, {one['rejected']:,} rejected, {max(left_out, 0):,} left out"
         )
         width = max(map(len, one["fields"]), default=0)
@@ -159,12 +159,12 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
         for example in one["examples"]:
             yield f"  Input line {example['line']}:"
             yield from (f"    {field:<{width}}  {value}" for field, value in example["record"].items())
-    yield f"A run would make {counted(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
+    yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
         lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")
         yield (
-            f"{counted(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}], input"
+            f"{pluralize(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}], input"
             f" lines {lines}"
         )
 
@@ -174,9 +174,9 @@ def masked(value: object) -> str:
     if value is None:
         return "null"
     if isinstance(value, dict):
-        return f"{{{counted(len(value), 'field')}}}"
+        return f"{{{pluralize(len(value), 'field')}}}"
     if isinstance(value, list):
-        return f"[{counted(len(value), 'item')}]"
+        return f"[{pluralize(len(value), 'item')}]"
     if isinstance(value, bool):
         return "true or false"
     text = re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", str(value)))
@@ -197,4 +197,4 @@ def differences(kept: object, now: object, path: str = "") -> Iterator[str]:
 
 
 def _short(value: object) -> str:
-    return figures({"items": len(value)}) if isinstance(value, list | dict) else repr(value)
+    return format_counts({"items": len(value)}) if isinstance(value, list | dict) else repr(value)

@@ -107,7 +107,7 @@ def _decode(line: bytes) -> Message:
         raise _invalid(f"not a valid Singer message: {problem}.") from None
     except (msgspec.DecodeError, RecursionError):
         surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
-        raise unreadable(line) or _invalid(surrogate) from None
+        raise diagnose_line(line) or _invalid(surrogate) from None
 
 
 def _require_parts(kind: str, found: dict[str, Any]) -> None:
@@ -119,7 +119,7 @@ def _require_parts(kind: str, found: dict[str, Any]) -> None:
             raise _invalid(f"the `{name}` of a {kind} message has more than {limit:,} bytes.")
 
 
-def unreadable(line: bytes) -> InputError | None:
+def diagnose_line(line: bytes) -> InputError | None:
     """Why a line is not JSON; None if Python's own parser, which is laxer, reads it."""
     not_finite: list[str] = []
     ending = "" if line.endswith(b"\n") else " The input ends within this line: the tap probably crashed."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.text import counted, quoted
+from target_sprinto.push.text import pluralize, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ class ProblemGroup:
         more = len(self.lines) - _LINES_SHOWN
         field = f"field {quoted(self.field)}" if self.field else ""
         return (
-            f"{counted(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
+            f"{pluralize(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
             f" {' '.join(filter(None, (field, self.issue))) or 'no field named'} [{self.code}],"
             f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
         )

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.text import counted
+from target_sprinto.push.text import pluralize
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Progress:
 
 def describe(records: int, standing: Standing) -> str:
     """How far a run has come that has read so many records, in words."""
-    pages = counted(standing.pages, "page")
-    told = f"{counted(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
+    pages = pluralize(standing.pages, "page")
+    told = f"{pluralize(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
     if standing.retries:
         told += f", {standing.retries} sent again"
     if standing.held_seconds:

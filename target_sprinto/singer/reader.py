@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
-from target_sprinto.push.transport.background import TICK_SECONDS, Check
+from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class SprintoReader(GenericSingerReader[bytes]):
             return io.BytesIO()
         if self._watch_stdin:
             with contextlib.suppress(io.UnsupportedOperation):
-                return watched(stdin.fileno(), self._check, self._add_to_waits, self._longest_silence())
+                return interruptible_reader(
+                    stdin.fileno(), self._check, self._add_to_waits, self._longest_silence()
+                )
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
 
@@ -157,7 +159,7 @@ class _Waiting(io.RawIOBase):
         self._look_up()
         began = time.monotonic()
         # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
-        while sys.platform != "win32" and not select.select([self._descriptor], [], [], TICK_SECONDS)[0]:
+        while sys.platform != "win32" and not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
             if time.monotonic() - began >= self._longest_silence:
                 raise TapSilent(self._longest_silence)
             self._look_up()
@@ -167,7 +169,7 @@ class _Waiting(io.RawIOBase):
         return len(data)
 
 
-def watched(
+def interruptible_reader(
     descriptor: int,
     check: Check,
     waited: Callable[[float], None] = lambda _: None,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import counted, quoted, shown, suggested
+from target_sprinto.push.text import pluralize, quoted, shown, suggested
 from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class RejectedRecords:
                 if (entity := _entity(item.entity_type, item.key)) in self._rejected_entities:
                     self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
 
-    def require_evidence(self, accepted: Mapping[str, int]) -> None:
+    def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
         """Raise NothingAccepted for an entity type all of whose records, however few, were rejected."""
         came = Counter(rejected.entity_type for rejected in self._confirmed)
         for entity_type, count in came.items():
@@ -169,7 +169,7 @@ class RejectedRecords:
             self._file.remove()
         if not self._confirmed:
             return ""
-        text = f"{counted(len(self._confirmed), 'record')} rejected ({self._summary()})."
+        text = f"{pluralize(len(self._confirmed), 'record')} rejected ({self._summary()})."
         if superseded:
             text += f" {superseded} of them are superseded: a later record of the same key was accepted."
         if not left or self._file is None:
@@ -203,8 +203,8 @@ class RejectedRecords:
             file.finish(rejected.place for rejected in rejects if rejected.place is not None)
         except RejectsNotWritten as problem:
             return (
-                f"{problem.what} {file.path} stays as it was during the run: it holds"
-                f" {counted(file.written, 'record')}, also any that Sprinto accepted later."
+                f"{problem.message} {file.path} stays as it was during the run: it holds"
+                f" {pluralize(file.written, 'record')}, also any that Sprinto accepted later."
                 " Compare it with Sprinto before you load it."
             )
         return ""

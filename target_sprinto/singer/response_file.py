@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from target_sprinto import private_files
-from target_sprinto.push.errors import ContradictoryAnswer, PageRefused
+from target_sprinto.push.errors import InconsistentResponse, PageRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,8 +28,8 @@ class Response(NamedTuple):
 
 def response_of(failure: BaseException) -> list[Response]:
     """The response that led to a failure, if one did."""
-    if isinstance(failure, PageRefused | ContradictoryAnswer) and failure.response:
-        return [Response(failure.what, failure.response)]
+    if isinstance(failure, PageRefused | InconsistentResponse) and failure.response:
+        return [Response(failure.message, failure.response)]
     return []
 
 

@@ -17,8 +17,8 @@ from target_sprinto.singer.messages import (
     MAX_RECORD_VALUES,
     decode_fields,
     decode_object,
+    diagnose_line,
     has_more_values,
-    unreadable,
 )
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
@@ -138,7 +138,7 @@ class Stream:
         self._reject(problem, self._source(line, is_message=True))
 
     def _reject_undecodable(self, raw: bytes, source: Source) -> None:
-        problem = unreadable(raw) or InvalidRecord(
+        problem = diagnose_line(raw) or InvalidRecord(
             f"a record of stream {quoted(self.name)} is not an object, or has a number that cannot be held"
             " exactly.",
             "Fix it at its source.",

@@ -11,7 +11,7 @@ from singer_sdk import metrics
 from target_sprinto.errors import StateNotWritten, WouldBeRefused
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import with_time_left
-from target_sprinto.push.text import counted, figures, suggested
+from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.problems import grouped
 from target_sprinto.singer.response_file import ResponseFile, responses_about
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.run import RunSummary
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.document import Outcome
-    from target_sprinto.receipts.recorder import RunReport
+    from target_sprinto.receipts.recorder import ReceiptRecorder
     from target_sprinto.singer.intake import Intake
     from target_sprinto.singer.progress import Progress
     from target_sprinto.singer.rejects import Rejected, RejectedRecords
@@ -45,7 +45,7 @@ class RunLog:
         intake: Intake,
         rejects: RejectedRecords | None,
         responses: ResponseFile,
-        report: RunReport | None,
+        report: ReceiptRecorder | None,
         progress: Progress | None,
     ) -> None:
         self._client = client
@@ -117,16 +117,16 @@ class RunLog:
         if refused := self.would_be_refused():
             them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
-                f"{counted(len(refused), 'record')} would be refused, as listed above."
+                f"{pluralize(len(refused), 'record')} would be refused, as listed above."
                 f" {self._responses.keep(responses_about(refused))}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
 
     def _amounts(self, summary: RunSummary) -> str:
-        pages = counted(summary.pages, "page")
+        pages = pluralize(summary.pages, "page")
         took = self._progress.summary() if self._progress is not None else ""
-        return f"{figures(summary.records)}, in {pages}, {took}"
+        return f"{format_counts(summary.records)}, in {pages}, {took}"
 
     def _log_rejects(self) -> None:
         self._log_skipped()
@@ -144,5 +144,5 @@ class RunLog:
         if self._intake.skipped:
             log.warning(
                 "Skipped %s marked as deleted (`on_deleted_record` is `skip`).",
-                counted(self._intake.skipped, "record"),
+                pluralize(self._intake.skipped, "record"),
             )

@@ -16,7 +16,7 @@ from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
-from target_sprinto.push.run.run import Patiences
+from target_sprinto.push.run.run import Timeouts
 from target_sprinto.singer import entity_schemas
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.key_file import with_api_key
@@ -304,9 +304,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {name: expectation.min_records for name, expectation in self.expect.items()}
 
     @property
-    def patiences(self) -> Patiences:
+    def timeouts(self) -> Timeouts:
         """The user's timeouts."""
-        return Patiences(
+        return Timeouts(
             self.request_timeout_seconds, self.retry_timeout_seconds, self.processing_timeout_seconds
         )
 

@@ -10,7 +10,7 @@ from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import LastWords, in_background, wait_for
+from target_sprinto.push.transport.background import GracePeriod, in_background, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.transport.background import Check
@@ -20,9 +20,9 @@ def write_state(state: bytes, interrupted: Check) -> None:
     """Let the STATE out as a line. Raises StateNotWritten, which holds it."""
     line = state + b"\n"
     # A reader that stands still must not keep a signal from ending the process.
-    last_words = LastWords(interrupted, timing.current.end_after_signal)
+    grace = GracePeriod(interrupted, timing.current.end_after_signal)
     try:
-        wait_for(in_background(lambda: _write(line)), last_words)
+        wait_for(in_background(lambda: _write(line)), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None
 

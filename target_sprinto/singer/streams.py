@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform
 
-from target_sprinto.errors import InvalidSchema, MadeUpStream, MapFailed, RecordBeforeSchema
+from target_sprinto.errors import InvalidSchema, MapFailed, MeltanoTestStream, RecordBeforeSchema
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
@@ -77,14 +77,14 @@ class Streams:
     def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
         """Take a stream's SCHEMA, given as JSON.
 
-        Raises InvalidSchema, MapFailed, UnmappedStream, MadeUpStream.
+        Raises InvalidSchema, MapFailed, UnmappedStream, MeltanoTestStream.
         """
         known = self._streams.get(name)
         if known is not None and (known.schema, known.key_properties) == (schema, key_properties):
             return
         self._require_small(name, schema)
         if name == _MELTANO_TEST_STREAM:
-            raise MadeUpStream(
+            raise MeltanoTestStream(
                 f"stream {quoted(name)} comes from `meltano config test`, which makes its records up.",
                 "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
             )

@@ -38,7 +38,7 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
-from target_sprinto.receipts.recorder import Ending, RunReport
+from target_sprinto.receipts.recorder import Ending, ReceiptRecorder
 from target_sprinto.singer import config_files
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
@@ -112,7 +112,7 @@ class SprintoTarget(ConfiguredTarget):
         self._state: bytes | None = None
         self._final_state = FinalState()
         self._said_activate_version = False
-        self._report: RunReport | None = None
+        self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
@@ -156,7 +156,7 @@ class SprintoTarget(ConfiguredTarget):
         settings = self.settings
         if settings.report_path:
             self._reader.digest = digest = hashlib.sha256()
-            self._report = RunReport(
+            self._report = ReceiptRecorder(
                 settings.report_path,
                 settings,
                 self.client,
@@ -177,7 +177,7 @@ class SprintoTarget(ConfiguredTarget):
             page_size=settings.page_size,
             max_parallel_pages=settings.max_parallel_pages,
             compress=settings.compress,
-            patiences=settings.patiences,
+            timeouts=settings.timeouts,
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
             expected=settings.expected,
@@ -301,24 +301,26 @@ class SprintoTarget(ConfiguredTarget):
             timing.current.end_after_signal,
         )
         try:
-            aftermath = self.run.abort(deadline)
+            session_outcome = self.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
             log.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log.metrics(self._sinks_active.values())
-        if isinstance(failure, SprintoError) and failure.aftermath:
+        if isinstance(failure, SprintoError) and failure.session_outcome:
             # It has seen what became of the session.
-            aftermath = failure.aftermath
+            session_outcome = failure.session_outcome
         responses = response_of(failure)
         if self.rejects is not None:
-            aftermath = f"{aftermath} {self.rejects.finish_unapplied()}".rstrip()
+            session_outcome = f"{session_outcome} {self.rejects.finish_unapplied()}".rstrip()
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
                 responses += responses_about(self._log.would_be_refused())
-                aftermath += " What is listed above would be refused"
-                aftermath += "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
-        aftermath = f"{aftermath} {self._responses.keep(responses)}".rstrip()
+                session_outcome += " What is listed above would be refused"
+                session_outcome += (
+                    "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
+                )
+        session_outcome = f"{session_outcome} {self._responses.keep(responses)}".rstrip()
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
         if (
@@ -328,9 +330,9 @@ class SprintoTarget(ConfiguredTarget):
         ):
             failure.line = self._reader.line
         if isinstance(failure, SprintoError):
-            failure.aftermath = aftermath
-        elif aftermath:
-            log.error("%s", aftermath)
+            failure.session_outcome = session_outcome
+        elif session_outcome:
+            log.error("%s", session_outcome)
         if self._report is not None:
             outcome: Outcome = "interrupted" if stopped else "failed"
             known = failure if isinstance(failure, SprintoError) else None

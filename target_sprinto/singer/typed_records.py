@@ -14,24 +14,32 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SAY_NOTHING = frozenset({"$schema", "title", "description", "default", "examples", "$comment", "format"})
+_ANNOTATION_KEYWORDS = frozenset(
+    {"$schema", "title", "description", "default", "examples", "$comment", "format"}
+)
 """Keywords that no record breaks; formats are not asserted."""
 
-_UNDERSTOOD = _SAY_NOTHING | {"type", "properties", "required", "items", "additionalProperties"}
+_SUPPORTED_KEYWORDS = _ANNOTATION_KEYWORDS | {
+    "type",
+    "properties",
+    "required",
+    "items",
+    "additionalProperties",
+}
 
 _KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null": None}
 _SCALARS: dict[str, Any] = {**_KEYS, "number": float}
 
 
-PlainRecord = NewType("PlainRecord", object)
-"""What its own `PlainRecords` has read."""
+TypedRecord = NewType("TypedRecord", object)
+"""What its own `TypedDecoder` has read."""
 
 
 class _NotPlainError(Exception):
     """There is more in the schema than types."""
 
 
-class PlainRecords:
+class TypedDecoder:
     """Reads records of one stream whose schema is plain."""
 
     def __init__(
@@ -41,25 +49,25 @@ class PlainRecords:
         self._key_fields = key_fields
         self._mark_field = mark_field
 
-    def read(self, raw: bytes) -> PlainRecord | None:
+    def read(self, raw: bytes) -> TypedRecord | None:
         """A record that is as its schema wants it; None where it has to be looked at in full."""
         try:
-            return cast("PlainRecord", self._decode(raw))
+            return cast("TypedRecord", self._decode(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
 
-    def key(self, record: PlainRecord) -> tuple[object, ...]:
+    def key(self, record: TypedRecord) -> tuple[object, ...]:
         """The values of its key properties."""
         return tuple([getattr(record, field) for field in self._key_fields])
 
-    def is_marked(self, record: PlainRecord) -> bool:
+    def is_marked(self, record: TypedRecord) -> bool:
         """Whether the field `mark` has a value. A record with a field that its schema lacks is not plain."""
         return self._mark_field is not None and getattr(record, self._mark_field) is not None
 
 
 def plain_records(
     schema: dict[str, Any], key_properties: Sequence[str], mark: str | None = None
-) -> PlainRecords | None:
+) -> TypedDecoder | None:
     """A reader for the stream's records; None where the schema is not plain, or a key may be a decimal."""
     properties = schema.get("properties", {})
     try:
@@ -75,7 +83,7 @@ def plain_records(
         return None
     names = list(properties)
     mark_field = _field(names.index(mark)) if mark in names else None
-    return PlainRecords(decoder, [_field(names.index(name)) for name in key_properties], mark_field)
+    return TypedDecoder(decoder, [_field(names.index(name)) for name in key_properties], mark_field)
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:
@@ -84,7 +92,7 @@ def _kinds(schema: dict[str, Any]) -> frozenset[str]:
 
 
 def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    if schema.keys() - _UNDERSTOOD:
+    if schema.keys() - _SUPPORTED_KEYWORDS:
         raise _NotPlainError
     return Union[tuple(_type_of_kind(kind, schema) for kind in sorted(_kinds(schema)))]  # noqa: UP007 - made from data
 

@@ -260,7 +260,7 @@ def test_a_step_that_failed_shows_why_and_is_not_tried_again(deployment: Deploym
     log = deployment.finish(run)
     assert run.returncode != 0
     assert "Failure: push.sh ended with 1." in log
-    assert "[key-refused]" in log.partition("Failure: push.sh ended with 1.")[2]
+    assert "[unauthorized]" in log.partition("Failure: push.sh ended with 1.")[2]
     assert "STEP_UP_FOR_RETRY" not in log
 
 

@@ -72,7 +72,7 @@ def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, stat
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[key-refused]" in finished.error
+    assert "[unauthorized]" in finished.error
     assert door.integration_id in finished.error
     assert len(door.sandbox.fired(door.integration_id)) == 1
     assert door.applied() == {}
@@ -236,7 +236,7 @@ def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Opera
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[unexpected-answer]" in finished.error
+    assert "[unexpected-response]" in finished.error
     assert f"Sprinto answered {status}" in finished.error
     assert len(door.sandbox.fired(door.integration_id)) == 1
     assert "Trying again" not in finished.stderr

@@ -159,7 +159,7 @@ def interrupt(door: FrontDoor) -> Finished:
     ("broken", "code", "error"),
     [
         (break_input, 1, "invalid-line"),
-        (break_counts, 1, "counts-differ"),
+        (break_counts, 1, "count-mismatch"),
         (expire, 75, "session-ended"),
         (lose_the_folder, 1, "receipt-not-written"),
         (interrupt, 143, "interrupted"),
@@ -255,7 +255,7 @@ def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: Fron
 SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
     "counts": (
         lambda door, _: change(door.folder / "receipt.json", '"accepted":250', '"accepted":251'),
-        ("250 people", "251 people", "is left as it was", "[counts-differ]"),
+        ("250 people", "251 people", "is left as it was", "[count-mismatch]"),
     ),
     "another session's": (
         lambda door, session: change(door.folder / "receipt.json", session, session[::-1]),
@@ -312,7 +312,7 @@ def test_apply_refuses_a_session_that_grew(door: FrontDoor) -> None:
     session = hold(door)
     grown = Edit(lambda body: body | {"accepted_records_by_entity": {"people": 251}})
     fault(door, "status", grown, times=999, nth=1 + door.operations().count("status"))
-    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "[counts-differ]")
+    check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), "[count-mismatch]")
     assert state_of(door, session) == "active"
 
 
@@ -330,7 +330,7 @@ def test_a_close_that_is_refused_leaves_the_session(door: FrontDoor) -> None:
     session = hold(door)
     fault(door, "close", Answer(401))
     finished = door.sprintoctl("apply", session, *RECEIPT)
-    check_refused(door, session, finished, "[key-refused]", "was not told to apply, and is left as it was")
+    check_refused(door, session, finished, "[unauthorized]", "was not told to apply, and is left as it was")
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
 

@@ -259,4 +259,4 @@ def test_what_meltano_makes_up_to_test_a_loader_is_no_evidence(door: FrontDoor) 
     finished = door.run(messages)
     assert (finished.code, finished.stdout, door.operations()) == (1, "", [])
     assert "`meltano invoke target-sprinto:check`" in finished.error
-    assert "[made-up-stream]" in finished.error
+    assert "[meltano-test-stream]" in finished.error

@@ -139,7 +139,7 @@ def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> No
 def test_a_failure_at_the_end_discards_and_raises(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(401)))
     target = SprintoTarget(config=config(door))
-    with pytest.raises(SprintoError, match="key-refused"):
+    with pytest.raises(SprintoError, match="unauthorized"):
         target.listen(io.StringIO(as_input(people(3)).decode()))
     assert door.session().state == "cancelled"
 

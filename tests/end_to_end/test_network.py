@@ -206,7 +206,7 @@ def test_a_private_ca_from_the_environment_is_trusted(
 def test_a_certificate_that_is_not_trusted_fails_at_once(secure_door: FrontDoor) -> None:
     finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""})
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[certificate-refused]" in finished.error
+    assert "[tls-error]" in finished.error
     assert "REQUESTS_CA_BUNDLE" in finished.error
     assert "Trying again" not in finished.stderr
     assert secure_door.operations() == []
@@ -224,7 +224,7 @@ def test_a_certificate_for_another_name_fails_at_once(
     finally:
         box.stop()
     assert finished.code == 1
-    assert "[certificate-refused]" in finished.error
+    assert "[tls-error]" in finished.error
 
 
 def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
@@ -252,7 +252,7 @@ def test_an_answer_that_is_lost_behind_a_proxy_is_found_out(
     assert (finished.code, finished.stdout) == (0, state_line())
     assert [entity["id"] for entity in secure_door.applied()["people"]] == list(range(150))
     assert secure_door.operations().count("push") == 2
-    assert "[answer-lost]" in finished.stderr
+    assert "[response-lost]" in finished.stderr
     assert "[not-connected]" not in finished.stderr
 
 
@@ -264,7 +264,7 @@ def test_what_is_no_tls_after_the_request_says_nothing_of_it(
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "[answer-lost]" in finished.error
+    assert "[response-lost]" in finished.error
     assert "nothing was sent" not in finished.error
 
 
@@ -341,7 +341,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "[not-now]" in finished.error
+    assert "[throttled]" in finished.error
     assert "`retry_timeout_seconds`" in finished.error
     assert "Nothing was opened" in finished.error
     assert len(proxy.lines) == 1

@@ -69,7 +69,9 @@ def test_a_failed_session_that_was_retried_is_not_waited_for(door: FrontDoor) ->
 def test_a_failed_session_that_cannot_be_read_is_not_waited_for(door: FrontDoor, refused: str) -> None:
     if refused == "status":
         door.sandbox.inject(
-            Fault("status", integration_id=door.integration_id, effect=Edit(lambda _: {"id": "unreadable"}))
+            Fault(
+                "status", integration_id=door.integration_id, effect=Edit(lambda _: {"id": "diagnose_line"})
+            )
         )
     else:
         door.sandbox.inject(

@@ -65,7 +65,7 @@ FIRST, AGAIN, HINTED, UNKNOWN, INVALID, PARALLEL = range(1, 7)
 
 
 @dataclass
-class Probed:
+class ProbeResult:
     code: int
     stdout: str
     stderr: str
@@ -110,10 +110,10 @@ def start(
     return door.start(*arguments, program="sprintoctl", **options)
 
 
-def finish(door: FrontDoor, process: subprocess.Popen[bytes], *, state: str = "cancelled") -> Probed:
+def finish(door: FrontDoor, process: subprocess.Popen[bytes], *, state: str = "cancelled") -> ProbeResult:
     """Its end, and what every end has in common: all is discarded, nothing applied, nothing told."""
     out, err = process.communicate(timeout=45)
-    probed = Probed(process.returncode, out.decode(), err.decode())
+    probed = ProbeResult(process.returncode, out.decode(), err.decode())
     for leak in (API_KEY, SECRET, str(NUMBER), "Traceback"):
         assert leak not in probed.stdout + probed.stderr
     assert {session.state for session in door.sessions()} <= {state}
@@ -127,7 +127,7 @@ def probe(
     door: FrontDoor,
     examples: Mapping[str, object] = EXAMPLES,
     **options: Any,  # noqa: ANN401 - FrontDoor's
-) -> Probed:
+) -> ProbeResult:
     return finish(door, start(door, examples, **options))
 
 
@@ -169,7 +169,7 @@ def expected(reading: Readings) -> dict[str, Any]:
     }
 
 
-def compare(probed: Probed, wanted: dict[str, Any]) -> None:
+def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
     values = probed.values()
     lag = wanted.pop("counts_lag_seconds")
     # As roughly as a busy machine lets it be told.
@@ -507,7 +507,7 @@ def test_a_second_session_that_can_be_opened_is_discarded_too(strict: FrontDoor)
     assert f"Session {strict.session().id} was discarded" in probed.error
 
 
-def signalled(door: FrontDoor, process: subprocess.Popen[bytes], number: signal.Signals) -> Probed:
+def signalled(door: FrontDoor, process: subprocess.Popen[bytes], number: signal.Signals) -> ProbeResult:
     began = time.monotonic()
     process.send_signal(number)
     process.wait(timeout=20)
@@ -568,7 +568,7 @@ def test_a_lost_answer_ends_the_probe(strict: FrontDoor, nth: int, effect: Effec
     inject(strict, Fault("push", nth, effect=effect))
     probed = probe(strict)
     assert probed.code == 75
-    assert "[answer-lost]" in probed.error
+    assert "[response-lost]" in probed.error
     assert "was discarded, nothing was applied" in probed.error
     assert probed.finding("status_postpones_expiry")["value"] is True
     assert probed.finding("conflict_shows_session")["value"] is None
@@ -578,15 +578,15 @@ def test_a_lost_answer_ends_the_probe(strict: FrontDoor, nth: int, effect: Effec
 @pytest.mark.parametrize(
     ("operation", "nth", "effect", "code"),
     [
-        ("create", 1, Answer(401), "key-refused"),
-        ("create", 2, Drop(), "answer-lost"),
-        ("status", 3, Answer(403), "key-refused"),
-        ("status", 4, Answer(200, body=b"<html>"), "answer-lost"),
+        ("create", 1, Answer(401), "unauthorized"),
+        ("create", 2, Drop(), "response-lost"),
+        ("status", 3, Answer(403), "unauthorized"),
+        ("status", 4, Answer(200, body=b"<html>"), "response-lost"),
         ("status", 2, Answer(200, body={"id": "s", "state": "processing"}), "session-ended"),
-        ("status", 2, Answer(200, body={"id": "s"}), "unexpected-answer"),
-        ("status", 2, Answer(200, body={"id": "s", "state": f"{SECRET} of {NUMBER}"}), "unexpected-answer"),
-        ("push", FIRST, Answer(202, body=b"[]"), "unexpected-answer"),
-        ("push", FIRST, Answer(200), "unexpected-answer"),
+        ("status", 2, Answer(200, body={"id": "s"}), "unexpected-response"),
+        ("status", 2, Answer(200, body={"id": "s", "state": f"{SECRET} of {NUMBER}"}), "unexpected-response"),
+        ("push", FIRST, Answer(202, body=b"[]"), "unexpected-response"),
+        ("push", FIRST, Answer(200), "unexpected-response"),
     ],
 )
 def test_odd_answers_end_the_probe(
@@ -594,7 +594,7 @@ def test_odd_answers_end_the_probe(
 ) -> None:
     inject(strict, Fault(operation, nth, effect=effect))
     probed = probe(strict, settings={"retry_timeout_seconds": 0})
-    assert probed.code == (75 if code == "answer-lost" else 1)
+    assert probed.code == (75 if code == "response-lost" else 1)
     assert probed.error.endswith(f"[{code}]")
 
 

@@ -229,14 +229,14 @@ ENDS = {
     "a refused page": Ends(
         1, "failed", "page-refused", "cancelled", faults=(("push", Answer(400), {"nth": 2, "times": 9}),)
     ),
-    "a refused key": Ends(1, "failed", "key-refused", None, faults=(("create", Answer(401), {}),), pages=1),
+    "a refused key": Ends(1, "failed", "unauthorized", None, faults=(("create", Answer(401), {}),), pages=1),
     "too few": Ends(
         1, "failed", "too-few-records", "cancelled", settings={"expect": {"people": {"min_records": 151}}}
     ),
     "counts that differ": Ends(
         1,
         "failed",
-        "counts-differ",
+        "count-mismatch",
         "cancelled",
         faults=(
             (
@@ -246,7 +246,7 @@ ENDS = {
             ),
         ),
     ),
-    "a refused close": Ends(1, "failed", "key-refused", "cancelled", faults=(("close", Answer(401), {}),)),
+    "a refused close": Ends(1, "failed", "unauthorized", "cancelled", faults=(("close", Answer(401), {}),)),
     "failed processing": Ends(
         1,
         "failed",
@@ -257,7 +257,7 @@ ENDS = {
     "unfinished processing": Ends(
         75,
         "failed",
-        "processing-unfinished",
+        "processing-timeout",
         "processing",
         settings={"processing_timeout_seconds": 0.2},
         faults=(("status", Edit(lambda body: body | {"state": "processing"}), {"nth": 2, "times": 999}),),
@@ -549,8 +549,12 @@ PAGES = {
         "Failed [page-refused]",
         "was discarded: nothing",
     ),
-    "a refused key": (("create", Answer(401), {}), "Failed [key-refused]", "Nothing was opened."),
-    "a lost discard": (("close", Answer(401), {"times": 99}), "Failed [key-refused]", "end was not observed"),
+    "a refused key": (("create", Answer(401), {}), "Failed [unauthorized]", "Nothing was opened."),
+    "a lost discard": (
+        ("close", Answer(401), {"times": 99}),
+        "Failed [unauthorized]",
+        "end was not observed",
+    ),
     "no processing": (
         ("status", Edit(lambda body: body | {"state": "failed", "retry_count": 1}), {"nth": 2}),
         "Failed [processing-failed]",

@@ -151,7 +151,7 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
 @pytest.mark.parametrize(
     ("settings", "code", "told"),
     [
-        ({"api_key": "wrong-key"}, 1, "[key-refused]"),
+        ({"api_key": "wrong-key"}, 1, "[unauthorized]"),
         ({"api_url": "http://127.0.0.1:9/api/external/push"}, 75, "[not-connected]"),
         ({"region": "mars"}, 1, "[settings]"),
         ({"integration_id": ""}, 1, "[settings]"),
@@ -232,7 +232,7 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
     told = door.sprintoctl("discard", session)
     assert (told.code, told.stdout) == (1, "")
-    assert f"Session {session} could not be discarded for certain (key-refused)" in told.stderr
+    assert f"Session {session} could not be discarded for certain (unauthorized)" in told.stderr
     assert f"sprintoctl discard {session} --config {door.folder}/" in told.stderr
 
 
@@ -472,7 +472,7 @@ def test_a_terminal_gets_colours_unless_it_is_told_not_to(
     assert ("\x1b[31msprintoctl:\x1b[0m " in refused) == coloured
     assert ("\x1b" in shown + refused) == coloured
     assert "OK" in shown
-    assert "[key-refused]" in refused
+    assert "[unauthorized]" in refused
 
 
 def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.faults.adopting import adopting
-from tests.support.faults.answers import spoilt_for_good, spoilt_once, spoilt_pages
+from tests.support.faults.answers import invalid_pages, spoilt_for_good, spoilt_once
 from tests.support.faults.around import around
 from tests.support.faults.counts import counts
 from tests.support.faults.discards import discards
@@ -59,7 +59,7 @@ CELLS: list[Cell] = [
     *looking(SINGLE),
     *stale(SINGLE),
     *batches(),
-    *(cell for cells in (spoilt_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
+    *(cell for cells in (invalid_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
 ]
 
 

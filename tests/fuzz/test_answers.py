@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.text import counted
+from target_sprinto.push.text import pluralize
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 from tests.support.front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
 from tests.support.fuzz.amounts import at_random, same_each_time, unshrunk
@@ -122,7 +122,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     assert applied in ([{}, wanted] if may_be_applied else [{}]), ran
     if ran.code == 0 and may_be_applied:
         assert applied == wanted, ran
-        told = f"{counted(len(rejected), 'record')} rejected" in ran.stderr
+        told = f"{pluralize(len(rejected), 'record')} rejected" in ran.stderr
         assert told is bool(rejected), ran
     return bool(applied)
 

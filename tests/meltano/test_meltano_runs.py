@@ -133,7 +133,7 @@ def test_of_a_loader_that_fails_meltano_keeps_no_state(begun: Project, door: Fro
     assert failed.code == 1
     assert failed.errors("meltano")[0] == "Loader failed"
     (told,) = failed.errors("target-sprinto")
-    assert told.endswith("[key-refused]")
+    assert told.endswith("[unauthorized]")
     assert "wr0ng-k3y" not in failed.stderr
     assert states(door) == ["processed"]
     assert begun.state() == state_at(2)

@@ -175,7 +175,7 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
 
     wrong = project.call("invoke", "target-sprinto:check", TARGET_SPRINTO_API_KEY="wr0ng-k3y")
     assert (wrong.code, wrong.stdout) == (1, "")
-    assert "[key-refused]" in wrong.stderr
+    assert "[unauthorized]" in wrong.stderr
     assert "wr0ng-k3y" not in wrong.stderr
 
 

@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.protocol.times import parse_time
-from target_sprinto.push.run.conflict import Blocker
+from target_sprinto.push.run.conflict import ActiveSession
 from target_sprinto.push.text import shown
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
@@ -97,14 +97,14 @@ def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
 )
 def test_discard_takes_over_only_what_this_pipeline_left(reference: str | None, *, own: bool) -> None:
     session = LoggedSession("s", reference, NOW, NOW)
-    assert Blocker(session, NOW).was_left_by("evidence") == own
+    assert ActiveSession(session, NOW).was_left_by("evidence") == own
 
 
 @pytest.mark.parametrize("reference", ["nightly", "hr sync 2026-11-28", "x" * 300, "a\x1b[31m\nb\u202e"])
 def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
-    told = Blocker(found, NOW).describe()
+    told = ActiveSession(found, NOW).describe()
     assert f"reference '{shown(reference)}'" in told
     assert told.isprintable()
     assert len(told) < 300

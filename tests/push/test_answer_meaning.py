@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import Certainty
-from target_sprinto.push.protocol.responses import IngestResult, Operation, SessionStatus, read_answer
+from target_sprinto.push.errors import Outcome
+from target_sprinto.push.protocol.responses import IngestResult, Operation, SessionStatus, parse_response
 
 SESSION = b'{"id":"s","state":"active"}'
 UNDOCUMENTED = [402, 405, 406, 410, 411, 418, 422, 451]
-DID_NOT_HAPPEN = [400, 401, 403, 404, 407, 409, 413, 415, 425, 429, *UNDOCUMENTED]
-NOBODY_KNOWS = [408, 500, 501, 502, 503, 504, 599, 301, 307]
+NOT_PERFORMED = [400, 401, 403, 404, 407, 409, 413, 415, 425, 429, *UNDOCUMENTED]
+IN_DOUBT = [408, 500, 501, 502, 503, 504, 599, 301, 307]
 
 
 def read(operation: Operation, status: int, body: bytes = b"", **headers: str) -> object:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read_answer(operation, status, named, body, "integration 'x'")
+    return parse_response(operation, status, named, body, "integration 'x'")
 
 
 def test_it_happened() -> None:
@@ -32,29 +32,29 @@ def test_it_happened() -> None:
 
 
 @pytest.mark.parametrize("operation", Operation)
-@pytest.mark.parametrize("status", DID_NOT_HAPPEN)
+@pytest.mark.parametrize("status", NOT_PERFORMED)
 def test_it_did_not_happen(operation: Operation, status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
         read(operation, status)
-    assert caught.value.certainty is Certainty.DID_NOT_HAPPEN
+    assert caught.value.outcome is Outcome.NOT_PERFORMED
 
 
 @pytest.mark.parametrize("operation", Operation)
 def test_503_did_not_happen_only_with_a_retry_after(operation: Operation) -> None:
-    with pytest.raises(errors.NotNow) as caught:
+    with pytest.raises(errors.Throttled) as caught:
         read(operation, 503, Retry_After="3")
-    assert caught.value.certainty is Certainty.DID_NOT_HAPPEN
+    assert caught.value.outcome is Outcome.NOT_PERFORMED
     assert caught.value.retry_after == 3
-    with pytest.raises(errors.AnswerLost):
+    with pytest.raises(errors.ResponseLost):
         read(operation, 503, Retry_After="soon")
 
 
 @pytest.mark.parametrize("operation", Operation)
-@pytest.mark.parametrize("status", NOBODY_KNOWS)
+@pytest.mark.parametrize("status", IN_DOUBT)
 def test_nobody_knows(operation: Operation, status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
         read(operation, status)
-    assert caught.value.certainty is Certainty.NOBODY_KNOWS
+    assert caught.value.outcome is Outcome.IN_DOUBT
 
 
 @pytest.mark.parametrize("operation", Operation)
@@ -63,7 +63,7 @@ def test_a_success_that_cannot_be_read_is_none(operation: Operation, body: bytes
     documented = {Operation.CREATE: 201, Operation.PUSH: 202, Operation.CLOSE: 202}.get(operation, 200)
     with pytest.raises(errors.ApiError) as caught:
         read(operation, documented, body)
-    assert caught.value.certainty is Certainty.NOBODY_KNOWS
+    assert caught.value.outcome is Outcome.IN_DOUBT
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))
@@ -106,7 +106,7 @@ def test_faults_are_read_from_both_places(place: str) -> None:
 @pytest.mark.parametrize("name", ["id", "state"])
 def test_a_text_where_an_id_or_a_state_belongs_is_unexpected_and_not_quoted(name: str, text: str) -> None:
     body = msgspec.json.encode({"id": "s", "state": "active"} | {name: text})
-    with pytest.raises(errors.UnexpectedAnswer) as caught:
+    with pytest.raises(errors.UnexpectedResponse) as caught:
         read(Operation.STATUS, 200, body)
     assert name in str(caught.value)
     assert not text or text not in str(caught.value)
@@ -122,7 +122,7 @@ def test_an_expiry_is_told_in_sprintos_own_words() -> None:
 
 
 def test_counts_that_are_missing_are_no_counts() -> None:
-    with pytest.raises(errors.UnexpectedAnswer, match="accepted_records_by_entity"):
+    with pytest.raises(errors.UnexpectedResponse, match="accepted_records_by_entity"):
         SessionStatus(id="s", state="active").counts()
     assert SessionStatus(id="s", state="active", accepted_records_by_entity={"a": 0, "b": 1}).counts() == {
         "b": 1

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.client import RetryPolicy, SprintoClient
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 
-IMPATIENT = Patience(5.0, 0.0)
+IMPATIENT = RetryPolicy(5.0, 0.0)
 
 
 def new_client(api_url: str, api_key: str) -> SprintoClient:
@@ -36,7 +36,7 @@ def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept()
         assert sandbox.connections == 1
         client.close()
         wait_for_no_connection(sandbox)
-        assert kept.value.code == "answer-lost"
+        assert kept.value.code == "response-lost"
 
 
 def test_a_closed_client_sends_nothing() -> None:
@@ -66,6 +66,6 @@ def test_a_server_that_begins_no_tls_was_sent_nothing() -> None:
         client = new_client(url, "key")
         began = time.monotonic()
         with pytest.raises(NotConnected, match="no answer"):
-            client.create_session("a/b", Patience(0.5, 0.0))
+            client.create_session("a/b", RetryPolicy(0.5, 0.0))
         assert time.monotonic() - began < 3
         client.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Refusal, Reject, divide
+from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.refusals import no_field
 
@@ -42,7 +42,7 @@ class Refusing:
 
 def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
     """What was accepted and what rejected, in order, by records' numbers."""
-    dispute = Dispute(page, ())
+    dispute = RefusedPage(page, ())
     accepted: list[object] = []
     rejected: list[Reject] = []
     waiting = [Part(page, dispute)]

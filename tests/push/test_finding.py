@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.protocol.in_doubt import which_landed
+from target_sprinto.push.protocol.in_doubt import committed_pages
 
 COUNTS = st.dictionaries(st.sampled_from(["User", "Device"]), st.integers(1, 4), min_size=1)
 
@@ -28,30 +28,30 @@ def test_the_subset_is_named_exactly_where_no_other_adds_up_to_the_same(
     landed = data.draw(st.sampled_from(subsets))
     now = total([before, *(pages[index] for index in landed)])
     same = [subset for subset in subsets if total([before, *(pages[index] for index in subset)]) == now]
-    assert which_landed(before, now, pages) == (frozenset(landed) if len(same) == 1 else None)
+    assert committed_pages(before, now, pages) == (frozenset(landed) if len(same) == 1 else None)
 
 
 def test_one_page_landed_or_did_not() -> None:
-    assert which_landed({"User": 5}, {"User": 5}, [{"User": 3}]) == frozenset()
-    assert which_landed({"User": 5}, {"User": 8}, [{"User": 3}]) == frozenset({0})
-    assert which_landed({"User": 5}, {"User": 7}, [{"User": 3}]) is None
-    assert which_landed({"User": 5}, {"User": 11}, [{"User": 3}]) is None
-    assert which_landed({"User": 5}, {"User": 4}, [{"User": 3}]) is None
-    assert which_landed({"User": 5}, {"User": 5, "Device": 3}, [{"User": 3}]) is None
-    assert which_landed({}, {"User": 0}, [{"User": 3}]) == frozenset()
+    assert committed_pages({"User": 5}, {"User": 5}, [{"User": 3}]) == frozenset()
+    assert committed_pages({"User": 5}, {"User": 8}, [{"User": 3}]) == frozenset({0})
+    assert committed_pages({"User": 5}, {"User": 7}, [{"User": 3}]) is None
+    assert committed_pages({"User": 5}, {"User": 11}, [{"User": 3}]) is None
+    assert committed_pages({"User": 5}, {"User": 4}, [{"User": 3}]) is None
+    assert committed_pages({"User": 5}, {"User": 5, "Device": 3}, [{"User": 3}]) is None
+    assert committed_pages({}, {"User": 0}, [{"User": 3}]) == frozenset()
 
 
 def test_batches_tell_apart_what_counts_cannot() -> None:
     pages = [{"User": 3}, {"User": 2}, {"User": 1}]
-    assert which_landed({}, {"User": 3}, pages) is None
-    assert which_landed({}, {"User": 3}, pages, batches=1) == frozenset({0})
-    assert which_landed({}, {"User": 3}, pages, batches=2) == frozenset({1, 2})
-    assert which_landed({}, {"User": 3}, pages, batches=3) is None
+    assert committed_pages({}, {"User": 3}, pages) is None
+    assert committed_pages({}, {"User": 3}, pages, batches=1) == frozenset({0})
+    assert committed_pages({}, {"User": 3}, pages, batches=2) == frozenset({1, 2})
+    assert committed_pages({}, {"User": 3}, pages, batches=3) is None
 
 
 @pytest.mark.parametrize("batches", [-1, 4, 10**30])
 def test_batches_that_no_subset_has_name_none(batches: int) -> None:
-    assert which_landed({}, {"User": 3}, [{"User": 3}, {"User": 2}, {"User": 1}], batches) is None
+    assert committed_pages({}, {"User": 3}, [{"User": 3}, {"User": 2}, {"User": 1}], batches) is None
 
 
 def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
@@ -59,7 +59,7 @@ def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
     for size in range(9):
         for subset in combinations(range(8), size):
             grown = {"User": sum(pages[index]["User"] for index in subset)}
-            assert which_landed({}, grown, pages, batches=size) == frozenset(subset)
+            assert committed_pages({}, grown, pages, batches=size) == frozenset(subset)
 
 
 @given(pages=st.lists(COUNTS, max_size=3), resent=st.lists(COUNTS, max_size=3), data=st.data())
@@ -69,23 +69,23 @@ def test_a_page_that_may_have_landed_twice_leaves_no_doubt_unsaid(
     landed = data.draw(st.sets(st.sampled_from(range(len(pages))))) if pages else set()
     twice = data.draw(st.sets(st.sampled_from(range(len(resent))))) if resent else set()
     now = total([*(pages[index] for index in landed), *(resent[index] for index in twice)])
-    found = which_landed({}, now, pages, resent=resent)
+    found = committed_pages({}, now, pages, resent=resent)
     # What is told is true: nothing of what was sent again has landed as well.
     assert found is None or (found == landed and not twice)
 
 
 def test_a_page_that_was_sent_twice_may_land_by_either_try() -> None:
     pages = [{"User": 3}, {"User": 2}]
-    assert which_landed({}, {"User": 3}, pages, tries=[2, 1]) == frozenset({0})
-    assert which_landed({}, {"User": 5}, pages, tries=[2, 1]) == frozenset({0, 1})
+    assert committed_pages({}, {"User": 3}, pages, tries=[2, 1]) == frozenset({0})
+    assert committed_pages({}, {"User": 5}, pages, tries=[2, 1]) == frozenset({0, 1})
     # Twice is once too often.
-    assert which_landed({}, {"User": 6}, pages, tries=[2, 1]) is None
+    assert committed_pages({}, {"User": 6}, pages, tries=[2, 1]) is None
 
 
 def test_both_tries_of_one_page_may_look_like_one_of_two_others() -> None:
     pages = [{"User": 100}, {"User": 98}, {"User": 96}]
-    assert which_landed({}, {"User": 196}, pages, tries=[1, 1, 1]) == frozenset({0, 2})
-    assert which_landed({}, {"User": 196}, pages, tries=[1, 2, 1]) is None
+    assert committed_pages({}, {"User": 196}, pages, tries=[1, 1, 1]) == frozenset({0, 2})
+    assert committed_pages({}, {"User": 196}, pages, tries=[1, 2, 1]) is None
 
 
 @given(
@@ -108,17 +108,17 @@ def test_each_try_may_land(
     told = len(same) == 1 and not any(others) and max(pages, default=0) <= 1
     expected = frozenset(index for index, times in enumerate(pages) if times) if told else None
     open_pages, most = [page for page, _ in tries], [times for _, times in tries]
-    assert which_landed({}, grown(landed), open_pages, resent=resent, tries=most) == expected
+    assert committed_pages({}, grown(landed), open_pages, resent=resent, tries=most) == expected
 
 
 def test_more_choices_than_can_be_gone_through_tell_nothing() -> None:
     many = [{"User": 2**number} for number in range(40)]
-    assert which_landed({}, {"User": 9}, many) == frozenset({0, 3})
-    assert which_landed({}, {"User": 2**40 - 1}, many) is None
+    assert committed_pages({}, {"User": 9}, many) == frozenset({0, 3})
+    assert committed_pages({}, {"User": 2**40 - 1}, many) is None
 
 
 def test_many_pages_sent_again_are_no_labour() -> None:
     resent = [{"User": 100}] * 500
-    assert which_landed({}, {"User": 100}, [{"User": 100}], resent=resent) is None
-    assert which_landed({}, {"User": 99}, [{"User": 99}], resent=resent) == frozenset({0})
-    assert which_landed({}, {}, [{"User": 100}], resent=resent) == frozenset()
+    assert committed_pages({}, {"User": 100}, [{"User": 100}], resent=resent) is None
+    assert committed_pages({}, {"User": 99}, [{"User": 99}], resent=resent) == frozenset({0})
+    assert committed_pages({}, {}, [{"User": 100}], resent=resent) == frozenset()

@@ -7,31 +7,33 @@ from hypothesis import strategies as st
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import (
     TRANSITIONS,
-    AfterRefusal,
     Comparison,
     Event,
+    NextStep,
     Phase,
     Processing,
     ProcessingWatch,
-    after_refusal,
     compare_counts,
     describe_end,
     keep_alive_interval,
     next_phase,
+    next_step_after,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.text import figures
+from target_sprinto.push.text import format_counts
 
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
 
 
 def test_figures_repeat_no_name_that_may_be_anything() -> None:
     sent = {"User": 3, "Cloud Account": 1}
-    assert figures(sent) == "1 Cloud Account, 3 User"
-    assert figures({"User": 3, "Cloud Account": 0}, sent) == "3 User"
-    assert figures({}, sent) == "nothing"
-    assert figures({"User": 3, "devices": 1}, sent) == "3 User, 1 of types that were not sent"
-    assert figures({"User": 3, "k3y of": 2, "Zoe@x": 5}, sent) == "3 User, 7 of types that were not sent"
+    assert format_counts(sent) == "1 Cloud Account, 3 User"
+    assert format_counts({"User": 3, "Cloud Account": 0}, sent) == "3 User"
+    assert format_counts({}, sent) == "nothing"
+    assert format_counts({"User": 3, "devices": 1}, sent) == "3 User, 1 of types that were not sent"
+    assert (
+        format_counts({"User": 3, "k3y of": 2, "Zoe@x": 5}, sent) == "3 User, 7 of types that were not sent"
+    )
 
 
 def test_every_phase_has_its_row_and_every_event_a_place() -> None:
@@ -77,20 +79,20 @@ def test_what_a_refused_page_asks_for() -> None:
     named = errors.PageRefused("x", faults=({"index": 0},))
     unnamed = errors.PageRefused("x")
     encoding = errors.EncodingRefused("x")
-    large = errors.TooLarge("x")
+    large = errors.PageTooLarge("x")
     for about_encoding in (unnamed, encoding):
-        action = after_refusal(about_encoding, items=5, compressed=True, proven=False)
-        assert action is AfterRefusal.SEND_UNCOMPRESSED
+        action = next_step_after(about_encoding, items=5, compressed=True, proven=False)
+        assert action is NextStep.SEND_UNCOMPRESSED
         for compressed, proven in [(False, False), (True, True), (False, True)]:
-            action = after_refusal(about_encoding, items=5, compressed=compressed, proven=proven)
-            assert action is AfterRefusal.GIVE_UP
-    assert after_refusal(named, items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
-    assert after_refusal(large, items=2, compressed=True, proven=True) is AfterRefusal.HALVE
-    assert after_refusal(large, items=1, compressed=True, proven=True) is AfterRefusal.GIVE_UP
-    for unknown in (errors.AnswerLost("x"), errors.UnexpectedAnswer("x"), errors.Conflict("x")):
-        assert after_refusal(unknown, items=5, compressed=True, proven=False) is AfterRefusal.FIND_OUT
+            action = next_step_after(about_encoding, items=5, compressed=compressed, proven=proven)
+            assert action is NextStep.GIVE_UP
+    assert next_step_after(named, items=5, compressed=True, proven=False) is NextStep.GIVE_UP
+    assert next_step_after(large, items=2, compressed=True, proven=True) is NextStep.HALVE
+    assert next_step_after(large, items=1, compressed=True, proven=True) is NextStep.GIVE_UP
+    for unknown in (errors.ResponseLost("x"), errors.UnexpectedResponse("x"), errors.Conflict("x")):
+        assert next_step_after(unknown, items=5, compressed=True, proven=False) is NextStep.RESOLVE
     redirected = errors.Redirected("x")
-    assert after_refusal(redirected, items=5, compressed=True, proven=False) is AfterRefusal.GIVE_UP
+    assert next_step_after(redirected, items=5, compressed=True, proven=False) is NextStep.GIVE_UP
 
 
 def status(state: str, retry_count: int | None = None) -> SessionStatus:

@@ -149,5 +149,5 @@ def page(*items: tuple[str, object]) -> Page:
     ],
 )
 def test_pages_that_may_share_an_entity(one: Page, other: Page, *, may: bool) -> None:
-    assert one.may_share_an_entity(other) is may
-    assert other.may_share_an_entity(one) is may
+    assert one.may_overlap(other) is may
+    assert other.may_overlap(one) is may

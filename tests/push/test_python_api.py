@@ -24,21 +24,21 @@ import target_sprinto
 from target_sprinto import (
     ConflictPolicy,
     OnActiveSession,
-    Patiences,
     Run,
     RunSummary,
     SprintoClient,
     SprintoError,
+    Timeouts,
 )
-from target_sprinto.push.client import Patience
+from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import (
+    ConfigError,
     Interrupted,
-    KeyRefused,
     PageRefused,
     RecordTooLarge,
     RunEnded,
-    SettingsProblem,
-    UnusableRecord,
+    Unauthorized,
+    UnserializableRecord,
 )
 from target_sprinto.push.run.observer import NoWitness
 from target_sprinto.push.transport import timing
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.sandbox import Sandbox
 
-IMPATIENT = Patiences(request_seconds=5.0, retry_seconds=5.0, processing_seconds=10.0)
+IMPATIENT = Timeouts(request_seconds=5.0, retry_seconds=5.0, processing_seconds=10.0)
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,7 @@ def test_leaving_the_block_applies(client: SprintoClient, sandbox: Sandbox, inte
     assert run.summary == RunSummary(
         session.id, {"staff_members": 120, "devices": 1}, 2, run.summary.expiry if run.summary else ""
     )
-    assert run.aftermath == ""
+    assert run.session_outcome == ""
 
 
 def test_without_records_nothing_is_opened(
@@ -129,8 +129,8 @@ def test_an_exception_discards_and_goes_on_and_says_so(
         fail()
     assert caught.value is failure
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.aftermath.endswith("was discarded, nothing was applied.")
-    assert run.aftermath in told(failure, caplog.text)
+    assert run.session_outcome.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome in told(failure, caplog.text)
     assert run.summary is None
 
 
@@ -145,7 +145,7 @@ def test_what_the_records_raise_discards_at_once(
     with pytest.raises(LookupError):
         run.push("people", records())
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.aftermath.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome.endswith("was discarded, nothing was applied.")
 
 
 def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
@@ -153,14 +153,14 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
 ) -> None:
     def swallow() -> None:
         with Run(client) as run:
-            with pytest.raises(UnusableRecord):
+            with pytest.raises(UnserializableRecord):
                 run.push("people", [*numbered(100), {"id": b"no JSON"}])
             with pytest.raises(RunEnded):
                 run.push("people", numbered(1))
 
     with pytest.raises(RunEnded, match="A push of this run has failed") as caught:
         swallow()
-    assert isinstance(caught.value.__cause__, UnusableRecord)
+    assert isinstance(caught.value.__cause__, UnserializableRecord)
     assert "was discarded" in str(caught.value)
     assert state(sandbox, integration_id) == "cancelled"
 
@@ -184,13 +184,13 @@ def test_what_sprinto_refuses_discards_and_is_raised(
         {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
     ]}}  # fmt: skip
     sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(400, body=refusal)))
-    run = Run(client, patiences=IMPATIENT)
+    run = Run(client, timeouts=IMPATIENT)
     with pytest.raises(PageRefused) as caught, run:
         run.push("people", numbered(5))
     assert state(sandbox, integration_id) == "cancelled"
     assert "index 0 of push 1 to index 4 of push 1" in str(caught.value)
     assert "which is index 3 of push 1" in str(caught.value)
-    assert run.aftermath == caught.value.aftermath
+    assert run.session_outcome == caught.value.session_outcome
     assert "was discarded" in str(caught.value)
 
 
@@ -198,7 +198,7 @@ def test_a_failure_on_leaving_discards_and_is_raised(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("status", integration_id=integration_id, effect=Answer(401)))
-    with pytest.raises(KeyRefused, match="was discarded"), Run(client) as run:
+    with pytest.raises(Unauthorized, match="was discarded"), Run(client) as run:
         run.push("people", numbered(3))
     assert state(sandbox, integration_id) == "cancelled"
 
@@ -208,7 +208,7 @@ def test_a_lost_answer_is_found_out(
     client: SprintoClient, sandbox: Sandbox, integration_id: str, moment: Literal["before", "after"]
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
-    with Run(client, patiences=IMPATIENT) as run:
+    with Run(client, timeouts=IMPATIENT) as run:
         run.push("people", numbered(150))
     assert run.summary is not None
     assert run.summary.records == {"people": 150}
@@ -292,7 +292,7 @@ def test_a_page_that_failed_ends_the_reading(
             taken.append(number)
             yield {"id": number}
 
-    with pytest.raises(KeyRefused), Run(client) as run:
+    with pytest.raises(Unauthorized), Run(client) as run:
         run.push("people", records())
     assert taken == [0]
     assert state(sandbox, integration_id) == "cancelled"
@@ -532,7 +532,7 @@ def test_a_record_that_cannot_be_sent_is_named_and_not_shown(
 ) -> None:
     run = Run(client)
     run.push("others", [{"id": 1}])
-    with pytest.raises(UnusableRecord) as caught:
+    with pytest.raises(UnserializableRecord) as caught:
         run.push("people", [{"id": 1}, {"id": 2}, record], key="id" if field == "id" else ())
     assert (caught.value.index, caught.value.field) == (2, field)
     assert issue in str(caught.value)
@@ -563,7 +563,7 @@ def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
     ],
 )
 def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, Any], problem: str) -> None:
-    with pytest.raises(SettingsProblem) as caught:
+    with pytest.raises(ConfigError) as caught:
         SprintoClient(**{"api_key": "k3y", "integration_id": "i"} | given)
     assert problem in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
@@ -618,14 +618,14 @@ def called(name: str) -> Callable[..., None]:
     def call(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
         method = getattr(client, name)
         right = {"session_id": "s", "body": b"{}", "client_reference_id": "a/b", "gzipped": False}
-        right |= {"patience": Patience(1.0, 0.0)}
+        right |= {"retry_policy": RetryPolicy(1.0, 0.0)}
         wanted = inspect.signature(method).parameters
         method(**{argument: value for argument, value in right.items() if argument in wanted} | given)
 
     return call
 
 
-NO_PATIENCE: list[object] = [None, True, 60, NAN, "", (60, 60), Patiences(), Patience]
+NO_PATIENCE: list[object] = [None, True, 60, NAN, "", (60, 60), Timeouts(), RetryPolicy]
 NO_SESSION: list[object] = [None, True, 5, NAN, "", b"s"]
 ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
     "SprintoClient": (
@@ -646,8 +646,8 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             ],
         },
     ),
-    "Patience": (
-        lambda _client, **given: Patience(**given),
+    "RetryPolicy": (
+        lambda _client, **given: RetryPolicy(**given),
         {
             "request_seconds": [*NO_SECONDS, 0],
             "retry_seconds": NO_SECONDS,
@@ -655,8 +655,8 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "setting": NO_TEXT,
         },
     ),
-    "Patiences": (
-        lambda _client, **given: Patiences(**given),
+    "Timeouts": (
+        lambda _client, **given: Timeouts(**given),
         {
             "request_seconds": [*NO_SECONDS, 0],
             "retry_seconds": NO_SECONDS,
@@ -679,7 +679,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "page_size": [None, True, NAN, INF, -1, 0, 101, 500, 100.0, "100", ""],
             "max_parallel_pages": [None, True, NAN, INF, -1, 0, 17, 1.0, "1", ""],
             "compress": [None, 0, 1, NAN, -1, "", "no"],
-            "patiences": [None, True, 60, NAN, "", {"request_seconds": 60}, Patience()],
+            "timeouts": [None, True, 60, NAN, "", {"request_seconds": 60}, RetryPolicy()],
             "on_conflict": [True, 0, NAN, "", "wait", OnActiveSession.WAIT, ConflictPolicy],
             "on_count_mismatch": [None, True, 1, NAN, "", "aply", "APPLY"],
             "finish": [None, True, 1, NAN, "", "hlod", "HOLD"],
@@ -727,7 +727,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
         called("create_session"),
         {
             "client_reference_id": NO_TEXT,
-            "patience": NO_PATIENCE,
+            "retry_policy": NO_PATIENCE,
             "retry_throttled": [None, 0, 1, NAN, "", "no"],
         },
     ),
@@ -737,14 +737,14 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "session_id": NO_SESSION,
             "body": [None, True, 5, NAN, "", "{}", {}],
             "gzipped": [None, 0, 1, NAN, "", "no"],
-            "patience": NO_PATIENCE,
+            "retry_policy": NO_PATIENCE,
         },
     ),
     **{
-        f"SprintoClient.{name}": (called(name), {"session_id": NO_SESSION, "patience": NO_PATIENCE})
+        f"SprintoClient.{name}": (called(name), {"session_id": NO_SESSION, "retry_policy": NO_PATIENCE})
         for name in ("session_status", "apply_session", "discard_session")
     },
-    "SprintoClient.integration_status": (called("integration_status"), {"patience": NO_PATIENCE}),
+    "SprintoClient.integration_status": (called("integration_status"), {"retry_policy": NO_PATIENCE}),
 }
 """What takes arguments: a call with one of them wrong, and what is wrong for each."""
 
@@ -766,7 +766,7 @@ IN_OTHER_TESTS = {"Run.client"}
 def test_an_argument_that_is_not_understood_is_an_error(
     client: SprintoClient, sandbox: Sandbox, call: Callable[..., object], name: str, value: object
 ) -> None:
-    with pytest.raises(SettingsProblem) as caught:
+    with pytest.raises(ConfigError) as caught:
         call(client, **{name: value})
     assert f"`{name}" in str(caught.value)
     assert caught.value.code == "settings"
@@ -778,7 +778,7 @@ def test_an_argument_that_is_not_understood_is_an_error(
 @pytest.mark.parametrize("door", ARGUMENTS)
 def test_no_argument_is_left_out_of_the_table(door: str) -> None:
     kind, _, method = door.partition(".")
-    found = {"Patience": Patience}.get(kind) or getattr(target_sprinto, kind)
+    found = {"RetryPolicy": RetryPolicy}.get(kind) or getattr(target_sprinto, kind)
     parameters = set(inspect.signature(getattr(found, method) if method else found).parameters) - {"self"}
     elsewhere = {name for name in parameters if f"{door}.{name}" in ANYTHING | IN_OTHER_TESTS}
     assert parameters - elsewhere == set(ARGUMENTS[door][1])
@@ -793,13 +793,13 @@ def test_a_push_that_is_not_understood_discards_the_run(
     def go_on() -> None:
         with run:
             run.push("people", numbered(100))
-            with pytest.raises(SettingsProblem):
+            with pytest.raises(ConfigError):
                 run.push("people", {"id": 1})  # type: ignore[dict-item] # that is the point
 
     with pytest.raises(RunEnded):
         go_on()
     assert state(sandbox, integration_id) == "cancelled"
-    assert run.aftermath.endswith("was discarded, nothing was applied.")
+    assert run.session_outcome.endswith("was discarded, nothing was applied.")
 
 
 def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoClient) -> None:
@@ -810,7 +810,7 @@ def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoC
 
 
 def test_a_run_without_a_client_is_an_error() -> None:
-    with pytest.raises(SettingsProblem, match="`client` must be a SprintoClient"):
+    with pytest.raises(ConfigError, match="`client` must be a SprintoClient"):
         Run("client")  # type: ignore[arg-type] # that is the point
 
 
@@ -835,6 +835,6 @@ def test_the_package_names_what_a_program_needs() -> None:
         "Run",
         "SprintoClient",
     }
-    assert issubclass(UnusableRecord, SprintoError)
+    assert issubclass(UnserializableRecord, SprintoError)
     with pytest.raises(AttributeError):
         _ = target_sprinto.Nothing  # type: ignore[attr-defined] # that is the point

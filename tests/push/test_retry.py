@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.errors import NotConnected, NotNow
-from target_sprinto.push.protocol.retry import Throttle, parse_retry_after, waits
+from target_sprinto.push.errors import NotConnected, Throttled
+from target_sprinto.push.protocol.retry import Throttle, backoff_delays, parse_retry_after
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -59,7 +59,7 @@ class Clock:
 def test_waits_grow_and_are_jittered() -> None:
     longest = [0.0] * 8
     for _ in range(200):
-        generator = waits(1e9, Clock())
+        generator = backoff_delays(1e9, Clock())
         next(generator)
         for number in range(8):
             longest[number] = max(longest[number], generator.send(NotConnected("x")))
@@ -69,10 +69,10 @@ def test_waits_grow_and_are_jittered() -> None:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -> None:
-    generator = waits(budget, Clock())
+    generator = backoff_delays(budget, Clock())
     next(generator)
     try:
-        wait = generator.send(NotNow("x", retry_after=least))
+        wait = generator.send(Throttled("x", retry_after=least))
     except StopIteration:
         assert budget == 0 or least > budget
     else:
@@ -81,7 +81,7 @@ def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -
 
 def test_the_budget_ends_the_waits() -> None:
     clock = Clock()
-    generator = waits(10, clock)
+    generator = backoff_delays(10, clock)
     next(generator)
     clock.now = 9.999
     assert generator.send(NotConnected("x")) <= 0.001 + 1e-9
@@ -93,12 +93,12 @@ def test_the_budget_ends_the_waits() -> None:
 def test_one_volley_halves_the_pages_in_flight_once() -> None:
     throttle = Throttle(8)
     for _ in range(8):
-        throttle.slow_down(left_at=1.0, now=2.0, wait_seconds=3.0)
+        throttle.slow_down(sent_at=1.0, now=2.0, wait_seconds=3.0)
     assert (throttle.limit, throttle.not_before) == (4, 5.0)
-    throttle.slow_down(left_at=5.0, now=6.0, wait_seconds=0.5)
+    throttle.slow_down(sent_at=5.0, now=6.0, wait_seconds=0.5)
     assert (throttle.limit, throttle.not_before) == (2, 6.5)
-    for left_at in (7.0, 9.0, 11.0):
-        throttle.slow_down(left_at, left_at + 1, 0)
+    for sent_at in (7.0, 9.0, 11.0):
+        throttle.slow_down(sent_at, sent_at + 1, 0)
     assert throttle.limit == 1
     for limit in (2, 3, 4, 5, 6, 7, 8, 8):
         throttle.speed_up()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.run.run import Patiences, Run
+from target_sprinto.push.run.run import Run, Timeouts
 from target_sprinto.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
     client = SprintoClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     )
-    run = Run(client, page_size=2, patiences=Patiences(request_seconds=1.0))
+    run = Run(client, page_size=2, timeouts=Timeouts(request_seconds=1.0))
     for number in range(4):
         run.add("people", b'{"id":%d}' % number)
     sandbox.wait_for(lambda box: bool(box.fired(integration_id)))

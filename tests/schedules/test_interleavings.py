@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 
 from target_sprinto.push.client import SprintoClient
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
-from target_sprinto.push.run.run import Patiences
+from target_sprinto.push.run.run import Timeouts
 from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
@@ -60,10 +60,10 @@ PACE = timing.Pace(
     ask=0.02,
     one_try=0.25,
 )
-PATIENCES = Patiences(request_seconds=0.3, retry_seconds=1.0, processing_seconds=0.3)
+PATIENCES = Timeouts(request_seconds=0.3, retry_seconds=1.0, processing_seconds=0.3)
 NEVER_SECONDS = 1e6
 ENOUGH_SECONDS = 8.0
-TICK_SECONDS = 0.01
+POLL_INTERVAL = 0.01
 
 READINGS = st.builds(
     Readings,
@@ -114,7 +114,7 @@ SETTINGS = st.builds(
     ),
     page_size=st.sampled_from([1, 2, 3, 100]),
     compress=st.booleans(),
-    patiences=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry_seconds=0.0)]),
+    timeouts=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry_seconds=0.0)]),
 )
 PATIENCE = st.sampled_from([1.0, 1.0, 1.0, 0.0])
 """How long to look on after a deed, in seconds: mostly until the run rests."""
@@ -310,7 +310,7 @@ class Interleavings(RuleBasedStateMachine):
         while not self.reader.at_rest and time.monotonic() < until:
             if (fault := self._held()) is None:
                 with self.sandbox.changed:
-                    self.sandbox.changed.wait(TICK_SECONDS)
+                    self.sandbox.changed.wait(POLL_INTERVAL)
             elif fault in self.acts:
                 self._do(self.acts.pop(fault))
                 self._release(fault)
@@ -346,7 +346,7 @@ class Interleavings(RuleBasedStateMachine):
         while not holds():
             assert time.monotonic() < until, stacks()
             with self.sandbox.changed:
-                self.sandbox.changed.wait(TICK_SECONDS)
+                self.sandbox.changed.wait(POLL_INTERVAL)
 
     def _settle(self) -> None:
         """Let go whatever is held back, and let time pass until nothing more can happen."""

@@ -150,7 +150,7 @@ def test_a_202_that_rejects_shows_no_value(door: FrontDoor, seed: int) -> None:
         door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=effect))
         finished = door.run([PEOPLE, *people(secrets(kind), 3), STATE])
         assert finished.code == 1
-        assert "[contradictory-answer]" in finished.error
+        assert "[inconsistent-response]" in finished.error
         assert "Sprinto's own words are in rejects/" in finished.error
         outputs.append(shown(finished))
     require_same(*outputs)

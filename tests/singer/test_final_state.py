@@ -193,8 +193,8 @@ def test_incomplete_input(messages: Input, why: str) -> None:
     found = problem(messages)
     assert found is not None
     assert why in found
-    advice = found.index("check its log")
-    assert advice < found.find("`expect`") < found.find("`require_final_state") or "`expect`" not in found
+    hint = found.index("check its log")
+    assert hint < found.find("`expect`") < found.find("`require_final_state") or "`expect`" not in found
 
 
 DAY, NOON = "2026-11-28", "2026-11-28T12:00:00"

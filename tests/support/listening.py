@@ -40,12 +40,12 @@ class Server:
             def log_message(self, *_: object) -> None:
                 pass
 
-        class Counting(HTTPServer):
+        class IndexConvention(HTTPServer):
             def verify_request(self, *_: object) -> bool:
                 counting.connections += 1
                 return True
 
-        self.server = Counting(("127.0.0.1", 0), Handler)
+        self.server = IndexConvention(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/schema.json"
 
     def __enter__(self) -> Self:

@@ -44,14 +44,19 @@ class Reject(NamedTuple):
     response: bytes = b""
 
 
-class Counting(NamedTuple):
+class IndexConvention(NamedTuple):
     """One way of counting records in an answer."""
 
     within: Literal["type", "page"]
     base: Literal[0, 1]
 
 
-COUNTINGS = (Counting("type", 0), Counting("type", 1), Counting("page", 0), Counting("page", 1))
+INDEX_CONVENTIONS = (
+    IndexConvention("type", 0),
+    IndexConvention("type", 1),
+    IndexConvention("page", 0),
+    IndexConvention("page", 1),
+)
 """All ways, in the order in which they are tried."""
 
 
@@ -59,7 +64,7 @@ class Naming:
     """How Sprinto's indexes are to be read, as far as its own answers have shown it."""
 
     def __init__(self) -> None:
-        self._countings = list(COUNTINGS)
+        self._countings = list(INDEX_CONVENTIONS)
 
     def named(self, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
         """The records of the page that are named; none where they cannot be told, or all of them are."""
@@ -69,7 +74,7 @@ class Naming:
                 return named
         return []
 
-    def learn(self, dispute: Dispute) -> None:
+    def learn(self, dispute: RefusedPage) -> None:
         """Drop the ways of counting by which a record was named that is not to blame."""
         to_blame = {id(reject.item) for reject in dispute.rejected}
         fitting = [
@@ -81,7 +86,7 @@ class Naming:
 
 
 @dataclass(eq=False)
-class Dispute:
+class RefusedPage:
     """A page that was refused, until each of its records is accepted or rejected."""
 
     page: Page
@@ -98,7 +103,7 @@ class Part:
     """What is sent of a refused page: all but the `suspects`, who are to blame if the rest is accepted."""
 
     page: Page
-    dispute: Dispute
+    dispute: RefusedPage
     suspects: list[Reject] = field(default_factory=list)
     whole: Page | None = None
 
@@ -136,7 +141,7 @@ def divide(page: Page, part: Part, refusal: Refusal, naming: Naming, known_field
     return Division([Part(half, dispute) for half in whole.halves()], [])
 
 
-def named_by(counting: Counting, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
+def named_by(counting: IndexConvention, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
     """The records that the faults name by one way of counting, each once.
 
     None where one of them names nothing in the page.

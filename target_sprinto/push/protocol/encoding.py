@@ -17,10 +17,10 @@ from uuid import UUID
 
 import msgspec
 
-from target_sprinto.push.errors import UnusableRecord
+from target_sprinto.push.errors import UnserializableRecord
 from target_sprinto.push.text import quoted
 
-_FINE_AS_THEY_ARE = frozenset({int, bool, type(None), datetime, date, time, UUID})
+_JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUID})
 """Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
 
 
@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
     key: object
 
 
-class _NoJson(Exception):
+class _NotSerializable(Exception):
     """`path` leads to what has no form in JSON, and `issue` says why not."""
 
     def __init__(self, path: str, issue: str) -> None:
@@ -54,14 +54,14 @@ class _NoJson(Exception):
 def encoded(
     records: Iterable[Mapping[str, object]], push: int, key_fields: tuple[str, ...]
 ) -> Iterator[Encoded]:
-    """One after the other, each taken from `records` only when it is asked for. Raises UnusableRecord."""
+    """One after the other, each taken from `records` only when it is asked for. Raises UnserializableRecord."""
     for index, record in enumerate(records):
         place = Place(push, index)
         try:
             body, key = _encode(record), _key(record, key_fields)
-        except _NoJson as problem:
+        except _NotSerializable as problem:
             where = f"field {quoted(problem.path)} of the record" if problem.path else "the record"
-            raise UnusableRecord(
+            raise UnserializableRecord(
                 f"In push {push}, {where} at index {index} cannot be sent: {problem.issue}.",
                 "Mend it before it is pushed.",
                 index=index,
@@ -76,20 +76,20 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 def _encode(record: object) -> bytes:
     if not isinstance(record, Mapping):
-        raise _NoJson("", f"it is no mapping but of type {type(record).__name__}")
+        raise _NotSerializable("", f"it is no mapping but of type {type(record).__name__}")
     try:
         _require_json(record, "")
         return _encoder.encode(record)
     except RecursionError:
-        raise _NoJson("", "it is nested too deeply") from None
+        raise _NotSerializable("", "it is nested too deeply") from None
     except (TypeError, ValueError, NotImplementedError):
         # A class of the caller's, of a plain type and yet unlike it. msgspec's text may hold a value.
-        raise _NoJson("", "it holds an object that is no JSON") from None
+        raise _NotSerializable("", "it holds an object that is no JSON") from None
 
 
 def _require_json(value: object, path: str) -> None:
     kind = type(value)
-    if kind in _FINE_AS_THEY_ARE:
+    if kind in _JSON_NATIVE_TYPES:
         return
     if isinstance(value, str):
         _require_utf8(value, path)
@@ -104,26 +104,26 @@ def _require_json(value: object, path: str) -> None:
         for index, inner in enumerate(value):
             _require_json(inner, f"{path}[{index}]")
     elif not isinstance(value, int):
-        raise _NoJson(path, f"JSON knows no {kind.__name__}")
+        raise _NotSerializable(path, f"JSON knows no {kind.__name__}")
 
 
 def _require_name(name: object, path: str) -> None:
     if not isinstance(name, str):
-        raise _NoJson(path, f"a key of it is no string but of type {type(name).__name__}")
+        raise _NotSerializable(path, f"a key of it is no string but of type {type(name).__name__}")
     _require_utf8(name, path)
 
 
 def _require_finite(value: float | Decimal, path: str) -> None:
     # math's own raises on a signalling NaN.
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise _NoJson(path, "JSON knows no NaN and no Infinity")
+        raise _NotSerializable(path, "JSON knows no NaN and no Infinity")
 
 
 def _require_utf8(text: str, path: str) -> None:
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
-        raise _NoJson(path, "it holds half of a surrogate pair, which is no character") from None
+        raise _NotSerializable(path, "it holds half of a surrogate pair, which is no character") from None
 
 
 def _plain(value: object) -> object:
@@ -142,7 +142,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
     missing = [name for name in fields if name not in record]
     if missing:
-        raise _NoJson(missing[0], "it is missing, and the push names it as key")
+        raise _NotSerializable(missing[0], "it is missing, and the push names it as key")
     values = tuple(record[name] for name in fields)
     try:
         hash(values)

@@ -23,7 +23,7 @@ _MOST_SUMS = 100_000
 _Sum = tuple[int, ...]
 
 
-def which_landed(  # noqa: PLR0913, PLR0917 - all that is known
+def committed_pages(  # noqa: PLR0913, PLR0917 - all that is known
     before: Mapping[str, int],
     now: Mapping[str, int],
     open_pages: Sequence[Mapping[str, int]],
@@ -48,7 +48,7 @@ def which_landed(  # noqa: PLR0913, PLR0917 - all that is known
     counted = [(tuple(page.get(name, 0) for name in names), most) for page, most in may_land]
     if batches is not None:
         grown, counted = (*grown, batches), [((*page, 1), most) for page, most in counted]
-    choice = _only_choice(grown, counted)
+    choice = _unique_subset(grown, counted)
     if choice is None:
         return None
     times, others = choice[: len(open_pages)], choice[len(open_pages) :]
@@ -57,7 +57,7 @@ def which_landed(  # noqa: PLR0913, PLR0917 - all that is known
     return frozenset(index for index, landed in enumerate(times) if landed)
 
 
-def _only_choice(target: _Sum, terms: Sequence[tuple[_Sum, int]]) -> tuple[int, ...] | None:
+def _unique_subset(target: _Sum, terms: Sequence[tuple[_Sum, int]]) -> tuple[int, ...] | None:
     """How many of each term add up to the target, each at most so often; None unless there is one choice."""
     # To each sum within the target the one choice that leads there, or None where there are several.
     choices: dict[_Sum, tuple[int, ...] | None] = {(0,) * len(target): ()}

@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.errors import (
     ApiError,
-    Certainty,
     Conflict,
     EncodingRefused,
+    Outcome,
     PageRefused,
+    PageTooLarge,
     Redirected,
-    TooLarge,
 )
 from target_sprinto.push.transport import timing
 
@@ -143,39 +143,39 @@ def keep_alive_interval(session: SessionStatus) -> float:
     )
 
 
-def nobody_knows(failure: ApiError) -> bool:
+def is_in_doubt(failure: ApiError) -> bool:
     """Whether a call may have been acted upon, so that it is found out instead of repeated.
 
     A redirect is not worth it: whoever sends it stands between this run and Sprinto for good.
     """
-    return failure.certainty is Certainty.NOBODY_KNOWS and not isinstance(failure, Redirected)
+    return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, Redirected)
 
 
-class AfterRefusal(enum.Enum):
+class NextStep(enum.Enum):
     """What to do with a page that was not accepted."""
 
-    FIND_OUT = enum.auto()
+    RESOLVE = enum.auto()
     SEND_UNCOMPRESSED = enum.auto()
     HALVE = enum.auto()
     GIVE_UP = enum.auto()
 
 
-def after_refusal(refusal: ApiError, *, items: int, compressed: bool, proven: bool) -> AfterRefusal:
+def next_step_after(refusal: ApiError, *, items: int, compressed: bool, proven: bool) -> NextStep:
     """What a refused page asks for.
 
     `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
     refusal cannot be about the compression.
     """
-    if nobody_knows(refusal) or isinstance(refusal, Conflict):
-        return AfterRefusal.FIND_OUT
+    if is_in_doubt(refusal) or isinstance(refusal, Conflict):
+        return NextStep.RESOLVE
     about_encoding = isinstance(refusal, EncodingRefused) or (
         isinstance(refusal, PageRefused) and not refusal.faults
     )
     if about_encoding and compressed and not proven:
-        return AfterRefusal.SEND_UNCOMPRESSED
-    if isinstance(refusal, TooLarge) and items > 1:
-        return AfterRefusal.HALVE
-    return AfterRefusal.GIVE_UP
+        return NextStep.SEND_UNCOMPRESSED
+    if isinstance(refusal, PageTooLarge) and items > 1:
+        return NextStep.HALVE
+    return NextStep.GIVE_UP
 
 
 class Processing(enum.Enum):

@@ -30,7 +30,7 @@ MAX_BYTES = 5_000_000
 _LESS = (0, 1, 2, 4, 7, 13, 24, 44)
 """By how much smaller each of eight pages is, so that no two choices of equally many add up to the same."""
 
-MAX_TOLD_APART = len(_LESS)
+MAX_DISTINGUISHABLE = len(_LESS)
 """So many pages in flight at once can be told apart by their sizes."""
 
 _IN_TURN_AFTER_A_LOSS = 4
@@ -75,7 +75,7 @@ class Page:
     def _unkeyed(self) -> frozenset[str]:
         return frozenset([item.entity_type for item in self.items if item.key is None])
 
-    def may_share_an_entity(self, other: Page) -> bool:
+    def may_overlap(self, other: Page) -> bool:
         """Whether both may hold the same entity, so that their order matters."""
         return (
             not self._keys.isdisjoint(other._keys)
@@ -141,7 +141,7 @@ class PageBuilder:
         self.added = 0
         self._max_items = max_items
         self._left_sizes = page_sizes(max_items)
-        self._in_turn = 1 if pages_in_flight == 1 else MAX_TOLD_APART
+        self._in_turn = 1 if pages_in_flight == 1 else MAX_DISTINGUISHABLE
         self._size = max_items
         self._max_bytes = max_bytes
         self._number = 0

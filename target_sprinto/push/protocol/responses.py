@@ -3,7 +3,7 @@
 Answers fall in three kinds. It happened: a 2xx with the documented shape, returned as one of the types
 below. It did not happen, and nobody knows: raised as an `ApiError`, whose `certainty` tells the two apart.
 Fields that were added to an answer are ignored; one that a decision needs and that is missing or of another
-type is an `UnexpectedAnswer`, never a success.
+type is an `UnexpectedResponse`, never a success.
 """
 
 from __future__ import annotations
@@ -71,17 +71,17 @@ class SessionStatus(msgspec.Struct, frozen=True):
     def counts(self) -> dict[str, int]:
         """Accepted records so far: ``{entity_type: int}``, without zeros.
 
-        Raises UnexpectedAnswer where the status has none, or something else: what is no count equals nothing.
+        Raises UnexpectedResponse where the status has none, or something else: what is no count equals nothing.
         """
         try:
             counts = msgspec.convert(self.accepted_records_by_entity, dict[str, int])
         except msgspec.ValidationError as problem:
-            raise errors.UnexpectedAnswer(
+            raise errors.UnexpectedResponse(
                 f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
                 "Without it nobody can tell what Sprinto accepted; ask Sprinto's support.",
             ) from None
         if len(counts) > _MOST_ENTITY_TYPES:
-            raise errors.UnexpectedAnswer(
+            raise errors.UnexpectedResponse(
                 f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.",
                 "This is not read as success; ask Sprinto's support.",
             )
@@ -127,10 +127,10 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
     last_activity_at: Any = None
 
     def active_sessions(self) -> int:
-        """How many sessions are active. Raises UnexpectedAnswer where that is not a number."""
+        """How many sessions are active. Raises UnexpectedResponse where that is not a number."""
         active = self.sessions.active
         if not isinstance(active, int) or isinstance(active, bool):
-            raise errors.UnexpectedAnswer(
+            raise errors.UnexpectedResponse(
                 "The integration's status has no count of `active` sessions.",
                 "This is not read as none; ask Sprinto's support whether the API has changed.",
             )
@@ -145,9 +145,9 @@ class ActivityPage(msgspec.Struct, frozen=True):
 
 
 def require_state(status: SessionStatus, documented: frozenset[str], doing: str) -> SessionStatus:
-    """The status, if its state is one of those documented here. Raises UnexpectedAnswer for any other."""
+    """The status, if its state is one of those documented here. Raises UnexpectedResponse for any other."""
     if status.state not in documented:
-        raise errors.UnexpectedAnswer(
+        raise errors.UnexpectedResponse(
             f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there.",
             "This is not read as success; ask Sprinto's support whether the API has changed.",
         )
@@ -164,7 +164,7 @@ _SHAPES: dict[Operation, tuple[frozenset[int], type]] = {
 }
 
 
-def read_answer(
+def parse_response(
     operation: Operation,
     status: int,
     headers: Mapping[str, str],
@@ -179,7 +179,7 @@ def read_answer(
     if status in documented:
         return _decode(operation, body, shape)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        raise errors.UnexpectedAnswer(
+        raise errors.UnexpectedResponse(
             f"While {operation.value} Sprinto answered {status}, where the documents say"
             f" {'/'.join(map(str, sorted(documented)))}.",
             "This is not read as success; check that nothing stands between this machine and Sprinto.",
@@ -194,12 +194,12 @@ def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
         result = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
-        raise errors.UnexpectedAnswer(
+        raise errors.UnexpectedResponse(
             f"While {operation.value} Sprinto's answer had another shape than documented: {problem}.",
             "This is not read as success; ask Sprinto's support whether the API has changed.",
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise errors.AnswerLost(
+        raise errors.ResponseLost(
             f"While {operation.value} the answer could not be read: it is no JSON.",
             "If a proxy stands between this machine and Sprinto, look at what it does.",
         ) from None
@@ -228,7 +228,7 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
     if status == HTTPStatus.BAD_REQUEST:
         return errors.BadRequest(f"{doing}: the request was refused.", "Ask Sprinto's support.")
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return errors.KeyRefused(
+        return errors.Unauthorized(
             f"{doing}: the API key was refused.",
             "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
         )
@@ -246,20 +246,22 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
     if status == HTTPStatus.CONFLICT:
         return errors.Conflict(f"{doing}: it does not fit the session's state.")
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return errors.TooLarge(f"{doing}: the page is too large.")
+        return errors.PageTooLarge(f"{doing}: the page is too large.")
     if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
         return errors.EncodingRefused(f"{doing}: the encoding was refused.", "Set `compress` to false.")
     if status in {HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS} or (
         status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
     ):
-        return errors.NotNow(
+        return errors.Throttled(
             f"{doing}: not now.",
             "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
             retry_after=retry_after,
         )
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return errors.AnswerLost(f"{doing}.", "Run again later; if it stays, ask Sprinto's support.")
-    undocumented = errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedAnswer
+        return errors.ResponseLost(f"{doing}.", "Run again later; if it stays, ask Sprinto's support.")
+    undocumented = (
+        errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedResponse
+    )
     return undocumented(
         f"{doing}, which is not a documented response.",
         "Check `region` and `api_url`, and what stands between this machine and Sprinto.",

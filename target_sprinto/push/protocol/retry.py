@@ -48,10 +48,10 @@ class Throttle:
         self._most = most
         self._slowed_at = 0.0
 
-    def slow_down(self, left_at: float, now: float, wait_seconds: float) -> None:
+    def slow_down(self, sent_at: float, now: float, wait_seconds: float) -> None:
         """A page that left at `left_at` was told to come again after some seconds."""
         self.not_before = max(self.not_before, now + wait_seconds)
-        if left_at >= self._slowed_at:
+        if sent_at >= self._slowed_at:
             self.limit = max(1, self.limit // 2)
             self._slowed_at = now
 
@@ -60,7 +60,7 @@ class Throttle:
         self.limit = min(self._most, self.limit + 1)
 
 
-def waits(
+def backoff_delays(
     budget_seconds: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[float, Exception, None]:

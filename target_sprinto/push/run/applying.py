@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import Patience
+from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Check, LastWords, in_background, wait_for
+from target_sprinto.push.transport.background import Check, GracePeriod, in_background, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_sprinto.push.client import SprintoClient
     from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.run.run import Patiences
+    from target_sprinto.push.run.run import Timeouts
 
-_TOLD_BEFORE = frozenset({"processing", "processed", "failed"})
+_CLOSED_STATES = frozenset({"processing", "processed", "failed"})
 
 
 class Applying:
@@ -35,15 +35,15 @@ class Applying:
         client: SprintoClient,
         session_id: str,
         counts: Mapping[str, int],
-        patiences: Patiences,
+        timeouts: Timeouts,
         on_count_mismatch: OnCountMismatch,
         interrupted: Check,
     ) -> None:
         self._client = client
         self._session_id = session_id
-        self._processing_seconds = patiences.processing_seconds
+        self._processing_seconds = timeouts.processing_seconds
         self._interrupted = interrupted
-        self._patience = Patience(patiences.request_seconds, patiences.retry_seconds)
+        self._patience = RetryPolicy(timeouts.request_seconds, timeouts.retry_seconds)
         self._staged = StagedSession(
             client, session_id, counts, self._patience, interrupted, on_count_mismatch=on_count_mismatch
         )
@@ -51,22 +51,22 @@ class Applying:
 
     def apply(self) -> None:
         """Return once Sprinto has processed it. Raises as a run does, and says what became of the session."""
-        last_words = LastWords(self._interrupted, timing.current.end_after_signal)
+        grace = GracePeriod(self._interrupted, timing.current.end_after_signal)
         try:
             status = wait_for(
                 in_background(lambda: self._client.session_status(self._session_id, self._patience)),
                 self._interrupted,
             )
             response = None
-            self._told = status.state in _TOLD_BEFORE
+            self._told = status.state in _CLOSED_STATES
             if not self._told:
                 OtherSessions(self._staged).wait(self._processing_seconds, keep_alive_interval(status))
                 self._staged.reconcile(0.0)
                 self._interrupted()
-                response = self._apply(last_words)
-            wait_until_processed(self._staged, response, self._processing_seconds, last_words)
+                response = self._apply(grace)
+            wait_until_processed(self._staged, response, self._processing_seconds, grace)
         except errors.SprintoError as failure:
-            failure.aftermath = failure.aftermath or self._aftermath
+            failure.session_outcome = failure.session_outcome or self._aftermath
             if isinstance(failure, errors.SessionEnded):
                 # A run opens another session; this one does not come back.
                 failure.temporary = False
@@ -74,9 +74,9 @@ class Applying:
         finally:
             self._patience.stopped.set()
 
-    def _apply(self, last_words: LastWords) -> SessionStatus | None:
+    def _apply(self, grace: GracePeriod) -> SessionStatus | None:
         try:
-            return Closing(self._staged).apply(self._processing_seconds, last_words, self._moved)
+            return Closing(self._staged).apply(self._processing_seconds, grace, self._moved)
         except errors.ApiError:
             self._interrupted()
             raise

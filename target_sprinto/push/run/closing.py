@@ -8,25 +8,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import REPEATABLE, next_wait
+from target_sprinto.push.client import RETRYABLE, next_delay
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,
     describe_end,
-    nobody_knows,
+    is_in_doubt,
     nothing_was_applied,
 )
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import in_background, pause, pauses, wait_for
+from target_sprinto.push.transport.background import in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import Check, LastWords
+    from target_sprinto.push.transport.background import Check, GracePeriod
 
 log = logging.getLogger("target_sprinto.push")
 
@@ -46,7 +46,7 @@ class Closing:
         self._close_sent = False
 
     def apply(
-        self, limit_seconds: float, last_words: LastWords, moved: Callable[[Event], None]
+        self, limit_seconds: float, grace: GracePeriod, moved: Callable[[Event], None]
     ) -> SessionStatus | None:
         """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
 
@@ -57,12 +57,12 @@ class Closing:
         with APPLY_DID_NOT_HAPPEN once every attempt so far was definitely not performed.
         """
         until = time.monotonic() + limit_seconds
-        waits = retry.waits(limit_seconds)
-        next(waits)
-        one_try = replace(self._staged.patience, retry_seconds=0.0)
-        for attempt, seconds in enumerate(pauses()):
+        backoff_delays = retry.backoff_delays(limit_seconds)
+        next(backoff_delays)
+        one_try = replace(self._staged.retry_policy, retry_seconds=0.0)
+        for attempt, seconds in enumerate(poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
-            check = last_words if self._in_doubt else self._staged.interrupted
+            check = grace if self._in_doubt else self._staged.interrupted
             if attempt:
                 pause(seconds, check)
             if (attempt or self._staged.stood_still()) and not self._may_close(check, until, moved):
@@ -70,38 +70,38 @@ class Closing:
             self._note_close(moved, sent=True)
             call = in_background(lambda: self._staged.client.apply_session(self._staged.id, one_try))
             try:
-                return wait_for(call, last_words)
+                return wait_for(call, grace)
             except ApiError as failure:
                 self._after_attempt(failure, moved)
-                pause(self._until_next_attempt(failure, waits, until), self._interrupted_or(last_words))
+                pause(self._until_next_attempt(failure, backoff_delays, until), self._interrupted_or(grace))
         raise AssertionError("pauses never end")
 
-    def _interrupted_or(self, last_words: LastWords) -> Check:
-        return last_words if self._in_doubt else self._staged.interrupted
+    def _interrupted_or(self, grace: GracePeriod) -> Check:
+        return grace if self._in_doubt else self._staged.interrupted
 
     def _after_attempt(self, failure: ApiError, moved: Callable[[Event], None]) -> None:
-        if nobody_knows(failure):
+        if is_in_doubt(failure):
             self._in_doubt = failure
-        elif failure.certainty is errors.Certainty.DID_NOT_HAPPEN and self._in_doubt is None:
+        elif failure.outcome is errors.Outcome.NOT_PERFORMED and self._in_doubt is None:
             self._note_close(moved, sent=False)
 
     def _until_next_attempt(
-        self, failure: ApiError, waits: Generator[float, Exception, None], until: float
+        self, failure: ApiError, backoff_delays: Generator[float, Exception, None], until: float
     ) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
         # A refusal of a later attempt says nothing of an earlier one.
         decisive = self._in_doubt or failure
         wait = 0.0
-        if isinstance(failure, REPEATABLE):
+        if isinstance(failure, RETRYABLE):
             try:
-                wait = next_wait(waits, failure, self._staged.patience_until(until))
+                wait = next_delay(backoff_delays, failure, self._staged.patience_until(until))
             except ApiError:
                 raise decisive from None
-        elif not (nobody_knows(failure) or isinstance(failure, errors.Conflict)):
+        elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
             raise decisive from None
-        tried = isinstance(failure, REPEATABLE)
+        tried = isinstance(failure, RETRYABLE)
         what = f"Trying again in {wait:.1f} s." if tried else "Finding out whether the close has happened."
         log.warning("%s %s", failure, what)
         return wait
@@ -114,10 +114,10 @@ class Closing:
     def _may_close(self, check: Check, until: float, moved: Callable[[Event], None]) -> bool:
         """Look directly before an attempt: True if it may be sent, False if the session is closed already.
 
-        Raises SessionEnded or CountsDiffer for what has changed since.
+        Raises SessionEnded or CountMismatch for what has changed since.
         """
         began = time.monotonic()
-        for looks, seconds in enumerate(pauses(), 1):
+        for looks, seconds in enumerate(poll_intervals(), 1):
             try:
                 status = self._staged.look(check, self._staged.patience_until(until))
                 if status.state in _CLOSED:
@@ -150,5 +150,5 @@ class Closing:
         )
         if not (status.state == "expired" and self._in_doubt):
             # From `expired` a lost close may yet apply it.
-            ended.aftermath = f"By its status {describe_end(status.state)}."
+            ended.session_outcome = f"By its status {describe_end(status.state)}."
         return ended

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.protocol.responses import SessionStatus
 
 log = logging.getLogger("target_sprinto.push")
@@ -54,7 +54,7 @@ class ConflictPolicy:
     """What to do, and its limits in seconds. `choice` also takes the value of its enum.
 
     `discard` takes over only sessions whose reference begins with `own_prefix`: by default the run's own
-    `reference_prefix`. Raises SettingsProblem.
+    `reference_prefix`. Raises ConfigError.
     """
 
     choice: OnActiveSession | str = OnActiveSession.FAIL
@@ -71,7 +71,7 @@ class ConflictPolicy:
 
 
 @dataclass(frozen=True)
-class Blocker:
+class ActiveSession:
     """The session in the way, as the activity log shows it. `now` is Sprinto's time.
 
     `log_is_whole`: nothing of the log was cut off.
@@ -104,23 +104,23 @@ class Blocker:
         )
 
 
-def find_blocker(client: SprintoClient, patience: Patience) -> Blocker | None:
+def find_active_session(client: SprintoClient, retry_policy: RetryPolicy) -> ActiveSession | None:
     """The session opened last, if the activity log shows one. Raises ApiError where it cannot be read.
 
     By the API's rule only one session is active, so if one is, it is this one.
     """
-    events, is_whole = client.read_log(LOOK_BACK, patience)
+    events, is_whole = client.read_log(LOOK_BACK, retry_policy)
     sessions = logged_sessions(events)
-    return Blocker(sessions[0], client.server_time(), is_whole) if sessions else None
+    return ActiveSession(sessions[0], client.server_time(), is_whole) if sessions else None
 
 
 class Conflict:
     """One run's dealings with the session in its way."""
 
-    def __init__(self, client: SprintoClient, policy: ConflictPolicy, patience: Patience) -> None:
+    def __init__(self, client: SprintoClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
         self._client = client
         self._policy = policy
-        self._patience = patience
+        self._patience = retry_policy
         self._until = time.monotonic() + policy.wait_seconds
         self._intervals = ask_intervals()
         self._is_waiting = False
@@ -128,23 +128,23 @@ class Conflict:
         self._has_taken_over = False
 
     @property
-    def waits(self) -> bool:
+    def backoff_delays(self) -> bool:
         """Whether the run waits for other sessions."""
         return self._policy.choice is OnActiveSession.WAIT
 
     def is_in_the_way(self, failure: ApiError) -> bool:
         """Whether a create failed like this because of another session, or while waiting may have."""
-        busy = isinstance(failure, errors.NotNow) or (
+        busy = isinstance(failure, errors.Throttled) or (
             self._is_waiting and isinstance(failure, errors.NotConnected)
         )
-        return isinstance(failure, errors.Conflict) or (self.waits and busy)
+        return isinstance(failure, errors.Conflict) or (self.backoff_delays and busy)
 
-    def make_way(self, failure: ApiError) -> None:
+    def clear_the_way(self, failure: ApiError) -> None:
         """Return when `create` is worth another try. Raises SessionConflict where it is not.
 
         `failure` is what create has just raised.
         """
-        if self.waits:
+        if self.backoff_delays:
             return self._wait(failure)
         if self._count_active() == 0 and self._may_try_again():
             return None
@@ -157,7 +157,7 @@ class Conflict:
         """What the activity log shows of the session in the way, in a clause."""
         return _named(self._find())
 
-    def refuse(self, told: str, blocker: Blocker | None = None) -> SessionConflict:
+    def refuse(self, told: str, blocker: ActiveSession | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
         command = ""
         if blocker:
@@ -185,7 +185,7 @@ class Conflict:
                 if self._read_active() == 0:
                     return
                 failure = errors.Conflict("")
-            except (errors.NotNow, errors.NotConnected, errors.AnswerLost) as unknown:
+            except (errors.Throttled, errors.NotConnected, errors.ResponseLost) as unknown:
                 failure = unknown
 
     def _timed_out(self, failure: ApiError) -> SessionConflict:
@@ -210,7 +210,7 @@ class Conflict:
 
     # Taking over
 
-    def _take_over(self, blocker: Blocker) -> None:
+    def _take_over(self, blocker: ActiveSession) -> None:
         """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
         told, policy = _named(blocker), self._policy
         if self._has_taken_over:
@@ -239,7 +239,7 @@ class Conflict:
         if result.outcome is Discard.UNCONFIRMED:
             raise self.refuse(told, blocker)
 
-    def _require_dead(self, blocker: Blocker, first: SessionLook) -> SessionStatus:
+    def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""
         again = self._find()
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
@@ -254,7 +254,7 @@ class Conflict:
             )
         return status
 
-    def _read(self, blocker: Blocker) -> SessionStatus:
+    def _read(self, blocker: ActiveSession) -> SessionStatus:
         if not blocker.log_is_whole:
             raise self.refuse(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
         try:
@@ -285,9 +285,9 @@ class Conflict:
         first_time, self._had_another_try = not self._had_another_try, True
         return first_time
 
-    def _find(self) -> Blocker | None:
+    def _find(self) -> ActiveSession | None:
         try:
-            return find_blocker(self._client, self._patience)
+            return find_active_session(self._client, self._patience)
         except ApiError as failure:
             log.warning("The activity log could not be read. %s", failure)
             return None
@@ -308,7 +308,7 @@ def _least_wait(failure: ApiError) -> float:
     return getattr(failure, "retry_after", None) or 0.0
 
 
-def _named(blocker: Blocker | None) -> str:
+def _named(blocker: ActiveSession | None) -> str:
     return blocker.describe() if blocker else "the activity log does not show which"
 
 

@@ -9,12 +9,18 @@ from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.client import RetryPolicy, SprintoClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import TICK_SECONDS, Call, Deadline, in_background, pauses
+from target_sprinto.push.transport.background import (
+    POLL_INTERVAL,
+    Call,
+    Deadline,
+    in_background,
+    poll_intervals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,9 +28,9 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _HOPELESS = (
-    errors.KeyRefused,
+    errors.Unauthorized,
     errors.NotFound,
-    errors.CertificateRefused,
+    errors.TLSError,
     errors.ProxyRefused,
     errors.Redirected,
 )
@@ -52,15 +58,15 @@ class DiscardResult:
     temporary: bool = False
 
 
-def brief(deadline: Deadline) -> Patience:
+def single_attempt(deadline: Deadline) -> RetryPolicy:
     """One short try: what ends by a deadline has no time for long ones."""
-    return Patience(min(timing.current.one_try, max(0.1, deadline.left())), 0.0)
+    return RetryPolicy(min(timing.current.one_try, max(0.1, deadline.left())), 0.0)
 
 
 class _Hedged(Generic[_T]):
     """One call, sent again beside itself where no response came for a while: the first response counts."""
 
-    def __init__(self, call: Callable[[Patience], _T], deadline: Deadline) -> None:
+    def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline) -> None:
         self._call = call
         self._deadline = deadline
         self._under_way: list[Call[_T]] = []
@@ -71,8 +77,8 @@ class _Hedged(Generic[_T]):
         """Send it, unless an earlier one has been under way for a short time only."""
         if self._under_way and time.monotonic() - self._sent_at < timing.current.one_try:
             return
-        patience = Patience(max(0.1, self._deadline.left()), 0.0)
-        self._under_way.append(in_background(lambda: self._call(patience)))
+        retry_policy = RetryPolicy(max(0.1, self._deadline.left()), 0.0)
+        self._under_way.append(in_background(lambda: self._call(retry_policy)))
         self._sent_at = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
@@ -83,7 +89,7 @@ class _Hedged(Generic[_T]):
                 return True
             if (left := min(until - time.monotonic(), self._deadline.left())) <= 0:
                 return False
-            self._under_way[-1].wait(min(TICK_SECONDS, left))
+            self._under_way[-1].wait(min(POLL_INTERVAL, left))
         return False
 
     @property
@@ -101,7 +107,7 @@ class _Hedged(Generic[_T]):
             self._refusals += isinstance(failure, _HOPELESS) and not isinstance(failure, errors.NotVisible)
             raise
         except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
-            raise errors.AnswerLost("No response came in time.") from None
+            raise errors.ResponseLost("No response came in time.") from None
 
 
 def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
@@ -112,9 +118,9 @@ def discard_session(client: SprintoClient, session_id: str, expiry: str, deadlin
     """
     accepted = False
     failure: errors.SprintoError | None = None
-    close = _Hedged(lambda patience: client.discard_session(session_id, patience), deadline)
-    look = _Hedged(lambda patience: client.session_status(session_id, patience), deadline)
-    for seconds in pauses():
+    close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline)
+    look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline)
+    for seconds in poll_intervals():
         if not accepted:
             close.send()
         # A slow response is not waited for: the status may show sooner what has happened.

@@ -9,25 +9,25 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import ApiError, Certainty, SprintoError
+from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import is_birth_certificate
-from target_sprinto.push.protocol.lifecycle import nobody_knows
+from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
-from target_sprinto.push.run.discarding import brief
-from target_sprinto.push.text import figures
+from target_sprinto.push.run.discarding import single_attempt
+from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
     Call,
     Deadline,
     in_background,
-    pauses,
+    poll_intervals,
+    result_before,
     wait_for,
-    wait_until,
 )
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger("target_sprinto.push")
@@ -39,20 +39,20 @@ CLOCK_SKEW = timedelta(minutes=5)
 """By how much the clocks of Sprinto's own machines may differ."""
 
 
-class Opening:
+class SessionOpener:
     """One session being opened, on its way from the moment it is made.
 
     `reference` names this run and no other. Another active session is dealt with as `policy` says.
     """
 
     def __init__(
-        self, client: SprintoClient, reference: str, patience: Patience, policy: ConflictPolicy
+        self, client: SprintoClient, reference: str, retry_policy: RetryPolicy, policy: ConflictPolicy
     ) -> None:
         self._client = client
         self._reference = reference
-        self._patience = patience
+        self._patience = retry_policy
         self._began = self._lost_at = time.monotonic()
-        self._conflict = Conflict(client, policy, patience)
+        self._conflict = Conflict(client, policy, retry_policy)
         self._answer: Call[SessionStatus] | None = None
 
     def wait(self, check: Check) -> SessionStatus:
@@ -69,19 +69,21 @@ class Opening:
         in the way is our own.
         """
         lost: ApiError | None = None
-        patience = self._patience
+        retry_policy = self._patience
         while True:
             try:
                 session = self._client.create_session(
-                    self._reference, patience, retry_throttled=bool(lost) or not self._conflict.waits
+                    self._reference,
+                    retry_policy,
+                    retry_throttled=bool(lost) or not self._conflict.backoff_delays,
                 )
             except ApiError as failure:
                 if lost is None and self._conflict.is_in_the_way(failure):
                     self._make_way(failure)
                     continue
                 if isinstance(failure, errors.Conflict):
-                    return self._adopt()
-                if not nobody_knows(failure):
+                    return self._recover()
+                if not is_in_doubt(failure):
                     # A refusal of a later try says nothing of the earlier one.
                     raise lost or failure from None
                 if lost is None:
@@ -91,7 +93,7 @@ class Opening:
                 left = self._lost_at + self._patience.retry_seconds - time.monotonic()
                 if left <= 0 or self._patience.stopped.wait(timing.current.create):
                     raise
-                patience = replace(self._patience, retry_seconds=left)
+                retry_policy = replace(self._patience, retry_seconds=left)
             else:
                 if lost is not None:
                     log.warning(
@@ -103,30 +105,30 @@ class Opening:
 
     def _make_way(self, failure: ApiError) -> None:
         if not self._patience.stopped.is_set():
-            self._conflict.make_way(failure)
+            self._conflict.clear_the_way(failure)
         if self._patience.stopped.is_set():
             raise failure
 
-    def _adopt(self) -> SessionStatus:
+    def _recover(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
         try:
             found = self._find_in_log(self._patience, timing.current.lag)
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
             # That a GET surely did not happen says nothing of the create.
-            told = failure.what.rstrip(".")
+            told = failure.message.rstrip(".")
             raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
         if status.state != "active" or status.counts():
-            held = figures(status.counts(), ())
+            held = format_counts(status.counts(), ())
             raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
         log.warning("Session %s is this run's own: going on with it.", status.id)
         return status
 
     def _may_be_ours(self, told: str) -> errors.SessionConflict:
         conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {told}")
-        conflict.certainty = Certainty.NOBODY_KNOWS
+        conflict.outcome = Outcome.IN_DOUBT
         return conflict
 
     def settle(self, deadline: Deadline) -> SessionStatus | None:
@@ -138,15 +140,17 @@ class Opening:
         # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
         try:
             if self._answer is not None:
-                return wait_until(self._answer, Deadline(deadline.left() / 2))
+                return result_before(self._answer, Deadline(deadline.left() / 2))
         except ApiError as failure:
-            if failure.certainty is Certainty.DID_NOT_HAPPEN:
+            if failure.outcome is Outcome.NOT_PERFORMED:
                 raise
         except TimeoutError:
             pass
         half = Deadline(deadline.left() / 2)
         try:
-            return wait_until(in_background(lambda: self._find_in_log(brief(half), half.left() / 2)), half)
+            return result_before(
+                in_background(lambda: self._find_in_log(single_attempt(half), half.left() / 2)), half
+            )
         except (SprintoError, TimeoutError) as failure:
             log.warning("The activity log gave no answer. %s", failure)
             return None
@@ -159,19 +163,19 @@ class Opening:
             f" {self._reference!r}); until then another run may be answered with a conflict."
         )
 
-    def _find_in_log(self, patience: Patience, seconds: float) -> SessionStatus | None:
+    def _find_in_log(self, retry_policy: RetryPolicy, seconds: float) -> SessionStatus | None:
         """The session that the log says was created by this run. The log may lag: it is read for `seconds`.
 
         It is not read for longer than such a lag may be, counted from the loss.
         """
         seconds = min(seconds, self._lost_at + timing.current.lag - time.monotonic())
         until = time.monotonic() + seconds
-        for wait in pauses():
+        for wait in poll_intervals():
             age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
-            for event in self._client.events(age, patience):
+            for event in self._client.events(age, retry_policy):
                 session_id = event.get("session_id")
                 if isinstance(session_id, str) and is_birth_certificate(event, self._reference):
                     return SessionStatus(id=session_id, state="active")
-            if time.monotonic() >= until or patience.stopped.wait(wait):
+            if time.monotonic() >= until or retry_policy.stopped.wait(wait):
                 break
         return None

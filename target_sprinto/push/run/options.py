@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from target_sprinto.push.errors import SettingsProblem
+from target_sprinto.push.errors import ConfigError
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
@@ -20,56 +20,56 @@ LONGEST_ENTITY_TYPE = 255
 
 
 def choice(name: str, kind: type[_E], value: object) -> _E:
-    """The member of an enum, also by its value. Raises SettingsProblem."""
+    """The member of an enum, also by its value. Raises ConfigError."""
     try:
         return kind(value)
     except ValueError:
         words = ", ".join(repr(member.value) for member in kind)
-        raise SettingsProblem(f"`{name}` must be one of {words}.") from None
+        raise ConfigError(f"`{name}` must be one of {words}.") from None
 
 
 def whole_number(name: str, value: object, least: int, most: int) -> int:
-    """An integer within bounds. Raises SettingsProblem."""
+    """An integer within bounds. Raises ConfigError."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise SettingsProblem(f"`{name}` must be an integer from {least} to {most}.")
+        raise ConfigError(f"`{name}` must be an integer from {least} to {most}.")
     return value
 
 
 def seconds(name: str, value: object, *, may_be_zero: bool = True) -> float:
-    """A number of seconds, at most a week. Raises SettingsProblem."""
+    """A number of seconds, at most a week. Raises ConfigError."""
     # NaN is within no bounds.
     if isinstance(value, bool) or not isinstance(value, int | float):
         value = -1
     if 0 <= value <= _WEEK and (value or may_be_zero):
         return float(value)
     least = "from 0" if may_be_zero else "more than 0"
-    raise SettingsProblem(f"`{name}` must be a number of seconds, {least} and at most {_WEEK}.")
+    raise ConfigError(f"`{name}` must be a number of seconds, {least} and at most {_WEEK}.")
 
 
 def instance(name: str, kind: type[_T], value: object) -> _T:
-    """An object of a class. Raises SettingsProblem."""
+    """An object of a class. Raises ConfigError."""
     if not isinstance(value, kind):
-        raise SettingsProblem(f"`{name}` must be a {kind.__name__}.")
+        raise ConfigError(f"`{name}` must be a {kind.__name__}.")
     return value
 
 
 def methods(name: str, protocol: object, value: _T) -> _T:
-    """An object that has the public methods of a protocol. Raises SettingsProblem."""
+    """An object that has the public methods of a protocol. Raises ConfigError."""
     wanted = [method for method in vars(protocol) if not method.startswith("_")]
     if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in wanted):
-        raise SettingsProblem(f"`{name}` must have the methods {', '.join(wanted)}.")
+        raise ConfigError(f"`{name}` must have the methods {', '.join(wanted)}.")
     return value
 
 
 def function(name: str, value: _T) -> _T:
-    """Something that can be called. Raises SettingsProblem."""
+    """Something that can be called. Raises ConfigError."""
     if not callable(value):
-        raise SettingsProblem(f"`{name}` must be a function.")
+        raise ConfigError(f"`{name}` must be a function.")
     return value
 
 
 def entity_type(name: str, value: object) -> str:
-    """The name of an entity type. Raises SettingsProblem."""
+    """The name of an entity type. Raises ConfigError."""
     if (
         not isinstance(value, str)
         or not value.strip()
@@ -77,44 +77,44 @@ def entity_type(name: str, value: object) -> str:
         # Half of a surrogate pair.
         or value.encode(errors="ignore").decode() != value
     ):
-        raise SettingsProblem(f"`{name}` must be text of 1 to {LONGEST_ENTITY_TYPE} characters.")
+        raise ConfigError(f"`{name}` must be text of 1 to {LONGEST_ENTITY_TYPE} characters.")
     return value
 
 
 def key_fields(value: object) -> tuple[str, ...]:
-    """The fields of `key`: one name, or several in order. Raises SettingsProblem."""
+    """The fields of `key`: one name, or several in order. Raises ConfigError."""
     fields = (value,) if isinstance(value, str) else value
     if not isinstance(fields, Sequence) or not all(isinstance(field, str) and field for field in fields):
-        raise SettingsProblem("`key` must be the name of a field, or a sequence of names.")
+        raise ConfigError("`key` must be the name of a field, or a sequence of names.")
     return tuple(fields)
 
 
 def records(value: Iterable[_T]) -> Iterable[_T]:
-    """Several records, not one. Raises SettingsProblem."""
+    """Several records, not one. Raises ConfigError."""
     if not isinstance(value, Iterable) or isinstance(value, Mapping | str | bytes | bytearray):
-        raise SettingsProblem("`records` must be an iterable of mappings: a list, a generator, …")
+        raise ConfigError("`records` must be an iterable of mappings: a list, a generator, …")
     return value
 
 
 def json_object(body: object) -> None:
-    """Bytes that look like one JSON object, for they are not decoded. Raises SettingsProblem."""
+    """Bytes that look like one JSON object, for they are not decoded. Raises ConfigError."""
     if not isinstance(body, bytes) or body[:1] != b"{" or body[-1:] != b"}":
-        raise SettingsProblem("`body` must be the bytes of one JSON object, without blanks around it.")
+        raise ConfigError("`body` must be the bytes of one JSON object, without blanks around it.")
 
 
 def entity_key(key: object) -> None:
-    """A value that can be compared with other keys. Raises SettingsProblem."""
+    """A value that can be compared with other keys. Raises ConfigError."""
     try:
         hash(key)
     except TypeError:
-        raise SettingsProblem("`key` must be hashable: text, a number, a tuple of such values, …") from None
+        raise ConfigError("`key` must be hashable: text, a number, a tuple of such values, …") from None
 
 
 def minimums(name: str, value: object) -> dict[str, int]:
-    """``{entity_type: int}``; None is none. Raises SettingsProblem."""
+    """``{entity_type: int}``; None is none. Raises ConfigError."""
     found = {} if value is None else value
     if not isinstance(found, Mapping):
-        raise SettingsProblem(f"`{name}` must map entity types to integers.")
+        raise ConfigError(f"`{name}` must map entity types to integers.")
     return {
         entity_type(f"{name}: an entity type", one): whole_number(f"{name}[{one!r}]", least, 0, sys.maxsize)
         for one, least in found.items()

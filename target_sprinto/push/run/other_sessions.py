@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
-from target_sprinto.push.transport.background import in_background, pause, pauses, wait_for
+from target_sprinto.push.transport.background import in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
@@ -35,13 +35,13 @@ class OtherSessions:
         staged = self._staged
         until = time.monotonic() + limit_seconds
         seen_inactive = False
-        for seconds in pauses():
-            call = in_background(lambda: staged.client.integration_status(staged.patience))
+        for seconds in poll_intervals():
+            call = in_background(lambda: staged.client.integration_status(staged.retry_policy))
             sessions = wait_for(call, staged.interrupted).sessions
             inactive = sessions.active == 0 and not seen_inactive
             if inactive or staged.client.session_silence() >= keep_alive_seconds:
                 seen_inactive = seen_inactive or inactive
-                staged.require_closable(staged.look(staged.interrupted, staged.patience))
+                staged.require_closable(staged.look(staged.interrupted, staged.retry_policy))
             if not sessions.processing and not self._one_will_be_retried(sessions):
                 return
             if time.monotonic() >= until:
@@ -78,7 +78,7 @@ class OtherSessions:
 
     def _status_of(self, session_id: str) -> SessionStatus | None:
         """None where the status does not say: an old session may be unknown by now."""
-        client, once = self._staged.client, self._staged.patience.once()
+        client, once = self._staged.client, self._staged.retry_policy.once()
         try:
             return wait_for(
                 in_background(lambda: client.session_status(session_id, once)), self._staged.interrupted

@@ -10,38 +10,38 @@ from typing import TYPE_CHECKING
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import pause, pauses
+from target_sprinto.push.transport.background import pause, poll_intervals
 
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import LastWords
+    from target_sprinto.push.transport.background import GracePeriod
 
 log = logging.getLogger("target_sprinto.push")
 
 
 def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, last_words: LastWords
+    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: GracePeriod
 ) -> None:
     """Poll until the session is processed, with the counts that were sent.
 
-    Counts below them may lag, here as before the close. Raises ProcessingFailed, ProcessingUnfinished,
-    or CountsDiffer, seen only after all was applied.
+    Counts below them may lag, here as before the close. Raises ProcessingFailed, ProcessingTimeout,
+    or CountMismatch, seen only after all was applied.
     """
     until = time.monotonic() + limit_seconds
     watch = ProcessingWatch()
     refused_since: float | None = None
     processed_since: float | None = None
-    for seconds in pauses():
+    for seconds in poll_intervals():
         try:
-            status = staged.look(last_words, staged.patience_until(until))
-        except (errors.NotFound, errors.KeyRefused) as refusal:
+            status = staged.look(grace, staged.patience_until(until))
+        except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN
             if forbidden or time.monotonic() - refused_since >= timing.current.replica:
                 raise
             log.warning("%s Reading it again.", refusal)
-            pause(seconds, last_words)
+            pause(seconds, grace)
             continue
         refused_since = None
         now = time.monotonic()
@@ -54,27 +54,27 @@ def wait_until_processed(
         elif verdict is not Processing.PENDING:
             raise _not_processed(staged, status)
         elif now >= until:
-            raise errors.ProcessingUnfinished(
+            raise errors.ProcessingTimeout(
                 f"Sprinto did not finish processing within {limit_seconds:g} s.",
                 "Look at Sprinto later; raise `processing_timeout_seconds` if this is usual.",
             )
-        pause(seconds, last_words)
+        pause(seconds, grace)
     return None
 
 
 def _compare_applied(staged: StagedSession, response: SessionStatus | None, processed: SessionStatus) -> None:
     """Compare the counts once more: at `processed`, and whether the close's response was above them."""
-    aftermath = f"This was seen only after session {staged.id} was applied."
+    session_outcome = f"This was seen only after session {staged.id} was applied."
     if response is not None:
         try:
             above = staged.compare(response) is Comparison.DIFFERENT
-        except errors.UnexpectedAnswer:
+        except errors.UnexpectedResponse:
             # It may have none; those at `processed` decide.
             above = False
         if above:
-            staged.report_mismatch(response, aftermath)
+            staged.report_mismatch(response, session_outcome)
     if staged.compare(processed) is not Comparison.EQUAL:
-        staged.report_mismatch(processed, aftermath)
+        staged.report_mismatch(processed, session_outcome)
 
 
 def _not_processed(staged: StagedSession, status: SessionStatus) -> errors.ProcessingFailed:
@@ -82,5 +82,5 @@ def _not_processed(staged: StagedSession, status: SessionStatus) -> errors.Proce
         f"Sprinto did not process session {staged.id}.",
         "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
     )
-    failure.aftermath = f"By its status {describe_end(status.state)}."
+    failure.session_outcome = f"By its status {describe_end(status.state)}."
     return failure

@@ -29,9 +29,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import Patience, SprintoClient
+from target_sprinto.push.client import RetryPolicy, SprintoClient
 from target_sprinto.push.endpoint import require_text
-from target_sprinto.push.errors import ApiError, Certainty
+from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import (
     Event,
@@ -49,14 +49,14 @@ from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.run.observer import NoWitness, Witness
-from target_sprinto.push.run.opening import Opening
+from target_sprinto.push.run.opening import SessionOpener
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
-from target_sprinto.push.run.send_queue import Flight
+from target_sprinto.push.run.send_queue import SendQueue
 from target_sprinto.push.run.sender import PageSender, Rejects
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Check, Deadline, LastWords, in_background, wait_for
+from target_sprinto.push.transport.background import Check, Deadline, GracePeriod, in_background, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ log = logging.getLogger("target_sprinto.push")
 
 
 @dataclass(frozen=True)
-class Patiences:
+class Timeouts:
     """The three timeouts, in seconds: one request, all tries of it, and Sprinto's processing."""
 
     request_seconds: float = 60.0
@@ -96,7 +96,7 @@ class RunSummary:
     """When a session that is held expires by itself."""
 
 
-def reference_of(prefix: str, run_uuid: str, finish: Finish) -> str:
+def client_reference_id(prefix: str, run_uuid: str, finish: Finish) -> str:
     """A session's `client_reference_id`: it names this run and no other."""
     return f"{prefix}/{run_uuid}{'/hold' if finish is Finish.HOLD else ''}"
 
@@ -107,7 +107,7 @@ class _Open:
 
     session: SessionStatus
     sender: PageSender
-    flight: Flight
+    flight: SendQueue
 
 
 class Standing(NamedTuple):
@@ -147,7 +147,7 @@ class Run:
 
     `waited_seconds` is how long whoever brings the records has waited for Sprinto so far.
     `expected` is the least number of records to be accepted: ``{entity_type: int}``. `finish` and
-    `on_count_mismatch` also take the value of their enum. Raises SettingsProblem for an argument that is not
+    `on_count_mismatch` also take the value of their enum. Raises ConfigError for an argument that is not
     understood, before anything is sent.
 
     Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
@@ -164,7 +164,7 @@ class Run:
         page_size: int = 100,
         max_parallel_pages: int = 1,
         compress: bool = True,
-        patiences: Patiences = Patiences(),
+        timeouts: Timeouts = Timeouts(),
         on_conflict: ConflictPolicy | None = None,
         on_count_mismatch: OnCountMismatch | str = OnCountMismatch.DISCARD,
         finish: Finish | str = Finish.APPLY,
@@ -178,14 +178,14 @@ class Run:
         require_text("reference_prefix", reference_prefix)
         self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
         self._finish = options.choice("finish", Finish, finish)
-        self._reference = reference_of(reference_prefix, self.uuid, self._finish)
+        self._reference = client_reference_id(reference_prefix, self.uuid, self._finish)
         self._client = options.instance("client", SprintoClient, client)
         self._max_parallel_pages = options.whole_number("max_parallel_pages", max_parallel_pages, 1, 16)
         self._builder = PageBuilder(
             options.whole_number("page_size", page_size, 1, 100), pages_in_flight=max_parallel_pages
         )
         self._compress = options.instance("compress", bool, compress)
-        self._patiences = options.instance("patiences", Patiences, patiences)
+        self._patiences = options.instance("timeouts", Timeouts, timeouts)
         policy = ConflictPolicy() if on_conflict is None else on_conflict
         policy = options.instance("on_conflict", ConflictPolicy, policy)
         self._on_conflict = (
@@ -196,11 +196,11 @@ class Run:
         self._rejects = None if rejects is None else options.methods("rejects", Rejects, rejects)
         self._known_field = options.function("known_field", known_field)
         self._witness = NoWitness() if witness is None else options.methods("witness", Witness, witness)
-        self._patience = Patience(patiences.request_seconds, patiences.retry_seconds, threading.Event())
+        self._patience = RetryPolicy(timeouts.request_seconds, timeouts.retry_seconds, threading.Event())
         self._interrupted = options.function("interrupted", interrupted)
         self._phase = Phase.UNOPENED
         self._finished = False
-        self._opening: Opening
+        self._opening: SessionOpener
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
@@ -213,7 +213,7 @@ class Run:
         self._failure: BaseException | None = None
         self.summary: RunSummary | None = None
         """What the run did, once it is finished."""
-        self.aftermath = ""
+        self.session_outcome = ""
         """What became of the session of a run that failed, in a sentence."""
 
     def __enter__(self) -> Self:
@@ -231,7 +231,7 @@ class Run:
             return self._end(failure)
         if self._failure is not None:
             ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
-            ended.aftermath = self.aftermath
+            ended.session_outcome = self.session_outcome
             raise ended from self._failure
         if self._phase is Phase.ENDED:
             # By the block itself.
@@ -252,8 +252,8 @@ class Run:
         the order of the records is kept for each entity; without a key pages with that type go one at a time.
 
         What fails here ends the run at once and discards it, also what `records` itself raises. Raises
-        SettingsProblem for an argument that is not understood, before a record is taken, and
-        UnusableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
+        ConfigError for an argument that is not understood, before a record is taken, and
+        UnserializableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
         decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
         longer than Sprinto's inactivity timeout, an hour, lets the session expire.
         """
@@ -278,7 +278,7 @@ class Run:
 
         `key` tells the entity among those of its type, any hashable value: with several pages in flight, two
         records of one entity, or of a type of which one has no key, never are in two of them.
-        Raises SettingsProblem for an argument that is not understood, and what ended the run: a page sent
+        Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was refused, an interruption, … Call `abort` then.
         """
         if self._finished:
@@ -362,14 +362,14 @@ class Run:
             self._move(Event.HELD)
             return summary
         self._interrupted()
-        last_words = LastWords(self._interrupted, timing.current.end_after_signal)
+        grace = GracePeriod(self._interrupted, timing.current.end_after_signal)
         try:
-            response = Closing(staged).apply(self._patiences.processing_seconds, last_words, self._move)
+            response = Closing(staged).apply(self._patiences.processing_seconds, grace, self._move)
         except ApiError:
             # A signal that cut the tries of the close short says more than the last of them.
             self._interrupted()
             raise
-        wait_until_processed(staged, response, self._patiences.processing_seconds, last_words)
+        wait_until_processed(staged, response, self._patiences.processing_seconds, grace)
         self._move(Event.SETTLED)
         return summary
 
@@ -423,10 +423,10 @@ class Run:
             raise
         if isinstance(failure, errors.SprintoError):
             # It may have seen what became of the session.
-            told = failure.aftermath = failure.aftermath or told
+            told = failure.session_outcome = failure.session_outcome or told
         elif told:
             _note(failure, told)
-        self.aftermath = told
+        self.session_outcome = told
 
     def _end_soon(self) -> Deadline:
         return Deadline(timing.current.end_after_error, self._interrupted, timing.current.end_after_signal)
@@ -453,12 +453,12 @@ class Run:
             opened.flight.put(page, self._keep_watch)
 
     def _open_session(self) -> _Open:
-        self._opening = Opening(self._client, self._reference, self._patience, self._on_conflict)
+        self._opening = SessionOpener(self._client, self._reference, self._patience, self._on_conflict)
         self._move(Event.FIRST_PAGE)
         try:
             return self._opened(self._opening.wait(self._interrupted))
         except ApiError as failure:
-            if failure.certainty is Certainty.DID_NOT_HAPPEN:
+            if failure.outcome is Outcome.NOT_PERFORMED:
                 self._move(Event.CREATE_DID_NOT_HAPPEN)
             raise
 
@@ -474,7 +474,7 @@ class Run:
             witness=self._witness,
         )
         self._client.opened(session.id)
-        self._open = _Open(session, sender, Flight(sender, self._max_parallel_pages))
+        self._open = _Open(session, sender, SendQueue(sender, self._max_parallel_pages))
         self._move(Event.CREATED)
         self._witness.opened(session)
         log.info(
@@ -544,7 +544,7 @@ class Run:
 
     def _require_expected(self, accepted: Mapping[str, int]) -> None:
         if self._rejects is not None:
-            self._rejects.require_evidence(accepted)
+            self._rejects.raise_if_none_accepted(accepted)
         missed = {name for name, least in self._expected.items() if accepted.get(name, 0) < least}
         if missed:
             wanted = ", ".join(f"{self._expected[name]} {name}" for name in sorted(missed))

@@ -21,29 +21,29 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.errors import AnswerLost
+from target_sprinto.push.errors import ResponseLost
 from target_sprinto.push.protocol.bisection import Part
-from target_sprinto.push.protocol.pages import MAX_TOLD_APART
+from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE
 from target_sprinto.push.protocol.retry import Throttle
-from target_sprinto.push.run.sender import Accepted, Instead, Later, Lost, OpenPage, PageSender
-from target_sprinto.push.transport.background import TICK_SECONDS, Check
+from target_sprinto.push.run.sender import Accepted, Instead, Later, Lost, PageSender, PendingPage
+from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 
 if TYPE_CHECKING:
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
 
 
-class Flight:
+class SendQueue:
     """Takes pages in order and has them sent, at most `parallel` at a time."""
 
     def __init__(self, sender: PageSender, parallel: int = 1) -> None:
         self._sender = sender
         self._parallel = parallel
         self._throttle = Throttle(parallel)
-        self._open: list[OpenPage] = []
-        self._in_flight: list[OpenPage] = []
-        self._lost: list[tuple[OpenPage, ApiError]] = []
-        self._unconfirmed: list[OpenPage] = []
+        self._open: list[PendingPage] = []
+        self._in_flight: list[PendingPage] = []
+        self._lost: list[tuple[PendingPage, ApiError]] = []
+        self._unconfirmed: list[PendingPage] = []
         self._unconfirmed_since = 0.0
         self._failure: BaseException | None = None
         self._closed = False
@@ -56,10 +56,10 @@ class Flight:
 
     def put(self, page: Page, check: Check) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
-        open_page = OpenPage(page, (page.number,))
+        open_page = PendingPage(page, (page.number,))
         # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
         self._sender.prepare(open_page)
-        while not self._take_in(open_page):
+        while not self._try_enqueue(open_page):
             check()
 
     def drain(self, check: Check) -> None:
@@ -105,12 +105,12 @@ class Flight:
 
     # Both wait a moment at most: the check of whoever waits may make a call, and so comes without the lock.
 
-    def _take_in(self, open_page: OpenPage) -> bool:
+    def _try_enqueue(self, open_page: PendingPage) -> bool:
         """Whether there was room for the page."""
         with self._room:
             self.raise_failure()
             if len(self._open) > self._parallel:
-                self._room.wait(TICK_SECONDS)
+                self._room.wait(POLL_INTERVAL)
                 return False
             self._insert(open_page)
             if self._threads < self._parallel:
@@ -124,7 +124,7 @@ class Flight:
         with self._room:
             self.raise_failure()
             if self._open or self._unconfirmed:
-                self._room.wait(TICK_SECONDS)
+                self._room.wait(POLL_INTERVAL)
             return not self._open and not self._unconfirmed and self._failure is None
 
     # On the flight's own threads
@@ -133,14 +133,14 @@ class Flight:
         try:
             while (open_page := self._take()) is not None:
                 self._sender.prepare(open_page)
-                if self._depart(open_page):
-                    self._arrive(open_page)
+                if self._wait_turn(open_page):
+                    self._send(open_page)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
             with self._room:
                 self._failure = self._failure or failure
                 self._wake_all()
 
-    def _take(self) -> OpenPage | None:
+    def _take(self) -> PendingPage | None:
         """The first page that no thread has in hand; None at the end."""
         with self._handed_in:
             while not self._over:
@@ -151,13 +151,13 @@ class Flight:
                 self._handed_in.wait()
             return None
 
-    def _depart(self, open_page: OpenPage) -> bool:
+    def _wait_turn(self, open_page: PendingPage) -> bool:
         """Wait until the page may leave; False if none may any more."""
         with self._settled:
             while not self._over:
                 now = time.monotonic()
-                if self._may_leave(open_page, now):
-                    open_page.left_at = now
+                if self._can_send(open_page, now):
+                    open_page.sent_at = now
                     self._in_flight.append(open_page)
                     if len(self._in_flight) < self._throttle.limit:
                         # The next in order may be able to leave with it.
@@ -167,7 +167,7 @@ class Flight:
                 self._settled.wait(held if held > 0 else None)
             return False
 
-    def _may_leave(self, open_page: OpenPage, now: float) -> bool:
+    def _can_send(self, open_page: PendingPage, now: float) -> bool:
         if self._lost or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
@@ -177,19 +177,19 @@ class Flight:
         ):
             return False
         return not any(
-            open_page.extent.may_share_an_entity(other.extent)
-            or not self._told_apart(open_page.page, other.page)
+            open_page.extent.may_overlap(other.extent)
+            or not self._distinguishable(open_page.page, other.page)
             for other in self._in_flight
         )
 
-    def _told_apart(self, page: Page, other: Page) -> bool:
+    def _distinguishable(self, page: Page, other: Page) -> bool:
         """Sizes come again after so many pages. With more in flight than there are sizes nothing helps."""
-        return self._parallel > MAX_TOLD_APART or abs(page.number - other.number) < MAX_TOLD_APART
+        return self._parallel > MAX_DISTINGUISHABLE or abs(page.number - other.number) < MAX_DISTINGUISHABLE
 
-    def _before(self, open_page: OpenPage) -> list[OpenPage]:
+    def _before(self, open_page: PendingPage) -> list[PendingPage]:
         return self._open[: self._open.index(open_page)]
 
-    def _arrive(self, open_page: OpenPage) -> None:
+    def _send(self, open_page: PendingPage) -> None:
         outcome = self._sender.send(open_page)
         with self._settled:
             if isinstance(outcome, Lost):
@@ -200,7 +200,7 @@ class Flight:
                     self._accept(open_page)
                     self._throttle.speed_up()
                 elif isinstance(outcome, Later):
-                    self._put_off(open_page, outcome)
+                    self._delay(open_page, outcome)
                 else:
                     self._replace(open_page, outcome)
             all_lost = bool(self._lost) and len(self._lost) == len(self._in_flight)
@@ -211,15 +211,15 @@ class Flight:
         elif all_resent:
             self._confirm()
 
-    def _put_off(self, open_page: OpenPage, later: Later) -> None:
+    def _delay(self, open_page: PendingPage, later: Later) -> None:
         now = time.monotonic()
         if later.slow_down:
-            self._throttle.slow_down(open_page.left_at, now, later.seconds)
+            self._throttle.slow_down(open_page.sent_at, now, later.seconds)
         else:
             self._throttle.not_before = max(self._throttle.not_before, now + later.seconds)
-        self._hand_back(open_page)
+        self._requeue(open_page)
 
-    def _replace(self, open_page: OpenPage, instead: Instead) -> None:
+    def _replace(self, open_page: PendingPage, instead: Instead) -> None:
         if open_page in self._unconfirmed:
             # Its parts are no copies of what was lost: the counts must stand still at the end instead.
             self._sender.has_resent = True
@@ -228,29 +228,29 @@ class Flight:
         for index, one in enumerate(instead.parts):
             part = one if isinstance(one, Part) else None
             page = one.page if isinstance(one, Part) else one
-            self._insert(OpenPage(page, (*open_page.place, index), part))
+            self._insert(PendingPage(page, (*open_page.place, index), part))
         self._room.notify_all()
 
     def _find_out(self) -> None:
         """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
         lost, loss = [open_page for open_page, _ in self._lost], self._lost[-1][1]
-        quick = all(isinstance(one, AnswerLost) and one.connection_was_stale for _, one in self._lost)
-        landed = self._sender.which_landed([open_page.page for open_page in lost], loss, quick=quick)
+        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._lost)
+        landed = self._sender.committed_pages([open_page.page for open_page in lost], loss, quick=quick)
         missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
         with self._settled:
             if missing and not quick:
                 self._unconfirmed.clear()
             elif missing:
                 since = self._unconfirmed_since if self._unconfirmed else float("inf")
-                self._unconfirmed_since = min(since, *(open_page.left_at for open_page in missing))
+                self._unconfirmed_since = min(since, *(open_page.sent_at for open_page in missing))
                 self._unconfirmed += [one for one in missing if one not in self._unconfirmed]
             for open_page, has_landed in zip(lost, landed, strict=True):
                 if has_landed:
                     self._accept(open_page)
-                elif time.monotonic() >= open_page.give_up_at:
+                elif time.monotonic() >= open_page.retry_deadline:
                     raise loss
                 else:
-                    self._hand_back(open_page)
+                    self._requeue(open_page)
             self._lost.clear()
             self._in_flight.clear()
             all_resent = self._all_resent()
@@ -268,18 +268,18 @@ class Flight:
             self._unconfirmed.clear()
             self._wake_all()
 
-    def _accept(self, open_page: OpenPage) -> None:
+    def _accept(self, open_page: PendingPage) -> None:
         self._sender.count(open_page)
         self._open.remove(open_page)
         self._room.notify_all()
 
-    def _hand_back(self, open_page: OpenPage) -> None:
+    def _requeue(self, open_page: PendingPage) -> None:
         """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
         open_page.taken = False
         self._retries += 1
         self._handed_in.notify()
 
-    def _insert(self, open_page: OpenPage) -> None:
+    def _insert(self, open_page: PendingPage) -> None:
         bisect.insort(self._open, open_page, key=lambda one: one.place)
 
     @property

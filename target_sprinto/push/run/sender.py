@@ -13,29 +13,29 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import REPEATABLE, next_wait
+from target_sprinto.push.client import RETRYABLE, next_delay
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.protocol import retry
-from target_sprinto.push.protocol.bisection import Dispute, Naming, Part, Refusal, Reject, divide
-from target_sprinto.push.protocol.in_doubt import which_landed
+from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
+from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import (
-    AfterRefusal,
     Comparison,
-    after_refusal,
+    NextStep,
     compare_counts,
+    next_step_after,
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.run.observer import NoWitness, Witness
-from target_sprinto.push.text import figures
+from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.protocol.responses import SessionStatus
@@ -88,12 +88,12 @@ class Rejects(Protocol):
     def accepted(self, page: Page) -> None:
         """The page was accepted."""
 
-    def require_evidence(self, accepted: Mapping[str, int]) -> None:
+    def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
         """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""
 
 
 @dataclass(eq=False)
-class OpenPage:
+class PendingPage:
     """A page handed in and not yet accepted. `place` is its place in the order; the halves of a page take it.
 
     `body` is what goes over the wire, once it is made.
@@ -103,11 +103,11 @@ class OpenPage:
     place: tuple[int, ...]
     part: Part | None = None
     taken: bool = False
-    left_at: float = 0.0
+    sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
-    waits: Generator[float, Exception, None] | None = None
-    give_up_at: float = field(default=float("inf"))
+    backoff_delays: Generator[float, Exception, None] | None = None
+    retry_deadline: float = field(default=float("inf"))
 
     @property
     def extent(self) -> Page:
@@ -127,7 +127,7 @@ class PageSender:
         self,
         client: SprintoClient,
         session_id: str,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         *,
         compress: bool,
         rejects: Rejects | None = None,
@@ -143,9 +143,9 @@ class PageSender:
         self._resent: list[tuple[float, Page]] = []
         self._client = client
         self._session_id = session_id
-        self._patience = patience
+        self._patience = retry_policy
         # Whether and when a page is sent again is for the flight to say.
-        self._one_try = replace(patience, retry_seconds=0.0)
+        self._one_try = replace(retry_policy, retry_seconds=0.0)
         self._compress = compress
         self._compression_proven = False
         self._batches_are_pages = False
@@ -156,26 +156,26 @@ class PageSender:
         self._naming = Naming()
         self._disputes = threading.Lock()
 
-    def prepare(self, open_page: OpenPage) -> None:
+    def prepare(self, open_page: PendingPage) -> None:
         """Encode the page, and compress it where that is wanted."""
         if not open_page.body:
             self._encode(open_page, compress=self._compress)
 
-    def send(self, open_page: OpenPage) -> Outcome:
+    def send(self, open_page: PendingPage) -> Outcome:
         """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
-        if open_page.waits is None:
-            open_page.give_up_at = time.monotonic() + self._patience.retry_seconds
-            open_page.waits = retry.waits(self._patience.retry_seconds)
-            next(open_page.waits)
+        if open_page.backoff_delays is None:
+            open_page.retry_deadline = time.monotonic() + self._patience.retry_seconds
+            open_page.backoff_delays = retry.backoff_delays(self._patience.retry_seconds)
+            next(open_page.backoff_delays)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
             self._encode(open_page, compress=False)
         try:
             self._push(open_page)
-        except REPEATABLE as failure:
-            wait = next_wait(open_page.waits, failure, self._patience)
+        except RETRYABLE as failure:
+            wait = next_delay(open_page.backoff_delays, failure, self._patience)
             log.warning("%s Trying again in %.1f s.", failure, wait)
-            return Later(wait, isinstance(failure, errors.NotNow))
+            return Later(wait, isinstance(failure, errors.Throttled))
         except ApiError as refusal:
             return self._after(open_page, refusal)
         if self._compress and not open_page.gzipped:
@@ -184,7 +184,7 @@ class PageSender:
         self._compression_proven = self._compression_proven or open_page.gzipped
         return Accepted()
 
-    def count(self, open_page: OpenPage) -> None:
+    def count(self, open_page: PendingPage) -> None:
         """Note that the page was accepted. One thread at a time."""
         self.accepted += open_page.page.counts
         self.pages += 1
@@ -200,7 +200,7 @@ class PageSender:
                     self._reject(part.dispute, part.suspects)
                 self._settle(part.dispute, len(open_page.page.items))
 
-    def which_landed(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
+    def committed_pages(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
         """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
 
         `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
@@ -210,18 +210,18 @@ class PageSender:
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Finding out whether page %s has arrived.", loss, names)
-        status = self._steady_status(loss, timing.current.settle_stale if quick else timing.current.settle)
+        status = self._stable_status(loss, timing.current.settle_stale if quick else timing.current.settle)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
-        landed = which_landed(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
+        landed = committed_pages(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
-            counted, accepted = figures(counts, sent), figures(self.accepted)
-            raise errors.AnswerLost(
+            counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
+            raise errors.ResponseLost(
                 f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
@@ -263,7 +263,7 @@ class PageSender:
 
         With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
         as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
-        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountsDiffer.
+        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
         began = time.monotonic()
         apart = began - lost_at + timing.current.settle_stale
@@ -279,9 +279,9 @@ class PageSender:
                 if now - equal_at >= apart:
                     return
             elif comparison is Comparison.DIFFERENT or equal_at is not None:
-                raise errors.CountsDiffer(
-                    f"Sprinto counts {figures(status.counts(), self.accepted)} where this run sent"
-                    f" {figures(self.accepted)}.",
+                raise errors.CountMismatch(
+                    f"Sprinto counts {format_counts(status.counts(), self.accepted)} where this run sent"
+                    f" {format_counts(self.accepted)}.",
                     "Run again; if it stays, ask Sprinto's support.",
                     temporary=True,
                 )
@@ -292,39 +292,39 @@ class PageSender:
             if self._patience.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
                 raise errors.RunEnded("The run has ended.")
 
-    def _encode(self, open_page: OpenPage, *, compress: bool) -> None:
+    def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
         body = open_page.page.encode()
         open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
 
-    def _after(self, open_page: OpenPage, refusal: ApiError) -> Outcome:
+    def _after(self, open_page: PendingPage, refusal: ApiError) -> Outcome:
         """What becomes of a page that was not accepted. Raises where nothing more can be done."""
         page = open_page.page
-        action = after_refusal(
+        action = next_step_after(
             refusal,
             items=len(page.items),
             compressed=open_page.gzipped,
             proven=self._compression_proven,
         )
-        if action is AfterRefusal.FIND_OUT:
+        if action is NextStep.RESOLVE:
             return Lost(refusal)
         # Whether batches count refused pages is not documented.
         self._batches_are_pages = False
-        if action is AfterRefusal.SEND_UNCOMPRESSED:
+        if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)
         if self._rejects is not None and isinstance(refusal, errors.PageRefused):
             named = Refusal(refusal.code, refusal.faults, refusal.response)
             return self._divide(open_page, named, self._rejects)
-        if self._rejects is not None and isinstance(refusal, errors.TooLarge):
+        if self._rejects is not None and isinstance(refusal, errors.PageTooLarge):
             return self._divide(open_page, Refusal(refusal.code), self._rejects)
-        if action is AfterRefusal.HALVE:
+        if action is NextStep.HALVE:
             return Instead(list(page.halves()))
         raise self._explain(page, refusal) from None
 
-    def _divide(self, open_page: OpenPage, refusal: Refusal, rejects: Rejects) -> Outcome:
+    def _divide(self, open_page: PendingPage, refusal: Refusal, rejects: Rejects) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
-        part = open_page.part or Part(page, Dispute(page, refusal.faults))
+        part = open_page.part or Part(page, RefusedPage(page, refusal.faults))
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
@@ -337,19 +337,19 @@ class PageSender:
                     rejects.keep(one.suspects)
         return Instead(division.parts)
 
-    def _reject(self, dispute: Dispute, blamed: Sequence[Reject]) -> None:
+    def _reject(self, dispute: RefusedPage, blamed: Sequence[Reject]) -> None:
         dispute.rejected += blamed
         self.settled += len(blamed)
         if self._rejects is not None:
             self._rejects.confirm(blamed)
         self._settle(dispute, len(blamed))
 
-    def _settle(self, dispute: Dispute, records: int) -> None:
+    def _settle(self, dispute: RefusedPage, records: int) -> None:
         dispute.unsettled -= records
         if not dispute.unsettled:
             self._naming.learn(dispute)
 
-    def _steady_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
+    def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
         """A status with the same counts as the one before it, which show at least what was accepted."""
         until = time.monotonic() + timing.current.lag
         before: dict[str, int] | None = None
@@ -366,7 +366,7 @@ class PageSender:
             if self._patience.stopped.wait(settle_seconds):
                 raise loss
 
-    def _push(self, open_page: OpenPage) -> None:
+    def _push(self, open_page: PendingPage) -> None:
         if self._patience.stopped.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self._witness.sending(open_page.page)
@@ -377,13 +377,13 @@ class PageSender:
         if answer.rejected:
             faults = objects(answer.validation_errors or ())
             named = f": {describe_faults(page, faults, self._known_field)}" if faults else ""
-            raise errors.ContradictoryAnswer(
+            raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and said that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",
                 answer.response,
             )
         if answer.session_id != self._session_id:
-            raise errors.ContradictoryAnswer(
+            raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
 
@@ -398,7 +398,7 @@ class PageSender:
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):
             return describe_refusal(page, refusal, self._known_field)
-        if isinstance(refusal, errors.TooLarge):
+        if isinstance(refusal, errors.PageTooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto takes no page with this one record alone: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes.",

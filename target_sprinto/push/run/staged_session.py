@@ -16,14 +16,14 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     nothing_was_applied,
 )
-from target_sprinto.push.text import figures
+from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Heartbeat, in_background, pause, pauses, wait_for
+from target_sprinto.push.transport.background import Heartbeat, in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_sprinto.push.client import Patience, SprintoClient
+    from target_sprinto.push.client import RetryPolicy, SprintoClient
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
 
@@ -42,14 +42,14 @@ class StagedSession:
         client: SprintoClient,
         session_id: str,
         sent: Mapping[str, int],
-        patience: Patience,
+        retry_policy: RetryPolicy,
         interrupted: Check,
         *,
         on_count_mismatch: OnCountMismatch,
     ) -> None:
         self.client = client
         self.id = session_id
-        self.patience = patience
+        self.retry_policy = retry_policy
         self.interrupted = interrupted
         self._sent = sent
         self._on_count_mismatch = on_count_mismatch
@@ -69,29 +69,29 @@ class StagedSession:
         """Whether this process stood still since the last look began."""
         return self._heartbeat.stood_still()
 
-    def patience_until(self, until: float) -> Patience:
+    def patience_until(self, until: float) -> RetryPolicy:
         """Once all pages are accepted a refusal for now never ends the run before its time is up."""
         left = max(0.0, until - time.monotonic())
-        return replace(self.patience, retry_seconds=left, setting="processing_timeout_seconds")
+        return replace(self.retry_policy, retry_seconds=left, setting="processing_timeout_seconds")
 
-    def look(self, check: Check, patience: Patience) -> SessionStatus:
+    def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's status, and a heartbeat that tells whether this process stood still since."""
         self._heartbeat = Heartbeat(check)
-        call = in_background(partial(self.client.session_status, self.id, patience))
+        call = in_background(partial(self.client.session_status, self.id, retry_policy))
         return wait_for(call, self._heartbeat)
 
     def reconcile(self, still_seconds: float) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
 
         They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
-        the first one late. Returns the status that decided it. Raises CountsDiffer unless the user wants to
+        the first one late. Returns the status that decided it. Raises CountMismatch unless the user wants to
         apply all the same, or SessionEnded where the session takes no close any more.
         """
         self._resent = still_seconds > 0
         began = time.monotonic()
         equal_since: float | None = None
-        for seconds in pauses():
-            status = self.look(self.interrupted, self.patience)
+        for seconds in poll_intervals():
+            status = self.look(self.interrupted, self.retry_policy)
             if not self.takes_close(status):
                 raise self.ended(status)
             now = time.monotonic()
@@ -129,29 +129,29 @@ class StagedSession:
         return True
 
     def require_closable(self, status: SessionStatus) -> None:
-        """Raise SessionEnded or CountsDiffer where the session can no longer be closed as it is."""
+        """Raise SessionEnded or CountMismatch where the session can no longer be closed as it is."""
         if not self.takes_close(status):
             raise self.ended(status)
         if self.compare(status) is Comparison.DIFFERENT:
             self.report_mismatch(status)
 
-    def report_mismatch(self, status: SessionStatus, aftermath: str = "") -> None:
-        """Raise CountsDiffer, or warn where the user wants to apply all the same.
+    def report_mismatch(self, status: SessionStatus, session_outcome: str = "") -> None:
+        """Raise CountMismatch, or warn where the user wants to apply all the same.
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
-        counted, sent = figures(status.counts(), self._sent), figures(self._sent)
+        counted, sent = format_counts(status.counts(), self._sent), format_counts(self._sent)
         what = f"Sprinto counts {counted} where this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
         # A page that was sent again may be there twice, which the next run may be spared.
-        temporary = self._resent and not aftermath
-        failure = errors.CountsDiffer(
+        temporary = self._resent and not session_outcome
+        failure = errors.CountMismatch(
             what, "Run again; if it stays, ask Sprinto's support.", temporary=temporary
         )
-        failure.aftermath = aftermath
+        failure.session_outcome = session_outcome
         raise failure
 
     def ended(self, status: SessionStatus) -> errors.SessionEnded:
@@ -164,5 +164,5 @@ class StagedSession:
 
     def logged_sessions(self, check: Check) -> list[LoggedSession]:
         """The sessions of the activity log, the one opened last first."""
-        call = in_background(lambda: logged_sessions(self.client.events(LOOK_BACK, self.patience)))
+        call = in_background(lambda: logged_sessions(self.client.events(LOOK_BACK, self.retry_policy)))
         return wait_for(call, check)

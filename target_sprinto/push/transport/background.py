@@ -18,7 +18,7 @@ from target_sprinto.push.transport import timing
 _T = TypeVar("_T")
 Check = Callable[[], None]
 
-TICK_SECONDS = 0.1
+POLL_INTERVAL = 0.1
 """How often a wait looks up."""
 
 _IDLE_SECONDS = 1.0
@@ -108,7 +108,7 @@ def in_background(work: Callable[[], _T]) -> Call[_T]:
 def wait_for(call: Call[_T], check: Check) -> _T:
     """What the call comes to; raises what `check` raises before that."""
     check()
-    while not call.wait(TICK_SECONDS):
+    while not call.wait(POLL_INTERVAL):
         check()
     return call.result()
 
@@ -135,15 +135,15 @@ class Deadline:
         return max(0.0, self._at - time.monotonic())
 
 
-def wait_until(call: Call[_T], deadline: Deadline) -> _T:
+def result_before(call: Call[_T], deadline: Deadline) -> _T:
     """What the call comes to. Raises TimeoutError once the deadline has passed."""
-    while not call.wait(min(TICK_SECONDS, deadline.left())):
+    while not call.wait(min(POLL_INTERVAL, deadline.left())):
         if not deadline.left():
             raise TimeoutError
     return call.result()
 
 
-def wait_until_passed(call: Call[_T], seconds: float) -> _T:
+def result_within(call: Call[_T], seconds: float) -> _T:
     """What the call comes to. Raises TimeoutError once `seconds` have passed."""
     if not call.wait(seconds):
         raise TimeoutError
@@ -155,11 +155,11 @@ def pause(seconds: float, check: Check) -> None:
     end = time.monotonic() + seconds
     check()
     while (left := end - time.monotonic()) > 0:
-        time.sleep(min(TICK_SECONDS, left))
+        time.sleep(min(POLL_INTERVAL, left))
         check()
 
 
-def pauses() -> Iterator[float]:
+def poll_intervals() -> Iterator[float]:
     """Seconds between one look at a status and the next: short at first, then steady."""
     seconds = timing.current.look
     while True:
@@ -200,7 +200,7 @@ def _clocks() -> tuple[float, float]:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), time.time()
 
 
-class LastWords:
+class GracePeriod:
     """A check for the time after `close(apply)` went out: an interruption still leaves some seconds.
 
     `heard` is set as soon as an interruption is seen; once `grace_seconds` have passed it is raised.

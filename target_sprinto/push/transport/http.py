@@ -25,10 +25,10 @@ from requests.auth import AuthBase
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
 from target_sprinto.push.transport.total_timeout import (
-    NeverConnectedError,
+    ConnectError,
     ProxyAnsweredError,
     StaleConnectionError,
-    keeping_time,
+    with_total_timeout,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Connection:
     """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
-        logging.getLogger("urllib3.connection").addFilter(_quotes_no_answer)
+        logging.getLogger("urllib3.connection").addFilter(_without_header_dump)
         self._base_url = base_url
         self._session = requests.Session()
         self._session.auth = _ApiKey(api_key)
@@ -79,7 +79,7 @@ class Connection:
         self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
         self._verify = True if found["verify"] is None else found["verify"]
         if isinstance(self._verify, str) and not Path(self._verify).exists():
-            raise errors.SettingsProblem(
+            raise errors.ConfigError(
                 "The CA file that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names does not exist.",
                 "Name one that does, or unset the variable.",
             )
@@ -151,7 +151,7 @@ class Connection:
             self._require_open()
             if self._made is None:
                 pool = self._adapter.connections(self._base_url, verify=self._verify, proxies=self._proxies)
-                pool.ConnectionCls = keeping_time(pool.ConnectionCls)
+                pool.ConnectionCls = with_total_timeout(pool.ConnectionCls)
                 self._made = pool
             return self._made
 
@@ -186,7 +186,7 @@ class _ApiKey(AuthBase):
         return request
 
 
-def _quotes_no_answer(record: logging.LogRecord) -> bool:
+def _without_header_dump(record: logging.LogRecord) -> bool:
     """Headers that cannot be parsed are logged whole, with a traceback; they may hold anything."""
     return not record.exc_info
 
@@ -198,7 +198,7 @@ def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
-            raise errors.AnswerLost(f"{doing} the answer had no end.")
+            raise errors.ResponseLost(f"{doing} the answer had no end.")
     return b"".join(chunks)
 
 
@@ -212,17 +212,17 @@ def _explain(failure: Exception, doing: str) -> errors.ApiError:
             f"{doing} the address, or that of the proxy, cannot be used.",
             "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
         )
-    if isinstance(failure, NeverConnectedError):
+    if isinstance(failure, ConnectError):
         return _explain_never_connected(failure, causes, doing)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
     happened = "no answer came in time" if late else "the connection broke"
-    lost = errors.AnswerLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+    lost = errors.ResponseLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
     lost.connection_was_stale = isinstance(failure, StaleConnectionError)
     return lost
 
 
 def _explain_never_connected(
-    failure: NeverConnectedError, causes: list[BaseException], doing: str
+    failure: ConnectError, causes: list[BaseException], doing: str
 ) -> errors.ApiError:
     if tls := _explain_tls(causes, doing):
         return tls
@@ -247,13 +247,13 @@ def _explain_never_connected(
 def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | None:
     """What it means where two sides found no TLS; None for anything else."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return errors.CertificateRefused(
+        return errors.TLSError(
             f"{doing} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
             "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
         )
     reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
     if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
-        return errors.CertificateRefused(
+        return errors.TLSError(
             f"{doing} no common TLS was found ({reasons[0]}); nothing was sent.",
             "Check that `api_url` names an https port, and what stands between this machine and Sprinto.",
         )
@@ -274,7 +274,7 @@ def _reason(causes: list[BaseException]) -> str:
 def _explain_proxy_answer(answer: ProxyAnsweredError) -> errors.ApiError:
     if answer.status not in _PROXY_BUSY:
         return errors.ProxyRefused.answering(answer.status)
-    return errors.NotNow(
+    return errors.Throttled(
         f"The proxy made no connection to Sprinto (it answered {answer.status}); nothing was sent.",
         "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
         retry_after=parse_retry_after(answer.retry_after),

@@ -3,7 +3,7 @@
 A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
 for as long as somebody likes. Here connecting, sending and the answer take no longer than the timeout in all.
 
-What fails while a connection is made is a NeverConnectedError: nothing was sent. urllib3 alone does not tell:
+What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not tell:
 behind a proxy an answer that was lost looks there like a proxy that was never reached.
 """
 
@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError, NewConnectionError
 
 from target_sprinto.push.transport.addresses import connect_to_any
-from target_sprinto.push.transport.background import in_background, wait_until_passed
+from target_sprinto.push.transport.background import in_background, result_within
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection as _Connection
@@ -41,7 +41,7 @@ _MAX_IDLE_SECONDS = 10.0
 """Firewalls and gateways forget idle connections without a word, and reset the next request on one."""
 
 
-class NeverConnectedError(HTTPError):
+class ConnectError(HTTPError):
     """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
 
     `at_proxy` says that it was the proxy which was not reached.
@@ -56,16 +56,16 @@ class StaleConnectionError(HTTPError):
     """A direct connection that had served before ended before the first byte of this response."""
 
 
-def keeping_time(connection_class: type[Any]) -> type[Any]:
+def with_total_timeout(connection_class: type[Any]) -> type[Any]:
     """The same connections, but that they keep to their timeout: for a urllib3 pool's `ConnectionCls`."""
-    ours: tuple[type[Any], ...] = (_TimeLimited,)
+    ours: tuple[type[Any], ...] = (_TotalTimeoutConnection,)
     if connection_class._new_conn is HTTPConnection._new_conn:  # noqa: SLF001 - urllib3's place for other ways
         # Through a SOCKS proxy, whose connections have a way of their own, the proxy chooses the address.
-        ours = (_TimeLimited, _ConnectsToAnyAddress)
+        ours = (_TotalTimeoutConnection, _ConnectsToAnyAddress)
     return type(connection_class.__name__, (*ours, connection_class), {})
 
 
-class _TimeLimited(_Connection):
+class _TotalTimeoutConnection(_Connection):
     """Its timeout, in seconds and not None, is for each request as a whole, connecting included."""
 
     _until = 0.0
@@ -85,12 +85,12 @@ class _TimeLimited(_Connection):
         self._limit_answer(_ProxyResponse)
         try:
             # On a thread of its own, for a resolver knows of no limit.
-            wait_until_passed(in_background(self._connect), _left(self._until))
+            result_within(in_background(self._connect), _left(self._until))
         except TimeoutError as failure:
             self._given_up = True
-            raise NeverConnectedError(self) from failure
+            raise ConnectError(self) from failure
         except Exception as failure:
-            raise NeverConnectedError(self) from failure
+            raise ConnectError(self) from failure
 
     def _connect(self) -> None:
         try:

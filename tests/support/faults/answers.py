@@ -130,7 +130,7 @@ def spoilt_once(traffic: Traffic) -> Iterator[Cell]:
 IN_EACH_OTHERS_WAY = ("reset", "hang", "500", "429", "409", "413", "415", "403", "202 with a rejected count")
 
 
-def spoilt_pages(traffic: Traffic) -> Iterator[Cell]:
+def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
     """Some of the same, where pages have to wait for each other."""
     for moment in PAGES:
         for name in IN_EACH_OTHERS_WAY:

@@ -56,14 +56,14 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
         yield Cell(f"counts lag at processed{read_as(base)}", PROCESSED, readings=lagging, traffic=traffic)
         yield Cell(
             f"counts lag at processed, for too long{read_as(base)}",
-            APPLIED_DIFFERS.saying(traffic.figures()),
+            APPLIED_DIFFERS.saying(traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
             pace={"lag": 1.0},
             traffic=traffic,
         )
         yield Cell(
             f"counts lag at processed, for too long, on_count_mismatch=apply{read_as(base)}",
-            PROCESSED.logging("It is applied all the same", traffic.figures()),
+            PROCESSED.logging("It is applied all the same", traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
             settings={"on_count_mismatch": "apply"},
             pace={"lag": 1.0},

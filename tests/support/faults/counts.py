@@ -70,7 +70,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
         for name, faults in tolerable(traffic):
             yield Cell(
                 f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
-                PROCESSED.logging(ALL_THE_SAME, traffic.figures()),
+                PROCESSED.logging(ALL_THE_SAME, traffic.format_counts()),
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
@@ -96,7 +96,7 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
     twice = DISCARDED.temporary
     for name, expected, faults, lag, pace in (
         ("all pages", PROCESSED, (), 0.5, {}),
-        ("all pages, for too long", DISCARDED.saying(traffic.figures()), (), 9.0, {"lag": 1.0}),
+        ("all pages, for too long", DISCARDED.saying(traffic.format_counts()), (), 9.0, {"lag": 1.0}),
         ("a page was lost", PROCESSED, (again,), 0.1, {"settle": 0.4}),
         ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
         ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),
@@ -108,7 +108,11 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
 
 
 def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
-    sent, below, above = traffic.figures(), traffic.figures(people=-2), traffic.figures(people=2)
+    sent, below, above = (
+        traffic.format_counts(),
+        traffic.format_counts(people=-2),
+        traffic.format_counts(people=2),
+    )
     yield "lag for three looks", PROCESSED, (Fault("status", times=3, effect=BELOW),)
     yield "fall short for good", DISCARDED.saying(below, sent), (lasting(BELOW),)
     yield "go over", DISCARDED.saying(above, sent), (lasting(ABOVE),)
@@ -129,7 +133,11 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
 
 
 def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
-    sent, below, above = traffic.figures(), traffic.figures(people=-2), traffic.figures(people=2)
+    sent, below, above = (
+        traffic.format_counts(),
+        traffic.format_counts(people=-2),
+        traffic.format_counts(people=2),
+    )
     yield "go over at processed", APPLIED_DIFFERS.saying(above, sent), (lasting(ABOVE, 2),)
     yield "fall short at processed", APPLIED_DIFFERS.saying(below, sent), (lasting(BELOW, 2),)
     yield "go over in the close's answer", APPLIED_DIFFERS.saying(sent), (Fault("close", effect=ABOVE),)

@@ -125,11 +125,11 @@ def the_rest(traffic: Traffic) -> Iterator[Cell]:
                     bad,
                     traffic.page(rest, nth=2, **fault),
                     readings=readings,
-                    settings=patience(traffic, name),
+                    settings=retry_policy(traffic, name),
                 )
 
 
-def patience(traffic: Traffic, name: str) -> dict[str, float]:
+def retry_policy(traffic: Traffic, name: str) -> dict[str, float]:
     return {"request_timeout_seconds": traffic.timeout} if name == "hang" else {}
 
 
@@ -158,7 +158,7 @@ def the_halves(traffic: Traffic) -> Iterator[Cell]:
                 bad,
                 strike(**fault),
                 unnamed(traffic),
-                settings={"compress": False, **patience(traffic, name)},
+                settings={"compress": False, **retry_policy(traffic, name)},
             )
 
 
@@ -223,9 +223,13 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
     """The pages are divided, and what comes after goes wrong."""
     bad = in_each_page(traffic)
     yield cell(
-        "counts fall short for good", DISCARDED.saying(bad.figures()), bad, lasting(BELOW), pace={"lag": 1.5}
+        "counts fall short for good",
+        DISCARDED.saying(bad.format_counts()),
+        bad,
+        lasting(BELOW),
+        pace={"lag": 1.5},
     )
-    yield cell("counts go over", DISCARDED.saying(bad.figures()), bad, lasting(ABOVE))
+    yield cell("counts go over", DISCARDED.saying(bad.format_counts()), bad, lasting(ABOVE))
     for name, expected in (
         ("reset", PROCESSED),
         ("429", PROCESSED),

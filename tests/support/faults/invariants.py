@@ -163,7 +163,7 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
     assert sorted(line for _, lines in listed for line in lines)[:5] == bad[:5]
     (session,) = stage.own_sessions()
     assert session.accepted_by_entity == dict(stage.traffic.counts)
-    check_words(finished.stderr, (f"Dry run: Sprinto accepted {stage.traffic.figures()}, in ",))
+    check_words(finished.stderr, (f"Dry run: Sprinto accepted {stage.traffic.format_counts()}, in ",))
 
 
 def surely_did_not_happen(close: RequestSeen, fault: Fault | None) -> bool:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def rehearsing(traffic: Traffic) -> Iterator[Cell]:
     yield from with_bad_records(traffic)
-    yield from spoilt_pages(traffic)
+    yield from invalid_pages(traffic)
     yield from at_the_end(traffic)
     yield from discarding(traffic)
     yield from stopped(traffic)
@@ -112,7 +112,7 @@ SPOILT = (
 )
 
 
-def spoilt_pages(traffic: Traffic) -> Iterator[Cell]:
+def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
     for moment in PAGES:
         for name in SPOILT:
             mishap = MISHAPS[name]
@@ -139,7 +139,7 @@ def rehearsed(expected: Expected) -> Expected:
 
 
 def at_the_end(traffic: Traffic) -> Iterator[Cell]:
-    sent = traffic.figures()
+    sent = traffic.format_counts()
     yield cell("counts lag for three looks", REHEARSED, traffic, Fault("status", times=3, effect=BELOW))
     yield cell(
         "counts fall short for good", DISCARDED.saying(sent), traffic, lasting(BELOW), pace={"lag": 1.5}

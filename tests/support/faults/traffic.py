@@ -111,7 +111,7 @@ class Traffic:
         """How many there are of each in these pages, numbered from 1."""
         return Counter(stream_of(number) for page in pages for number in self.pages[page - 1])
 
-    def figures(self, **more: int) -> str:
+    def format_counts(self, **more: int) -> str:
         """The counts as an error tells them, off by so many."""
         counts = Counter(self.counts)
         counts.update(more)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.run.run import Patiences, Run, RunSummary
+from target_sprinto.push.run.run import Run, RunSummary, Timeouts
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -35,7 +35,7 @@ class Setting:
     policy: ConflictPolicy
     page_size: int
     compress: bool
-    patiences: Patiences
+    timeouts: Timeouts
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Ending:
 
     summary: RunSummary | None = None
     failure: BaseException | None = None
-    aftermath: str = ""
+    session_outcome: str = ""
     took_seconds: float = 0.0
 
 
@@ -75,7 +75,7 @@ class Reader:
             reference_prefix=prefix,
             page_size=self.setting.page_size,
             compress=self.setting.compress,
-            patiences=self.setting.patiences,
+            timeouts=self.setting.timeouts,
             on_conflict=self.setting.policy,
             interrupted=self._listen,
         )
@@ -159,7 +159,7 @@ class Reader:
             sentence = self.run.abort(Deadline(seconds, self._listen, timing.current.end_after_signal))
         except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
             return Ending(None, second)
-        own = failure.aftermath if isinstance(failure, SprintoError) else ""
+        own = failure.session_outcome if isinstance(failure, SprintoError) else ""
         return Ending(None, failure, own or sentence, time.monotonic() - began)
 
     def _end(self, ending: Ending) -> None:

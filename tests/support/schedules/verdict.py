@@ -126,7 +126,7 @@ class Verdict:
             # The wait began with the first ask, which may have had no answer.
             first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
             waited = self.clock.real(close.at) - self.clock.real(first.at)
-            if waited < self.reader.setting.patiences.processing_seconds * 0.9:
+            if waited < self.reader.setting.timeouts.processing_seconds * 0.9:
                 last = asked[-1].acted_at or 0
                 assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
 
@@ -265,14 +265,14 @@ class Verdict:
         """One clear line, with a code, that says what became of the session; no value of a record in it."""
         failure = ending.failure
         assert isinstance(failure, SprintoError), repr(failure)
-        failure.aftermath = ending.aftermath
+        failure.session_outcome = ending.session_outcome
         assert SECRET not in str(failure)
         assert str(failure).endswith(f"[{failure.code}]")
         for pattern, holds in SENTENCES:
-            if found := re.fullmatch(pattern, ending.aftermath):
-                assert holds(self, *found.groups()), ending.aftermath
+            if found := re.fullmatch(pattern, ending.session_outcome):
+                assert holds(self, *found.groups()), ending.session_outcome
                 return
-        raise AssertionError(f"not a sentence of the contract: {ending.aftermath!r}")
+        raise AssertionError(f"not a sentence of the contract: {ending.session_outcome!r}")
 
     def ended_in_time(self, ending: Ending) -> None:
         """At most 10 s after a signal, 30 s after an error (A run, 5 and 6)."""
@@ -283,12 +283,12 @@ class Verdict:
 
     def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
         """No session is left active but one that the sentence names, or says to be possible."""
-        told = re.search(r"could not be discarded|may be open until|told to apply", ending.aftermath)
+        told = re.search(r"could not be discarded|may be open until|told to apply", ending.session_outcome)
         kept = ending.summary.session_id if ending.summary else None
         for session in self.own:
             if session.state == "active" and not told:
                 assert session.id != kept
-                assert self.is_orphan(session), ending.aftermath
+                assert self.is_orphan(session), ending.session_outcome
                 self.limits.add(Limit.ORPHAN)
 
     def is_orphan(self, session: SessionView) -> bool:
@@ -310,7 +310,7 @@ class Verdict:
             by_another = looks and any(other.began_at <= at <= other.ended_at for other in others)
             if self.is_own(seen) and not by_another:
                 assert at < self.reader.ended_at + MOMENT_SECONDS, seen
-        if "nothing was applied" in ending.aftermath or "Nothing was opened" in ending.aftermath:
+        if "nothing was applied" in ending.session_outcome or "Nothing was opened" in ending.session_outcome:
             for session in self.own:
                 assert session.state not in APPLIED or Limit.APPLIED_BY_SOMEBODY in self.limits
 

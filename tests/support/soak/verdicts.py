@@ -317,10 +317,10 @@ def _untrue(evidence: Evidence) -> Iterator[str]:
 
 
 TEMPORARY = frozenset(
-    {"answer-lost", "conflict", "not-connected", "not-now", "processing-unfinished", "session-conflict"}
+    {"response-lost", "conflict", "not-connected", "throttled", "processing-timeout", "session-conflict"}
 )
 """Codes of errors that a later try may not meet, with nothing changed (the contract's exit code 75)."""
-BY_FACT = frozenset({"counts-differ", "not-discarded", "session-ended"})
+BY_FACT = frozenset({"count-mismatch", "not-discarded", "session-ended"})
 
 
 def _due(output: Output) -> set[int]:
