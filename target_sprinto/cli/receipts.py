@@ -151,9 +151,8 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
             difference.hint = f"The settings are not the run's: that alone may explain it. {difference.hint}"
         raise
     entities = {one.entity_type: one.entities for one in document.entity_types}
-    click.echo(
-        f"{OK}: the same {pluralize(len(document.pages), 'page')}, {format_counts(entities)}, as in the receipt."
-    )
+    pages = pluralize(len(document.pages), "page")
+    click.echo(f"{OK}: the same {pages}, {format_counts(entities)}, as in the receipt.")
     if document.outcome not in COMPLETE:
         click.echo("The run failed before the end of its input; the rest was not compared.")
     if not same_settings:

@@ -60,7 +60,7 @@ class SprintoError(Exception):
     """Root of all errors: one line that says what happened and what to do.
 
     `what` and `advice` are sentences; neither ever holds the API key or a value from a record.
-    `aftermath` is what became of the run's session, filled in by whoever ended the run.
+    `session_outcome` is the state of the run's session, filled in by the code that ended the run.
     `temporary`: a later run may succeed with nothing changed; otherwise a person must do something first.
     None for a class of which each error decides by its facts.
     """

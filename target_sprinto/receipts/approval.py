@@ -57,8 +57,8 @@ def from_prompt(client: SprintoClient, session: str, check: Check) -> ApprovedCo
     status = wait_for(in_background(lambda: client.session_status(session, retry_policy)), check)
     counts = status.counts()
     click.echo(
-        f"Session {session} is {status.state} and holds {format_counts(counts)}. Nothing says what should be in it."
-        " Type its id again to apply it:",
+        f"Session {session} is {status.state} and holds {format_counts(counts)}."
+        " Nothing says what should be in it. Type its id again to apply it:",
         err=True,
     )
     if wait_for(in_background(sys.stdin.readline), check).strip() != session:

@@ -52,7 +52,7 @@ def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> Non
     assert told == set(app.main.commands)
 
 
-@pytest.mark.parametrize("ending", endings.ENDINGS, ids=lambda ending: ending.message)
+@pytest.mark.parametrize("ending", endings.ENDINGS, ids=lambda ending: ending.what)
 def test_a_run_ends_as_the_reference_says(door: FrontDoor, ending: Ending) -> None:
     finished = ending.play(door)
     assert finished.code == ending.exit_code

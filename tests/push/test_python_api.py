@@ -424,7 +424,7 @@ for attempt in range(60):
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         pass
-    print(run.aftermath or ("applied" if run.summary else "nothing told"))
+    print(run.session_outcome or ("applied" if run.summary else "nothing told"))
     client.close()
 """
 

@@ -54,7 +54,7 @@ class _NotSerializable(Exception):
 def encoded(
     records: Iterable[Mapping[str, object]], push: int, key_fields: tuple[str, ...]
 ) -> Iterator[Encoded]:
-    """One after the other, each taken from `records` only when it is asked for. Raises UnserializableRecord."""
+    """One after the other, each taken from `records` only when needed. Raises UnserializableRecord."""
     for index, record in enumerate(records):
         place = Place(push, index)
         try:

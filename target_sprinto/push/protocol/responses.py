@@ -71,7 +71,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
     def counts(self) -> dict[str, int]:
         """Accepted records so far: ``{entity_type: int}``, without zeros.
 
-        Raises UnexpectedResponse where the status has none, or something else: what is no count equals nothing.
+        Raises UnexpectedResponse where the status has none, or something that is not a count.
         """
         try:
             counts = msgspec.convert(self.accepted_records_by_entity, dict[str, int])

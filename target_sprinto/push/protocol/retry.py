@@ -49,7 +49,7 @@ class Throttle:
         self._slowed_at = 0.0
 
     def slow_down(self, sent_at: float, now: float, wait_seconds: float) -> None:
-        """A page that left at `left_at` was told to come again after some seconds."""
+        """A page that left at `sent_at` may be sent again after some seconds."""
         self.not_before = max(self.not_before, now + wait_seconds)
         if sent_at >= self._slowed_at:
             self.limit = max(1, self.limit // 2)

@@ -66,7 +66,7 @@ class Applying:
                 response = self._apply(grace)
             wait_until_processed(self._staged, response, self._processing_seconds, grace)
         except errors.SprintoError as failure:
-            failure.session_outcome = failure.session_outcome or self._aftermath
+            failure.session_outcome = failure.session_outcome or self._session_outcome
             if isinstance(failure, errors.SessionEnded):
                 # A run opens another session; this one does not come back.
                 failure.temporary = False
@@ -85,7 +85,7 @@ class Applying:
         self._told = event is Event.APPLY_SENT
 
     @property
-    def _aftermath(self) -> str:
+    def _session_outcome(self) -> str:
         if self._told:
             return f"Session {self._session_id} was told to apply, and may yet be applied."
         return f"Session {self._session_id} was not told to apply, and is left as it was."

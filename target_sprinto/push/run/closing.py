@@ -74,7 +74,7 @@ class Closing:
             except ApiError as failure:
                 self._after_attempt(failure, moved)
                 pause(self._until_next_attempt(failure, backoff_delays, until), self._interrupted_or(grace))
-        raise AssertionError("pauses never end")
+        raise AssertionError("poll_intervals() never ends")
 
     def _interrupted_or(self, grace: GracePeriod) -> Check:
         return grace if self._in_doubt else self._staged.interrupted
@@ -140,7 +140,7 @@ class Closing:
                 return True
             else:
                 pause(seconds, check)
-        raise AssertionError("pauses never end")
+        raise AssertionError("poll_intervals() never ends")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
         ended = errors.SessionEnded(

@@ -151,9 +151,9 @@ class Run:
     understood, before anything is sent.
 
     Leaving a `with` block applies the run, and returns once Sprinto has processed it; `summary` then says
-    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `aftermath` says what
-    became of the session, and so does the exception, as a note or in its own text. A run is used once, by
-    one thread. Signals are left to the program.
+    what it did. An exception, KeyboardInterrupt too, discards the run and is raised again:
+    `session_outcome` says what became of the session, and so does the exception, as a note or in its own
+    text. A run is used once, by one thread. Signals are left to the program.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
@@ -253,7 +253,7 @@ class Run:
 
         What fails here ends the run at once and discards it, also what `records` itself raises. Raises
         ConfigError for an argument that is not understood, before a record is taken, and
-        UnserializableRecord for a record that JSON cannot hold as it is: NaN, Infinity, bytes, a missing key, …; a
+        UnserializableRecord for a record that JSON cannot hold: NaN, Infinity, bytes, a missing key, …; a
         decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
         longer than Sprinto's inactivity timeout, an hour, lets the session expire.
         """

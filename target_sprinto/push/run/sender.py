@@ -1,6 +1,6 @@
 """One page at Sprinto: sent, understood, and where its answer was lost, found out.
 
-What to do after an answer is decided in `lifecycle.after_refusal`; when a page may leave, in `send_queue.py`.
+`lifecycle.next_step_after` decides what follows a response; `send_queue.py`, when a page may leave.
 """
 
 from __future__ import annotations

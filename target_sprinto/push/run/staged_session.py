@@ -108,7 +108,7 @@ class StagedSession:
                 self.report_mismatch(status)
                 return status
             pause(seconds, self.interrupted)
-        raise AssertionError("pauses never end")
+        raise AssertionError("poll_intervals() never ends")
 
     def require_active(self, status: SessionStatus) -> None:
         """Raise SessionEnded unless the session is as it was left."""
