@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import Any
 
@@ -18,8 +19,19 @@ class _Group(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         # The SDK's warnings (of an old Python, say) are for the pipeline's log.
         warnings.simplefilter("ignore")
+        _show_where_settings_come_from()
         run = super().main
         return exit_with_one_line(lambda: run(*args, **kwargs), report_error, process_signals)
+
+
+def _show_where_settings_come_from() -> None:
+    """Print what is logged of config files, keys and `.env`."""
+    shown = logging.StreamHandler()
+    shown.setFormatter(logging.Formatter("sprintoctl: %(message)s"))
+    log = logging.getLogger("target-sprinto")
+    log.addHandler(shown)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 GETTING_STARTED = """\

@@ -36,11 +36,39 @@ def test_it_is_named_without_its_values(door: FrontDoor, dotenv: Path) -> None:
     assert f"{dotenv}: TARGET_SPRINTO_API_KEY, TARGET_SPRINTO_API_URL," in told
 
 
-def test_sprintoctl_reads_it_too(door: FrontDoor, dotenv: Path) -> None:
-    dotenv.write_text(f"TARGET_SPRINTO_API_URL={door.sandbox.base_url}\n")
+def test_sprintoctl_reads_it_too_and_names_it(door: FrontDoor, dotenv: Path) -> None:
+    dotenv.write_text(f"TARGET_SPRINTO_API_URL={door.sandbox.base_url}\nHTTPS_PROXY=http://127.0.0.1:9\n")
     env = {"TARGET_SPRINTO_API_KEY": API_KEY, "TARGET_SPRINTO_INTEGRATION_ID": door.integration_id}
-    assert door.run(b"", "check", "--config", "ENV", program="sprintoctl", env=env).code == 0
+    finished = door.run(b"", "check", "--config", "ENV", program="sprintoctl", env=env)
+    assert finished.code == 0
     assert door.operations() == ["integration_status"]
+    assert finished.stderr == f"sprintoctl: Settings are read from {dotenv}: TARGET_SPRINTO_API_URL.\n"
+
+
+def test_for_sprintoctl_it_wins_over_nothing(door: FrontDoor, dotenv: Path) -> None:
+    own = door.integration_id
+    dotenv.write_text("TARGET_SPRINTO_INTEGRATION_ID=another\n")
+    config = str(door.config(integration_id=None))
+    env = {"TARGET_SPRINTO_INTEGRATION_ID": own}
+    assert (
+        door.run(b"", "check", "--config", config, "--config", "ENV", program="sprintoctl", env=env).code == 0
+    )
+    config = str(door.config())
+    assert door.run(b"", "check", "--config", config, "--config", "ENV", program="sprintoctl").code == 0
+    assert door.run(b"", "check", "--config", config, program="sprintoctl").code == 0
+    assert door.operations() == ["integration_status"] * 3
+
+
+def test_for_sprintoctl_that_of_a_folder_above_is_not_read(
+    door: FrontDoor, dotenv: Path, tmp_path: Path
+) -> None:
+    dotenv.write_text("TARGET_SPRINTO_INTEGRATION_ID=another\n")
+    config = door.config(integration_id=None)
+    door.folder = tmp_path / "below"
+    door.folder.mkdir()
+    finished = door.run(b"", "check", "--config", str(config), "--config", "ENV", program="sprintoctl")
+    assert finished.code == 1
+    assert "`integration_id` is missing" in finished.stderr
 
 
 def test_without_env_it_is_not_read(door: FrontDoor, dotenv: Path) -> None:
@@ -136,23 +164,32 @@ UNSAFE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+PROGRAMS = {"target-sprinto": [], "sprintoctl": ["check"]}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("what", UNSAFE)
-def test_one_that_another_user_may_have_written_is_an_error(door: FrontDoor, dotenv: Path, what: str) -> None:
+def test_one_that_another_user_may_have_written_is_an_error(
+    door: FrontDoor, dotenv: Path, what: str, program: str
+) -> None:
     change, told = UNSAFE[what]
     change(dotenv)
-    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    words = [*PROGRAMS[program], "--config", str(door.config()), "--config", "ENV"]
+    finished = door.run(people(1) if program == "target-sprinto" else b"", *words, program=program)
     assert finished.code == 1
-    assert told in finished.error
-    assert "[settings]" in finished.error
+    assert told in finished.stderr
+    assert "[settings]" in finished.stderr
     assert door.operations() == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_one_of_another_user_is_an_error(door: FrontDoor, dotenv: Path) -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_one_of_another_user_is_an_error(door: FrontDoor, dotenv: Path, program: str) -> None:
     os.chown(dotenv, 12345, 12345)
-    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV")
+    words = [*PROGRAMS[program], "--config", str(door.config()), "--config", "ENV"]
+    finished = door.run(people(1) if program == "target-sprinto" else b"", *words, program=program)
     assert finished.code == 1
-    assert "belongs to another user" in finished.error
+    assert "belongs to another user" in finished.stderr
 
 
 def test_a_folder_of_that_name_is_none(door: FrontDoor) -> None:
