@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
-from target_sprinto.cli import mapping, probe, receipts, sandbox, sessions
+from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
 from target_sprinto.signals import process_signals
@@ -96,6 +96,7 @@ for _command in (
     sessions.apply_,
     mapping.mapping,
     probe.probe,
+    history.history,
     receipts.verify,
     receipts.receipt,
     receipts.keygen,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,18 +11,16 @@ from click.core import ParameterSource
 from target_sprinto import private_files
 from target_sprinto.cli.options import OK
 from target_sprinto.console import examples
-from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import html, signing
-from target_sprinto.receipts.chain import Link, broken_links, receipt_files
-from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read, read_head
+from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read
 from target_sprinto.receipts.errors import (
     ChainBroken,
     ReceiptDiffers,
-    ReceiptKeyUnusable,
     ReceiptNotWritten,
     ReceiptUnusable,
 )
+from target_sprinto.receipts.folder import read_checked, read_folder
 from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
@@ -75,18 +72,12 @@ def verify(receipt: Path, public_key: Path | None, source: IO[bytes] | None, con
     if is_folder:
         _verify_folder(receipt, public_key)
         return
-    document = _verify_file(receipt, public_key)
+    document = read_checked(receipt, public_key)
     if source is not None:
         _replay(document, source, config)
     else:
         click.echo(f"{OK}: the receipt is whole; the run's outcome is {document.outcome}.")
     click.echo(_signature_of(document, public_key))
-
-
-def _verify_file(path: Path, public_key: Path | None) -> Receipt:
-    if public_key is not None:
-        signing.require_signed(path, public_key)
-    return read(path)
 
 
 def _signature_of(document: Receipt, public_key: Path | None) -> str:
@@ -99,33 +90,16 @@ def _signature_of(document: Receipt, public_key: Path | None) -> str:
 
 def _verify_folder(folder: Path, public_key: Path | None) -> None:
     """Every problem on a line of its own on stdout, then an error that counts them."""
-    problems, links, others, unfinished, unsigned = [], [], 0, 0, 0
-    for path in sorted(receipt_files(folder)):
-        process_signals.check()
-        head = read_head(path)
-        if head is None:
-            others += 1
-            continue
-        if head.outcome == "unfinished":
-            unfinished += 1
-            continue
-        links.append(Link(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), head))
-        try:
-            unsigned += _verify_file(path, public_key).signed_by is None
-        except ReceiptKeyUnusable:
-            raise
-        except SprintoError as problem:
-            problems.append(str(problem))
-    problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
-    for line in problems:
+    found = read_folder(folder, public_key, process_signals.check)
+    for line in found.problems:
         click.echo(line)
-    told = f"{pluralize(len(links), 'receipt')}, {unfinished} unfinished, {pluralize(others, 'other file')}"
-    if problems:
-        raise ChainBroken(f"{folder}: {pluralize(len(problems), 'problem')} in {told}.")
-    if not links:
-        raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({told}).")
-    click.echo(f"{OK}: {told}; none is missing between the first and the last.")
+    if found.problems:
+        raise ChainBroken(f"{folder}: {pluralize(len(found.problems), 'problem')} in {found}.")
+    if not found.receipts:
+        raise ReceiptUnusable(f"{folder} holds no receipt of a run that ended ({found}).")
+    click.echo(f"{OK}: {found}; none is missing between the first and the last.")
     if public_key is None:
+        unsigned = sum(run.signed_by is None for run in found.runs)
         click.echo(f"{unsigned} of them are unsigned; --public-key FILE checks the signatures.")
 
 

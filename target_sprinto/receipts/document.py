@@ -291,6 +291,13 @@ def read_head(path: Path) -> Head | None:
         return None
 
 
+def begins_like_one(path: Path) -> bool:
+    """Whether a file begins as receipts do, so that it is one or was one."""
+    with path.open("rb") as opened:
+        return opened.read(len(_BEGIN)) == _BEGIN
+
+
+_BEGIN = b'{\n  "format": "target-sprinto receipt '
 _FORMAT = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
 _HEAD_END = b',\n  "session": '
 _HEAD_BYTES = 4096

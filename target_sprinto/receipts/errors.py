@@ -10,12 +10,14 @@ SprintoError
 ├── EnvelopeOfAnother              an envelope of another receipt
 ├── ReceiptForged                  a receipt that was changed after it was signed
 ├── ChainBroken                    receipts that are missing, or do not follow each other
+├── EvidenceMissing                something was not applied for too long
 └── ReceiptDiffers                 an input that does not make what a receipt says
 """
 
 from __future__ import annotations
 
 from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.text import pluralize
 
 
 class ReceiptNotWritten(SprintoError):
@@ -70,6 +72,18 @@ class ChainBroken(SprintoError):
     """Receipts in a folder that are not as their runs wrote them, or do not follow each other."""
 
     code = "receipt-chain"
+
+
+class EvidenceMissing(SprintoError):
+    """`sprintoctl history`: something was not applied for too long."""
+
+    code = "evidence-missing"
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"Evidence is missing: {pluralize(count, 'line')} above.",
+            "Look at the pipeline's log; run it again once it works.",
+        )
 
 
 class ReceiptDiffers(SprintoError):

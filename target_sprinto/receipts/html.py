@@ -33,7 +33,7 @@ _ENDS = {
 }
 
 
-class _Cell:
+class Cell:
     """A table cell, escaped. `kind` is its CSS class."""
 
     def __init__(self, shown: object, kind: str = "") -> None:
@@ -47,10 +47,8 @@ class _Cell:
 def render(receipt: Receipt) -> bytes:
     """The page's bytes."""
     mood, headline, _ = _HEADLINES[receipt.outcome]
-    template = Template(
-        (resources.files("target_sprinto.receipts") / "receipt.html").read_text(encoding="utf-8")
-    )
-    page = template.substitute(
+    return fill(
+        "receipt.html",
         title=escape(f"{headline}: run {receipt.run}"),
         run=escape(receipt.run),
         version=escape(receipt.target_version),
@@ -58,41 +56,41 @@ def render(receipt: Receipt) -> bytes:
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(_explain(receipt)),
         facts=_facts(receipt),
-        entities=_table(
+        entities=table(
             ("Entity type", "From streams", "#Entities", "#Accepted", "SHA-256"),
             (
                 (
-                    _Cell(one.entity_type),
-                    _Cell(", ".join(f"{stream} {_figure(count)}" for stream, count in one.streams.items())),
-                    _number(one.entities),
-                    _number(one.accepted),
-                    _Cell(one.sha256, "digest"),
+                    Cell(one.entity_type),
+                    Cell(", ".join(f"{stream} {_figure(count)}" for stream, count in one.streams.items())),
+                    number(one.entities),
+                    number(one.accepted),
+                    Cell(one.sha256, "digest"),
                 )
                 for one in receipt.entity_types
             ),
             "No entity was put into a page.",
         ),
-        streams=_table(
+        streams=table(
             ("Stream", "#Records read", "#Skipped as deleted"),
-            ((_Cell(one.stream), _number(one.records), _number(one.skipped)) for one in receipt.streams),
+            ((Cell(one.stream), number(one.records), number(one.skipped)) for one in receipt.streams),
             "No record was read.",
         ),
-        rejects=_table(
+        rejects=table(
             ("#Input line", "In batch file", "Stream", "Entity type", "Reason", "Refused by"),
             (
                 (
-                    _number(one.line),
-                    _Cell(one.place),
-                    _Cell(one.stream),
-                    _Cell(one.entity_type),
-                    _Cell(one.code, "code"),
-                    _Cell("Sprinto" if one.refused_by == "sprinto" else "target-sprinto"),
+                    number(one.line),
+                    Cell(one.place),
+                    Cell(one.stream),
+                    Cell(one.entity_type),
+                    Cell(one.code, "code"),
+                    Cell("Sprinto" if one.refused_by == "sprinto" else "target-sprinto"),
                 )
                 for one in receipt.rejects
             ),
             "None.",
         ),
-        pages=_table(
+        pages=table(
             (
                 "#Page",
                 "Input lines",
@@ -106,40 +104,47 @@ def render(receipt: Receipt) -> bytes:
             ),
             (
                 (
-                    _number(one.number),
+                    number(one.number),
                     _span(one),
-                    _number(one.entities),
-                    _number(one.accepted),
-                    _number(one.bytes),
-                    _number(one.requests),
-                    _Cell(_clock(one.first_sent_at), "tight"),
-                    _Cell(_clock(one.last_accepted_at), "tight"),
-                    _Cell(one.sha256, "digest"),
+                    number(one.entities),
+                    number(one.accepted),
+                    number(one.bytes),
+                    number(one.requests),
+                    Cell(_clock(one.first_sent_at), "tight"),
+                    Cell(_clock(one.last_accepted_at), "tight"),
+                    Cell(one.sha256, "digest"),
                 )
                 for one in receipt.pages
             ),
             "No page was made.",
         ),
-        phases=_table(
+        phases=table(
             ("At", "Phase"),
-            ((_Cell(_moment(step.at), "tight"), _Cell(step.phase)) for step in receipt.phases),
+            ((Cell(_moment(step.at), "tight"), Cell(step.phase)) for step in receipt.phases),
             "Nothing was opened.",
         ),
-        events=_table(
+        events=table(
             ("At", "Level", "Event", "Id"),
             (
                 (
-                    _Cell(_moment(event.at), "tight"),
-                    _Cell(event.level),
-                    _Cell(event.type, "code"),
-                    _Cell(event.id, "code"),
+                    Cell(_moment(event.at), "tight"),
+                    Cell(event.level),
+                    Cell(event.type, "code"),
+                    Cell(event.id, "code"),
                 )
                 for event in receipt.events or ()
             ),
             "The log could not be read." if receipt.events is None else "None.",
         ),
     )
-    return page.encode()
+
+
+def fill(template: str, **parts: str) -> bytes:
+    """A template of this folder with its parts, which are HTML."""
+    folder = resources.files("target_sprinto.receipts")
+    style = (folder / "style.css").read_text(encoding="utf-8")
+    text = Template((folder / template).read_text(encoding="utf-8"))
+    return text.substitute(parts, style=style).encode()
 
 
 def _explain(receipt: Receipt) -> str:
@@ -202,7 +207,7 @@ def _facts(receipt: Receipt) -> str:
     return f"<dl>{''.join(shown)}</dl>"
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[_Cell]], empty: str) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str) -> str:
     """A table; `#` before a head makes it one of numbers. Without rows, a sentence."""
     body = [f"<tr>{''.join(cell.html for cell in row)}</tr>" for row in rows]
     if not body:
@@ -216,22 +221,23 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[_Cell]], empty: str) ->
     return f"<table><thead><tr>{''.join(shown)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def _number(count: int) -> _Cell:
-    return _Cell(_figure(count), "number")
+def number(count: int) -> Cell:
+    """A cell with a count."""
+    return Cell(_figure(count), "number")
 
 
 def _figure(count: int) -> str:
     return f"{count:,}"
 
 
-def _span(page: Page) -> _Cell:
+def _span(page: Page) -> Cell:
     if not (page.first_place or page.last_place):
-        return _Cell(f"{page.first_line} to {page.last_line}", "tight")
+        return Cell(f"{page.first_line} to {page.last_line}", "tight")
     places = [
         f"{line} ({place})" if place else str(line)
         for line, place in ((page.first_line, page.first_place), (page.last_line, page.last_place))
     ]
-    return _Cell(" to ".join(places))
+    return Cell(" to ".join(places))
 
 
 def _moment(at: str) -> str:

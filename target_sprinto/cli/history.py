@@ -1,0 +1,125 @@
+"""`sprintoctl history`: what was applied when, from receipts alone."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import click
+
+from target_sprinto.console import examples
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.receipts import history as past
+from target_sprinto.receipts import history_html
+from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
+from target_sprinto.receipts.folder import PastRun, read_folder
+from target_sprinto.signals import process_signals
+
+
+def _length(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    if value is not None and past.parse_length(value) is None:
+        raise click.BadParameter("Use a number and a unit: 90m, 36h, 7d or 2w.")
+    return past.parse_length(value or "")
+
+
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    found = parse_time(value if "T" in (value or "T") else f"{value}T00:00:00Z")
+    if value is not None and found is None:
+        raise click.BadParameter("Use a day (2026-11-01) or a time (2026-11-01T09:00:00Z).")
+    return found
+
+
+@click.command(
+    short_help="Show what was applied when, from receipts.",
+    epilog=examples(
+        "sprintoctl history receipts --max-age 36h",
+        "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
+        "sprintoctl history receipts --format openmetrics > sprinto.prom",
+        "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
+    ),
+)
+@click.argument(
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR...",
+)
+@click.option(
+    "--max-age",
+    callback=_length,
+    metavar="LENGTH",
+    help="Fail if an entity type was last applied longer ago than that: 36h, 7d.",
+)
+@click.option("--since", callback=_moment, metavar="TIME", help="Name the gaps since then: 2026-11-01.")
+@click.option("--until", callback=_moment, metavar="TIME", help="The end of that period. Default: now.")
+@click.option(
+    "--every",
+    callback=_length,
+    default="24h",
+    show_default=True,
+    metavar="LENGTH",
+    help="Any longer time without an applied run is a gap.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "openmetrics", "html"]),
+    default="text",
+    show_default=True,
+    help="`openmetrics` is for node_exporter's textfile collector, `html` a report for an auditor.",
+)
+@click.option(
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Leave out receipts that are not signed with this key (PEM).",
+)
+def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
+    folders: tuple[Path, ...],
+    max_age: timedelta | None,
+    since: datetime | None,
+    until: datetime | None,
+    every: timedelta,
+    form: str,
+    public_key: Path | None,
+) -> None:
+    """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
+
+    Nothing is sent. Receipts that are not whole are named on stderr and do not count.
+    """
+    now = datetime.now(timezone.utc)
+    runs, problems = _read(folders, public_key)
+    series, end = past.series_of(runs), until or now
+    if form == "openmetrics":
+        click.echo(past.openmetrics(series), nl=False)
+    elif form == "html":
+        report = history_html.render(
+            series,
+            (since or runs[0].ended_at, end, every),
+            integrity=f"The signatures of {len(runs)} receipts were {'' if public_key else 'not '}checked.",
+            problems=problems,
+        )
+        click.echo(report, nl=False)
+    else:
+        for line in past.table(series, now):
+            click.echo(line)
+    missing = list(past.stale(series, now, max_age)) if max_age else []
+    if since is not None and form != "html":
+        missing += past.gaps(series, since, end, every)
+    for line in missing:
+        click.echo(line, err=form != "text")
+    if missing:
+        raise EvidenceMissing(len(missing))
+
+
+def _read(folders: tuple[Path, ...], public_key: Path | None) -> tuple[list[PastRun], list[str]]:
+    found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
+    problems = [problem for one in found for problem in one.problems]
+    for problem in problems:
+        click.echo(problem, err=True)
+    runs = sorted((run for one in found for run in one.runs), key=lambda run: run.ended_at)
+    if not runs:
+        where = ", ".join(f"{folder} ({one})" for folder, one in zip(folders, found, strict=True))
+        raise ReceiptUnusable(f"No receipt of a run that ended: {where}.")
+    return runs, problems

@@ -1,0 +1,100 @@
+"""All receipts of a folder: read, checked one by one and as a chain."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.text import pluralize
+from target_sprinto.receipts import document, signing
+from target_sprinto.receipts.chain import Link, broken_links, receipt_files
+from target_sprinto.receipts.errors import ChainBroken, ReceiptKeyUnusable, ReceiptUnusable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+
+class PastRun(NamedTuple):
+    """What a receipt says of a run that ended, without its pages. `accepted` is ``{entity_type: int}``."""
+
+    path: Path
+    pipeline: document.Pipeline
+    run: str
+    outcome: document.Outcome
+    error: str | None
+    ended_at: datetime
+    accepted: dict[str, int]
+    rejects: int
+    signed_by: str | None
+
+
+@dataclass
+class ReceiptFolder:
+    """The runs in the order of their ends. `problems` are sentences, each with its code."""
+
+    runs: list[PastRun] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    receipts: int = 0
+    unfinished: int = 0
+    others: int = 0
+
+    def __str__(self) -> str:
+        files = f"{self.unfinished} unfinished, {pluralize(self.others, 'other file')}"
+        return f"{pluralize(self.receipts, 'receipt')}, {files}"
+
+
+def read_checked(path: Path, public_key: Path | None) -> document.Receipt:
+    """A receipt that is whole, and signed if a key is given. Raises what is wrong with it."""
+    if public_key is not None:
+        signing.require_signed(path, public_key)
+    return document.read(path)
+
+
+def read_folder(path: Path, public_key: Path | None, check: Callable[[], None]) -> ReceiptFolder:
+    """Read a folder's receipts; one with a problem is not among its `runs`. `check` may raise to stop.
+
+    Raises ReceiptKeyUnusable, and OSError for a folder that cannot be listed.
+    """
+    found, links = ReceiptFolder(), []
+    for file in sorted(receipt_files(path)):
+        check()
+        head = document.read_head(file)
+        if head is None and not document.begins_like_one(file):
+            found.others += 1
+        elif head is not None and head.outcome == "unfinished":
+            found.unfinished += 1
+        else:
+            found.receipts += 1
+            if head is not None:
+                links.append(Link(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), head))
+            try:
+                found.runs.append(_past_run(file, read_checked(file, public_key)))
+            except ReceiptKeyUnusable:
+                raise
+            except SprintoError as problem:
+                found.problems.append(str(problem))
+    found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
+    found.runs.sort(key=lambda run: run.ended_at)
+    return found
+
+
+def _past_run(path: Path, receipt: document.Receipt) -> PastRun:
+    ended_at = parse_time(receipt.ended_at)
+    if ended_at is None:
+        raise ReceiptUnusable(f"{path} does not say when its run ended.")
+    return PastRun(
+        path,
+        document.pipeline_of(receipt),
+        receipt.run,
+        receipt.outcome,
+        receipt.error,
+        ended_at,
+        {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
+        len(receipt.rejects),
+        receipt.signed_by,
+    )

@@ -1,0 +1,170 @@
+"""What was applied when, by pipeline and entity type, from receipts. Pure.
+
+Only a run whose receipt says `applied` counts, and only for the entity types of which it applied records. A
+run under `finish: hold` is not among them: its receipt does not show whether it was applied later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_sprinto.push.text import pluralize, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from target_sprinto.receipts.document import Pipeline
+    from target_sprinto.receipts.folder import PastRun
+
+_RUNS_SHOWN = 5
+
+
+class Series(NamedTuple):
+    """Runs of one pipeline, oldest first; `applied` are those that applied records of the entity type.
+
+    `entity_type` is empty where none was ever applied.
+    """
+
+    pipeline: Pipeline
+    entity_type: str
+    runs: list[PastRun]
+    applied: list[PastRun]
+
+    @property
+    def name(self) -> str:
+        """What a line calls it."""
+        integration, prefix = self.pipeline
+        return " ".join(map(shown, filter(None, (f"{integration}/{prefix}", self.entity_type))))
+
+
+def series_of(runs: Iterable[PastRun]) -> list[Series]:
+    """One series for each pipeline and entity type, by name; `runs` are in the order of their ends."""
+    pipelines: defaultdict[Pipeline, list[PastRun]] = defaultdict(list)
+    for run in runs:
+        pipelines[run.pipeline].append(run)
+    return [series for pipeline in sorted(pipelines) for series in _series(pipeline, pipelines[pipeline])]
+
+
+def _series(pipeline: Pipeline, runs: list[PastRun]) -> Iterator[Series]:
+    applied = [run for run in runs if run.outcome == "applied"]
+    for name in sorted({name for run in applied for name in run.accepted}) or [""]:
+        yield Series(pipeline, name, runs, [run for run in applied if name in run.accepted])
+
+
+def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
+    """Lines, under a line of headings."""
+    rows = [("PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST RUN", "REJECTS")]
+    for one in series:
+        last = one.applied[-1] if one.applied else None
+        counts = [str(run.accepted[one.entity_type]) for run in one.applied[: -_RUNS_SHOWN - 1 : -1]]
+        rows.append(
+            (
+                one.name,
+                minute(last.ended_at) if last else "never",
+                length(now - last.ended_at) if last else "-",
+                " ".join(counts) or "-",
+                outcome(one.runs[-1]),
+                str(last.rejects) if last else "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterator[str]:
+    """A line for each entity type that was not applied for longer than that."""
+    for one in series:
+        if not one.applied:
+            yield f"{one.name}: never applied."
+        elif (age := now - one.applied[-1].ended_at) > max_age:
+            yield f"{one.name}: last applied {length(age)} ago, {minute(one.applied[-1].ended_at)}."
+
+
+def gaps(series: Iterable[Series], since: datetime, until: datetime, every: timedelta) -> Iterator[str]:
+    """A line for each part of the period, longer than `every`, in which an entity type was not applied."""
+    for one in series:
+        times = [run.ended_at for run in one.applied if since <= run.ended_at <= until]
+        for begin, end in pairwise([since, *times, until]):
+            if end - begin > every:
+                yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
+
+
+def openmetrics(series: Sequence[Series]) -> str:
+    """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector."""
+    pipelines = {one.pipeline: one.runs for one in series}
+    applied = [(one, one.applied[-1]) for one in series if one.applied]
+    families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [
+        (
+            "last_applied_timestamp_seconds",
+            "When records of the entity type were last applied.",
+            [(_labels(one), run.ended_at.timestamp()) for one, run in applied],
+        ),
+        (
+            "last_applied_records",
+            "How many records of the entity type that run applied.",
+            [(_labels(one), run.accepted[one.entity_type]) for one, run in applied],
+        ),
+        (
+            "last_applied_rejects",
+            "How many records that run rejected, of all entity types.",
+            [(_labels(one), run.rejects) for one, run in applied],
+        ),
+        (
+            "last_run_timestamp_seconds",
+            "When the pipeline's last run ended, by its outcome.",
+            [
+                (_pipeline_labels(name) | {"outcome": runs[-1].outcome}, runs[-1].ended_at.timestamp())
+                for name, runs in pipelines.items()
+            ],
+        ),
+    ]
+    lines = []
+    for name, meaning, samples in families:
+        lines += [f"# TYPE target_sprinto_{name} gauge", f"# HELP target_sprinto_{name} {meaning}"]
+        lines += [f"target_sprinto_{name}{{{_escaped(labels)}}} {value!r}" for labels, value in samples]
+    return "\n".join([*lines, "# EOF", ""])
+
+
+def _pipeline_labels(pipeline: Pipeline) -> dict[str, str]:
+    return {"integration": pipeline[0], "prefix": pipeline[1]}
+
+
+def _labels(one: Series) -> dict[str, str]:
+    return _pipeline_labels(one.pipeline) | {"entity_type": one.entity_type}
+
+
+def _escaped(labels: Mapping[str, str]) -> str:
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+    return ",".join(f'{name}="{value.translate(escapes)}"' for name, value in labels.items())
+
+
+def outcome(run: PastRun) -> str:
+    """How a run ended, with its error's code."""
+    return f"{run.outcome} [{run.error}]" if run.error else run.outcome
+
+
+def minute(moment: datetime) -> str:
+    """A time in UTC as a line shows it."""
+    return f"{moment:%Y-%m-%d %H:%MZ}"
+
+
+def length(span: timedelta) -> str:
+    """``3 days``, ``36 hours``, ``5 minutes``: the largest unit of which there are at least two."""
+    for unit, seconds in (("day", 86_400), ("hour", 3_600)):
+        if span.total_seconds() >= 2 * seconds:
+            return pluralize(int(span.total_seconds() // seconds), unit)
+    return pluralize(max(0, int(span.total_seconds() // 60)), "minute")
+
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_length(text: str) -> timedelta | None:
+    """``90m``, ``36h``, ``7d``, ``2w``; None for anything else."""
+    found = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None

@@ -1,0 +1,98 @@
+"""The history of a period as an HTML report for an auditor: what, when, complete or not. Pure."""
+
+from __future__ import annotations
+
+from html import escape
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from target_sprinto.receipts import history
+from target_sprinto.receipts.html import Cell, fill, number, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime, timedelta
+
+    from target_sprinto.receipts.folder import PastRun
+    from target_sprinto.receipts.history import Series
+
+_WORDS = {
+    "applied": "Applied",
+    "held": "Delivered, kept for approval",
+    "rehearsed": "Dry run; nothing applied",
+    "nothing-to-send": "No records to deliver",
+    "failed": "Failed",
+    "interrupted": "Interrupted",
+}
+
+
+def render(
+    series: Sequence[Series],
+    period: tuple[datetime, datetime, timedelta],
+    *,
+    integrity: str,
+    problems: Sequence[str],
+) -> bytes:
+    """The report's bytes. `period` is its begin, its end and the longest time between two applied runs.
+
+    `integrity` says what was checked, `problems` what was found.
+    """
+    since, until, every = period
+    gaps = [list(history.gaps([one], since, until, every)) for one in series]
+    complete = sum(not found for found in gaps)
+    headline = f"{complete} of {len(series)} kinds of records were delivered without a gap."
+    return fill(
+        "history.html",
+        title="Evidence delivered to Sprinto",
+        version=metadata.version("target-sprinto"),
+        period=f"{history.minute(since)} to {history.minute(until)}",
+        every=history.length(every),
+        mood="good" if complete == len(series) and not problems else "bad",
+        headline=headline,
+        integrity=escape(integrity),
+        problems=_listed(problems),
+        series="".join(_section(one, found, since, until) for one, found in zip(series, gaps, strict=True)),
+    )
+
+
+def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime) -> str:
+    runs = [run for run in one.runs if since <= run.ended_at <= until]
+    applied = [run for run in one.applied if run in runs]
+    said = f"Applied {len(applied)} times" + (
+        f", last {history.minute(applied[-1].ended_at)}" if applied else ""
+    )
+    verdict = "Complete: no gap." if not gaps else f"Not complete: {len(gaps)} gaps."
+    shown = table(
+        ("When", "Outcome", "#Records applied", "#Rejected"),
+        (
+            (
+                Cell(history.minute(run.ended_at), "tight"),
+                Cell(_WORDS[run.outcome] + (f" [{run.error}]" if run.error else "")),
+                number(run.accepted.get(one.entity_type, 0) if run.outcome == "applied" else 0),
+                number(run.rejects),
+            )
+            for run in runs
+        ),
+        "No run ended in this period.",
+    )
+    return (
+        f"<h2>{escape(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
+        f'<div class="card">{shown}</div>{_details(runs)}'
+    )
+
+
+def _details(runs: Iterable[PastRun]) -> str:
+    rows = table(
+        ("Receipt", "Run", "Signed by"),
+        (
+            (Cell(run.path.name, "code"), Cell(run.run, "code"), Cell(run.signed_by or "unsigned", "digest"))
+            for run in runs
+        ),
+        "None.",
+    )
+    return f'<details><summary>Technical details</summary><div class="card">{rows}</div></details>'
+
+
+def _listed(lines: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""

@@ -1,0 +1,229 @@
+"""`sprintoctl history`: what was applied when, how old it is, and the gaps, from receipts alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
+
+from target_sprinto.receipts import document, history
+from target_sprinto.receipts.folder import read_folder
+from tests.support.front_door import people
+from tests.support.receipts import change
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.front_door import Finished, FrontDoor
+
+NOON = datetime(2026, 11, 10, 12, tzinfo=timezone.utc)
+
+
+def iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Past:
+    """Writes receipts of runs that ended in the past, as a chain, after the pattern of a real one."""
+
+    def __init__(self, door: FrontDoor) -> None:
+        assert door.run(people(3), report_path="pattern.json").code == 0
+        self.folder = door.folder / "past"
+        self.folder.mkdir()
+        self._pattern = document.read(door.folder / "pattern.json")
+        self._previous: str | None = None
+        self._number = 0
+
+    def add(self, ended_at: datetime, accepted: dict[str, int] | None = None, **changes: Any) -> Path:  # noqa: ANN401
+        (one,) = self._pattern.entity_types
+        counts = {"User": 100} if accepted is None else accepted
+        types = [msgspec.structs.replace(one, entity_type=name, accepted=n) for name, n in counts.items()]
+        self._number += 1
+        receipt = msgspec.structs.replace(
+            self._pattern,
+            **{
+                "ended_at": iso(ended_at),
+                "entity_types": types,
+                "number": self._number,
+                "previous": self._previous,
+                **changes,
+            },
+        )
+        path = self.folder / f"{self._number:04}.json"
+        path.write_bytes(document.encode(receipt))
+        self._previous = hashlib.sha256(path.read_bytes()).hexdigest()
+        return path
+
+
+@pytest.fixture
+def past(door: FrontDoor) -> Past:
+    return Past(door)
+
+
+def ask(door: FrontDoor, *words: str) -> Finished:
+    """No config is needed, and nothing is asked of Sprinto."""
+    before = len(door.operations())
+    finished = door.finish(door.start("history", *words, program="sprintoctl"))
+    assert len(door.operations()) == before
+    return finished
+
+
+def test_the_history_of_real_runs(door: FrontDoor) -> None:
+    for count, folder in ((3, "one"), (2, "one"), (5, "two")):
+        prefix = f"night {folder}"
+        assert door.run(people(count), report_path=folder, client_reference_prefix=prefix).code == 0
+    assert door.run(people(1), report_path="one", expect={"people": {"min_records": 2}}).code == 1
+    shown = ask(door, "one", "two", "--max-age", "1h")
+    assert shown.code == 1
+    assert shown.stderr.startswith(
+        "sprintoctl: Evidence is missing: 1 line above. Look at the pipeline's log;"
+    )
+    assert shown.stderr.endswith("[evidence-missing]\n")
+    head, *rows, missing = shown.stdout.splitlines()
+    heads = ["PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST RUN", "REJECTS"]
+    assert re.split("  +", head) == heads
+    assert [row.split("  ")[0] for row in rows] == [
+        f"{door.integration_id}/night one people",
+        f"{door.integration_id}/night two people",
+        f"{door.integration_id}/target-sprinto",
+    ]
+    assert "0 minutes  2 3 " in rows[0]
+    assert "failed [too-few-records]" in rows[2]
+    assert missing == f"{door.integration_id}/target-sprinto: never applied."
+
+
+def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=40), {"User": 100, "Device": 3})
+    past.add(now - timedelta(hours=2), {"User": 101})
+    past.add(now - timedelta(hours=1), {"Device": 3}, outcome="failed", error="page-refused", exit_code=1)
+    assert ask(door, "past", "--max-age", "41h").code == 0
+    stale = ask(door, "past", "--max-age", "36h")
+    assert stale.code == 1
+    (line,) = [line for line in stale.stdout.splitlines() if line.endswith(".")]
+    assert line.startswith(f"{door.integration_id}/target-sprinto Device: last applied 40 hours ago, ")
+
+
+def test_each_gap_of_a_period_is_named(door: FrontDoor, past: Past) -> None:
+    for days in (0, 1, 4, 5):
+        past.add(NOON + timedelta(days=days))
+    period = ("--since", "2026-11-10", "--until", "2026-11-16T13:00:00Z", "--every", "24h")
+    shown = ask(door, "past", *period)
+    name = f"{door.integration_id}/target-sprinto User"
+    assert shown.code == 1
+    assert shown.stdout.splitlines()[2:] == [
+        f"{name}: not applied from 2026-11-11 12:00Z to 2026-11-14 12:00Z, 3 days.",
+        f"{name}: not applied from 2026-11-15 12:00Z to 2026-11-16 13:00Z, 25 hours.",
+    ]
+    assert ask(door, "past", *period[:4], "--every", "3d").code == 0
+
+
+def test_the_metrics_are_read_by_prometheus(door: FrontDoor, past: Past) -> None:
+    odd = 'a "quoted" \\ name\nof two lines'
+    past.add(NOON, {"User": 100, odd: 7})
+    past.add(NOON + timedelta(hours=1), {}, outcome="interrupted", exit_code=143)
+    shown = ask(door, "past", "--format", "openmetrics")
+    assert (shown.code, shown.stderr) == (0, "")
+    for parse in (parse_openmetrics, parse_prometheus):
+        values = {
+            (sample.name.removeprefix("target_sprinto_"), sample.labels.get("entity_type")): sample.value
+            for family in parse(shown.stdout)
+            for sample in family.samples
+        }
+        at = NOON.timestamp()
+        assert values == {
+            ("last_applied_timestamp_seconds", "User"): at,
+            ("last_applied_timestamp_seconds", odd): at,
+            ("last_applied_records", "User"): 100,
+            ("last_applied_records", odd): 7,
+            ("last_applied_rejects", "User"): 0,
+            ("last_applied_rejects", odd): 0,
+            ("last_run_timestamp_seconds", None): at + 3600,
+        }
+    assert 'outcome="interrupted"' in shown.stdout
+
+
+def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
+    past.add(NOON, {"User": 100, "<b>": 7})
+    path = past.add(NOON + timedelta(days=3))
+    past.add(NOON + timedelta(days=4))
+    change(path, '"outcome": "applied"', '"outcome": "held"')
+    words = ("--since", "2026-11-10", "--until", "2026-11-15", "--every", "48h", "--format", "html")
+    shown = ask(door, "past", *words)
+    assert shown.code == 0
+    assert "[receipt-chain]" in shown.stderr
+    for part in (
+        "0 of 2 kinds of records were delivered without a gap.",
+        "The signatures of 3 receipts were not checked.",
+        "does not follow 0002.json as it is: that one was changed or replaced.",
+        "not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.",
+        "&lt;b&gt;",
+        "Delivered, kept for approval",
+    ):
+        assert part in shown.stdout, part
+    assert "<script" not in shown.stdout
+    assert "<b>:" not in shown.stdout
+
+
+def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
+    def sprintoctl(*words: str) -> Finished:
+        return door.finish(door.start(*words, program="sprintoctl"))
+
+    assert sprintoctl("keygen", "key").code == 0
+    for count in (3, 4):
+        assert door.run(people(count), report_path="kept", receipt_key_file="key.pem").code == 0
+    newest = max((door.folder / "kept").glob("*.json"), key=lambda path: document.read(path).number or 0)
+    change(newest, '"accepted":4', '"accepted":40')
+    assert " 40 3 " in ask(door, "kept").stdout
+    shown = ask(door, "kept", "--public-key", "key.pub.pem")
+    assert " 3 " in shown.stdout
+    assert "40" not in shown.stdout
+    assert "[receipt-forged]" in shown.stderr
+
+
+@pytest.mark.parametrize("cut", [100, -10])
+def test_what_is_not_a_receipt_does_not_count_and_is_named(door: FrontDoor, past: Past, cut: int) -> None:
+    past.add(NOON)
+    truncated, newer = past.add(NOON), past.add(NOON)
+    truncated.write_bytes(truncated.read_bytes()[:cut])
+    change(newer, "target-sprinto receipt 1", "target-sprinto receipt 2")
+    for number in range(200):
+        (past.folder / f"foreign {number}.json").write_text('{"format": "another"}')
+    shown = ask(door, "past")
+    assert shown.code == 0
+    assert " 100  " in shown.stdout
+    assert "[receipt-format]" in shown.stderr
+    assert "0002.json is not a receipt as a run wrote it" in shown.stderr
+
+
+def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
+    (door.folder / "empty").mkdir()
+    (door.folder / "empty" / "other.json").write_text("{}")
+    shown = ask(door, "empty", "--max-age", "36h")
+    assert (shown.code, shown.stdout) == (1, "")
+    assert "No receipt of a run that ended: empty (0 receipts, 0 unfinished, 1 other file)." in shown.stderr
+
+
+@pytest.mark.parametrize("words", [("--max-age", "36"), ("--since", "yesterday"), ("--every", "0.5h")])
+def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, words: tuple[str, str]) -> None:
+    past.add(NOON)
+    shown = ask(door, "past", *words)
+    assert shown.code == 2
+    assert words[0] in shown.stderr
+
+
+def test_a_thousand_receipts_take_less_than_three_seconds(past: Past) -> None:
+    for number in range(1000):
+        past.add(NOON + timedelta(hours=number))
+    began = time.process_time()
+    found = read_folder(past.folder, None, lambda: None)
+    lines = list(history.table(history.series_of(found.runs), NOON + timedelta(days=60)))
+    assert time.process_time() - began < 3
+    assert (found.receipts, found.problems, len(lines)) == (1000, [], 2)
