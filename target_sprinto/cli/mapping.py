@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from target_sprinto import private_files
 from target_sprinto.console import examples
-from target_sprinto.errors import PreviewDiffers
+from target_sprinto.errors import PreviewDiffers, SettingsError
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.text import printable, shown
 from target_sprinto.signals import process_signals
-from target_sprinto.singer import map_preview
+from target_sprinto.singer import entity_schemas, map_draft, map_preview, tap_sample
+from target_sprinto.singer.entity_schemas import BUNDLED, EntitySchema
+from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
 """A preview needs no account, so that it can run where no key is."""
@@ -26,10 +33,97 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 @click.group(
     name="map",
     short_help="Draft and preview a mapping.",
-    epilog=examples("sprintoctl map preview --input tap.singer --config config.json"),
+    epilog=examples(
+        "sprintoctl map draft --input tap.singer --type employees=User -o mapping.json",
+        "sprintoctl map preview --input tap.singer --config config.json --config mapping.json",
+    ),
 )
 def mapping() -> None:
     """Map a tap's streams to Sprinto's entity types, before anything is sent."""
+
+
+@mapping.command(
+    short_help="Propose a mapping from a tap's output.",
+    epilog=examples("sprintoctl map draft --input tap.singer --type employees=User -o mapping.json"),
+)
+@click.option(
+    "--input", "source", type=click.File("rb"), metavar="FILE", help="What the tap printed; '-' reads stdin."
+)
+@click.option(
+    "--catalog", type=click.File("rb"), metavar="FILE", help="The tap's catalog, instead of its output."
+)
+@click.option(
+    "--entities",
+    default=BUNDLED,
+    show_default=True,
+    metavar="FILE",
+    help="Sprinto's entity types, as in the setting `entity_schemas`.",
+)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="STREAM=TYPE",
+    help="A stream's entity type. May be given several times.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A new file. Default: stdout.",
+)
+def draft(
+    source: IO[bytes] | None,
+    catalog: IO[bytes] | None,
+    entities: str,
+    types: tuple[str, ...],
+    output: Path | None,
+) -> None:
+    """Propose entity types and stream maps, with how sure each field is and why. Nothing is guessed.
+
+    What you must decide is "?" in it, which the target refuses until you have filled it in.
+    """
+    if (source is None) is (catalog is None):
+        raise click.UsageError("Name one of --input and --catalog.")
+    known = {name: EntitySchema(name, rules) for name, rules in entity_schemas.read(entities).items()}
+    samples = tap_sample.from_output(source) if source else tap_sample.from_catalog(catalog.read())  # type: ignore[union-attr] # one of both
+    named = dict(_named(word, samples, known) for word in types)
+    config: dict[str, Any] = {"entity_types": {}, "entity_schemas": entities, "stream_maps": {}}
+    for stream, sample in samples.items():
+        entity_type = named.get(stream) or map_draft.type_of(stream, known)
+        if entity_type is None:
+            click.echo(
+                f"{printable(stream)}: no entity type; --type {shown(stream)}=TYPE names one.", err=True
+            )
+            continue
+        entity = known[entity_type]
+        proposals = map_draft.draft(sample, entity)
+        config["entity_types"][stream] = entity_type
+        config["stream_maps"][stream] = map_draft.stream_map(proposals, entity)
+        for line in map_draft.as_table(stream, sample, entity, proposals):
+            click.echo(printable(line), err=True)
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        private_files.write_new(output, text.encode())
+    except OSError as problem:
+        raise SettingsError([f"{output} cannot be written ({private_files.reason(problem)})"]) from None
+    click.echo(
+        f'Written to {output}. Fill in each "?"; then: sprintoctl map preview --config {output} …', err=True
+    )
+
+
+def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple[str, str]:
+    stream, _, entity_type = word.rpartition("=")
+    for name, known in ((stream, streams), (entity_type, types)):
+        if name not in known:
+            raise click.UsageError(
+                f"--type {shown(word)}: there is no {shown(name)!r}{nearest_first(name, known)}."
+            )
+    return stream, entity_type
 
 
 @mapping.command(

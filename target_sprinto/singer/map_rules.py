@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _REMOVED = (None, "__NULL__")
-_GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
+GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
 """Names that the SDK gives to every expression, besides the record's fields and its functions."""
 
 
@@ -77,7 +77,7 @@ class MapRule:
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Names that stand for no field, value or function: ``(target field, name)``."""
-        known = {*fields, *functions, *_GIVEN}
+        known = {*fields, *functions, *GIVEN}
         for target, expression in self.expressions.items():
             own = {"self"} if target in known else set()
             yield from ((target, name) for name in _free_names(expression) if name not in known | own)

@@ -1,0 +1,246 @@
+"""A proposed mapping from a tap's stream to an entity type, with how sure each field is and why. Pure.
+
+Names decide: a source field is proposed only if its name means the same as the target's, by the table below.
+What is left is for a person: a date of an account, say, is not a date of employment.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from target_sprinto.singer.map_rules import GIVEN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from target_sprinto.singer.entity_schemas import EntitySchema
+    from target_sprinto.singer.tap_sample import Path, StreamSample
+
+UNDECIDED = "?"
+_LIKELY = 100
+"""The rank from which on a name is only usual for what it is taken for."""
+
+_MEANINGS: list[tuple[str, str]] = [
+    (
+        "employee id",
+        "employee number, employee no, worker id, person id, staff id, user id, id, employee id in company",
+    ),
+    ("first name, firstname, given name, forename", "preferred first name"),
+    ("last name, lastname, family name, surname", "preferred last name, sn"),
+    ("full name, fullname", "display name, name, employee name"),
+    (
+        "employment start date, hire date, hired at, hired on, date of hire, joining date, date of joining",
+        "start date, employee hire date, original hire date, original start date",
+    ),
+    (
+        "employment end date, termination date, terminated at, date of leaving, last working day",
+        "end date, left on, left at, contract end date, employee leave date time",
+    ),
+    (
+        "work email, work email address",
+        "email, email address, primary email, mail, business email, company email",
+    ),
+    (
+        "manager id, manager employee id",
+        "supervisor id, supervisor e id, reports to id, line manager id",
+    ),
+    ("job title, role", "title, position, position title, role name"),
+    ("job description, role description", "position description"),
+    ("employment type", "employee type, worker type, contract type"),
+]
+"""By meaning: names that say it, and names that say it of most sources only; the likeliest first."""
+
+_AROUND = {
+    "profile",
+    "attributes",
+    "work",
+    "name",
+    "employee",
+    "user",
+    "person",
+    "personal",
+    "properties",
+    "fields",
+}
+"""Objects whose fields mean what they would mean outside of them."""
+
+_OF_AN_ACCOUNT = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
+_PEOPLE = re.compile(r"\b(employees?|users?|people|persons?|staff|workers?|members?|directory)\b")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One target field: the rule for its stream map, where it comes from, how sure that is, and why.
+
+    `rule` is None if nothing is proposed, and UNDECIDED if a person must decide. `level` is "sure", "likely",
+    "decide" or "".
+    """
+
+    field: str
+    required: bool
+    source: str
+    rule: str | None
+    level: str
+    why: str
+
+
+def words(name: str) -> str:
+    """A name as lower-case words: `employeeId`, `employee_id` and `Employee ID` are "employee id"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return " ".join(re.findall(r"[^\W_]+", spaced)).lower()
+
+
+def type_of(stream: str, entities: Mapping[str, EntitySchema]) -> str | None:
+    """The entity type that a stream's name suggests, if there is one for people."""
+    if not _PEOPLE.search(words(stream)):
+        return None
+    return next((name for name in entities if _PEOPLE.search(words(name))), None)
+
+
+def draft(sample: StreamSample, entity: EntitySchema) -> list[Proposal]:
+    """A proposal for each field of the entity type, in its order."""
+    sources = {path: (schema, may_be_null) for path, schema, may_be_null in sample.fields()}
+    return [_propose(field, sample, entity, sources) for field in entity.fields]
+
+
+def _propose(
+    field: str,
+    sample: StreamSample,
+    entity: EntitySchema,
+    sources: Mapping[Path, tuple[dict[str, Any], bool]],
+) -> Proposal:
+    required, wanted = field in entity.required, entity.fields[field]
+    ranked = sorted(_ranked(field, sources))
+    usable = [(rank, path) for rank, path in ranked if _can_be(sources[path][0], wanted)]
+    if not usable:
+        why = _why_nothing(field, wanted, sources)
+        return Proposal(
+            field, required, "", UNDECIDED if required else None, "decide" if required else "", why
+        )
+    rank, path = usable[0]
+    source, schema = ".".join(path), sources[path][0]
+    level = "sure" if rank < _LIKELY and len(usable) == 1 else "likely"
+    why = "same name" if rank == 0 else "same meaning" if rank < _LIKELY else "usual name"
+    if len(usable) > 1:
+        why += f"; or {', '.join('.'.join(other) for _, other in usable[1:3])}"
+    rule, doubt = _converted(_read(path, sample, sources[path][1]), path, schema, wanted, sample)
+    if rule is None:
+        return Proposal(field, required, source, UNDECIDED if required else None, "decide", f"{why}; {doubt}")
+    return Proposal(
+        field, required, source, rule, "likely" if doubt else level, "; ".join(filter(None, (why, doubt)))
+    )
+
+
+def _why_nothing(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, tuple[Any, bool]]) -> str:
+    account = [".".join(path) for path in sources if _is_account_date(path, sources[path][0])]
+    if wanted.get("format") == "date-time" and account:
+        return f"not {', '.join(account[:3])}: dates of an account, not of employment"
+    last = words(field).split()[-1]
+    near = [".".join(path) for path in sources if last in words(path[-1]).split()]
+    return f"perhaps {', '.join(near[:3])}" if near else "no field of that name"
+
+
+def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, Path]]:
+    """Source fields of the same meaning, with a rank: 0 is the same name, from _LIKELY on a usual one."""
+    meant = words(field)
+    names: dict[str, int] = {meant: 0}
+    for certain, usual in _MEANINGS:
+        strong, weak = certain.split(", "), usual.split(", ")
+        if meant in {*strong, *weak}:
+            names |= {name: _LIKELY + number for number, name in enumerate(weak, 1) if name not in names}
+            names |= {name: number for number, name in enumerate(strong, 1) if name not in names}
+    for path in sources:
+        inner = list(path)
+        while len(inner) > 1 and words(inner[0]) in _AROUND:
+            inner.pop(0)
+        name = " ".join(map(words, inner))
+        if name in names:
+            yield names[name], path
+
+
+def _converted(
+    expression: str, path: Path, schema: Mapping[str, Any], wanted: Mapping[str, Any], sample: StreamSample
+) -> tuple[str | None, str]:
+    """The expression as the target wants it, and what is doubtful; None if a person must say how."""
+    if allowed := wanted.get("enum"):
+        for upper in (False, True):
+            known = schema.get("enum")
+            within = known and {str(one).upper() if upper else one for one in known if one} <= set(allowed)
+            if within or sample.all_within(path, allowed, upper=upper):
+                return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
+        return None, f"its values are not all among {', '.join(map(str, allowed))}"
+    kinds, nullable = _kinds(schema), "null" in _kinds(schema) or len(path) > 1
+    if "string" in _kinds(wanted) and "string" not in kinds:
+        return (
+            f"str({expression}) if {expression} is not None else None" if nullable else f"str({expression})"
+        ), ""
+    if wanted.get("format") == "date-time":
+        shapes = sample.shapes[path] or {str(schema.get("format"))}
+        if shapes == {"date"}:
+            midnight = f"{expression} + 'T00:00:00Z'"
+            rule = f"{midnight} if {expression} else None" if nullable else midnight
+            return rule, "a date becomes midnight UTC"
+        return expression, "" if shapes == {"date-time"} else "whether it is a date and time is not known"
+    return expression, ""
+
+
+def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: FBT001 - of the field's objects
+    first, *inner = path
+    named = first.isidentifier() and not keyword.iskeyword(first) and first not in GIVEN
+    always = sample.present[path[:1]] == min(sample.records, 500)
+    expression = first if named and always else f"record.get({first!r})"
+    for name in inner:
+        held = f"({expression} or {{}})" if may_be_null or not always else expression
+        expression = f"{held}.get({name!r})"
+    return expression
+
+
+def _is_account_date(path: Path, schema: Mapping[str, Any]) -> bool:
+    name = words(path[-1])
+    is_date = schema.get("format") in {"date", "date-time"} or re.search(r"date|time|\bat\b|ed$", name)
+    return bool(is_date and _OF_AN_ACCOUNT.search(name))
+
+
+def _can_be(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    came, kinds = _kinds(schema) - {"null"}, _kinds(wanted) - {"null"}
+    if "string" in kinds or "number" in kinds:
+        kinds |= {"integer", "number"}
+    return not came or not kinds or bool(came & kinds)
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
+    kinds = schema.get("type", ())
+    return {kinds} if isinstance(kinds, str) else set(kinds)
+
+
+def stream_map(proposals: list[Proposal], entity: EntitySchema) -> dict[str, Any]:
+    """The stream map of a draft. What a person must decide is UNDECIDED in it, which the target refuses."""
+    fields: dict[str, Any] = {one.field: one.rule for one in proposals if one.rule is not None}
+    return fields | {"__key_properties__": list(entity.key), "__else__": None}
+
+
+def as_table(
+    stream: str, sample: StreamSample, entity: EntitySchema, proposals: list[Proposal]
+) -> Iterator[str]:
+    """The draft for a terminal."""
+    yield f"{stream} → {entity.entity_type}"
+    rows = [("field", "", "from", "how sure", "why")]
+    rows += [
+        (one.field, "required" if one.required else "", one.rule or "-", one.level, one.why)
+        for one in proposals
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        yield (
+            "  "
+            + "  ".join(
+                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]
+            ).rstrip()
+        )
+    used = {one.source for one in proposals if one.rule not in {None, UNDECIDED}}
+    left = [name for path, _, _ in sample.fields() if (name := ".".join(path)) not in used]
+    if left:
+        yield f"  Not sent: {', '.join(left)}"

@@ -1,0 +1,116 @@
+"""What a tap's output or catalog says of its streams: schemas, and the shape of values, never the values."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto.errors import InvalidLine, MapFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_RECORDS = 500
+"""Records of a stream whose values are looked at."""
+
+_MAX_DEPTH = 3
+_SHAPES = {
+    "date": re.compile(r"\d{4}-\d\d-\d\d"),
+    "date-time": re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*"),
+    "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+"),
+}
+Path = tuple[str, ...]
+
+
+@dataclass
+class StreamSample:
+    """One stream. `present` and `shapes` say, by path of a field, how many records have it, and as what."""
+
+    key_properties: list[str]
+    schema: dict[str, Any]
+    records: int = 0
+    present: Counter[Path] = field(default_factory=Counter)
+    shapes: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _words: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set), repr=False)
+
+    def fields(self) -> Iterator[tuple[Path, dict[str, Any], bool]]:
+        """Every field but objects: its path, its schema, and whether an object around it may be null."""
+        yield from _fields(self.schema, (), parent_may_be_null=False)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Look at a record, up to MAX_RECORDS of them."""
+        self.records += 1
+        if self.records <= MAX_RECORDS:
+            self._look(record, ())
+
+    def all_within(self, path: Path, allowed: Iterable[str], *, upper: bool) -> bool:
+        """Whether every value that came is among `allowed`, upper-cased or not."""
+        words = self._words[path]
+        return bool(words) and {word.upper() if upper else word for word in words} <= set(allowed)
+
+    def _look(self, value: dict[str, Any], path: Path) -> None:
+        for name, inner in value.items():
+            here = (*path, name)
+            self.present[here] += 1
+            if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
+                self._look(inner, here)
+            elif isinstance(inner, str):
+                found = [shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(inner)]
+                self.shapes[here].update(found or ["text"])
+                self._words[here].add(inner)
+
+
+def _fields(
+    schema: dict[str, Any], path: Path, *, parent_may_be_null: bool
+) -> Iterator[tuple[Path, dict[str, Any], bool]]:
+    for name, inner in (schema.get("properties") or {}).items():
+        here = (*path, name)
+        if isinstance(inner, dict) and inner.get("properties") and len(here) < _MAX_DEPTH:
+            may_be_null = parent_may_be_null or "null" in inner.get("type", ())
+            yield from _fields(inner, here, parent_may_be_null=may_be_null)
+        elif isinstance(inner, dict):
+            yield here, inner, parent_may_be_null
+
+
+def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
+    """By stream, from Singer messages. Raises InvalidLine."""
+    found: dict[str, StreamSample] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            message = msgspec.json.decode(line or b"{}", type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidLine(
+                "the line is not a Singer message.", "Check what the tap printed.", line=number
+            ) from None
+        kind, stream = message.get("type"), str(message.get("stream"))
+        if kind == "SCHEMA":
+            found.setdefault(stream, StreamSample([], {}))
+            found[stream].schema = message.get("schema") or {}
+            found[stream].key_properties = message.get("key_properties") or []
+        elif kind == "RECORD" and stream in found:
+            found[stream].add(message.get("record") or {})
+    return found
+
+
+def from_catalog(text: bytes) -> dict[str, StreamSample]:
+    """By stream, from a tap's catalog. Raises MapFailed."""
+    try:
+        streams = msgspec.json.decode(text)["streams"]
+        return {
+            one.get("stream") or one["tap_stream_id"]: StreamSample(_keys(one), one.get("schema") or {})
+            for one in streams
+        }
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        raise MapFailed(
+            "this is not a Singer catalog.", "Make one with: TAP --config tap.json --discover"
+        ) from None
+
+
+def _keys(stream: dict[str, Any]) -> list[str]:
+    metadata = [one["metadata"] for one in stream.get("metadata") or [] if not one.get("breadcrumb")]
+    told = [one["table-key-properties"] for one in metadata if one.get("table-key-properties")]
+    return list(stream.get("key_properties") or (told[0] if told else []))

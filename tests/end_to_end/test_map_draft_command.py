@@ -1,0 +1,129 @@
+"""`sprintoctl map draft`: from a tap's output or catalog to a config that runs once it is filled in."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import STATE, Finished, FrontDoor, as_input
+from tests.support.tap_fields import schema
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STREAM = {
+    "type": "SCHEMA",
+    "stream": "public-employees",
+    "schema": schema(
+        "id:integer firstName lastName email hireDate contract salary:integer created:date-time"
+    ),
+    "key_properties": ["id"],
+}
+ADA = {
+    "id": 1,
+    "firstName": "Ada",
+    "lastName": "s3cr3t",
+    "email": "s3cr3t@example.com",
+    "hireDate": "2024-01-15",
+    "contract": "s3cr3t",
+    "salary": 7,
+    "created": "2026-01-01T00:00:00Z",
+}
+MESSAGES = [STREAM, {"type": "RECORD", "stream": "public-employees", "record": ADA}, STATE]
+CATALOG = {
+    "streams": [
+        {
+            "tap_stream_id": "public-employees",
+            "schema": STREAM["schema"],
+            "metadata": [{"breadcrumb": [], "metadata": {"table-key-properties": ["id"]}}],
+        },
+        {"tap_stream_id": "devices", "schema": {}, "key_properties": ["id"]},
+    ]
+}
+
+
+def run(door: FrontDoor, *words: str, typed: bytes = b"") -> Finished:
+    return door.finish(door.start("map", "draft", *words, program="sprintoctl"), typed)
+
+
+def write(door: FrontDoor, messages: list[Any]) -> Path:
+    path = door.folder / "tap.singer"
+    path.write_bytes(as_input(messages))
+    return path
+
+
+def test_draft_then_preview_then_run(door: FrontDoor) -> None:
+    tap, drafted = write(door, MESSAGES), door.folder / "mapping.json"
+    finished = run(door, "--input", str(tap), "-o", str(drafted))
+    assert finished.code == 0, finished.stderr
+    assert "public-employees → User" in finished.stderr
+    assert "Not sent: contract, salary, created" in finished.stderr
+    connection = door.config(unmapped_streams=None, require_final_state=False)
+    words = ["--config", str(connection), "--config", str(drafted)]
+    refused = door.run(MESSAGES, *words)
+    assert '`stream_maps.public-employees.employmentType` is still "?"' in refused.error
+    assert door.operations() == []
+    config = json.loads(drafted.read_bytes())
+    config["stream_maps"]["public-employees"]["employmentType"] = "'EMPLOYEE'"
+    drafted.write_text(json.dumps(config))
+    preview = ["map", "preview", "--input", str(tap), *words]
+    assert door.finish(door.start(*preview, program="sprintoctl")).code == 0
+    assert door.run(MESSAGES, *words).code == 0
+    assert door.applied() == {
+        "User": [
+            {
+                "employeeId": "1",
+                "firstName": "Ada",
+                "lastName": "s3cr3t",
+                "employmentStartDate": "2024-01-15T00:00:00Z",
+                "workEmail": "s3cr3t@example.com",
+                "employmentType": "EMPLOYEE",
+            }
+        ]
+    }
+
+
+def test_a_catalog_will_do_and_types_may_be_named(door: FrontDoor) -> None:
+    path = door.folder / "catalog.json"
+    path.write_text(json.dumps(CATALOG))
+    entities = door.folder / "entities.json"
+    entities.write_text(json.dumps({"Laptop": {"key": ["id"], "schema": {"properties": {"id": {}}}}}))
+    finished = run(door, "--catalog", str(path))
+    assert finished.code == 0
+    assert json.loads(finished.stdout)["entity_types"] == {"public-employees": "User"}
+    assert "devices: no entity type; --type devices=TYPE names one." in finished.stderr
+    finished = run(door, "--catalog", str(path), "--entities", str(entities), "--type", "devices=Laptop")
+    assert json.loads(finished.stdout) == {
+        "entity_types": {"devices": "Laptop"},
+        "entity_schemas": str(entities),
+        "stream_maps": {"devices": {"id": "?", "__key_properties__": ["id"], "__else__": None}},
+    }
+
+
+def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) -> None:
+    drafted = door.folder / "mapping.json"
+    drafted.write_text("mine")
+    finished = run(door, "--input", "-", "-o", str(drafted), typed=as_input(MESSAGES))
+    assert finished.code == 1
+    assert "cannot be written" in finished.stderr
+    assert drafted.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 2, "Name one of --input and --catalog."),
+        (["--input", "tap.singer", "--type", "employees=User"], 2, "nearest first: 'public-employees'"),
+        (["--input", "tap.singer", "--type", "public-employees=Usr"], 2, "nearest first: 'User'"),
+        (["--input", "bad.singer"], 1, "Input line 1: the line is not a Singer message."),
+        (["--catalog", "tap.singer"], 1, "this is not a Singer catalog."),
+        (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),
+    ],
+)
+def test_a_mistake_says_what_to_do(door: FrontDoor, words: list[str], code: int, told: str) -> None:
+    write(door, MESSAGES)
+    (door.folder / "bad.singer").write_bytes(b'{"type": s3cr3t')
+    finished = run(door, *words)
+    assert (finished.code, told in finished.stderr) == (code, True), finished.stderr

@@ -1,0 +1,140 @@
+"""The draft of a mapping: on the field names that eight taps publish, and on names of our own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from target_sprinto.singer.entity_schemas import EntitySchema, bundled_user
+from target_sprinto.singer.map_draft import UNDECIDED, Proposal, draft, stream_map, type_of, words
+from target_sprinto.singer.tap_sample import StreamSample, from_output
+from tests.support.front_door import as_input
+from tests.support.tap_fields import PUBLISHED, Published, schema
+
+USER = EntitySchema("User", bundled_user())
+
+
+def proposed(fields: str, *records: dict[str, Any]) -> dict[str, Proposal]:
+    sample = StreamSample(["id"], schema(fields))
+    for record in records:
+        sample.add(record)
+    return {one.field: one for one in draft(sample, USER)}
+
+
+def is_right(tap: Published, one: Proposal) -> bool:
+    return one.rule not in {None, UNDECIDED} and one.source in tap.chosen.get(one.field, set())
+
+
+@pytest.mark.parametrize("tap", PUBLISHED, ids=lambda tap: tap.source)
+def test_nothing_wrong_is_sure_and_no_account_date_is_proposed(tap: Published) -> None:
+    for one in proposed(tap.fields).values():
+        assert one.level != "sure" or is_right(tap, one), one
+        if one.field in {"employmentStartDate", "employmentEndDate"}:
+            assert one.rule in {None, UNDECIDED} or is_right(tap, one), one
+
+
+def test_most_of_what_a_person_would_choose_is_proposed() -> None:
+    chosen = right = wrong = 0
+    for tap in PUBLISHED:
+        found = proposed(tap.fields)
+        chosen += len(tap.chosen)
+        right += sum(is_right(tap, one) for one in found.values())
+        wrong += sum(one.rule not in {None, UNDECIDED} and not is_right(tap, one) for one in found.values())
+    assert (chosen, wrong) == (55, 0)
+    assert right / chosen >= 0.8, (right, chosen)
+
+
+def test_dates_of_an_account_are_named_and_not_taken() -> None:
+    (okta,) = [tap for tap in PUBLISHED if "okta" in tap.source]
+    start = proposed(okta.fields)["employmentStartDate"]
+    assert (start.rule, start.level) == (UNDECIDED, "decide")
+    assert start.why.startswith(
+        "not created, activated, statusChanged: dates of an account, not of employment"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "spelt"),
+    [
+        ("employeeId", "employee id"),
+        ("employee_id", "employee id"),
+        ("Employee ID", "employee id"),
+        ("HTTPServer2Name", "http server2 name"),
+        ("work-email", "work email"),
+    ],
+)
+def test_names_are_words(name: str, spelt: str) -> None:
+    assert words(name) == spelt
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "rule", "level"),
+    [
+        ("employee_id", "employeeId", "employee_id", "sure"),
+        (
+            "employee_id:integer",
+            "employeeId",
+            "str(employee_id) if employee_id is not None else None",
+            "sure",
+        ),
+        ("id", "employeeId", "id", "likely"),
+        ("id employeeId", "employeeId", "employeeId", "likely"),
+        ("profile.firstName", "firstName", "(profile or {}).get('firstName')", "sure"),
+        ("work.reportsTo.firstName", "firstName", "?", "decide"),
+        ("first-name", "firstName", "record.get('first-name')", "sure"),
+        ("hire_date:date-time", "employmentStartDate", "hire_date", "sure"),
+        ("hire_date", "employmentStartDate", "hire_date", "likely"),
+        ("created_at:date-time", "employmentStartDate", "?", "decide"),
+        ("created_at:date-time", "employmentEndDate", None, ""),
+        ("manager:object", "managerId", None, ""),
+        ("employment_type", "employmentType", "?", "decide"),
+    ],
+)
+def test_a_field_is_read_as_its_schema_wants_it(
+    fields: str, field: str, rule: str | None, level: str
+) -> None:
+    one = proposed(fields)[field]
+    assert (one.rule, one.level) == (rule, level)
+
+
+def test_the_shape_of_values_helps_and_their_text_is_not_repeated() -> None:
+    records = [
+        {"hire_date": "2024-01-15", "contract_type": "employee", "email": "s3cr3t@example.com"},
+        {"hire_date": "2023-02-01", "contract_type": "contractor"},
+    ]
+    found = proposed("hire_date contract_type email", *records)
+    assert found["employmentStartDate"].rule == "hire_date + 'T00:00:00Z' if hire_date else None"
+    assert found["employmentStartDate"].level == "likely"
+    assert found["employmentType"].rule == "contract_type.upper()"
+    assert found["workEmail"].rule == "record.get('email')"
+    assert "s3cr3t" not in repr(found)
+    assert proposed("contract_type", {"contract_type": "s3cr3t"})["employmentType"].rule == UNDECIDED
+
+
+def test_the_stream_map_sends_nothing_else() -> None:
+    sample = StreamSample(["id"], schema("id salary"))
+    assert stream_map(draft(sample, USER), USER) == {
+        "employeeId": "id",
+        "firstName": "?",
+        "lastName": "?",
+        "employmentStartDate": "?",
+        "workEmail": "?",
+        "employmentType": "?",
+        "__key_properties__": ["employeeId"],
+        "__else__": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stream", "entity_type"),
+    [("employees", "User"), ("public-Employee", "User"), ("team_members", "User"), ("devices", None)],
+)
+def test_streams_of_people_are_recognised(stream: str, entity_type: str | None) -> None:
+    assert type_of(stream, {"Device": USER, "User": USER}) == entity_type
+
+
+def test_it_is_the_same_each_time() -> None:
+    messages = as_input([{"type": "SCHEMA", "stream": "s", "schema": schema(PUBLISHED[0].fields)}])
+    first, second = (draft(from_output(messages.splitlines())["s"], USER) for _ in range(2))
+    assert first == second
