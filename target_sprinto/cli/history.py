@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from target_sprinto.cli.options import public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.receipts import history as past
@@ -69,12 +70,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     show_default=True,
     help="`openmetrics` is for node_exporter's textfile collector, `html` a report for an auditor.",
 )
-@click.option(
-    "--public-key",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Leave out receipts that are not signed with this key (PEM).",
-)
+@public_key_option("Leave out receipts that are not signed with this key (PEM).")
 def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     folders: tuple[Path, ...],
     max_age: timedelta | None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from target_sprinto.singer.settings import Settings
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound="Callable[..., Any]")
 
 OK = click.style("OK", "green")
 
@@ -33,6 +35,13 @@ config_option = click.option(
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
+
+
+def public_key_option(use: str) -> Callable[[_F], _F]:
+    """The option --public-key; `use` is its help."""
+    return click.option(
+        "--public-key", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=use
+    )
 
 
 def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:

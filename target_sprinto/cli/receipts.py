@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK
+from target_sprinto.cli.options import OK, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import html, signing
@@ -38,12 +38,7 @@ _UNSIGNED = "It is unsigned: anyone who can write to the file can change it and 
     ),
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
-@click.option(
-    "--public-key",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Check first that the receipt is signed with this key (PEM).",
-)
+@public_key_option("Check first that the receipt is signed with this key (PEM).")
 @click.option(
     "--input",
     "source",
@@ -105,6 +100,8 @@ def _verify_folder(folder: Path, public_key: Path | None) -> None:
 
 def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     replay = Replay(document, process_signals.check)
+    # Nothing is sent, so no key is needed, nor a file that holds one.
+    config.config = {**config.config, "api_key": "unused", "api_key_file": None}
     target = SprintoTarget.from_cli(config, run=replay)
     settings = target.settings
     if pipeline_of(document) != (settings.integration_id, settings.client_reference_prefix):

@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 import msgspec
 
-from target_sprinto.cli.options import OK, config_option, configured, interruptible, json_option, session_id
+from target_sprinto.cli.options import (
+    OK,
+    config_option,
+    configured,
+    interruptible,
+    json_option,
+    public_key_option,
+    session_id,
+)
 from target_sprinto.console import examples
 from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
@@ -18,7 +26,7 @@ from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import approval
-from target_sprinto.receipts.document import read as read_receipt
+from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.state_output import write_state
 
@@ -154,13 +162,17 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     metavar="FILE",
     help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed.",
 )
+@public_key_option("Check first that the receipt is signed with this key (PEM).")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
-def apply_(session: str, config: tuple[str, ...], receipt: Path | None, *, unverified: bool) -> None:
+def apply_(
+    session: str, config: tuple[str, ...], receipt: Path | None, public_key: Path | None, *, unverified: bool
+) -> None:
     """Apply SESSION, which a run left staged under `finish: hold`.
 
-    Its STATE is printed once it is processed.
+    Its STATE is printed once it is processed. Without --public-key, anyone who can write to the receipt
+    decides which counts and STATE it names.
     """
-    if (receipt is None) is not unverified:
+    if (receipt is None) is not unverified or (unverified and public_key):
         raise click.UsageError(
             "A session is applied with the receipt of the run that holds it: name it with --receipt FILE."
             " Without any, --unverified applies it without any check."
@@ -168,7 +180,7 @@ def apply_(session: str, config: tuple[str, ...], receipt: Path | None, *, unver
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check
     vouched = (
-        approval.by_receipt(read_receipt(receipt), session, settings)
+        approval.by_receipt(read_checked(receipt, public_key), session, settings)
         if receipt
         else approval.from_prompt(client, session, check)
     )

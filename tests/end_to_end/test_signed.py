@@ -470,3 +470,22 @@ def test_times_that_contradict_the_chain_are_named() -> None:
     first, second = link(1, "2026-11-28T12:00:00.000Z", None), link(2, "2026-11-27T12:00:00.000Z", "sha 1")
     assert broken_links([second, first]) == ["2.json follows 1.json, but says that it ended before it."]
     assert broken_links([]) == []
+
+
+def test_apply_checks_the_signature_first(door: FrontDoor) -> None:
+    keygen(door)
+    assert door.run(people(3), finish="hold", **SIGNED).code == 0
+    session = door.session().id
+    words = ("apply", session, "--receipt", "receipts/receipt.json", "--public-key", "key.pub.pem")
+    path = door.folder / "receipts/receipt.json"
+    whole = path.read_bytes()
+    change(path, '"accepted":3', '"accepted":30')
+    check_refused(door.sprintoctl(*words), "receipt-forged", "in `accepted`")
+    path.write_bytes(whole)
+    (door.folder / "receipts/receipt.json.dsse").rename(door.folder / "kept")
+    check_refused(door.sprintoctl(*words), "receipt-unsigned")
+    assert door.session().state == "active"
+    (door.folder / "kept").rename(door.folder / "receipts/receipt.json.dsse")
+    applied = door.sprintoctl(*words)
+    assert (applied.code, applied.stdout) == (0, state_line())
+    assert door.session().state == "processed"

@@ -249,3 +249,10 @@ def test_a_receipt_of_another_pipeline_is_named(door: FrontDoor) -> None:
     run(door, people(3))
     for other in ({"integration_id": "another"}, {"client_reference_prefix": "another"}):
         check_differs(verify(door, **other), "This receipt is of another pipeline", code="receipt")
+
+
+def test_no_key_is_needed_to_read(door: FrontDoor) -> None:
+    run(door, people(3))
+    check_ok(verify(door, api_key=None), "OK: the same 1 page, 3 people")
+    # Another machine's secret, which is not mounted here.
+    check_ok(verify(door, api_key=None, api_key_file="/run/secrets/none"), "OK: the same 1 page, 3 people")
