@@ -3,6 +3,7 @@
 Nothing is validated, counted, retried or kept in order. `connections` in its config is how many requests are
 in flight at once, each on a thread and a connection of its own, while the main thread reads and decodes. Its
 pages are as large as target-sprinto's. With `compress` it gzips them as target-sprinto does.
+With `fields`, as ``{new: old}``, it renames the fields of each record and drops the others.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Connection:
         return answer
 
 
-def pages(sizes: tuple[int, ...]) -> Iterator[Page]:
+def pages(sizes: tuple[int, ...], fields: dict[str, str] | None) -> Iterator[Page]:
     """The records of stdin by stream, as many at a time as the sizes say, in turn."""
     left = itertools.cycle(sizes)
     page: Page = {}
@@ -74,7 +75,10 @@ def pages(sizes: tuple[int, ...]) -> Iterator[Page]:
         message = msgspec.json.decode(line)
         if message["type"] != "RECORD":
             continue
-        page.setdefault(message["stream"], []).append(message["record"])
+        record = message["record"]
+        if fields:
+            record = {new: record[old] for new, old in fields.items()}
+        page.setdefault(message["stream"], []).append(record)
         items += 1
         if items == size:
             yield page
@@ -100,7 +104,7 @@ def post_all(config: dict[str, Any], session: str) -> None:
     threads = [threading.Thread(target=work) for _ in range(connections)]
     for thread in threads:
         thread.start()
-    for page in pages(SIZES_ALONE if connections == 1 else SIZES_IN_PARALLEL):
+    for page in pages(SIZES_ALONE if connections == 1 else SIZES_IN_PARALLEL, config.get("fields")):
         waiting.put(page)
     for _ in threads:
         waiting.put(None)

@@ -38,10 +38,12 @@ def peer(**settings: object) -> Contestant:
     return Contestant("template + POST", (str(HERE / "peer.py"),), settings)
 
 
-def bare_loop(connections: int, *, compress: bool = False) -> Contestant:
-    """Decode, encode, post."""
+def bare_loop(
+    connections: int, *, compress: bool = False, fields: Mapping[str, str] | None = None
+) -> Contestant:
+    """Decode, encode, post; with `fields`, as ``{new: old}``, rename too."""
     return Contestant(
         f"bare loop, {connections} in flight",
         (str(HERE / "bare_loop.py"),),
-        {"connections": connections, "compress": compress},
+        {"connections": connections, "compress": compress, "fields": fields},
     )

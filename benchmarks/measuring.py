@@ -34,6 +34,15 @@ class Input:
     def employees(cls, count: int) -> Input:
         return cls(("employees", str(count)), count)
 
+    @property
+    def is_staff(self) -> bool:
+        """Whether its fields have an HR tap's names."""
+        return self.words[0] == "staff"
+
+    @classmethod
+    def staff(cls, count: int) -> Input:
+        return cls(("staff", str(count)), count)
+
     @classmethod
     def many_streams(cls, streams: int, count: int) -> Input:
         return cls(("many_streams", str(streams), str(count)), streams * count)
@@ -93,8 +102,8 @@ class Bench:
         """
         taken: list[list[Measured]] = [[] for _ in turns]
         with light_sandbox(latency) as sandbox:
-            for contestant in dict.fromkeys(turn.contestant for turn in turns):
-                self._measure(sandbox, Turn(contestant, WARM_UP))
+            for contestant, given in {turn.contestant: turn.given for turn in turns}.items():
+                self._measure(sandbox, Turn(contestant, Input.staff(1000) if given.is_staff else WARM_UP))
             for number in range(1, count + 1):
                 for turn, runs in zip(turns, taken, strict=True):
                     runs.append(self._measure(sandbox, turn))

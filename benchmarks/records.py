@@ -1,6 +1,7 @@
 """Makes the inputs: SCHEMA, RECORDs, STATE. The same words give the same bytes.
 
-`records.py employees COUNT`, `records.py many_streams STREAMS COUNT_OF_EACH`, `records.py large COUNT`.
+`records.py employees COUNT`, `records.py staff COUNT`, `records.py many_streams STREAMS COUNT_OF_EACH`,
+`records.py large COUNT`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,20 @@ SCHEMA = th.PropertiesList(
     ),
 ).to_dict()
 
+STAFF_SCHEMA = th.PropertiesList(
+    th.Property("employee_id", th.StringType(nullable=False), required=True),
+    th.Property("first_name", th.StringType),
+    th.Property("last_name", th.StringType),
+    th.Property("work_email", th.StringType),
+    th.Property("manager_id", th.StringType),
+    th.Property("job_title", th.StringType),
+    th.Property("job_description", th.StringType),
+    th.Property("contract_type", th.StringType),
+    th.Property("start_date", th.DateTimeType),
+    th.Property("end_date", th.DateTimeType),
+    th.Property("cost_center", th.StringType),
+).to_dict()
+
 _FIRST = ("Asha", "Bruno", "Chloé", "Dmitri", "Eun-ji", "Fatima", "Gül", "Hana", "Ivo", "Jürgen")
 _LAST = ("Adeyemi", "Bakker", "Castro", "Dvořák", "Eriksen", "Fischer", "Gupta", "Haddad", "Ito", "Jensen")
 _ROLES = ("Engineer", "Team Lead", "Accountant", "Security Analyst", "People Partner")
@@ -58,6 +73,34 @@ def employees(count: int) -> Iterator[dict[str, Any]]:
     """One stream of `count` records."""
     yield from _stream(STREAM, count)
     yield _state({STREAM: {"badge": count}})
+
+
+def staff(count: int) -> Iterator[dict[str, Any]]:
+    """The same people as an HR tap names their fields: the input of the README's stream map."""
+    for message in employees(count):
+        if message["type"] == "SCHEMA":
+            yield message | {"schema": STAFF_SCHEMA, "key_properties": ["employee_id"]}
+        elif message["type"] == "RECORD":
+            yield message | {"record": _of_staff(message["record"])}
+        else:
+            yield message
+
+
+def _of_staff(record: dict[str, Any]) -> dict[str, Any]:
+    first, _, last = record["fullName"].partition(" ")
+    return {
+        "employee_id": record["employeeId"],
+        "first_name": first,
+        "last_name": last,
+        "work_email": record["workEmail"],
+        "manager_id": record["managerId"],
+        "job_title": record["role"],
+        "job_description": f"{record['role']} in {record['office']['city']}",
+        "contract_type": "employee",
+        "start_date": record["employmentStartDate"],
+        "end_date": record["employmentEndDate"],
+        "cost_center": f"{record['badge']:08}",
+    }
 
 
 def many_streams(streams: int, count: int) -> Iterator[dict[str, Any]]:
@@ -81,7 +124,7 @@ def large(count: int) -> Iterator[dict[str, Any]]:
 
 
 INPUTS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
-    made.__name__: made for made in (employees, many_streams, large)
+    made.__name__: made for made in (employees, staff, many_streams, large)
 }
 
 

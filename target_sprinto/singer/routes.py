@@ -20,9 +20,9 @@ from target_sprinto.singer.messages import (
     diagnose_line,
     has_more_values,
 )
+from target_sprinto.singer.record_plan import LEFT_OUT, record_writer, typed_decoder
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
-from target_sprinto.singer.typed_records import plain_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,36 +33,59 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """One stream map of a stream, and the sink that its records go to.
+    """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
 
     `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: fields of a mapped record.
     """
 
     def __init__(
-        self, stream_map: StreamMap, rule: MapRule | None, sink: SprintoSink, intake: Intake
+        self,
+        stream_map: StreamMap,
+        rule: MapRule | None,
+        sink: SprintoSink,
+        intake: Intake,
+        fields: Sequence[str],
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
         self.entity_type = sink.entity_type
-        self.sends = list(sink.original_schema["properties"])
         self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
+        self.rule = rule
+        self.sends = list(sink.original_schema["properties"])
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = intake
-        self.rule = rule
         self._keys = tuple(sink.key_properties)
-        self._plain = (
-            plain_records(sink.original_schema, sink.key_properties, DELETED_AT)
-            if unchanged and sink.entity is None
+        # What a plan sends unchanged must not be marked as deleted; what it maps, the writer has looked at.
+        mark = DELETED_AT if unchanged else None
+        self._writer = None if unchanged else record_writer(stream_map, rule, fields)
+        self._decoder = (
+            typed_decoder(sink.original_schema, sink.key_properties, mark)
+            if sink.entity is None and (unchanged or self._writer)
             else None
         )
 
-    def deliver_plain(self, raw: bytes, source: Source) -> bool:
-        """Send a record that no map changes and whose types can be checked while it is read, if it is one."""
-        plain = self._plain
-        if plain is None or (read := plain.read(raw)) is None or plain.is_marked(read):
+    def deliver_planned(self, raw: bytes, source: Source) -> bool:
+        """Send a record that needs not be taken apart, and whose types can be checked while it is read."""
+        decoder, body = self._decoder, raw
+        if self._writer is not None:
+            if (written := self._writer.write(raw)) is None:
+                return False
+            if written is LEFT_OUT:
+                return True
+            body = written
+        if decoder is None or (read := decoder.read(body)) is None or decoder.is_marked(read):
+            return self._writer is not None and self._deliver_written(body, source)
+        key = decoder.key(read) if self._intake.needs_key(self.entity_type) else None
+        self._sink.add_valid(body.strip(), source, key)
+        return True
+
+    def _deliver_written(self, body: bytes, source: Source) -> bool:
+        """Send a mapped record that has to be checked in full."""
+        try:
+            record = decode_object(body)
+        except ValueError:
             return False
-        key = plain.key(read) if self._intake.needs_key(self.entity_type) else None
-        self._sink.add_valid(raw.strip(), source, key)
+        self._sink.add(record, body, source)
         return True
 
     def reject_undecoded(self, raw: bytes, source: Source) -> None:
@@ -121,7 +144,7 @@ class Stream:
             for route in routes:
                 route.reject_undecoded(raw, source)
             return
-        if len(routes) == 1 and routes[0].deliver_plain(raw, source):
+        if len(routes) == 1 and routes[0].deliver_planned(raw, source):
             return
         try:
             record = decode_object(raw)

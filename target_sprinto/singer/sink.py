@@ -114,7 +114,7 @@ class SprintoSink(BatchSink):
         """A record as JSON bytes, and its fields that hold a NaN or Infinity."""
         try:
             return _encoder.encode(record), frozenset(
-                field for field, value in record.items() if not _is_finite(value)
+                field for field, value in record.items() if not is_finite(value)
             )
         except RecursionError:
             raise InvalidRecord(
@@ -160,9 +160,10 @@ class SprintoSink(BatchSink):
         self._counted = 0
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """Whether no float in it is NaN or infinite."""
     if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
+        return all(map(is_finite, value.values()))
     if isinstance(value, list | tuple):
-        return all(map(_is_finite, value))
+        return all(map(is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

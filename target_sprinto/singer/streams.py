@@ -159,7 +159,7 @@ class Streams:
         entity = self._intake.entity_schemas.get(entity_type)
         if entity is not None:
             require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
-        return Route(stream_map, rule, cast("SprintoSink", sink), self._intake)
+        return Route(stream_map, rule, cast("SprintoSink", sink), self._intake, list(fields))
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:

@@ -1,0 +1,395 @@
+"""A record plan decides nothing: what it takes is valid, and it writes what the SDK's mapper makes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from singer_sdk.exceptions import MappingError
+from singer_sdk.mapper import PluginMapper
+
+from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.map_rules import MapRule
+from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.record_plan import LEFT_OUT, record_writer, typed_decoder
+from target_sprinto.singer.sink import is_finite
+from target_sprinto.singer.validation import RecordValidator
+
+if TYPE_CHECKING:
+    from singer_sdk.mapper import StreamMap
+
+TYPICAL = {
+    "type": "object",
+    "properties": {
+        "id": {"type": ["string"]},
+        "at": {"type": ["string", "null"], "format": "date-time"},
+        "amount": {"type": ["number", "null"]},
+        "count": {"type": "integer", "description": "how many"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "office": {"type": ["object", "null"], "properties": {"floor": {"type": ["integer", "null"]}}},
+        "extra": {"type": "object", "additionalProperties": True},
+    },
+    "required": ["id"],
+    "additionalProperties": False,
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+}
+
+NAMES = st.sampled_from(["id", "at", "count", "", "a.b", "field_0"])
+TYPES = ["null", "boolean", "integer", "number", "string", "array", "object"]
+PLAIN: st.SearchStrategy[dict[str, Any]] = st.recursive(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(TYPES) | st.lists(st.sampled_from(TYPES), min_size=1, unique=True)},
+        optional={"format": st.just("date-time"), "description": st.just("")},
+    ),
+    lambda inner: st.fixed_dictionaries(
+        {"type": st.sampled_from(["object", ["object", "null"], "array", ["null", "array", "object"]])},
+        optional={
+            "properties": st.dictionaries(NAMES, inner, max_size=4),
+            "items": inner,
+            "required": st.lists(NAMES, max_size=2, unique=True),
+            "additionalProperties": st.booleans(),
+        },
+    ),
+    max_leaves=6,
+)
+
+
+def _as_object(pairs: list[tuple[str, str]]) -> str:
+    """Names may come twice."""
+    return "{" + ",".join(f"{json.dumps(name)}: {text}" for name, text in pairs) + "}"
+
+
+NUMBERS = st.sampled_from(
+    ["0", "-0", "1", "1.0", "1e2", "1.5", "-0.0", "1e400", "9" * 30, "9" * 5000, "1e99999999999999999999"]
+)
+TEXTS = st.sampled_from(['""', '"a"', '"\\u00e9"', '"\\ud800"', "NaN", "null", "true", "false", "x"])
+ITEMS = st.recursive(
+    NUMBERS | TEXTS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]"),
+        st.lists(st.tuples(NAMES, inner), max_size=4).map(_as_object),
+    ),
+    max_leaves=8,
+)
+
+
+RECORDS = st.lists(st.tuples(NAMES, ITEMS), max_size=6).map(_as_object) | ITEMS
+STREAMS = st.fixed_dictionaries(
+    {"type": st.just("object"), "properties": st.dictionaries(NAMES, PLAIN, min_size=1, max_size=4)},
+    optional={"required": st.lists(NAMES, max_size=1), "additionalProperties": st.booleans()},
+)
+
+
+def fitting(schema: dict[str, Any]) -> st.SearchStrategy[str]:
+    """JSON text that is likely to be as a plain schema says."""
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    ways: dict[str, st.SearchStrategy[str]] = {
+        "null": st.just("null"),
+        "boolean": st.just("true"),
+        "integer": st.sampled_from(["0", "7", "1.0", "9" * 30]),
+        "number": st.sampled_from(["0", "7", "1.0", "2.50", "1e400"]),
+        "string": st.sampled_from(['""', '"a"']),
+        "array": st.lists(fitting(schema["items"]) if "items" in schema else ITEMS, max_size=2).map(
+            lambda items: f"[{','.join(items)}]"
+        ),
+        "object": st.tuples(
+            *(st.tuples(st.just(name), fitting(one)) for name, one in schema.get("properties", {}).items())
+        ).map(lambda pairs: _as_object(list(pairs))),
+    }
+    return st.one_of([ways[kind] for kind in kinds])
+
+
+@settings(max_examples=500)
+@given(st.data(), STREAMS)
+def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
+    data: st.DataObject, schema: dict[str, Any]
+) -> None:
+    names = data.draw(st.lists(st.sampled_from(sorted(schema["properties"])), max_size=2, unique=True))
+    short = typed_decoder(schema, names)
+    if short is None:
+        event("not plain")
+        return
+    raw = data.draw(st.one_of(fitting(schema), RECORDS)).encode()
+    read = short.read(raw)
+    if read is None:
+        event("looked at in full")
+        return
+    event("taken")
+    key = short.key(read)
+    record = decode_object(raw)
+    RecordValidator("people", schema).validate(record)
+    assert key == tuple(record[name] for name in names)
+    assert hash(key) == hash(tuple(record[name] for name in names))
+
+
+def test_what_taps_of_the_sdk_send_is_plain() -> None:
+    short = typed_decoder(TYPICAL, ["id", "count"])
+    assert short is not None
+    whole = {
+        "id": "a",
+        "at": None,
+        "amount": 19.99,
+        "count": 3,
+        "tags": ["x"],
+        "office": {"floor": 10},
+        "extra": {"a": [1]},
+    }
+    for raw, key in (
+        (msgspec.json.encode(whole), ("a", 3)),
+        (b'{"id": "a", "count": 1, "amount": null}', ("a", 1)),
+    ):
+        read = short.read(raw)
+        assert read is not None
+        assert short.key(read) == key
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"count": 1}',
+        b'{"id": "a"}',
+        b'{"id": 1, "count": 1}',
+        b'{"id": "a", "count": 1.0}',
+        b'{"id": "a", "count": 1, "amount": 1e400}',
+        b'{"id": "a", "count": 1, "other": 1}',
+        b'{"id": "a", "count": 1, "tags": [1]}',
+        b'{"id": "a", "count": 1, "office": {"floor": "x"}}',
+        b'["a"]',
+        b"NaN",
+    ],
+)
+def test_the_rest_is_looked_at_in_full(raw: bytes) -> None:
+    short = typed_decoder(TYPICAL, ["id", "count"])
+    assert short is not None
+    assert short.read(raw) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"minimum": 1},
+        {"enum": [1]},
+        {"multipleOf": 0.01},
+        {"$ref": "#/x"},
+        {"anyOf": [{"type": "string"}]},
+        {"type": "any"},
+        {"type": []},
+        {"items": []},
+    ],
+)
+def test_a_schema_that_says_more_is_not_plain(said: dict[str, Any]) -> None:
+    field = {"type": "array"} | said
+    assert typed_decoder({"properties": {"id": {"type": "string"}, "x": field}}, ["id"]) is None
+
+
+def test_a_key_that_may_be_a_decimal_is_not_plain() -> None:
+    assert typed_decoder({"properties": {"id": {"type": ["number", "null"]}}}, ["id"]) is None
+    assert typed_decoder({"properties": {"id": {"type": ["number", "null"]}}}, []) is not None
+
+
+# Stream maps
+
+FIELDS = {
+    "id": {"type": "string"},
+    "first": {"type": ["string", "null"]},
+    "amount": {"type": ["number", "null"]},
+    "office": {"type": ["object", "null"]},
+    "tags": {"type": ["array", "null"]},
+    "é b": {"type": ["string", "null"]},
+    "_sdc_deleted_at": {"type": ["string", "null"]},
+}
+EXPRESSIONS = st.sampled_from(
+    [
+        *("id", "first", "amount", "office", "tags", "_sdc_deleted_at", "self", "record", "_", "md5"),
+        *("'EMPLOYEE'", "''", "7", "-7", "1.5", "1e999", "None", "True", "'\\ud800'", "'é\"'"),
+        *("record.get('first')", "record.get('nowhere', 'x')", "record['é b']", "record.first", "_['id']"),
+        *("record.get('_sdc_deleted_at')", "record.get(id)", "record.keys()", "record.get('amount', 0)"),
+        *(
+            "id + ' ' + first",
+            "amount + 1",
+            "amount * 2",
+            "amount / 3",
+            "-amount",
+            "id + amount",
+            "tags + tags",
+        ),
+        *("first.upper()", "(id + first).strip()", "id.upper", "first.split(' ')", "first.split()[0]"),
+        *(
+            "office.city",
+            "office['city']",
+            "tags[0]",
+            "office.items()",
+            "id.format()",
+            "id.replace('a', 'b')",
+        ),
+        *("'a' if first else 'b'", "first or id", "first and id", "not first", "amount > 1.5", "'a' in id"),
+        *("first == None", "id == first == 'a'", "1 < amount", "id if record.get('first') else None"),
+        *("f'{id} {first}'", "f'{amount:.1f}'", "str(amount)", "int(amount)", "float(amount)", "bool(first)"),
+        *("md5(id)", "sha256(first)", "float('nan')", "[id, amount]", "{'a': id}", "[t for t in tags]"),
+        *("config['x']", "__stream_name__", "datetime.date.fromisoformat(first)", "nowhere", "rand"),
+    ]
+)
+TARGETS = st.sampled_from(
+    ["id", "first", "amount", "office", "new", "other", "é b", 'quo"te', "_sdc_deleted_at"]
+)
+MAPS = st.dictionaries(TARGETS, EXPRESSIONS | st.none(), max_size=5)
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "__else__": st.none(),
+        "__filter__": st.sampled_from(
+            ["first", "amount", "id == 'a'", "True", "record.get('x')", "office.a"]
+        ),
+        "__key_properties__": st.sampled_from([["id"], ["new"], [], [], []]),
+    },
+)
+VALUES = st.sampled_from(
+    ['"a"', '"b c"', '""', '"\\u00e9\\ud83d\\ude00"', "null", '{"city": "x"}', '["a", 1.0]']
+)
+PAIRS = st.lists(st.tuples(st.sampled_from([*FIELDS, "unknown"]), VALUES | NUMBERS | TEXTS), max_size=9)
+TEXT = st.sampled_from(['"a"', '"b c"', '""', '"\\u00e9"', "null"])
+FITTING: dict[str, st.SearchStrategy[str]] = {
+    "id": st.sampled_from(['"a"', '"b"', '"é"', '"\\u00e9"', '"\\ud83d\\ude00"']),
+    "first": TEXT,
+    "amount": st.sampled_from(["0", "1", "1.50", "-0.0", "1e2", "9" * 30, "null"]),
+    "office": st.sampled_from(['{"city": "x", "a": 1.0}', "{}", "null"]),
+    "tags": st.sampled_from(['["t", 1.0]', "[]", "null"]),
+    "é b": TEXT,
+    "_sdc_deleted_at": st.sampled_from(["null", "null", "null", '"2026-01-01"']),
+}
+WHOLE = st.tuples(*(st.tuples(st.just(name), value) for name, value in FITTING.items())).flatmap(
+    st.permutations
+)
+
+
+def maps_of(rule: dict[str, Any], fields: dict[str, Any] = FIELDS) -> tuple[StreamMap, MapRule]:
+    """The SDK's map for a rule, and what the plan reads of it."""
+    mapper = PluginMapper({"stream_maps": {"people": rule}}, logging.getLogger("test"))
+    mapper.register_raw_stream_schema("people", {"type": "object", "properties": fields}, ["id"])
+    (stream_map,) = mapper.stream_maps["people"]
+    return stream_map, MapRule("people", "people", rule)
+
+
+def by_the_mapper(stream_map: StreamMap, rule: MapRule, raw: bytes) -> bytes | None:
+    """What the SDK's mapper makes of a record; None where it, or what comes before or after it, fails."""
+    try:
+        record = decode_object(raw)
+        if record.get(DELETED_AT) is not None and not rule.reads(DELETED_AT):
+            return None
+        mapped = stream_map.transform(dict(record))
+        if mapped is None:
+            return LEFT_OUT
+        assert is_finite(mapped)
+        return msgspec.json.Encoder(decimal_format="number").encode(mapped)
+    except Exception:  # noqa: BLE001 - whatever an expression raises
+        return None
+
+
+def meaning(body: bytes) -> str:
+    """A record's names and values, exactly; the order of its names means nothing."""
+    return repr(sorted(decode_object(body).items()))
+
+
+def require_equal(stream_map: StreamMap, rule: MapRule, raw: bytes) -> str:
+    """Which way the record took."""
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    written = writer.write(raw) if writer else None
+    if written is None:
+        return "the SDK's mapper has it"
+    try:
+        decode_object(raw)
+    except ValueError:
+        return "a field that is not read cannot be held exactly"
+    expected = by_the_mapper(stream_map, rule, raw)
+    assert expected is not None
+    if written == LEFT_OUT:
+        assert expected == LEFT_OUT
+        return "left out"
+    assert meaning(written) == meaning(expected)
+    return "written"
+
+
+@settings(max_examples=600)
+@given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
+def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
+    rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
+) -> None:
+    try:
+        stream_map, read = maps_of(rule | options)
+    except (MappingError, KeyError):
+        event("not a map")
+        return
+    event(require_equal(stream_map, read, _as_object(pairs).encode()))
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS.elements)  # type: ignore[attr-defined] # what it samples from
+@pytest.mark.parametrize("others", [{}, {"__else__": None, "__key_properties__": []}])
+def test_each_expression_comes_to_the_same(expression: str, others: dict[str, Any]) -> None:
+    stream_map, rule = maps_of({"new": expression} | others)
+    whole = {"id": "a", "first": "b c", "amount": 2.50, "office": {"city": "x"}, "tags": ["t"], "é b": None}
+    for record in (whole, whole | {"first": None, "amount": None}, {"id": "a"}, whole | {"unknown": 1}):
+        require_equal(stream_map, rule, json.dumps(record).encode())
+
+
+SAMPLE = json.loads((Path(__file__).parents[2] / "sample_config.json").read_text(encoding="utf-8"))
+EMPLOYEE = {
+    "employee_id": "E-1",
+    "first_name": "Zoë",
+    "last_name": "Ito",
+    "start_date": "2022-01-15T09:00:00Z",
+    "end_date": None,
+    "work_email": "z@example.com",
+    "manager_id": None,
+    "job_title": "Engineer",
+    "job_description": "Builds",
+    "contract_type": "employee",
+    "salary": 12345678901234567890.5,
+}
+
+
+def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
+    stream_map, rule = maps_of(SAMPLE["stream_maps"]["employees"], {name: {} for name in EMPLOYEE})
+    writer = record_writer(stream_map, rule, list(EMPLOYEE))
+    assert writer is not None
+    raw = json.dumps(EMPLOYEE).encode()
+    written = writer.write(raw)
+    assert written is not None
+    assert b'"firstName":"Zo\\u00eb"' in written
+    expected = by_the_mapper(stream_map, rule, raw)
+    assert expected is not None
+    assert meaning(written) == meaning(expected)
+
+
+def test_a_renamed_number_keeps_its_digits() -> None:
+    stream_map, rule = maps_of({"new": "amount", "__else__": None, "__key_properties__": []})
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    assert writer is not None
+    for digits in ("1.50", "1E5", "-0", "9" * 400, "0.10000000000000000000000000000000000000000000001"):
+        assert (
+            writer.write(b'{"id": "a", "amount": %b }' % digits.encode()) == b'{"new":%b}' % digits.encode()
+        )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"first": "a"}',
+        b'{"id": "a", "first": 1}',
+        b'{"id": "a", "first": "a", "_sdc_deleted_at": "2026-01-01"}',
+        b'{"id": "a", "first": "\\ud800"}',
+        b'{"id": "a", "first": "a", "tags": "\\ud800"}',
+        b"[]",
+    ],
+)
+def test_in_doubt_the_sdks_mapper_has_the_record(raw: bytes) -> None:
+    stream_map, rule = maps_of({"id": "id", "new": "first.upper()", "__else__": None})
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    assert writer is not None
+    assert writer.write(b'{"id": "a", "first": "b", "_sdc_deleted_at": null}') == b'{"id":"a","new":"B"}'
+    assert writer.write(raw) is None
