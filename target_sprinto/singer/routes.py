@@ -20,7 +20,7 @@ from target_sprinto.singer.messages import (
     diagnose_line,
     has_more_values,
 )
-from target_sprinto.singer.record_plan import LEFT_OUT, record_writer, typed_decoder
+from target_sprinto.singer.record_plan import record_writer, typed_decoder
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 
@@ -70,7 +70,7 @@ class Route:
         if self._writer is not None:
             if (written := self._writer.write(raw)) is None:
                 return False
-            if written is LEFT_OUT:
+            if not written:
                 return True
             body = written
         if decoder is None or (read := decoder.read(body)) is None or decoder.is_marked(read):
