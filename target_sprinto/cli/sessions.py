@@ -28,6 +28,7 @@ from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import approval
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
+from target_sprinto.singer.settings import SCHEMA
 from target_sprinto.singer.state_output import write_state
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
@@ -43,12 +44,13 @@ _MOST_HOURS = 87_600
 
 
 @click.command(
-    short_help="Test key, region and integration.", epilog=examples("sprintoctl check --config config.json")
+    short_help="Test settings, key, region, integration.",
+    epilog=examples("sprintoctl check --config config.json"),
 )
 @config_option
 def check(config: tuple[str, ...]) -> None:
-    """Test key, region and integration with a call that changes nothing."""
-    _, client = configured(config)
+    """Test the settings, then key, region and integration with a call that changes nothing."""
+    _, client = configured(config, *SCHEMA["properties"])
     interruptible(lambda: client.integration_status(RetryPolicy(_CHECK_SECONDS, 0.0)))
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 

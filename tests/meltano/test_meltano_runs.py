@@ -96,7 +96,7 @@ def test_of_a_tap_that_dies_before_a_state_nothing_is_applied(
     assert died.code == 1
     assert died.errors("meltano")[0] == "Extractor and loader failed"
     (told,) = died.errors("target-sprinto")
-    assert told.startswith("The input ended with records that no STATE follows")
+    assert told.startswith("Input ended with ")
     assert "was discarded, nothing was applied." in told
     assert door.pages()[:2] == [2, 1]
     assert states(door) == ["processed", "cancelled"]

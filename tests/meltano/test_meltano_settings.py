@@ -117,7 +117,8 @@ def test_every_setting_is_listed_and_the_key_is_not_shown(project: Project) -> N
     assert listed.code == 0
     for setting in SETTINGS:
         name = setting["name"]
-        shown = rf"^{name} (\(required by group \d\) )?\[env: TARGET_SPRINTO_{name.upper()}\] current value: "
+        group = r"(\(required by groups? [\d, ]+\) )?"
+        shown = rf"^{name} {group}\[env: TARGET_SPRINTO_{name.upper()}\] current value: "
         assert re.search(shown, listed.stdout, re.MULTILINE)
         assert f"{setting['label']}: {setting['description']}" in listed.stdout
     assert "api_key [env: TARGET_SPRINTO_API_KEY] current value: (redacted)" in listed.stdout

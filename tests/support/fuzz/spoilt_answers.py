@@ -390,8 +390,11 @@ _TIMES_STRUCK = st.sampled_from([1, 1, 1, 1, 2, 9999])
 
 
 def is_refusal(status: int) -> bool:
-    """Whether a status says that the call was not acted on. A redirect says nothing, and is believed."""
-    return status in REFUSALS or 300 <= status < 400
+    """Whether a status says that the call was not performed: a 4xx does (RFC 9110), but for 408.
+
+    A redirect says nothing, and is believed.
+    """
+    return status == 503 or (300 <= status < 500 and status != 408)
 
 
 HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
