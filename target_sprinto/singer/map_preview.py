@@ -6,6 +6,8 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefused
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.run import RunSummary
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from target_sprinto.singer.settings import Settings
     from target_sprinto.singer.target import SprintoTarget
 
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 _LONGEST = 60
 """Characters of a value that are shown."""
 
@@ -158,7 +161,8 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
                 yield f"  {title}: {', '.join(names)}"
         for example in one["examples"]:
             yield f"  Input line {example['line']}:"
-            yield from (f"    {field:<{width}}  {value}" for field, value in example["record"].items())
+            record = example["record"]
+            yield from (f"    {field:<{width}}  {_plain(value)}" for field, value in record.items())
     yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
@@ -167,6 +171,10 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
             f"{pluralize(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}], input"
             f" lines {lines}"
         )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else _encode(value).decode()
 
 
 def masked(value: object) -> str:
