@@ -1,10 +1,10 @@
 """Delivers records to Sprinto as evidence: all of a run, or none of it.
 
-A Singer target, and a library for who has no tap:
+A Singer target, and a library for programs without a tap:
 
-    from target_sprinto import Run, SprintoClient
+    from target_sprinto import SprintoClient
 
-    with SprintoClient(api_key="…", integration_id="…") as client, Run(client) as run:
+    with SprintoClient(api_key="…", integration_id="…") as client, client.run() as run:
         run.push("User", [{"employeeId": "E-1", "workEmail": "e1@example.com"}])
 """
 
@@ -14,38 +14,136 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import SprintoClient
-    from target_sprinto.push.errors import SprintoError
+    from target_sprinto.push.errors import (
+        ApiError,
+        BadRequest,
+        ConfigError,
+        Conflict,
+        CountMismatch,
+        EncodingRefused,
+        InconsistentResponse,
+        Interrupted,
+        LogUnending,
+        NotConnected,
+        NotDiscarded,
+        NotFound,
+        Outcome,
+        PageRefused,
+        PageTooLarge,
+        ProcessingFailed,
+        ProcessingTimeout,
+        ProxyRefused,
+        RecordTooLarge,
+        Redirected,
+        ResponseLost,
+        RunEnded,
+        SessionConflict,
+        SessionEnded,
+        SprintoError,
+        Throttled,
+        TLSError,
+        TooFewRecords,
+        Unauthorized,
+        UndocumentedRefusal,
+        UnexpectedResponse,
+        UnserializableRecord,
+    )
+    from target_sprinto.push.library import SprintoClient
     from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
     from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
-    from target_sprinto.push.run.run import Run, RunSummary, Timeouts
+    from target_sprinto.push.run.result import RunOutcome, RunResult
+    from target_sprinto.push.run.run import Run
+    from target_sprinto.push.run.run_options import Timeouts
+    from target_sprinto.push.run.session import RunProgress
+    from target_sprinto.push.transport.background import Deadline
+    from target_sprinto.push.transport.base import Request, Response, Transport
+
+    __version__: str
 
 __all__ = [
+    "ApiError",
+    "BadRequest",
+    "ConfigError",
+    "Conflict",
     "ConflictPolicy",
+    "CountMismatch",
+    "Deadline",
+    "EncodingRefused",
     "Finish",
+    "InconsistentResponse",
+    "Interrupted",
+    "LogUnending",
+    "NotConnected",
+    "NotDiscarded",
+    "NotFound",
     "OnActiveSession",
     "OnCountMismatch",
+    "Outcome",
+    "PageRefused",
+    "PageTooLarge",
+    "ProcessingFailed",
+    "ProcessingTimeout",
+    "ProxyRefused",
+    "RecordTooLarge",
+    "Redirected",
+    "Request",
+    "Response",
+    "ResponseLost",
     "Run",
-    "RunSummary",
+    "RunEnded",
+    "RunOutcome",
+    "RunProgress",
+    "RunResult",
+    "SessionConflict",
+    "SessionEnded",
     "SprintoClient",
     "SprintoError",
+    "TLSError",
+    "Throttled",
     "Timeouts",
+    "TooFewRecords",
+    "Transport",
+    "Unauthorized",
+    "UndocumentedRefusal",
+    "UnexpectedResponse",
+    "UnserializableRecord",
+    "__version__",
 ]
 
 _MODULES = {
-    "client": ("SprintoClient",),
-    "run.conflict": ("ConflictPolicy", "OnActiveSession"),
-    "errors": ("SprintoError",),
-    "protocol.lifecycle": ("Finish", "OnCountMismatch"),
-    "run.run": ("Timeouts", "Run", "RunSummary"),
+    "library": ("SprintoClient",),
+    "protocol.lifecycle": (
+        "Finish",
+        "OnCountMismatch",
+    ),
+    "run.conflict": (
+        "ConflictPolicy",
+        "OnActiveSession",
+    ),
+    "run.result": (
+        "RunOutcome",
+        "RunResult",
+    ),
+    "run.run": ("Run",),
+    "run.run_options": ("Timeouts",),
+    "run.session": ("RunProgress",),
+    "transport.background": ("Deadline",),
+    "transport.base": (
+        "Request",
+        "Response",
+        "Transport",
+    ),
 }
+"""All other names are those of errors."""
 
 
 if not TYPE_CHECKING:  # Else every name would pass for one that exists.
 
     def __getattr__(name: str) -> object:
         # The command notes signals before it imports anything that takes long, and this file comes first.
-        for module, names in _MODULES.items():
-            if name in names:
-                return getattr(importlib.import_module(f"target_sprinto.push.{module}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "__version__":
+            return importlib.import_module("importlib.metadata").version("target-sprinto")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = next((module for module, names in _MODULES.items() if name in names), "errors")
+        return getattr(importlib.import_module(f"target_sprinto.push.{module}"), name)

@@ -6,6 +6,7 @@ A call that must not pass carries the error that it must bring; `warn_unused_ign
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict
 
@@ -18,7 +19,8 @@ from target_sprinto import (
     OnActiveSession,
     OnCountMismatch,
     Run,
-    RunSummary,
+    RunOutcome,
+    RunResult,
     SprintoClient,
     SprintoError,
     Timeouts,
@@ -55,36 +57,34 @@ def a_client() -> SprintoClient:
 
 
 def a_run(client: SprintoClient) -> None:
-    Run(
-        client,
+    client.run(
         reference_prefix="hr",
         page_size=50,
         max_parallel_pages=4,
         compress=False,
-        timeouts=Timeouts(request_seconds=10),
+        timeouts=Timeouts(request=10),
         on_conflict=ConflictPolicy(OnActiveSession.WAIT, wait_seconds=60),
         on_count_mismatch="apply",
         finish=Finish.DISCARD,
         expected={"User": 1},
     )
-    Run()  # type: ignore[call-arg] # no client
-    Run(client, "hr")  # type: ignore[call-arg] # settings go by name
-    Run(client, finish="hold", on_count_mismatch=OnCountMismatch.APPLY)
-    Run(client, on_conflict=ConflictPolicy(choice="discard"))
-    Run(client, on_conflict=ConflictPolicy("discard", own_prefix=None))
-    Run(client, on_conflict="discard")  # type: ignore[arg-type] # a policy has limits too
+    client.run("hr")  # type: ignore[call-arg] # settings go by name
+    client.run(finish="hold", on_count_mismatch=OnCountMismatch.APPLY)
+    client.run(on_conflict=ConflictPolicy(choice="discard"))
+    client.run(on_conflict=ConflictPolicy("discard", own_prefix=None))
+    client.run(on_conflict="discard")  # type: ignore[arg-type] # a policy has limits too
     ConflictPolicy(choice=1)  # type: ignore[arg-type] # one of `OnActiveSession`, or its value
-    Run(client, interrupted=None)  # type: ignore[arg-type] # a function
-    Run(client, rejects=[])  # type: ignore[arg-type] # an object with five methods
-    Run(client, finish=1)  # type: ignore[arg-type] # one of `Finish`, or its value
-    Run(client, expected={"User": "1"})  # type: ignore[dict-item] # a number
+    client.run(interrupted=None)  # type: ignore[arg-type] # a function
+    client.run(rejects=[])  # type: ignore[call-arg] # for the Singer target alone
+    client.run(finish=1)  # type: ignore[arg-type] # one of `Finish`, or its value
+    client.run(expected={"User": "1"})  # type: ignore[dict-item] # a number
 
 
 def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: list[Device]) -> None:
     def generated() -> Iterator[Mapping[str, object]]:
         yield {"employeeId": "E-1", "salary": Decimal("1.10")}
 
-    with client, Run(client) as run:
+    with client, client.run() as run:
         assert_type(run, Run)
         run.push("User", [{"employeeId": "E-1", "tags": ["a"], "manager": None}])
         run.push("User", ({"n": n} for n in range(3)))
@@ -100,11 +100,13 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
         run.add("User", b'{"employeeId": "E-1"}', key="E-1")
         run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # its bytes
         run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
-    assert_type(run.summary, RunSummary | None)
+    assert_type(run.result, RunResult | None)
     assert_type(run.session_outcome, str)
-    if run.summary is not None:
-        assert_type(run.summary.records, dict[str, int])
-        run.summary.records = {}  # type: ignore[misc] # what has been cannot be changed
+    if run.result is not None:
+        assert_type(run.result.outcome, RunOutcome)
+        assert_type(run.result.expires_at, datetime | None)
+        assert_type(run.result.records, dict[str, int])
+        run.result.records = {}  # type: ignore[misc] # what has been cannot be changed
 
 
 def an_error(error: SprintoError) -> None:

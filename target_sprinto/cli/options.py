@@ -17,7 +17,7 @@ from target_sprinto.singer import config_input
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.errors import Interrupted
     from target_sprinto.singer.settings import Settings
 
@@ -56,7 +56,7 @@ def report_error(line: str) -> None:
     click.echo(f"{click.style('sprintoctl:', 'red')} {line}", err=True, color=colours())
 
 
-def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, SprintoClient]:
+def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClient]:
     """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
     with process_signals.ended_by(_report_nothing_opened):
         settings = config_input.read_only(config, (*config_input.OF_THE_CLIENT, *needed))

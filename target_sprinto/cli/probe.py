@@ -76,7 +76,7 @@ def probe(
         client,
         records,
         settings.client_reference_prefix,
-        RetryPolicy(limits.request_seconds, limits.retry_seconds),
+        RetryPolicy(limits.request, limits.retry),
         process_signals.check,
     )
     if isinstance(probed.failure, Interrupted):

@@ -20,7 +20,7 @@ from target_sprinto.cli.options import (
 from target_sprinto.console import examples
 from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
-from target_sprinto.push.run.applying import Applying
+from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.text import format_counts, printable, shown
@@ -186,7 +186,7 @@ def apply_(
         if receipt
         else approval.from_prompt(client, session, check)
     )
-    Applying(client, session, vouched.counts, settings.timeouts, settings.on_count_mismatch, check).apply()
+    apply_session(client, session, vouched.counts, settings.timeouts, settings.on_count_mismatch, check)
     click.echo(f"Sprinto has processed session {session}: {format_counts(vouched.counts)}.", err=True)
     if vouched.state is not None:
         write_state(vouched.state, check)

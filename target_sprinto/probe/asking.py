@@ -24,9 +24,9 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.transport.background import Check
-    from target_sprinto.push.transport.http import Answer
+    from target_sprinto.push.transport.base import Response
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
 """A Content-Encoding that no server knows."""
@@ -42,7 +42,7 @@ class ProbeResult:
 
 
 def probe(
-    client: SprintoClient,
+    client: ApiClient,
     examples: Sequence[Example],
     reference_prefix: str,
     retry_policy: RetryPolicy,
@@ -70,7 +70,7 @@ def probe(
 class _Asking:
     """The questions, one method for each, in the order in which they are asked."""
 
-    def __init__(self, client: SprintoClient, session: ProbedSession, examples: Sequence[Example]) -> None:
+    def __init__(self, client: ApiClient, session: ProbedSession, examples: Sequence[Example]) -> None:
         self.evidence = Evidence(tuple(example.entity_type for example in examples), session.reference)
         self._client = client
         self._session = session
@@ -170,9 +170,9 @@ class _Asking:
         accepted = sum(page.items for page in pages if page.accepted)
         return None if self._latest.total is None else self._latest.total + accepted
 
-    def _pushed(self, page: Page, answer: Answer) -> Pushed:
+    def _pushed(self, page: Page, answer: Response) -> Pushed:
         return Pushed(len(page.items), self._latest.total, _answered(answer))
 
 
-def _answered(answer: Answer) -> Answered:
+def _answered(answer: Response) -> Answered:
     return Answered.read(answer.status, answer.body)

@@ -24,9 +24,9 @@ from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.transport.background import Call, Check
-    from target_sprinto.push.transport.http import Answer
+    from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class ProbedSession:
     """One session and what is asked of it. Every wait is cut short by what `check` raises."""
 
     def __init__(
-        self, client: SprintoClient, reference_prefix: str, retry_policy: RetryPolicy, check: Check
+        self, client: ApiClient, reference_prefix: str, retry_policy: RetryPolicy, check: Check
     ) -> None:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
@@ -90,17 +90,17 @@ class ProbedSession:
                 return look, None
             self.pause(next(waits))
 
-    def push(self, body: bytes, encoding: str | None = None) -> Answer:
+    def push(self, body: bytes, encoding: str | None = None) -> Response:
         """Send a page's bytes."""
         return self.wait(self._start_push(body, encoding))
 
-    def push_at_once(self, bodies: list[bytes]) -> list[Answer]:
+    def push_at_once(self, bodies: list[bytes]) -> list[Response]:
         """Send pages once, none waiting for the answer to another."""
         once = replace(self._patience, retry_seconds=0.0)
         sent = [self._start_push(body, retry_policy=once) for body in bodies]
         return [self.wait(answer) for answer in sent]
 
-    def open_second(self) -> Answer:
+    def open_second(self) -> Response:
         """Try to open one more session beside it."""
         reference = f"{self._reference_prefix}/{uuid.uuid4()}"
         second = _SecondOpening(self._client, reference, self._patience, ConflictPolicy())
@@ -110,7 +110,7 @@ class ProbedSession:
         except ApiError:
             if second.answer is None:
                 raise
-        return cast("Answer", second.answer)
+        return cast("Response", second.answer)
 
     def start_reading_events(self) -> Call[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
@@ -162,7 +162,7 @@ class ProbedSession:
 
     def _start_push(
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
-    ) -> Call[Answer]:
+    ) -> Call[Response]:
         retry_policy = retry_policy or self._patience
         return in_background(lambda: self._client.ask(Operation.PUSH, self.id, retry_policy, body, encoding))
 
@@ -170,7 +170,7 @@ class ProbedSession:
 class _SecondOpening(SessionOpener):
     """A `create` beside an active session, made to see how it is rejected; it may open one nevertheless."""
 
-    answer: Answer | None = None
+    answer: Response | None = None
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})

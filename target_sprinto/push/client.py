@@ -34,7 +34,8 @@ from target_sprinto.push.protocol.responses import (
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
 from target_sprinto.push.run import options
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.http import Connection
+from target_sprinto.push.transport.base import Request, Transport
+from target_sprinto.push.transport.http import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -42,9 +43,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from target_sprinto.push.event_log import Log
-    from target_sprinto.push.transport.http import Answer
+    from target_sprinto.push.transport.base import Response
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
 """Surely did not happen, and may go better next time: GETs and POSTs."""
@@ -88,7 +89,7 @@ class TimestampedStatus(NamedTuple):
     at: datetime
 
 
-class SprintoClient:
+class ApiClient:
     """Sprinto's push API for one integration.
 
     `requests` is how many went out so far, `request_seconds` how long they took together.
@@ -97,18 +98,29 @@ class SprintoClient:
     including `/api/external/push`, and is plain http only to this machine. Nothing is sent yet. Raises
     ConfigError for arguments that cannot be used.
 
+    `transport` sends the requests instead of connections to Sprinto; closing it is left to the caller.
+
     Safe to call from several threads. Proxies and private CAs are taken from the environment; netrc is never
     read. Leaving a `with` block gives its connections back.
     """
 
     def __init__(
-        self, *, api_key: str, integration_id: str, region: str = "us", api_url: str | None = None
+        self,
+        *,
+        api_key: str,
+        integration_id: str,
+        region: str = "us",
+        api_url: str | None = None,
+        transport: Transport | None = None,
     ) -> None:
         endpoint.require_usable(api_key, integration_id, region, api_url)
         base_url = endpoint.base_url(region, api_url)
-        integration = f"{base_url.rstrip('/')}/v1/integrations/{quote(integration_id, safe='')}"
-        self.api_key = api_key
-        self._connection = Connection(integration, api_key)
+        self._base_url = f"{base_url}/v1/integrations/{quote(integration_id, safe='')}"
+        self._api_key = api_key
+        if transport is None:
+            self._transport: Transport = HttpTransport(self._base_url, api_key)
+        else:
+            self._transport = options.methods("transport", Transport, transport)
         self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         self.config_files: tuple[str, ...] = ()
         """What `--config` was given, for commands that a message suggests; empty where there is none."""
@@ -144,7 +156,8 @@ class SprintoClient:
 
     def close(self) -> None:
         """Give the connections back."""
-        self._connection.close()
+        if isinstance(self._transport, HttpTransport):
+            self._transport.close()
 
     def create_session(
         self, client_reference_id: str, retry_policy: RetryPolicy, *, retry_throttled: bool = True
@@ -233,7 +246,7 @@ class SprintoClient:
         retry_policy: RetryPolicy,
         body: bytes | None = None,
         encoding: str | None = None,
-    ) -> Answer:
+    ) -> Response:
         """One call's answer as it came, whatever it says: for whoever looks at how Sprinto answers.
 
         Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
@@ -241,7 +254,7 @@ class SprintoClient:
         """
         repeatable = _repeatable(body)
 
-        def call() -> Answer:
+        def call() -> Response:
             answer = self._send(operation, _path(operation, session_id), retry_policy, body, encoding)
             try:
                 self.read(operation, answer)
@@ -255,13 +268,13 @@ class SprintoClient:
         return _repeat(call, repeatable, retry_policy)
 
     def read(
-        self, operation: Operation, answer: Answer
+        self, operation: Operation, answer: Response
     ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
         """What an answer of `ask` means. Raises an ApiError as that call's own method does."""
         body = answer.body
-        if operation is Operation.PUSH and len(self.api_key) >= _SHORTEST_KEY:
+        if operation is Operation.PUSH and len(self._api_key) >= _SHORTEST_KEY:
             # Sprinto's own words are kept in a file.
-            body = body.replace(self.api_key.encode(), b"[API key]")
+            body = body.replace(self._api_key.encode(), b"[API key]")
         return parse_response(operation, answer.status, answer.headers, body, self._address)
 
     def _doing(self, operation: Operation) -> str:
@@ -308,7 +321,7 @@ class SprintoClient:
         retry_policy: RetryPolicy,
         body: bytes | None,
         encoding: str | None,
-    ) -> Answer:
+    ) -> Response:
         if operation not in {Operation.INTEGRATION, Operation.ACTIVITY}:
             self._session_request_at = time.monotonic()
         headers = {"Content-Type": "application/json"} if body is not None else {}
@@ -316,9 +329,13 @@ class SprintoClient:
             headers["Content-Encoding"] = encoding
         began = time.monotonic()
         try:
-            answer = self._connection.exchange(
-                path, body, headers, retry_policy.request_seconds, self._doing(operation)
+            request = Request(
+                self._base_url + path, body, headers, retry_policy.request_seconds, self._doing(operation)
             )
+            try:
+                answer = self._transport.send(request)
+            except OSError:
+                raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
             self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
             return answer
         finally:

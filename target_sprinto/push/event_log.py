@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.protocol.responses import ActivityPage
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 MAX_PAGES = 100
 """One reading of the log ends here, whether or not its pages are full."""

@@ -14,7 +14,7 @@ from target_sprinto.push.transport.background import in_background, wait_for
 from target_sprinto.receipts.errors import ReceiptUnusable
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.document import Receipt
     from target_sprinto.receipts.run_info import RunInfo
@@ -48,7 +48,7 @@ def by_receipt(document: Receipt, session: str, info: RunInfo) -> ApprovedConten
     return ApprovedContents(counts, bytes(document.state) if document.state_went_to == "receipt" else None)
 
 
-def from_prompt(client: SprintoClient, session: str, check: Check) -> ApprovedContents:
+def from_prompt(client: ApiClient, session: str, check: Check) -> ApprovedContents:
     """What Sprinto says of the session, once its id was typed again. Raises ConfigError if it was not.
 
     `check` ends the wait for it by raising.

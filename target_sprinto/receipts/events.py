@@ -13,7 +13,7 @@ from target_sprinto.push.transport.background import in_background, result_befor
 from target_sprinto.receipts.document import Event
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.transport.background import Deadline
 
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -23,7 +23,7 @@ _LEVELS = ("info", "warning", "error")
 
 
 def session_events(
-    client: SprintoClient, session_id: str, age: timedelta, deadline: Deadline
+    client: ApiClient, session_id: str, age: timedelta, deadline: Deadline
 ) -> list[Event] | None:
     """The session's events, oldest first; None if the log does not show them in time."""
     if not (seconds := deadline.left()):

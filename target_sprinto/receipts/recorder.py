@@ -21,7 +21,8 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.responses import STATES
 from target_sprinto.push.protocol.times import parse_time
-from target_sprinto.push.run.run import client_reference_id
+from target_sprinto.push.run.observer import RunObserver
+from target_sprinto.push.run.run_options import client_reference_id
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.lifecycle import Phase
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
@@ -60,8 +61,8 @@ class Ending:
     response_kept: bool = False
 
 
-class ReceiptRecorder:
-    """Keeps account of one run (push/witness.py: Witness), and writes its receipt.
+class ReceiptRecorder(RunObserver):
+    """Keeps account of one run (push/run/observer.py), and writes its receipt.
 
     `state` returns the STATE that is held back, `input_sha256` the digest of the input so far.
     """
@@ -70,7 +71,7 @@ class ReceiptRecorder:
         self,
         path: Path,
         info: RunInfo,
-        client: SprintoClient,
+        client: ApiClient,
         *,
         run_uuid: str,
         rejects: RejectedRecords | None,
@@ -120,15 +121,15 @@ class ReceiptRecorder:
 
     # Callbacks of the run
 
-    def moved(self, phase: Phase) -> None:
+    def on_phase(self, phase: Phase) -> None:
         """Note the phase and the time."""
         self._phases.append(receipt.Step(phase.name.lower(), iso(_now())))  # type: ignore[arg-type] # those of `Phase`
 
-    def opened(self, session: SessionStatus) -> None:
+    def on_session(self, session: SessionStatus) -> None:
         """Note the session."""
         self._session = session.id, _now()
 
-    def made(self, page: Page) -> None:
+    def on_page_built(self, page: Page) -> None:
         """Take a page's digests."""
         self._digests.add(page)
         for item in page.items:
@@ -152,7 +153,7 @@ class ReceiptRecorder:
         with self._lock:
             self._pages[page.number] = made
 
-    def sending(self, page: Page) -> None:
+    def on_request(self, page: Page) -> None:
         """Count a request."""
         with self._lock:
             known = self._pages[page.number]
@@ -160,7 +161,7 @@ class ReceiptRecorder:
                 known, requests=known.requests + 1, first_sent_at=known.first_sent_at or iso(_now())
             )
 
-    def accepted(self, page: Page) -> None:
+    def on_page_accepted(self, page: Page) -> None:
         """Count what was accepted."""
         with self._lock:
             known = self._pages[page.number]
@@ -169,7 +170,7 @@ class ReceiptRecorder:
             )
             self._accepted += page.counts
 
-    def holding(self) -> None:
+    def before_hold(self) -> None:
         """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
         ending = Ending("held", state_went_to="nowhere" if self._state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self._interrupted))

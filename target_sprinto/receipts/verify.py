@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.pages import PageBuilder
-from target_sprinto.push.run.run import RunSummary
+from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.receipts.document import COMPLETE
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.receipts.run_info import origin_of
@@ -66,7 +66,7 @@ class Replay:
         """Raise an interruption."""
         self._interrupted()
 
-    def finish(self) -> RunSummary:
+    def finish(self) -> RunResult:
         """Compare what is left. Raises ReceiptDiffers, or Matched."""
         if page := self._builder.flush():
             self._compare(page)
@@ -76,7 +76,7 @@ class Replay:
                 f"The input ends before page {missing.number}, which spanned {_as_the_run_made_it(missing)}."
             )
         self._compare_entities()
-        return RunSummary(None, dict(self._digests.counts), self._made)
+        return RunResult(RunOutcome.NOTHING_SENT, None, dict(self._digests.counts), self._made)
 
     def compare_rejects(self, rejected: Sequence[RejectedRecord]) -> None:
         """Compare what our own checks have rejected. Raises ReceiptDiffers."""

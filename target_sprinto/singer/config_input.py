@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.client import ApiClient
 from target_sprinto.singer import config_files, environment, settings_checks
 from target_sprinto.singer.settings import SCHEMA, Settings
 
@@ -57,9 +57,9 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     return Settings.from_config(own)
 
 
-def client_of(own: Settings, names: Sequence[str]) -> SprintoClient:
+def client_of(own: Settings, names: Sequence[str]) -> ApiClient:
     """A client; `names` are what `--config` was given. Raises ConfigError."""
-    client = SprintoClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
+    client = ApiClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
     client.config_files = config_files.lasting(tuple(names))
     return client
 

@@ -10,7 +10,7 @@ import msgspec
 
 from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefused
 from target_sprinto.push.protocol.pages import PageBuilder
-from target_sprinto.push.run.run import RunSummary
+from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problems import grouped
@@ -61,10 +61,10 @@ class PreviewRun:
         """Count the page gathered so far, if there is one."""
         self._take(self._builder.flush())
 
-    def finish(self) -> RunSummary:
+    def finish(self) -> RunResult:
         """There is no more input."""
         self.flush()
-        return RunSummary(None, dict(self.counts), self.pages)
+        return RunResult(RunOutcome.NOTHING_SENT, None, dict(self.counts), self.pages)
 
     def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
         """Nothing was opened."""

@@ -20,7 +20,8 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.push.run.run import Run, Standing
+    from target_sprinto.push.run.run import Run
+    from target_sprinto.push.run.session import RunProgress
 
 log = logging.getLogger("target-sprinto")
 
@@ -67,7 +68,7 @@ class Progress:
     def summary(self) -> str:
         """How long the run took, and what held it up most: input, Sprinto, or the work done here."""
         took = time.monotonic() - self._began
-        spent = {"input": self._input_seconds(), "Sprinto": self._run.waited_seconds}
+        spent = {"input": self._input_seconds(), "Sprinto": self._run.blocked_seconds}
         spent["encoding"] = max(0.0, took - sum(spent.values()))
         bottleneck = max(spent, key=lambda name: spent[name])
         others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
@@ -78,7 +79,7 @@ class Progress:
         told, records = "", 0
         while not self._ended.wait(timing.current.tell):
             before, records = records, self._records()
-            now = describe(records, self._run.standing())
+            now = describe(records, self._run.progress())
             if now != told:
                 rate = (records - before) / timing.current.tell
                 log.info("So far: %s (%s records a second).", now, f"{rate:,.0f}")
@@ -93,7 +94,7 @@ class Progress:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
         with contextlib.ExitStack() as line:
             line.enter_context(logging_redirect_tqdm())
-            begun = describe(0, self._run.standing())
+            begun = describe(0, self._run.progress())
             bar = line.enter_context(
                 tqdm(
                     file=sys.stderr,
@@ -106,15 +107,15 @@ class Progress:
             )
             while not self._ended.wait(_LIVE_SECONDS):
                 bar.n = self._records()
-                bar.set_description_str(describe(bar.n, self._run.standing()))
+                bar.set_description_str(describe(bar.n, self._run.progress()))
 
 
-def describe(records: int, standing: Standing) -> str:
+def describe(records: int, standing: RunProgress) -> str:
     """How far a run has come that has read so many records, in words."""
     pages = pluralize(standing.pages, "page")
     told = f"{pluralize(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
     if standing.retries:
         told += f", {standing.retries} sent again"
-    if standing.held_seconds:
-        told += f", waiting {standing.held_seconds:.0f} s as Sprinto asked"
+    if standing.throttled_for:
+        told += f", waiting {standing.throttled_for:.0f} s as Sprinto asked"
     return told

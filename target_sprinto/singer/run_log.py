@@ -10,7 +10,7 @@ from singer_sdk import metrics
 
 from target_sprinto.errors import StateNotWritten, WouldBeRefused
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.protocol.times import with_time_left
+from target_sprinto.push.protocol.times import iso, with_time_left
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.problems import grouped
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from singer_sdk import Sink
 
-    from target_sprinto.push.client import SprintoClient
-    from target_sprinto.push.run.run import RunSummary
+    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.run.result import RunResult
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.document import Outcome
     from target_sprinto.receipts.recorder import ReceiptRecorder
@@ -41,7 +41,7 @@ class RunLog:
     def __init__(  # noqa: PLR0913 - what there is to log
         self,
         *,
-        client: SprintoClient,
+        client: ApiClient,
         intake: Intake,
         rejects: RejectedRecords | None,
         responses: ResponseFile,
@@ -66,7 +66,7 @@ class RunLog:
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
-    def finish(self, finish: Finish, summary: RunSummary, state: bytes | None, interrupted: Check) -> Ending:
+    def finish(self, finish: Finish, summary: RunResult, state: bytes | None, interrupted: Check) -> Ending:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
         if finish is Finish.DISCARD:
             refused = self._dry_run(summary)
@@ -97,19 +97,19 @@ class RunLog:
             log.warning("Would be refused: %s", group)
         return rejected
 
-    def _held(self, summary: RunSummary) -> None:
+    def _held(self, summary: RunResult) -> None:
         receipt = str(self._report.path) if self._report else ""
         session, config = str(summary.session_id), self._client.config_files
         log.info(
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",
             session,
             self._amounts(summary),
-            with_time_left(summary.expiry, self._client.server_time()),
+            with_time_left(iso(summary.expires_at), self._client.server_time()),
             suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
             suggested("sprintoctl", "discard", session, config=config),
         )
 
-    def _dry_run(self, summary: RunSummary) -> WouldBeRefused | None:
+    def _dry_run(self, summary: RunResult) -> WouldBeRefused | None:
         """Log what a dry run has shown; what to raise, if records were rejected."""
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         log.info("Dry run: Sprinto accepted %s.%s", self._amounts(summary), discarded)
@@ -123,7 +123,7 @@ class RunLog:
             )
         return None
 
-    def _amounts(self, summary: RunSummary) -> str:
+    def _amounts(self, summary: RunResult) -> str:
         pages = pluralize(summary.pages, "page")
         took = self._progress.summary() if self._progress is not None else ""
         return f"{format_counts(summary.records)}, in {pages}, {took}"

@@ -31,11 +31,12 @@ from target_sprinto.errors import (
     TooManyRejects,
     explained,
 )
-from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
+from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending, ReceiptRecorder
@@ -100,7 +101,7 @@ class SprintoTarget(ConfiguredTarget):
             validate_config=validate_config,
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
-        self.client = SprintoClient(
+        self.client = ApiClient(
             api_key=settings.api_key,
             integration_id=settings.integration_id,
             api_url=settings.base_url,
@@ -166,12 +167,11 @@ class SprintoTarget(ConfiguredTarget):
                 input_sha256=digest.hexdigest,
                 interrupted=self._interrupted,
             )
-        run = Run(
-            self.client,
+        run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
             known_field=self._fields.find,
-            witness=self._report,
+            observer=self._report,
             finish=settings.finish,
             reference_prefix=settings.client_reference_prefix,
             page_size=settings.page_size,
@@ -183,6 +183,7 @@ class SprintoTarget(ConfiguredTarget):
             expected=settings.expected,
             interrupted=self._interrupted,
         )
+        run = Run(self.client, run_options)
         self._progress = Progress(
             run,
             records=lambda: self.intake.records,

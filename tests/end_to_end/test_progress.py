@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.run.run import Run, Standing
+from target_sprinto import SprintoClient
+from target_sprinto.push.run.session import RunProgress
 from target_sprinto.sandbox import Answer, Fault
 from target_sprinto.singer.progress import Progress, describe
 from tests.support.front_door import (
@@ -171,8 +171,8 @@ def test_the_last_line_says_what_the_time_was_spent_on(door: FrontDoor) -> None:
 def test_the_bottleneck_is_what_took_most(
     input_seconds: float, sprinto_seconds: float, bottleneck: str
 ) -> None:
-    run = Run(SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1"))
-    run.waited_seconds = sprinto_seconds
+    run = SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1").run()
+    run.blocked_seconds = sprinto_seconds
     progress = Progress(run, lambda: 0, lambda: input_seconds, by_command=False)
     assert f"the bottleneck was {bottleneck}, with" in progress.summary()
 
@@ -219,4 +219,6 @@ def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
 
 
 def test_what_is_not_there_is_not_told() -> None:
-    assert describe(123_400, Standing(1_234, 8)) == "123,400 records read, 1,234 pages accepted, 8 in flight"
+    assert (
+        describe(123_400, RunProgress(1_234, 8)) == "123,400 records read, 1,234 pages accepted, 8 in flight"
+    )

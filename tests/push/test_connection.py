@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from target_sprinto.push.client import RetryPolicy, SprintoClient
+from target_sprinto.push.client import ApiClient, RetryPolicy
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 
 IMPATIENT = RetryPolicy(5.0, 0.0)
 
 
-def new_client(api_url: str, api_key: str) -> SprintoClient:
-    return SprintoClient(api_key=api_key, integration_id="some", api_url=api_url)
+def new_client(api_url: str, api_key: str) -> ApiClient:
+    return ApiClient(api_key=api_key, integration_id="some", api_url=api_url)
 
 
 def wait_for_no_connection(sandbox: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""A run without a tap: `with Run(client) as run: run.push(…)`, against the sandbox over a real socket."""
+"""A run without a tap: `with client.run() as run: run.push(…)`, against the sandbox over a real socket."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ import target_sprinto
 from target_sprinto import (
     ConflictPolicy,
     OnActiveSession,
-    Run,
-    RunSummary,
+    RunOutcome,
+    RunResult,
     SprintoClient,
     SprintoError,
     Timeouts,
 )
-from target_sprinto.push.client import RetryPolicy
+from target_sprinto.push.client import ApiClient, RetryPolicy
 from target_sprinto.push.errors import (
     ConfigError,
     Interrupted,
@@ -40,7 +40,8 @@ from target_sprinto.push.errors import (
     Unauthorized,
     UnserializableRecord,
 )
-from target_sprinto.push.run.observer import NoWitness
+from target_sprinto.push.run.observer import RunObserver
+from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.sandbox import Sandbox
 
-IMPATIENT = Timeouts(request_seconds=5.0, retry_seconds=5.0, processing_seconds=10.0)
+IMPATIENT = Timeouts(request=5.0, retry=5.0, processing=10.0)
 
 
 @pytest.fixture(autouse=True)
@@ -88,25 +89,24 @@ def told(failure: BaseException, logged: str) -> str:
 
 
 def test_leaving_the_block_applies(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
-    with Run(client) as run:
+    with client.run() as run:
         run.push("staff_members", numbered(120))
         run.push("devices", [{"serial": "a"}])
     assert state(sandbox, integration_id) == "processed"
     applied = sandbox.applied(integration_id)
     assert [json.loads(entity) for entity in applied["staff_members"]] == list(numbered(120))
     (session,) = sandbox.sessions(integration_id)
-    assert run.summary == RunSummary(
-        session.id, {"staff_members": 120, "devices": 1}, 2, run.summary.expiry if run.summary else ""
-    )
+    accepted = {"staff_members": 120, "devices": 1}
+    assert run.result == RunResult(RunOutcome.APPLIED, session.id, accepted, 2)
     assert run.session_outcome == ""
 
 
 def test_without_records_nothing_is_opened(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
-    with Run(client) as run:
+    with client.run() as run:
         run.push("people", [])
-    assert run.summary == RunSummary(None, {}, 0)
+    assert run.result == RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
     assert operations(sandbox, integration_id) == []
 
 
@@ -118,7 +118,7 @@ def test_an_exception_discards_and_goes_on_and_says_so(
     failure: BaseException,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    run = Run(client)
+    run = client.run()
 
     def fail() -> None:
         with run:
@@ -131,7 +131,8 @@ def test_an_exception_discards_and_goes_on_and_says_so(
     assert state(sandbox, integration_id) == "cancelled"
     assert run.session_outcome.endswith("was discarded, nothing was applied.")
     assert run.session_outcome in told(failure, caplog.text)
-    assert run.summary is None
+    assert run.result is not None
+    assert run.result.outcome is RunOutcome.DISCARDED
 
 
 def test_what_the_records_raise_discards_at_once(
@@ -141,7 +142,7 @@ def test_what_the_records_raise_discards_at_once(
         yield from numbered(100)
         raise LookupError
 
-    run = Run(client)
+    run = client.run()
     with pytest.raises(LookupError):
         run.push("people", records())
     assert state(sandbox, integration_id) == "cancelled"
@@ -152,7 +153,7 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
     def swallow() -> None:
-        with Run(client) as run:
+        with client.run() as run:
             with pytest.raises(UnserializableRecord):
                 run.push("people", [*numbered(100), {"id": b"no JSON"}])
             with pytest.raises(RunEnded):
@@ -168,12 +169,12 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
 def test_a_block_may_end_its_run_by_itself(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
-    with Run(client) as run:
+    with client.run() as run:
         run.push("people", numbered(100))
         assert "was discarded" in run.abort()
-    with Run(client) as run:
+    with client.run() as run:
         run.push("people", numbered(1))
-        assert run.finish() is run.summary
+        assert run.finish() is run.result
     assert [one.state for one in sandbox.sessions(integration_id)] == ["cancelled", "processed"]
 
 
@@ -184,7 +185,7 @@ def test_what_sprinto_refuses_discards_and_is_raised(
         {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
     ]}}  # fmt: skip
     sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(400, body=refusal)))
-    run = Run(client, timeouts=IMPATIENT)
+    run = client.run(timeouts=IMPATIENT)
     with pytest.raises(PageRefused) as caught, run:
         run.push("people", numbered(5))
     assert state(sandbox, integration_id) == "cancelled"
@@ -198,7 +199,7 @@ def test_a_failure_on_leaving_discards_and_is_raised(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("status", integration_id=integration_id, effect=Answer(401)))
-    with pytest.raises(Unauthorized, match="was discarded"), Run(client) as run:
+    with pytest.raises(Unauthorized, match="was discarded"), client.run() as run:
         run.push("people", numbered(3))
     assert state(sandbox, integration_id) == "cancelled"
 
@@ -208,10 +209,10 @@ def test_a_lost_answer_is_found_out(
     client: SprintoClient, sandbox: Sandbox, integration_id: str, moment: Literal["before", "after"]
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
-    with Run(client, timeouts=IMPATIENT) as run:
+    with client.run(timeouts=IMPATIENT) as run:
         run.push("people", numbered(150))
-    assert run.summary is not None
-    assert run.summary.records == {"people": 150}
+    assert run.result is not None
+    assert run.result.records == {"people": 150}
     assert len(sandbox.applied(integration_id)["people"]) == 150
     sent = [seen.items for seen in sandbox.requests(integration_id) if seen.operation == "push"]
     assert sum(sent) == (250 if moment == "before" else 150)
@@ -225,7 +226,7 @@ def test_pages_leave_before_the_records_end(
         sandbox.wait_for(lambda box: "push" in operations(box, integration_id))
         yield {"id": 100}
 
-    with Run(client) as run:
+    with client.run() as run:
         run.push("people", records())
     assert len(sandbox.applied(integration_id)["people"]) == 101
 
@@ -246,7 +247,7 @@ def test_the_records_are_read_no_faster_than_pages_leave(
         if sandbox.fired(integration_id) and len(taken) >= 300:
             raise Interrupted(signal.SIGINT)
 
-    with pytest.raises(Interrupted, match="was discarded"), Run(client, interrupted=interrupted) as run:
+    with pytest.raises(Interrupted, match="was discarded"), client.run(interrupted=interrupted) as run:
         run.push("people", records())
     sandbox.release(stuck)
     assert len(taken) == 300
@@ -264,7 +265,7 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
             raise KeyboardInterrupt
 
     def fail() -> None:
-        with Run(client, interrupted=interrupted) as run:
+        with client.run(interrupted=interrupted) as run:
             run.push("people", numbered(100))
             raise LookupError
 
@@ -292,7 +293,7 @@ def test_a_page_that_failed_ends_the_reading(
             taken.append(number)
             yield {"id": number}
 
-    with pytest.raises(Unauthorized), Run(client) as run:
+    with pytest.raises(Unauthorized), client.run() as run:
         run.push("people", records())
     assert taken == [0]
     assert state(sandbox, integration_id) == "cancelled"
@@ -306,7 +307,7 @@ def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
             yield {"id": entity, "version": version}
             yield {"id": f"{entity} {version}", "version": version}
 
-    with Run(client, page_size=10, max_parallel_pages=4) as run:
+    with client.run(page_size=10, max_parallel_pages=4) as run:
         run.push("people", versions("a"), key="id")
         run.push("people", versions("b"), key=["id"])
         run.push("people", versions("a"), key="version")
@@ -321,7 +322,7 @@ def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
 
 
 def test_no_thread_is_left(client: SprintoClient) -> None:
-    with Run(client, max_parallel_pages=4, page_size=10) as run:
+    with client.run(max_parallel_pages=4, page_size=10) as run:
         run.push("people", numbered(200), key="id")
     for thread in threading.enumerate():
         if thread.name.startswith("sprinto-"):
@@ -330,7 +331,7 @@ def test_no_thread_is_left(client: SprintoClient) -> None:
 
 
 def test_a_run_is_used_once(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
-    run = Run(client)
+    run = client.run()
     with run:
         run.push("people", numbered(1))
         with pytest.raises(RunEnded, match="Each run is one session"):
@@ -344,7 +345,7 @@ def test_a_run_is_used_once(client: SprintoClient, sandbox: Sandbox, integration
 
 PROGRAM = """
 import itertools, os, signal, sys
-from target_sprinto import Run, SprintoClient
+from target_sprinto import SprintoClient
 
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 client = SprintoClient(api_key="sandbox-key", integration_id=sys.argv[1], api_url=sys.argv[2])
@@ -361,7 +362,7 @@ def records():
             print(*heard, flush=True)
             os.kill(os.getpid(), signal.SIGINT)
 
-with client, Run(client) as run:
+with client, client.run() as run:
     run.push("people", records())
 """
 
@@ -387,11 +388,11 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
     def fail() -> None:
-        with Run(client) as run:
+        with client.run() as run:
             run.push("people", numbered(100))
-            assert run._open is not None
+            assert run._session._open is not None
             # What an interruption does that comes between the taking of the lock and its `with`.
-            run._open.flight._lock.acquire()
+            run._session._open.flight._lock.acquire()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -405,7 +406,7 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
 
 INTERRUPTED = """
 import random, signal, sys
-from target_sprinto import Run, SprintoClient
+from target_sprinto import SprintoClient
 
 def interrupt(*_):
     raise KeyboardInterrupt
@@ -416,7 +417,7 @@ for attempt in range(60):
     client = SprintoClient(
         api_key="sandbox-key", integration_id=f"{sys.argv[1]}-{attempt}", api_url=sys.argv[2]
     )
-    run = Run(client, max_parallel_pages=random.choice([1, 4]))
+    run = client.run(max_parallel_pages=random.choice([1, 4]))
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.001 + random.random() ** 2 * 0.4)
         with run:
@@ -424,7 +425,7 @@ for attempt in range(60):
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         pass
-    print(run.session_outcome or ("applied" if run.summary else "nothing told"))
+    print(run.session_outcome or ("applied" if run.result else "nothing told"))
     client.close()
 """
 
@@ -477,7 +478,7 @@ def test_records_arrive_as_they_were(client: SprintoClient, sandbox: Sandbox, in
         "null": None,
         "nested": MappingProxyType({"list": [1, (True, "")], "empty": OrderedDict()}),
     }
-    with Run(client) as run:
+    with client.run() as run:
         run.push("people", [MappingProxyType(record)])
     (applied,) = sandbox.applied(integration_id)["people"]
     assert json.loads(applied, parse_float=Decimal) == {
@@ -530,7 +531,7 @@ def test_a_record_that_cannot_be_sent_is_named_and_not_shown(
     field: str,
     issue: str,
 ) -> None:
-    run = Run(client)
+    run = client.run()
     run.push("others", [{"id": 1}])
     with pytest.raises(UnserializableRecord) as caught:
         run.push("people", [{"id": 1}, {"id": 2}, record], key="id" if field == "id" else ())
@@ -541,7 +542,7 @@ def test_a_record_that_cannot_be_sent_is_named_and_not_shown(
 
 
 def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
-    with pytest.raises(RecordTooLarge, match=r"index 1 of push 1"), Run(client) as run:
+    with pytest.raises(RecordTooLarge, match=r"index 1 of push 1"), client.run() as run:
         run.push("people", [{"id": 1}, {"id": "x" * 5_000_000}])
 
 
@@ -585,7 +586,7 @@ class Half:
     opened = keep
 
 
-class Whole(NoWitness):
+class Whole(RunObserver):
     """A class, where an object is needed."""
 
 
@@ -594,29 +595,29 @@ async def _never() -> AsyncIterator[int]:
 
 
 def ran(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
-    with Run(client, **given) as run:
+    with client.run(**given) as run:
         run.push("people", [{"id": 1}])
 
 
 def pushed(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
-    with Run(client) as run:
+    with client.run() as run:
         run.push(**{"entity_type": "people", "records": [{"id": 1}]} | given)
 
 
 def added(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
-    with Run(client) as run:
+    with client.run() as run:
         run.add(**{"entity_type": "people", "body": b"{}"} | given)
 
 
 def ended(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
-    Run(client).abort(**given)
+    client.run().abort(**given)
 
 
 def called(name: str) -> Callable[..., None]:
     """A method of the client, with arguments that are right but for one."""
 
     def call(client: SprintoClient, **given: Any) -> None:  # noqa: ANN401 - that is the point
-        method = getattr(client, name)
+        method = getattr(client._api, name)
         right = {"session_id": "s", "body": b"{}", "client_reference_id": "a/b", "gzipped": False}
         right |= {"retry_policy": RetryPolicy(1.0, 0.0)}
         wanted = inspect.signature(method).parameters
@@ -634,6 +635,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "api_key": [*NO_TEXT[:-2], "k" * 4097, "k\ny", "kéy"],
             "integration_id": [*NO_TEXT, " a", "a\n"],
             "region": [None, True, 5, NAN, "", "mars", "US", ["us"], b"us"],
+            "transport": [True, 5, NAN, "", Half()],
             "api_url": [
                 True,
                 5,
@@ -672,14 +674,14 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "own_prefix": NO_TEXT[1:],
         },
     ),
-    "Run": (
+    "SprintoClient.run": (
         ran,
         {
             "reference_prefix": [*NO_TEXT, " a", "a\n"],
             "page_size": [None, True, NAN, INF, -1, 0, 101, 500, 100.0, "100", ""],
             "max_parallel_pages": [None, True, NAN, INF, -1, 0, 17, 1.0, "1", ""],
             "compress": [None, 0, 1, NAN, -1, "", "no"],
-            "timeouts": [None, True, 60, NAN, "", {"request_seconds": 60}, RetryPolicy()],
+            "timeouts": [True, 60, NAN, "", {"request": 60}, RetryPolicy()],
             "on_conflict": [True, 0, NAN, "", "wait", OnActiveSession.WAIT, ConflictPolicy],
             "on_count_mismatch": [None, True, 1, NAN, "", "aply", "APPLY"],
             "finish": [None, True, 1, NAN, "", "hlod", "HOLD"],
@@ -688,11 +690,16 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
                 *({"User": wrong} for wrong in (None, True, NAN, INF, -1, 1.0, "1", "")),
                 *({wrong: 1} for wrong in (None, 1, "", " ", LONG)),
             ],
-            "rejects": [True, 0, NAN, -1, "", {}, Half(), Whole],
-            "known_field": NO_FUNCTION,
-            "witness": [True, 0, NAN, -1, "", {}, Half(), Whole],
             "interrupted": NO_FUNCTION,
             "run_uuid": NO_TEXT[1:],
+        },
+    ),
+    "RunOptions": (
+        lambda _client, **given: RunOptions(**given),
+        {
+            "rejects": [True, 0, NAN, -1, "", {}, Half(), Whole],
+            "known_field": NO_FUNCTION,
+            "observer": [True, 0, NAN, -1, "", {}, Half(), Whole],
         },
     ),
     "Run.push": (
@@ -723,7 +730,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
         },
     ),
     "Run.abort": (ended, {"deadline": [True, 0, 5.0, NAN, -1, "", "now"]}),
-    "SprintoClient.create_session": (
+    "ApiClient.create_session": (
         called("create_session"),
         {
             "client_reference_id": NO_TEXT,
@@ -731,7 +738,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "retry_throttled": [None, 0, 1, NAN, "", "no"],
         },
     ),
-    "SprintoClient.push_page": (
+    "ApiClient.push_page": (
         called("push_page"),
         {
             "session_id": NO_SESSION,
@@ -741,17 +748,17 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
         },
     ),
     **{
-        f"SprintoClient.{name}": (called(name), {"session_id": NO_SESSION, "retry_policy": NO_PATIENCE})
+        f"ApiClient.{name}": (called(name), {"session_id": NO_SESSION, "retry_policy": NO_PATIENCE})
         for name in ("session_status", "apply_session", "discard_session")
     },
-    "SprintoClient.integration_status": (called("integration_status"), {"retry_policy": NO_PATIENCE}),
+    "ApiClient.integration_status": (called("integration_status"), {"retry_policy": NO_PATIENCE}),
 }
 """What takes arguments: a call with one of them wrong, and what is wrong for each."""
 
 ANYTHING = {"Run.add.origin"}
 """What takes any value."""
 
-IN_OTHER_TESTS = {"Run.client"}
+IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters}
 
 
 @pytest.mark.parametrize(
@@ -772,13 +779,14 @@ def test_an_argument_that_is_not_understood_is_an_error(
     assert caught.value.code == "settings"
     assert len(str(caught.value)) <= 300
     assert client.requests == 0
-    assert not sandbox.requests(client.address.split("'")[1])
+    assert not sandbox.requests(client._api.address.split("'")[1])
 
 
 @pytest.mark.parametrize("door", ARGUMENTS)
 def test_no_argument_is_left_out_of_the_table(door: str) -> None:
     kind, _, method = door.partition(".")
-    found = {"RetryPolicy": RetryPolicy}.get(kind) or getattr(target_sprinto, kind)
+    internal = {"RetryPolicy": RetryPolicy, "ApiClient": ApiClient, "RunOptions": RunOptions}
+    found = internal.get(kind) or getattr(target_sprinto, kind)
     parameters = set(inspect.signature(getattr(found, method) if method else found).parameters) - {"self"}
     elsewhere = {name for name in parameters if f"{door}.{name}" in ANYTHING | IN_OTHER_TESTS}
     assert parameters - elsewhere == set(ARGUMENTS[door][1])
@@ -788,7 +796,7 @@ def test_a_push_that_is_not_understood_discards_the_run(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
     """Even if the program catches the error: what it meant to push is missing."""
-    run = Run(client)
+    run = client.run()
 
     def go_on() -> None:
         with run:
@@ -803,15 +811,11 @@ def test_a_push_that_is_not_understood_discards_the_run(
 
 
 def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoClient) -> None:
-    run = Run(client, reference_prefix="hr", on_conflict=ConflictPolicy(choice="discard"))
-    assert run._on_conflict.own_prefix == "hr"
+    run = client.run(reference_prefix="hr", on_conflict=ConflictPolicy(choice="discard"))
+    assert run._session._options.on_conflict.own_prefix == "hr"
     given = ConflictPolicy(choice="discard", own_prefix="other")
-    assert Run(client, reference_prefix="hr", on_conflict=given)._on_conflict.own_prefix == "other"
-
-
-def test_a_run_without_a_client_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="`client` must be a SprintoClient"):
-        Run("client")  # type: ignore[arg-type] # that is the point
+    run = client.run(reference_prefix="hr", on_conflict=given)
+    assert run._session._options.on_conflict.own_prefix == "other"
 
 
 def test_the_words_of_the_settings_are_understood() -> None:
@@ -819,7 +823,7 @@ def test_the_words_of_the_settings_are_understood() -> None:
 
 
 def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
-    with Run(client, finish="hold") as run:
+    with client.run(finish="hold") as run:
         run.push("people", [{"id": 1}])
     assert state(sandbox, integration_id) == "active"
     assert sandbox.sessions(integration_id)[0].client_reference_id == f"target-sprinto/{run.uuid}/hold"
@@ -827,7 +831,7 @@ def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integrati
 
 def test_a_region_names_its_host() -> None:
     with SprintoClient(api_key="k", integration_id="i", region="eu") as client:
-        assert client.address == "integration 'i' at eu.sprinto.com"
+        assert client._api.address == "integration 'i' at eu.sprinto.com"
 
 
 def test_the_package_names_what_a_program_needs() -> None:

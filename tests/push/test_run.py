@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.push.client import SprintoClient
-from target_sprinto.push.run.run import Run, Timeouts
+from target_sprinto.push.client import ApiClient
+from target_sprinto.push.run.run import Run
+from target_sprinto.push.run.run_options import RunOptions, Timeouts
 from target_sprinto.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
 ) -> None:
     in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
     sandbox.inject(in_flight)
-    client = SprintoClient(
+    client = ApiClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     )
-    run = Run(client, page_size=2, timeouts=Timeouts(request_seconds=1.0))
+    run = Run(client, RunOptions(page_size=2, timeouts=Timeouts(request=1.0)))
     for number in range(4):
         run.add("people", b'{"id":%d}' % number)
     sandbox.wait_for(lambda box: bool(box.fired(integration_id)))

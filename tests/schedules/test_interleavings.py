@@ -28,9 +28,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from target_sprinto.push.client import SprintoClient
+from target_sprinto.push.client import ApiClient
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
-from target_sprinto.push.run.run import Timeouts
+from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
@@ -60,7 +60,7 @@ PACE = timing.Pace(
     ask=0.02,
     one_try=0.25,
 )
-PATIENCES = Timeouts(request_seconds=0.3, retry_seconds=1.0, processing_seconds=0.3)
+PATIENCES = Timeouts(request=0.3, retry=1.0, processing=0.3)
 NEVER_SECONDS = 1e6
 ENOUGH_SECONDS = 8.0
 POLL_INTERVAL = 0.01
@@ -114,7 +114,7 @@ SETTINGS = st.builds(
     ),
     page_size=st.sampled_from([1, 2, 3, 100]),
     compress=st.booleans(),
-    timeouts=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry_seconds=0.0)]),
+    timeouts=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry=0.0)]),
 )
 PATIENCE = st.sampled_from([1.0, 1.0, 1.0, 0.0])
 """How long to look on after a deed, in seconds: mostly until the run rests."""
@@ -168,7 +168,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.reader is None and len(self.readers) < 3)
     @rule(setting=SETTINGS, batch=BATCHES, troubles=TROUBLES)
     def start(self, setting: Setting, batch: Batch, troubles: list[Trouble]) -> None:
-        client = SprintoClient(
+        client = ApiClient(
             api_key=self.sandbox.options.api_key, integration_id=INTEGRATION, api_url=self.sandbox.base_url
         )
         self.reader = Reader(client, setting, self.sandbox.changed)

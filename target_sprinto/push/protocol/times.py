@@ -58,6 +58,11 @@ class ServerClock:
         return date + timedelta(seconds=monotonic - read_at)
 
 
+def iso(moment: datetime | None) -> str:
+    """A time in UTC, to the second, as Sprinto writes it."""
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment is not None else "at a time that is not known"
+
+
 def with_time_left(expiry: str, now: datetime) -> str:
     """An expiry in Sprinto's own words, and how long that is from `now`, by Sprinto's clock."""
     expires_at = parse_time(expiry)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.staged_session import StagedSession
     from target_sprinto.push.transport.background import Check, GracePeriod
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
-_CLOSED = frozenset({"processing", "processed", "failed"})
+CLOSED = frozenset({"processing", "processed", "failed"})
 """States behind `close(apply)`."""
 
 _MOST_LOOKS = 5
@@ -120,7 +120,7 @@ class Closing:
         for looks, seconds in enumerate(poll_intervals(), 1):
             try:
                 status = self._staged.look(check, self._staged.patience_until(until))
-                if status.state in _CLOSED:
+                if status.state in CLOSED:
                     self._note_close(moved, sent=True)
                     return False
                 takes_close = self._staged.takes_close(status)

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.protocol.responses import SessionStatus
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 
 class OnActiveSession(enum.Enum):
@@ -104,7 +104,7 @@ class ActiveSession:
         )
 
 
-def find_active_session(client: SprintoClient, retry_policy: RetryPolicy) -> ActiveSession | None:
+def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveSession | None:
     """The session opened last, if the activity log shows one. Raises ApiError where it cannot be read.
 
     By the API's rule only one session is active, so if one is, it is this one.
@@ -117,7 +117,7 @@ def find_active_session(client: SprintoClient, retry_policy: RetryPolicy) -> Act
 class Conflict:
     """One run's dealings with the session in its way."""
 
-    def __init__(self, client: SprintoClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
+    def __init__(self, client: ApiClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
         self._client = client
         self._policy = policy
         self._patience = retry_policy

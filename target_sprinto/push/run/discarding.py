@@ -9,7 +9,7 @@ from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import RetryPolicy, SprintoClient
+from target_sprinto.push.client import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.text import suggested
@@ -110,7 +110,7 @@ class _Hedged(Generic[_T]):
             raise errors.ResponseLost("No response came in time.") from None
 
 
-def discard_session(client: SprintoClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
+def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
     """Close with `discard` until a status confirms it, or until the deadline.
 
     Never raises an ApiError: what went wrong is in the sentence, with what to do about it. `expiry` says

@@ -27,10 +27,10 @@ from target_sprinto.push.transport.background import (
 )
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.transport.background import Check
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 SESSION_EXPIRES_AFTER = timedelta(minutes=60)
 """Default time after its last request (Sprinto: Session Management)."""
@@ -46,7 +46,7 @@ class SessionOpener:
     """
 
     def __init__(
-        self, client: SprintoClient, reference: str, retry_policy: RetryPolicy, policy: ConflictPolicy
+        self, client: ApiClient, reference: str, retry_policy: RetryPolicy, policy: ConflictPolicy
     ) -> None:
         self._client = client
         self._reference = reference

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 
 class OtherSessions:

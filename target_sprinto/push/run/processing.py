@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.staged_session import StagedSession
     from target_sprinto.push.transport.background import GracePeriod
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 
 def wait_until_processed(

@@ -28,20 +28,20 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.run.observer import NoWitness, Witness
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.run.observer import RunObserver
 
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 
 class Accepted(NamedTuple):
@@ -125,7 +125,7 @@ class PageSender:
 
     def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
         self,
-        client: SprintoClient,
+        client: ApiClient,
         session_id: str,
         retry_policy: RetryPolicy,
         *,
@@ -133,7 +133,7 @@ class PageSender:
         rejects: Rejects | None = None,
         known_field: KnownField = no_field,
         avoid_sizes: Callable[[Collection[int]], None] = lambda _: None,
-        witness: Witness | None = None,
+        observer: RunObserver,
     ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
@@ -152,7 +152,7 @@ class PageSender:
         self._rejects = rejects
         self._known_field = known_field
         self._avoid_sizes = avoid_sizes
-        self._witness = witness or NoWitness()
+        self._observer = observer
         self._naming = Naming()
         self._disputes = threading.Lock()
 
@@ -188,7 +188,7 @@ class PageSender:
         """Note that the page was accepted. One thread at a time."""
         self.accepted += open_page.page.counts
         self.pages += 1
-        self._witness.accepted(open_page.page)
+        self._observer.on_page_accepted(open_page.page)
         with self._disputes:
             self.settled += len(open_page.page.items)
         if self._rejects is None:
@@ -369,7 +369,7 @@ class PageSender:
     def _push(self, open_page: PendingPage) -> None:
         if self._patience.stopped.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
-        self._witness.sending(open_page.page)
+        self._observer.on_request(open_page.page)
         answer = self._client.push_page(
             self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )

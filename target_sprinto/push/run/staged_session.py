@@ -23,11 +23,11 @@ from target_sprinto.push.transport.background import Heartbeat, in_background, p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_sprinto.push.client import RetryPolicy, SprintoClient
+    from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
 
-log = logging.getLogger("target_sprinto.push")
+log = logging.getLogger(__name__)
 
 
 class StagedSession:
@@ -39,7 +39,7 @@ class StagedSession:
 
     def __init__(  # noqa: PLR0913 - what a session is closed with, and by which rule
         self,
-        client: SprintoClient,
+        client: ApiClient,
         session_id: str,
         sent: Mapping[str, int],
         retry_policy: RetryPolicy,

@@ -24,6 +24,7 @@ from requests.auth import AuthBase
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
+from target_sprinto.push.transport.base import Request, Response
 from target_sprinto.push.transport.total_timeout import (
     ConnectError,
     ProxyAnsweredError,
@@ -52,15 +53,7 @@ _BAD_ADDRESS = (
 )
 
 
-class Answer(NamedTuple):
-    """An answer as it came, decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Connection:
+class HttpTransport:
     """Connections to one host, each kept open for the next exchange. Safe to use from several threads."""
 
     def __init__(self, base_url: str, api_key: str) -> None:
@@ -96,36 +89,31 @@ class Connection:
                 self._made.close()
         self._adapter.close()
 
-    def exchange(
-        self, path: str, body: bytes | None, headers: Mapping[str, str], seconds: float, doing: str
-    ) -> Answer:
-        """A GET, or with a body a POST, that takes at most `seconds` and a moment, whatever the server does.
-
-        `doing` begins the messages of the ApiErrors that it raises.
-        """
+    def send(self, request: Request) -> Response:
+        """The response, within the timeout and a moment, whatever the server does. Raises ApiErrors only."""
         self._require_open()
-        method = "GET" if body is None else "POST"
+        method = "GET" if request.body is None else "POST"
         try:
-            ready = self._prepare(method, path, headers)
+            ready = self._prepare(method, request.url, request.headers)
             response = self._pool().urlopen(
                 method,
                 ready.target,
-                body,
+                request.body,
                 ready.headers,
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
-                timeout=seconds,
+                timeout=request.timeout,
                 preload_content=False,
             )
             with response:
-                answer = Answer(response.status, response.headers, _read(response, doing))
+                body = _read(response, request.action)
                 response.release_conn()
-                return answer
+                return Response(response.status, response.headers, body)
         except errors.ApiError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
-            raise _explain(failure, doing) from None
+            raise _explain(failure, request.action) from None
         finally:
             if self._closed.is_set():
                 self._close_idle()
@@ -134,13 +122,11 @@ class Connection:
         if self._closed.is_set():
             raise errors.RunEnded("The connections were closed.", "Make a new client.")
 
-    def _prepare(self, method: str, path: str, headers: Mapping[str, str]) -> _Prepared:
+    def _prepare(self, method: str, url: str, headers: Mapping[str, str]) -> _Prepared:
         """What is the same for every page, made once."""
-        known = (method, path, *headers.items())
+        known = (method, url, *headers.items())
         if known not in self._prepared:
-            request = self._session.prepare_request(
-                requests.Request(method, self._base_url + path, headers=dict(headers))
-            )
+            request = self._session.prepare_request(requests.Request(method, url, headers=dict(headers)))
             # Of a body that it has not seen.
             request.headers.pop("Content-Length", None)
             self._prepared[known] = _Prepared(request.path_url, dict(request.headers))

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.run.run import Run, RunSummary, Timeouts
+from target_sprinto.push.run.run import Run
+from target_sprinto.push.run.run_options import RunOptions, Timeouts
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Condition
 
-    from target_sprinto.push.client import SprintoClient
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.run.conflict import ConflictPolicy
+    from target_sprinto.push.run.result import RunResult
 
 
 class BadInput(SprintoError):
@@ -42,7 +44,7 @@ class Setting:
 class Ending:
     """How a run ended. `took_seconds` is what its `abort` took."""
 
-    summary: RunSummary | None = None
+    summary: RunResult | None = None
     failure: BaseException | None = None
     session_outcome: str = ""
     took_seconds: float = 0.0
@@ -56,7 +58,7 @@ class Reader:
     on; `finishing` says that `finish` was called.
     """
 
-    client: SprintoClient
+    client: ApiClient
     setting: Setting
     changed: Condition
     records: list[tuple[str, bytes]] = field(default_factory=list)
@@ -70,8 +72,7 @@ class Reader:
         self._interrupted = threading.Event()
         prefix = self.setting.policy.own_prefix
         assert prefix is not None
-        self.run = Run(
-            self.client,
+        options = RunOptions(
             reference_prefix=prefix,
             page_size=self.setting.page_size,
             compress=self.setting.compress,
@@ -79,6 +80,7 @@ class Reader:
             on_conflict=self.setting.policy,
             interrupted=self._listen,
         )
+        self.run = Run(self.client, options)
         self._deeds: queue.Queue[Callable[[], object]] = queue.Queue()
         self._asked = 0
         self._thread = threading.Thread(target=self._work, name="reader", daemon=True)
@@ -91,7 +93,7 @@ class Reader:
     @property
     def at_rest(self) -> bool:
         """Whether the run has ended, or every call has come back and no page is in flight."""
-        opened = self.run._open
+        opened = self.run._session._open
         return self.ending is not None or (not self._asked and (opened is None or opened.flight.is_idle))
 
     # What the machine asks for; each is done by the thread, in order.

@@ -126,7 +126,7 @@ class Verdict:
             # The wait began with the first ask, which may have had no answer.
             first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
             waited = self.clock.real(close.at) - self.clock.real(first.at)
-            if waited < self.reader.setting.timeouts.processing_seconds * 0.9:
+            if waited < self.reader.setting.timeouts.processing * 0.9:
                 last = asked[-1].acted_at or 0
                 assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
 

@@ -1,0 +1,85 @@
+"""The settings of a run, checked: an argument that is not understood is an error, never a default."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.endpoint import require_text
+from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
+from target_sprinto.push.protocol.refusals import no_field
+from target_sprinto.push.run import options
+from target_sprinto.push.run.conflict import ConflictPolicy
+from target_sprinto.push.run.observer import RunObserver
+from target_sprinto.push.run.sender import Rejects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from target_sprinto.push.protocol.refusals import KnownField
+    from target_sprinto.push.transport.background import Check
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """The three timeouts, in seconds: one request, all tries of it, and Sprinto's processing."""
+
+    request: float = 60.0
+    retry: float = 300.0
+    processing: float = 900.0
+
+    def __post_init__(self) -> None:
+        options.seconds("request", self.request, may_be_zero=False)
+        options.seconds("retry", self.retry)
+        options.seconds("processing", self.processing, may_be_zero=False)
+
+
+def client_reference_id(prefix: str, run_uuid: str, finish: Finish) -> str:
+    """A session's `client_reference_id`: it names this run and no other."""
+    return f"{prefix}/{run_uuid}{'/hold' if finish is Finish.HOLD else ''}"
+
+
+class RunOptions:
+    """What a run is made with; `library.SprintoClient.run` explains the settings. Raises ConfigError.
+
+    `rejects` takes records that Sprinto rejects, `known_field` names their fields, `observer` is called back.
+    """
+
+    def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
+        self,
+        *,
+        reference_prefix: str = "target-sprinto",
+        page_size: int = 100,
+        max_parallel_pages: int = 1,
+        compress: bool = True,
+        timeouts: Timeouts = Timeouts(),
+        on_conflict: ConflictPolicy | None = None,
+        on_count_mismatch: OnCountMismatch | str = OnCountMismatch.DISCARD,
+        finish: Finish | str = Finish.APPLY,
+        expected: Mapping[str, int] | None = None,
+        rejects: Rejects | None = None,
+        known_field: KnownField = no_field,
+        observer: RunObserver | None = None,
+        interrupted: Check = lambda: None,
+        run_uuid: str | None = None,
+    ) -> None:
+        require_text("reference_prefix", reference_prefix)
+        self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
+        self.finish = options.choice("finish", Finish, finish)
+        self.reference = client_reference_id(reference_prefix, self.uuid, self.finish)
+        self.page_size = options.whole_number("page_size", page_size, 1, 100)
+        self.max_parallel_pages = options.whole_number("max_parallel_pages", max_parallel_pages, 1, 16)
+        self.compress = options.instance("compress", bool, compress)
+        self.timeouts = options.instance("timeouts", Timeouts, timeouts)
+        policy = ConflictPolicy() if on_conflict is None else on_conflict
+        policy = options.instance("on_conflict", ConflictPolicy, policy)
+        own_prefix = reference_prefix if policy.own_prefix is None else policy.own_prefix
+        self.on_conflict = replace(policy, own_prefix=own_prefix)
+        self.on_count_mismatch = options.choice("on_count_mismatch", OnCountMismatch, on_count_mismatch)
+        self.expected = options.minimums("expected", expected)
+        self.rejects = None if rejects is None else options.methods("rejects", Rejects, rejects)
+        self.known_field = options.function("known_field", known_field)
+        observer = RunObserver() if observer is None else observer
+        self.observer = options.instance("observer", RunObserver, observer)
+        self.interrupted = options.function("interrupted", interrupted)

@@ -1,0 +1,315 @@
+"""The one session of a run: opened by its first page, kept alive, closed or discarded.
+
+Moves the run's phase by the table in `protocol/lifecycle.py`. Calls go out on threads of their own, so that
+every wait here can be cut short: `interrupted` is called while waiting and raises to end the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from target_sprinto.push import errors
+from target_sprinto.push.client import RetryPolicy
+from target_sprinto.push.errors import ApiError, Outcome
+from target_sprinto.push.protocol.lifecycle import Event, Finish, Phase, keep_alive_interval, next_phase
+from target_sprinto.push.protocol.times import parse_time, with_time_left
+from target_sprinto.push.run.closing import Closing
+from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
+from target_sprinto.push.run.other_sessions import OtherSessions
+from target_sprinto.push.run.processing import wait_until_processed
+from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.run.send_queue import SendQueue
+from target_sprinto.push.run.sender import PageSender
+from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Deadline, GracePeriod, in_background, wait_for
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.protocol.pages import Page, PageBuilder
+    from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.run.run_options import RunOptions
+
+log = logging.getLogger(__name__)
+
+
+class RunProgress(NamedTuple):
+    """Pages accepted, in flight and sent once more; and for how many seconds none may be sent yet."""
+
+    pages: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    throttled_for: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Open:
+    """What there is only while a session is open."""
+
+    session: SessionStatus
+    sender: PageSender
+    flight: SendQueue
+
+
+class RunSession:
+    """At most one session. `builder` makes the pages: one that is part-filled may keep the session alive."""
+
+    def __init__(self, client: ApiClient, builder: PageBuilder, options: RunOptions) -> None:
+        self.phase = Phase.UNOPENED
+        self.result: RunResult | None = None
+        self._client = client
+        self._builder = builder
+        self._options = options
+        self._patience = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
+        self._opening: SessionOpener
+        self._open: _Open | None = None
+        self._expiry_read: datetime | None = None
+        self._warned_of_expiry = False
+        self._warned_of_end = False
+
+    @property
+    def open_id(self) -> str | None:
+        """The id of the session that may be left open, if the run is cut off now."""
+        return self._open.session.id if self._open and self.phase is not Phase.ENDED else None
+
+    def progress(self) -> RunProgress:
+        """How far the run has come; callable from any thread."""
+        if self._open is None:
+            return RunProgress()
+        flight = self._open.flight
+        return RunProgress(self._open.sender.pages, flight.in_flight, flight.retries, flight.held_seconds)
+
+    # Pages
+
+    def put(self, page: Page) -> None:
+        """Hand a page over to be sent, waiting while there is no room. Opens the session first."""
+        self._options.observer.on_page_built(page)
+        (self._open or self._open_session()).flight.put(page, self._keep_watch)
+
+    def check(self) -> None:
+        """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
+        self._options.interrupted()
+        if self._open is not None:
+            self._open.flight.raise_failure()
+            self._keep_alive(self._open)
+
+    def _keep_watch(self) -> None:
+        """While pages are in the way of more: the same, but that no page is added to them."""
+        self._options.interrupted()
+        if self._open is not None:
+            self._keep_alive(self._open, with_a_page=False)
+
+    def _open_session(self) -> _Open:
+        options = self._options
+        self._opening = SessionOpener(self._client, options.reference, self._patience, options.on_conflict)
+        self._move(Event.FIRST_PAGE)
+        try:
+            return self._opened(self._opening.wait(options.interrupted))
+        except ApiError as failure:
+            if failure.outcome is Outcome.NOT_PERFORMED:
+                self._move(Event.CREATE_DID_NOT_HAPPEN)
+            raise
+
+    def _opened(self, session: SessionStatus) -> _Open:
+        options = self._options
+        sender = PageSender(
+            self._client,
+            session.id,
+            self._patience,
+            compress=options.compress,
+            rejects=options.rejects,
+            known_field=options.known_field,
+            avoid_sizes=self._builder.avoid,
+            observer=options.observer,
+        )
+        self._client.opened(session.id)
+        self._open = _Open(session, sender, SendQueue(sender, options.max_parallel_pages))
+        self._move(Event.CREATED)
+        options.observer.on_session(session)
+        log.info(
+            "Session %s is open (reference %s); it expires %s.",
+            session.id,
+            options.reference,
+            with_time_left(session.expiry, self._client.server_time()),
+        )
+        return self._open
+
+    def _keep_alive(self, opened: _Open, *, with_a_page: bool = True) -> None:
+        """Let no session expire while nothing is sent: send what there is, else read the status."""
+        if self._client.session_silence() < keep_alive_interval(opened.session):
+            return None
+        interrupted = self._options.interrupted
+        if with_a_page and opened.flight.is_idle and (page := self._builder.flush()):
+            self._expiry_read = None
+            self._options.observer.on_page_built(page)
+            return opened.flight.put(page, interrupted)
+        call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
+        status = wait_for(call, interrupted)
+        self._require_open(status, opened)
+        expiry = parse_time(status.expires_at)
+        if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
+            log.warning(
+                "Reading the status does not put off the session's expiry: without a page it expires %s.",
+                with_time_left(status.expiry, self._client.server_time()),
+            )
+            self._warned_of_expiry = True
+        self._expiry_read = expiry
+        return None
+
+    def _require_open(self, status: SessionStatus, opened: _Open) -> None:
+        """Raise SessionEnded where the session takes no pages any more, and more are to come.
+
+        One that has expired with all its pages accepted may still be applied, if none come.
+        """
+        if status.state == "active":
+            return
+        if status.state == "expired" and opened.flight.is_idle and not self._builder.holds_records:
+            if not self._warned_of_end:
+                log.warning("Session %s has expired: it accepts no more pages.", status.id)
+            self._warned_of_end = True
+            return
+        raise opened.sender.session_ended(status.state)
+
+    # The end
+
+    def finish(self) -> RunResult:
+        """With all pages handed over: wait until they are accepted, reconcile, and close as the run is to."""
+        self._options.interrupted()
+        if self._open is None:
+            self._require_expected(None)
+            return self._end(Event.SETTLED, RunOutcome.NOTHING_SENT)
+        opened, sender = self._open, self._open.sender
+        opened.flight.drain(self._keep_watch)
+        opened.flight.close()
+        if sender.settled != self._builder.added:
+            raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
+        self._require_expected(sender)
+        staged = StagedSession(
+            self._client,
+            opened.session.id,
+            sender.accepted,
+            self._patience,
+            self._options.interrupted,
+            on_count_mismatch=self._options.on_count_mismatch,
+        )
+        if self._options.finish is Finish.APPLY:
+            limit = self._options.timeouts.processing
+            OtherSessions(staged).wait(limit, keep_alive_interval(opened.session))
+        status = staged.reconcile(timing.current.still if sender.has_resent else 0.0)
+        if self._options.finish is Finish.DISCARD:
+            return self._discard_dry_run(opened)
+        if self._options.finish is Finish.HOLD:
+            staged.require_active(status)
+            self._options.interrupted()
+            self._options.observer.before_hold()
+            return self._end(Event.HELD, RunOutcome.HELD, status.expires_at)
+        return self._apply(staged)
+
+    def _apply(self, staged: StagedSession) -> RunResult:
+        interrupted, limit = self._options.interrupted, self._options.timeouts.processing
+        interrupted()
+        grace = GracePeriod(interrupted, timing.current.end_after_signal)
+        try:
+            response = Closing(staged).apply(limit, grace, self._move)
+        except ApiError:
+            # A signal that cut the tries of the close short says more than the last of them.
+            interrupted()
+            raise
+        try:
+            wait_until_processed(staged, response, limit, grace)
+        except errors.CountMismatch:
+            self.result = self._result(RunOutcome.APPLIED)
+            raise
+        return self._end(Event.SETTLED, RunOutcome.APPLIED)
+
+    def _discard_dry_run(self, opened: _Open) -> RunResult:
+        self._patience.stopped.set()
+        self._move(Event.ABORTED)
+        result = discard_session(self._client, opened.session.id, opened.session.expiry, self.end_soon())
+        if result.outcome is not Discard.DISCARDED:
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
+            raise errors.NotDiscarded(
+                result.sentence, "Everything else went well.", temporary=result.temporary
+            )
+        return self._end(Event.SETTLED, RunOutcome.DISCARDED)
+
+    def abort(self, deadline: Deadline) -> str:
+        """End the run without applying it; see `Run.abort`."""
+        self._patience.stopped.set()
+        if self.phase is Phase.OPENING:
+            self._settle_opening(deadline)
+        if self.phase is Phase.ENDED:
+            return ""
+        if self.phase is Phase.UNOPENED:
+            self._end(Event.ABORTED, RunOutcome.NOTHING_SENT)
+            return "Nothing was opened at Sprinto."
+        if self._open is None:
+            until = self._client.server_time() + SESSION_EXPIRES_AFTER
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until)
+            return self._opening.describe_unknown()
+        session = self._open.session
+        self._open.flight.close()
+        if self.phase is Phase.APPLYING:
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
+            return f"Session {session.id} was told to apply, and may yet be applied."
+        self._move(Event.ABORTED)
+        discarded = discard_session(self._client, session.id, session.expiry, deadline)
+        if discarded.outcome is Discard.UNCONFIRMED:
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, session.expires_at)
+        else:
+            nothing_applied = discarded.outcome is Discard.DISCARDED or discarded.temporary
+            self._end(Event.SETTLED, RunOutcome.DISCARDED if nothing_applied else RunOutcome.IN_DOUBT)
+        return discarded.sentence
+
+    def end_soon(self) -> Deadline:
+        """As long as the contract allows after an error."""
+        pace = timing.current
+        return Deadline(pace.end_after_error, self._options.interrupted, pace.end_after_signal)
+
+    def _settle_opening(self, deadline: Deadline) -> None:
+        """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
+        try:
+            session = self._opening.settle(deadline)
+        except ApiError:
+            self._move(Event.CREATE_DID_NOT_HAPPEN)
+        except Exception:  # noqa: BLE001 - told as unknown: `abort` has to say where the session stands
+            log.warning("What became of the session that was being opened could not be found out.")
+        else:
+            if session is not None:
+                self._opened(session)
+
+    def _require_expected(self, sender: PageSender | None) -> None:
+        accepted = sender.accepted if sender is not None else {}
+        if self._options.rejects is not None:
+            self._options.rejects.raise_if_none_accepted(accepted)
+        expected = self._options.expected
+        missed = {name for name, least in expected.items() if accepted.get(name, 0) < least}
+        if missed:
+            wanted = ", ".join(f"{expected[name]} {name}" for name in sorted(missed))
+            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in sorted(missed))
+            raise errors.TooFewRecords(
+                f"`expect` names at least {wanted}, and {came} came.",
+                "Look at the tap's log; if so few are right, lower `expect`.",
+            )
+
+    def _result(self, outcome: RunOutcome, expires_at: object = None) -> RunResult:
+        opened = self._open
+        if opened is None:
+            return RunResult(outcome, None, {}, 0, parse_time(expires_at))
+        accepted, pages = dict(opened.sender.accepted), opened.sender.pages
+        return RunResult(outcome, opened.session.id, accepted, pages, parse_time(expires_at))
+
+    def _end(self, event: Event, outcome: RunOutcome, expires_at: object = None) -> RunResult:
+        self._move(event)
+        self.result = self.result or self._result(outcome, expires_at)
+        return self.result
+
+    def _move(self, event: Event) -> None:
+        self.phase = next_phase(self.phase, event)
+        self._options.observer.on_phase(self.phase)
