@@ -660,9 +660,9 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
     "Timeouts": (
         lambda _client, **given: Timeouts(**given),
         {
-            "request_seconds": [*NO_SECONDS, 0],
-            "retry_seconds": NO_SECONDS,
-            "processing_seconds": [*NO_SECONDS, 0],
+            "request": [*NO_SECONDS, 0],
+            "retry": NO_SECONDS,
+            "processing": [*NO_SECONDS, 0],
         },
     ),
     "ConflictPolicy": (
