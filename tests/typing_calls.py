@@ -100,13 +100,12 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
         run.add("User", b'{"employeeId": "E-1"}', key="E-1")
         run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # its bytes
         run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
-    assert_type(run.result, RunResult | None)
+    assert_type(run.result, RunResult)
     assert_type(run.session_outcome, str)
-    if run.result is not None:
-        assert_type(run.result.outcome, RunOutcome)
-        assert_type(run.result.expires_at, datetime | None)
-        assert_type(run.result.records, dict[str, int])
-        run.result.records = {}  # type: ignore[misc] # what has been cannot be changed
+    assert_type(run.result.outcome, RunOutcome)
+    assert_type(run.result.expires_at, datetime | None)
+    assert_type(run.result.records, dict[str, int])
+    run.result.records = {}  # type: ignore[misc] # what has been cannot be changed
 
 
 def an_error(error: SprintoError) -> None:

@@ -6,6 +6,7 @@ import gzip
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from importlib import metadata
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
@@ -30,6 +32,7 @@ from target_sprinto import (
     SprintoError,
     Timeouts,
 )
+from target_sprinto.push import errors
 from target_sprinto.push.client import ApiClient, RetryPolicy
 from target_sprinto.push.errors import (
     ConfigError,
@@ -131,7 +134,6 @@ def test_an_exception_discards_and_goes_on_and_says_so(
     assert state(sandbox, integration_id) == "cancelled"
     assert run.session_outcome.endswith("was discarded, nothing was applied.")
     assert run.session_outcome in told(failure, caplog.text)
-    assert run.result is not None
     assert run.result.outcome is RunOutcome.DISCARDED
 
 
@@ -211,7 +213,6 @@ def test_a_lost_answer_is_found_out(
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
     with client.run(timeouts=IMPATIENT) as run:
         run.push("people", numbered(150))
-    assert run.result is not None
     assert run.result.records == {"people": 150}
     assert len(sandbox.applied(integration_id)["people"]) == 150
     sent = [seen.items for seen in sandbox.requests(integration_id) if seen.operation == "push"]
@@ -425,7 +426,7 @@ for attempt in range(60):
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         pass
-    print(run.session_outcome or ("applied" if run.result else "nothing told"))
+    print(run.session_outcome or ("applied" if run._session.result else "nothing told"))
     client.close()
 """
 
@@ -834,7 +835,35 @@ def test_a_region_names_its_host() -> None:
         assert client._api.address == "integration 'i' at eu.sprinto.com"
 
 
+def test_a_run_that_has_not_ended_has_no_result(client: SprintoClient) -> None:
+    with client.run() as run, pytest.raises(RunEnded, match="has not ended yet"):
+        _ = run.result
+
+
+EXPORTED = [getattr(target_sprinto, name) for name in target_sprinto.__all__]
+
+
+@pytest.mark.parametrize(
+    "kind", [one for one in EXPORTED if inspect.isclass(one)], ids=lambda one: one.__name__
+)
+def test_no_public_signature_needs_a_private_type(kind: type) -> None:
+    methods: list[Any] = [
+        method for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
+    ]
+    if kind is not target_sprinto.Run:  # `SprintoClient.run` makes it.
+        methods += [vars(kind)["__init__"]] if "__init__" in vars(kind) else []
+    for method in methods:
+        for named in re.findall(r"[A-Z]\w+", str(inspect.signature(method))):
+            theirs = getattr(sys.modules[method.__module__], named, None)
+            ours = isinstance(theirs, type) and theirs.__module__.startswith("target_sprinto")
+            assert not ours or theirs in EXPORTED, (method, named)
+
+
 def test_the_package_names_what_a_program_needs() -> None:
+    assert target_sprinto.__version__ == metadata.version("target-sprinto")
+    assert set(target_sprinto.__all__) >= {
+        name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, SprintoError)
+    } - {"NotVisible"}
     assert {name for name in target_sprinto.__all__ if getattr(target_sprinto, name)} >= {
         "Run",
         "SprintoClient",

@@ -94,8 +94,10 @@ class Run:
         """What became of the session of a run that failed, in a sentence."""
 
     @property
-    def result(self) -> RunResult | None:
-        """What the run did, once it has ended, well or not."""
+    def result(self) -> RunResult:
+        """What the run did, whether it failed or not. Raises RunEnded while it has not ended yet."""
+        if self._session.result is None:
+            raise errors.RunEnded("This run has not ended yet.", "Leave its `with` block first.")
         return self._session.result
 
     @property

@@ -208,7 +208,7 @@ class RunSession:
             staged.require_active(status)
             self._options.interrupted()
             self._options.observer.before_hold()
-            return self._end(Event.HELD, RunOutcome.HELD, status.expires_at)
+            return self._end(Event.HELD, RunOutcome.HELD, parse_time(status.expires_at))
         return self._apply(staged)
 
     def _apply(self, staged: StagedSession) -> RunResult:
@@ -261,7 +261,7 @@ class RunSession:
         self._move(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
         if discarded.outcome is Discard.UNCONFIRMED:
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, session.expires_at)
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, parse_time(session.expires_at))
         else:
             nothing_applied = discarded.outcome is Discard.DISCARDED or discarded.temporary
             self._end(Event.SETTLED, RunOutcome.DISCARDED if nothing_applied else RunOutcome.IN_DOUBT)
@@ -298,14 +298,14 @@ class RunSession:
                 "Look at the tap's log; if so few are right, lower `expect`.",
             )
 
-    def _result(self, outcome: RunOutcome, expires_at: object = None) -> RunResult:
+    def _result(self, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
         opened = self._open
         if opened is None:
-            return RunResult(outcome, None, {}, 0, parse_time(expires_at))
+            return RunResult(outcome, None, {}, 0, expires_at)
         accepted, pages = dict(opened.sender.accepted), opened.sender.pages
-        return RunResult(outcome, opened.session.id, accepted, pages, parse_time(expires_at))
+        return RunResult(outcome, opened.session.id, accepted, pages, expires_at)
 
-    def _end(self, event: Event, outcome: RunOutcome, expires_at: object = None) -> RunResult:
+    def _end(self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
         self._move(event)
         self.result = self.result or self._result(outcome, expires_at)
         return self.result

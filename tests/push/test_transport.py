@@ -1,0 +1,89 @@
+"""A program's own tests need no socket: a transport of one method stands for Sprinto."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto import (
+    ApiError,
+    NotConnected,
+    Request,
+    Response,
+    RunOutcome,
+    SprintoClient,
+    Timeouts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Recorded:
+    """Answers as Sprinto documents it, and keeps what was sent. `effect` may raise instead."""
+
+    def __init__(self, effect: Callable[[Request], None] = lambda _: None) -> None:
+        self.session: dict[str, Any] = {"id": "S-1", "state": "active", "accepted_records_by_entity": {}}
+        self.sent: list[Request] = []
+        self._effect = effect
+
+    def send(self, request: Request) -> Response:
+        self.sent.append(request)
+        self._effect(request)
+        path = request.url.rpartition("/")[2]
+        if path == "entities":
+            pages = json.loads(gzip.decompress(request.body or b""))["entities"]
+            counts = {name: len(entities) for name, entities in pages.items()}
+            self.session["accepted_records_by_entity"] = counts
+            return _as_json(202, {"session_id": "S-1", "accepted_count_total": sum(counts.values())})
+        if path == "status":
+            counts = {"active": 1, "processing": 0, "processed": 0, "failed": 0, "expired": 0}
+            return _as_json(200, {"integration_id": "I", "sessions": counts, "last_activity_at": None})
+        if path == "close":
+            wanted = json.loads(request.body or b"")["status"]
+            self.session["state"] = {"apply": "processed", "discard": "cancelled"}[wanted]
+            return _as_json(202, self.session)
+        return _as_json(201 if path == "sessions" else 200, self.session)
+
+
+def _as_json(status: int, body: object) -> Response:
+    return Response(status, {}, json.dumps(body).encode())
+
+
+def test_a_run_without_a_socket() -> None:
+    sprinto = Recorded()
+    with SprintoClient(api_key="k3y", integration_id="I", transport=sprinto) as client, client.run() as run:
+        run.push("User", [{"employeeId": "E-1"}], key="employeeId")
+    assert run.result.outcome is RunOutcome.APPLIED
+    assert (run.result.session_id, run.result.records, run.result.pages) == ("S-1", {"User": 1}, 1)
+    (page,) = [one for one in sprinto.sent if one.url.endswith("/entities")]
+    assert page.url == "https://api.sprinto.com/api/external/push/v1/integrations/I/sessions/S-1/entities"
+    assert page.headers == {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    assert "k3y" not in repr(sprinto.sent)
+
+
+def test_what_was_not_sent_is_not_in_doubt() -> None:
+    def refuse(_: Request) -> None:
+        raise NotConnected("The test has no network.")
+
+    with SprintoClient(api_key="k3y", integration_id="I", transport=Recorded(refuse)) as client:
+        run = client.run(timeouts=Timeouts(retry=0))
+        with pytest.raises(NotConnected, match="The test has no network"), run:
+            run.push("User", [{"employeeId": "E-1"}] * 100)
+    assert run.result.outcome is RunOutcome.NOTHING_SENT
+
+
+def test_what_the_transport_loses_is_in_doubt() -> None:
+    def lose(_: Request) -> None:
+        raise ConnectionResetError
+
+    sprinto = Recorded(lose)
+    with SprintoClient(api_key="k3y", integration_id="I", transport=sprinto) as client:
+        run = client.run(timeouts=Timeouts(retry=0))
+        with pytest.raises(ApiError, match="the connection broke"), run:
+            run.push("User", [{"employeeId": "E-1"}] * 100)
+    assert run.result.outcome is RunOutcome.IN_DOUBT
+    assert run.result.expires_at is not None
