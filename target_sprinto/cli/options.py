@@ -10,7 +10,7 @@ import click
 
 from target_sprinto.console import colours
 from target_sprinto.push.protocol.responses import SESSION_ID
-from target_sprinto.push.transport.background import in_background, wait_for
+from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input
 
@@ -65,7 +65,7 @@ def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClie
 
 def interruptible(call: Callable[[], _T]) -> _T:
     """Make a call that a signal cuts short."""
-    return wait_for(in_background(call), process_signals.check)
+    return interruptibly(call, process_signals.check)
 
 
 def _report_nothing_opened(interrupted: Interrupted) -> None:

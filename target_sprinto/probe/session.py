@@ -24,8 +24,10 @@ from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from target_sprinto.push.client import ApiClient, RetryPolicy
-    from target_sprinto.push.transport.background import Call, Check
+    from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ class ProbedSession:
                 raise
         return cast("Response", second.answer)
 
-    def start_reading_events(self) -> Call[list[dict[str, Any]]]:
+    def start_reading_events(self) -> Future[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
         return in_background(lambda: list(self._client.events(age, self._patience)))
@@ -121,7 +123,7 @@ class ProbedSession:
         """Let time pass."""
         pause(seconds, self._check)
 
-    def wait(self, call: Call[_T]) -> _T:
+    def wait(self, call: Future[_T]) -> _T:
         """What the call comes to."""
         return wait_for(call, self._check)
 
@@ -162,7 +164,7 @@ class ProbedSession:
 
     def _start_push(
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
-    ) -> Call[Response]:
+    ) -> Future[Response]:
         retry_policy = retry_policy or self._patience
         return in_background(lambda: self._client.ask(Operation.PUSH, self.id, retry_policy, body, encoding))
 

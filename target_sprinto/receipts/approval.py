@@ -10,7 +10,7 @@ import click
 from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport.background import in_background, wait_for
+from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts.errors import ReceiptUnusable
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def from_prompt(client: ApiClient, session: str, check: Check) -> ApprovedConten
     `check` ends the wait for it by raising.
     """
     retry_policy = RetryPolicy(_LOOK_SECONDS, 0.0)
-    status = wait_for(in_background(lambda: client.session_status(session, retry_policy)), check)
+    status = interruptibly(lambda: client.session_status(session, retry_policy), check)
     counts = status.counts()
     click.echo(
         f"Session {session} is {status.state} and holds {format_counts(counts)}."
         " Nothing says what should be in it. Type its id again to apply it:",
         err=True,
     )
-    if wait_for(in_background(sys.stdin.readline), check).strip() != session:
+    if interruptibly(sys.stdin.readline, check).strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return ApprovedContents(counts, None)

@@ -10,7 +10,7 @@ from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import GracePeriod, in_background, wait_for
+from target_sprinto.push.transport.background import GracePeriod, interruptibly
 
 if TYPE_CHECKING:
     from target_sprinto.push.transport.background import Check
@@ -22,7 +22,7 @@ def write_state(state: bytes, interrupted: Check) -> None:
     # A reader that stands still must not keep a signal from ending the process.
     grace = GracePeriod(interrupted, timing.current.end_after_signal)
     try:
-        wait_for(in_background(lambda: _write(line)), grace)
+        interruptibly(lambda: _write(line), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None
 

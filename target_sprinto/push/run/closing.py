@@ -19,7 +19,7 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import in_background, pause, poll_intervals, wait_for
+from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -68,9 +68,10 @@ class Closing:
             if (attempt or self._staged.stood_still()) and not self._may_close(check, until, moved):
                 return None
             self._note_close(moved, sent=True)
-            call = in_background(lambda: self._staged.client.apply_session(self._staged.id, one_try))
             try:
-                return wait_for(call, grace)
+                return interruptibly(
+                    lambda: self._staged.client.apply_session(self._staged.id, one_try), grace
+                )
             except ApiError as failure:
                 self._after_attempt(failure, moved)
                 pause(self._until_next_attempt(failure, backoff_delays, until), self._interrupted_or(grace))

@@ -16,14 +16,15 @@ from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
-    Call,
     Deadline,
     in_background,
+    is_done_within,
     poll_intervals,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 _T = TypeVar("_T")
 
@@ -69,7 +70,7 @@ class _Hedged(Generic[_T]):
     def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline) -> None:
         self._call = call
         self._deadline = deadline
-        self._under_way: list[Call[_T]] = []
+        self._under_way: list[Future[_T]] = []
         self._sent_at = -inf
         self._refusals = 0
 
@@ -85,11 +86,11 @@ class _Hedged(Generic[_T]):
         """Whether one of them has come to an end within `seconds`, which are never more than are left."""
         until = time.monotonic() + seconds
         while self._under_way:
-            if any(call.wait(0.0) for call in self._under_way):
+            if any(call.done() for call in self._under_way):
                 return True
             if (left := min(until - time.monotonic(), self._deadline.left())) <= 0:
                 return False
-            self._under_way[-1].wait(min(POLL_INTERVAL, left))
+            is_done_within(self._under_way[-1], min(POLL_INTERVAL, left))
         return False
 
     @property
@@ -99,7 +100,7 @@ class _Hedged(Generic[_T]):
 
     def result(self) -> _T:
         """What it has come to. Raises an SprintoError where that is a failure, whatever it is."""
-        ended = next(call for call in self._under_way if call.wait(0.0))
+        ended = next(call for call in self._under_way if call.done())
         self._under_way.remove(ended)
         try:
             return ended.result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from target_sprinto.push.run.discarding import single_attempt
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
-    Call,
     Deadline,
     in_background,
     poll_intervals,
@@ -53,14 +53,13 @@ class SessionOpener:
         self._patience = retry_policy
         self._began = self._lost_at = time.monotonic()
         self._conflict = Conflict(client, policy, retry_policy)
-        self._answer: Call[SessionStatus] | None = None
+        self._answer: Future[SessionStatus] | None = None
 
     def wait(self, check: Check) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
         # Known before it begins: a KeyboardInterrupt may come while its thread starts.
-        self._answer = Call(self._create)
-        self._answer.begin()
-        return wait_for(self._answer, check)
+        self._answer = Future()
+        return wait_for(in_background(self._create, self._answer), check)
 
     def _create(self) -> SessionStatus:
         """Create, as often as that is safe.

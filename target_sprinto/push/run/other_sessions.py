@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
-from target_sprinto.push.transport.background import in_background, pause, poll_intervals, wait_for
+from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
@@ -36,8 +36,9 @@ class OtherSessions:
         until = time.monotonic() + limit_seconds
         seen_inactive = False
         for seconds in poll_intervals():
-            call = in_background(lambda: staged.client.integration_status(staged.retry_policy))
-            sessions = wait_for(call, staged.interrupted).sessions
+            sessions = interruptibly(
+                lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
+            ).sessions
             inactive = sessions.active == 0 and not seen_inactive
             if inactive or staged.client.session_silence() >= keep_alive_seconds:
                 seen_inactive = seen_inactive or inactive
@@ -80,8 +81,6 @@ class OtherSessions:
         """None where the status does not say: an old session may be unknown by now."""
         client, once = self._staged.client, self._staged.retry_policy.once()
         try:
-            return wait_for(
-                in_background(lambda: client.session_status(session_id, once)), self._staged.interrupted
-            )
+            return interruptibly(lambda: client.session_status(session_id, once), self._staged.interrupted)
         except errors.ApiError:
             return None

@@ -163,7 +163,7 @@ class SendQueue:
                         # The next in order may be able to leave with it.
                         self._settled.notify_all()
                     return True
-                held = max(self._throttle.not_before, self._sender.not_before(open_page.page)) - now
+                held = max(self._throttle.not_before, self._sender.staged.not_before(open_page.page)) - now
                 self._settled.wait(held if held > 0 else None)
             return False
 
@@ -172,7 +172,7 @@ class SendQueue:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
             return False
-        if (self._unconfirmed and open_page not in self._unconfirmed) or now < self._sender.not_before(
+        if (self._unconfirmed and open_page not in self._unconfirmed) or now < self._sender.staged.not_before(
             open_page.page
         ):
             return False
@@ -222,7 +222,7 @@ class SendQueue:
     def _replace(self, open_page: PendingPage, instead: Instead) -> None:
         if open_page in self._unconfirmed:
             # Its parts are no copies of what was lost: the counts must stand still at the end instead.
-            self._sender.has_resent = True
+            self._sender.staged.has_resent = True
             self._unconfirmed.clear()
         self._open.remove(open_page)
         for index, one in enumerate(instead.parts):
@@ -235,7 +235,7 @@ class SendQueue:
         """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
         lost, loss = [open_page for open_page, _ in self._lost], self._lost[-1][1]
         quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._lost)
-        landed = self._sender.committed_pages([open_page.page for open_page in lost], loss, quick=quick)
+        landed = self._sender.staged.resolve([open_page.page for open_page in lost], loss, quick=quick)
         missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
         with self._settled:
             if missing and not quick:
@@ -263,7 +263,7 @@ class SendQueue:
         return bool(self._unconfirmed) and not any(one in self._open for one in self._unconfirmed)
 
     def _confirm(self) -> None:
-        self._sender.confirm_resent(self._unconfirmed_since)
+        self._sender.staged.confirm_resent(self._unconfirmed_since)
         with self._settled:
             self._unconfirmed.clear()
             self._wake_all()

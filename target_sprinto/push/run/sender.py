@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -17,19 +16,11 @@ from target_sprinto.push.client import RETRYABLE, next_delay
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
-from target_sprinto.push.protocol.in_doubt import committed_pages
-from target_sprinto.push.protocol.lifecycle import (
-    Comparison,
-    NextStep,
-    compare_counts,
-    next_step_after,
-    nothing_was_applied,
-)
+from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport import timing
+from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -37,7 +28,6 @@ if TYPE_CHECKING:
     from target_sprinto.push.client import ApiClient, RetryPolicy
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.refusals import KnownField
-    from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.observer import RunObserver
 
 
@@ -118,9 +108,7 @@ class PendingPage:
 class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted, `settled` the
-    number of records that were accepted or rejected. `has_resent` says whether a page was sent again of which
-    a late copy may still land.
+    `staged` is what Sprinto has accepted, `settled` the number of records that were accepted or rejected.
     """
 
     def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
@@ -135,12 +123,8 @@ class PageSender:
         avoid_sizes: Callable[[Collection[int]], None] = lambda _: None,
         observer: RunObserver,
     ) -> None:
-        self.accepted: Counter[str] = Counter()
-        self.pages = 0
+        self.staged = StagedPages(client, session_id, retry_policy, avoid_sizes)
         self.settled = 0
-        self.has_resent = False
-        self._losses = 0
-        self._resent: list[tuple[float, Page]] = []
         self._client = client
         self._session_id = session_id
         self._patience = retry_policy
@@ -148,10 +132,8 @@ class PageSender:
         self._one_try = replace(retry_policy, retry_seconds=0.0)
         self._compress = compress
         self._compression_proven = False
-        self._batches_are_pages = False
         self._rejects = rejects
         self._known_field = known_field
-        self._avoid_sizes = avoid_sizes
         self._observer = observer
         self._naming = Naming()
         self._disputes = threading.Lock()
@@ -186,8 +168,7 @@ class PageSender:
 
     def count(self, open_page: PendingPage) -> None:
         """Note that the page was accepted. One thread at a time."""
-        self.accepted += open_page.page.counts
-        self.pages += 1
+        self.staged.add(open_page.page)
         self._observer.on_page_accepted(open_page.page)
         with self._disputes:
             self.settled += len(open_page.page.items)
@@ -199,98 +180,6 @@ class PageSender:
                 if part.suspects:
                     self._reject(part.dispute, part.suspects)
                 self._settle(part.dispute, len(open_page.page.items))
-
-    def committed_pages(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
-        """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
-
-        `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
-        Raises where Sprinto's counts do not tell.
-        """
-        if self._patience.stopped.is_set():
-            raise loss
-        names = ", ".join(str(page.number) for page in pages)
-        log.warning("%s Finding out whether page %s has arrived.", loss, names)
-        status = self._stable_status(loss, timing.current.settle_stale if quick else timing.current.settle)
-        counts, batches = status.counts(), status.accepted_batches
-        grown = batches - self.pages if self._batches_are_pages and isinstance(batches, int) else None
-        # What was lost and sent again may have landed just now, late and twice: another page or one of these.
-        resent = [page for _, page in self._resent]
-        others = [other.counts for other in resent if not any(other is page for page in pages)]
-        tries = [1 + sum(other is page for other in resent) for page in pages]
-        landed = committed_pages(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
-        if landed is None:
-            sent = {*self.accepted, *(name for page in pages for name in page.counts)}
-            counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
-            raise errors.ResponseLost(
-                f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
-                f" arrived: it counts {counted}, and {accepted} were accepted before.",
-                "Run again; if it stays, ask Sprinto's support.",
-            )
-        # Told by the records alone, which shows whether batches count the same pages from here on.
-        self._batches_are_pages = batches == self.pages + len(landed)
-        for index, page in enumerate(pages):
-            told = "has arrived" if index in landed else "has not arrived: sending it again"
-            log.warning("Page %d %s.", page.number, told)
-        self._losses += 1
-        self._note_resent([page for index, page in enumerate(pages) if index not in landed])
-        self.has_resent = self.has_resent or (len(landed) < len(pages) and not quick)
-        return [index in landed for index in range(len(pages))]
-
-    def _note_resent(self, pages: Sequence[Page]) -> None:
-        """Avoid the sizes of pages of which a late copy may still land.
-
-        Called where two looks agreed and left no place for a late copy. A page that was sent again longer
-        ago than the counts must stand still before the close is expected to have none.
-        """
-        now = time.monotonic()
-        recent = [(at, page) for at, page in self._resent if now - at < timing.current.still]
-        self._resent = recent + [(now, page) for page in pages]
-        self._avoid_sizes({len(page.items) for _, page in self._resent})
-
-    def not_before(self, page: Page) -> float:
-        """When the page may leave, in monotonic seconds: not while it looks like another that was sent again.
-
-        Were it lost too, a late copy of the other could be taken for it. After the first loss of a run the
-        wait costs more than it is worth: a second one so soon is unlikely.
-        """
-        if self._losses <= 1:
-            return 0.0
-        alike = [at for at, resent in self._resent if resent is not page and resent.counts == page.counts]
-        return max(alike, default=float("-inf")) + timing.current.still
-
-    def confirm_resent(self, lost_at: float) -> None:
-        """After a stale connection: look twice whether what was sent again was staged once only.
-
-        With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
-        as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
-        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
-        """
-        began = time.monotonic()
-        apart = began - lost_at + timing.current.settle_stale
-        equal_at: float | None = None
-        while True:
-            status = self._client.session_status(self._session_id, self._patience)
-            if status.state != "active":
-                raise self.session_ended(status.state)
-            now = time.monotonic()
-            comparison = compare_counts(self.accepted, status.counts())
-            if comparison is Comparison.EQUAL:
-                equal_at = now if equal_at is None else equal_at
-                if now - equal_at >= apart:
-                    return
-            elif comparison is Comparison.DIFFERENT or equal_at is not None:
-                raise errors.CountMismatch(
-                    f"Sprinto counts {format_counts(status.counts(), self.accepted)} where this run sent"
-                    f" {format_counts(self.accepted)}.",
-                    "Run again; if it stays, ask Sprinto's support.",
-                    temporary=True,
-                )
-            elif now - began >= timing.current.lag:
-                # For `reconcile` to say.
-                self.has_resent = True
-                return
-            if self._patience.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
-                raise errors.RunEnded("The run has ended.")
 
     def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
         body = open_page.page.encode()
@@ -308,7 +197,7 @@ class PageSender:
         if action is NextStep.RESOLVE:
             return Lost(refusal)
         # Whether batches count refused pages is not documented.
-        self._batches_are_pages = False
+        self.staged.batches_are_pages = False
         if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)
@@ -349,23 +238,6 @@ class PageSender:
         if not dispute.unsettled:
             self._naming.learn(dispute)
 
-    def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
-        """A status with the same counts as the one before it, which show at least what was accepted."""
-        until = time.monotonic() + timing.current.lag
-        before: dict[str, int] | None = None
-        while True:
-            status = self._client.session_status(self._session_id, self._patience)
-            if status.state != "active":
-                raise self.session_ended(status.state)
-            counts = status.counts()
-            below = compare_counts(self.accepted, counts) is Comparison.BELOW
-            # One look alone says nothing, however long it took.
-            if before is not None and ((counts == before and not below) or time.monotonic() >= until):
-                return status
-            before = counts
-            if self._patience.stopped.wait(settle_seconds):
-                raise loss
-
     def _push(self, open_page: PendingPage) -> None:
         if self._patience.stopped.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
@@ -386,14 +258,6 @@ class PageSender:
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
-
-    def session_ended(self, state: str) -> errors.SessionEnded:
-        """The error of a session that accepts no more pages, by its state."""
-        return errors.SessionEnded(
-            f"Session {self._session_id} takes no more pages: its state is {state!r}.",
-            "Run again; look in Sprinto's activity log for what ended it.",
-            temporary=nothing_was_applied(state),
-        )
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, errors.PageRefused):

@@ -26,7 +26,7 @@ from target_sprinto.push.run.send_queue import SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Deadline, GracePeriod, in_background, wait_for
+from target_sprinto.push.transport.background import Deadline, GracePeriod, interruptibly
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -83,7 +83,9 @@ class RunSession:
         if self._open is None:
             return RunProgress()
         flight = self._open.flight
-        return RunProgress(self._open.sender.pages, flight.in_flight, flight.retries, flight.held_seconds)
+        return RunProgress(
+            self._open.sender.staged.pages, flight.in_flight, flight.retries, flight.held_seconds
+        )
 
     # Pages
 
@@ -149,8 +151,9 @@ class RunSession:
             self._expiry_read = None
             self._options.observer.on_page_built(page)
             return opened.flight.put(page, interrupted)
-        call = in_background(lambda: self._client.session_status(opened.session.id, self._patience))
-        status = wait_for(call, interrupted)
+        status = interruptibly(
+            lambda: self._client.session_status(opened.session.id, self._patience), interrupted
+        )
         self._require_open(status, opened)
         expiry = parse_time(status.expires_at)
         if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
@@ -174,7 +177,7 @@ class RunSession:
                 log.warning("Session %s has expired: it accepts no more pages.", status.id)
             self._warned_of_end = True
             return
-        raise opened.sender.session_ended(status.state)
+        raise opened.sender.staged.session_ended(status.state)
 
     # The end
 
@@ -193,7 +196,7 @@ class RunSession:
         staged = StagedSession(
             self._client,
             opened.session.id,
-            sender.accepted,
+            sender.staged.accepted,
             self._patience,
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
@@ -201,7 +204,7 @@ class RunSession:
         if self._options.finish is Finish.APPLY:
             limit = self._options.timeouts.processing
             OtherSessions(staged).wait(limit, keep_alive_interval(opened.session))
-        status = staged.reconcile(timing.current.still if sender.has_resent else 0.0)
+        status = staged.reconcile(timing.current.still if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:
@@ -285,7 +288,7 @@ class RunSession:
                 self._opened(session)
 
     def _require_expected(self, sender: PageSender | None) -> None:
-        accepted = sender.accepted if sender is not None else {}
+        accepted = sender.staged.accepted if sender is not None else {}
         if self._options.rejects is not None:
             self._options.rejects.raise_if_none_accepted(accepted)
         expected = self._options.expected
@@ -302,8 +305,8 @@ class RunSession:
         opened = self._open
         if opened is None:
             return RunResult(outcome, None, {}, 0, expires_at)
-        accepted, pages = dict(opened.sender.accepted), opened.sender.pages
-        return RunResult(outcome, opened.session.id, accepted, pages, expires_at)
+        staged = opened.sender.staged
+        return RunResult(outcome, opened.session.id, dict(staged.accepted), staged.pages, expires_at)
 
     def _end(self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
         self._move(event)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
@@ -18,7 +17,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Heartbeat, in_background, pause, poll_intervals, wait_for
+from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,8 +76,7 @@ class StagedSession:
     def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's status, and a heartbeat that tells whether this process stood still since."""
         self._heartbeat = Heartbeat(check)
-        call = in_background(partial(self.client.session_status, self.id, retry_policy))
-        return wait_for(call, self._heartbeat)
+        return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
     def reconcile(self, still_seconds: float) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
@@ -164,5 +162,4 @@ class StagedSession:
 
     def logged_sessions(self, check: Check) -> list[LoggedSession]:
         """The sessions of the activity log, the one opened last first."""
-        call = in_background(lambda: logged_sessions(self.client.events(LOOK_BACK, self.retry_policy)))
-        return wait_for(call, check)
+        return interruptibly(lambda: logged_sessions(self.client.events(LOOK_BACK, self.retry_policy)), check)

@@ -1,7 +1,7 @@
 """Waits that can be cut short.
 
-A call goes out on a thread of its own, and whoever waits for it looks up on every tick: `check` is called
-then, and ends the wait by raising.
+Work is done on a thread of its own, and the waiting thread calls `check` every 0.1 s, which ends the wait by
+raising.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as TimeoutOfWait
+from typing import Any, TypeVar
 
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.transport import timing
@@ -19,10 +20,7 @@ _T = TypeVar("_T")
 Check = Callable[[], None]
 
 POLL_INTERVAL = 0.1
-"""How often a wait looks up."""
-
-_IDLE_SECONDS = 1.0
-"""How long a thread without a call stays."""
+"""Seconds between two looks of a wait."""
 
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -30,87 +28,43 @@ _STANDSTILL_SECONDS = 0.5
 """Ticks further apart than this are no mere delay."""
 
 
-class Call(Generic[_T]):
-    """Work under way on a daemon thread: a request that is stuck never keeps the process from ending."""
+def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> Future[_T]:
+    """Do `work` on a daemon thread of its own: one that is stuck never keeps the process from ending."""
+    # Not a ThreadPoolExecutor, which joins its threads at exit.
+    future = Future() if future is None else future
 
-    def __init__(self, work: Callable[[], _T]) -> None:
-        self._work = work
-        self._result: _T
-        self._failure: BaseException | None = None
-        self._under_way = threading.Lock()
-        self._under_way.acquire()
-
-    def begin(self) -> None:
-        """Have the work done, at once."""
-        _threads.start(self)
-
-    def run(self) -> None:
-        """Do the work: once, on the thread that has been given it."""
+    def run() -> None:
         try:
-            self._result = self._work()
-        except BaseException as failure:  # noqa: BLE001 - handed on whole to whoever waits
-            self._failure = failure
-        self._under_way.release()
+            result = work()
+        except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
+            future.set_exception(failure)
+        else:
+            future.set_result(result)
 
-    def wait(self, seconds: float) -> bool:
-        """Whether it was done within `seconds`."""
-        if not self._under_way.acquire(timeout=seconds):
-            return False
-        self._under_way.release()
-        return True
-
-    def result(self) -> _T:
-        """What it has come to, once it is done; raises what it raised."""
-        if self._failure is not None:
-            raise self._failure
-        return self._result
+    threading.Thread(target=run, name="sprinto-call", daemon=True).start()
+    return future
 
 
-class _Threads:
-    """Daemon threads that are used again: there is a call for each page, and starting a thread takes long."""
-
-    def __init__(self) -> None:
-        self._idle: list[SimpleQueue[Call[Any]]] = []
-
-    def start(self, call: Call[Any]) -> None:
-        """Begin the call at once."""
-        try:
-            calls = self._idle.pop()
-        except IndexError:
-            calls = SimpleQueue()
-            threading.Thread(target=self._serve, args=(calls,), name="sprinto-call", daemon=True).start()
-        calls.put(call)
-
-    def _serve(self, calls: SimpleQueue[Call[Any]]) -> None:
-        while True:
-            try:
-                calls.get(timeout=_IDLE_SECONDS).run()
-            except Empty:
-                try:
-                    self._idle.remove(calls)
-                except ValueError:
-                    # Somebody has just taken it out, and will hand over a call.
-                    continue
-                return
-            self._idle.append(calls)
+def is_done_within(future: Future[Any], seconds: float) -> bool:
+    """Whether the work has come to an end within `seconds`."""
+    try:
+        future.exception(timeout=seconds)
+    except TimeoutOfWait:
+        return False
+    return True
 
 
-_threads = _Threads()
-
-
-def in_background(work: Callable[[], _T]) -> Call[_T]:
-    """Do `work` on a thread of its own."""
-    call = Call(work)
-    call.begin()
-    return call
-
-
-def wait_for(call: Call[_T], check: Check) -> _T:
-    """What the call comes to; raises what `check` raises before that."""
+def wait_for(future: Future[_T], check: Check) -> _T:
+    """The result of the work; raises what `check` raises before that."""
     check()
-    while not call.wait(POLL_INTERVAL):
+    while not is_done_within(future, POLL_INTERVAL):
         check()
-    return call.result()
+    return future.result()
+
+
+def interruptibly(work: Callable[[], _T], check: Check) -> _T:
+    """Do `work` on a thread of its own and return its result; raises what `check` raises before that."""
+    return wait_for(in_background(work), check)
 
 
 class Deadline:
@@ -135,19 +89,19 @@ class Deadline:
         return max(0.0, self._at - time.monotonic())
 
 
-def result_before(call: Call[_T], deadline: Deadline) -> _T:
+def result_before(future: Future[_T], deadline: Deadline) -> _T:
     """What the call comes to. Raises TimeoutError once the deadline has passed."""
-    while not call.wait(min(POLL_INTERVAL, deadline.left())):
+    while not is_done_within(future, min(POLL_INTERVAL, deadline.left())):
         if not deadline.left():
             raise TimeoutError
-    return call.result()
+    return future.result()
 
 
-def result_within(call: Call[_T], seconds: float) -> _T:
+def result_within(future: Future[_T], seconds: float) -> _T:
     """What the call comes to. Raises TimeoutError once `seconds` have passed."""
-    if not call.wait(seconds):
+    if not is_done_within(future, seconds):
         raise TimeoutError
-    return call.result()
+    return future.result()
 
 
 def pause(seconds: float, check: Check) -> None:
