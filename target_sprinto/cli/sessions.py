@@ -18,8 +18,8 @@ from target_sprinto.cli.options import (
     session_id,
 )
 from target_sprinto.console import examples
-from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
+from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import Discard, discard_session

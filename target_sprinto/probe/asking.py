@@ -24,7 +24,8 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_sprinto.push.client import ApiClient, RetryPolicy
+    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.retrying import RetryPolicy
     from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.base import Response
 

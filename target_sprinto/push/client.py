@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -19,7 +18,6 @@ import msgspec
 
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.event_log import EventLog
-from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
     STATES,
@@ -32,13 +30,14 @@ from target_sprinto.push.protocol.responses import (
     require_state,
 )
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
+from target_sprinto.push.retrying import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.run import options
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.base import Request, Transport
 from target_sprinto.push.transport.http import HttpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Iterator
 
     from typing_extensions import Self
 
@@ -47,39 +46,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
-"""Surely did not happen, and may go better next time: GETs and POSTs."""
-
 _SHORTEST_KEY = 8
 """A shorter one may be a part of any word."""
 
-_REPEATABLE_GET = (*RETRYABLE, errors.ResponseLost)
-
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long a call may take: one request, and all tries of it together, both in seconds.
-
-    `stopped` is set by a run that has ended: no further try is started then. `setting` names what limits
-    the tries, for messages. Raises ConfigError.
-    """
-
-    request_seconds: float = 60.0
-    retry_seconds: float = 300.0
-    stopped: threading.Event = field(default_factory=threading.Event)
-    setting: str = "retry_timeout_seconds"
-
-    def __post_init__(self) -> None:
-        options.seconds("request_seconds", self.request_seconds, may_be_zero=False)
-        options.seconds("retry_seconds", self.retry_seconds)
-        options.instance("stopped", threading.Event, self.stopped)
-        endpoint.require_text("setting", self.setting)
-
-    def once(self) -> RetryPolicy:
-        """The same for one request that is not retried."""
-        return replace(self, retry_seconds=0.0)
 
 
 class TimestampedStatus(NamedTuple):
@@ -94,14 +64,7 @@ class ApiClient:
 
     `requests` is how many went out so far, `request_seconds` how long they took together.
 
-    `region` is `us`, `in` or `eu`. `api_url` replaces it, for a sandbox or a gateway: it reaches up to and
-    including `/api/external/push`, and is plain http only to this machine. Nothing is sent yet. Raises
-    ConfigError for arguments that cannot be used.
-
-    `transport` sends the requests instead of connections to Sprinto; closing it is left to the caller.
-
-    Safe to call from several threads. Proxies and private CAs are taken from the environment; netrc is never
-    read. Leaving a `with` block gives its connections back.
+    Its settings are those of `library.SprintoClient`. Safe to call from several threads.
     """
 
     def __init__(
@@ -252,7 +215,7 @@ class ApiClient:
         Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
         what fails below HTTP. A body makes it a POST.
         """
-        repeatable = _repeatable(body)
+        repeatable = retryable_for(body)
 
         def call() -> Response:
             answer = self._send(operation, _path(operation, session_id), retry_policy, body, encoding)
@@ -265,7 +228,7 @@ class ApiClient:
                 pass
             return answer
 
-        return _repeat(call, repeatable, retry_policy)
+        return retried(call, repeatable, retry_policy)
 
     def read(
         self, operation: Operation, answer: Response
@@ -312,7 +275,7 @@ class ApiClient:
                     failure.temporary = True
                 raise
 
-        return _repeat(call, retryable or _repeatable(body), retry_policy)
+        return retried(call, retryable or retryable_for(body), retry_policy)
 
     def _send(
         self,
@@ -342,46 +305,6 @@ class ApiClient:
             with self._counting:
                 self.requests += 1
                 self.request_seconds += time.monotonic() - began
-
-
-def _repeatable(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
-    return _REPEATABLE_GET if body is None else RETRYABLE
-
-
-def _repeat(
-    call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], retry_policy: RetryPolicy
-) -> _T:
-    """One call, repeated while that is safe and `patience` lasts.
-
-    backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
-    """
-    options.instance("retry_policy", RetryPolicy, retry_policy)
-    backoff_delays = retry.backoff_delays(retry_policy.retry_seconds)
-    next(backoff_delays)
-    while True:
-        try:
-            return call()
-        except repeatable as failure:
-            wait = next_delay(backoff_delays, failure, retry_policy)
-            log.warning("%s Trying again in %.1f s.", failure, wait)
-            if retry_policy.stopped.wait(wait):
-                raise
-
-
-def next_delay(
-    backoff_delays: Generator[float, Exception, None], failure: errors.ApiError, retry_policy: RetryPolicy
-) -> float:
-    """Seconds until the next try. Raises the failure itself where there is to be none."""
-    try:
-        return backoff_delays.send(failure)
-    except StopIteration:
-        least = getattr(failure, "retry_after", None) or 0.0
-        if retry_policy.retry_seconds and least:
-            failure.message += (
-                f" It asks to wait {least:g} s, which `{retry_policy.setting}`"
-                f" ({retry_policy.retry_seconds:g} s in all) does not leave."
-            )
-        raise failure from None
 
 
 _PATHS = {

@@ -33,7 +33,7 @@ from target_sprinto import (
     Timeouts,
 )
 from target_sprinto.push import errors
-from target_sprinto.push.client import ApiClient, RetryPolicy
+from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import (
     ConfigError,
     Interrupted,
@@ -43,6 +43,7 @@ from target_sprinto.push.errors import (
     Unauthorized,
     UnserializableRecord,
 )
+from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.transport import timing

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import RETRYABLE, next_delay
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.lifecycle import (
@@ -18,6 +17,7 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
+from target_sprinto.push.retrying import RETRYABLE, next_delay
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
 

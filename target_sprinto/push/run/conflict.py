@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from target_sprinto.push.client import ApiClient, RetryPolicy
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.retrying import RetryPolicy
 
 log = logging.getLogger(__name__)
 

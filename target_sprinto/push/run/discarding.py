@@ -9,9 +9,9 @@ from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import ApiClient, RetryPolicy
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
+from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.text import suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
@@ -25,6 +25,8 @@ from target_sprinto.push.transport.background import (
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from target_sprinto.push.client import ApiClient
 
 _T = TypeVar("_T")
 

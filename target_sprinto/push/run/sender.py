@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import RETRYABLE, next_delay
 from target_sprinto.push.errors import ApiError, SprintoError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
@@ -20,14 +19,16 @@ from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
 from target_sprinto.push.protocol.responses import objects
+from target_sprinto.push.retrying import RETRYABLE, next_delay
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
-    from target_sprinto.push.client import ApiClient, RetryPolicy
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.refusals import KnownField
+    from target_sprinto.push.retrying import RetryPolicy
     from target_sprinto.push.run.observer import RunObserver
 
 

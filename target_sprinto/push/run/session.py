@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push import errors
-from target_sprinto.push.client import RetryPolicy
 from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import Event, Finish, Phase, keep_alive_interval, next_phase
 from target_sprinto.push.protocol.times import parse_time, with_time_left
+from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener

@@ -16,10 +16,11 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from target_sprinto.push.client import ApiClient, RetryPolicy
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.retrying import RetryPolicy
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,9 @@ from target_sprinto.push.transport.background import Heartbeat, interruptibly, p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_sprinto.push.client import ApiClient, RetryPolicy
+    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
+    from target_sprinto.push.retrying import RetryPolicy
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
