@@ -103,6 +103,17 @@ def test_the_base_image_has_a_digest_or_nothing_is_built(tmp_path: Path, said: s
     assert printed or shown.stderr
 
 
+def test_nothing_is_published_unless_the_base_image_is_what_its_digest_says() -> None:
+    (commands,) = [step["run"].splitlines() for step in steps("release", "image") if "run" in step]
+    resolved, pulled, verified, built = commands[:4]
+    assert resolved == "base=$(.ci/base-image)"
+    assert pulled == 'docker pull "$base"'
+    assert verified.endswith('| grep --fixed-strings "${base##*@}"')
+    assert built == 'docker build --build-arg "BASE=$base" --tag target-sprinto .'
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert "image" in jobs["publish"]["needs"]
+
+
 def test_the_image_that_is_tested_stands_on_that_digest() -> None:
     commands = [step["run"] for step in steps("tests", "image") if "run" in step]
     assert commands[0].splitlines() == [

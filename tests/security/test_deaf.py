@@ -8,11 +8,11 @@ import os
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.front_door import SCHEMA, FrontDoor, as_input, feed, record
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, feed, record
 
 if TYPE_CHECKING:
     import subprocess
@@ -87,6 +87,54 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     assert b"Nothing was opened at Sprinto." in err
 
 
+def doubling(levels: int, name: str = "a") -> dict[str, Any]:
+    """Each level refers to the next one twice."""
+    definitions = {f"n{i}": {"allOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(levels)}
+    schema = {"$defs": {**definitions, f"n{levels}": {}}, "properties": {name: {"$ref": "#/$defs/n0"}}}
+    return SCHEMA | {"stream": "costly", "schema": schema, "key_properties": []}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"validate_records": False}, {"flattening_enabled": True, "flattening_max_depth": 3}],
+    ids=str,
+)
+def test_an_exponential_schema_ends_the_run_or_costs_nothing(
+    door: FrontDoor, settings: dict[str, Any]
+) -> None:
+    """2 ** 60 steps, if it were followed."""
+    began = time.monotonic()
+    finished = door.run([*PAGE, doubling(60), STATE], **settings)
+    assert time.monotonic() - began < LIMIT_SECONDS
+    # Flattening leaves no reference in the schema that is checked.
+    if settings:
+        assert (finished.code, door.session().state) == (0, "processed")
+    else:
+        assert (finished.code, door.session().state) == (1, "cancelled")
+        assert "[invalid-schema]" in finished.error
+
+
+def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor) -> None:
+    process = door.start()
+    feed(process, PAGE)
+    door.wait_for_operation("push", answered=True)
+    assert process.stdin is not None
+    pipe, costly = process.stdin.fileno(), as_input([doubling(12, f"field_{n}") for n in range(500)])
+    writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
+    writing.start()
+    time.sleep(1)
+    assert process.poll() is None
+    end(door, process)
+    writing.join()
+
+
+def write_until_closed(pipe: int, content: bytes) -> None:
+    rest = memoryview(content)
+    with contextlib.suppress(BrokenPipeError):
+        while rest:
+            rest = rest[os.write(pipe, rest) :]
+
+
 WORK = {
     "unique objects": ({"uniqueItems": True}, [{"i": number} for number in range(200_000)]),
     "a pattern that steps back": ({"pattern": "(?=a)(a+)+b"}, "a" * 95_000),
@@ -104,14 +152,7 @@ def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> No
     door.wait_for_operation("push", answered=True)
     assert process.stdin is not None
     pipe, costly = process.stdin.fileno(), as_input([schema, *[message] * 40])
-
-    def write() -> None:
-        rest = memoryview(costly)
-        with contextlib.suppress(BrokenPipeError):
-            while rest:
-                rest = rest[os.write(pipe, rest) :]
-
-    writing = threading.Thread(target=write)
+    writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
     writing.start()
     time.sleep(1)
     assert process.poll() is None
