@@ -30,3 +30,14 @@ def test_every_row_names_tests_that_exist() -> None:
         assert len(named) == tests.count("::") > 0, row
         missing = [name for file, name in named if name not in functions(file)]
         assert not missing, row
+
+
+def test_every_paragraph_of_the_policy_has_its_section() -> None:
+    policy = (TESTS.parent / "SECURITY.md").read_text(encoding="utf-8").partition("## Who could attack")[2]
+    named = re.findall(r"^\*\*([^*]+)\*\*", policy, re.MULTILINE) + re.findall(
+        r"^## (.+)", policy, re.MULTILINE
+    )
+    table = (TESTS / "security/README.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.+)\n\n\| attack .*\n\|.*\n\| ", table, re.MULTILINE)
+    assert len(named) > 8
+    assert [name for name in named if name not in sections] == []

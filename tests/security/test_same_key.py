@@ -1,0 +1,76 @@
+"""Another pipeline with the same key: what a run notices of it, and what the API does not let it notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from target_sprinto.sandbox import Answer, Fault
+from tests.support.front_door import API_KEY, SCHEMA, STATE, feed, record, state_line
+
+if TYPE_CHECKING:
+    from tests.support.front_door import FrontDoor
+
+FORGED = [{"id": number, "name": "forged"} for number in range(100)]
+
+
+def act(door: FrontDoor, path: str, body: object) -> None:
+    """A request of the other pipeline on this run's session."""
+    url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions/{door.session().id}/{path}"
+    answer = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=5)
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.mark.parametrize("entity_type", ["people", "others"])
+@pytest.mark.parametrize("number", [1, 100])
+def test_records_that_another_pipeline_pushes_into_the_session_discard_it(
+    door: FrontDoor, entity_type: str, number: int
+) -> None:
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    act(door, "entities", {"entities": {entity_type: FORGED[:number]}})
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[count-mismatch]" in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
+
+
+CLOSED = {
+    "apply": ("processed", "it is processed: what had been accepted was applied"),
+    "discard": ("cancelled", "nothing was applied"),
+}
+
+
+@pytest.mark.parametrize("status", CLOSED)
+def test_a_close_of_another_pipeline_fails_the_run(door: FrontDoor, status: str) -> None:
+    state, outcome = CLOSED[status]
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    act(door, "close", {"status": status})
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == state)
+    finished = door.finish(process, [record(100), STATE])
+    assert finished.code in {1, 75}
+    assert finished.stdout == ""
+    assert outcome in finished.error
+
+
+def test_the_limit_is_a_lost_page_and_as_many_forged_records(door: FrontDoor) -> None:
+    """SECURITY.md states it: counts are all that the API shows. Should this fail, that sentence may go."""
+    process = door.start()
+    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    door.wait_for_operation("push", answered=True)
+    lie = {"accepted_count_total": 200, "accepted_count_by_entity": {"people": 200}}
+    lost = Answer(202, body={"session_id": door.session().id, **lie})
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=lost))
+    feed(process, [record(number) for number in range(100, 200)])
+    door.wait_for_operation("push", nth=2, answered=True)
+    act(door, "entities", {"entities": {"people": FORGED}})
+    finished = door.finish(process, [STATE])
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert [one["name"] for one in door.applied()["people"]].count("forged") == 100
+    assert not any(one["id"] >= 100 for one in door.applied()["people"])
