@@ -21,6 +21,7 @@ SprintoError
 ├── StreamMissing                  a stream that the settings name did not come
 ├── TooManyRejects                 more records were rejected than `max_rejects` allows
 ├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
+├── ExpectationNotMet              a run that is not as `expect` says
 ├── WouldBeRefused                 a dry run in which records were rejected
 ├── PreviewDiffers                 a preview that is not the one that was kept
 ├── RejectsNotWritten              `rejects_dir` cannot be written to
@@ -228,6 +229,12 @@ class NothingAccepted(SprintoError):
     """Of an entity type records came, and all were rejected."""
 
     code = "nothing-accepted"
+
+
+class ExpectationNotMet(SprintoError):
+    """`expect`: too many records, far fewer than were applied last, or a value that is not unique."""
+
+    code = "expectation"
 
 
 class WouldBeRefused(SprintoError):

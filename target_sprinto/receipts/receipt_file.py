@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from target_sprinto import private_files
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.receipts import chain, signing
-from target_sprinto.receipts.document import encode
+from target_sprinto.receipts.document import encode, pipeline_of, read, read_head
 from target_sprinto.receipts.errors import ReceiptNotWritten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from datetime import datetime
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from target_sprinto.receipts.run_info import RunInfo
 
 log = logging.getLogger(__name__)
+
+_RUNS_LOOKED_BACK = 100
+
+
+class Applied(NamedTuple):
+    """How many records of an entity type a run applied, and the name of its receipt."""
+
+    records: int
+    receipt: str
 
 
 class ReceiptFile:
@@ -64,6 +74,28 @@ class ReceiptFile:
             chain.last_of(self._asked.parent, self._pipeline)
         except OSError as problem:
             raise _not_written(self._asked, problem) from None
+
+    def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
+        """By entity type, what the last run of this pipeline applied that applied any of it."""
+        folder, found = self._asked.parent, dict[str, Applied]()
+        heads = [(read_head(path), path) for path in chain.receipt_files(folder)] if folder.is_dir() else []
+        own = [
+            (head.number or 0, path)
+            for head, path in heads
+            if head and head.outcome == "applied" and pipeline_of(head) == self._pipeline
+        ]
+        for _, path in sorted(own, reverse=True)[:_RUNS_LOOKED_BACK]:
+            if found.keys() >= set(entity_types):
+                break
+            try:
+                types = read(path).entity_types
+            except SprintoError as problem:
+                log.warning("%s", problem)
+                continue
+            for one in types:
+                if one.accepted:
+                    found.setdefault(one.entity_type, Applied(one.accepted, path.name))
+        return found
 
     def write(self, finished: Callable[[], Receipt]) -> None:
         """Put the receipt of a run that ends now in its place. Raises ReceiptNotWritten."""

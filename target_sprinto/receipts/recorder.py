@@ -31,7 +31,7 @@ from target_sprinto.receipts.receipt_file import ReceiptFile
 from target_sprinto.receipts.run_info import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from target_sprinto.push.client import ApiClient
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
+    from target_sprinto.receipts.receipt_file import Applied
     from target_sprinto.receipts.run_info import RejectedRecord, RejectedRecords, RunInfo
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,10 @@ class ReceiptRecorder(RunObserver):
     def path(self) -> Path | None:
         """The receipt's file, once it is made."""
         return self._file.path
+
+    def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
+        """By entity type, what was applied last, according to the receipts in the same folder."""
+        return self._file.last_applied(entity_types)
 
     def begin(self) -> None:
         """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from target_sprinto.receipts.recorder import ReceiptRecorder
     from target_sprinto.singer.entity_schemas import EntitySchema
     from target_sprinto.singer.final_state import FinalState
+    from target_sprinto.singer.guards import Guards
     from target_sprinto.singer.rejects import RejectedRecords, Source
 
 DELETED_AT = "_sdc_deleted_at"
@@ -45,8 +46,10 @@ class Intake:
         needs_keys: bool,
         on_deleted_record: OnDeletedRecord,
         entity_schemas: Mapping[str, EntitySchema],
+        guards: Guards | None = None,
     ) -> None:
         self.run = run
+        self.add = guards.before(run.add) if guards is not None else run.add
         self.rejects = rejects
         self.line = line
         self.entity_schemas = entity_schemas

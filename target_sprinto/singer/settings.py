@@ -48,7 +48,10 @@ class OnDeletedRecord(enum.Enum):
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What an entity type's records must be."""
 
-    min_records: Annotated[int, Meta(ge=0)]
+    min_records: Annotated[int, Meta(ge=0)] = 0
+    max_records: Annotated[int, Meta(ge=0)] | None = None
+    max_shrink_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+    unique: list[str] = []
 
 
 def _about(title: str, description: str, **more: Any) -> Meta:  # noqa: ANN401 - of JSON Schema
@@ -215,8 +218,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Expectation],
         _about(
             "Expect",
-            "Minimum records per entity type; below it the run is discarded.",
-            examples=[{"User": {"min_records": 1}}],
+            "What a run must bring, by entity type, else it is discarded: `min_records`, `max_records`,"
+            " `max_shrink_percent` (how many percent fewer than the last receipt says were applied), and"
+            " `unique`: fields whose values must differ.",
+            examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}],
         ),
     ] = {}
     on_active_session: Annotated[

@@ -175,6 +175,11 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
         )
     if config.get("receipt_key_file") is not None and not path:
         yield "`receipt_key_file` needs `report_path`: without it there is no receipt to sign"
+    for name, wanted in config["expect"].items():
+        if not wanted:
+            yield f"`expect.{name}` is empty: set `min_records`, for example"
+        elif wanted.get("max_shrink_percent") is not None and not path:
+            yield f"`expect.{name}.max_shrink_percent` needs `report_path`: it compares with the last receipt"
     if config["finish"] != Finish.HOLD.value:
         return
     if config["dry_run"]:

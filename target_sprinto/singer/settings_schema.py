@@ -41,6 +41,12 @@ def _plain(schema: dict[str, Any], types: Mapping[str, Any], *, nullable: bool =
         schema.pop("default", None)
     if isinstance(schema["type"], str):
         schema["type"] = [schema["type"], *(["null"] if nullable else [])]
+    if "properties" in schema:
+        # The SDK fills in defaults before it checks: within settings only ours count.
+        schema["properties"] = {
+            name: {key: value for key, value in _plain(part, types).items() if key != "default"}
+            for name, part in schema["properties"].items()
+        }
     if isinstance(schema.get("additionalProperties"), dict):
         schema["additionalProperties"] = _plain(schema["additionalProperties"], types)
     return schema

@@ -92,7 +92,7 @@ class SprintoSink(BatchSink):
                 key = intake.key(self.entity_type, self._keys, record)
             self._require_valid(record, body, not_finite)
             self.count()
-            intake.run.add(self.entity_type, body, source, key)
+            intake.add(self.entity_type, body, source, key)
         except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
             intake.reject(problem, source, self.entity_type, key)
 
@@ -100,7 +100,7 @@ class SprintoSink(BatchSink):
         """Add a record that is known to be valid; reject one that is too large for a page."""
         self.count()
         try:
-            self._intake.run.add(self.entity_type, body, source, key)
+            self._intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:
             self._intake.reject(problem, source, self.entity_type, key)
 

@@ -44,6 +44,7 @@ from target_sprinto.singer import config_files
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.final_state import FinalState
+from target_sprinto.singer.guards import Guards
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
@@ -115,6 +116,7 @@ class SprintoTarget(ConfiguredTarget):
         self._said_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
+        self._guards: Guards | None = None
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
@@ -126,6 +128,7 @@ class SprintoTarget(ConfiguredTarget):
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
+            guards=self._guards,
         )
         self.streams = Streams(
             settings=settings,
@@ -167,6 +170,10 @@ class SprintoTarget(ConfiguredTarget):
                 input_sha256=digest.hexdigest,
                 interrupted=self._interrupted,
             )
+        if settings.expect:
+            self._guards = Guards(
+                settings.expect, self._report.last_applied(settings.expect) if self._report else {}
+            )
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
@@ -180,7 +187,7 @@ class SprintoTarget(ConfiguredTarget):
             timeouts=settings.timeouts,
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
-            expected=settings.expected,
+            expected=self._guards.minimums() if self._guards else {},
             interrupted=self._interrupted,
         )
         run = Run(self.client, run_options)
@@ -266,6 +273,8 @@ class SprintoTarget(ConfiguredTarget):
             if self._reader.from_stdin and self.settings.require_final_state:
                 self._final_state.require_complete()
             self._require_named()
+            if self._guards is not None:
+                self._guards.require_no_loss()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None

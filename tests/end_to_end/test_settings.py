@@ -51,7 +51,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "expect in words": ({"expect": {"User": {"min_records": "x"}}}, "`expect.User.min_records` must be int"),
     "expect less than nothing": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
     "expect of something else": (
-        {"expect": {"User": {"max_records": 1}}},
+        {"expect": {"User": {"max_record": 1}}},
         "`expect.User`",
     ),
     "an unknown choice": (

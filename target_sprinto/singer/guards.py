@@ -1,0 +1,111 @@
+"""What `expect` asks of a run beside a minimum: a maximum, no large loss since the last one, unique values.
+
+The maximum and unique values are checked before a record joins a page, the loss before the session is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from decimal import Decimal
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from target_sprinto.errors import ExpectationNotMet
+from target_sprinto.push.text import quoted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from target_sprinto.receipts.receipt_file import Applied
+    from target_sprinto.singer.settings import Expectation
+
+log = logging.getLogger(__name__)
+
+MAX_UNIQUE_VALUES = 1_000_000
+"""Of all unique fields of a run: about 70 MB of digests."""
+
+_decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+
+
+class Guards:
+    """Checks one run. `expect` and `applied`, what was applied last, are by entity type."""
+
+    def __init__(self, expect: Mapping[str, Expectation], applied: Mapping[str, Applied]) -> None:
+        self._expect = expect
+        self._applied = applied
+        self._counts: Counter[str] = Counter()
+        self._seen: dict[tuple[str, str], set[bytes]] = {}
+        self._unique_values = 0
+        for name, wanted in expect.items():
+            if wanted.max_shrink_percent is not None and name not in applied:
+                log.warning(
+                    "`max_shrink_percent`: no receipt says that %s was applied before; its number is not"
+                    " compared in this run.",
+                    shown(name),
+                )
+
+    def minimums(self) -> dict[str, int]:
+        """The records that must be accepted: ``{entity_type: int}``."""
+        return {name: max(wanted.min_records, self._least(name)) for name, wanted in self._expect.items()}
+
+    def before(self, add: Callable[..., None]) -> Callable[..., None]:
+        """`Run.add`, which checks each record first. It then raises ExpectationNotMet too."""
+
+        def checked(entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+            if entity_type in self._expect:
+                self._check(entity_type, body, origin)
+            add(entity_type, body, origin, key)
+
+        return checked
+
+    def require_no_loss(self) -> None:
+        """Compare with what was applied last. Raises ExpectationNotMet."""
+        for name, wanted in self._expect.items():
+            if self._counts[name] < self._least(name):
+                before, percent = self._applied[name], wanted.max_shrink_percent
+                raise ExpectationNotMet(
+                    f"The run brought {self._counts[name]} {shown(name)}; the last applied one had"
+                    f" {before.records} (receipt {shown(before.receipt)}), and `expect` allows {percent:g} %"
+                    " less.",
+                    "If so few are right, raise `max_shrink_percent` for one run.",
+                )
+
+    def _least(self, name: str) -> int:
+        percent, before = self._expect[name].max_shrink_percent, self._applied.get(name)
+        return math.ceil(before.records * (100 - percent) / 100) if before and percent is not None else 0
+
+    def _check(self, name: str, body: bytes, origin: object) -> None:
+        wanted = self._expect[name]
+        self._counts[name] += 1
+        if wanted.max_records is not None and self._counts[name] > wanted.max_records:
+            raise ExpectationNotMet(
+                f"`expect` allows {wanted.max_records} {shown(name)}, and {self._counts[name]} came.",
+                "Check the tap's selection; if so many are right, raise `max_records`.",
+            )
+        if wanted.unique:
+            record = _decode(body)
+            for field in wanted.unique:
+                if record.get(field) is not None:
+                    self._require_new(name, field, record[field], origin)
+
+    def _require_new(self, name: str, field: str, value: object, origin: object) -> None:
+        seen = self._seen.setdefault((name, field), set())
+        digest = blake2b(_encode(value), digest_size=8).digest()
+        if digest in seen:
+            raise ExpectationNotMet(
+                f"A {shown(name)} ({origin}) has a {quoted(field)} that an earlier record of this run has;"
+                " `expect` says that it is unique.",
+                "Fix it at the source, or take the field out of `unique`.",
+            )
+        seen.add(digest)
+        self._unique_values += 1
+        if self._unique_values > MAX_UNIQUE_VALUES:
+            raise ExpectationNotMet(
+                f"`unique` is checked for at most {MAX_UNIQUE_VALUES:,} values in a run.",
+                "Name fewer fields in `unique`, or split the input.",
+            )

@@ -1,0 +1,118 @@
+"""`expect`: a maximum, no large loss against the last applied receipt, unique values; before the close."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import EntityRules, Readings
+from tests.support.front_door import SCHEMA, SECRET, STATE, people, record
+
+if TYPE_CHECKING:
+    from tests.support.front_door import Finished, FrontDoor
+
+KEPT: dict[str, Any] = {"report_path": "receipts"}
+
+
+def shrink(percent: float, **more: object) -> dict[str, Any]:
+    return {"expect": {"people": {"max_shrink_percent": percent, **more}}, **KEPT}
+
+
+def check_discarded(door: FrontDoor, finished: Finished, code: str, *shown: str) -> None:
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "was discarded, nothing was applied" in finished.error
+    assert "close" in door.operations()
+    assert door.sessions()[-1].state == "cancelled"
+    for words in (f"[{code}]", *shown):
+        assert words in finished.error
+    assert len(finished.error) < 500
+
+
+def test_a_run_that_brings_much_less_than_the_last_one_replaces_nothing(door: FrontDoor) -> None:
+    door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
+    first = door.run(people(200), **shrink(20))
+    assert first.code == 0
+    assert first.stderr.count("no receipt says that people was applied before") == 1
+    lost = door.run(people(120), **shrink(20))
+    check_discarded(
+        door, lost, "expectation", "The run brought 120 people", "the last applied one had 200", "allows 20 %"
+    )
+    assert len(door.applied()["people"]) == 200
+    # What failed is no baseline, and what is within the limit passes.
+    assert door.run(people(160), **shrink(20)).code == 0
+    assert len(door.applied()["people"]) == 160
+    assert door.run(people(200), **shrink(0)).code == 0
+
+
+def test_another_pipelines_receipts_are_no_baseline(door: FrontDoor) -> None:
+    assert door.run(people(200), client_reference_prefix="other", **KEPT).code == 0
+    assert door.run(people(3), dry_run=True, **KEPT).code == 0
+    passed = door.run(people(120), **shrink(20))
+    assert passed.code == 0
+    assert "no receipt says" in passed.stderr
+
+
+def test_a_loss_of_records_that_sprinto_rejects_counts(door: FrontDoor) -> None:
+    assert door.run(people(10), **KEPT).code == 0
+    rules = {"people": EntityRules(schema={"properties": {"id": {"maximum": 4}}})}
+    door.sandbox.configure(door.integration_id, entities=rules)
+    lost = door.run(people(10), on_invalid_record="divert", **shrink(20))
+    check_discarded(door, lost, "too-few-records", "8 people", "5 people")
+
+
+def test_the_baseline_is_the_last_run_that_applied_the_type(door: FrontDoor) -> None:
+    assert door.run(people(200), **KEPT).code == 0
+    other = [SCHEMA | {"stream": "devices"}, record(1) | {"stream": "devices"}, STATE]
+    assert door.run(other, **KEPT).code == 0
+    check_discarded(door, door.run(people(120), **shrink(20)), "expectation", "had 200")
+
+
+def test_more_than_the_maximum_ends_the_run_at_once(door: FrontDoor) -> None:
+    finished = door.run(people(500), expect={"people": {"max_records": 250}})
+    check_discarded(door, finished, "expectation", "`expect` allows 250 people, and 251 came")
+    assert sum(door.pages()) <= 200
+    assert door.run(people(250), expect={"people": {"max_records": 250}}).code == 0
+
+
+@pytest.mark.parametrize("maps", [{}, {"people": {"name": "name", "id": "id"}}], ids=["bytes", "mapped"])
+def test_a_value_that_is_not_unique_is_named_by_its_line_alone(door: FrontDoor, maps: dict[str, Any]) -> None:
+    expect = {"people": {"unique": ["name"]}}
+    schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}, "name": {}}}}
+    once = [schema, record(1, name=None), record(2, name=None), record(3)]
+    finished = door.run([*once, record(4, name=f"{SECRET} 3"), STATE], expect=expect, stream_maps=maps)
+    assert finished.code == 1
+    assert "[expectation]" in finished.error
+    assert "input line 5) has a 'name' that an earlier record of this run has" in finished.error
+    assert door.applied() == {}
+    assert door.run([*once, STATE], expect=expect, stream_maps=maps).code == 0
+
+
+@pytest.mark.parametrize(
+    ("expect", "named"),
+    [
+        ({"people": {}}, "`expect.people` is empty"),
+        ({"people": {"max_shrink_percent": 20}}, "`expect.people.max_shrink_percent` needs `report_path`"),
+        ({"people": {"max_shrink_percent": 101}}, "must be at most 100"),
+        ({"people": {"max_record": 1}}, "`expect"),
+        ({"people": {"unique": "name"}}, "`expect.people.unique` must be array"),
+    ],
+)
+def test_what_makes_no_sense_is_an_error(door: FrontDoor, expect: dict[str, Any], named: str) -> None:
+    finished = door.run(people(1), expect=expect)
+    assert finished.code == 1
+    assert "[settings]" in finished.error
+    assert named in finished.error
+    assert door.operations() == []
+
+
+def test_a_receipt_that_was_cut_off_is_no_baseline_and_named(door: FrontDoor) -> None:
+    for count in (200, 100):
+        assert door.run(people(count), **KEPT).code == 0
+    for path in (door.folder / "receipts").iterdir():
+        content = path.read_bytes()
+        if b'"number": 2' in content:
+            path.write_bytes(content[:-10])
+    finished = door.run(people(150), **shrink(20))
+    check_discarded(door, finished, "expectation", "had 200")
+    assert "is not a receipt as a run wrote it" in finished.stderr
