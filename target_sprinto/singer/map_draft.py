@@ -172,7 +172,8 @@ def _converted(
             if within or sample.all_within(path, allowed, upper=upper):
                 return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
-    kinds, nullable = _kinds(schema), "null" in _kinds(schema) or len(path) > 1
+    kinds = _kinds(schema)
+    nullable = len(path) > 1 or ("null" in kinds and path[0] not in sample.key_properties)
     if "string" in _kinds(wanted) and "string" not in kinds:
         return (
             f"str({expression}) if {expression} is not None else None" if nullable else f"str({expression})"
