@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.result import RunOutcome, RunResult
     from target_sprinto.push.run.run import Run
     from target_sprinto.push.run.run_options import Timeouts
-    from target_sprinto.push.run.session import RunProgress
+    from target_sprinto.push.run.send_queue import RunProgress
     from target_sprinto.push.transport.background import Deadline
     from target_sprinto.push.transport.base import Request, Response, Transport
 
@@ -126,7 +126,7 @@ _MODULES = {
     ),
     "run.run": ("Run",),
     "run.run_options": ("Timeouts",),
-    "run.session": ("RunProgress",),
+    "run.send_queue": ("RunProgress",),
     "transport.background": ("Deadline",),
     "transport.base": (
         "Request",

@@ -19,6 +19,7 @@ from target_sprinto.cli.options import (
 )
 from target_sprinto.console import examples
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
+from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
@@ -114,7 +115,9 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
     age = timedelta(hours=hours)
-    events = interruptible(lambda: client.read_log(age, RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS))).events
+    events = interruptible(
+        lambda: cut_off(client.events(age, RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)))
+    ).events
     if not events:
         since = client.server_time() - age
         click.echo(

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from target_sprinto.push import endpoint, errors
-from target_sprinto.push.event_log import EventLog
+from target_sprinto.push.event_log import read_events
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
     STATES,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from target_sprinto.push.event_log import Log
     from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
@@ -188,19 +187,13 @@ class ApiClient:
 
         Raises LogUnending for a log that does not end.
         """
-        return self._log(retry_policy).events(age)
 
-    def read_log(self, age: timedelta, retry_policy: RetryPolicy) -> Log:
-        """The activity log's events of the last `age`; a log that does not end is cut off with a warning."""
-        return self._log(retry_policy).read(age)
-
-    def _log(self, retry_policy: RetryPolicy) -> EventLog:
         def read_page(since: datetime, page: int) -> ActivityPage:
             moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
             path = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
             return self._call(Operation.ACTIVITY, ActivityPage, path, retry_policy)
 
-        return EventLog(read_page, self.server_time)
+        return read_events(read_page, self.server_time, age)
 
     def ask(
         self,

@@ -49,6 +49,9 @@ EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
 
 
+Faults = tuple[dict[str, object], ...]
+
+
 class Outcome(enum.Enum):
     """What an unhappy answer says about whether the call was acted upon."""
 
@@ -95,7 +98,7 @@ class ConfigError(SprintoError):
 class ApiError(SprintoError):
     """One call went wrong. `certainty` says whether Sprinto may have acted on it.
 
-    `status` is the response's HTTP status, None where there was no response.
+    `status` is the response's HTTP status, if there was one.
     """
 
     code = "api"
@@ -145,13 +148,7 @@ class PageRefused(ApiError):
 
     code = "page-refused"
 
-    def __init__(
-        self,
-        message: str,
-        hint: str = "",
-        faults: tuple[dict[str, object], ...] = (),
-        response: bytes = b"",
-    ) -> None:
+    def __init__(self, message: str, hint: str = "", faults: Faults = (), response: bytes = b"") -> None:
         super().__init__(message, hint)
         self.faults = faults
         self.response = response
@@ -258,10 +255,7 @@ class LogUnending(UnexpectedResponse):
 
 
 class SessionEnded(SprintoError):
-    """The session expired, or was closed by a run or by someone else, before it could be closed as asked.
-
-    Temporary for a run of whose session nothing was applied: the next run opens another.
-    """
+    """The session was ended before it could be closed. Temporary if nothing of it was applied."""
 
     code = "session-ended"
     temporary: bool | None = None
@@ -288,10 +282,7 @@ class NotDiscarded(SprintoError):
 
 
 class CountMismatch(SprintoError):
-    """Sprinto's counts by entity type are not what was sent.
-
-    Temporary if a page in doubt was sent again: both may have been staged.
-    """
+    """Sprinto's counts are not what was sent. Temporary if a page in doubt was sent again."""
 
     code = "count-mismatch"
     temporary: bool | None = None
@@ -325,8 +316,7 @@ class RecordTooLarge(SprintoError):
 class UnserializableRecord(SprintoError):
     """A record given to `Run.push` that cannot be sent as it is.
 
-    `index` is its place within that push, from 0, and `field` the path to what is wrong, empty where that is
-    the record itself. The value is not told.
+    `index` is its place within that push, from 0; `field` is the path to the problem, empty for the record.
     """
 
     code = "unserializable-record"

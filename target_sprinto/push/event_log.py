@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -14,7 +13,8 @@ from target_sprinto.push import errors
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from target_sprinto.push.protocol.responses import ActivityPage
 
@@ -33,50 +33,46 @@ class Log(NamedTuple):
     is_whole: bool
 
 
-@dataclass(frozen=True)
-class EventLog:
-    """`read_page` gets one page of the events since a moment; `server_time` is Sprinto's, in UTC."""
+def read_events(
+    read_page: Callable[[datetime, int], ActivityPage], server_time: Callable[[], datetime], age: timedelta
+) -> Iterator[dict[str, Any]]:
+    """The events of the last `age` by Sprinto's clock, page by page.
 
-    read_page: Callable[[datetime, int], ActivityPage]
-    server_time: Callable[[], datetime]
+    `read_page` gets one page of the events since a moment; `server_time` is Sprinto's, in UTC. Raises
+    LogUnending once more pages have been read than a log may have, or the same ones again.
+    """
+    ends_at = time.monotonic() + timing.current.log
+    seen: set[int] = set()
+    page: int | None = 1
+    since = server_time() - age
+    while page is not None:
+        response = read_page(since, page)
+        if page == 1 and abs(server_time() - age - since) > _SINCE_TOLERANCE:
+            # The first `Date` has shown that the clocks differ.
+            since = server_time() - age
+            response = read_page(since, page)
+        events = {hash(msgspec.json.encode(event)): event for event in response.items}
+        repeats = bool(events) and events.keys() <= seen
+        yield from (event for key, event in events.items() if key not in seen)
+        seen.update(events)
+        if not response.next_page:
+            return
+        too_long = page >= MAX_PAGES or time.monotonic() >= ends_at
+        if repeats or too_long or response.next_page <= page:
+            raise errors.LogUnending(
+                f"The activity log did not end: reading stopped after {len(seen)} events on {page} pages.",
+                "What lies beyond is not known; ask Sprinto's support.",
+            )
+        page = response.next_page
 
-    def events(self, age: timedelta) -> Iterator[dict[str, Any]]:
-        """The events of the last `age` by Sprinto's clock, page by page.
 
-        Raises LogUnending once more pages have been read than a log may have, or the same ones again.
-        """
-        ends_at = time.monotonic() + timing.current.log
-        seen: set[int] = set()
-        page: int | None = 1
-        since = self.server_time() - age
-        while page is not None:
-            response = self.read_page(since, page)
-            if page == 1 and abs(self.server_time() - age - since) > _SINCE_TOLERANCE:
-                # The first `Date` has shown that the clocks differ.
-                since = self.server_time() - age
-                response = self.read_page(since, page)
-            events = {hash(msgspec.json.encode(event)): event for event in response.items}
-            repeats = bool(events) and events.keys() <= seen
-            yield from (event for key, event in events.items() if key not in seen)
-            seen.update(events)
-            if not response.next_page:
-                return
-            too_long = page >= MAX_PAGES or time.monotonic() >= ends_at
-            if repeats or too_long or response.next_page <= page:
-                raise errors.LogUnending(
-                    f"The activity log did not end: reading stopped after {len(seen)} events"
-                    f" on {page} pages.",
-                    "What lies beyond is not known; ask Sprinto's support.",
-                )
-            page = response.next_page
-
-    def read(self, age: timedelta) -> Log:
-        """The events of the last `age`; a log that does not end is cut off with a warning."""
-        events: list[dict[str, Any]] = []
-        try:
-            for event in self.events(age):
-                events.append(event)  # noqa: PERF402 - what came before the cut-off is kept
-        except errors.LogUnending as cut_off:
-            log.warning("%s", cut_off)
-            return Log(events, is_whole=False)
-        return Log(events, is_whole=True)
+def cut_off(events: Iterable[dict[str, Any]]) -> Log:
+    """The events; a log that does not end is cut off with a warning."""
+    read: list[dict[str, Any]] = []
+    try:
+        for event in events:
+            read.append(event)  # noqa: PERF402 - what came before the cut-off is kept
+    except errors.LogUnending as unending:
+        log.warning("%s", unending)
+        return Log(read, is_whole=False)
+    return Log(read, is_whole=True)

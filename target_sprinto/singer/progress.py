@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from target_sprinto.push.run.run import Run
-    from target_sprinto.push.run.session import RunProgress
+    from target_sprinto.push.run.send_queue import RunProgress
 
 log = logging.getLogger("target-sprinto")
 

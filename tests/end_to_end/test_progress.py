@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto import SprintoClient
-from target_sprinto.push.run.session import RunProgress
+from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.sandbox import Answer, Fault
 from target_sprinto.singer.progress import Progress, describe
 from tests.support.front_door import (

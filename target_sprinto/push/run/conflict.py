@@ -18,6 +18,7 @@ import backoff
 from target_sprinto.push import errors
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
+from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.protocol.activity_log import (
     LOOK_BACK,
     LoggedSession,
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
     from target_sprinto.push.retrying import RetryPolicy
 
 log = logging.getLogger(__name__)
+
+
+_BUSY = (errors.Throttled, errors.NotConnected, errors.ResponseLost)
+"""While waiting these say nothing of the other session."""
 
 
 class OnActiveSession(enum.Enum):
@@ -110,7 +115,7 @@ def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveS
 
     By the API's rule only one session is active, so if one is, it is this one.
     """
-    events, is_whole = client.read_log(LOOK_BACK, retry_policy)
+    events, is_whole = cut_off(client.events(LOOK_BACK, retry_policy))
     sessions = logged_sessions(events)
     return ActiveSession(sessions[0], client.server_time(), is_whole) if sessions else None
 
@@ -129,7 +134,7 @@ class Conflict:
         self._has_taken_over = False
 
     @property
-    def backoff_delays(self) -> bool:
+    def waits_for_others(self) -> bool:
         """Whether the run waits for other sessions."""
         return self._policy.choice is OnActiveSession.WAIT
 
@@ -138,14 +143,14 @@ class Conflict:
         busy = isinstance(failure, errors.Throttled) or (
             self._is_waiting and isinstance(failure, errors.NotConnected)
         )
-        return isinstance(failure, errors.Conflict) or (self.backoff_delays and busy)
+        return isinstance(failure, errors.Conflict) or (self.waits_for_others and busy)
 
     def clear_the_way(self, failure: ApiError) -> None:
         """Return when `create` is worth another try. Raises SessionConflict where it is not.
 
         `failure` is what create has just raised.
         """
-        if self.backoff_delays:
+        if self.waits_for_others:
             return self._wait(failure)
         if self._count_active() == 0 and self._may_try_again():
             return None
@@ -176,18 +181,31 @@ class Conflict:
         if not self._is_waiting:
             log.warning("Waiting for another session to end, for %.0f s at most.", self._policy.wait_seconds)
             self._is_waiting = True
+        last = self._poll_until_none_is_active(self._until, failure, _BUSY)
+        if last is not None:
+            raise self._timed_out(last)
+
+    def _poll_until_none_is_active(
+        self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
+    ) -> ApiError | None:
+        """None once no session is active, or the run has ended; at `until`, how the last request failed.
+
+        A Conflict means that a session was active. Raises an ApiError that is not `tolerated`.
+        """
         for seconds in self._intervals:
-            left = self._until - time.monotonic()
+            left = until - time.monotonic()
             if left <= 0:
-                raise self._timed_out(failure)
-            if self._patience.stopped.wait(min(left, max(seconds, _least_wait(failure)))):
-                return
+                return failure
+            wanted = max(seconds, getattr(failure, "retry_after", None) or 0.0)
+            if self._patience.stopped.wait(min(left, wanted)):
+                return None
             try:
                 if self._read_active() == 0:
-                    return
+                    return None
                 failure = errors.Conflict("")
-            except (errors.Throttled, errors.NotConnected, errors.ResponseLost) as unknown:
+            except tolerated as unknown:
                 failure = unknown
+        raise AssertionError("the intervals never end")
 
     def _timed_out(self, failure: ApiError) -> SessionConflict:
         blocker = self._find()
@@ -231,7 +249,9 @@ class Conflict:
             log.warning(
                 "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
             )
-            if self._ends_within(missing):
+            self._intervals = ask_intervals()
+            until = time.monotonic() + missing
+            if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
             status = self._require_dead(blocker, first)
         deadline = Deadline(timing.current.end_after_error)
@@ -265,22 +285,6 @@ class Conflict:
                 f"{_named(blocker)}; its status could not be read ({failure.code})", blocker
             ) from None
 
-    def _ends_within(self, seconds: float) -> bool:
-        """Whether the active session has ended before `seconds` have passed, or the run has."""
-        until = time.monotonic() + seconds
-        for interval in ask_intervals():
-            left = until - time.monotonic()
-            if left <= 0:
-                return False
-            if self._patience.stopped.wait(min(left, interval)):
-                return True
-            try:
-                if left > interval and self._read_active() == 0:
-                    return True
-            except ApiError as failure:
-                log.debug("Whether it has ended is not known. %s", failure)
-        raise AssertionError("the intervals never end")
-
     def _may_try_again(self) -> bool:
         """Whether a create whose obstacle has gone is sent once more: once in a run."""
         first_time, self._had_another_try = not self._had_another_try, True
@@ -303,10 +307,6 @@ def ask_intervals() -> Iterator[float]:
     while True:
         yield interval * 0.75 + backoff.full_jitter(interval * 0.25)
         interval = min(interval * 2, timing.current.ask_most)
-
-
-def _least_wait(failure: ApiError) -> float:
-    return getattr(failure, "retry_after", None) or 0.0
 
 
 def _named(blocker: ActiveSession | None) -> str:

@@ -75,7 +75,7 @@ class SessionOpener:
                 session = self._client.create_session(
                     self._reference,
                     retry_policy,
-                    retry_throttled=bool(lost) or not self._conflict.backoff_delays,
+                    retry_throttled=bool(lost) or not self._conflict.waits_for_others,
                 )
             except ApiError as failure:
                 if lost is None and self._conflict.is_in_the_way(failure):

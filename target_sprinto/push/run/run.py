@@ -28,7 +28,7 @@ from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run import options
-from target_sprinto.push.run.session import RunProgress, RunSession
+from target_sprinto.push.run.session import RunSession
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.run.result import RunResult
     from target_sprinto.push.run.run_options import RunOptions
+    from target_sprinto.push.run.send_queue import RunProgress
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,7 @@ class Run:
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
 
-        `key` tells the entity among those of its type, any hashable value: with several pages in flight, two
+        `key` tells the entity among those of its type, any hashable value: with several pages in queue, two
         records of one entity, or of a type of which one has no key, never are in two of them.
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was refused, an interruption, … Call `abort` then.
@@ -186,7 +187,7 @@ class Run:
             self._put(page)
 
     def check(self) -> None:
-        """Raise if the run was interrupted, or a page in flight has failed: for while you wait for input."""
+        """Raise if the run was interrupted, or a page in queue has failed: for while you wait for input."""
         self._session.check()
 
     def finish(self) -> RunResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.endpoint import require_text
+from target_sprinto.push.errors import TooFewRecords
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.refusals import no_field
 from target_sprinto.push.run import options
@@ -83,3 +84,16 @@ class RunOptions:
         observer = RunObserver() if observer is None else observer
         self.observer = options.instance("observer", RunObserver, observer)
         self.interrupted = options.function("interrupted", interrupted)
+
+    def require_expected(self, accepted: Mapping[str, int]) -> None:
+        """Raise TooFewRecords, or what `rejects` raises. `accepted` is ``{entity_type: int}``."""
+        if self.rejects is not None:
+            self.rejects.raise_if_none_accepted(accepted)
+        missed = sorted(name for name, least in self.expected.items() if accepted.get(name, 0) < least)
+        if missed:
+            wanted = ", ".join(f"{self.expected[name]} {name}" for name in missed)
+            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in missed)
+            raise TooFewRecords(
+                f"`expect` names at least {wanted}, and {came} came.",
+                "Look at the tap's log; if so few are right, lower `expect`.",
+            )

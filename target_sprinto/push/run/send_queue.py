@@ -19,18 +19,27 @@ import bisect
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import ResponseLost
 from target_sprinto.push.protocol.bisection import Part
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE
 from target_sprinto.push.protocol.retry import Throttle
-from target_sprinto.push.run.sender import Accepted, Instead, Later, Lost, PageSender, PendingPage
+from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
 from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 
 if TYPE_CHECKING:
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
+
+
+class RunProgress(NamedTuple):
+    """Pages accepted, in flight and sent once more; and for how many seconds none may be sent yet."""
+
+    pages: int = 0
+    in_flight: int = 0
+    retries: int = 0
+    throttled_for: float = 0.0
 
 
 class SendQueue:
@@ -42,7 +51,7 @@ class SendQueue:
         self._throttle = Throttle(parallel)
         self._open: list[PendingPage] = []
         self._in_flight: list[PendingPage] = []
-        self._lost: list[tuple[PendingPage, ApiError]] = []
+        self._in_doubt: list[tuple[PendingPage, ApiError]] = []
         self._unconfirmed: list[PendingPage] = []
         self._unconfirmed_since = 0.0
         self._failure: BaseException | None = None
@@ -50,9 +59,9 @@ class SendQueue:
         self._threads = 0
         self._retries = 0
         self._lock = threading.RLock()
-        self._handed_in = threading.Condition(self._lock)
-        self._settled = threading.Condition(self._lock)
-        self._room = threading.Condition(self._lock)
+        self._not_empty = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
+        self._not_full = threading.Condition(self._lock)
 
     def put(self, page: Page, check: Check) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
@@ -69,7 +78,7 @@ class SendQueue:
 
     def close(self) -> None:
         """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
-        with self._room:
+        with self._not_full:
             self._closed = True
             self._wake_all()
         # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
@@ -83,20 +92,10 @@ class SendQueue:
         """Whether no page is in flight or waiting."""
         return not self._open
 
-    @property
-    def in_flight(self) -> int:
-        """How many pages have left and are not settled."""
-        return len(self._in_flight)
-
-    @property
-    def retries(self) -> int:
-        """How often a page had to be sent once more."""
-        return self._retries
-
-    @property
-    def held_seconds(self) -> float:
-        """How long no page may leave yet."""
-        return max(0.0, self._throttle.not_before - time.monotonic())
+    def progress(self) -> RunProgress:
+        """How far the pages have come; callable from any thread."""
+        throttled_for = max(0.0, self._throttle.not_before - time.monotonic())
+        return RunProgress(self._sender.staged.pages, len(self._in_flight), self._retries, throttled_for)
 
     def raise_failure(self) -> None:
         """Raise what a page failed with, if one did."""
@@ -107,24 +106,24 @@ class SendQueue:
 
     def _try_enqueue(self, open_page: PendingPage) -> bool:
         """Whether there was room for the page."""
-        with self._room:
+        with self._not_full:
             self.raise_failure()
             if len(self._open) > self._parallel:
-                self._room.wait(POLL_INTERVAL)
+                self._not_full.wait(POLL_INTERVAL)
                 return False
             self._insert(open_page)
             if self._threads < self._parallel:
                 self._threads += 1
                 threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
-            self._handed_in.notify()
+            self._not_empty.notify()
             return True
 
     def _is_drained(self) -> bool:
         """Whether every page was accepted."""
-        with self._room:
+        with self._not_full:
             self.raise_failure()
             if self._open or self._unconfirmed:
-                self._room.wait(POLL_INTERVAL)
+                self._not_full.wait(POLL_INTERVAL)
             return not self._open and not self._unconfirmed and self._failure is None
 
     # On the flight's own threads
@@ -136,39 +135,39 @@ class SendQueue:
                 if self._wait_turn(open_page):
                     self._send(open_page)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
-            with self._room:
+            with self._not_full:
                 self._failure = self._failure or failure
                 self._wake_all()
 
     def _take(self) -> PendingPage | None:
         """The first page that no thread has in hand; None at the end."""
-        with self._handed_in:
-            while not self._over:
+        with self._not_empty:
+            while not self._stopping:
                 for open_page in self._open:
                     if not open_page.taken:
                         open_page.taken = True
                         return open_page
-                self._handed_in.wait()
+                self._not_empty.wait()
             return None
 
     def _wait_turn(self, open_page: PendingPage) -> bool:
         """Wait until the page may leave; False if none may any more."""
-        with self._settled:
-            while not self._over:
+        with self._changed:
+            while not self._stopping:
                 now = time.monotonic()
                 if self._can_send(open_page, now):
                     open_page.sent_at = now
                     self._in_flight.append(open_page)
                     if len(self._in_flight) < self._throttle.limit:
                         # The next in order may be able to leave with it.
-                        self._settled.notify_all()
+                        self._changed.notify_all()
                     return True
                 held = max(self._throttle.not_before, self._sender.staged.not_before(open_page.page)) - now
-                self._settled.wait(held if held > 0 else None)
+                self._changed.wait(held if held > 0 else None)
             return False
 
     def _can_send(self, open_page: PendingPage, now: float) -> bool:
-        if self._lost or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
+        if self._in_doubt or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
             return False
@@ -191,53 +190,53 @@ class SendQueue:
 
     def _send(self, open_page: PendingPage) -> None:
         outcome = self._sender.send(open_page)
-        with self._settled:
-            if isinstance(outcome, Lost):
-                self._lost.append((open_page, outcome.failure))
+        with self._changed:
+            if isinstance(outcome, InDoubt):
+                self._in_doubt.append((open_page, outcome.failure))
             else:
                 self._in_flight.remove(open_page)
                 if isinstance(outcome, Accepted):
                     self._accept(open_page)
                     self._throttle.speed_up()
-                elif isinstance(outcome, Later):
+                elif isinstance(outcome, Retry):
                     self._delay(open_page, outcome)
                 else:
                     self._replace(open_page, outcome)
-            all_lost = bool(self._lost) and len(self._lost) == len(self._in_flight)
+            all_lost = bool(self._in_doubt) and len(self._in_doubt) == len(self._in_flight)
             all_resent = self._all_resent()
-            self._settled.notify_all()
+            self._changed.notify_all()
         if all_lost:
-            self._find_out()
+            self._resolve_in_doubt()
         elif all_resent:
             self._confirm()
 
-    def _delay(self, open_page: PendingPage, later: Later) -> None:
+    def _delay(self, open_page: PendingPage, retry: Retry) -> None:
         now = time.monotonic()
-        if later.slow_down:
-            self._throttle.slow_down(open_page.sent_at, now, later.seconds)
+        if retry.slow_down:
+            self._throttle.slow_down(open_page.sent_at, now, retry.seconds)
         else:
-            self._throttle.not_before = max(self._throttle.not_before, now + later.seconds)
+            self._throttle.not_before = max(self._throttle.not_before, now + retry.seconds)
         self._requeue(open_page)
 
-    def _replace(self, open_page: PendingPage, instead: Instead) -> None:
+    def _replace(self, open_page: PendingPage, split: Split) -> None:
         if open_page in self._unconfirmed:
             # Its parts are no copies of what was lost: the counts must stand still at the end instead.
             self._sender.staged.has_resent = True
             self._unconfirmed.clear()
         self._open.remove(open_page)
-        for index, one in enumerate(instead.parts):
+        for index, one in enumerate(split.parts):
             part = one if isinstance(one, Part) else None
             page = one.page if isinstance(one, Part) else one
             self._insert(PendingPage(page, (*open_page.place, index), part))
-        self._room.notify_all()
+        self._not_full.notify_all()
 
-    def _find_out(self) -> None:
+    def _resolve_in_doubt(self) -> None:
         """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
-        lost, loss = [open_page for open_page, _ in self._lost], self._lost[-1][1]
-        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._lost)
+        lost, loss = [open_page for open_page, _ in self._in_doubt], self._in_doubt[-1][1]
+        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._in_doubt)
         landed = self._sender.staged.resolve([open_page.page for open_page in lost], loss, quick=quick)
         missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
-        with self._settled:
+        with self._changed:
             if missing and not quick:
                 self._unconfirmed.clear()
             elif missing:
@@ -251,10 +250,10 @@ class SendQueue:
                     raise loss
                 else:
                     self._requeue(open_page)
-            self._lost.clear()
+            self._in_doubt.clear()
             self._in_flight.clear()
             all_resent = self._all_resent()
-            self._settled.notify_all()
+            self._changed.notify_all()
         if all_resent:
             self._confirm()
 
@@ -264,28 +263,28 @@ class SendQueue:
 
     def _confirm(self) -> None:
         self._sender.staged.confirm_resent(self._unconfirmed_since)
-        with self._settled:
+        with self._changed:
             self._unconfirmed.clear()
             self._wake_all()
 
     def _accept(self, open_page: PendingPage) -> None:
         self._sender.count(open_page)
         self._open.remove(open_page)
-        self._room.notify_all()
+        self._not_full.notify_all()
 
     def _requeue(self, open_page: PendingPage) -> None:
         """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
         open_page.taken = False
         self._retries += 1
-        self._handed_in.notify()
+        self._not_empty.notify()
 
     def _insert(self, open_page: PendingPage) -> None:
         bisect.insort(self._open, open_page, key=lambda one: one.place)
 
     @property
-    def _over(self) -> bool:
+    def _stopping(self) -> bool:
         return self._closed or self._failure is not None
 
     def _wake_all(self) -> None:
-        for condition in (self._handed_in, self._settled, self._room):
+        for condition in (self._not_empty, self._changed, self._not_full):
             condition.notify_all()

@@ -39,26 +39,26 @@ class Accepted(NamedTuple):
     """Sprinto has staged the page."""
 
 
-class Later(NamedTuple):
-    """The page was surely not taken, and may be sent again after some seconds."""
+class Retry(NamedTuple):
+    """The page was definitely not accepted, and may be sent again after some seconds."""
 
     seconds: float
     slow_down: bool
 
 
-class Lost(NamedTuple):
-    """Nobody knows whether the page was staged."""
+class InDoubt(NamedTuple):
+    """It is not known whether the page was staged."""
 
     failure: ApiError
 
 
-class Instead(NamedTuple):
+class Split(NamedTuple):
     """Other pages are to be sent in the page's place, which may be none."""
 
     parts: Sequence[Page | Part]
 
 
-Outcome = Accepted | Later | Lost | Instead
+Outcome = Accepted | Retry | InDoubt | Split
 
 
 class Rejects(Protocol):
@@ -158,7 +158,7 @@ class PageSender:
         except RETRYABLE as failure:
             wait = next_delay(open_page.backoff_delays, failure, self._patience)
             log.warning("%s Trying again in %.1f s.", failure, wait)
-            return Later(wait, isinstance(failure, errors.Throttled))
+            return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as refusal:
             return self._after(open_page, refusal)
         if self._compress and not open_page.gzipped:
@@ -196,7 +196,7 @@ class PageSender:
             proven=self._compression_proven,
         )
         if action is NextStep.RESOLVE:
-            return Lost(refusal)
+            return InDoubt(refusal)
         # Whether batches count refused pages is not documented.
         self.staged.batches_are_pages = False
         if action is NextStep.SEND_UNCOMPRESSED:
@@ -208,7 +208,7 @@ class PageSender:
         if self._rejects is not None and isinstance(refusal, errors.PageTooLarge):
             return self._divide(open_page, Refusal(refusal.code), self._rejects)
         if action is NextStep.HALVE:
-            return Instead(list(page.halves()))
+            return Split(list(page.halves()))
         raise self._explain(page, refusal) from None
 
     def _divide(self, open_page: PendingPage, refusal: Refusal, rejects: Rejects) -> Outcome:
@@ -225,7 +225,7 @@ class PageSender:
             for one in division.parts:
                 if one.suspects:
                     rejects.keep(one.suspects)
-        return Instead(division.parts)
+        return Split(division.parts)
 
     def _reject(self, dispute: RefusedPage, blamed: Sequence[Reject]) -> None:
         dispute.rejected += blamed

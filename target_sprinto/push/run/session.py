@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Outcome
@@ -22,7 +22,7 @@ from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.push.run.send_queue import SendQueue
+from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport import timing
@@ -39,22 +39,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class RunProgress(NamedTuple):
-    """Pages accepted, in flight and sent once more; and for how many seconds none may be sent yet."""
-
-    pages: int = 0
-    in_flight: int = 0
-    retries: int = 0
-    throttled_for: float = 0.0
-
-
 @dataclass(frozen=True)
 class _Open:
     """What there is only while a session is open."""
 
     session: SessionStatus
     sender: PageSender
-    flight: SendQueue
+    queue: SendQueue
 
 
 class RunSession:
@@ -80,32 +71,26 @@ class RunSession:
 
     def progress(self) -> RunProgress:
         """How far the run has come; callable from any thread."""
-        if self._open is None:
-            return RunProgress()
-        flight = self._open.flight
-        return RunProgress(
-            self._open.sender.staged.pages, flight.in_flight, flight.retries, flight.held_seconds
-        )
+        return self._open.queue.progress() if self._open is not None else RunProgress()
 
     # Pages
 
     def put(self, page: Page) -> None:
         """Hand a page over to be sent, waiting while there is no room. Opens the session first."""
         self._options.observer.on_page_built(page)
-        (self._open or self._open_session()).flight.put(page, self._keep_watch)
+        (self._open or self._open_session()).queue.put(page, self._keep_watch)
 
-    def check(self) -> None:
-        """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
+    def check(self, *, with_a_page: bool = True) -> None:
+        """Raise if the run was interrupted, or a page in queue has failed; keep the session alive."""
         self._options.interrupted()
         if self._open is not None:
-            self._open.flight.raise_failure()
-            self._keep_alive(self._open)
+            if with_a_page:
+                self._open.queue.raise_failure()
+            self._keep_alive(self._open, with_a_page=with_a_page)
 
     def _keep_watch(self) -> None:
-        """While pages are in the way of more: the same, but that no page is added to them."""
-        self._options.interrupted()
-        if self._open is not None:
-            self._keep_alive(self._open, with_a_page=False)
+        """While pages are in the way of more."""
+        self.check(with_a_page=False)
 
     def _open_session(self) -> _Open:
         options = self._options
@@ -142,15 +127,15 @@ class RunSession:
         )
         return self._open
 
-    def _keep_alive(self, opened: _Open, *, with_a_page: bool = True) -> None:
+    def _keep_alive(self, opened: _Open, *, with_a_page: bool) -> None:
         """Let no session expire while nothing is sent: send what there is, else read the status."""
         if self._client.session_silence() < keep_alive_interval(opened.session):
             return None
         interrupted = self._options.interrupted
-        if with_a_page and opened.flight.is_idle and (page := self._builder.flush()):
+        if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
             self._options.observer.on_page_built(page)
-            return opened.flight.put(page, interrupted)
+            return opened.queue.put(page, interrupted)
         status = interruptibly(
             lambda: self._client.session_status(opened.session.id, self._patience), interrupted
         )
@@ -172,7 +157,7 @@ class RunSession:
         """
         if status.state == "active":
             return
-        if status.state == "expired" and opened.flight.is_idle and not self._builder.holds_records:
+        if status.state == "expired" and opened.queue.is_idle and not self._builder.holds_records:
             if not self._warned_of_end:
                 log.warning("Session %s has expired: it accepts no more pages.", status.id)
             self._warned_of_end = True
@@ -185,14 +170,14 @@ class RunSession:
         """With all pages handed over: wait until they are accepted, reconcile, and close as the run is to."""
         self._options.interrupted()
         if self._open is None:
-            self._require_expected(None)
+            self._options.require_expected({})
             return self._end(Event.SETTLED, RunOutcome.NOTHING_SENT)
         opened, sender = self._open, self._open.sender
-        opened.flight.drain(self._keep_watch)
-        opened.flight.close()
+        opened.queue.drain(self._keep_watch)
+        opened.queue.close()
         if sender.settled != self._builder.added:
             raise AssertionError(f"{self._builder.added} records came in, {sender.settled} were settled")
-        self._require_expected(sender)
+        self._options.require_expected(sender.staged.accepted)
         staged = StagedSession(
             self._client,
             opened.session.id,
@@ -257,7 +242,7 @@ class RunSession:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until)
             return self._opening.describe_unknown()
         session = self._open.session
-        self._open.flight.close()
+        self._open.queue.close()
         if self.phase is Phase.APPLYING:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
             return f"Session {session.id} was told to apply, and may yet be applied."
@@ -286,20 +271,6 @@ class RunSession:
         else:
             if session is not None:
                 self._opened(session)
-
-    def _require_expected(self, sender: PageSender | None) -> None:
-        accepted = sender.staged.accepted if sender is not None else {}
-        if self._options.rejects is not None:
-            self._options.rejects.raise_if_none_accepted(accepted)
-        expected = self._options.expected
-        missed = {name for name, least in expected.items() if accepted.get(name, 0) < least}
-        if missed:
-            wanted = ", ".join(f"{expected[name]} {name}" for name in sorted(missed))
-            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in sorted(missed))
-            raise errors.TooFewRecords(
-                f"`expect` names at least {wanted}, and {came} came.",
-                "Look at the tap's log; if so few are right, lower `expect`.",
-            )
 
     def _result(self, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
         opened = self._open

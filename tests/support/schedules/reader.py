@@ -94,7 +94,7 @@ class Reader:
     def at_rest(self) -> bool:
         """Whether the run has ended, or every call has come back and no page is in flight."""
         opened = self.run._session._open
-        return self.ending is not None or (not self._asked and (opened is None or opened.flight.is_idle))
+        return self.ending is not None or (not self._asked and (opened is None or opened.queue.is_idle))
 
     # What the machine asks for; each is done by the thread, in order.
 
