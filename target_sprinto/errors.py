@@ -67,6 +67,7 @@ class InputError(SprintoError):
     """
 
     code = "input"
+    is_of_a_line = True
 
     def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:
         super().__init__(message, hint)
@@ -193,12 +194,14 @@ class FinalStateMissing(InputError):
     """The input ended with records that no STATE covers."""
 
     code = "final-state-missing"
+    is_of_a_line = False
 
 
 class FinalStateUnfinished(InputError):
     """The last STATE says that the tap had not finished."""
 
     code = "final-state-unfinished"
+    is_of_a_line = False
 
 
 class StreamMissing(SprintoError):

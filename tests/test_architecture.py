@@ -107,6 +107,16 @@ def test_arrows_point_down_only() -> None:
     ).prepare()
 
 
+@pytest.mark.parametrize("path", files("singer"), ids=lambda path: path.name)
+def test_files_and_classes_are_short(path: Path) -> None:
+    """One reason to change each."""
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 350
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            assert (node.end_lineno or 0) - node.lineno < 250, node.name
+
+
 @pytest.mark.parametrize("path", files("probe"), ids=lambda path: path.name)
 def test_only_the_asking_of_a_probe_does_io(path: Path) -> None:
     if path.stem not in {"asking", "session"}:

@@ -69,10 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_key: Annotated[
         str,
         _about(
-            "API key",
-            "Sprinto integration API key. Required, unless `api_key_file` is set.",
-            secret=True,
-            writeOnly=True,
+            "API key", "Sprinto integration API key. Required, unless `api_key_file` is set.", secret=True
         ),
     ] = ""
     api_key_file: Annotated[
@@ -195,8 +192,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         _about(
             "Receipt key file",
-            "Ed25519 private key (PEM) that signs receipts, as `sprintoctl keygen` makes it. Needs the extra"
-            " `sign`.",
+            "Ed25519 private key (PEM) that signs receipts (`sprintoctl keygen`). Needs the extra `sign`.",
         ),
     ] = None
     require_final_state: Annotated[
@@ -311,19 +307,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def timeouts(self) -> Timeouts:
         """The user's timeouts."""
-        return Timeouts(
-            self.request_timeout_seconds, self.retry_timeout_seconds, self.processing_timeout_seconds
-        )
+        request, retry = self.request_timeout_seconds, self.retry_timeout_seconds
+        return Timeouts(request, retry, self.processing_timeout_seconds)
 
     @property
     def on_conflict(self) -> ConflictPolicy:
         """What to do when another session is active."""
-        return ConflictPolicy(
-            choice=self.on_active_session,
-            wait_seconds=self.wait_timeout_seconds,
-            stale_seconds=self.stale_session_seconds,
-            own_prefix=self.client_reference_prefix,
-        )
+        waits = self.wait_timeout_seconds, self.stale_session_seconds
+        return ConflictPolicy(self.on_active_session, *waits, own_prefix=self.client_reference_prefix)
 
 
 def _converted(wanted: type, value: object) -> object:

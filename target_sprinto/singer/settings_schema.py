@@ -39,6 +39,8 @@ def _plain(schema: dict[str, Any], types: Mapping[str, Any], *, nullable: bool =
         schema = {key: value for key, value in named.items() if key not in {"title", "description"}} | schema
     if schema.get("default", "") in (None, ""):
         schema.pop("default", None)
+    if schema.get("secret"):
+        schema["writeOnly"] = True
     if isinstance(schema["type"], str):
         schema["type"] = [schema["type"], *(["null"] if nullable else [])]
     if "properties" in schema:

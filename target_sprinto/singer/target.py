@@ -22,24 +22,17 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.errors import (
-    FinalStateMissing,
-    FinalStateUnfinished,
     InputError,
     InvalidRecord,
-    NothingAccepted,
     StreamMissing,
-    TooManyRejects,
     explained,
 )
 from target_sprinto.push.client import ApiClient
-from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
 from target_sprinto.push.run.run_options import RunOptions
-from target_sprinto.push.transport import timing
-from target_sprinto.push.transport.background import Deadline
-from target_sprinto.receipts.recorder import Ending, ReceiptRecorder
+from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.singer import config_files
 from target_sprinto.singer.batch_files import BatchFile, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
@@ -50,15 +43,15 @@ from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.reader import SprintoReader
 from target_sprinto.singer.rejects import RejectedRecords
-from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
-from target_sprinto.singer.run_log import RunLog
+from target_sprinto.singer.response_file import ResponseFile
+from target_sprinto.singer.run_end import RunEnd
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.streams import Streams
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from target_sprinto.receipts.document import Outcome
+    from target_sprinto.push.errors import Interrupted
     from target_sprinto.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -109,7 +102,6 @@ class SprintoTarget(ConfiguredTarget):
         )
         self._config_identities = config_files.identities(config_names)
         self.client.config_files = config_files.lasting(config_names)
-        self._responses = ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json")
         self._fields = FieldPaths()
         self._state: bytes | None = None
         self._final_state = FinalState()
@@ -138,13 +130,15 @@ class SprintoTarget(ConfiguredTarget):
             intake=self.intake,
             fields=self._fields,
         )
-        self._log = RunLog(
+        self._ending = RunEnd(
+            run=self.run,
             client=self.client,
             intake=self.intake,
-            rejects=self.rejects,
-            responses=self._responses,
+            responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
             report=self._report,
             progress=self._progress,
+            signals=signals,
+            finish=settings.finish,
         )
 
     def _rejected_records(self, run_uuid: str, *, at_sprinto: bool) -> RejectedRecords | None:
@@ -278,13 +272,7 @@ class SprintoTarget(ConfiguredTarget):
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
-        self._log.metrics(self._sinks_active.values())
-        ending = self._log.finish(self.settings.finish, summary, self._state, self._interrupted)
-        if self._report is not None:
-            self._report.end(ending, Deadline(timing.current.end_after_signal))
-        self.client.close()
-        if ending.failure is not None:
-            raise ending.failure
+        self._ending.finish(summary, self._state, self._sinks_active.values())
 
     def _require_named(self) -> None:
         """Raise StreamMissing. A file may hold a part of what the tap sends, a rejects file does."""
@@ -304,63 +292,7 @@ class SprintoTarget(ConfiguredTarget):
 
     def _end(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
-        stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
-        deadline = Deadline(
-            self._seconds_to_end() if stopped else timing.current.end_after_error,
-            self._interrupted,
-            timing.current.end_after_signal,
-        )
-        try:
-            session_outcome = self.run.abort(deadline)
-        except BaseException:
-            # A second Ctrl-C where no command line has taken the signals.
-            log.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
-            self.client.close()
-            raise
-        self._log.metrics(self._sinks_active.values())
-        if isinstance(failure, SprintoError) and failure.session_outcome:
-            # It has seen what became of the session.
-            session_outcome = failure.session_outcome
-        responses = response_of(failure)
-        if self.rejects is not None:
-            session_outcome = f"{session_outcome} {self.rejects.finish_unapplied()}".rstrip()
-            if isinstance(failure, TooManyRejects | NothingAccepted) and self.settings.dry_run:
-                responses += responses_about(self._log.would_be_refused())
-                session_outcome += " What is listed above would be refused"
-                session_outcome += (
-                    "; the list is not complete." if isinstance(failure, TooManyRejects) else "."
-                )
-        session_outcome = f"{session_outcome} {self._responses.keep(responses)}".rstrip()
-        if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
-            failure = explained(failure)
-        if (
-            isinstance(failure, InputError)
-            and failure.line is None
-            and not isinstance(failure, FinalStateMissing | FinalStateUnfinished)
-        ):
-            failure.line = self._reader.line
-        if isinstance(failure, SprintoError):
-            failure.session_outcome = session_outcome
-        elif session_outcome:
-            log.error("%s", session_outcome)
-        if self._report is not None:
-            outcome: Outcome = "interrupted" if stopped else "failed"
-            known = failure if isinstance(failure, SprintoError) else None
-            kept = self._responses.written
-            self._report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
-        self.client.close()
-        return failure
-
-    def _exit_code(self, failure: SprintoError | None) -> int | None:
-        """The one that the command line will end with."""
-        if self._signals is not None and self._signals.first is not None:
-            return 128 + self._signals.first
-        return failure.exit_code if failure is not None else None
-
-    def _seconds_to_end(self) -> float:
-        """The contract counts from the signal, which may have been noticed late."""
-        late = self._signals.seconds_since_first() if self._signals is not None else 0.0
-        return max(timing.current.end_after_signal / 2, timing.current.end_after_signal - late)
+        return self._ending.because_of(failure, self._sinks_active.values())
 
     def _guard(self) -> AbstractContextManager[None]:
         """A signal that the reading thread does not notice ends the run on another one."""

@@ -1,4 +1,4 @@
-"""What a run logs about how it ended."""
+"""How a run ends: what is logged, what its receipt says, and where its STATE goes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, cast
 
 from singer_sdk import metrics
 
-from target_sprinto.errors import StateNotWritten, WouldBeRefused
+from target_sprinto.errors import (
+    InputError,
+    NothingAccepted,
+    StateNotWritten,
+    TooManyRejects,
+    WouldBeRefused,
+    explained,
+)
+from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import iso, with_time_left
 from target_sprinto.push.text import format_counts, pluralize, suggested
+from target_sprinto.push.transport import timing
+from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.problems import grouped
-from target_sprinto.singer.response_file import ResponseFile, responses_about
+from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.state_output import write_state
 
 if TYPE_CHECKING:
@@ -24,38 +34,120 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.run.result import RunResult
-    from target_sprinto.push.transport.background import Check
+    from target_sprinto.push.run.run import Delivery
     from target_sprinto.receipts.document import Outcome
     from target_sprinto.receipts.recorder import ReceiptRecorder
+    from target_sprinto.signals import Signals
     from target_sprinto.singer.intake import Intake
     from target_sprinto.singer.progress import Progress
-    from target_sprinto.singer.rejects import Rejected, RejectedRecords
+    from target_sprinto.singer.rejects import Rejected
     from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)
 
 
-class RunLog:
-    """Logs a run's end, and lets its STATE out. `report` is its receipt, `progress` its live figures."""
+class RunEnd:
+    """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's."""
 
-    def __init__(  # noqa: PLR0913 - what there is to log
+    def __init__(  # noqa: PLR0913 - what a run leaves behind
         self,
         *,
+        run: Delivery,
         client: ApiClient,
         intake: Intake,
-        rejects: RejectedRecords | None,
         responses: ResponseFile,
         report: ReceiptRecorder | None,
         progress: Progress | None,
+        signals: Signals | None,
+        finish: Finish,
     ) -> None:
+        self._run = run
         self._client = client
         self._intake = intake
-        self._rejects = rejects
+        self._rejects = intake.rejects
         self._responses = responses
         self._report = report
         self._progress = progress
+        self._signals = signals
+        self._finish = finish
 
-    def metrics(self, sinks: Iterable[Sink]) -> None:
+    def finish(self, summary: RunResult, state: bytes | None, sinks: Iterable[Sink]) -> None:
+        """End a run that did not fail: log it, let its STATE out, and write its receipt.
+
+        Raises StateNotWritten, and WouldBeRefused for a dry run with rejected records.
+        """
+        self._log_metrics(sinks)
+        ending = self._finished(summary, state)
+        if self._report is not None:
+            self._report.end(ending, Deadline(timing.current.end_after_signal))
+        self._client.close()
+        if ending.failure is not None:
+            raise ending.failure
+
+    def because_of(self, failure: BaseException, sinks: Iterable[Sink]) -> BaseException:
+        """End a run that failed or was interrupted; return what to raise."""
+        stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
+        deadline = Deadline(
+            self._seconds_left() if stopped else timing.current.end_after_error,
+            self._raise_if_interrupted,
+            timing.current.end_after_signal,
+        )
+        try:
+            session_outcome = self._run.abort(deadline)
+        except BaseException:
+            # A second Ctrl-C where no command line has taken the signals.
+            log.error("Cut off while ending: session %s may be open.", self._run.open_session)  # noqa: TRY400 - no traceback
+            self._client.close()
+            raise
+        self._log_metrics(sinks)
+        if isinstance(failure, SprintoError) and failure.session_outcome:
+            # It has seen what became of the session.
+            session_outcome = failure.session_outcome
+        session_outcome = f"{session_outcome} {self._left_behind(failure)}".strip()
+        if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
+            failure = explained(failure)
+        if isinstance(failure, InputError) and failure.line is None and failure.is_of_a_line:
+            failure.line = self._intake.line()
+        if isinstance(failure, SprintoError):
+            failure.session_outcome = session_outcome
+        elif session_outcome:
+            log.error("%s", session_outcome)
+        if self._report is not None:
+            known = failure if isinstance(failure, SprintoError) else None
+            outcome: Outcome = "interrupted" if stopped else "failed"
+            kept = self._responses.written
+            self._report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
+        self._client.close()
+        return failure
+
+    def _left_behind(self, failure: BaseException) -> str:
+        """What a run that was not applied leaves on disk, in sentences."""
+        responses, sentences = response_of(failure), []
+        if self._rejects is not None:
+            sentences.append(self._rejects.finish_unapplied())
+            if isinstance(failure, TooManyRejects | NothingAccepted) and self._finish is Finish.DISCARD:
+                responses += responses_about(self._would_be_rejected())
+                incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
+                sentences.append(f"What is listed above would be refused{incomplete}.")
+        sentences.append(self._responses.keep(responses))
+        return " ".join(filter(None, sentences))
+
+    def _exit_code(self, failure: SprintoError | None) -> int | None:
+        """The one that the command line will end with."""
+        if self._signals is not None and self._signals.first is not None:
+            return 128 + self._signals.first
+        return failure.exit_code if failure is not None else None
+
+    def _seconds_left(self) -> float:
+        """The contract counts from the signal, which may have been noticed late."""
+        late = self._signals.seconds_since_first() if self._signals is not None else 0.0
+        return max(timing.current.end_after_signal / 2, timing.current.end_after_signal - late)
+
+    def _raise_if_interrupted(self) -> None:
+        if self._signals is not None:
+            self._signals.check()
+
+    def _log_metrics(self, sinks: Iterable[Sink]) -> None:
         """Log the SDK's metrics: records by stream, requests and how long they took in all."""
         if self._progress is not None:
             self._progress.end()
@@ -66,16 +158,16 @@ class RunLog:
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
-    def finish(self, finish: Finish, summary: RunResult, state: bytes | None, interrupted: Check) -> Ending:
+    def _finished(self, summary: RunResult, state: bytes | None) -> Ending:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
-        if finish is Finish.DISCARD:
+        if self._finish is Finish.DISCARD:
             refused = self._dry_run(summary)
             code, kept = refused.exit_code if refused else 0, self._responses.written
             return Ending("rehearsed", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             log.info("No records: no session was opened.")
-        elif finish is Finish.HOLD:
+        elif self._finish is Finish.HOLD:
             self._held(summary)
             return Ending("held")
         else:
@@ -84,13 +176,13 @@ class RunLog:
         if state is None:
             return Ending(outcome)
         try:
-            write_state(state, interrupted)
+            write_state(state, self._raise_if_interrupted)
         except StateNotWritten as failure:
             return Ending(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")
         return Ending(outcome, state_went_to="stdout")
 
-    def would_be_refused(self) -> list[Rejected]:
+    def _would_be_rejected(self) -> list[Rejected]:
         """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""
         rejected = self._rejects.rejected if self._rejects else []
         for group in grouped(rejected):
@@ -114,7 +206,7 @@ class RunLog:
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
         log.info("Dry run: Sprinto accepted %s.%s", self._amounts(summary), discarded)
         self._log_skipped()
-        if refused := self.would_be_refused():
+        if refused := self._would_be_rejected():
             them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
                 f"{pluralize(len(refused), 'record')} would be refused, as listed above."
