@@ -82,7 +82,7 @@ class Progress:
             now = describe(records, self._run.progress())
             if now != told:
                 rate = (records - before) / timing.current.tell
-                log.info("So far: %s (%s records a second).", now, f"{rate:,.0f}")
+                log.info("Progress: %s (%s records a second).", now, f"{rate:,.0f}")
                 told = now
 
     def _tell_live(self) -> None:

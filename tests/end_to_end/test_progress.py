@@ -109,7 +109,7 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
     assert lines == [line for line in lines if re.match(r"\d{4}-", line)]
     assert " | INFO " in lines[-1]
     assert "Sprinto has processed session" in lines[-1]
-    assert "So far" not in shown
+    assert "Progress: " not in shown
 
 
 @pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
@@ -135,16 +135,18 @@ def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
     told_to_wait(door, 1)
     finished = door.run(people(PAGES * 10), page_size=10)
     assert finished.code == 0
-    told = [line for line in finished.stderr.splitlines() if "So far: " in line]
+    told = [line for line in finished.stderr.splitlines() if "Progress: " in line]
     assert 1 <= len(told) < PAGES
-    form = r"So far: [\d,]+ records read, \d+ pages? accepted, \d in flight.* \([\d,]+ records a second\)\.$"
+    form = (
+        r"Progress: [\d,]+ records read, \d+ pages? accepted, \d in flight.* \([\d,]+ records a second\)\.$"
+    )
     assert all(re.search(form, line) for line in told)
     assert any("1 sent again, waiting 1 s as Sprinto asked" in line for line in told)
 
 
 def test_a_short_run_says_nothing_in_between(door: FrontDoor) -> None:
     finished = door.run(people(250))
-    assert "So far: " not in finished.stderr
+    assert "Progress: " not in finished.stderr
     assert finished.stderr.count("pages") == 1
 
 

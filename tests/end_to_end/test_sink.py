@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from singer_sdk import Target
@@ -17,8 +18,7 @@ from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import SCHEMA, FrontDoor, as_input, people
 
-if TYPE_CHECKING:
-    from pathlib import Path
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class SdkPath(SprintoTarget):
@@ -112,6 +112,8 @@ def test_a_run_logs_what_a_reader_needs_and_no_more(door: FrontDoor) -> None:
     said = [text for _, level, _, text in lines if level.strip() == "INFO" and not text.startswith("METRIC")]
     assert [text.split(" ", 2)[0] for text in said] == ["Session", "Sprinto", "STATE"]
     assert {level.strip() for _, level, *_ in lines} == {"INFO"}
+    examples = (DOCS / "reference" / "lines.md").read_text(encoding="utf-8")
+    assert all(f"| `{text.split(' ', 1)[0]} " in examples for text in said)
 
 
 def test_what_the_sdk_logs_of_itself_is_for_debug(door: FrontDoor) -> None:
