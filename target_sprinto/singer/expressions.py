@@ -18,12 +18,23 @@ if TYPE_CHECKING:
     Compiled = Callable[[Mapping[str, Any]], Any]
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
-_STRING_METHODS = frozenset(
-    {
-        *("capitalize", "casefold", "endswith", "lower", "lstrip", "removeprefix", "removesuffix", "replace"),
-        *("rstrip", "split", "startswith", "strip", "swapcase", "title", "upper"),
-    }
-)
+_METHODS: dict[str, Callable[..., Any]] = {
+    "get": dict.get,
+    "capitalize": str.capitalize,
+    "casefold": str.casefold,
+    "endswith": str.endswith,
+    "lower": str.lower,
+    "lstrip": str.lstrip,
+    "removeprefix": str.removeprefix,
+    "removesuffix": str.removesuffix,
+    "replace": str.replace,
+    "rstrip": str.rstrip,
+    "split": str.split,
+    "startswith": str.startswith,
+    "strip": str.strip,
+    "title": str.title,
+    "upper": str.upper,
+}
 _MAX_LENGTH = 100_000
 """Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
 
@@ -44,7 +55,7 @@ class Compiler:
         self._operators = operators
         self._functions = functions
 
-    def compile(self, node: ast.AST) -> Compiled:  # noqa: C901, PLR0911 - one case for each kind of node
+    def compile(self, node: ast.AST) -> Compiled:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
         """An expression as a function of the record. Raises ValueError for what is not in the subset."""
         if (name := field_of_record(node)) is not None:
             return self._read(node, name)
@@ -59,8 +70,14 @@ class Compiler:
                 return self._applied(self._operators[type(operator)], [operand])
             case ast.Call(ast.Name(name), arguments, []) if name in _FUNCTIONS:
                 return self._applied(self._functions[name], arguments)
-            case ast.Call(ast.Attribute(text, name), arguments, []) if name in _STRING_METHODS:
-                return self._method(name, text, arguments)
+            case ast.Call(ast.Attribute(value, name), arguments, []) if name in _METHODS:
+                # Of another type it may be another method; then this one raises.
+                return self._applied(_METHODS[name], [value, *arguments])
+            case ast.Subscript(value, ast.Constant(key)):
+                container = self.compile(value)
+                return lambda record: container(record)[key]
+            case ast.Dict([], []):
+                return lambda _: {}
             case ast.BoolOp(operator, parts):
                 return self._bool(parts, until=isinstance(operator, ast.Or))
             case ast.IfExp(condition, yes, no):
@@ -92,11 +109,6 @@ class Compiler:
             first, second = parts
             return lambda record: function(first(record), second(record))
         return lambda record: function(*[part(record) for part in parts])
-
-    def _method(self, name: str, text: ast.expr, arguments: Sequence[ast.expr]) -> Compiled:
-        method = getattr(str, name)
-        # Of another type than str the method may be another one; then this raises.
-        return self._applied(method, [text, *arguments])
 
     def _bool(self, nodes: Sequence[ast.expr], *, until: bool) -> Compiled:
         parts = [self.compile(node) for node in nodes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import PluginMapper
 
+from target_sprinto.singer.expressions import fields_read
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_rules import MapRule
 from target_sprinto.singer.messages import decode_object
@@ -22,6 +24,8 @@ from target_sprinto.singer.sink import is_finite
 from target_sprinto.singer.validation import RecordValidator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from singer_sdk.mapper import StreamMap
 
 TYPICAL = {
@@ -232,6 +236,13 @@ EXPRESSIONS = st.sampled_from(
         *("first == None", "id == first == 'a'", "1 < amount", "id if record.get('first') else None"),
         *("f'{id} {first}'", "f'{amount:.1f}'", "str(amount)", "int(amount)", "float(amount)", "bool(first)"),
         *("md5(id)", "sha256(first)", "float('nan')", "[id, amount]", "{'a': id}", "[t for t in tags]"),
+        *(
+            "(office or {}).get('city')",
+            "office.get('a')",
+            "first.get('a')",
+            "office['a'] if office else None",
+        ),
+        *("tags[0]['a']", "id[0]", "record['office']['city']", "{}", "{}['a']", "office.get('a', id)"),
         *("config['x']", "__stream_name__", "datetime.date.fromisoformat(first)", "nowhere", "rand"),
     ]
 )
@@ -337,7 +348,8 @@ def test_each_expression_comes_to_the_same(expression: str, others: dict[str, An
         require_equal(stream_map, rule, json.dumps(record).encode())
 
 
-SAMPLE = json.loads((Path(__file__).parents[2] / "sample_config.json").read_text(encoding="utf-8"))
+ROOT = Path(__file__).parents[2]
+SAMPLE = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
 EMPLOYEE = {
     "employee_id": "E-1",
     "first_name": "Zoë",
@@ -363,6 +375,35 @@ def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
     assert b'"firstName":"Zo\\u00eb"' in written
     expected = by_the_mapper(stream_map, rule, raw)
     assert expected is not None
+    assert meaning(written) == meaning(expected)
+
+
+def documented_maps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every stream map in the guides and the README, by where it is."""
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        blocks = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for block in blocks:
+            if "stream_maps" in block:
+                for stream, rule in json.loads(block)["stream_maps"].items():
+                    if isinstance(rule, dict):
+                        yield f"{page.name}: {stream}", rule
+
+
+DOCUMENTED = dict(documented_maps())
+
+
+@pytest.mark.parametrize("rule", DOCUMENTED.values(), ids=DOCUMENTED.keys())
+def test_a_documented_map_takes_the_short_way(rule: dict[str, Any]) -> None:
+    expressions = [text for name, text in rule.items() if text and not name.startswith("__")]
+    names = sorted(set().union(*map(fields_read, expressions)) - {"record", "str"} | {"id", "active"})
+    stream_map, read = maps_of(rule, {name: {} for name in names})
+    writer = record_writer(stream_map, read, names)
+    assert writer is not None
+    nested = {"boss": {"id": 7}, "contact": {"email": "a@example.com"}, "_sdc_deleted_at": None}
+    raw = json.dumps({name: nested.get(name, f"{name} é") for name in names}).encode()
+    written, expected = writer.write(raw), by_the_mapper(stream_map, read, raw)
+    assert written
+    assert expected
     assert meaning(written) == meaning(expected)
 
 
