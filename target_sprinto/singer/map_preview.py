@@ -91,10 +91,10 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
             "Fix the stream map or the records.",
         )
     rejects.raise_if_none_accepted(run.counts)
-    for entity_type, minimum in settings.expected.items():
-        if run.counts[entity_type] < minimum:
+    for entity_type, wanted in settings.expect.items():
+        if run.counts[entity_type] < wanted.min_records:
             raise NothingAccepted(
-                f"A run would fail: `expect` asks for {minimum} {entity_type}, and there are"
+                f"A run would fail: `expect` asks for {wanted.min_records} {entity_type}, and there are"
                 f" {run.counts[entity_type]}.",
                 "Check the tap's selection, or `expect`.",
             )

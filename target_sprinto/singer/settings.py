@@ -300,11 +300,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.on_invalid_record is OnInvalidRecord.DIVERT and not self.dry_run
 
     @property
-    def expected(self) -> dict[str, int]:
-        """The minimum of records: ``{entity_type: int}``."""
-        return {name: expectation.min_records for name, expectation in self.expect.items()}
-
-    @property
     def timeouts(self) -> Timeouts:
         """The user's timeouts."""
         request, retry = self.request_timeout_seconds, self.retry_timeout_seconds

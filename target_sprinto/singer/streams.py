@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform
 
-from target_sprinto.errors import InvalidSchema, MapFailed, MeltanoTestStream, RecordBeforeSchema
+from target_sprinto.errors import (
+    InvalidSchema,
+    MapFailed,
+    MeltanoTestStream,
+    RecordBeforeSchema,
+    StreamMissing,
+)
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
@@ -95,6 +101,21 @@ class Streams:
                 f"the schema of stream {quoted(name)} is nested too deeply.", "Fix the tap."
             ) from None
         self._streams[name] = Stream(name, schema, key_properties, routes, self._intake)
+
+    def require_named(self, *, complete: bool) -> None:
+        """Log names in the settings that may be misspelled; raise StreamMissing if that is certain.
+
+        An input that is not `complete` may hold a part of what the tap sends, as a rejects file does.
+        """
+        try:
+            self.arrivals.require_named()
+        except StreamMissing as missing:
+            if complete:
+                raise
+            log.warning("%s", missing)
+        else:
+            for doubt in self.arrivals.doubts():
+                log.warning("%s", doubt)
 
     def _require_small(self, name: str, schema: bytes) -> None:
         memory = schema_limits.memory_of(schema)

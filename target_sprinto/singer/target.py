@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 from target_sprinto.errors import (
     InputError,
     InvalidRecord,
-    StreamMissing,
     explained,
 )
 from target_sprinto.push.client import ApiClient
@@ -266,25 +265,13 @@ class SprintoTarget(ConfiguredTarget):
             self.raise_if_interrupted()
             if self._reader.from_stdin and self.settings.require_final_state:
                 self._final_state.require_complete()
-            self._require_named()
+            self.streams.require_named(complete=self._reader.from_stdin)
             if self._guards is not None:
                 self._guards.require_no_loss()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None
         self._ending.finish(summary, self._state, self._sinks_active.values())
-
-    def _require_named(self) -> None:
-        """Raise StreamMissing. A file may hold a part of what the tap sends, a rejects file does."""
-        try:
-            self.streams.arrivals.require_named()
-        except StreamMissing as missing:
-            if self._reader.from_stdin:
-                raise
-            log.warning("%s", missing)
-        else:
-            for doubt in self.streams.arrivals.doubts():
-                log.warning("%s", doubt)
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""

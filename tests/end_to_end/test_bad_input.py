@@ -156,7 +156,8 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
     finished = door.run([SCHEMA, record(1), STATE], stream_maps=maps)
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith(
-        "Input line 2: the stream map of stream 'people' failed on a record: field 'number' = 'int(name)' (ValueError)"
+        "Input line 2: the stream map of stream 'people' failed on a record: field 'number' = 'int(name)'"
+        " (ValueError)"
     )
     assert "[stream-map]" in finished.error
 
