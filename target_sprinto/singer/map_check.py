@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from target_sprinto.singer.map_rules import MapRule
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
-_OPTIONAL = (
-    "Correct the name. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
-)
+_OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
 
 
 class _Missing(NamedTuple):
@@ -54,7 +52,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
         if "__key_properties__" in rule.options:
             raise MapFailed(
                 f"`__key_properties__` of stream {quoted(stream)} names {shortened(key)}, which its map does"
-                f" not make{nearest_first(key, outputs)}.",
+                f" not make{nearest_first(key, outputs, most=3)}.",
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.expressions.items() if expression == key] or ["…"]
@@ -85,7 +83,7 @@ def require_known_names(
         if name not in fields and rule.source == stream:
             raise MapFailed(
                 f"the stream map of stream {quoted(stream)} removes field {quoted(name)}, and the stream's"
-                f" schema has no such field{nearest_first(name, fields)}.",
+                f" schema has no such field{nearest_first(name, fields, most=3)}.",
                 "Correct the name, so that no other field is sent unintended; or remove the rule.",
             )
 
@@ -103,7 +101,7 @@ def require_entity(
         if field not in entity.fields and (entity.closed or (rule and rule.fields.get(field))):
             raise MapFailed(
                 f"stream {quoted(stream)} sends field {shortened(field)}, and entity type {name} has no"
-                f" such field (`entity_schemas`){nearest_first(field, entity.fields)}.",
+                f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
         source = copies.get(field, "")
@@ -120,7 +118,7 @@ def require_entity(
         if field not in sent and (fields or rule):
             raise MapFailed(
                 f"stream {quoted(stream)} does not send field {shortened(field)}, which entity type {name}"
-                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields)}.",
+                f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
                 f'Map it in `stream_maps`: {{{json.dumps(stream)}: {{{json.dumps(field)}: "…"}}}}.',
             )
 
@@ -129,7 +127,7 @@ def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
     place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
     return MapFailed(
         f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {place}, and the"
-        f" stream's schema has no such field{nearest_first(missing.name, missing.known)}.",
+        f" stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
         missing.hint,
     )
 
@@ -142,7 +140,7 @@ def _cause(name: str, expression: str, fields: Mapping[str, Any]) -> str:
         inner = _properties(schema)
         part = name.removeprefix(f"{field}__")
         if part in inner:
-            why = "Flattening comes after the stream map. " if part != name else ""
+            why = "Flattening comes after the map. " if part != name else ""
             return f"{why}It is inside {shortened(field)}: write `{field}.get({part!r})`."
     return _OPTIONAL
 
@@ -161,7 +159,7 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
             yield _Missing(
                 name,
                 list(inner),
-                f"Correct the name; or, if it may be missing, write `{base}.get({name!r})`.",
+                f"Correct it; or, if it may be missing, write `{base}.get({name!r})`.",
             )
 
 

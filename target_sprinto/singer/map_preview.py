@@ -124,7 +124,10 @@ def document(
                     "dropped": route.rule.dropped(fields) if route.rule else [],
                     "always_null": empty,
                     "examples": [
-                        {"line": line, "record": {field: show(value) for field, value in record.items()}}
+                        {
+                            "line": line,
+                            "record": {name: show(record[name]) for name in _ordered(route, record)},
+                        }
                         for line, record in run.records[place]
                     ],
                 }
@@ -140,6 +143,11 @@ def document(
         ],
         "error": failure.code if failure else None,
     }
+
+
+def _ordered(route: Route, record: dict[str, Any]) -> list[str]:
+    """The record's fields as the map has them, whatever the order in which they are sent."""
+    return sorted(record, key=lambda name: route.sends.index(name) if name in route.sends else len(record))
 
 
 def _origin(route: Route, field: str) -> str:

@@ -37,11 +37,13 @@ def by_nearness(name: str, known: Iterable[str]) -> list[str]:
     return sorted(known, key=likeness, reverse=True)
 
 
-def nearest_first(name: str, known: Iterable[str], show: Callable[[str], str] | None = None) -> str:
+def nearest_first(
+    name: str, known: Iterable[str], show: Callable[[str], str] | None = None, *, most: int = _SHOWN
+) -> str:
     """A part of a sentence that names the known names, the nearest first, and as many as a reader can use."""
     names = by_nearness(name, known)
-    shown = ", ".join((show or shortened)(one) for one in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    shown = ", ".join((show or shortened)(one) for one in names[:most])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f" (nearest first: {shown}{more})" if names else ""
 
 
