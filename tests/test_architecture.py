@@ -40,8 +40,8 @@ def name_of(path: Path) -> str:
 
 
 def says_that_it_is_pure(path: Path) -> bool:
-    told = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return re.search(r"\bPure\b", told.partition("\n")[0]) is not None
+    message = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.search(r"\bPure\b", message.partition("\n")[0]) is not None
 
 
 @pytest.mark.parametrize("path", files("push"), ids=lambda path: path.name)

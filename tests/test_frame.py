@@ -76,8 +76,8 @@ KINDS = {"number": "decimal"} | {kind: kind for kind in ("string", "integer", "b
 
 def test_meltano_has_the_same_capabilities() -> None:
     # Meltano's own schema does not know this one.
-    told = {str(one) for one in SprintoTarget.capabilities} - {"validate-records"}
-    assert sorted(loader()["capabilities"]) == sorted(told)
+    sentence = {str(one) for one in SprintoTarget.capabilities} - {"validate-records"}
+    assert sorted(loader()["capabilities"]) == sorted(sentence)
 
 
 def test_meltanos_schema_accepts_meltano_yml() -> None:
@@ -102,12 +102,12 @@ def hub() -> dict[str, Any]:
 def test_the_hubs_definition_is_made_of_the_same() -> None:
     written = loader_definition.HUB_PATH.read_text(encoding="utf-8")
     assert written == loader_definition.hub_definition(), "run: python tests/support/loader_definition.py"
-    told, ours = hub(), loader() | {"pip_url": "target-sprinto"}
-    assert sorted(told["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
-    assert {name: told[name] for name in ours if name != "capabilities"} == {
+    sentence, ours = hub(), loader() | {"pip_url": "target-sprinto"}
+    assert sorted(sentence["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
+    assert {name: sentence[name] for name in ours if name != "capabilities"} == {
         name: value for name, value in ours.items() if name != "capabilities"
     }
-    assert told["supported_python_versions"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    assert sentence["supported_python_versions"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
 @pytest.mark.skipif(
@@ -132,8 +132,8 @@ def test_the_hubs_schema_accepts_its_definition() -> None:
 def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> None:
     docs = (ROOT / "docs/meltano.md").read_text(encoding="utf-8")
     assert f"Meltano {meltano_project.VERSION};" in docs
-    told = re.findall(r"^\| `meltano invoke target-sprinto:(\w+)", docs, re.MULTILINE)
-    assert told == list(loader()["commands"])
+    sentence = re.findall(r"^\| `meltano invoke target-sprinto:(\w+)", docs, re.MULTILINE)
+    assert sentence == list(loader()["commands"])
 
 
 def test_the_readmes_settings_are_those_of_about() -> None:

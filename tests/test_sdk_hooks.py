@@ -121,9 +121,9 @@ def test_a_mapper_s_error_quotes_expressions_and_no_values() -> None:
         logger=logging.getLogger("test"),
     )
     maps.register_raw_stream_schema("people", {"properties": {"name": {"type": "string"}}}, [])
-    with pytest.raises(MapExpressionError) as told:
+    with pytest.raises(MapExpressionError) as message:
         maps.stream_maps["people"][0].transform({"name": "a value"})
-    assert "a value" not in str(told.value), "its text is shown: see target.py, _mapped"
+    assert "a value" not in str(message.value), "its text is shown: see target.py, _mapped"
 
 
 def test_a_sink_s_counter_logs_its_records_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
@@ -140,8 +140,8 @@ def test_a_sink_s_counter_logs_its_records_when_it_is_closed(caplog: pytest.LogC
 
 
 def _counted(caplog: pytest.LogCaptureFixture) -> list[int]:
-    told = [record.getMessage() for record in caplog.records]
-    points = [json.loads(line.removeprefix("METRIC: ")) for line in told if line.startswith("METRIC: ")]
+    message = [record.getMessage() for record in caplog.records]
+    points = [json.loads(line.removeprefix("METRIC: ")) for line in message if line.startswith("METRIC: ")]
     return [point["value"] for point in points if point["metric"] == "record_count"]
 
 

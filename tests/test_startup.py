@@ -13,10 +13,10 @@ PEER = Path(__file__).parent.parent / "benchmarks/peer.py"
 
 def loaded(*words: str) -> set[str]:
     """The modules that a Python process imports by its end."""
-    told = subprocess.run(
+    message = subprocess.run(
         [sys.executable, "-X", "importtime", *words], check=True, capture_output=True, text=True
     )
-    return set(re.findall(r"^import time: .*\| +(\S+)$", told.stderr, re.MULTILINE))
+    return set(re.findall(r"^import time: .*\| +(\S+)$", message.stderr, re.MULTILINE))
 
 
 def test_start_up_loads_little_that_the_sdks_own_does_not() -> None:

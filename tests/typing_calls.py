@@ -39,7 +39,7 @@ class Employee(TypedDict):
 
 @dataclass
 class Device:
-    """A dataclass is no mapping: `dataclasses.asdict` makes it one."""
+    """A dataclass is not a mapping: `dataclasses.asdict` makes it one."""
 
     serial: str
 

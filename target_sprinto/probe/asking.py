@@ -112,9 +112,9 @@ class _Asking:
         try:
             self._client.read(Operation.PUSH, answer)
         except PageRefused as refusal:
-            told = describe_refusal(page, refusal, self._fields.find)
-            told.hint = "Fix the example, then probe again."
-            raise told from None
+            message = describe_refusal(page, refusal, self._fields.find)
+            message.hint = "Fix the example, then probe again."
+            raise message from None
         self._latest, self.evidence.shown_after = self._session.look_until(
             self._wanted(pushed), timing.current.lag
         )

@@ -91,7 +91,7 @@ def _object(name: str, content: bytes) -> bytes:
         _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError):
         raise ConfigError(
-            f"The example {name!r} holds no JSON object in UTF-8.",
+            f"The example {name!r} does not hold a JSON object in UTF-8.",
             "Let it hold one record with Sprinto's own field names, as the target would send it.",
         ) from None
     return body

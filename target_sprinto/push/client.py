@@ -1,7 +1,7 @@
 """One method per call of Sprinto's push API.
 
 Correct use needs no knowledge of HTTP: a method returns the typed answer, or raises an `ApiError` by
-meaning. A GET is repeated where that is safe; a POST only where it surely did not happen.
+meaning. A GET is repeated where that is safe; a POST only where it was definitely not performed.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class ApiClient:
         body: bytes | None = None,
         encoding: str | None = None,
     ) -> Response:
-        """One call's answer as it came, whatever it says: for whoever looks at how Sprinto answers.
+        """One call's answer as it came, whatever it says: for anyone who looks at how Sprinto answers.
 
         Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
         what fails below HTTP. A body makes it a POST.

@@ -28,7 +28,7 @@ _LONGEST_TEXT = 255
 
 
 def base_url(region: str, api_url: str | None = None) -> str:
-    """The base URL of a region, or the one that stands in its place."""
+    """The base URL of a region, or the one that is in its place."""
     return (api_url or REGIONS[region]).rstrip("/")
 
 

@@ -295,7 +295,7 @@ class ProcessingFailed(SprintoError):
 
 
 class ProcessingTimeout(SprintoError):
-    """The session was not processed in time; it may yet be."""
+    """The session was not processed in time; it may still be."""
 
     code = "processing-timeout"
     temporary = True

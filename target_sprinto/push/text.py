@@ -58,9 +58,9 @@ def format_counts(counts: Mapping[str, int], sent: Collection[str] | None = None
     first ten are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
-    told = [f"{count} {shown(name)}" for name, count in sorted(named.items()) if count]
-    if (more := len(told) - _MOST_NAMES) > 0:
-        told[_MOST_NAMES:] = [f"{more} more types"]
+    message = [f"{count} {shown(name)}" for name, count in sorted(named.items()) if count]
+    if (more := len(message) - _MOST_NAMES) > 0:
+        message[_MOST_NAMES:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
-        told.append(f"{others} of types that were not sent")
-    return ", ".join(told) or "nothing"
+        message.append(f"{others} of types that were not sent")
+    return ", ".join(message) or "nothing"

@@ -148,10 +148,10 @@ def fill(template: str, **parts: str) -> bytes:
 
 
 def _explain(receipt: Receipt) -> str:
-    told = _HEADLINES[receipt.outcome][2]
-    if told:
+    message = _HEADLINES[receipt.outcome][2]
+    if message:
         rejected = len(receipt.rejects)
-        return f"{told} Records that were rejected: {rejected}." if rejected else told
+        return f"{message} Records that were rejected: {rejected}." if rejected else message
     session = receipt.session
     phases = [step.phase for step in receipt.phases]
     if session is None:

@@ -1,7 +1,7 @@
 """Faults on demand: which request is to go wrong, and how.
 
 `moment="before"` means that the server does not act on the request; `moment="after"`, that it acts and only
-the answer is spoilt. That is the difference between a page that was lost and one that was staged unseen.
+the answer is invalid. That is the difference between a page that was lost and one that was staged unseen.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Hang:
 class Late:
     """No answer, and the server acts only once the client has left: `seconds` after that, or on release.
 
-    With `reset` the connection is reset at once, as by a proxy that forwards the request all the same.
+    With `reset` the connection is reset at once, as by a proxy that forwards the request anyway.
     """
 
     seconds: float | None = None

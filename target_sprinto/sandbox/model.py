@@ -54,7 +54,7 @@ class Integration:
         self.behave(behaviour)
 
     def behave(self, behaviour: Behaviour) -> None:
-        """Follow another behaviour from now on; the processing outcomes start afresh."""
+        """Follow another behaviour from now on; the processing outcomes start again."""
         self.behaviour = behaviour
         self._validator = Validator(behaviour.entities)
         self._outcomes = deque(behaviour.processing_outcomes)

@@ -67,7 +67,7 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
 
 
 def parse_page(body: bytes) -> Page:
-    """Read a page, or refuse with 400 what is no JSON or of another shape."""
+    """Read a page, or refuse with 400 what is not JSON or of another shape."""
     try:
         # Records stay raw here, and raw text is not checked.
         body.decode()

@@ -80,4 +80,4 @@ def load(directory: Path) -> dict[str, IntegrationState]:
     except OSError as problem:
         raise _unusable(directory, problem) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DataUnusable(f"{path} is no sandbox snapshot: {error}") from error
+        raise DataUnusable(f"{path} is not a sandbox snapshot: {error}") from error

@@ -49,7 +49,7 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
     except msgspec.DecodeError:
         raise InvalidLine(
             f"the `manifest` of a BATCH message for stream {quoted(stream)} is no list of URLs.",
-            "Mend the tap.",
+            "Fix the tap.",
         ) from None
     try:
         read = msgspec.json.decode(encoding, type=_Encoding)
@@ -67,7 +67,7 @@ class BatchFile:
     """One file of a batch. `str()` says which line of it is in hand, from 1."""
 
     def __init__(self, url: str, *, compressed: bool, own: frozenset[tuple[int, int]] = frozenset()) -> None:
-        """`own` are the loader's files: device and inode. Raises BatchNotSupported for what is no file."""
+        """`own` are the loader's files: device and inode. Raises BatchNotSupported for what is not a file."""
         self._own = own
         self._path = _path(url)
         self._compressed = compressed
@@ -97,14 +97,14 @@ class BatchFile:
                 raise self._unreadable(problem.strerror or type(problem).__name__) from None
 
     def _open(self, opened: contextlib.ExitStack, check: Check) -> IO[bytes]:
-        # Not to wait for whoever might open the other end, where it is no file.
+        # Not to wait for anyone who might open the other end, where it is not a file.
         descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)
         if identity(status) in self._own:
             raise self._unreadable("it is this loader's own config file")
         if not stat.S_ISREG(status.st_mode):
-            raise self._unreadable("it is no regular file")
+            raise self._unreadable("it is not a regular file")
         source = interruptible_reader(descriptor, check)
         head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
         if self._compressed and head != _GZIP_MAGIC:
@@ -127,7 +127,7 @@ def _path(url: str) -> str:
     decoded = url2pathname(spelled)
     if scheme != "file" or not spelled.startswith("/") or "\0" in decoded:
         raise BatchNotSupported(
-            "a BATCH message names something that is no file of this machine (`file:///…`).",
+            "a BATCH message names something that is not a file of this machine (`file:///…`).",
             "Let the tap's `batch_config.storage.root` be a folder that this target can read.",
         )
     # SDK taps encode no character of a root that is a URL, and those of a root that is a path.

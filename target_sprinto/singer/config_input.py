@@ -67,7 +67,7 @@ def client_of(own: Settings, names: Sequence[str]) -> ApiClient:
 def read_config_file(path: str, number: int) -> dict[str, Any]:
     """One config file's settings. Raises SettingsError; `number` tells which one it is, from 1.
 
-    What is no path (settings given inline, say) is not repeated: it may hold the API key.
+    What is not a path (settings given inline, say) is not repeated: it may hold the API key.
     """
     shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
     try:
@@ -79,9 +79,9 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
     except OSError as problem:
         raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
     except (ValueError, RecursionError, ArithmeticError):
-        raise SettingsError([f"config file {shown} is no JSON in UTF-8"]) from None
+        raise SettingsError([f"config file {shown} is not JSON in UTF-8"]) from None
     if not isinstance(content, dict):
-        raise SettingsError([f"config file {shown} holds no JSON object"])
+        raise SettingsError([f"config file {shown} does not hold a JSON object"])
     if content.get("api_key"):
         config_files.warn_if_exposed(path)
     return content

@@ -175,7 +175,7 @@ class ConfiguredTarget(Target):
         cls.print_version(print_fn=log.debug)
         target = cls.from_cli(config, signals=signals)
         if file_input is getattr(sys.stdin, "buffer", None):
-            # What `-` opens is no file: it may be a tap.
+            # What `-` opens is not a file: it may be a tap.
             file_input = None
         source = (
             interruptible_reader(file_input.fileno(), target.raise_if_interrupted) if file_input else None

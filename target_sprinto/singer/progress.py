@@ -1,7 +1,7 @@
 """How far a run is, while it is under way; and at its end, what its time was spent on.
 
 On a terminal that is one live line, elsewhere a line in the log every ten seconds. Nothing is counted here:
-the figures are asked of whoever has them.
+the figures are asked of anyone who has them.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ class Progress:
         return f"in {took:.1f} s; {most} ({others})"
 
     def _tell_now_and_then(self) -> None:
-        told, records = "", 0
+        message, records = "", 0
         while not self._ended.wait(timing.current.tell):
             before, records = records, self._records()
             now = describe(records, self._run.progress())
-            if now != told:
+            if now != message:
                 rate = (records - before) / timing.current.tell
                 log.info("Progress: %s (%s records a second).", now, f"{rate:,.0f}")
-                told = now
+                message = now
 
     def _tell_live(self) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it, and start-up is short
@@ -113,9 +113,9 @@ class Progress:
 def describe(records: int, standing: RunProgress) -> str:
     """How far a run has come that has read so many records, in words."""
     pages = pluralize(standing.pages, "page")
-    told = f"{pluralize(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
+    message = f"{pluralize(records, 'record')} read, {pages} accepted, {standing.in_flight} in flight"
     if standing.retries:
-        told += f", {standing.retries} sent again"
+        message += f", {standing.retries} sent again"
     if standing.throttled_for:
-        told += f", waiting {standing.throttled_for:.0f} s as Sprinto asked"
-    return told
+        message += f", waiting {standing.throttled_for:.0f} s as Sprinto asked"
+    return message

@@ -63,7 +63,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     @property
     def default_input(self) -> IO[bytes]:
         """Standard input, as bytes."""
-        # It is None where the shell has closed it, and a stand-in without `buffer` in somebody's tests.
+        # It is None where the shell has closed it, and a stand-in without `buffer` in another client's tests.
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()

@@ -225,12 +225,12 @@ class RunEnd:
         if self._rejects is None:
             return
         try:
-            told = self._rejects.finish()
+            message = self._rejects.finish()
         except (MemoryError, OSError) as problem:
             # The run is applied: nothing that happens to the file may hide that.
-            told = f"The rejects file could not be finished ({type(problem).__name__})."
-        if told:
-            log.warning("%s", told)
+            message = f"The rejects file could not be finished ({type(problem).__name__})."
+        if message:
+            log.warning("%s", message)
 
     def _log_skipped(self) -> None:
         if self._intake.skipped:

@@ -112,5 +112,5 @@ def from_catalog(text: bytes) -> dict[str, StreamSample]:
 
 def _keys(stream: dict[str, Any]) -> list[str]:
     metadata = [one["metadata"] for one in stream.get("metadata") or [] if not one.get("breadcrumb")]
-    told = [one["table-key-properties"] for one in metadata if one.get("table-key-properties")]
-    return list(stream.get("key_properties") or (told[0] if told else []))
+    sentence = [one["table-key-properties"] for one in metadata if one.get("table-key-properties")]
+    return list(stream.get("key_properties") or (sentence[0] if sentence else []))

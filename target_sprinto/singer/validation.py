@@ -93,14 +93,14 @@ class RecordValidator(BaseJSONSchemaValidator):
     def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
         where = field_path(self._raw, path)
         field = f"field {quoted(where)}" if where else "the record"
-        told = f"it breaks the rule {rule!r}"
+        message = f"it breaks the rule {rule!r}"
         if rule == "required" and missing:
-            told = f"{quoted(missing)} is missing"
+            message = f"{quoted(missing)} is missing"
         return InvalidRecord(
-            f"a record of stream {quoted(self._stream)} is not as its schema says: in {field} {told}.",
-            "Mend it or the tap's schema; `validate_records: false` sends records unchecked.",
+            f"a record of stream {quoted(self._stream)} is not as its schema says: in {field} {message}.",
+            "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
             field=where or None,
-            issue=told,
+            issue=message,
         )
 
 

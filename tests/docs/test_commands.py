@@ -52,7 +52,7 @@ def test_what_is_shown_is_looked_for_line_by_line() -> None:
 
 
 class Reader:
-    """Somebody who does what a page says, in a folder with a sandbox of their own."""
+    """Someone who does what a page says, in a folder with a sandbox of their own."""
 
     def __init__(self, door: FrontDoor, stack: ExitStack) -> None:
         self._stack = stack

@@ -46,8 +46,8 @@ def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_othe
 ) -> None:
     shown = about(door, form)
     if form == "json":
-        told = json.loads(shown)
-        names, capabilities = list(told["settings"]["properties"]), told["capabilities"]
+        message = json.loads(shown)
+        names, capabilities = list(message["settings"]["properties"]), message["capabilities"]
     else:
         names, capabilities = (re.findall(how, shown, re.MULTILINE) for how in SHOWN_BY_FORMAT[form])
     assert sorted(names) == sorted(set(settings.SCHEMA["properties"]) | OF_THE_SDK)
@@ -64,12 +64,12 @@ def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_othe
 
 
 def test_about_as_json_holds_a_json_schema_with_secrets_marked(door: FrontDoor) -> None:
-    told = json.loads(about(door, "json"))
-    assert (told["name"], told["version"]) == ("target-sprinto", metadata.version("target-sprinto"))
-    Draft202012Validator.check_schema(told["settings"])
-    secret = [name for name, setting in told["settings"]["properties"].items() if setting.get("secret")]
+    message = json.loads(about(door, "json"))
+    assert (message["name"], message["version"]) == ("target-sprinto", metadata.version("target-sprinto"))
+    Draft202012Validator.check_schema(message["settings"])
+    secret = [name for name, setting in message["settings"]["properties"].items() if setting.get("secret")]
     assert secret == ["api_key"]
-    assert told["settings"]["required"] == ["integration_id"]
+    assert message["settings"]["required"] == ["integration_id"]
 
 
 def test_version_names_this_package_and_the_sdk(door: FrontDoor) -> None:

@@ -118,12 +118,12 @@ def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor)
     door.sandbox.configure(door.integration_id, processing_seconds=0.3)
     older = stranger.open_session(door, "older")
     stranger.close_session(door, older, "apply")
-    blocker = stranger.open_session(door, "somebody-else")
+    blocker = stranger.open_session(door, "another-client")
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
     finished = door.run(people(3))
     assert finished.code != 0
     assert f"session {blocker}, opened 0 min" in finished.error
-    assert "reference 'somebody-else/" in finished.error
+    assert "reference 'another-client/" in finished.error
     assert "last event 0 min" in finished.error
     assert f"sprintoctl discard {blocker} --config {door.folder}/" in finished.error
     assert not requests(door, "status")

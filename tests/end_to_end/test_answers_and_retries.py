@@ -1,4 +1,4 @@
-"""What an answer means: for GETs, and for POSTs that surely did not happen."""
+"""What an answer means: for GETs, and for POSTs that was definitely not performed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
     )
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "may yet be applied" in finished.error
+    assert "may still be applied" in finished.error
 
 
 @pytest.mark.parametrize("setting", [{}, {"dry_run": True}, {"on_invalid_record": "divert"}], ids=str)

@@ -49,10 +49,10 @@ def check_applied(door: FrontDoor, finished: Finished) -> None:
     assert "has processed session" in finished.stderr
 
 
-def check_refused(door: FrontDoor, session: str, finished: Finished, *told: str) -> None:
+def check_refused(door: FrontDoor, session: str, finished: Finished, *message: str) -> None:
     assert (finished.code, finished.stdout) == (1, ""), finished.stderr
     (line,) = [line for line in finished.stderr.splitlines() if line.startswith("sprintoctl: ")]
-    for words in told:
+    for words in message:
         assert words in line
     assert state_of(door, session) in {"active", "expired", "cancelled"}
     assert door.applied() == {}
@@ -76,13 +76,13 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     assert session.state == "active"
     assert (session.client_reference_id or "").endswith("/hold")
     (line,) = [line for line in finished.stderr.splitlines() if "is held" in line]
-    for told in (
+    for message in (
         f"Session {session.id} is held: 250 people, in 3 pages, in ",
         ". It expires 20",
         f"sprintoctl apply {session.id} --receipt receipt.json --config {door.folder}/",
         f"sprintoctl discard {session.id} --config {door.folder}/",
     ):
-        assert told in line
+        assert message in line
     receipt = receipt_of(door)
     shown = {name: receipt[name] for name in ("outcome", "exit_code", "finish", "state_went_to", "state")}
     assert shown == {
@@ -252,7 +252,7 @@ def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: Fron
     assert "close" not in door.operations()
 
 
-SPOILT: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
+INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
     "counts": (
         lambda door, _: change(door.folder / "receipt.json", '"accepted":250', '"accepted":251'),
         ("250 people", "251 people", "is left as it was", "[count-mismatch]"),
@@ -297,11 +297,11 @@ def edit(door: FrontDoor, change_bytes: Callable[[bytes], bytes]) -> None:
 def test_apply_refuses_a_receipt_that_is_not_the_runs(door: FrontDoor, subtests: pytest.Subtests) -> None:
     session = hold(door)
     whole = (door.folder / "receipt.json").read_bytes()
-    for how, (spoil, told) in SPOILT.items():
+    for how, (spoil, message) in INVALID.items():
         with subtests.test(how):
             (door.folder / "receipt.json").write_bytes(whole)
             spoil(door, session)
-            check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), *told)
+            check_refused(door, session, door.sprintoctl("apply", session, *RECEIPT), *message)
             assert state_of(door, session) == "active"
     assert "close" not in door.operations()
     (door.folder / "receipt.json").write_bytes(whole)
@@ -330,7 +330,9 @@ def test_a_close_that_is_refused_leaves_the_session(door: FrontDoor) -> None:
     session = hold(door)
     fault(door, "close", Answer(401))
     finished = door.sprintoctl("apply", session, *RECEIPT)
-    check_refused(door, session, finished, "[unauthorized]", "was not told to apply, and is left as it was")
+    check_refused(
+        door, session, finished, "[unauthorized]", "was not message to apply, and is left as it was"
+    )
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
 
@@ -339,7 +341,7 @@ def test_failed_processing_prints_no_state(door: FrontDoor) -> None:
     session = hold(door)
     finished = door.sprintoctl("apply", session, *RECEIPT)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "may yet be applied" in finished.stderr
+    assert "may still be applied" in finished.stderr
     assert "[processing-failed]" in finished.stderr
 
 
@@ -366,7 +368,7 @@ def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: s
     process.send_signal(number)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
-    assert "was not told to apply" in finished.stderr
+    assert "was not message to apply" in finished.stderr
     assert state_of(door, session) == "active"
 
 
@@ -379,7 +381,7 @@ def test_a_signal_after_the_close_names_the_session_and_apply_goes_on_from_there
     process.send_signal(signal.SIGINT)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (130, "")
-    assert f"Session {session} was told to apply, and may yet be applied" in finished.stderr
+    assert f"Session {session} was sent an apply request, and may still be applied" in finished.stderr
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
     assert door.operations().count("close") == 1
 

@@ -41,7 +41,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         raw(RECORD % '{"id":1,"n":-Infinity}'),
         "invalid-record",
     ),
-    "NaN in what is no JSON": (raw('NaN{"type":"STATE","value":{}}'), "invalid-line"),
+    "NaN in what is not JSON": (raw('NaN{"type":"STATE","value":{}}'), "invalid-line"),
     "NaN before nesting without end": (raw(RECORD[:-3] + '{"id":NaN,"n":' + "[" * 100_000), "invalid-line"),
     "a byte order mark": (b'\xef\xbb\xbf{"type":"STATE","value":{}}', "invalid-line"),
     "no type": (raw('{"stream":"people"}'), "invalid-line"),
@@ -76,7 +76,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         raw(RECORD % f'{{"id":1,"n":{"[" * 100_000}{"]" * 100_000}}}'),
         "invalid-line",
     ),
-    "a schema that is no JSON Schema": (
+    "a schema that is not a JSON Schema": (
         SCHEMA | {"schema": {"type": "wat", "properties": {}}},
         "invalid-schema",
     ),

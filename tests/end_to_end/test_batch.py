@@ -134,9 +134,14 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "gzip of another checksum": (WHOLE[:-6] + b"xxxxxx", GZIP, "cut off or corrupt", "batch-file"),
     "no gzip": (lines([1]), GZIP, "no gzip file", "batch-file"),
     "gzip cut off to nothing": (b"", GZIP, "no gzip file", "batch-file"),
-    "cut off within a line": (lines([1, 2])[:-5], PLAIN, "line 2: the line is no JSON", "invalid-line"),
+    "cut off within a line": (lines([1, 2])[:-5], PLAIN, "line 2: the line is not JSON", "invalid-line"),
     "a line of NaN": (lines([1]) + b'{"id": NaN}\n', PLAIN, "line 2: NaN or Infinity", "invalid-record"),
-    "a line that is no object": (lines([1]) + b'["s3cr3t"]\n', PLAIN, "line 2: a record", "invalid-record"),
+    "a line that is not an object": (
+        lines([1]) + b'["s3cr3t"]\n',
+        PLAIN,
+        "line 2: a record",
+        "invalid-record",
+    ),
     "not UTF-8": (b'{"id": 1, "name": "s3cr3t \xff"}\n', PLAIN, "line 1: ", "invalid-line"),
     "a lone surrogate": (b'{"id": 1, "name": "s3cr3t \\ud800"}\n', PLAIN, "line 1: ", "invalid-record"),
     "a record that fails its schema": (b'{"id": "s3cr3t"}\n', PLAIN, "line 1: a record", "invalid-record"),
@@ -146,7 +151,7 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_a_broken_file_fails_the_run_and_is_named(door: FrontDoor, folder: Path, what: str) -> None:
-    content, encoding, told, code = BROKEN[what]
+    content, encoding, message, code = BROKEN[what]
     (folder / "good").write_bytes(lines(range(100)))
     if content is not None:
         (folder / "bad").write_bytes(content)
@@ -155,7 +160,7 @@ def test_a_broken_file_fails_the_run_and_is_named(door: FrontDoor, folder: Path,
     )
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith(f"Input line 3, batch file {str(folder / 'bad')!r}")
-    assert told in finished.error
+    assert message in finished.error
     assert finished.error.endswith(f"[{code}]")
     assert door.session().state == "cancelled"
 
@@ -165,7 +170,7 @@ def test_what_is_no_file_is_not_waited_for(door: FrontDoor, folder: Path) -> Non
     for name in ("fifo", "."):
         finished = door.run([SCHEMA, batch(folder / name), STATE])
         assert finished.code == 1
-        assert "it is no regular file" in finished.error
+        assert "it is not a regular file" in finished.error
 
 
 def test_a_name_that_is_too_long_is_told(door: FrontDoor, folder: Path) -> None:

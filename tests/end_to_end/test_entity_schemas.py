@@ -113,7 +113,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("nowhere.json", "the file that `entity_schemas` names: No such file or directory"),
         ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
@@ -124,10 +124,12 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
         (5, "`entity_schemas` must be string or object"),
     ],
 )
-def test_what_is_not_a_schema_is_a_mistake_in_the_settings(door: FrontDoor, value: object, told: str) -> None:
+def test_what_is_not_a_schema_is_a_mistake_in_the_settings(
+    door: FrontDoor, value: object, message: str
+) -> None:
     finished = run(door, people(1), value)
     assert finished.code == 1
-    assert told in finished.error
+    assert message in finished.error
     assert "[settings]" in finished.error
     assert door.operations() == []
 

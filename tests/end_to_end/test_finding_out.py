@@ -213,7 +213,9 @@ def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(doo
     door.sandbox.inject(lost)
     finished = door.run(people(3), processing_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
-    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert (
+        f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error
+    )
     closes = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "close"]
     assert all(b"apply" in seen.body for seen in closes)
 
@@ -234,7 +236,9 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
     door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403)))
     finished = door.run(people(3), request_timeout_seconds=2)
     assert (finished.code, finished.stdout) == (75, "")
-    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert (
+        f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error
+    )
     assert door.operations().count("close") == 1
     door.sandbox.release(late)
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
@@ -251,7 +255,7 @@ def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: Front
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (75, "")
     mine = door.sessions()[0]
-    assert f"Session {mine.id} was told to apply, and may yet be applied." in finished.error
+    assert f"Session {mine.id} was sent an apply request, and may still be applied." in finished.error
     assert "nothing was applied" not in finished.error
     door.sandbox.release(late)
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
@@ -270,7 +274,7 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (75, "")
     assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
-    assert "was told to apply, and may yet be applied." in finished.error
+    assert "was sent an apply request, and may still be applied." in finished.error
     assert door.operations().count("close") == 1
     assert door.session().state == "active"
 

@@ -75,7 +75,7 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "settings", "told", "next_step"),
+    ("change", "settings", "message", "next_step"),
     [
         pytest.param(
             {},
@@ -192,18 +192,18 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
     ],
 )
 def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
-    door: FrontDoor, change: dict[str, Any], settings: dict[str, Any], told: str, next_step: str
+    door: FrontDoor, change: dict[str, Any], settings: dict[str, Any], message: str, next_step: str
 ) -> None:
     finished = run(door, change, **settings)
     assert (finished.code, finished.stdout) == (1, ""), finished.stderr
-    assert told in finished.error
+    assert message in finished.error
     assert next_step in finished.error
     assert len(finished.error) <= 335
     assert door.operations() == []
 
 
 @pytest.mark.parametrize(
-    ("change", "profile", "told", "next_step"),
+    ("change", "profile", "message", "next_step"),
     [
         pytest.param(
             {"managerId": "profile.managerId"},
@@ -231,12 +231,12 @@ def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
     ],
 )
 def test_a_record_that_the_map_does_not_fit_names_field_line_and_next_step(
-    door: FrontDoor, change: dict[str, Any], profile: dict[str, Any], told: str, next_step: str
+    door: FrontDoor, change: dict[str, Any], profile: dict[str, Any], message: str, next_step: str
 ) -> None:
     finished = run(door, change, ADA, ADA | {"profile": profile})
     assert (finished.code, finished.stdout) == (1, ""), finished.stderr
     assert finished.error.startswith("Input line 3: ")
-    assert told in finished.error
+    assert message in finished.error
     assert next_step in finished.error
     assert len(finished.error) <= 460
     assert door.operations() == []
@@ -254,7 +254,7 @@ def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
         stream_maps={"users": RIGHT},
     )
     assert finished.code == 0, finished.stderr
-    told = [line for line in finished.stderr.splitlines() if "Stream 'users' " in line]
-    assert len(told) == 2
-    assert "has new fields that its stream map drops: 'salary', 'iban'." in told[0]
-    assert "no longer has fields: 'number', 'status'." in told[1]
+    message = [line for line in finished.stderr.splitlines() if "Stream 'users' " in line]
+    assert len(message) == 2
+    assert "has new fields that its stream map drops: 'salary', 'iban'." in message[0]
+    assert "no longer has fields: 'number', 'status'." in message[1]

@@ -112,7 +112,7 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         ([], 2, "Name one of --input and --catalog."),
         (["--input", "tap.singer", "--type", "employees=User"], 2, "nearest first: 'public-employees'"),
@@ -122,8 +122,8 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
         (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),
     ],
 )
-def test_a_mistake_says_what_to_do(door: FrontDoor, words: list[str], code: int, told: str) -> None:
+def test_a_mistake_says_what_to_do(door: FrontDoor, words: list[str], code: int, message: str) -> None:
     write(door, MESSAGES)
     (door.folder / "bad.singer").write_bytes(b'{"type": s3cr3t')
     finished = run(door, *words)
-    assert (finished.code, told in finished.stderr) == (code, True), finished.stderr
+    assert (finished.code, message in finished.stderr) == (code, True), finished.stderr

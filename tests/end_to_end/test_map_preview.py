@@ -109,17 +109,19 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"max_rejects": 9}, "`max_rejects` is 9"),
         ({"max_rejects": 10}, ""),
         ({"expect": {"Person": {"min_records": 300}}}, "`expect` asks for 300 Person, and there are 249"),
     ],
 )
-def test_it_judges_by_the_settings_of_the_run(door: FrontDoor, settings: dict[str, Any], told: str) -> None:
+def test_it_judges_by_the_settings_of_the_run(
+    door: FrontDoor, settings: dict[str, Any], message: str
+) -> None:
     finished = preview(door, BAD, on_invalid_record="divert", **settings)
-    assert finished.code == bool(told)
-    assert told in finished.stderr
+    assert finished.code == bool(message)
+    assert message in finished.stderr
 
 
 @pytest.mark.parametrize(

@@ -35,27 +35,27 @@ def refused(finished: Finished, code: str, door: FrontDoor) -> str:
 
 def test_a_stream_without_an_entity_type_fails_at_its_schema_by_default(door: FrontDoor) -> None:
     types = {"devices": "Device", "peopel": "User"}
-    told = refused(door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL), "unmapped-stream", door)
-    assert told.startswith(
+    text = refused(door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL), "unmapped-stream", door)
+    assert text.startswith(
         "Input line 1: stream 'people' has no entity type: `entity_types` does not name it"
         " (nearest first: 'peopel' as User, 'devices' as Device)."
     )
-    assert len(told) <= 400
+    assert len(text) <= 400
     assert door.operations() == []
 
 
 def test_without_entity_types_the_message_shows_one(door: FrontDoor) -> None:
-    told = refused(door.run([SCHEMA, record(1), STATE], **FAIL), "unmapped-stream", door)
-    assert "`entity_types` is empty" in told
-    assert '{"people": "User"}' in told
+    text = refused(door.run([SCHEMA, record(1), STATE], **FAIL), "unmapped-stream", door)
+    assert "`entity_types` is empty" in text
+    assert '{"people": "User"}' in text
 
 
 def test_of_many_entity_types_the_nearest_are_named(door: FrontDoor) -> None:
     messages = [named("public-stream_7"), STATE]
-    told = refused(door.run(messages, entity_types=MANY, **FAIL), "unmapped-stream", door)
-    assert "(nearest first: 'stream_7' as Type7, " in told
-    assert " and 45 more)" in told
-    assert len(told) <= 500
+    text = refused(door.run(messages, entity_types=MANY, **FAIL), "unmapped-stream", door)
+    assert "(nearest first: 'stream_7' as Type7, " in text
+    assert " and 45 more)" in text
+    assert len(text) <= 500
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_a_named_stream_that_never_came_fails_the_run(
 ) -> None:
     messages = [SCHEMA, *(record(number) for number in range(count)), STATE]
     settings = {"entity_types": {"people": "User"}, setting: value} | FAIL
-    told = refused(door.run(messages, **settings), "stream-missing", door)
+    text = refused(door.run(messages, **settings), "stream-missing", door)
     missing = "dev*" if "dev*" in value else "devises"
-    assert f"`{setting}` names stream '{missing}', which did not come" in told
-    assert "Streams that came (nearest first: 'people')." in told
+    assert f"`{setting}` names stream '{missing}', which did not come" in text
+    assert "Streams that came (nearest first: 'people')." in text
     assert [session.state for session in door.sessions()] == ["cancelled"] * bool(count // 100)
 
 
@@ -168,7 +168,7 @@ def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream_map", "told"),
+    ("stream_map", "text"),
     [
         ({"nmae": None}, "removes field 'nmae', and the stream's schema has no such field"),
         ({"nmae": "__NULL__"}, "removes field 'nmae', and the stream's schema has no such field"),
@@ -181,11 +181,11 @@ def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
     ],
 )
 def test_a_field_that_the_schema_lacks_fails_at_the_schema(
-    door: FrontDoor, stream_map: dict[str, Any], told: str
+    door: FrontDoor, stream_map: dict[str, Any], text: str
 ) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": stream_map})
     message = refused(finished, "stream-map", door)
-    assert message.startswith(f"Input line 1: the stream map of stream 'people' {told}")
+    assert message.startswith(f"Input line 1: the stream map of stream 'people' {text}")
     assert "(nearest first: 'name', 'id')" in message
     assert len(message) <= 420
     assert door.operations() == []
@@ -229,8 +229,8 @@ def test_a_pattern_may_remove_a_field_that_some_streams_have(door: FrontDoor) ->
 
 def test_a_field_that_none_of_the_streams_of_a_pattern_has_fails_the_run(door: FrontDoor) -> None:
     messages = [SCHEMA, named("teams", {"id": {}}), record(1), record(2, "teams"), STATE]
-    told = refused(door.run(messages, stream_maps={"*": {"nmae": None}}), "stream-missing", door)
-    assert "removes field 'nmae' from '*', and no such stream has it (nearest first: 'name', 'id')." in told
+    text = refused(door.run(messages, stream_maps={"*": {"nmae": None}}), "stream-missing", door)
+    assert "removes field 'nmae' from '*', and no such stream has it (nearest first: 'name', 'id')." in text
 
 
 def test_a_schema_without_fields_says_nothing_of_them(door: FrontDoor) -> None:

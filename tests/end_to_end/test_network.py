@@ -377,7 +377,7 @@ def test_a_redirect_with_an_odd_location_is_a_redirect(
 
 
 def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
-    """A netrc that is a pipe nobody writes to would hold whoever reads it."""
+    """A netrc that is a pipe nobody writes to would hold anyone who reads it."""
     os.mkfifo(tmp_path / "netrc")
     effect = Answer(302, {"Location": "http://127.0.0.1:9/"})
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))

@@ -154,10 +154,10 @@ def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door
     assert sorted(ids(door)) == list(range(3000))
     seen = pushes(door)
     (refused,) = [one for one in seen if one.status == 429]
-    told = refused.answered_at or 0
+    message = refused.answered_at or 0
     # One that had left before the 429 was read may still arrive.
-    assert not [one for one in seen if told + 0.7 < one.at < told + 1.99]
-    after = [one for one in seen if one.at >= told + 1.99]
+    assert not [one for one in seen if message + 0.7 < one.at < message + 1.99]
+    after = [one for one in seen if one.at >= message + 1.99]
     assert most_in_flight(after[:4]) <= 4
     assert most_in_flight(after[:5]) <= 5
     assert most_in_flight(after) == 8

@@ -235,7 +235,7 @@ TYPED = {"properties": {"name": {"type": "string"}}}
 
 
 @pytest.mark.parametrize(
-    ("schemas", "told", "pushes"),
+    ("schemas", "message", "pushes"),
     [
         ({"Device": NEEDS_ID, "User": NEEDS_ID}, "an empty object was answered 400", 7),
         ({"Device": NEEDS_ID}, "an empty object was answered 400", 8),
@@ -245,13 +245,13 @@ TYPED = {"properties": {"name": {"type": "string"}}}
     ],
 )
 def test_what_is_refused_depends_on_the_schemas(
-    door: FrontDoor, schemas: dict[str, dict[str, Any]], told: str, pushes: int
+    door: FrontDoor, schemas: dict[str, dict[str, Any]], message: str, pushes: int
 ) -> None:
     rules = {name: EntityRules(schema=schema) for name, schema in schemas.items()}
     reading = Readings(index_within="page", batches_count_rejected=True)
     door.sandbox.configure(door.integration_id, readings=reading, entities=rules)
     probed = probe(door)
-    assert probed.finding("errors_in")["seen"] == f"{told}, named in `error.details`"
+    assert probed.finding("errors_in")["seen"] == f"{message}, named in `error.details`"
     compare(probed, expected(reading))
     assert door.operations().count("push") == pushes
 
@@ -320,13 +320,13 @@ def without_echo(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("effect", "told"), [(Edit(without_echo), "not echoed"), (Answer(400), "answered 400")]
+    ("effect", "message"), [(Edit(without_echo), "not echoed"), (Answer(400), "answered 400")]
 )
-def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, told: str) -> None:
+def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, message: str) -> None:
     inject(strict, Fault("push", HINTED, effect=effect))
     probed = probe(strict)
     assert probed.finding("page_hint_echoed")["value"] is False
-    assert told in probed.finding("page_hint_echoed")["seen"]
+    assert message in probed.finding("page_hint_echoed")["seen"]
     compare(probed, expected(Readings()))
 
 

@@ -135,13 +135,13 @@ def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
     told_to_wait(door, 1)
     finished = door.run(people(PAGES * 10), page_size=10)
     assert finished.code == 0
-    told = [line for line in finished.stderr.splitlines() if "Progress: " in line]
-    assert 1 <= len(told) < PAGES
+    message = [line for line in finished.stderr.splitlines() if "Progress: " in line]
+    assert 1 <= len(message) < PAGES
     form = (
         r"Progress: [\d,]+ records read, \d+ pages? accepted, \d in flight.* \([\d,]+ records a second\)\.$"
     )
-    assert all(re.search(form, line) for line in told)
-    assert any("1 sent again, waiting 1 s as Sprinto asked" in line for line in told)
+    assert all(re.search(form, line) for line in message)
+    assert any("1 sent again, waiting 1 s as Sprinto asked" in line for line in message)
 
 
 def test_a_short_run_says_nothing_in_between(door: FrontDoor) -> None:
@@ -213,10 +213,10 @@ def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
     process = door.start(env={"SINGER_SDK_LOG_CONFIG": str(path)})
     finished = door.finish(process, people(150))
     assert finished.code == 0
-    told = [json.loads(line) for line in finished.stderr.splitlines() if line.startswith("{")]
-    assert len(told) >= len(finished.stderr.splitlines()) - 1
-    assert any("Sprinto has processed session" in one["message"] for one in told)
-    counted = [one for one in told if one.get("metric_info", {}).get("metric") == "record_count"]
+    message = [json.loads(line) for line in finished.stderr.splitlines() if line.startswith("{")]
+    assert len(message) >= len(finished.stderr.splitlines()) - 1
+    assert any("Sprinto has processed session" in one["message"] for one in message)
+    counted = [one for one in message if one.get("metric_info", {}).get("metric") == "record_count"]
     assert [one["metric_info"]["value"] for one in counted] == [150]
 
 

@@ -66,8 +66,8 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (0, state_line())
     receipt, session = receipt_of(door), door.session()
     records = messages[2:-1]
-    told = {name: receipt[name] for name in ("outcome", "exit_code", "error", "state_went_to", "state")}
-    assert told == {
+    message = {name: receipt[name] for name in ("outcome", "exit_code", "error", "state_went_to", "state")}
+    assert message == {
         "outcome": "applied",
         "exit_code": 0,
         "error": None,
@@ -107,10 +107,10 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
     times += [page[at] for page in pages for at in ("first_sent_at", "last_accepted_at")]
     assert times == sorted(times)
     assert times[-1] <= receipt["ended_at"]
-    told = receipt["session"]
-    assert (told["id"], told["state"]) == (session.id, "processed")
-    assert told["accepted_records"] == {"people": 48, "Team": 192}
-    assert told["accepted_batches"] == 3
+    message = receipt["session"]
+    assert (message["id"], message["state"]) == (session.id, "processed")
+    assert message["accepted_records"] == {"people": 48, "Team": 192}
+    assert message["accepted_batches"] == 3
     assert [step["phase"] for step in receipt["phases"]] == ["opening", "open", "applying", "ended"]
     assert [event["type"] for event in receipt["events"]] == [
         "session_created",
@@ -134,8 +134,8 @@ def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
 
 
 def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
-    told = (SCHEMA_FILE.parents[2] / "docs/receipts.md").read_text(encoding="utf-8")
-    program = told.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
+    message = (SCHEMA_FILE.parents[2] / "docs/receipts.md").read_text(encoding="utf-8")
+    program = message.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
     messages = people(120)
     (door.folder / "tap.singer").write_bytes(as_input(messages))
     assert door.run(messages, **JSON).code == 0
@@ -282,8 +282,8 @@ def test_every_ending_has_its_receipt(door: FrontDoor, how: str) -> None:
     finished = door.run(ends.messages, **JSON, **ends.settings)
     assert finished.code == ends.code, finished.stderr
     receipt = receipt_of(door)
-    told = (receipt["exit_code"], receipt["outcome"], receipt["error"], receipt["state_went_to"])
-    assert told == (ends.code, ends.outcome, ends.error, ends.went_to)
+    message = (receipt["exit_code"], receipt["outcome"], receipt["error"], receipt["state_went_to"])
+    assert message == (ends.code, ends.outcome, ends.error, ends.went_to)
     assert (receipt["session"] or {}).get("state") == ends.state
     assert len(receipt["pages"]) == ends.pages
     assert bool(finished.stdout) == (receipt["state_went_to"] == "stdout")
@@ -341,8 +341,8 @@ def test_a_broken_stdout_is_told(door: FrontDoor) -> None:
     process.stdout = None
     assert door.finish(process, people(3)).code == 1
     receipt = receipt_of(door)
-    told = (receipt["outcome"], receipt["error"], receipt["state_went_to"], receipt["state"])
-    assert told == ("applied", "state-not-written", "stderr", None)
+    message = (receipt["outcome"], receipt["error"], receipt["state_went_to"], receipt["state"])
+    assert message == ("applied", "state-not-written", "stderr", None)
 
 
 # The activity log
@@ -391,7 +391,7 @@ def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "message"),
     [
         ({"people": 3, f"{SECRET}!": 5}, ({"people": 3}, 5)),
         ({"people": 10**300}, (None, None)),
@@ -400,13 +400,13 @@ def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None
     ],
 )
 def test_of_sprintos_counts_only_what_was_sent_is_named(
-    door: FrontDoor, counts: object, told: tuple[object, object]
+    door: FrontDoor, counts: object, message: tuple[object, object]
 ) -> None:
     edit = Edit(lambda body: body | {"accepted_records_by_entity": counts, "accepted_batches": SECRET})
     fault(door, "status", edit, times=99)
     assert door.run(people(3), **JSON).code == 1
     session = receipt_of(door)["session"]
-    assert (session["accepted_records"], session["accepted_others"]) == told
+    assert (session["accepted_records"], session["accepted_others"]) == message
     assert session["accepted_batches"] is None
 
 
@@ -591,11 +591,11 @@ def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
 
 
 def test_the_settings_are_told_apart_and_the_key_is_not_among_them(door: FrontDoor, tmp_path: Path) -> None:
-    told = []
+    message = []
     for settings in ({}, {"page_size": 50}, {"page_size": 100}, {"api_key": "another"}):
         assert door.run(people(0), report_path="{run}.json", **settings).code == 0
         (path,) = (one for one in tmp_path.glob("*-*-*.json"))
-        told.append(json.loads(path.read_bytes())["settings_sha256"])
+        message.append(json.loads(path.read_bytes())["settings_sha256"])
         path.unlink()
-    plain, smaller, default, other_key = told
+    plain, smaller, default, other_key = message
     assert plain == default == other_key != smaller

@@ -63,7 +63,7 @@ def ids(door: FrontDoor, entity_type: str = "people") -> list[int]:
     return [entity["id"] for entity in door.applied().get(entity_type, [])]
 
 
-def told(finished: Finished) -> str:
+def text(finished: Finished) -> str:
     """The warning that names count and file."""
     (line,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
     assert "| WARNING" in line
@@ -101,7 +101,7 @@ def test_refused_records_are_diverted_however_sprinto_names_them(
     # Sprinto's own words quote the value: this file alone has them.
     assert all(LONG in reject["reject"].pop("response")["issue"] for reject in rejects)
     assert SECRET not in json.dumps([reject["reject"] for reject in rejects])
-    line = told(finished)
+    line = text(finished)
     assert "8 records rejected (" in line
     assert "4 people, field 'name', page-refused" in line
     assert f"rejects/{file_of(door).name}" in line
@@ -115,7 +115,7 @@ def test_a_rejects_file_is_for_its_owner_and_can_be_loaded_again(door: FrontDoor
     assert first.code == 0
     path = file_of(door)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    path.write_text(path.read_text().replace(LONG, "mended"))
+    path.write_text(path.read_text().replace(LONG, "fixed"))
     again = door.run(b"", "--config", str(door.config(**DIVERT)), "--input", str(path))
     assert again.code == 0
     assert ids(door) == [0, 1, 2, 3, 4, 5, 6]
@@ -151,7 +151,7 @@ def test_what_we_would_not_send_is_diverted_too(door: FrontDoor, why: str) -> No
     assert b'"record":' + record_bytes + b',"reject":{' in line
     reason = json.loads(b"{" + line[line.index(b'"reject":') :])["reject"]
     assert (reason["code"], reason.get("field")) == (code, field)
-    assert told(finished)
+    assert text(finished)
 
 
 def test_a_line_that_is_no_message_still_fails_the_run(door: FrontDoor) -> None:
@@ -230,7 +230,7 @@ def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDo
     rejects = kept(file_of(door))
     # 1 came again and was accepted; the first 3 too, but not the second; 4 was accepted before.
     assert [reject["record"]["id"] for reject in rejects] == [4, 3]
-    line = told(finished)
+    line = text(finished)
     assert "4 records rejected" in line
     assert "2 of them are superseded" in line
     assert "For these, Sprinto may still have an older version" in line
@@ -240,7 +240,7 @@ def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, bad(1), record(1), STATE], **DIVERT)
     assert finished.code == 0
-    assert "superseded" in told(finished)
+    assert "superseded" in text(finished)
     assert list((door.folder / "rejects").iterdir()) == []
 
 
@@ -327,7 +327,7 @@ def test_a_run_that_was_closed_and_failed_says_where_its_rejects_are(door: Front
     finished = door.run([SCHEMA, bad(1), *(record(n) for n in range(2, 9)), STATE], **DIVERT)
     assert finished.code == 1
     assert "[processing-failed]" in finished.error
-    assert "may yet be applied" in finished.error
+    assert "may still be applied" in finished.error
     assert file_of(door).name in finished.error
 
 
@@ -391,8 +391,8 @@ def test_a_rejected_record_has_the_key_of_the_mapped_one(door: FrontDoor, keys: 
     finished = door.run([SCHEMA, *wrong, *right, STATE], **settings, **DIVERT)
     assert finished.code == 0
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [4, 3]
-    assert "4 records rejected" in told(finished)
-    assert "2 of them are superseded" in told(finished)
+    assert "4 records rejected" in text(finished)
+    assert "2 of them are superseded" in text(finished)
 
 
 def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) -> None:
@@ -401,14 +401,14 @@ def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) 
     finished = door.run(messages, stream_maps=maps, **DIVERT)
     assert finished.code == 0
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [2]
-    assert "1 of them are superseded" in told(finished)
+    assert "1 of them are superseded" in text(finished)
 
 
 def test_a_record_too_large_once_it_is_mapped_is_superseded_too(door: FrontDoor) -> None:
     messages = [SCHEMA, record(1, name="s" * 5_000_000), record(2), record(1), STATE]
     finished = door.run(messages, stream_maps={"people": RENAMED_KEY}, **DIVERT)
     assert finished.code == 0
-    assert "superseded" in told(finished)
+    assert "superseded" in text(finished)
     assert list((door.folder / "rejects").iterdir()) == []
 
 
@@ -525,8 +525,8 @@ def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: Fron
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
-    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in told(finished)
-    assert "Compare it with Sprinto before you load it." in told(finished)
+    assert f"{file_of(door).name} stays as it was during the run: it holds 3 records" in text(finished)
+    assert "Compare it with Sprinto before you load it." in text(finished)
     assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 

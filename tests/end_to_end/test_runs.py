@@ -152,7 +152,7 @@ def test_a_session_that_never_stops_processing_is_waited_for_no_longer_than_allo
     )
     finished = door.run(people(1), processing_timeout_seconds=1)
     assert finished.code == 0
-    assert "applying this one all the same" in finished.stderr
+    assert "applying this one anyway" in finished.stderr
 
 
 def test_counts_that_lag_are_waited_for(door: FrontDoor) -> None:
@@ -235,9 +235,9 @@ def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoo
     )
     finished = door.run(people(3), on_count_mismatch="apply")
     assert (finished.code, finished.stdout) == (0, state_line())
-    told = f"Sprinto counts {counted} people where this run sent 3 people. It is applied all the same"
+    message = f"Sprinto counts {counted} people where this run sent 3 people. It is applied anyway"
     # Before the close and at `processed`.
-    assert finished.stderr.count(told) == 2
+    assert finished.stderr.count(message) == 2
     assert len(door.applied()["people"]) == 3
 
 
@@ -288,7 +288,7 @@ def test_processing_that_fails_for_good_says_so_and_lets_no_state_out(door: Fron
     assert (finished.code, finished.stdout) == (1, "")
     assert "[processing-failed]" in finished.error
     assert door.session().id in finished.error
-    assert "may yet be applied" in finished.error
+    assert "may still be applied" in finished.error
     assert door.applied() == {}
 
 
@@ -303,7 +303,9 @@ def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> No
     finished = door.run(people(3), processing_timeout_seconds=0.5)
     assert (finished.code, finished.stdout) == (75, "")
     assert "[processing-timeout]" in finished.error
-    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert (
+        f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error
+    )
     assert door.session().state == "processing"
 
 

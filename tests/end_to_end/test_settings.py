@@ -102,21 +102,26 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoor, what: str) -> None:
-    settings, told = BAD[what]
+    settings, text = BAD[what]
     finished = door.run(b"", **(GOOD | {"api_url": None} | settings))
     assert (finished.code, finished.stdout) == (1, "")
-    assert told in finished.error
+    assert text in finished.error
     assert "[settings]" in finished.error
     assert "987654321" not in finished.stderr
     assert "schlüssel" not in finished.stderr
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [(None, "No such file"), ("{", "is no JSON"), ("[]", "holds no JSON object"), ("\xff", "is no JSON")],
+    ("content", "text"),
+    [
+        (None, "No such file"),
+        ("{", "is not JSON"),
+        ("[]", "does not hold a JSON object"),
+        ("\xff", "is not JSON"),
+    ],
 )
 def test_a_config_file_that_cannot_be_used_is_named(
-    door: FrontDoor, tmp_path: Path, content: str | None, told: str
+    door: FrontDoor, tmp_path: Path, content: str | None, text: str
 ) -> None:
     path = tmp_path / "mine.json"
     if content is not None:
@@ -124,7 +129,7 @@ def test_a_config_file_that_cannot_be_used_is_named(
     finished = door.run(b"", "--config", str(path))
     assert finished.code == 1
     assert "mine.json" in finished.error
-    assert told in finished.error
+    assert text in finished.error
 
 
 def test_of_several_config_files_the_later_one_wins(door: FrontDoor) -> None:
@@ -261,7 +266,7 @@ def test_a_number_that_is_none_or_too_large_is_told(door: FrontDoor, tmp_path: P
 def test_a_config_file_in_another_encoding_is_told(door: FrontDoor, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}", encoding="utf-16")
     finished = door.run(b"", "--config", str(tmp_path / "mine.json"))
-    assert "is no JSON in UTF-8" in finished.error
+    assert "is not JSON in UTF-8" in finished.error
 
 
 def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
@@ -272,7 +277,7 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "text"),
     [
         ("LOAD_METHOD", "upsert", "`load_method` is not supported"),
         ("BATCH_SIZE_ROWS", "5", "`batch_size_rows` is not supported"),
@@ -282,12 +287,12 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
     ],
 )
 def test_the_environment_is_held_to_the_same_rules(
-    door: FrontDoor, variable: str, value: str, told: str
+    door: FrontDoor, variable: str, value: str, text: str
 ) -> None:
     env = {f"TARGET_SPRINTO_{variable}": value}
     finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
     assert finished.code == 1
-    assert told in finished.error
+    assert text in finished.error
 
 
 def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:

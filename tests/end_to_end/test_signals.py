@@ -164,7 +164,9 @@ def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(door: F
     finished = door.finish(process, None)
     assert 8 < time.monotonic() - began < 10.5
     assert (finished.code, finished.stdout) == (143, "")
-    assert f"Session {door.session().id} was told to apply, and may yet be applied." in finished.error
+    assert (
+        f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error
+    )
     assert door.session().state == "processing"
 
 
@@ -196,7 +198,7 @@ def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor
     process.send_signal(signal.SIGTERM)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (143, "")
-    assert "may yet be applied" in finished.error
+    assert "may still be applied" in finished.error
     assert door.operations().count("close") == 1
 
 

@@ -84,11 +84,11 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
         assert process.stdout is not None
         found = re.search(r"at (http://\S+)", process.stdout.readline())
         assert found
-        told = process.stdout.readline()
-        assert told.startswith(
+        message = process.stdout.readline()
+        assert message.startswith(
             "Entity types: User, Device, Repository, Vendor; others are refused. `User` is as"
         )
-        assert "Device, Repository and Vendor are made up" in told
+        assert "Device, Repository and Vendor are made up" in message
         yield {"url": found[1], "process": process}
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
@@ -149,7 +149,7 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "told"),
+    ("settings", "code", "message"),
     [
         ({"api_key": "wrong-key"}, 1, "[unauthorized]"),
         ({"api_url": "http://127.0.0.1:9/api/external/push"}, 75, "[not-connected]"),
@@ -158,14 +158,14 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
     ],
 )
 def test_check_says_in_one_line_what_is_wrong(
-    door: FrontDoor, settings: dict[str, Any], code: int, told: str
+    door: FrontDoor, settings: dict[str, Any], code: int, message: str
 ) -> None:
     checked = sprintoctl("check", "--config", str(door.config(**settings)))
     assert checked.returncode == code
     assert checked.stdout == ""
     (line,) = checked.stderr.splitlines()
     assert line.startswith("sprintoctl: ")
-    assert line.endswith(told)
+    assert line.endswith(message)
     assert "wrong-key" not in line
 
 
@@ -230,10 +230,10 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     door.wait_for_operation("push", answered=True)
     session = door.session().id
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
-    told = door.sprintoctl("discard", session)
-    assert (told.code, told.stdout) == (1, "")
-    assert f"Session {session} could not be discarded for certain (unauthorized)" in told.stderr
-    assert f"sprintoctl discard {session} --config {door.folder}/" in told.stderr
+    message = door.sprintoctl("discard", session)
+    assert (message.code, message.stdout) == (1, "")
+    assert f"Session {session} could not be discarded for certain (unauthorized)" in message.stderr
+    assert f"sprintoctl discard {session} --config {door.folder}/" in message.stderr
 
 
 def test_a_missing_extra_is_named(tmp_path: Path) -> None:
@@ -255,20 +255,20 @@ def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
 
 
 def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
-    """`sprintoctl sandbox` that is not to serve: one that does all the same would do so for ever."""
+    """`sprintoctl sandbox` that is not to serve: one that does anyway would do so for ever."""
     with door.start("sandbox", "--port", "0", *words, program="sprintoctl") as process:
         assert process.stdout is not None
         if said := process.stdout.readline():
             process.terminate()
-        told = door.finish(process)
-    assert (told.code, said) == (code, b""), told.stderr
-    return told
+        message = door.finish(process)
+    assert (message.code, said) == (code, b""), message.stderr
+    return message
 
 
 def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: FrontDoor) -> None:
     (door.folder / "file").touch()
-    told = finish_sandbox(door, "--data", "file/data")
-    assert told.stderr == (
+    message = finish_sandbox(door, "--data", "file/data")
+    assert message.stderr == (
         "sprintoctl: file/data cannot keep a sandbox's data: Not a directory."
         " Choose another folder with --data. [settings]\n"
     )
@@ -276,9 +276,9 @@ def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: Fro
 
 def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
     (door.folder / "sandbox.json").write_bytes(b"[]")
-    told = finish_sandbox(door, "--data", ".")
-    assert "sprintoctl: sandbox.json is no sandbox snapshot: " in told.stderr
-    assert told.stderr.endswith(" [settings]\n")
+    message = finish_sandbox(door, "--data", ".")
+    assert "sprintoctl: sandbox.json is not a sandbox snapshot: " in message.stderr
+    assert message.stderr.endswith(" [settings]\n")
     assert (door.folder / "sandbox.json").read_bytes() == b"[]"
 
 
@@ -301,18 +301,18 @@ def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: 
         data.rmdir()
         data.touch()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=10)
+        _, message = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert f"{data} cannot keep a sandbox's data: " in told
-    assert told.endswith(" [settings]\n")
-    assert "port" not in told
+    assert f"{data} cannot keep a sandbox's data: " in message
+    assert message.endswith(" [settings]\n")
+    assert "port" not in message
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
 def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) -> None:
-    told = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
-    assert told.code == 2
-    assert "'--port'" in told.stderr
+    message = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
+    assert message.code == 2
+    assert "'--port'" in message.stderr
 
 
 @pytest.mark.parametrize(
@@ -329,18 +329,18 @@ def test_a_file_of_entity_types_that_makes_no_sense_is_told(
     door: FrontDoor, rules: dict[str, Any], named: str
 ) -> None:
     (door.folder / "entities.json").write_text(json.dumps({"Device": {"key": ["id"]}, "User": rules}))
-    told = finish_sandbox(door, "--entities", "entities.json")
-    assert "The file of entity types 'entities.json' cannot be read: entity type 'User': " in told.stderr
-    assert named in told.stderr
-    assert told.stderr.endswith("[settings]\n")
+    message = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: entity type 'User': " in message.stderr
+    assert named in message.stderr
+    assert message.stderr.endswith("[settings]\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"User": \xff}'])
 def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) -> None:
     (door.folder / "entities.json").write_bytes(content)
-    told = finish_sandbox(door, "--entities", "entities.json")
-    assert "The file of entity types 'entities.json' cannot be read: " in told.stderr
-    assert told.stderr.endswith("[settings]\n")
+    message = finish_sandbox(door, "--entities", "entities.json")
+    assert "The file of entity types 'entities.json' cannot be read: " in message.stderr
+    assert message.stderr.endswith("[settings]\n")
 
 
 @pytest.mark.parametrize(
@@ -348,26 +348,26 @@ def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) ->
     [("--processing-seconds", "-1"), ("--inactivity-seconds", "-1"), ("--inactivity-seconds", "0")],
 )
 def test_seconds_that_cannot_be_are_a_wrong_word(door: FrontDoor, option: str, seconds: str) -> None:
-    told = finish_sandbox(door, option, seconds, code=2)
-    assert f"'{option}'" in told.stderr
+    message = finish_sandbox(door, option, seconds, code=2)
+    assert f"'{option}'" in message.stderr
 
 
 def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
     for words in ([], ["--json"]):
-        told = door.sprintoctl("activity", "--hours", "0.5", *words)
-        assert (told.code, told.stdout) == (0, "")
-        assert "The activity log has no events since 20" in told.stderr
+        message = door.sprintoctl("activity", "--hours", "0.5", *words)
+        assert (message.code, message.stdout) == (0, "")
+        assert "The activity log has no events since 20" in message.stderr
     assert door.run(people(1)).code == 0
-    told = door.sprintoctl("activity")
-    assert "session_processed" in told.stdout
-    assert "no events" not in told.stderr
+    message = door.sprintoctl("activity")
+    assert "session_processed" in message.stdout
+    assert "no events" not in message.stderr
 
 
 @pytest.mark.parametrize("hours", ["-1", "1e12"])
 def test_hours_that_no_log_reaches_back_to_are_a_wrong_word(door: FrontDoor, hours: str) -> None:
-    told = door.sprintoctl("activity", "--hours", hours)
-    assert told.code == 2
-    assert "'--hours'" in told.stderr
+    message = door.sprintoctl("activity", "--hours", hours)
+    assert message.code == 2
+    assert "'--hours'" in message.stderr
     assert door.operations() == []
 
 
@@ -376,15 +376,15 @@ def test_a_signal_ends_the_look_at_the_activity_log(door: FrontDoor) -> None:
     process = door.start("activity", "--config", str(door.config()), program="sprintoctl")
     door.wait_for_operation("activity")
     process.send_signal(signal.SIGINT)
-    told = door.finish(process)
-    assert (told.code, told.stderr) == (130, "sprintoctl: Stopped by SIGINT. [interrupted]\n")
+    message = door.finish(process)
+    assert (message.code, message.stderr) == (130, "sprintoctl: Stopped by SIGINT. [interrupted]\n")
 
 
 def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
-    def told(*words: str) -> str:
+    def message(*words: str) -> str:
         return door.finish(door.start(*words, "--help", program="sprintoctl")).stdout
 
-    listed = told()
+    listed = message()
     commands = re.findall(r"^  (\w+) ", listed.partition("Commands:")[2], re.MULTILINE)
     assert set(commands) == {
         "activity",
@@ -403,24 +403,24 @@ def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
     for words in ([], *([command] for command in commands)):
         # As it is typed, on a line of its own.
         called = " ".join(["sprintoctl", *words])
-        assert re.search(rf"^  Examples?:\n(?:    .*\n)*    .*\b{called}\b", told(*words), re.MULTILINE)
+        assert re.search(rf"^  Examples?:\n(?:    .*\n)*    .*\b{called}\b", message(*words), re.MULTILINE)
 
 
 def test_the_targets_help_shows_a_pipe(door: FrontDoor) -> None:
-    told = door.finish(door.start("--help")).stdout
-    assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in told
+    message = door.finish(door.start("--help")).stdout
+    assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in message
 
 
 def test_without_a_word_it_says_what_to_do_next() -> None:
-    told = sprintoctl()
-    assert (told.returncode, told.stderr) == (0, "")
+    message = sprintoctl()
+    assert (message.returncode, message.stderr) == (0, "")
     for command in (
         "`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'",
         "sprintoctl demo",
         "sprintoctl check --config config.json",
         " | target-sprinto --config ",
     ):
-        assert command in told.stdout
+        assert command in message.stdout
 
 
 BIN = Path(sys.executable).parent
@@ -447,10 +447,10 @@ def test_bash_completes_words_of_both_programs() -> None:
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_a_script_for_both_programs(door: FrontDoor, shell: str) -> None:
-    told = door.finish(door.start("completion", shell, program="sprintoctl"))
-    assert (told.code, told.stderr) == (0, "")
+    message = door.finish(door.start("completion", shell, program="sprintoctl"))
+    assert (message.code, message.stderr) == (0, "")
     for variable in ("_SPRINTOCTL_COMPLETE", "_TARGET_SPRINTO_COMPLETE"):
-        assert f"{variable}={shell}_complete" in told.stdout
+        assert f"{variable}={shell}_complete" in message.stdout
 
 
 @pytest.mark.parametrize(
@@ -503,9 +503,9 @@ def on_a_terminal(door: FrontDoor, env: dict[str, str], *words: str) -> str:
 
 def test_a_pipe_gets_no_colours(door: FrontDoor) -> None:
     assert door.run(people(1)).code == 0
-    told = door.finish(door.start("status", "--config", str(door.config()), program="sprintoctl"))
-    assert "\n  processed   1\n" in told.stdout
-    assert "\x1b" not in told.stdout
+    message = door.finish(door.start("status", "--config", str(door.config()), program="sprintoctl"))
+    assert "\n  processed   1\n" in message.stdout
+    assert "\x1b" not in message.stdout
 
 
 def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:

@@ -55,15 +55,15 @@ def verify(door: FrontDoor, **settings: object) -> Finished:
     return finished
 
 
-def check_ok(finished: Finished, told: str) -> None:
+def check_ok(finished: Finished, message: str) -> None:
     assert (finished.code, finished.stderr) == (0, "")
-    assert finished.stdout.startswith(told)
+    assert finished.stdout.startswith(message)
 
 
-def check_differs(finished: Finished, *told: str, code: str = "receipt-differs") -> None:
+def check_differs(finished: Finished, *message: str, code: str = "receipt-differs") -> None:
     assert (finished.code, finished.stdout) == (1, "")
     (line,) = finished.stderr.splitlines()
-    for words in (*told, f"[{code}]"):
+    for words in (*message, f"[{code}]"):
         assert words in line
 
 
@@ -92,8 +92,8 @@ def test_the_same_input_makes_the_same_pages(door: FrontDoor, settings: dict[str
     name = "User" if "entity_types" in settings else "people"
     finished = verify(door, **settings)
     check_ok(finished, f"OK: the same {pages} pages, {count} {name}, as in the receipt.")
-    (told,) = finished.stdout.splitlines()[1:]
-    assert told.startswith("It is unsigned")
+    (message,) = finished.stdout.splitlines()[1:]
+    assert message.startswith("It is unsigned")
 
 
 def test_pages_that_a_silent_tap_has_cut_short_are_cut_so_again(door: FrontDoor) -> None:
@@ -174,10 +174,10 @@ CHANGES: dict[str, tuple[Callable[[FrontDoor], object], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_the_first_page_that_differs_is_named(door: FrontDoor, what: str) -> None:
-    change_input, told = CHANGES[what]
+    change_input, message = CHANGES[what]
     run(door, people(350))
     change_input(door)
-    check_differs(verify(door), *told)
+    check_differs(verify(door), *message)
 
 
 def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
@@ -223,7 +223,7 @@ def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (
             lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
@@ -238,11 +238,11 @@ def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor)
     ],
 )
 def test_a_receipt_that_is_not_whole_is_refused(
-    door: FrontDoor, spoil: Callable[[FrontDoor], object], told: str
+    door: FrontDoor, spoil: Callable[[FrontDoor], object], message: str
 ) -> None:
     run(door, people(3))
     spoil(door)
-    check_differs(verify(door), told, code="receipt")
+    check_differs(verify(door), message, code="receipt")
 
 
 def test_a_receipt_of_another_pipeline_is_named(door: FrontDoor) -> None:

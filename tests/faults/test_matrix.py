@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.faults.adopting import adopting
-from tests.support.faults.answers import invalid_pages, spoilt_for_good, spoilt_once
+from tests.support.faults.answers import invalid_for_good, invalid_once, invalid_pages
 from tests.support.faults.around import around
 from tests.support.faults.counts import counts
 from tests.support.faults.discards import discards
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 EVERYTHING = (
-    spoilt_once,
-    spoilt_for_good,
+    invalid_once,
+    invalid_for_good,
     adopting,
     late,
     counts,

@@ -16,8 +16,8 @@ from target_sprinto.push.text import pluralize
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 from tests.support.front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
 from tests.support.fuzz.amounts import at_random, same_each_time, unshrunk
+from tests.support.fuzz.invalid_responses import CASES, Case
 from tests.support.fuzz.running import SECRET_NUMBER, Place, check_end, check_receipt
-from tests.support.fuzz.spoilt_answers import CASES, Case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,8 +122,8 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     assert applied in ([{}, wanted] if may_be_applied else [{}]), ran
     if ran.code == 0 and may_be_applied:
         assert applied == wanted, ran
-        told = f"{pluralize(len(rejected), 'record')} rejected" in ran.stderr
-        assert told is bool(rejected), ran
+        sentence = f"{pluralize(len(rejected), 'record')} rejected" in ran.stderr
+        assert sentence is bool(rejected), ran
     return bool(applied)
 
 
@@ -138,7 +138,7 @@ def check_told(sessions: list[SessionView], error: str, *, is_applied: bool) -> 
         if session.state == "active":
             # It could not be discarded for certain; or a close is under way, as far as anybody knows; or its
             # id never became known, which leaves its reference.
-            by_id = named and ("sprintoctl discard" in error or "may yet be applied" in error)
+            by_id = named and ("sprintoctl discard" in error or "may still be applied" in error)
             by_reference = (session.client_reference_id or "-") in error and "may be open until 20" in error
             assert by_id or by_reference, (sessions, error)
         elif session.state != "cancelled":

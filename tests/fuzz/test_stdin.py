@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BY_DEFAULT = 50
 SHARDS = 8
-IN_A_SHARD = {"whole": 200, "odd parts": 300, "nearly whole": 300, "JSON lines": 50, "spoilt bytes": 150}
+IN_A_SHARD = {"whole": 200, "odd parts": 300, "nearly whole": 300, "JSON lines": 50, "invalid bytes": 150}
 
 CODES = {
     "invalid-line",
@@ -94,8 +94,8 @@ def check_nothing_applied(place: Place, integration_id: str, states: set[str], r
 def check_applied(place: Place, integration_id: str, variant: Variant, wanted: Asked, ran: Ran) -> None:
     """All that was asked for, but what was diverted; in order, as far as it has one."""
     applied = place.applied(integration_id)
-    told = re.search(r"([\d,]+) records? rejected", ran.stderr)
-    rejected = int(told[1]) if told else 0
+    message = re.search(r"([\d,]+) records? rejected", ran.stderr)
+    rejected = int(message[1]) if message else 0
     assert sum(wanted.counts.values()) == sum(map(len, applied.values())) + rejected, ran
     assert len(place.rejected(integration_id)) <= rejected, ran
     states = [session.state for session in place.sessions(integration_id)]

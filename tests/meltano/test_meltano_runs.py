@@ -95,9 +95,9 @@ def test_of_a_tap_that_dies_before_a_state_nothing_is_applied(
     )
     assert died.code == 1
     assert died.errors("meltano")[0] == "Extractor and loader failed"
-    (told,) = died.errors("target-sprinto")
-    assert told.startswith("Input ended with ")
-    assert "was discarded, nothing was applied." in told
+    (message,) = died.errors("target-sprinto")
+    assert message.startswith("Input ended with ")
+    assert "was discarded, nothing was applied." in message
     assert door.pages()[:2] == [2, 1]
     assert states(door) == ["processed", "cancelled"]
     assert applied(door) == [1, 2]
@@ -132,8 +132,8 @@ def test_of_a_loader_that_fails_meltano_keeps_no_state(begun: Project, door: Fro
     )
     assert failed.code == 1
     assert failed.errors("meltano")[0] == "Loader failed"
-    (told,) = failed.errors("target-sprinto")
-    assert told.endswith("[unauthorized]")
+    (message,) = failed.errors("target-sprinto")
+    assert message.endswith("[unauthorized]")
     assert "wr0ng-k3y" not in failed.stderr
     assert states(door) == ["processed"]
     assert begun.state() == state_at(2)
@@ -143,7 +143,7 @@ class Stop(NamedTuple):
     """A way to stop a run, Meltano's exit code then, and the signal that the loader tells of."""
 
     code: int
-    told: str
+    message: str
     send: Callable[[int], None] = lambda _: None
     words: tuple[str, ...] = ()
 
@@ -172,7 +172,7 @@ def test_a_run_that_is_stopped_leaves_no_session_and_no_state(
     # By a SIGINT a Meltano on Python 3.10 leaves at once: the loader is alone when it discards.
     if sys.version_info >= (3, 11) or how not in {"Ctrl-C", "SIGINT"}:
         (line,) = stopped.errors("target-sprinto")
-        assert line.startswith(f"Stopped by {stop.told}.")
+        assert line.startswith(f"Stopped by {stop.message}.")
         assert "was discarded, nothing was applied." in line
     assert applied(door) == [1, 2]
     assert begun.state() == state_at(2)
@@ -309,8 +309,8 @@ def test_meltano_logs_records_at_debug_and_never_the_key(project: Project, door:
     project.write_rows(2)
     shown = project.call("--log-level", "debug", "run", "tap-people", "target-sprinto")
     assert shown.code == 0
-    told = [line for line in shown.stderr.splitlines() if SECRET in line]
-    assert len(told) == 2
+    message = [line for line in shown.stderr.splitlines() if SECRET in line]
+    assert len(message) == 2
     # By what it passes on from the tap; the loader tells nothing.
-    assert all("] tap-people " in line for line in told)
+    assert all("] tap-people " in line for line in message)
     assert len(door.applied()["User"]) == 2

@@ -152,8 +152,8 @@ def test_a_null_that_meltano_loses_is_told_and_nothing_leaves(
     project.write_rows(1)
     refused = project.run()
     assert refused.code == 1
-    (told,) = refused.errors("target-sprinto")
-    assert "is an empty object, which Meltano makes of null: write `__NULL__`" in told
+    (message,) = refused.errors("target-sprinto")
+    assert "is an empty object, which Meltano makes of null: write `__NULL__`" in message
     assert door.operations() == []
 
 

@@ -134,17 +134,17 @@ def test_errors_of_the_other_type_do_not_count() -> None:
     assert read_faults(body, sent("A", "B")).names_all is True
 
 
-def test_records_are_spoilt_in_one_way_after_the_other_in_either_type() -> None:
+def test_records_are_invalid_in_one_way_after_the_other_in_either_type() -> None:
     examples = [Example("A", b'{"a":{"b":1}}'), Example("B", b'{"c":[1],"d":null}')]
-    told = []
+    message = []
     for how, page, invalid in invalid_pages(examples):
         name = invalid[0].entity_type
         groups = page.by_entity_type
         assert list(groups)[-1] == name
         assert [len(items) for items in groups.values()] == [VALID_BEFORE, max(INVALID_AT) + 1]
         assert [groups[name][position] for position in INVALID_AT] == list(invalid)
-        told.append((how, name, invalid[0].body))
-    assert told == [
+        message.append((how, name, invalid[0].body))
+    assert message == [
         (Corruption.EMPTY, "B", b"{}"),
         (Corruption.EMPTY, "A", b"{}"),
         (Corruption.OTHER_TYPES, "B", b'{"c":{},"d":{}}'),

@@ -104,10 +104,10 @@ def test_discard_takes_over_only_what_this_pipeline_left(reference: str | None, 
 def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
-    told = ActiveSession(found, NOW).describe()
-    assert f"reference '{shown(reference)}'" in told
-    assert told.isprintable()
-    assert len(told) < 300
+    message = ActiveSession(found, NOW).describe()
+    assert f"reference '{shown(reference)}'" in message
+    assert message.isprintable()
+    assert len(message) < 300
 
 
 def refused(session: str, minute: int, reference: str) -> dict[str, Any]:
@@ -159,7 +159,7 @@ FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
         # Moved by the first look, or by the second: no sign.
         (FIRST._replace(at=at(600), request_times=(at(0.9), at(-0.5))), False),
         (FIRST._replace(at=at(600), request_times=(at(600.9), at(599.5))), False),
-        # Moved by somebody between them.
+        # Moved by another client between them.
         (FIRST._replace(at=at(600), request_times=(at(-700), at(300))), True),
         (FIRST._replace(at=at(600), request_times=()), False),
     ],

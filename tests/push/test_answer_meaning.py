@@ -112,9 +112,9 @@ def test_a_text_where_an_id_or_a_state_belongs_is_unexpected_and_not_quoted(name
     assert not text or text not in str(caught.value)
 
 
-@pytest.mark.parametrize("told", [None, 5, "soon, k3y", "2026-11-21T12:00:00"])
-def test_an_expiry_that_is_no_time_is_not_quoted(told: object) -> None:
-    assert SessionStatus("s", "active", expires_at=told).expiry == "60 minutes after its last request"
+@pytest.mark.parametrize("message", [None, 5, "soon, k3y", "2026-11-21T12:00:00"])
+def test_an_expiry_that_is_no_time_is_not_quoted(message: object) -> None:
+    assert SessionStatus("s", "active", expires_at=message).expiry == "60 minutes after its last request"
 
 
 def test_an_expiry_is_told_in_sprintos_own_words() -> None:

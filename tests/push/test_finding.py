@@ -105,8 +105,8 @@ def test_each_try_may_land(
     landed = data.draw(st.sampled_from(ways))
     same = [way for way in ways if grown(way) == grown(landed)]
     pages, others = landed[: len(tries)], landed[len(tries) :]
-    told = len(same) == 1 and not any(others) and max(pages, default=0) <= 1
-    expected = frozenset(index for index, times in enumerate(pages) if times) if told else None
+    message = len(same) == 1 and not any(others) and max(pages, default=0) <= 1
+    expected = frozenset(index for index, times in enumerate(pages) if times) if message else None
     open_pages, most = [page for page, _ in tries], [times for _, times in tries]
     assert committed_pages({}, grown(landed), open_pages, resent=resent, tries=most) == expected
 

@@ -84,7 +84,7 @@ def numbered(count: int) -> Iterator[dict[str, int]]:
         yield {"id": number}
 
 
-def told(failure: BaseException, logged: str) -> str:
+def message(failure: BaseException, logged: str) -> str:
     """Where an exception that is not ours says what became of the session, on this Python."""
     if sys.version_info >= (3, 11):
         return "".join(failure.__notes__)
@@ -134,7 +134,7 @@ def test_an_exception_discards_and_goes_on_and_says_so(
     assert caught.value is failure
     assert state(sandbox, integration_id) == "cancelled"
     assert run.session_outcome.endswith("was discarded, nothing was applied.")
-    assert run.session_outcome in told(failure, caplog.text)
+    assert run.session_outcome in message(failure, caplog.text)
     assert run.result.outcome is RunOutcome.DISCARDED
 
 
@@ -448,13 +448,15 @@ def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
     assert finished.returncode == 0
     meant = {
         "was discarded": {"cancelled"},
-        "told to apply": {"processing", "processed"},
+        "message to apply": {"processing", "processed"},
         "applied": {"processed"},
         "Nothing was opened": set(),
     }
     seen = set()
     for attempt, line in enumerate(lines):
-        (told_as,) = [told for told in meant if told in line and (told != "applied" or told == line)]
+        (told_as,) = [
+            message for message in meant if message in line and (message != "applied" or message == line)
+        ]
         seen.add(told_as)
         states = {session.state for session in sandbox.sessions(f"{integration_id}-{attempt}")}
         assert states <= meant[told_as], line
@@ -519,11 +521,11 @@ SECRET = "s3cr3t"
         ({"a": {SECRET}}, "a", "JSON knows no set"),
         ({"a": timedelta(1)}, "a", "JSON knows no timedelta"),
         ({"a": object()}, "a", "JSON knows no object"),
-        ({"a": {1: SECRET}}, "a", "a key of it is no string but of type int"),
+        ({"a": {1: SECRET}}, "a", "a key of it is not a string but of type int"),
         ({"a": SECRET + "\ud800"}, "a", "surrogate"),
         (circle(), "", "nested too deeply"),
-        ([SECRET], "", "it is no mapping but of type list"),
-        (SECRET, "", "it is no mapping but of type str"),
+        ([SECRET], "", "it is not a mapping but of type list"),
+        (SECRET, "", "it is not a mapping but of type str"),
         ({"other": SECRET}, "id", "it is missing"),
     ],
 )

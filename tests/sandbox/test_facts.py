@@ -463,7 +463,7 @@ def test_closing_applies_only_the_accepted_pages(api: Api) -> None:
 
 
 def test_a_mended_page_is_accepted(api: Api) -> None:
-    """After a validation error: mend the failing records and send the same page again."""
+    """After a validation error: fix the failing records and send the same page again."""
     api.sandbox.configure(api.id, entities=NEEDS_ID)
     session_id = api.open()
     assert api.push(session_id, User=[{"id": 1}, {}]).status_code == 400

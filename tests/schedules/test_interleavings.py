@@ -1,7 +1,7 @@
 """A run against the sandbox in random interleavings: pages, faults, other parties, time, interruptions.
 
 The machine is one integration with one run at a time. A rule asks the run's reader for something, or lets
-somebody else act; a request that a fault holds lets the rules act at just that moment of the run.
+another client act; a request that a fault holds lets the rules act at just that moment of the run.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
+from tests.support.schedules.other_client import OtherClient
 from tests.support.schedules.reader import Reader, Setting
-from tests.support.schedules.somebody import Somebody
 from tests.support.schedules.verdict import SECRET, Limit, Verdict, as_page
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Interleavings(RuleBasedStateMachine):
         self.clock = Clock()
         self.sandbox = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock)
         self.sandbox.start()
-        self.somebody = Somebody(self.sandbox, INTEGRATION)
+        self.other_client = OtherClient(self.sandbox, INTEGRATION)
         self.readers: list[Reader] = []
         self.reader: Reader | None = None
         self.ending = False
@@ -237,8 +237,8 @@ class Interleavings(RuleBasedStateMachine):
             except AssertionError:
                 for reader in self.readers:
                     verdict = self._verdict(reader)
-                    told = tell(verdict.evidence, self.clock, reader.began_at)
-                    print(reader.setting, reader.ending, told, sep="\n")
+                    message = tell(verdict.evidence, self.clock, reader.began_at)
+                    print(reader.setting, reader.ending, message, sep="\n")
                 raise
         finally:
             self.sandbox.stop()
@@ -285,15 +285,15 @@ class Interleavings(RuleBasedStateMachine):
             case Act.INTERRUPT if self.reader is not None:
                 self.reader.interrupt()
             case Act.OPEN:
-                self.somebody.open("somebody-else")
+                self.other_client.open("another-client")
             case Act.LEAVE:
-                self.somebody.open(f"{PREFIX}/{uuid.uuid4()}")
+                self.other_client.open(f"{PREFIX}/{uuid.uuid4()}")
             case Act.HOLD:
-                self.somebody.open(f"{PREFIX}/{uuid.uuid4()}/hold")
+                self.other_client.open(f"{PREFIX}/{uuid.uuid4()}/hold")
             case Act.PUSH if target:
-                self.somebody.push(target.id, Stranger=[{"id": next(self.numbers)}])
+                self.other_client.push(target.id, Stranger=[{"id": next(self.numbers)}])
             case Act.APPLY | Act.DISCARD if target:
-                self.somebody.close(target.id, "apply" if act is Act.APPLY else "discard")
+                self.other_client.close(target.id, "apply" if act is Act.APPLY else "discard")
             case Act.EXPIRE:
                 self._jump(3601)
 
@@ -383,12 +383,12 @@ class Interleavings(RuleBasedStateMachine):
         self.limits |= verdict.limits
 
     def _verdict(self, reader: Reader) -> Verdict:
-        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.somebody.requests)
+        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.other_client.requests)
         return Verdict(reader, evidence, self.clock, timing.current, self.readings)
 
     def _compare_applied(self) -> None:
         """What is applied is the runs that may be applied, whole and in their order, and what others sent."""
-        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.somebody.requests)
+        evidence = Evidence.gather(self.sandbox, INTEGRATION, self.other_client.requests)
         whole: dict[str, list[Page]] = {}
         for reader in self.readers:
             verdict = self._verdict(reader)

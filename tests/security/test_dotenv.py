@@ -32,8 +32,8 @@ def test_it_is_named_without_its_values(door: FrontDoor, dotenv: Path) -> None:
     finished = door.run(people(10), "--config", "ENV")
     assert finished.code == 0
     assert door.pages() == [5, 5]
-    (told,) = [line for line in finished.stderr.splitlines() if "Settings are read from" in line]
-    assert f"{dotenv}: TARGET_SPRINTO_API_KEY, TARGET_SPRINTO_API_URL," in told
+    (message,) = [line for line in finished.stderr.splitlines() if "Settings are read from" in line]
+    assert f"{dotenv}: TARGET_SPRINTO_API_KEY, TARGET_SPRINTO_API_URL," in message
 
 
 def test_sprintoctl_reads_it_too_and_names_it(door: FrontDoor, dotenv: Path) -> None:
@@ -172,12 +172,12 @@ PROGRAMS = {"target-sprinto": [], "sprintoctl": ["check"]}
 def test_one_that_another_user_may_have_written_is_an_error(
     door: FrontDoor, dotenv: Path, what: str, program: str
 ) -> None:
-    change, told = UNSAFE[what]
+    change, message = UNSAFE[what]
     change(dotenv)
     words = [*PROGRAMS[program], "--config", str(door.config()), "--config", "ENV"]
     finished = door.run(people(1) if program == "target-sprinto" else b"", *words, program=program)
     assert finished.code == 1
-    assert told in finished.stderr
+    assert message in finished.stderr
     assert "[settings]" in finished.stderr
     assert door.operations() == []
 

@@ -42,7 +42,7 @@ def schemas(document: str) -> dict[str, dict[str, Any]]:
             "id": f"{folder}/root.json",
             "properties": {"id": {"$ref": "schema.json"}},
         },
-        "beside an `extends` that is no schema": {
+        "beside an `extends` that is not a schema": {
             "$schema": DRAFTS[1],
             "extends": document,
             "properties": {"id": {"$ref": document}},

@@ -61,8 +61,8 @@ def test_what_is_broken_is_seen(warm: str) -> None:
     evidence = play(Course(SEED, QUICK), warm)
     assert not judge(evidence).broken
     assert judge(evidence).ending is Ending.PROCESSED
-    for kind, spoilt in SPOILT.items():
-        assert kind in judge(spoilt(evidence)).broken
+    for kind, invalid in INVALID.items():
+        assert kind in judge(invalid(evidence)).broken
 
 
 def test_what_is_broken_of_a_held_run_is_seen(warm: str) -> None:
@@ -95,7 +95,7 @@ def discards_at_last(evidence: Evidence) -> Evidence:
     return replace(evidence, requests=[*evidence.requests, later])
 
 
-SPOILT: dict[Broken, Callable[[Evidence], Evidence]] = {
+INVALID: dict[Broken, Callable[[Evidence], Evidence]] = {
     Broken.PARTIAL: lambda seen: replace(seen, applied={name: r[:-1] for name, r in seen.applied.items()}),
     Broken.EARLY: lambda seen: with_run(seen, states_at_output=["processing"]),
     Broken.LEFT: left_active,
@@ -115,9 +115,9 @@ def test_300_runs(warm: str) -> None:
     text = figures.tables(verdicts, seconds)
     report("soak", text)
     assert all(verdict.pages >= LEAST_PAGES for verdict in verdicts)
-    assert not any(verdict.broken for verdict in verdicts), told(verdicts, text)
+    assert not any(verdict.broken for verdict in verdicts), message(verdicts, text)
     processed, promised = figures.share(verdicts)
-    assert processed >= LEAST_SHARE * promised, told(verdicts, text)
+    assert processed >= LEAST_SHARE * promised, message(verdicts, text)
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_a_storm_of_100_runs(warm: str) -> None:
     verdicts, seconds = soaked(STORM_RUNS, STORM_RATE, warm)
     text = figures.short_tables(verdicts, seconds)
     report("storm", text)
-    assert not any(verdict.broken for verdict in verdicts), told(verdicts, text)
+    assert not any(verdict.broken for verdict in verdicts), message(verdicts, text)
 
 
 def soaked(runs: int, rate: float, warm: str) -> tuple[list[Verdict], float]:
@@ -143,5 +143,5 @@ def report(name: str, text: str) -> None:
         figures.write(Path(path), name, text)
 
 
-def told(verdicts: list[Verdict], text: str) -> str:
+def message(verdicts: list[Verdict], text: str) -> str:
     return "\n\n".join([*(v.story for v in verdicts if v.broken or v.missed), text])

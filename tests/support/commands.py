@@ -1,6 +1,6 @@
 """The blocks of code in the documents, and what a comment before each says of it; readers do not see it.
 
-<!-- file: NAME -->             the block stands in the file NAME
+<!-- file: NAME -->             the block is in the file NAME
 <!-- run -->                    its commands are run; `run: exits N` says how the last of them ends
 <!-- run: in another terminal -->   it goes on while the rest of the page is run
 <!-- seen -->                   what the commands before it print, in this order; `…` stands for anything

@@ -154,7 +154,7 @@ ENDINGS = [
     Ending(
         "processing failed",
         1,
-        "as Sprinto left it; the line says that it may yet be applied",
+        "as Sprinto left it; the line says that it may still be applied",
         "failed",
         NONE,
         partial(with_processing, {"processing_outcomes": ["failed", "failed"]}),
@@ -162,7 +162,7 @@ ENDINGS = [
     Ending(
         "processing was not finished in time",
         75,
-        "as Sprinto left it; the line says that it may yet be applied",
+        "as Sprinto left it; the line says that it may still be applied",
         "processing",
         NONE,
         partial(with_processing, {"processing_seconds": 9999}),

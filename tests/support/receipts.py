@@ -45,7 +45,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    """Edit a receipt and seal it again, as somebody who means to deceive would."""
+    """Edit a receipt and seal it again, as another client who means to deceive would."""
     text = path.read_text()
     assert old in text
     body = text.replace(old, new).encode().rpartition(SEAL)[0]

@@ -57,13 +57,16 @@ def settings() -> str:
 def commands() -> str:
     """Both programs, as their `--help` tells of them."""
     group = app.main
-    told = [command("target-sprinto", SprintoTarget.get_singer_command(), 2), command("sprintoctl", group, 2)]
+    message = [
+        command("target-sprinto", SprintoTarget.get_singer_command(), 2),
+        command("sprintoctl", group, 2),
+    ]
     for name, one in sorted(group.commands.items()):
-        told.append(command(f"sprintoctl {name}", one, 3))
+        message.append(command(f"sprintoctl {name}", one, 3))
         if isinstance(one, click.Group):
             inner = sorted(one.commands.items())
-            told += [command(f"sprintoctl {name} {part}", below, 4) for part, below in inner]
-    return "\n\n".join(told)
+            message += [command(f"sprintoctl {name} {part}", below, 4) for part, below in inner]
+    return "\n\n".join(message)
 
 
 def command(name: str, described: click.Command, level: int) -> str:
@@ -133,13 +136,13 @@ def all_errors(root: type[SprintoError] = SprintoError) -> Iterator[type[Sprinto
 
 
 def errors() -> str:
-    told: dict[str, tuple[str, str]] = {}
+    message: dict[str, tuple[str, str]] = {}
     for error in all_errors():
         # The first one of a code is what it is about; others are kinds of it.
-        told.setdefault(error.code, (_exit(error), (error.__doc__ or "").partition("\n")[0]))
+        message.setdefault(error.code, (_exit(error), (error.__doc__ or "").partition("\n")[0]))
     rows = [
         (f"[`{code}`](../troubleshooting.md#{code})", exits, prose(meaning))
-        for code, (exits, meaning) in told.items()
+        for code, (exits, meaning) in message.items()
     ]
     return table(("code", "exit", "meaning"), *rows)
 

@@ -19,8 +19,8 @@ TABLE = re.compile(
 def about() -> dict[str, Any]:
     """What the command says of itself."""
     command = [sys.executable, "-m", "target_sprinto", "--about", "--format=json"]
-    told: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return told
+    message: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return message
 
 
 def table(schema: dict[str, Any]) -> str:

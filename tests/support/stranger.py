@@ -1,4 +1,4 @@
-"""Somebody else at the same integration: bare requests, none of the loader's code."""
+"""another client at the same integration: bare requests, none of the loader's code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 10
 
 
-def open_session(door: FrontDoor, prefix: str = "somebody-else", suffix: str = "") -> str:
+def open_session(door: FrontDoor, prefix: str = "another-client", suffix: str = "") -> str:
     """A session with a reference like those of the loader."""
     session: dict[str, str] = _post(
         door, "/sessions", {"client_reference_id": f"{prefix}/{uuid.uuid4()}{suffix}"}

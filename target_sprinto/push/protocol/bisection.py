@@ -109,7 +109,7 @@ class Part:
 
 
 class Division(NamedTuple):
-    """What to send instead, and who is surely to blame: a record that stood alone."""
+    """What to send instead, and who is definitely to blame: a record that stood alone."""
 
     parts: list[Part]
     blamed: list[Reject]

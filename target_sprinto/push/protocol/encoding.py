@@ -63,7 +63,7 @@ def encoded(
             where = f"field {quoted(problem.path)} of the record" if problem.path else "the record"
             raise UnserializableRecord(
                 f"In push {push}, {where} at index {index} cannot be sent: {problem.issue}.",
-                "Mend it before it is pushed.",
+                "Fix it before it is pushed.",
                 index=index,
                 field=problem.path,
             ) from None
@@ -76,7 +76,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 def _encode(record: object) -> bytes:
     if not isinstance(record, Mapping):
-        raise _NotSerializable("", f"it is no mapping but of type {type(record).__name__}")
+        raise _NotSerializable("", f"it is not a mapping but of type {type(record).__name__}")
     try:
         _require_json(record, "")
         return _encoder.encode(record)
@@ -84,7 +84,7 @@ def _encode(record: object) -> bytes:
         raise _NotSerializable("", "it is nested too deeply") from None
     except (TypeError, ValueError, NotImplementedError):
         # A class of the caller's, of a plain type and yet unlike it. msgspec's text may hold a value.
-        raise _NotSerializable("", "it holds an object that is no JSON") from None
+        raise _NotSerializable("", "it holds an object that is not JSON") from None
 
 
 def _require_json(value: object, path: str) -> None:
@@ -109,7 +109,7 @@ def _require_json(value: object, path: str) -> None:
 
 def _require_name(name: object, path: str) -> None:
     if not isinstance(name, str):
-        raise _NotSerializable(path, f"a key of it is no string but of type {type(name).__name__}")
+        raise _NotSerializable(path, f"a key of it is not a string but of type {type(name).__name__}")
     _require_utf8(name, path)
 
 

@@ -4,13 +4,13 @@ Theory of operation
 -------------------
 A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
 `create` is outstanding (`OPENING`) nobody knows whether there is a session; it is known as soon as the
-answer, or the activity log, names it (`OPEN`); and where `create` surely did not happen the run is
+answer, or the activity log, names it (`OPEN`); and where `create` was definitely not performed the run is
 `UNOPENED` as before. From `OPEN` the ways lead out:
 
 * `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
-  attempt of that close surely did not happen, the session is `OPEN` again. Nothing is discarded here.
+  attempt of that close was definitely not performed, the session is `OPEN` again. Nothing is discarded here.
 * `DISCARDING`: something went wrong before that, or the run was a rehearsal; nothing of it will be applied.
-* held: the session stays as it is, for somebody to look at and to apply.
+* held: the session stays as it is, for another client to look at and to apply.
 
 `ENDED` is final: what became of the session is known, or can be known no better by this run.
 
@@ -146,7 +146,7 @@ def keep_alive_interval(session: SessionStatus) -> float:
 def is_in_doubt(failure: ApiError) -> bool:
     """Whether a call may have been acted upon, so that it is found out instead of repeated.
 
-    A redirect is not worth it: whoever sends it stands between this run and Sprinto for good.
+    A redirect is not worth it: anyone who sends it stands between this run and Sprinto for good.
     """
     return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, Redirected)
 
@@ -227,4 +227,4 @@ def describe_end(state: str) -> str:
         return f"it is {state}, nothing was applied"
     if state == "processed":
         return "it is processed: what had been accepted was applied"
-    return f"it is {state!r}, and may yet be applied"
+    return f"it is {state!r}, and may still be applied"

@@ -151,7 +151,7 @@ class PageBuilder:
         self._bytes = _ENVELOPE_BYTES
 
     def avoid(self, sizes: Collection[int]) -> None:
-        """Make no pages of these sizes, while there are others: one of them may yet land a second time.
+        """Make no pages of these sizes, while there are others: one of them may still land a second time.
 
         As many sizes are used as before: those of `page_sizes`, then any others of more than half a page.
         """

@@ -45,7 +45,7 @@ SESSION_ID = r"\A[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}\Z"
 
 _Id = Annotated[str, msgspec.Meta(pattern=SESSION_ID)]
 _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
-"""What messages name as it came. Whatever else stands in its place may be a text that quotes values."""
+"""What messages name as it came. Whatever else is in its place may be a text that quotes values."""
 
 
 _MOST_ENTITY_TYPES = 10_000
@@ -78,7 +78,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as problem:
             raise errors.UnexpectedResponse(
                 f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
-                "Without it nobody can tell what Sprinto accepted; ask Sprinto's support.",
+                "Without it it cannot be decided what Sprinto accepted; ask Sprinto's support.",
             ) from None
         if len(counts) > _MOST_ENTITY_TYPES:
             raise errors.UnexpectedResponse(
@@ -200,7 +200,7 @@ def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.ResponseLost(
-            f"While {operation.value} the answer could not be read: it is no JSON.",
+            f"While {operation.value} the answer could not be read: it is not JSON.",
             "If a proxy stands between this machine and Sprinto, look at what it does.",
         ) from None
     if isinstance(result, IngestResult) and result.rejected:

@@ -60,7 +60,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
         wait_until_processed(staged, response, limit, grace)
     except errors.SprintoError as failure:
         what = (
-            "told to apply, and may yet be applied"
+            "told to apply, and may still be applied"
             if close_sent
             else "not told to apply, and is left as it was"
         )

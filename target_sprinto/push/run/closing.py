@@ -150,6 +150,6 @@ class Closing:
             temporary=nothing_was_applied(status.state),
         )
         if not (status.state == "expired" and self._in_doubt):
-            # From `expired` a lost close may yet apply it.
+            # From `expired` a lost close may still apply it.
             ended.session_outcome = f"By its status {describe_end(status.state)}."
         return ended

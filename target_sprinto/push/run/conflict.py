@@ -163,14 +163,14 @@ class Conflict:
         """What the activity log shows of the session in the way, in a clause."""
         return _named(self._find())
 
-    def refuse(self, told: str, blocker: ActiveSession | None = None) -> SessionConflict:
+    def refuse(self, message: str, blocker: ActiveSession | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
         command = ""
         if blocker:
             words = ("sprintoctl", "discard", blocker.session.id)
             command = f" If a run that died left it: {suggested(*words, config=self._client.config_files)}."
         return SessionConflict(
-            f"Another session is active ({self._client.address}): {told}.",
+            f"Another session is active ({self._client.address}): {message}.",
             f"Wait until it has ended or expired, or set `on_active_session` to `wait`.{command}",
         )
 
@@ -209,10 +209,10 @@ class Conflict:
 
     def _timed_out(self, failure: ApiError) -> SessionConflict:
         blocker = self._find()
-        told = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
+        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
         if not isinstance(failure, errors.Conflict):
-            told += f", in the end without knowing whether it has ended ({failure.code})"
-        return self.refuse(told, blocker)
+            message += f", in the end without knowing whether it has ended ({failure.code})"
+        return self.refuse(message, blocker)
 
     def _read_active(self) -> int:
         """How many sessions are active, by one request. Raises ApiError."""
@@ -231,12 +231,12 @@ class Conflict:
 
     def _take_over(self, blocker: ActiveSession) -> None:
         """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
-        told, policy = _named(blocker), self._policy
+        message, policy = _named(blocker), self._policy
         if self._has_taken_over:
-            raise self.refuse(f"{told}; a run takes over one session, no more", blocker)
+            raise self.refuse(f"{message}; a run takes over one session, no more", blocker)
         if not blocker.was_left_by(policy.own_prefix):
             raise self.refuse(
-                f"{told}; `on_active_session: discard` takes over only what this pipeline left", blocker
+                f"{message}; `on_active_session: discard` takes over only what this pipeline left", blocker
             )
         status = self._read(blocker)
         if status.state != "active":
@@ -256,9 +256,9 @@ class Conflict:
             status = self._require_dead(blocker, first)
         deadline = Deadline(timing.current.end_after_error)
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
-        log.warning("Discarded to open a new one: %s. %s", told, result.sentence)
+        log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.outcome is Discard.UNCONFIRMED:
-            raise self.refuse(told, blocker)
+            raise self.refuse(message, blocker)
 
     def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""

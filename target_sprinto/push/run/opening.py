@@ -115,9 +115,9 @@ class SessionOpener:
             found = self._find_in_log(self._patience, timing.current.lag)
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
-            # That a GET surely did not happen says nothing of the create.
-            told = failure.message.rstrip(".")
-            raise self._may_be_ours(f"whose it is could not be found out: {told}") from None
+            # That a GET was definitely not performed says nothing of the create.
+            sentence = failure.message.rstrip(".")
+            raise self._may_be_ours(f"whose it is could not be found out: {sentence}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
         if status.state != "active" or status.counts():
@@ -126,16 +126,16 @@ class SessionOpener:
         log.warning("Session %s is this run's own: going on with it.", status.id)
         return status
 
-    def _may_be_ours(self, told: str) -> errors.SessionConflict:
-        conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {told}")
+    def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
+        conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {sentence}")
         conflict.outcome = Outcome.IN_DOUBT
         return conflict
 
     def settle(self, deadline: Deadline) -> SessionStatus | None:
-        """The session that was opened all the same, for a run that ends by `deadline`.
+        """The session that was opened anyway, for a run that ends by `deadline`.
 
-        Waits for the answer, then asks the activity log. None where nobody can tell; raises the ApiError
-        where it surely was not opened.
+        Waits for the answer, then asks the activity log. None where it cannot be decided; raises the ApiError
+        where it definitely was not opened.
         """
         # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
         try:

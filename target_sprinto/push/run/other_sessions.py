@@ -46,7 +46,7 @@ class OtherSessions:
             if not sessions.processing and not self._one_will_be_retried(sessions):
                 return
             if time.monotonic() >= until:
-                log.warning("Another session is still being processed; applying this one all the same.")
+                log.warning("Another session is still being processed; applying this one anyway.")
                 return
             log.info("Waiting for another session of this integration to be processed.")
             pause(seconds, staged.interrupted)

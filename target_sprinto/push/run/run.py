@@ -232,17 +232,17 @@ class Run:
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
         seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
         try:
-            told = self.abort(Deadline(seconds, self._interrupted, timing.current.end_after_signal))
+            message = self.abort(Deadline(seconds, self._interrupted, timing.current.end_after_signal))
         except BaseException:
             # A second Ctrl-C.
             log.error("Cut off while ending: session %s may be open.", self.open_session)  # noqa: TRY400 - no traceback
             raise
         if isinstance(failure, errors.SprintoError):
             # It may have seen what became of the session.
-            told = failure.session_outcome = failure.session_outcome or told
-        elif told:
-            _note(failure, told)
-        self.session_outcome = told
+            message = failure.session_outcome = failure.session_outcome or message
+        elif message:
+            _note(failure, message)
+        self.session_outcome = message
 
     @contextlib.contextmanager
     def _blocked(self) -> Iterator[None]:
@@ -263,9 +263,9 @@ class Run:
 _TAKES_RECORDS = frozenset({Phase.UNOPENED, Phase.OPEN})
 
 
-def _note(failure: BaseException, told: str) -> None:
-    """Have an exception of somebody else's say what became of the session."""
+def _note(failure: BaseException, message: str) -> None:
+    """Have an exception of another client's say what became of the session."""
     if sys.version_info >= (3, 11):
-        failure.add_note(told)
+        failure.add_note(message)
     else:
-        log.error("%s", told)
+        log.error("%s", message)

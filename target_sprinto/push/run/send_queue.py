@@ -1,4 +1,4 @@
-"""Pages in flight: bounded, in the order of their entity keys, with backpressure to whoever makes them.
+"""Pages in flight: bounded, in the order of their entity keys, with backpressure to anyone who makes them.
 
 The reading thread encodes a page, hands it in and goes on reading; threads of the flight's own send it. Pages
 leave in the order in which they were handed in, each as soon as
@@ -102,7 +102,7 @@ class SendQueue:
         if self._failure is not None:
             raise self._failure
 
-    # Both wait a moment at most: the check of whoever waits may make a call, and so comes without the lock.
+    # Both wait a moment at most: the check of anyone who waits may make a call, and so comes without the lock.
 
     def _try_enqueue(self, open_page: PendingPage) -> bool:
         """Whether there was room for the page."""

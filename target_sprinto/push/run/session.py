@@ -245,7 +245,7 @@ class RunSession:
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
-            return f"Session {session.id} was told to apply, and may yet be applied."
+            return f"Session {session.id} was sent an apply request, and may still be applied."
         self._move(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
         if discarded.outcome is Discard.UNCONFIRMED:
@@ -261,7 +261,7 @@ class RunSession:
         return Deadline(pace.end_after_error, self._options.interrupted, pace.end_after_signal)
 
     def _settle_opening(self, deadline: Deadline) -> None:
-        """Find out whether there is a session. Where nobody can tell, the phase stays as it is."""
+        """Find out whether there is a session. Where it cannot be decided, the phase stays as it is."""
         try:
             session = self._opening.settle(deadline)
         except ApiError:

@@ -85,8 +85,8 @@ class StagedPages:
         # Told by the records alone, which shows whether batches count the same pages from here on.
         self.batches_are_pages = batches == self.pages + len(landed)
         for index, page in enumerate(pages):
-            told = "has arrived" if index in landed else "has not arrived: sending it again"
-            log.warning("Page %d %s.", page.number, told)
+            message = "has arrived" if index in landed else "has not arrived: sending it again"
+            log.warning("Page %d %s.", page.number, message)
         self._losses += 1
         self._note_resent([page for index, page in enumerate(pages) if index not in landed])
         self.has_resent = self.has_resent or (len(landed) < len(pages) and not quick)

@@ -84,7 +84,7 @@ class StagedSession:
 
         They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
         the first one late. Returns the status that decided it. Raises CountMismatch unless the user wants to
-        apply all the same, or SessionEnded where the session takes no close any more.
+        apply anyway, or SessionEnded where the session takes no close any more.
         """
         self._resent = still_seconds > 0
         began = time.monotonic()
@@ -124,7 +124,7 @@ class StagedSession:
             return status.state == "active"
         if not is_latest(self.id, self.logged_sessions(self._heartbeat)):
             return False
-        log.warning("Session %s has expired; it is the latest, so it is applied all the same.", status.id)
+        log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
         return True
 
     def require_closable(self, status: SessionStatus) -> None:
@@ -135,14 +135,14 @@ class StagedSession:
             self.report_mismatch(status)
 
     def report_mismatch(self, status: SessionStatus, session_outcome: str = "") -> None:
-        """Raise CountMismatch, or warn where the user wants to apply all the same.
+        """Raise CountMismatch, or warn where the user wants to apply anyway.
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
         counted, sent = format_counts(status.counts(), self._sent), format_counts(self._sent)
         what = f"Sprinto counts {counted} where this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
-            log.warning("%s It is applied all the same (`on_count_mismatch`).", what)
+            log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
         # A page that was sent again may be there twice, which the next run may be spared.

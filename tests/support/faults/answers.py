@@ -1,4 +1,4 @@
-"""Spoilt answers: every effect at every moment, the server having acted or not, once or from then on."""
+"""Invalid answers: every effect at every moment, the server having acted or not, once or from then on."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def why_not(moment: str, mishap: Mishap, acts: Acts) -> str | None:  # noqa: PLR
     return None
 
 
-def spoilt_once(traffic: Traffic) -> Iterator[Cell]:
+def invalid_once(traffic: Traffic) -> Iterator[Cell]:
     for moment, (operation, _) in MOMENTS.items():
         for name, mishap in MISHAPS.items():
             acts: Acts
@@ -147,18 +147,18 @@ def has_no_state(name: str, operation: Operation) -> bool:
 
 def readings_for(moment: str, name: str, acts: Acts) -> list[Readings]:
     """The readings that change what the loader must do about a fault."""
-    told = [READINGS]
+    message = [READINGS]
     kind = MISHAPS[name].kind
     if moment == "create" and acts == "acted" and kind in {Kind.LOST, Kind.ODD}:
-        # A 409 that shows the session's id is no proof that it is this run's own.
+        # A 409 that shows the session's id does not prove that it is this run's own.
         untold = [replace(READINGS, log_shows_reference=False), replace(CONTRARY, log_shows_reference=False)]
         # Read as a session, `paused` would hide whether the create was found out.
-        told += [CONTRARY] if name == "unknown state" else [CONTRARY, *untold]
+        message += [CONTRARY] if name == "unknown state" else [CONTRARY, *untold]
     else:
         lost = moment not in GETS and name in {"reset", "hang", "an empty body"}
         about_a_page = moment in PAGES and kind in {Kind.CONFLICT, Kind.REJECTED, Kind.BAD_REQUEST}
-        told += [CONTRARY] * (lost or about_a_page)
-    return told
+        message += [CONTRARY] * (lost or about_a_page)
+    return message
 
 
 def _once(moment: str, name: str, acts: Acts, readings: Readings, traffic: Traffic) -> Cell:
@@ -207,7 +207,7 @@ LASTING = ("reset", "hang", "500", "a proxy's page with 200", "429", "403")
 AT = ("create", "first page", "status", "integration status", "close", "poll")
 
 
-def spoilt_for_good(traffic: Traffic) -> Iterator[Cell]:
+def invalid_for_good(traffic: Traffic) -> Iterator[Cell]:
     for moment in AT:
         for name in LASTING:
             acts: Acts

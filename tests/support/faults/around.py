@@ -63,7 +63,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
         )
         yield Cell(
             f"counts lag at processed, for too long, on_count_mismatch=apply{read_as(base)}",
-            PROCESSED.logging("It is applied all the same", traffic.format_counts()),
+            PROCESSED.logging("It is applied anyway", traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
             settings={"on_count_mismatch": "apply"},
             pace={"lag": 1.0},
@@ -76,7 +76,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
 MEANWHILE: dict[str, tuple[Expected, Readings, dict[str, Any]]] = {
     "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING, EXPIRES),
     "it expires": (PROCESSED, NO_POSTPONING, EXPIRES),
-    "somebody discards it": (TOLD, READINGS, {}),
+    "another client discards it": (TOLD, READINGS, {}),
     "a late copy lands": (DISCARDED.temporary, READINGS, {}),
 }
 
@@ -103,7 +103,7 @@ def changed_before(traffic: Traffic) -> Iterator[Cell]:
             "the close conflicts": Fault("close", effect=Answer(409)),
             "the close is put off": Fault("close", effect=Answer(503, {"Retry-After": "3"})),
         }.items():
-            if where == "the close conflicts" and what != "somebody discards it":
+            if where == "the close conflicts" and what != "another client discards it":
                 # There is no time in which it could happen.
                 continue
             yield Cell(
@@ -161,14 +161,14 @@ def stopped(stage: Stage, what: str) -> Finished:
 
 def noticed(traffic: Traffic) -> Iterator[Cell]:
     yield Cell(
-        "somebody discards it while others are waited for",
+        "another client discards it while others are waited for",
         TOLD,
         (Fault("integration_status", times=9999, effect=BUSY),),
         script=discarded_while_waiting,
         traffic=traffic,
     )
     yield Cell(
-        "somebody discards it while the tap is silent",
+        "another client discards it while the tap is silent",
         TOLD.saying("cancelled"),
         server=EXPIRES,
         script=discarded_while_silent,

@@ -38,7 +38,7 @@ def without_counts() -> Edit:
 
 
 FOR_GOOD = 9999
-ALL_THE_SAME = "It is applied all the same"
+ALL_THE_SAME = "It is applied anyway"
 BELOW = shifted(people=-2)
 ABOVE = shifted(people=2)
 AGAINST_EACH_OTHER = shifted(people=1, teams=-1)

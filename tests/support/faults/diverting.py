@@ -112,7 +112,7 @@ def mishaps(names: tuple[str, ...] = tuple(MISHAPS)) -> Iterator[tuple[str, Acts
 
 
 def the_rest(traffic: Traffic) -> Iterator[Cell]:
-    """What is left of a refused page is sent, and its answer is spoilt."""
+    """What is left of a refused page is sent, and its answer is invalid."""
     for moment in ("first page", "last page"):
         bad = traffic.with_bad(a_team_in(traffic, moment))
         rest = traffic.moments[moment]
@@ -137,7 +137,7 @@ FEW = ("reset", "hang", "429 with Retry-After", "413", "400", "409", "403", "202
 
 
 def the_halves(traffic: Traffic) -> Iterator[Cell]:
-    """A refused page is halved, and the answer to a part of it is spoilt."""
+    """A refused page is halved, and the answer to a part of it is invalid."""
     numbers = traffic.pages[0]
     middle = numbers.start + len(numbers) // 2
     bad = traffic.with_bad(a_team_in(traffic, "first page"))
@@ -253,7 +253,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
     )
     for how, expected in (("discard", TOLD), ("apply", APPLIED_IN_PART)):
         yield cell(
-            f"somebody ends it by {how} while the rest hangs",
+            f"another client ends it by {how} while the rest hangs",
             expected,
             bad,
             held,

@@ -246,14 +246,14 @@ def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:
     for readings in (READINGS, CONTRARY):
         words = read_as(readings)
         yield Cell(
-            f"somebody discards it in mid-run{words}",
+            f"another client discards it in mid-run{words}",
             TOLD,
             readings=readings,
             script=partial(taken, status="discard"),
             traffic=traffic,
         )
         yield Cell(
-            f"somebody applies it in mid-run{words}",
+            f"another client applies it in mid-run{words}",
             APPLIED_IN_PART,
             readings=readings,
             script=partial(taken, status="apply"),
@@ -261,7 +261,7 @@ def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:
         )
         hang = (Fault("close", effect=Hang()),)
         yield Cell(
-            f"somebody discards it just before the close{words}",
+            f"another client discards it just before the close{words}",
             TOLD,
             hang,
             readings,
@@ -269,7 +269,7 @@ def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:
             traffic=traffic,
         )
         yield Cell(
-            f"somebody applies it just before the close{words}",
+            f"another client applies it just before the close{words}",
             PROCESSED,
             hang,
             readings,
@@ -313,7 +313,7 @@ def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
             )
             for status, expected in {"discard": TOLD, "apply": APPLIED_IN_PART}.items():
                 yield Cell(
-                    f"somebody ends it by {status} with pages in flight, {name}{words}",
+                    f"another client ends it by {status} with pages in flight, {name}{words}",
                     expected,
                     faults,
                     readings,

@@ -25,7 +25,7 @@ class Ending(enum.Enum):
     ENDED = "expired, or closed by someone else"
     LEFT_ACTIVE = "left active, and named with its expiry and the command"
     UNSEEN = "left active, and nobody can see whose it is: the line says so"
-    MAY_BE_APPLIED = "may yet be applied, and named"
+    MAY_BE_APPLIED = "may still be applied, and named"
     APPLIED_DIFFERS = "applied, and the counts differ: seen only after the close"
 
 
@@ -33,7 +33,7 @@ class Ending(enum.Enum):
 class Expected:
     """`inputs` is how many times the whole input is applied in the end; None where that is the fault's point.
 
-    `says` stands in the one ERROR line, `logs` anywhere on stderr. `others` is the state in which sessions
+    `says` is in the one ERROR line, `logs` anywhere on stderr. `others` is the state in which sessions
     that are not this run's end up.
     """
 
@@ -74,7 +74,7 @@ UNCONFIRMED = Expected(Ending.UNCONFIRMED, 1)
 ENDED = Expected(Ending.ENDED, 1).temporary
 """Nothing of it was applied, and the next run opens another."""
 APPLIED_IN_PART = Expected(Ending.ENDED, 1, inputs=None)
-"""Somebody else applied a part: no loader can undo that, so what is applied is not looked at."""
+"""another client applied a part: no loader can undo that, so what is applied is not looked at."""
 LEFT_ACTIVE = Expected(Ending.LEFT_ACTIVE, 1)
 UNSEEN = Expected(Ending.UNSEEN, 1).temporary
 MAY_BE_APPLIED = Expected(Ending.MAY_BE_APPLIED, 1, inputs=1)
@@ -86,8 +86,8 @@ APPLIED_DIFFERS = Expected(Ending.APPLIED_DIFFERS, 1, inputs=1)
 class Kind(enum.Enum):
     """What an answer means."""
 
-    LOST = "nobody knows"
-    ODD = "nobody knows: a 2xx in a shape or with a state that is not documented"
+    LOST = "in doubt"
+    ODD = "in doubt: a 2xx in a shape or with a state that is not documented"
     NOT_NOW = "did not happen, may be sent again"
     NOT_NOW_AT_ALL = "did not happen, may be sent again after the budget is spent"
     FINAL = "did not happen, and will not"
@@ -121,7 +121,7 @@ def refused(moment: str, kind: Kind) -> Expected:
     """It did not happen and is not tried again: the run fails there."""
     if moment == "create":
         return failed(NOTHING_OPENED, kind)
-    # After the close nothing is discarded; a close that surely did not happen is followed by a discard.
+    # After the close nothing is discarded; a close that was definitely not performed is followed by a discard.
     return failed(MAY_BE_APPLIED if moment == "poll" else DISCARDED, kind)
 
 
@@ -131,7 +131,7 @@ def lost_create(readings: Readings) -> Expected:
 
 
 def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: C901, PLR0911 - the rows
-    """One spoilt answer at `moment`; `acted` says whether the server acted all the same."""
+    """One invalid answer at `moment`; `acted` says whether the server acted anyway."""
     if kind is Kind.NOT_NOW:
         return PROCESSED
     if kind is Kind.UNKNOWN and moment not in {"create", "integration status"}:
@@ -161,7 +161,7 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
 
 
 def while_dividing(kind: Kind) -> Expected:
-    """One spoilt answer to what is sent of a page in place of which others are sent, under `divert`.
+    """One invalid answer to what is sent of a page in place of which others are sent, under `divert`.
 
     Taken out, or halved again, until each record was accepted or stood alone. 415 is for others to tell.
     """
@@ -191,7 +191,7 @@ def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> 
 
 
 def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
-    """Every answer from `moment` on is spoilt, until the retry budget is spent."""
+    """Every answer from `moment` on is invalid, until the retry budget is spent."""
     if moment == "status":
         # The discard goes out, and no status confirms it.
         return failed(UNCONFIRMED, kind)

@@ -117,7 +117,7 @@ def check_closes(stage: Stage) -> None:
 
 
 def check_rejects(stage: Stage, finished: Finished) -> None:
-    """What Sprinto refused stands in a file of its own; where the run was not applied, its name says so."""
+    """What Sprinto refused is in a file of its own; where the run was not applied, its name says so."""
     files, bad = stage.own_rejects(), stage.traffic.bad
     diverts = stage.cell.settings.get("on_invalid_record") == "divert"
     records = stage.traffic.records()
@@ -126,9 +126,9 @@ def check_rejects(stage: Stage, finished: Finished) -> None:
         assert path.suffix == ".singer"
         # What was accepted was compared with all the rest of the input.
         assert rejected_in(path) == [records[number]["record"] for number in bad]
-        (told,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
-        assert "| WARNING" in told
-        check_words(told, (f" {len(bad)} record", path.name))
+        (message,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
+        assert "| WARNING" in message
+        check_words(message, (f" {len(bad)} record", path.name))
         return
     # Beside them Sprinto's own words, kept for the user.
     files = [path for path in files if not path.name.endswith(".response.json")]
@@ -205,7 +205,7 @@ def check_failed(ending: Ending, session: SessionView, error: str) -> None:
         Ending.UNSEEN: ({"active"}, ("may be open until 20",)),
         Ending.MAY_BE_APPLIED: (
             {"active", "processing", "processed", "failed"},
-            (session.id, "may yet be applied"),
+            (session.id, "may still be applied"),
         ),
         Ending.APPLIED_DIFFERS: ({"processed"}, (session.id, "applied", "counts")),
     }[ending]

@@ -1,4 +1,4 @@
-"""SIGKILL and then another run, and runs that meet a session of somebody else."""
+"""SIGKILL and then another run, and runs that meet a session of another client."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def release(stage: Stage, faults: list[int]) -> None:
 
 
 def conflicts(traffic: Traffic) -> Iterator[Cell]:
-    """A session of somebody else, or a held one: nothing may touch it."""
+    """A session of another client, or a held one: nothing may touch it."""
     blockers = {
         "of another pipeline": ("other-pipeline", ""),
         "of a longer prefix": ("target-sprinto/other", ""),

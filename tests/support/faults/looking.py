@@ -143,7 +143,7 @@ def limited(traffic: Traffic) -> Iterator[Cell]:
         for name, expected, faults in (
             ("nothing goes wrong", PROCESSED, ()),
             ("a create is lost", PROCESSED, (LOST,)),
-            ("a create is lost that nobody sees", UNSEEN, (LOST,)),
+            ("a create is lost that is not visible", UNSEEN, (LOST,)),
         ):
             readings: Readings = replace(READINGS, log_shows_reference=expected is PROCESSED)
             yield Cell(

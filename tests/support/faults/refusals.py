@@ -26,10 +26,10 @@ def refused_pages(traffic: Traffic) -> Iterator[Cell]:
         bad = a_team_in(traffic, moment)
         for name, readings in READ.items():
             # The documents leave open how records are counted: the line is told where it can be.
-            told = [f"line {traffic.line(bad)} "] if readings.index_within == "type" else []
+            message = [f"line {traffic.line(bad)} "] if readings.index_within == "type" else []
             yield Cell(
                 f"{moment}: has a bad record, {name}",
-                DISCARDED.saying("'teams'", "field 'name'", "[page-refused]", *told),
+                DISCARDED.saying("'teams'", "field 'name'", "[page-refused]", *message),
                 readings=readings,
                 server={"entities": RULES},
                 traffic=traffic.with_bad(bad),

@@ -96,7 +96,7 @@ def with_bad_records(traffic: Traffic) -> Iterator[Cell]:
     )
 
 
-SPOILT = (
+INVALID = (
     "reset",
     "hang",
     "500",
@@ -114,7 +114,7 @@ SPOILT = (
 
 def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
     for moment in PAGES:
-        for name in SPOILT:
+        for name in INVALID:
             mishap = MISHAPS[name]
             acts: Acts
             for acts in ("not acted", "acted"):
@@ -162,14 +162,14 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
         script=partial(ended, end=until_expired),
     )
     yield cell(
-        "somebody discards it before",
+        "another client discards it before",
         REHEARSED,
         traffic,
         held,
         script=partial(ended, end=partial(by, how="discard")),
     )
     yield cell(
-        "somebody applies it before",
+        "another client applies it before",
         APPLIED_IN_PART,
         traffic,
         held,
@@ -191,7 +191,7 @@ def ended(stage: Stage, end: Callable[[Stage], None]) -> Finished:
 
 
 def discarding(traffic: Traffic) -> Iterator[Cell]:
-    """The discard at the end goes wrong, and then so does the dry run unless that is mended."""
+    """The discard at the end goes wrong, and then so does the dry run unless that is fixed."""
     for name, expected, faults in (*closes(), *of_the_discard()):
         yield cell(
             f"its discard: {name}",

@@ -213,7 +213,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
         yield Cell(f"lost again: one, {name}", PROCESSED, (*lost, again[1]), traffic=traffic)
     settings = {"request_timeout_seconds": traffic.timeout}
     for name, second, expected in (
-        # The first try has landed, the second has not: once, and nobody can tell which.
+        # The first try has landed, the second has not: once, and it cannot be decided which.
         ("the first lands while the second is found out", {"effect": Reset()}, PROCESSED),
         ("both land", {"moment": "after", "effect": Reset()}, DISCARDED.temporary),
     ):
@@ -243,7 +243,7 @@ def mistaken() -> Iterator[Cell]:
         assert traffic.counts_of(1) == traffic.counts_of(other)
         late = traffic.page(1, effect=Late())
         for name, second in (("not acted", {}), ("acted", {"moment": "after"})):
-            # Acted or not, the counts are the same, so nobody can tell.
+            # Acted or not, the counts are the same, so it cannot be decided.
             yield Cell(
                 f"late, when another is lost that looks the same, {name}",
                 DISCARDED.temporary,

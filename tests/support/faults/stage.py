@@ -170,7 +170,7 @@ class Stage:
         return [path for path in self._receipts() if path not in self.others_receipts]
 
     def line(self, number: int) -> int:
-        """Where a record stands in what the run was given, from 1."""
+        """Where a record is in what the run was given, from 1."""
         is_after_a_state = number >= EARLIER_AT and EARLIER_STATE in self.given
         return len(SCHEMAS) + number + 1 + is_after_a_state
 

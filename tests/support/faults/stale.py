@@ -65,7 +65,7 @@ def ended_at_once(traffic: Traffic) -> Iterator[Cell]:
 
 
 def received_late(traffic: Traffic) -> Iterator[Cell]:
-    """Reset, as by a gateway that hands the page on all the same."""
+    """Reset, as by a gateway that hands the page on anyway."""
     for moment in PAGES:
         for base in (READINGS, CONTRARY):
             faults = traffic.strike(moment, effect=Late(reset=True))

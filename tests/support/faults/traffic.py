@@ -91,7 +91,7 @@ class Traffic:
         return [*SCHEMAS, *records[:EARLIER_AT], EARLIER_STATE, *records[EARLIER_AT:], STATE]
 
     def line(self, number: int) -> int:
-        """Where a record stands in the input, from 1. The earlier STATE is a line too."""
+        """Where a record is in the input, from 1. The earlier STATE is a line too."""
         return len(SCHEMAS) + number + 1 + (number >= EARLIER_AT)
 
     def entities(self, copies: int = 1) -> dict[str, list[Any]]:

@@ -73,8 +73,8 @@ def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
         stage.cell.expected.ending, "interrupted" if stopped else "failed"
     )
     went_to = "stdout" if finished.stdout else "nowhere"
-    told = (receipt["outcome"], receipt["exit_code"], receipt["state_went_to"], receipt["state"])
-    assert told == (outcome, finished.code, went_to, None)
+    text = (receipt["outcome"], receipt["exit_code"], receipt["state_went_to"], receipt["state"])
+    assert text == (outcome, finished.code, went_to, None)
     if finished.code == 0:
         assert receipt["error"] is None
     else:
@@ -82,24 +82,24 @@ def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
 
 
 def check_session(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
-    told, ending = receipt["session"], stage.cell.expected.ending
+    text, ending = receipt["session"], stage.cell.expected.ending
     assert all(receipt["reference"] == session.client_reference_id for session in sessions)
-    if told is None:
+    if text is None:
         # The answer to create was lost, or there was none.
         assert ending not in TO_THE_END
         assert [session.accepted_total for session in sessions if session.accepted_total] == []
         return
     (session,) = sessions
-    assert told["id"] == session.id
+    assert text["id"] == session.id
     if not is_edited(stage):
-        assert told["state"] in PASSED[session.state] | {"unknown"}
+        assert text["state"] in PASSED[session.state] | {"unknown"}
     if ending is Ending.DISCARDED:
-        assert told["state"] == "cancelled"
+        assert text["state"] == "cancelled"
     if ending in TO_THE_END:
-        assert told["state"] == TO_THE_END[ending]
+        assert text["state"] == TO_THE_END[ending]
     if ending in TO_THE_END and not is_edited(stage):
-        assert told["accepted_records"] == session.accepted_by_entity
-        assert told["accepted_others"] == 0
+        assert text["accepted_records"] == session.accepted_by_entity
+        assert text["accepted_others"] == 0
 
 
 def is_edited(stage: Stage) -> bool:
@@ -169,8 +169,8 @@ def check_pages(stage: Stage, receipt: Receipt, pushes: list[RequestSeen]) -> No
 
 
 def check_refused(stage: Stage, receipt: Receipt) -> None:
-    told, bad = receipt["rejects"], stage.traffic.bad
-    places = sorted((one["line"], one["stream"], one["entity_type"]) for one in told)
+    text, bad = receipt["rejects"], stage.traffic.bad
+    places = sorted((one["line"], one["stream"], one["entity_type"]) for one in text)
     refused = [(stage.line(number), stream_of(number), stream_of(number)) for number in sorted(bad)]
     settings = stage.cell.settings
     diverts = settings.get("on_invalid_record") == "divert" or bool(settings.get("dry_run"))
@@ -179,21 +179,21 @@ def check_refused(stage: Stage, receipt: Receipt) -> None:
     else:
         assert set(places) <= (set(refused) if diverts else set())
         assert len(places) == len(set(places))
-    assert {one["refused_by"] for one in told} <= {"sprinto"}
+    assert {one["refused_by"] for one in text} <= {"sprinto"}
 
 
 def check_events(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
     """The sandbox's events of the session, up to when the run asked; null where the log was not shown."""
-    told = receipt["events"]
+    text = receipt["events"]
     if any(fault.operation == "activity" for fault in stage.faults):
         return
-    if told is None:
+    if text is None:
         shown = stage.cell.readings.log_ends == "yes"
         assert stage.cell.expected.ending not in TO_THE_END or not shown
         return
     own = {session.id for session in sessions} if receipt["session"] else set()
     events = [one for one in stage.door.sandbox.events(stage.door.integration_id) if one["session_id"] in own]
-    assert {(one["id"], one["type"]) for one in told} == {
-        (one["id"], one["type"]) for one in events[: len(told)]
+    assert {(one["id"], one["type"]) for one in text} == {
+        (one["id"], one["type"]) for one in events[: len(text)]
     }
-    assert [one["at"] for one in told] == sorted(one["at"] for one in told)
+    assert [one["at"] for one in text] == sorted(one["at"] for one in text)

@@ -40,5 +40,5 @@ def is_close(seen: RequestSeen, how: str) -> bool:
 
 
 def is_by_the_target(seen: RequestSeen) -> bool:
-    """Whether it was not somebody else's."""
+    """Whether it was not another client's."""
     return seen.headers.get("User-Agent") == "target-sprinto"

@@ -14,7 +14,7 @@ from tests.support.fuzz.running import SECRET_NUMBER
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Stands in the text as it is, JSON or not."""
+    """Is in the text as it is, JSON or not."""
 
     text: str
 

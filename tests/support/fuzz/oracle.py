@@ -65,7 +65,7 @@ def lines_of(stdin: bytes) -> Iterator[bytes]:
 
 
 def asked(stdin: bytes, variant: Variant) -> Asked:
-    """Read an input that the target has taken. Raises ValueError where it is no JSON after all."""
+    """Read an input that the target has taken. Raises ValueError where it is not JSON after all."""
     found = Asked()
     read = exactly if variant.is_exact else by_value
     for line in lines_of(stdin):

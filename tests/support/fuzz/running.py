@@ -215,7 +215,7 @@ def check_receipt(receipt: dict[str, Any], ran: Ran, *, values: bool = True) -> 
     assert receipt["exit_code"] == ran.code, (receipt, ran)
     assert receipt["error"] == (ran.ending if ran.code else None), (receipt, ran)
     ended_well = {"applied", "held", "rehearsed", "nothing-to-send"}
-    # A rehearsal that has found something has gone through all the same.
+    # A rehearsal that has found something has gone through anyway.
     ended_badly = {"rehearsed"} if ran.ending == "would-be-refused" else {"failed"}
     assert receipt["outcome"] in (ended_well if ran.code == 0 else ended_badly), (receipt, ran)
 

@@ -404,7 +404,7 @@ _RAW = st.binary(max_size=40) | st.sampled_from(
 
 
 @st.composite
-def spoilt_bytes(draw: st.DrawFn) -> Input:
+def invalid_bytes(draw: st.DrawFn) -> Input:
     """The bytes of a well-formed input with parts cut out, doubled, moved or overwritten; or any bytes."""
     variant = draw(st.sampled_from(VARIANTS))
     if draw(st.integers(0, 5)) == 0:
@@ -433,5 +433,5 @@ KINDS: dict[str, st.SearchStrategy[Input]] = {
     "odd parts": odd_parts(),
     "nearly whole": nearly_whole_inputs(),
     "JSON lines": json_lines(),
-    "spoilt bytes": spoilt_bytes(),
+    "invalid bytes": invalid_bytes(),
 }

@@ -169,14 +169,14 @@ class Evidence:
 
 
 def tell(evidence: Evidence, clock: Clock, began: float) -> str:
-    """The loader's requests in the order of their coming, one a line, for whoever reads a failure."""
+    """The loader's requests in the order of their coming, one a line, for anyone who reads a failure."""
     lines = []
     for seen in sorted(evidence.requests, key=lambda seen: seen.at):
         fault = evidence.faults.get((seen.operation, seen.nth)) if seen.nth else None
         what = wanted(seen) if seen.operation == "close" else f"{seen.items or ''}"
         acted = "" if seen.acted_at is None else f"acted {clock.real(seen.acted_at) - began:.3f}"
         struck = f"{fault.moment} {fault.effect}" if fault else ""
-        who = "run" if is_ours(seen) else "somebody"
+        who = "run" if is_ours(seen) else "another client"
         lines.append(
             f"{clock.real(seen.at) - began:8.3f} {who} {seen.operation} {seen.nth} {what}"
             f" {(seen.session_id or '')[:4]} -> {seen.status} {acted} {struck}"

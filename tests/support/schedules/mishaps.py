@@ -18,15 +18,15 @@ Moment = Literal["before", "after"]
 
 
 class Act(enum.Enum):
-    """What somebody or something else may do, at any time or while a request of the run is held."""
+    """What another client or something else may do, at any time or while a request of the run is held."""
 
     NOTHING = "nothing"
     LATE_ONES_LAND = "what was held back lands"
     INTERRUPT = "a signal"
-    DISCARD = "somebody discards the session"
-    APPLY = "somebody applies the session"
-    PUSH = "somebody pushes into the session"
-    OPEN = "somebody opens a session"
+    DISCARD = "another client discards the session"
+    APPLY = "another client applies the session"
+    PUSH = "another client pushes into the session"
+    OPEN = "another client opens a session"
     LEAVE = "a dead run of this pipeline leaves a session"
     HOLD = "a session of this pipeline is held"
     EXPIRE = "an hour goes by"
@@ -104,7 +104,7 @@ _OPERATIONS: st.SearchStrategy[Operation] = st.sampled_from(
 _SKIPPED = st.sampled_from([0, 0, 0, 1, 2])
 
 
-def _spoilt(effects: list[Effect], moments: list[Moment], times: list[int]) -> st.SearchStrategy[Trouble]:
+def _invalid(effects: list[Effect], moments: list[Moment], times: list[int]) -> st.SearchStrategy[Trouble]:
     return st.builds(
         Trouble,
         operation=_OPERATIONS,
@@ -126,13 +126,13 @@ _HELD = st.builds(
 )
 TROUBLES = st.lists(
     st.one_of(
-        _spoilt(_LOST, _BOTH, [1, 1, 1, 2]),
-        _spoilt(_LATE, _BEFORE, [1]),
-        _spoilt([Hang(), *_SLOW], _BOTH, [1]),
-        _spoilt([CutOff(10)], _AFTER, [1, 2]),
-        _spoilt(_NOT_NOW, _BEFORE, [1, 2]),
+        _invalid(_LOST, _BOTH, [1, 1, 1, 2]),
+        _invalid(_LATE, _BEFORE, [1]),
+        _invalid([Hang(), *_SLOW], _BOTH, [1]),
+        _invalid([CutOff(10)], _AFTER, [1, 2]),
+        _invalid(_NOT_NOW, _BEFORE, [1, 2]),
         # An answer that says "it did not happen" is never given where it did: the contract trusts those.
-        _spoilt(_NOT_AT_ALL, _BEFORE, [1]),
+        _invalid(_NOT_AT_ALL, _BEFORE, [1]),
         _HELD,
         _HELD,
         _HELD,

@@ -127,7 +127,7 @@ class Reader:
         if self.interrupted_at is None:
             self.interrupted_at = time.time()
         self._interrupted.set()
-        # Whoever waits for input looks up on every tick; this reader waits for deeds.
+        # Anyone who waits for input looks up on every tick; this reader waits for deeds.
         self._ask(self.run.check)
 
     def join(self, seconds: float) -> None:

@@ -40,7 +40,7 @@ class Limit(enum.Enum):
     """Where "all or nothing" ends: what the contract says that this API does not allow to hold."""
 
     SLIPPED_IN = "a page lands between the last status and the close: it is seen after the close"
-    APPLIED_BY_SOMEBODY = "somebody else applies the session: no loader can undo that"
+    APPLIED_BY_SOMEBODY = "another client applies the session: no loader can undo that"
     ORPHAN = "a create without an answer is acted on late: that session stays open until it expires"
 
 
@@ -231,7 +231,7 @@ class Verdict:
         return look - max([session.created_at, *pages])
 
     def is_own(self, seen: RequestSeen) -> bool:
-        """Whether a request is about this run's session, whoever it is from."""
+        """Whether a request is about this run's session, any client's."""
         if seen.operation == "create":
             return reference(seen) == self.reader.reference
         return seen.session_id in {session.id for session in self.own}
@@ -283,10 +283,10 @@ class Verdict:
 
     def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
         """No session is left active but one that the sentence names, or says to be possible."""
-        told = re.search(r"could not be discarded|may be open until|told to apply", ending.session_outcome)
+        message = re.search(r"could not be discarded|may be open until|told to apply", ending.session_outcome)
         kept = ending.summary.session_id if ending.summary else None
         for session in self.own:
-            if session.state == "active" and not told:
+            if session.state == "active" and not message:
                 assert session.id != kept
                 assert self.is_orphan(session), ending.session_outcome
                 self.limits.add(Limit.ORPHAN)
@@ -323,7 +323,7 @@ class Verdict:
         return self.evidence.session(session_id).state == "cancelled"
 
     def ended_otherwise(self, session_id: str, what: str) -> bool:
-        """What the run saw is told; somebody may have gone on since."""
+        """What the run saw is told; another client may have gone on since."""
         looks = [seen.acted_at or 0 for seen in self.evidence.looks(session_id)]
         states = self.evidence.states(session_id, since=max(looks, default=FOREVER))
         return any(what == clause for state in states for clause in CLAUSES[state])
@@ -331,18 +331,18 @@ class Verdict:
     def named_with_its_expiry(self, session_id: str) -> bool:
         return self.evidence.session(session_id) in self.own
 
-    def may_be_open(self, told: str) -> bool:
+    def may_be_open(self, message: str) -> bool:
         creates = [seen for seen in self.own_requests() if seen.operation == "create"]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
         # A signal leaves an answer that is under way a part of a second, which a busy machine may take alone.
         stopped = self.reader.interrupted_at or FOREVER
         late = [seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.end_after_signal]
-        return told == self.reader.reference and bool(lost or late)
+        return message == self.reader.reference and bool(lost or late)
 
     def may_be_applied(self, session_id: str) -> bool:
         closes = self.evidence.closes(session_id, "apply")
         lost = any(self.evidence.heard(seen) is not Heard.DID_NOT for seen in closes)
-        # A close that was refused because somebody else had closed the session.
+        # A close that was refused because another client had closed the session.
         return lost or (bool(closes) and self.evidence.session(session_id).state in APPLIED)
 
     def by_its_status(self, what: str) -> bool:
@@ -368,7 +368,7 @@ SENTENCES = (
         r"A session of this run may be open until 2.+Z \(reference '(.+)'\); .+\.",
         Verdict.may_be_open,
     ),
-    (r"Session (\S+) was told to apply, and may yet be applied\.", Verdict.may_be_applied),
+    (r"Session (\S+) was sent an apply request, and may still be applied\.", Verdict.may_be_applied),
     (r"By its status (.+)\.", Verdict.by_its_status),
     (r"This was seen only after session (\S+) was applied\.", Verdict.applied_all_the_same),
 )
@@ -379,8 +379,8 @@ CLAUSES = {
     "active": (),
     "cancelled": ("it is cancelled, nothing was applied",),
     "expired": ("it is expired, nothing was applied",),
-    "processing": ("it is 'processing', and may yet be applied",),
-    "failed": ("it is 'failed', and may yet be applied",),
+    "processing": ("it is 'processing', and may still be applied",),
+    "failed": ("it is 'failed', and may still be applied",),
     "processed": ("it is processed: what had been accepted was applied",),
 }
 """What may be said of a session that the run did not end itself, by the state it is in."""

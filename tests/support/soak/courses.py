@@ -39,7 +39,7 @@ class Plot(enum.Enum):
     PROCESSING_FAILED = "processing fails for good"
     SIGNAL = "a signal"
     REFUSED_RECORD = "Sprinto refuses a record"
-    DISCARDED = "somebody else discards the session"
+    DISCARDED = "another client discards the session"
     EXPIRED = "the session expires while the tap is silent"
     TAP_DIES = "the tap dies"
 

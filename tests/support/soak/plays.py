@@ -217,7 +217,7 @@ class _Play:
         if self._course.plot is Plot.SIGNAL and self._wait_while_running(self._moment_has_come):
             self._process.send_signal(self._course.signal)
         if self._course.plot is Plot.DISCARDED and self._wait_while_running(self._moment_has_come):
-            # Faults strike whoever asks.
+            # Faults strike anyone who asks.
             while self._door.session().state == "active":
                 with suppress(RequestException):
                     stranger.close_session(self._door, self._door.session().id, "discard")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from tests.support.soak.courses import Course
     from tests.support.soak.plays import Evidence, Output, Page
 
-MAY_BE_APPLIED = "may yet be applied"
+MAY_BE_APPLIED = "may still be applied"
 USER_AGENT = "target-sprinto"
-"""Tells the run's requests from those of somebody else."""
+"""Tells the run's requests from those of another client."""
 
 
 class Broken(enum.Enum):
@@ -43,10 +43,10 @@ class Ending(enum.Enum):
     DISCARDED = "discarded"
     NOTHING_OPENED = "nothing was opened"
     ENDED = "expired, nothing applied"
-    MAY_BE_APPLIED = "told to apply, and the line says that it may yet be applied"
+    MAY_BE_APPLIED = "message to apply, and the line says that it may still be applied"
     SLIPPED_IN = "a late page slipped in between the last status and the close: seen after it"
     NAMED = "left active: the discard was refused, the line names the session and the command"
-    UNSEEN = "left active: a lost create that nobody can see, the line says until when"
+    UNSEEN = "left active: a lost create that is not visible, the line says until when"
 
 
 WANTED = {
@@ -273,14 +273,14 @@ def _early_from(output: Output, evidence: Evidence) -> Iterator[str]:
 
 
 def _left(evidence: Evidence) -> Iterator[str]:
-    """No session is left active but one that the line names, or that nobody can see, which it says."""
+    """No session is left active but one that the line names, or that is not visible, which it says."""
     line = error_line(evidence)
     log_is_silent = not evidence.course.readings.log_shows_reference or any(
         struck.request.operation == "activity" for struck in evidence.struck
     )
     for session in evidence.sessions:
-        told = "sprintoctl discard" in line or MAY_BE_APPLIED in line
-        named = session.id in line and told
+        message = "sprintoctl discard" in line or MAY_BE_APPLIED in line
+        named = session.id in line and message
         unseen = f"{session.client_reference_id!r}" in line and "may be open until" in line and log_is_silent
         if session.state == "active" and not named and not unseen:
             yield f"session {session.id} is active, and not named"
@@ -337,7 +337,7 @@ def _untrue_success(evidence: Evidence) -> Iterator[str]:
     if states != ["cancelled" if rehearses else "processed"]:
         yield f"exit code 0, and the sessions are {states}"
     if evidence.diverted and " rejected (" not in evidence.stderr:
-        yield "exit code 0, and nothing told of what was diverted"
+        yield "exit code 0, and nothing message of what was diverted"
     if "| ERROR" in evidence.stderr:
         yield "exit code 0, and an ERROR"
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.faults import Operation
 
 
-class Somebody:
+class OtherClient:
     """Opens, fills and closes sessions. `requests` are what was asked, as in the sandbox's own record."""
 
     def __init__(self, sandbox: Sandbox, integration_id: str) -> None:
