@@ -49,8 +49,8 @@ class CountingSandbox(Sandbox):
 
 def main() -> None:
     api_key, seconds = sys.argv[1], float(sys.argv[2]) / 1000
-    # Any integration id exists, so that every run counts in one of its own. Processing takes no time: anyone who
-    # waits for it is not measured by it.
+    # Any integration id exists, so that every run counts in one of its own. Processing takes no time:
+    # no contestant waits for it.
     options = SandboxOptions(api_key=api_key, integrations=None, light=True, processing_seconds=0)
     sandbox = CountingSandbox(options)
     if seconds:

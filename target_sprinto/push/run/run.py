@@ -264,7 +264,7 @@ _TAKES_RECORDS = frozenset({Phase.UNOPENED, Phase.OPEN})
 
 
 def _note(failure: BaseException, message: str) -> None:
-    """Have an exception of another client's say what became of the session."""
+    """Note on a caller's exception what became of the session."""
     if sys.version_info >= (3, 11):
         failure.add_note(message)
     else:

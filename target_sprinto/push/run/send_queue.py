@@ -102,7 +102,7 @@ class SendQueue:
         if self._failure is not None:
             raise self._failure
 
-    # Both wait a moment at most: the check of anyone who waits may make a call, and so comes without the lock.
+    # Both wait a moment at most: the check of a waiting caller may make a call, so it runs without the lock.
 
     def _try_enqueue(self, open_page: PendingPage) -> bool:
         """Whether there was room for the page."""

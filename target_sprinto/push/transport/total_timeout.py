@@ -1,7 +1,7 @@
 """Connections that keep to a time limit, and know whether a request may have left.
 
 A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
-for as long as another client likes. Here connecting, sending and the answer take no longer than the timeout in all.
+for ever. Here connecting, sending and the response take no longer than the timeout in all.
 
 What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not tell:
 behind a proxy an answer that was lost looks there like a proxy that was never reached.

@@ -121,7 +121,7 @@ def refused(moment: str, kind: Kind) -> Expected:
     """It did not happen and is not tried again: the run fails there."""
     if moment == "create":
         return failed(NOTHING_OPENED, kind)
-    # After the close nothing is discarded; a close that was definitely not performed is followed by a discard.
+    # After the close nothing is discarded; one that was definitely not performed is followed by a discard.
     return failed(MAY_BE_APPLIED if moment == "poll" else DISCARDED, kind)
 
 
