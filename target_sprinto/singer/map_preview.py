@@ -7,23 +7,26 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
-from target_sprinto.errors import NothingAccepted, TooManyRejects, WouldBeRefused
+from target_sprinto.errors import TooManyRejects, WouldBeRefused
+from target_sprinto.push.errors import TooFewRecords
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import format_counts, pluralize
+from target_sprinto.singer.guards import Guards
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problems import grouped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.transport.background import Check, Deadline
     from target_sprinto.singer.rejects import RejectedRecords, Source
     from target_sprinto.singer.routes import Route
-    from target_sprinto.singer.settings import Settings
+    from target_sprinto.singer.settings import Expectation, Settings
     from target_sprinto.singer.target import SprintoTarget
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -44,10 +47,19 @@ class PreviewRun:
         self.pages = self.bytes = 0
         self._builder = PageBuilder(page_size)
         self._keep = keep
+        self._checked = self._add
         self.check = interrupted
 
+    def expect(self, expected: Mapping[str, Expectation]) -> None:
+        """Check records as `expect` asks; what was applied last is not known here."""
+        known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
+        self._checked = Guards(known, {}).before(self._add)
+
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record. Raises RecordTooLarge."""
+        """Take one record. Raises RecordTooLarge or ExpectationNotMet."""
+        self._checked(entity_type, body, origin, key)
+
+    def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         self._take(self._builder.add(entity_type, body, origin, key))
         source: Source = origin  # type: ignore[assignment] # the target's own
         place, record = (source.stream, entity_type), decode_object(body)
@@ -93,7 +105,7 @@ def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> No
     rejects.raise_if_none_accepted(run.counts)
     for entity_type, wanted in settings.expect.items():
         if run.counts[entity_type] < wanted.min_records:
-            raise NothingAccepted(
+            raise TooFewRecords(
                 f"A run would fail: `expect` asks for {wanted.min_records} {entity_type}, and there are"
                 f" {run.counts[entity_type]}.",
                 "Check the tap's selection, or `expect`.",

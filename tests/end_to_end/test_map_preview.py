@@ -113,6 +113,14 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
     [
         ({"max_rejects": 9}, "`max_rejects` is 9"),
         ({"max_rejects": 10}, ""),
+        ({"expect": {"Person": {"max_records": 248}}}, "`expect` allows 248 Person, and 249 came"),
+        (
+            {
+                "expect": {"Person": {"unique": ["leader", "personId"], "max_shrink_percent": 5}},
+                "report_path": "receipts",
+            },
+            "",
+        ),
         ({"expect": {"Person": {"min_records": 300}}}, "`expect` asks for 300 Person, and there are 249"),
     ],
 )
