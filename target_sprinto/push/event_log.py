@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 MAX_PAGES = 100
 """One reading of the log ends here, whether or not its pages are full."""
 
+_MAX_EVENT_BYTES = 4_000_000
+"""Of all events of one reading, as JSON."""
+
 _SINCE_TOLERANCE = timedelta(minutes=2)
 
 
@@ -43,6 +46,7 @@ def read_events(
     """
     ends_at = time.monotonic() + timing.current.log
     seen: set[int] = set()
+    size = 0
     page: int | None = 1
     since = server_time() - age
     while page is not None:
@@ -51,13 +55,17 @@ def read_events(
             # The first `Date` has shown that the clocks differ.
             since = server_time() - age
             response = read_page(since, page)
-        events = {hash(msgspec.json.encode(event)): event for event in response.items}
+        events = {}
+        for event in response.items:
+            encoded = msgspec.json.encode(event)
+            events[hash(encoded)] = event
+            size += len(encoded)
         repeats = bool(events) and events.keys() <= seen
         yield from (event for key, event in events.items() if key not in seen)
         seen.update(events)
         if not response.next_page:
             return
-        too_long = page >= MAX_PAGES or time.monotonic() >= ends_at
+        too_long = page >= MAX_PAGES or size > _MAX_EVENT_BYTES or time.monotonic() >= ends_at
         if repeats or too_long or response.next_page <= page:
             raise errors.LogUnending(
                 f"The activity log did not end: reading stopped after {len(seen)} events on {page} pages.",

@@ -7,8 +7,11 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Fault
-from tests.support.front_door import people
+import pytest
+
+from target_sprinto.sandbox import Answer, Edit, Fault
+from tests.support.front_door import as_input, people
+from tests.support.peak import MB, peak
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
@@ -46,3 +49,63 @@ def test_a_run_discards_one_session_of_another_run_and_no_more(door: FrontDoor) 
     assert "left-1" in finished.error
     assert door.operations().count("close") == 1
     assert door.operations().count("create") <= 3
+
+
+def objects(size: int) -> bytes:
+    """The inside of a list of so many bytes."""
+    return b",".join(b'{"index":%d}' % number for number in range(size // 18))
+
+
+LOG = b'{"items":[%b],"page":1,"page_size":200,"next_page":%d}'
+BODIES = {
+    "a large log": ("activity", 200, 15 * MB, LOG),
+    "a log of many pages": ("activity", 200, 1_900_000, LOG),
+    "a rejection": ("push", 400, 15 * MB, b'{"error":{"code":"x","message":"","details":[%b]}}'),
+    "an accepted page": (
+        "push",
+        202,
+        15 * MB,
+        b'{"session_id":"s","accepted_count_total":3,"validation_errors":[%b]}',
+    ),
+    "a status": (
+        "status",
+        200,
+        15 * MB,
+        b'{"id":"s","state":"active","accepted_records_by_entity":[%b]}',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BODIES)
+def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
+    """Pages of a log come as many as are asked for."""
+    operation, status, size, form = BODIES[what]
+    for nth in range(1, 40):
+        body = form.replace(b"%d", b"%d" % (nth + 1)).replace(b"%b", objects(size))
+        effect = Answer(status, body=body)
+        fault = Fault(operation, nth=nth, integration_id=door.integration_id, effect=effect)  # type: ignore[arg-type] # a literal
+        door.sandbox.inject(fault)
+        if operation != "activity":
+            break
+    if operation == "activity":
+        conflict = Answer(409, body=b"{}")
+        door.sandbox.inject(Fault("create", times=9, integration_id=door.integration_id, effect=conflict))
+    exit_code, memory, stderr = peak(door, iter([as_input(people(3))]), on_invalid_record="divert")
+    print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
+    # A page that is rejected once, compressed, is sent again as it is.
+    assert exit_code in ({0} if what == "a rejection" else {1, 75}), stderr
+    assert memory < 300 * MB
+
+
+@pytest.mark.parametrize("number", [-1, 10**30, 10**4000], ids=["negative", "large", "endless"])
+def test_a_count_that_is_none_is_not_shown(door: FrontDoor, number: int) -> None:
+    def change(body: dict[str, Any]) -> dict[str, Any]:
+        return body | {"accepted_records_by_entity": {"people": number}}
+
+    fault = Fault("status", times=99, integration_id=door.integration_id, effect=Edit(change))
+    door.sandbox.inject(fault)
+    finished = door.run(people(3))
+    assert finished.code in {1, 75}
+    assert finished.stdout == ""
+    assert "[internal]" not in finished.stderr
+    assert max(map(len, finished.error.split())) < 100

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
-import subprocess
 import threading
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +11,12 @@ import pytest
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
-from tests.support.front_door import API_KEY, SCHEMA, STATE, FrontDoor, as_input, record, state_line
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record, state_line
+from tests.support.peak import MB, peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MB = 1_000_000
 LIMIT = 300 * MB
 CHUNK = b'{"a":1},' * 12_500
 """100 kB of small objects: decoded they take most."""
@@ -53,40 +48,9 @@ def large_state(size: int) -> Iterator[bytes]:
     yield b"}}\n"
 
 
-def peak(door: FrontDoor, chunks: Iterator[bytes], **settings: Any) -> tuple[int, int, str]:  # noqa: ANN401
-    """Exit code, largest resident memory in bytes as the kernel counts it, stderr."""
-    process = door.start(cold=True, stdout=subprocess.DEVNULL, **settings)
-    assert process.stdin is not None
-    assert process.stderr is not None
-    err: list[bytes] = []
-    memory = [0]
-
-    def watch() -> None:
-        # The kernel's own maximum. That of `wait4` counts the process that forked this one, too.
-        while process.poll() is None:
-            with contextlib.suppress(OSError):
-                found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
-                memory[0] = max(memory[0], int(found[1]) * 1024 if found else 0)
-            time.sleep(0.01)
-
-    reading = threading.Thread(target=lambda: err.append(process.stderr.read()))  # type: ignore[union-attr] # see above
-    watching = threading.Thread(target=watch)
-    reading.start()
-    watching.start()
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(as_input([SCHEMA]))
-        for chunk in chunks:
-            process.stdin.write(chunk)
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    process.stdin = None
-    process.wait(timeout=300)
-    reading.join()
-    watching.join()
-    process.stderr.close()
-    assert API_KEY.encode() not in err[0]
-    assert memory[0] > 30 * MB
-    return process.returncode, memory[0], err[0].decode()
+def after_schema(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    yield as_input([SCHEMA])
+    yield from chunks
 
 
 def columns(number: int, stream: str = "people", prefix: str = "column") -> bytes:
@@ -198,7 +162,7 @@ def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: Sandbox, what: 
     chunks, settings, code = INPUTS[what]
     if settings.pop("light", False):
         door.sandbox = light
-    exit_code, memory, stderr = peak(door, chunks(), **settings)
+    exit_code, memory, stderr = peak(door, after_schema(chunks()), **settings)
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
     assert exit_code == bool(code)
     assert code in stderr
@@ -293,7 +257,7 @@ def test_of_rejected_records_memory_keeps_no_bytes(door: FrontDoor) -> None:
             )
         yield as_input([STATE])
 
-    exit_code, memory, _ = peak(door, chunks(), on_invalid_record="divert")
+    exit_code, memory, _ = peak(door, after_schema(chunks()), on_invalid_record="divert")
     assert exit_code == 0
     assert memory < 120 * MB
     (path,) = (door.folder / "rejects").iterdir()

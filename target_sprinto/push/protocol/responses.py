@@ -49,6 +49,10 @@ _Word = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z_-]{1,40}\Z")]
 
 
 _MOST_ENTITY_TYPES = 10_000
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+
+_MAX_DECODED_BYTES = 2_000_000
+"""Of a response's body: decoded, small values take up to thirty times as much."""
 
 
 class SessionStatus(msgspec.Struct, frozen=True):
@@ -74,7 +78,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
         Raises UnexpectedResponse where the status has none, or something that is not a count.
         """
         try:
-            counts = msgspec.convert(self.accepted_records_by_entity, dict[str, int])
+            counts = msgspec.convert(self.accepted_records_by_entity, dict[str, _Count])
         except msgspec.ValidationError as problem:
             raise errors.UnexpectedResponse(
                 f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
@@ -190,6 +194,12 @@ def parse_response(
 
 
 def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
+    if len(body) > _MAX_DECODED_BYTES:
+        raise errors.UnexpectedResponse(
+            f"While {operation.value} Sprinto's response had {len(body):,} bytes; up to"
+            f" {_MAX_DECODED_BYTES:,} are read.",
+            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        )
     try:
         result = msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as problem:
@@ -270,6 +280,8 @@ def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
 
 def _faults(body: bytes) -> tuple[dict[str, object], ...]:
     """What a refusal names, from `error.details[]` or `validation_errors[]`: which is not documented."""
+    if len(body) > _MAX_DECODED_BYTES:
+        return ()
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
