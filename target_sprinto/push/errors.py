@@ -17,7 +17,7 @@ SprintoError
 │   ├── TLSError         TLS could not be trusted
 │   ├── NotConnected               no connection was made
 │   ├── Throttled                     425, 429, 503 with Retry-After
-│   ├── ResponseLost                 sent, and nobody knows what became of it
+│   ├── ResponseLost                 sent, and in doubt
 │   └── UnexpectedResponse           an answer that the documents do not know
 │       ├── UndocumentedRefusal    another 4xx: not performed, never retried
 │       └── LogUnending            an activity log that does not end
@@ -56,7 +56,7 @@ class Outcome(enum.Enum):
     """What an unhappy answer says about whether the call was acted upon."""
 
     NOT_PERFORMED = "did not happen"
-    IN_DOUBT = "nobody knows"
+    IN_DOUBT = "in doubt"
 
 
 class SprintoError(Exception):
@@ -226,7 +226,7 @@ class Throttled(ApiError):
 
 
 class ResponseLost(ApiError):
-    """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: nobody knows."""
+    """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: in doubt."""
 
     code = "response-lost"
     temporary = True
@@ -275,7 +275,7 @@ class InconsistentResponse(SprintoError):
 
 
 class NotDiscarded(SprintoError):
-    """A session could not be discarded for certain: a rehearsal's, or one that a person discards."""
+    """A session could not be discarded for certain: a dry run's, or one that a user discards."""
 
     code = "not-discarded"
     temporary: bool | None = None

@@ -121,7 +121,7 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     finished = door.finish(process, b"")
     assert door.applied() == {}
     assert (finished.code, finished.stdout) == (75, "")
-    assert "do not tell whether it arrived" in finished.error
+    assert "do not show whether it arrived" in finished.error
     assert door.session().state == "cancelled"
 
 
@@ -131,7 +131,7 @@ def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=odd))
     finished = door.run(people(300))
     assert (finished.code, finished.stdout) == (75, "")
-    assert "do not tell whether it arrived" in finished.error
+    assert "do not show whether it arrived" in finished.error
     assert door.operations().count("push") == 2
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
 
 CREATED = "session_created"
-"""The type of the event that tells a session's creation (Sprinto: Integration Monitoring)."""
+"""The type of the event of a session's creation (Sprinto: Integration Monitoring)."""
 
 LOOK_BACK = timedelta(days=2)
 """How far the log is read back for a session that may still matter."""

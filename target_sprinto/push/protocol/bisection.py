@@ -67,7 +67,7 @@ class Naming:
         self._countings = list(INDEX_CONVENTIONS)
 
     def named(self, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
-        """The records of the page that are named; none where they cannot be told, or all of them are."""
+        """The records of the page that are named; none if they cannot be determined, or all of them are."""
         for counting in self._countings:
             named = named_by(counting, page, faults)
             if named and len(named) < len(page.items):

@@ -35,7 +35,7 @@ class Place(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A record ready to be sent. `key` tells its entity among those of its type; None where nothing does."""
+    """A record ready to be sent. `key` identifies its entity within its type; None if it is not known."""
 
     body: bytes
     place: Place
@@ -104,7 +104,7 @@ def _require_json(value: object, path: str) -> None:
         for index, inner in enumerate(value):
             _require_json(inner, f"{path}[{index}]")
     elif not isinstance(value, int):
-        raise _NotSerializable(path, f"JSON knows no {kind.__name__}")
+        raise _NotSerializable(path, f"JSON cannot represent {kind.__name__}")
 
 
 def _require_name(name: object, path: str) -> None:
@@ -116,14 +116,14 @@ def _require_name(name: object, path: str) -> None:
 def _require_finite(value: float | Decimal, path: str) -> None:
     # math's own raises on a signalling NaN.
     if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
-        raise _NotSerializable(path, "JSON knows no NaN and no Infinity")
+        raise _NotSerializable(path, "JSON cannot represent NaN or Infinity")
 
 
 def _require_utf8(text: str, path: str) -> None:
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
-        raise _NotSerializable(path, "it holds half of a surrogate pair, which is no character") from None
+        raise _NotSerializable(path, "it contains an unpaired surrogate") from None
 
 
 def _plain(value: object) -> object:

@@ -1,12 +1,12 @@
-"""Which pages landed, where their answers were lost: told from the session's counts alone. Pure.
+"""Which pages landed, if their responses were lost: derived from the session's counts alone. Pure.
 
-Sprinto documents no idempotency keys, so a page that nobody knows about is never simply sent again. The
+Sprinto documents no idempotency keys, so a page in doubt is never simply sent again. The
 session's status counts accepted records by entity type; with nothing else in flight, what the counts have
 grown by since the last known moment names the pages that landed, if only one choice of them adds up to it.
 
 A page that was sent again has been under way more than once, and each of its tries may land late: of one that
-is asked about as well as of one that was accepted since. Where that could explain the counts too, nothing is
-told.
+is asked about as well as of one that was accepted since. If that could explain the counts too, there is
+no answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MOST_SUMS = 100_000
-"""With more sums than these to go through nothing is told: all choices of sixteen pages are 65,536."""
+"""With more sums than these the pages stay in doubt: all choices of sixteen pages are 65,536."""
 
 _Sum = tuple[int, ...]
 

@@ -3,13 +3,13 @@
 Theory of operation
 -------------------
 A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
-`create` is outstanding (`OPENING`) nobody knows whether there is a session; it is known as soon as the
+`create` is outstanding (`OPENING`) it is not known whether there is a session; it is known as soon as the
 answer, or the activity log, names it (`OPEN`); and where `create` was definitely not performed the run is
 `UNOPENED` as before. From `OPEN` the ways lead out:
 
 * `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
   attempt of that close was definitely not performed, the session is `OPEN` again. Nothing is discarded here.
-* `DISCARDING`: something went wrong before that, or the run was a rehearsal; nothing of it will be applied.
+* `DISCARDING`: something went wrong before that, or the run was a dry run; nothing of it will be applied.
 * held: the session stays as it is, for another client to look at and to apply.
 
 `ENDED` is final: what became of the session is known, or can be known no better by this run.

@@ -31,7 +31,7 @@ _LESS = (0, 1, 2, 4, 7, 13, 24, 44)
 """By how much smaller each of eight pages is, so that no two choices of equally many add up to the same."""
 
 MAX_DISTINGUISHABLE = len(_LESS)
-"""So many pages in flight at once can be told apart by their sizes."""
+"""So many pages in flight at once can be distinguished by their sizes."""
 
 _IN_TURN_AFTER_A_LOSS = 4
 """So many sizes are used in turn once a page was sent again, also where pages go one at a time."""
@@ -46,7 +46,7 @@ _BRACKETS_BYTES = len(b"[]")
 class Item(msgspec.Struct, frozen=True, gc=False):
     """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back.
 
-    `key` tells the entity among those of its type: any hashable value, or None where nothing tells it.
+    `key` identifies the entity within its type: any hashable value, or None if it is not known.
     """
 
     entity_type: str
@@ -114,7 +114,7 @@ def compressed(body: bytes) -> bytes:
 
 
 def page_sizes(max_items: int) -> tuple[int, ...]:
-    """Sizes by which a growth of Sprinto's counts tells which pages have landed; the largest first."""
+    """Sizes by which a growth of Sprinto's counts shows which pages have landed; the largest first."""
     return tuple(max_items - less for less in _LESS if less <= max_items // 2)
 
 
@@ -131,7 +131,7 @@ class PageBuilder:
     """Gathers the records of all streams in the order of arrival into pages.
 
     One builder serves a whole run, so the left-over records of many small streams share a page. Pages take as
-    many items as they may; where several are in flight at once they take sizes that tell them apart, in turn.
+    many items as they may; where several are in flight at once they take distinguishable sizes, in turn.
     `added` counts the records taken.
     """
 

@@ -1,7 +1,7 @@
 """What an answer means: bytes in, a typed answer or an error by meaning out. Pure.
 
 Answers fall in three kinds. It happened: a 2xx with the documented shape, returned as one of the types
-below. It did not happen, and nobody knows: raised as an `ApiError`, whose `certainty` tells the two apart.
+below. It was not performed, or it is in doubt: raised as an `ApiError`, whose `outcome` says which.
 Fields that were added to an answer are ignored; one that a decision needs and that is missing or of another
 type is an `UnexpectedResponse`, never a success.
 """

@@ -137,7 +137,7 @@ class Run:
     ) -> None:
         """Take records from any iterable, one by one; pages leave while it is read.
 
-        `key` names the fields that tell an entity among those of its type: with `max_parallel_pages` above 1
+        `key` names the fields that identify an entity within its type: with `max_parallel_pages` above 1
         the order of the records is kept for each entity; without a key pages with that type go one at a time.
 
         What fails here ends the run at once and discards it, also what `records` itself raises. Raises
@@ -153,7 +153,7 @@ class Run:
             options.entity_type("entity_type", entity_type)
             fields = options.key_fields(key)
             if self._entity_keys.setdefault(entity_type, fields) != fields:
-                # Entities named by different fields cannot be told apart.
+                # Entities named by different fields cannot be distinguished.
                 fields = ()
             for body, place, entity_key in encoded(options.records(records), self._pushes, fields):
                 self.check()
@@ -165,7 +165,7 @@ class Run:
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
 
-        `key` tells the entity among those of its type, any hashable value: with several pages in queue, two
+        `key` identifies the entity within its type, any hashable value: with several pages in flight, two
         records of one entity, or of a type of which one has no key, never are in two of them.
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was refused, an interruption, … Call `abort` then.
@@ -187,7 +187,7 @@ class Run:
             self._put(page)
 
     def check(self) -> None:
-        """Raise if the run was interrupted, or a page in queue has failed: for while you wait for input."""
+        """Raise if the run was interrupted, or a page in flight has failed: for while you wait for input."""
         self._session.check()
 
     def finish(self) -> RunResult:
@@ -226,7 +226,7 @@ class Run:
     def _end(self, failure: BaseException) -> None:
         """End the run because of `failure`, and have it say what became of the session."""
         if self._failure is not None:
-            # A push has done so, and has told it.
+            # A push has done so already.
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)

@@ -1,11 +1,11 @@
-"""Pages in flight: bounded, in the order of their entity keys, with backpressure to anyone who makes them.
+"""Pages in flight: bounded, in the order of their entity keys, with backpressure for the caller.
 
-The reading thread encodes a page, hands it in and goes on reading; threads of the flight's own send it. Pages
+The reading thread encodes a page, hands it in and goes on reading; threads of the queue send it. Pages
 leave in the order in which they were handed in, each as soon as
 
 * fewer pages are in flight than the throttle allows, and it lets any page leave at all;
 * no page in flight may hold the same entity;
-* the pages in flight can be told apart by their sizes (see `pages.page_sizes`);
+* the pages in flight can be distinguished by their sizes (see `pages.page_sizes`);
 * no answer is lost: what became of a lost page is found out first, with nothing else in flight;
 * no page that was sent again after a stale connection is unconfirmed (see `docs/pages-once.md`).
 

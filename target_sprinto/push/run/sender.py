@@ -265,7 +265,7 @@ class PageSender:
             return describe_refusal(page, refusal, self._known_field)
         if isinstance(refusal, errors.PageTooLarge):
             return errors.RecordTooLarge(
-                f"Sprinto takes no page with this one record alone: {page.items[0].origin},"
+                f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes.",
                 "Leave large fields out with a stream map.",
             )

@@ -81,7 +81,7 @@ class RunSession:
         (self._open or self._open_session()).queue.put(page, self._keep_watch)
 
     def check(self, *, with_a_page: bool = True) -> None:
-        """Raise if the run was interrupted, or a page in queue has failed; keep the session alive."""
+        """Raise if the run was interrupted, or a page in flight has failed; keep the session alive."""
         self._options.interrupted()
         if self._open is not None:
             if with_a_page:
@@ -151,7 +151,7 @@ class RunSession:
         return None
 
     def _require_open(self, status: SessionStatus, opened: _Open) -> None:
-        """Raise SessionEnded where the session takes no pages any more, and more are to come.
+        """Raise SessionEnded where the session accepts no more pages, and more are to come.
 
         One that has expired with all its pages accepted may still be applied, if none come.
         """
@@ -266,7 +266,7 @@ class RunSession:
             session = self._opening.settle(deadline)
         except ApiError:
             self._move(Event.CREATE_DID_NOT_HAPPEN)
-        except Exception:  # noqa: BLE001 - told as unknown: `abort` has to say where the session stands
+        except Exception:  # noqa: BLE001 - reported as unknown: `abort` has to say where the session stands
             log.warning("What became of the session that was being opened could not be found out.")
         else:
             if session is not None:

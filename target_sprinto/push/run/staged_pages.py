@@ -57,10 +57,10 @@ class StagedPages:
         self.pages += 1
 
     def resolve(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
-        """Whether pages that nobody knows about were staged, one by one; with nothing else in flight.
+        """Whether each of the pages in doubt was staged; with nothing else in flight.
 
         `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
-        Raises where Sprinto's counts do not tell.
+        Raises if Sprinto's counts do not show it.
         """
         if self._patience.stopped.is_set():
             raise loss
@@ -78,7 +78,7 @@ class StagedPages:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
             counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
             raise errors.ResponseLost(
-                f"The answer to page {names} was lost, and Sprinto's counts do not tell whether it"
+                f"The answer to page {names} was lost, and Sprinto's counts do not show whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
@@ -168,7 +168,7 @@ class StagedPages:
     def session_ended(self, state: str) -> errors.SessionEnded:
         """The error of a session that accepts no more pages, by its state."""
         return errors.SessionEnded(
-            f"Session {self._session_id} takes no more pages: its state is {state!r}.",
+            f"Session {self._session_id} accepts no more pages: its state is {state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
             temporary=nothing_was_applied(state),
         )

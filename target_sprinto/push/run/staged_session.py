@@ -75,7 +75,7 @@ class StagedSession:
         return replace(self.retry_policy, retry_seconds=left, setting="processing_timeout_seconds")
 
     def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
-        """The session's status, and a heartbeat that tells whether this process stood still since."""
+        """The session's status, and a heartbeat that shows whether this process stood still since."""
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
@@ -84,7 +84,7 @@ class StagedSession:
 
         They must then stand still for `still_seconds`: a page that was sent again may have landed twice,
         the first one late. Returns the status that decided it. Raises CountMismatch unless the user wants to
-        apply anyway, or SessionEnded where the session takes no close any more.
+        apply anyway, or SessionEnded if the session can no longer be closed.
         """
         self._resent = still_seconds > 0
         began = time.monotonic()
@@ -156,7 +156,7 @@ class StagedSession:
     def ended(self, status: SessionStatus) -> errors.SessionEnded:
         """The error of a session that can no longer be closed."""
         return errors.SessionEnded(
-            f"Session {self.id} takes no close: its state is {status.state!r}.",
+            f"Session {self.id} can no longer be closed: its state is {status.state!r}.",
             "Run again; look in Sprinto's activity log for what ended it.",
             temporary=nothing_was_applied(status.state),
         )

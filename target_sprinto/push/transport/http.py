@@ -1,4 +1,4 @@
-"""One HTTP exchange: bytes out, status, headers and bytes in; what fails below HTTP told by meaning.
+"""One HTTP exchange: bytes out, status, headers and bytes in; failures below HTTP mapped to our errors.
 
 The only place that speaks HTTP. requests says how to get there: proxies and private CAs from the environment,
 TLS, a proxy's login. What travels goes through urllib3's connections below it: requests' own session would

@@ -18,11 +18,11 @@ class Pace:
     the contract allows for the process to leave.
 
     `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
-    at a status. `create`: before a create that nobody knows about is tried again. `retry_most`: the longest
+    at a status. `create`: before a create in doubt is tried again. `retry_most`: the longest
     wait before a request is sent again. `ask`, `ask_most`: the shortest and the longest time between two
     requests that find out whether another session has ended. `log`: how long one reading of the activity log
     may take. `one_try`: one request of a run that ends. `expiry`: before each of a
-    probe's two looks at a session's expiry, which may be told in whole seconds. `tell`: between two lines
+    probe's two looks at a session's expiry, which may be given in whole seconds. `tell`: between two lines
     that say how far a run is.
     """
 

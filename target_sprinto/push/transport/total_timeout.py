@@ -3,7 +3,7 @@
 A socket's timeout is for one step: a byte now and then, or a name that is not resolved, would hold a request
 for ever. Here connecting, sending and the response take no longer than the timeout in all.
 
-What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not tell:
+What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not distinguish:
 behind a proxy an answer that was lost looks there like a proxy that was never reached.
 """
 
