@@ -78,6 +78,21 @@ class Stream(_Part, frozen=True):
     skipped: Annotated[
         Count, Meta(description="Records marked as deleted that `on_deleted_record: skip` left out.")
     ]
+    filtered: Annotated[Count, Meta(description="Records that a stream map left out, once for each map.")]
+    dropped: Annotated[
+        list[str], Meta(description="Fields of its last SCHEMA that no stream map sends or reads.")
+    ]
+
+
+class Provenance(_Part, frozen=True):
+    """Where the run and its data came from: names only."""
+
+    given: Annotated[dict[str, str], Meta(description="The setting `provenance`, as it is.")]
+    environment: Annotated[
+        dict[str, str], Meta(description="What Meltano, a CI or a scheduler says of itself in its variables.")
+    ]
+    host: str | None
+    user: str | None
 
 
 class EntityType(_Part, frozen=True):
@@ -152,6 +167,9 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
     exit_code: int | None
     error: Annotated[str | None, Meta(description="Our code of what ended the run, or of what went wrong.")]
+    error_message: Annotated[
+        str | None, Meta(description="The error in our own words, without any value of a record.")
+    ]
     error_line: Line | None
     target_version: str
     run: Annotated[str, Meta(description="The run's uuid.")]
@@ -187,6 +205,12 @@ class Receipt(_Part, frozen=True, kw_only=True):
     session: Session | None
     input_sha256: Annotated[
         Sha256 | None, Meta(description="Over all bytes of the input; null unless the run took all of it.")
+    ]
+    input_lines: Annotated[Count, Meta(description="Lines of the input that the run read.")]
+    provenance: Provenance
+    entity_mapping: Annotated[dict[str, str], Meta(description="The setting `entity_types`.")]
+    stream_maps: Annotated[
+        msgspec.Raw, Meta(description="The setting `stream_maps`; never `stream_map_config`.")
     ]
     phases: list[Step]
     streams: list[Stream]

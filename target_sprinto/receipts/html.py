@@ -7,6 +7,8 @@ from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -71,8 +73,17 @@ def render(receipt: Receipt) -> bytes:
             "No entity was put into a page.",
         ),
         streams=table(
-            ("Stream", "#Records read", "#Skipped as deleted"),
-            ((Cell(one.stream), number(one.records), number(one.skipped)) for one in receipt.streams),
+            ("Stream", "#Records read", "#Skipped as deleted", "#Left out by a map", "Dropped fields"),
+            (
+                (
+                    Cell(one.stream),
+                    number(one.records),
+                    number(one.skipped),
+                    number(one.filtered),
+                    Cell(", ".join(one.dropped)),
+                )
+                for one in receipt.streams
+            ),
             "No record was read.",
         ),
         rejects=table(
@@ -193,10 +204,18 @@ def _facts(receipt: Receipt) -> str:
         ("Started", _moment(receipt.started_at)),
         ("Ended", _moment(receipt.ended_at) if receipt.ended_at else None),
         ("Exit code", receipt.exit_code),
+        ("Error", receipt.error_message),
         ("Input line of the error", receipt.error_line),
         ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),
         ("Input (SHA-256)", receipt.input_sha256),
+        ("Input lines", receipt.input_lines),
+        ("Host", receipt.provenance.host),
+        ("User", receipt.provenance.user),
+        *receipt.provenance.given.items(),
+        *receipt.provenance.environment.items(),
+        ("Entity types by stream", msgspec.json.encode(receipt.entity_mapping).decode()),
+        ("Stream maps", bytes(receipt.stream_maps).decode()),
         ("Number", receipt.number),
         ("Follows (SHA-256)", receipt.previous),
         ("Signature", f"by the key {receipt.signed_by}" if receipt.signed_by else "none: unsigned"),

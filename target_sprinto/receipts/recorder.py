@@ -23,15 +23,17 @@ from target_sprinto.push.protocol.responses import STATES
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import client_reference_id
+from target_sprinto.push.text import printable
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
+from target_sprinto.receipts.provenance import provenance_of
 from target_sprinto.receipts.receipt_file import ReceiptFile
 from target_sprinto.receipts.run_info import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from target_sprinto.push.client import ApiClient
@@ -47,6 +49,7 @@ log = logging.getLogger(__name__)
 _EVENTS_SECONDS = 10.0
 """How long the activity log may take to answer: a receipt can do without its events."""
 
+_LONGEST_MESSAGE = 400
 _LARGEST_COUNT = 2**53
 """A larger number is not a count, and not JSON that every program reads exactly."""
 
@@ -78,11 +81,16 @@ class ReceiptRecorder(RunObserver):
         rejects: RejectedRecords | None,
         state: Callable[[], bytes | None],
         input_sha256: Callable[[], str],
+        input_lines: Callable[[], int],
+        stream_maps: Mapping[str, object],
         interrupted: Check,
     ) -> None:
         self._started_at = _now()
         self._file = ReceiptFile(path, info, run_uuid, self._started_at)
         self._input_sha256 = input_sha256
+        self._input_lines = input_lines
+        self._stream_maps = stream_maps
+        self._provenance = provenance_of(info.provenance)
         self._info = info
         self._client = client
         self._run_uuid = run_uuid
@@ -95,6 +103,8 @@ class ReceiptRecorder(RunObserver):
         self._session: tuple[str, datetime] | None = None
         self._read: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
+        self._filtered: Counter[str] = Counter()
+        self._dropped: dict[str, list[str]] = {}
         self._sources: dict[str, Counter[str]] = {}
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
@@ -123,6 +133,14 @@ class ReceiptRecorder(RunObserver):
     def skipped(self, stream: str) -> None:
         """Count a record that was left out because it is marked as deleted."""
         self._skipped[stream] += 1
+
+    def filtered(self, stream: str) -> None:
+        """Count a record that a stream map left out."""
+        self._filtered[stream] += 1
+
+    def dropped(self, stream: str, fields: list[str]) -> None:
+        """Note the fields of a stream that no stream map sends or reads."""
+        self._dropped[stream] = fields
 
     # Callbacks of the run
 
@@ -212,6 +230,7 @@ class ReceiptRecorder(RunObserver):
             outcome=ending.outcome,
             exit_code=ending.exit_code,
             error=failure.code if failure is not None else None,
+            error_message=printable(failure.message)[:_LONGEST_MESSAGE] if failure is not None else None,
             error_line=failure.line if isinstance(failure, InputError) else None,
             target_version=importlib.metadata.version("target-sprinto"),
             run=self._run_uuid,
@@ -228,9 +247,16 @@ class ReceiptRecorder(RunObserver):
             settings_sha256=info.fingerprint,
             session=self._session_account(),
             input_sha256=self._input_sha256() if ending.outcome in receipt.COMPLETE else None,
+            input_lines=self._input_lines(),
+            provenance=self._provenance,
+            entity_mapping=dict(info.entity_types),
+            stream_maps=msgspec.Raw(msgspec.json.encode(self._stream_maps)),
             phases=list(self._phases),
             streams=[
-                receipt.Stream(stream, count, self._skipped[stream]) for stream, count in self._read.items()
+                receipt.Stream(
+                    name, count, self._skipped[name], self._filtered[name], self._dropped.get(name, [])
+                )
+                for name, count in self._read.items()
             ],
             entity_types=entity_types,
             pages=pages,

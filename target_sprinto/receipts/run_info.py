@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from target_sprinto.push.protocol.lifecycle import Finish
@@ -28,6 +28,10 @@ class RunInfo(Protocol):
     def finish(self) -> Finish: ...
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def provenance(self) -> Mapping[str, str]: ...
+    @property
+    def entity_types(self) -> Mapping[str, str]: ...
     @property
     def receipt_key_file(self) -> Path | None: ...
 

@@ -75,6 +75,16 @@ class Intake:
         if self._report is not None:
             self._report.read(stream)
 
+    def filtered(self, stream: str) -> None:
+        """Count a record that a stream map left out."""
+        if self._report is not None:
+            self._report.filtered(stream)
+
+    def dropped(self, stream: str, fields: list[str]) -> None:
+        """Note the fields of a stream that no stream map sends or reads."""
+        if self._report is not None:
+            self._report.dropped(stream, fields)
+
     def needs_key(self, entity_type: str) -> bool:
         """Whether records of this type are to be given with their key."""
         return self._needs_keys and bool(self._key_properties[entity_type])

@@ -71,6 +71,7 @@ class Route:
             if (written := self._writer.write(raw)) is None:
                 return False
             if not written:
+                self._intake.filtered(source.stream)
                 return True
             body = written
         if decoder is None or (read := decoder.read(body)) is None or decoder.is_marked(read):
@@ -114,7 +115,9 @@ class Route:
         except InvalidRecord as problem:
             self._intake.reject(problem, source, self.entity_type)
         else:
-            if mapped is not None:
+            if mapped is None:
+                self._intake.filtered(source.stream)
+            else:
                 self._sink.process_record(mapped, {"source": source})
 
 

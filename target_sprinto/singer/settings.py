@@ -188,6 +188,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             " for the run's uuid; if the file exists, the uuid is put before its suffix.",
         ),
     ] = None
+    provenance: Annotated[
+        dict[str, Annotated[str, Meta(max_length=200)]],
+        _about(
+            "Provenance",
+            "Put into the receipt as it is: the tap's version, a query's name, a ticket. No personal data.",
+            examples=[{"tap": "tap-bamboohr 1.4.0", "query": "all employees"}],
+        ),
+    ] = {}
     receipt_key_file: Annotated[
         Path | None,
         _about(

@@ -154,6 +154,8 @@ class Streams:
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
+        dropped = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
+        self._intake.dropped(name, sorted(set[str].intersection(*dropped)) if dropped else [])
         for change in self.arrivals.add(name, fields, sent_as):
             log.info("%s", change)
         return routes

@@ -161,6 +161,8 @@ class SprintoTarget(ConfiguredTarget):
                 rejects=self.rejects,
                 state=lambda: self._state,
                 input_sha256=digest.hexdigest,
+                input_lines=lambda: self._reader.line,
+                stream_maps=self.stream_maps,
                 interrupted=self._interrupted,
             )
         if settings.expect:

@@ -1,0 +1,44 @@
+"""Where a run's data came from, as its receipt says it: names only, by an allow-list."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from typing import TYPE_CHECKING
+
+from target_sprinto.receipts.document import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLES = (
+    *("MELTANO_ENVIRONMENT", "MELTANO_EXTRACTOR_NAME", "MELTANO_EXTRACTOR_VARIANT", "MELTANO_LOADER_NAME"),
+    *("GITHUB_REPOSITORY", "GITHUB_WORKFLOW", "GITHUB_RUN_ID", "GITHUB_RUN_ATTEMPT", "GITHUB_SHA"),
+    *("CI_PROJECT_PATH", "CI_PIPELINE_ID", "CI_JOB_ID", "CI_COMMIT_SHA"),
+    *("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID"),
+)
+"""Set by Meltano, GitHub Actions, GitLab CI and Airflow for the programs that they start."""
+
+_NAME = re.compile(r"[\w .:/@+-]{1,200}")
+
+
+def provenance_of(given: Mapping[str, str]) -> Provenance:
+    """What the user gave, what the environment's variables say, this machine and its user."""
+    try:
+        user = _name(getpass.getuser())
+    except (KeyError, OSError):
+        # A container may run under a number that has no name.
+        user = None
+    named = {variable: _name(os.environ.get(variable)) for variable in VARIABLES}
+    return Provenance(
+        dict(given),
+        {variable: value for variable, value in named.items() if value is not None},
+        _name(socket.gethostname()),
+        user,
+    )
+
+
+def _name(value: str | None) -> str | None:
+    return value if value is not None and _NAME.fullmatch(value) else None

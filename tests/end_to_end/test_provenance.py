@@ -1,0 +1,91 @@
+"""Where a run's data came from, as its receipt says it: names by an allow-list, and no value of a record."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import SCHEMA, SECRET, STATE, as_input, people, record
+from tests.support.receipts import receipt_of
+
+if TYPE_CHECKING:
+    from tests.support.front_door import FrontDoor
+
+JSON: dict[str, Any] = {"report_path": "receipt.json"}
+
+
+def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
+    env = {
+        "MELTANO_EXTRACTOR_NAME": "tap-bamboohr",
+        "GITHUB_RUN_ID": "1234567",
+        "GITHUB_SHA": "0" * 40,
+        "GITHUB_TOKEN": "ghp_secret",
+        "TAP_PASSWORD": "hunter2",
+        # Not a name: it may be anything.
+        "CI_JOB_ID": "line\nbreak",
+        "CI_PROJECT_PATH": "x" * 201,
+    }
+    given = {"tap": "tap-bamboohr 1.4.0", "query": "all employees, <b>active</b>"}
+    assert door.run(people(3), env=env, provenance=given, **JSON).code == 0
+    receipt = receipt_of(door)
+    found = receipt["provenance"]["environment"]
+    assert {name: found[name] for name in env if name in found} == {
+        "MELTANO_EXTRACTOR_NAME": "tap-bamboohr",
+        "GITHUB_RUN_ID": "1234567",
+        "GITHUB_SHA": "0" * 40,
+    }
+    assert receipt["provenance"]["given"] == given
+    assert receipt["provenance"]["host"] == socket.gethostname()
+    assert receipt["provenance"]["user"] == getpass.getuser()
+    assert receipt["input_lines"] == 5
+    text = (door.folder / "receipt.json").read_text()
+    assert "ghp_secret" not in text
+    assert "hunter2" not in text
+    page = door.finish(door.start("receipt", "receipt.json", "--html", program="sprintoctl")).stdout
+    assert "all employees, &lt;b&gt;active&lt;/b&gt;" in page
+    assert "tap-bamboohr" in page
+
+
+@pytest.mark.parametrize("condition", ["id % 3 != 0", "str(id) not in ['0', '3', '6', '9']"])
+def test_a_receipt_shows_the_mapping_and_what_it_left_out(door: FrontDoor, condition: str) -> None:
+    maps = {"people": {"nr": "id", "__filter__": condition, "__key_properties__": ["nr"], "__else__": None}}
+    settings = {
+        "stream_maps": maps,
+        "stream_map_config": {"hash_seed": SECRET},
+        "entity_types": {"people": "User"},
+    }
+    assert door.run(people(10), **settings, **JSON).code == 0
+    receipt = receipt_of(door)
+    assert receipt["stream_maps"] == maps
+    assert receipt["entity_mapping"] == {"people": "User"}
+    (stream,) = receipt["streams"]
+    assert (stream["records"], stream["filtered"]) == (10, 4)
+    assert stream["dropped"] == ["name"]
+    assert receipt["entity_types"][0]["entities"] == 6
+
+
+def test_a_failed_run_says_why_in_words_and_quotes_no_value(door: FrontDoor) -> None:
+    messages = [SCHEMA, record(1), record(2, name=7), STATE]
+    assert door.run(messages, **JSON).code == 1
+    receipt = receipt_of(door)
+    assert (receipt["error"], receipt["error_line"]) == ("invalid-record", 3)
+    assert "field 'name'" in receipt["error_message"]
+    assert SECRET not in receipt["error_message"]
+    assert receipt["input_lines"] == 3
+
+
+@pytest.mark.parametrize("given", [{"tap": 5}, {"tap": "x" * 201}, "tap-hr"])
+def test_provenance_is_short_text_by_name(door: FrontDoor, given: object) -> None:
+    finished = door.run(people(1), provenance=given, **JSON)
+    assert finished.code == 1
+    assert "provenance" in finished.error
+    assert "[settings]" in finished.error
+
+
+def test_the_input_of_a_file_is_counted_too(door: FrontDoor) -> None:
+    (door.folder / "tap.singer").write_bytes(as_input(people(7)))
+    assert door.run(b"", "--input", "tap.singer", "--config", str(door.config(**JSON))).code == 0
+    assert receipt_of(door)["input_lines"] == 9
