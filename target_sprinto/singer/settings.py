@@ -190,11 +190,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
-        _about(
-            "Provenance",
-            "Put into the receipt as it is: the tap's version, a query's name, a ticket. No personal data.",
-            examples=[{"tap": "tap-bamboohr 1.4.0", "query": "all employees"}],
-        ),
+        _about("Provenance", "Put into the receipt as it is.", examples=[{"tap": "tap-bamboohr 1.4.0"}]),
     ] = {}
     receipt_key_file: Annotated[
         Path | None,
@@ -222,9 +218,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, Expectation],
         _about(
             "Expect",
-            "What a run must bring, by entity type, else it is discarded: `min_records`, `max_records`,"
-            " `max_shrink_percent` (how many percent fewer than the last receipt says were applied), and"
-            " `unique`: fields whose values must differ.",
+            "By entity type, what a run must bring, else it is discarded: `min_records`, `max_records`,"
+            " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
             examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}],
         ),
     ] = {}

@@ -78,8 +78,8 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
     assert (receipt["region"], receipt["target_version"]) == (None, version("target-sprinto"))
     assert (receipt["integration_id"], receipt["api_url"]) == (door.integration_id, door.sandbox.base_url)
     assert receipt["streams"] == [
-        {"stream": "people", "records": 48, "skipped": 0},
-        {"stream": "teams", "records": 192, "skipped": 0},
+        {"stream": "people", "records": 48, "skipped": 0, "filtered": 0, "dropped": []},
+        {"stream": "teams", "records": 192, "skipped": 0, "filtered": 0, "dropped": []},
     ]
     assert receipt["entity_types"] == [
         {
@@ -177,7 +177,9 @@ def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
     assert (receipt["outcome"], receipt["state_went_to"]) == ("applied", "stdout")
     shown = [(one["line"], one["code"], one["refused_by"]) for one in receipt["rejects"]]
     assert shown == [(52, "page-refused", "sprinto"), (53, "invalid-record", "target")]
-    assert receipt["streams"] == [{"stream": "people", "records": 53, "skipped": 0}]
+    assert receipt["streams"] == [
+        {"stream": "people", "records": 53, "skipped": 0, "filtered": 0, "dropped": []}
+    ]
     (entity_type,) = receipt["entity_types"]
     # What Sprinto refuses was put into a page, what we refuse was not.
     assert (entity_type["entities"], entity_type["accepted"]) == (52, 51)

@@ -7,6 +7,7 @@ written by hand.
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import signal
@@ -131,7 +132,10 @@ def all_errors(root: type[SprintoError] = SprintoError) -> Iterator[type[Sprinto
     """The tree of the package's own errors, from its root."""
     if root.__module__.startswith("target_sprinto."):
         yield root
-    for leaf in root.__subclasses__():
+    # Not in the order of their imports, which depends on who runs this.
+    for leaf in sorted(
+        root.__subclasses__(), key=lambda leaf: (leaf.__module__, inspect.getsourcelines(leaf)[1])
+    ):
         yield from all_errors(leaf)
 
 
