@@ -139,6 +139,10 @@ def all_errors(root: type[SprintoError] = SprintoError) -> Iterator[type[Sprinto
         yield from all_errors(leaf)
 
 
+def _place(error: type[SprintoError]) -> tuple[str, int]:
+    return error.__module__, inspect.getsourcelines(error)[1]
+
+
 def errors() -> str:
     message: dict[str, tuple[str, str]] = {}
     for error in all_errors():
