@@ -14,6 +14,7 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.map_rules import parsed
 from target_sprinto.singer.names import nearest_first, shortened
+from target_sprinto.singer.schema_parts import properties_of, types_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,7 +106,7 @@ def require_entity(
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
         source = copies.get(field, "")
-        came, wanted = _types(fields.get(source)), _types(entity.fields.get(field))
+        came, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if came - {"null"} and wanted and came.isdisjoint(wanted):
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
@@ -137,7 +138,7 @@ def _cause(name: str, expression: str, fields: Mapping[str, Any]) -> str:
     if expression.strip() == name and name.isupper():
         return _CONSTANT.format(repr(name))
     for field, schema in fields.items():
-        inner = _properties(schema)
+        inner = properties_of(schema)
         part = name.removeprefix(f"{field}__")
         if part in inner:
             why = "Flattening comes after the map. " if part != name else ""
@@ -151,7 +152,7 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
         step = _step(node)
         if step is None:
             continue
-        inner = _properties(_schema_at(step[0], fields))
+        inner = properties_of(_schema_at(step[0], fields))
         name = step[1]
         is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
         if inner and name not in inner and not is_method:
@@ -175,18 +176,7 @@ def _schema_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
     if isinstance(node, ast.Name):
         return {"properties": fields} if node.id in {"record", "_"} else fields.get(node.id)
     step = _step(node)
-    return _properties(_schema_at(step[0], fields)).get(step[1]) if step else None
-
-
-def _properties(schema: object) -> dict[str, Any]:
-    found = schema.get("properties") if isinstance(schema, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _types(schema: object) -> set[str]:
-    kinds = schema.get("type", ()) if isinstance(schema, dict) else ()
-    found = {kinds} if isinstance(kinds, str) else set(kinds)
-    return found | {"integer"} if "number" in found else found
+    return properties_of(_schema_at(step[0], fields)).get(step[1]) if step else None
 
 
 def _list(kinds: Iterable[str]) -> str:

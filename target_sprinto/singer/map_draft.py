@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.singer.map_rules import GIVEN
+from target_sprinto.singer.schema_parts import types_of
+from target_sprinto.singer.tap_sample import MAX_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -172,9 +174,9 @@ def _converted(
             if within or sample.all_within(path, allowed, upper=upper):
                 return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
-    kinds = _kinds(schema)
+    kinds = types_of(schema)
     nullable = len(path) > 1 or ("null" in kinds and path[0] not in sample.key_properties)
-    if "string" in _kinds(wanted) and "string" not in kinds:
+    if "string" in types_of(wanted) and "string" not in kinds:
         return (
             f"str({expression}) if {expression} is not None else None" if nullable else f"str({expression})"
         ), ""
@@ -191,7 +193,7 @@ def _converted(
 def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: FBT001 - of the field's objects
     first, *inner = path
     named = first.isidentifier() and not keyword.iskeyword(first) and first not in GIVEN
-    always = sample.present[path[:1]] == min(sample.records, 500)
+    always = sample.present[path[:1]] == min(sample.records, MAX_RECORDS)
     expression = first if named and always else f"record.get({first!r})"
     for name in inner:
         held = f"({expression} or {{}})" if may_be_null or not always else expression
@@ -206,15 +208,10 @@ def _is_account_date(path: Path, schema: Mapping[str, Any]) -> bool:
 
 
 def _can_be(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    came, kinds = _kinds(schema) - {"null"}, _kinds(wanted) - {"null"}
+    came, kinds = types_of(schema) - {"null"}, types_of(wanted) - {"null"}
     if "string" in kinds or "number" in kinds:
         kinds |= {"integer", "number"}
     return not came or not kinds or bool(came & kinds)
-
-
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    kinds = schema.get("type", ())
-    return {kinds} if isinstance(kinds, str) else set(kinds)
 
 
 def stream_map(proposals: list[Proposal], entity: EntitySchema) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import InvalidLine, MapFailed
+from target_sprinto.singer.schema_parts import properties_of, types_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,13 +65,33 @@ class StreamSample:
                 self._words[here].add(inner)
 
 
+class _Message(msgspec.Struct):
+    type: str = ""
+    stream: str = ""
+    schema: dict[str, Any] = {}
+    record: dict[str, Any] = {}
+    key_properties: list[str] | None = None
+
+
+class _Entry(msgspec.Struct):
+    tap_stream_id: str
+    schema: dict[str, Any]
+    stream: str | None = None
+    key_properties: list[str] | None = None
+    metadata: list[dict[str, Any]] = []
+
+
+class _Catalog(msgspec.Struct):
+    streams: list[_Entry]
+
+
 def _fields(
-    schema: dict[str, Any], path: Path, *, parent_may_be_null: bool
+    schema: object, path: Path, *, parent_may_be_null: bool
 ) -> Iterator[tuple[Path, dict[str, Any], bool]]:
-    for name, inner in (schema.get("properties") or {}).items():
+    for name, inner in properties_of(schema).items():
         here = (*path, name)
-        if isinstance(inner, dict) and inner.get("properties") and len(here) < _MAX_DEPTH:
-            may_be_null = parent_may_be_null or "null" in inner.get("type", ())
+        if properties_of(inner) and len(here) < _MAX_DEPTH:
+            may_be_null = parent_may_be_null or "null" in types_of(inner)
             yield from _fields(inner, here, parent_may_be_null=may_be_null)
         elif isinstance(inner, dict):
             yield here, inner, parent_may_be_null
@@ -81,36 +102,34 @@ def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
     found: dict[str, StreamSample] = {}
     for number, line in enumerate(lines, 1):
         try:
-            message = msgspec.json.decode(line or b"{}", type=dict[str, Any])
+            message = msgspec.json.decode(line.strip() or b"{}", type=_Message)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidLine(
                 "the line is not a Singer message.", "Check what the tap printed.", line=number
             ) from None
-        kind, stream = message.get("type"), str(message.get("stream"))
-        if kind == "SCHEMA":
-            found.setdefault(stream, StreamSample([], {}))
-            found[stream].schema = message.get("schema") or {}
-            found[stream].key_properties = message.get("key_properties") or []
-        elif kind == "RECORD" and stream in found:
-            found[stream].add(message.get("record") or {})
+        if message.type == "SCHEMA":
+            sample = found.setdefault(message.stream, StreamSample([], {}))
+            sample.schema, sample.key_properties = message.schema, message.key_properties or []
+        elif message.type == "RECORD" and message.stream in found:
+            found[message.stream].add(message.record)
     return found
 
 
 def from_catalog(text: bytes) -> dict[str, StreamSample]:
     """By stream, from a tap's catalog. Raises MapFailed."""
     try:
-        streams = msgspec.json.decode(text)["streams"]
-        return {
-            one.get("stream") or one["tap_stream_id"]: StreamSample(_keys(one), one.get("schema") or {})
-            for one in streams
-        }
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        entries = msgspec.json.decode(text, type=_Catalog).streams
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise MapFailed(
             "this is not a Singer catalog.", "Make one with: TAP --config tap.json --discover"
         ) from None
+    return {one.stream or one.tap_stream_id: StreamSample(_keys(one), one.schema) for one in entries}
 
 
-def _keys(stream: dict[str, Any]) -> list[str]:
-    metadata = [one["metadata"] for one in stream.get("metadata") or [] if not one.get("breadcrumb")]
-    sentence = [one["table-key-properties"] for one in metadata if one.get("table-key-properties")]
-    return list(stream.get("key_properties") or (sentence[0] if sentence else []))
+def _keys(entry: _Entry) -> list[str]:
+    if entry.key_properties:
+        return entry.key_properties
+    of_the_stream = [one.get("metadata") for one in entry.metadata if not one.get("breadcrumb")]
+    return next(
+        (list(one.get("table-key-properties") or ()) for one in of_the_stream if isinstance(one, dict)), []
+    )

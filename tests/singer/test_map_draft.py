@@ -134,6 +134,20 @@ def test_streams_of_people_are_recognised(stream: str, entity_type: str | None) 
     assert type_of(stream, {"Device": USER, "User": USER}) == entity_type
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"properties": None}, {"properties": []}, {"properties": {"id": True, "email": {"type": 5}}}],
+)
+def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> None:
+    messages = [{"type": "SCHEMA", "stream": "s", "schema": odd}, {"type": "RECORD", "stream": "s"}, {}]
+    (sample,) = from_output(as_input(messages).splitlines()).values()
+    assert all(one.level in {"", "decide", "likely"} for one in draft(sample, USER))
+
+
+def test_a_key_is_never_null() -> None:
+    assert proposed("id:integer")["employeeId"].rule == "str(id)"
+
+
 def test_it_is_the_same_each_time() -> None:
     messages = as_input([{"type": "SCHEMA", "stream": "s", "schema": schema(PUBLISHED[0].fields)}])
     first, second = (draft(from_output(messages.splitlines())["s"], USER) for _ in range(2))
