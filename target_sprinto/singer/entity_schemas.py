@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
 
+_PATTERNS = jsonschema_rs.FancyRegexOptions(
+    backtrack_limit=schema_limits.BACKTRACK_LIMIT, size_limit=schema_limits.PATTERN_BYTES
+)
 _MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
 """Problems of one record that are named."""
@@ -42,7 +46,9 @@ class EntitySchema:
         try:
             given = msgspec.convert(rules, _Rules)
             self._cost = schema_limits.cost_of(given.schema)
-            self._compiled = jsonschema_rs.validator_for(given.schema, validate_formats=True, offline=True)
+            self._compiled = jsonschema_rs.validator_for(
+                given.schema, validate_formats=True, offline=True, pattern_options=_PATTERNS
+            )
         except (ValueError, jsonschema_rs.ValidationError):
             raise SettingsError(
                 [
@@ -68,7 +74,7 @@ class EntitySchema:
         elif self._compiled.is_valid(record):
             return
         else:
-            problems = list(self._problems(record))[:_MAX_PROBLEMS]
+            problems = list(islice(self._problems(record), _MAX_PROBLEMS))
         listed = "; ".join(map(str, problems[:5]))
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004 - as above
         raise EntityMismatch(

@@ -145,3 +145,22 @@ def test_what_a_file_holds_is_part_of_the_settings_that_a_receipt_names(door: Fr
         assert run(door, people(1), str(path), report_path=str(report), rejects_dir="r").code == 0
         digests.add(json.loads(report.read_bytes())["settings_sha256"])
     assert len(digests) == 2
+
+
+def test_a_pattern_that_steps_back_ends_soon(door: FrontDoor) -> None:
+    """A validation cannot be interrupted: it stops after as many steps as in a tap's schema."""
+    schema = {"properties": {"id": {}, "name": {"type": "string", "pattern": r"^(?=(a+)+$)b"}}}
+    messages = [FIELDS, record(1, name="a" * 5000), STATE]
+    finished = run(door, messages, {"Person": {"schema": schema}})
+    assert "field 'name' breaks the rule 'pattern'" in finished.error
+
+
+def test_only_the_first_problems_of_a_record_are_named(door: FrontDoor) -> None:
+    schema = {"properties": {f"field_{number}": {"type": "string"} for number in range(1000)}}
+    stream = SCHEMA | {
+        "schema": {"type": "object", "properties": {name: {} for name in schema["properties"]}}
+    }
+    message = {"type": "RECORD", "stream": "people", "record": dict.fromkeys(schema["properties"], 5)}
+    finished = run(door, [stream | {"key_properties": []}, message, STATE], {"Person": {"schema": schema}})
+    assert "; and 15 more." in finished.error
+    assert len(finished.error) < 500
