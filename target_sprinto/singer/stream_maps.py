@@ -53,8 +53,8 @@ class EntityTypes:
             raise UnmappedStream(
                 f"stream {shortened(stream)} has no entity type:"
                 f" `entity_types` {f'does not name it{names}' if names else 'is empty'}.",
-                f'Name it there, for example {{{json.dumps(stream)}: "User"}}; or set `unmapped_streams` to'
-                " `ignore`, to leave such streams out, or to `keep`, to send them under their own names.",
+                f'Name it there: {{{json.dumps(stream)}: "User"}}; or set `unmapped_streams` to `ignore`'
+                " (leave it out) or `keep` (send it under its own name).",
             )
         if named is not None or self.unmapped is Unmapped.IGNORE:
             return named
