@@ -37,7 +37,9 @@ TEN_RENAMES: dict[str, Any] = {
     }
 }
 SAMPLE = Path(__file__).resolve().parent.parent / "sample_config.json"
-USER: dict[str, Any] = json.loads(SAMPLE.read_text(encoding="utf-8"))["stream_maps"]
+USER: dict[str, Any] = {
+    "employees": json.loads(SAMPLE.read_text(encoding="utf-8"))["stream_maps"]["employees"]
+}
 # The bare loop copies where the map computes.
 PLAIN_USER = {
     field: {"fullName": "first_name", "employmentType": "contract_type"}.get(field, expression)

@@ -107,8 +107,9 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
     # The SDK warns of a Python at its end of life in two lines.
     lines = [line for line in lines if line.strip() and "warn_python_eol()" not in line]
     assert lines == [line for line in lines if re.match(r"\d{4}-", line)]
-    assert " | INFO " in lines[-1]
-    assert "Sprinto has processed session" in lines[-1]
+    assert all(" | INFO " in line for line in lines[-2:])
+    assert "Sprinto has processed session" in lines[-2]
+    assert "STATE was written to stdout." in lines[-1]
     assert "Progress: " not in shown
 
 
