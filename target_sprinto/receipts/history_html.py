@@ -6,6 +6,7 @@ from html import escape
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
 from target_sprinto.receipts.html import Cell, fill, number, table
 
@@ -58,10 +59,10 @@ def render(
 def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime) -> str:
     runs = [run for run in one.runs if since <= run.ended_at <= until]
     applied = [run for run in one.applied if run in runs]
-    said = f"Applied {len(applied)} times" + (
+    said = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
-    verdict = "Complete: no gap." if not gaps else f"Not complete: {len(gaps)} gaps."
+    verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     shown = table(
         ("When", "Outcome", "#Records applied", "#Rejected"),
         (

@@ -42,6 +42,7 @@ VALUES: dict[str, Any] = {
     "dry_run": True,
     "finish": "hold",
     "report_path": "receipts/{run}.json",
+    "provenance": {"tap": "tap-people 1.0"},
     "require_final_state": False,
     "on_active_session": "wait",
     "wait_timeout_seconds": 12.5,
