@@ -331,7 +331,7 @@ def test_a_close_that_is_refused_leaves_the_session(door: FrontDoor) -> None:
     fault(door, "close", Answer(401))
     finished = door.sprintoctl("apply", session, *RECEIPT)
     check_refused(
-        door, session, finished, "[unauthorized]", "was not message to apply, and is left as it was"
+        door, session, finished, "[unauthorized]", "was not sent an apply request, and is left as it was"
     )
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
@@ -368,7 +368,7 @@ def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: s
     process.send_signal(number)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
-    assert "was not message to apply" in finished.stderr
+    assert "was not sent an apply request" in finished.stderr
     assert state_of(door, session) == "active"
 
 

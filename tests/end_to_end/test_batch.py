@@ -134,7 +134,12 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "gzip of another checksum": (WHOLE[:-6] + b"xxxxxx", GZIP, "cut off or corrupt", "batch-file"),
     "no gzip": (lines([1]), GZIP, "no gzip file", "batch-file"),
     "gzip cut off to nothing": (b"", GZIP, "no gzip file", "batch-file"),
-    "cut off within a line": (lines([1, 2])[:-5], PLAIN, "line 2: the line is not JSON", "invalid-line"),
+    "cut off within a line": (
+        lines([1, 2])[:-5],
+        PLAIN,
+        "line 2: the line is not valid JSON",
+        "invalid-line",
+    ),
     "a line of NaN": (lines([1]) + b'{"id": NaN}\n', PLAIN, "line 2: NaN or Infinity", "invalid-record"),
     "a line that is not an object": (
         lines([1]) + b'["s3cr3t"]\n',

@@ -448,7 +448,7 @@ def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
     assert finished.returncode == 0
     meant = {
         "was discarded": {"cancelled"},
-        "message to apply": {"processing", "processed"},
+        "an apply request": {"processing", "processed"},
         "applied": {"processed"},
         "Nothing was opened": set(),
     }

@@ -60,9 +60,9 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
         wait_until_processed(staged, response, limit, grace)
     except errors.SprintoError as failure:
         what = (
-            "told to apply, and may still be applied"
+            "sent an apply request, and may still be applied"
             if close_sent
-            else "not told to apply, and is left as it was"
+            else "not sent an apply request, and is left as it was"
         )
         failure.session_outcome = failure.session_outcome or f"Session {session_id} was {what}."
         if isinstance(failure, errors.SessionEnded):

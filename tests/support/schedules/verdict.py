@@ -283,7 +283,9 @@ class Verdict:
 
     def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
         """No session is left active but one that the sentence names, or says to be possible."""
-        message = re.search(r"could not be discarded|may be open until|told to apply", ending.session_outcome)
+        message = re.search(
+            r"could not be discarded|may be open until|an apply request", ending.session_outcome
+        )
         kept = ending.summary.session_id if ending.summary else None
         for session in self.own:
             if session.state == "active" and not message:

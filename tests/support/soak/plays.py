@@ -43,7 +43,7 @@ Page = dict[str, list[Any]]
 MOST_TRIES = 3
 """How often a person gives a command that fails."""
 
-NOT_TOLD = "was not told to apply"
+NOT_TOLD = "was not sent an apply request"
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 90
 

@@ -43,7 +43,7 @@ class Ending(enum.Enum):
     DISCARDED = "discarded"
     NOTHING_OPENED = "nothing was opened"
     ENDED = "expired, nothing applied"
-    MAY_BE_APPLIED = "message to apply, and the line says that it may still be applied"
+    MAY_BE_APPLIED = "sent an apply request, and the line says that it may still be applied"
     SLIPPED_IN = "a late page slipped in between the last status and the close: seen after it"
     NAMED = "left active: the discard was refused, the line names the session and the command"
     UNSEEN = "left active: a lost create that is not visible, the line says until when"
@@ -337,7 +337,7 @@ def _untrue_success(evidence: Evidence) -> Iterator[str]:
     if states != ["cancelled" if rehearses else "processed"]:
         yield f"exit code 0, and the sessions are {states}"
     if evidence.diverted and " rejected (" not in evidence.stderr:
-        yield "exit code 0, and nothing message of what was diverted"
+        yield "exit code 0, and no line about what was diverted"
     if "| ERROR" in evidence.stderr:
         yield "exit code 0, and an ERROR"
 
