@@ -68,7 +68,7 @@ def create(path: Path) -> int:
 def write_new(path: Path, content: bytes) -> None:
     """Make a file that was not there, with this content, on disk when this returns.
 
-    Raises OSError; there is no file then, where there was none before.
+    Raises OSError, and leaves no new file then.
     """
     descriptor = create(path)
     try:

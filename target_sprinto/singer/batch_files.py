@@ -43,12 +43,12 @@ class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Batch:
-    """The files of a BATCH message. Raises BatchNotSupported, or InvalidLine for what is none."""
+    """The files of a BATCH message. Raises BatchNotSupported, or InvalidLine."""
     try:
         files = msgspec.json.decode(manifest, type=list[str])
     except msgspec.DecodeError:
         raise InvalidLine(
-            f"the `manifest` of a BATCH message for stream {quoted(stream)} is no list of URLs.",
+            f"the `manifest` of a BATCH message for stream {quoted(stream)} is not a list of URLs.",
             "Fix the tap.",
         ) from None
     try:
@@ -64,7 +64,7 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
 
 
 class BatchFile:
-    """One file of a batch. `str()` says which line of it is in hand, from 1."""
+    """One file of a batch. `str()` names it and its current line, from 1."""
 
     def __init__(self, url: str, *, compressed: bool, own: frozenset[tuple[int, int]] = frozenset()) -> None:
         """`own` are the loader's files: device and inode. Raises BatchNotSupported for what is not a file."""
@@ -108,7 +108,7 @@ class BatchFile:
         source = interruptible_reader(descriptor, check)
         head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
         if self._compressed and head != _GZIP_MAGIC:
-            raise self._unreadable("it is no gzip file")
+            raise self._unreadable("it is not a gzip file")
         if head != _GZIP_MAGIC:
             return source
         # Also where the message says otherwise: singer-sdk 0.54 compresses under `compression: none` too.

@@ -38,7 +38,8 @@ _LARGEST = {
 
 _LARGEST_KEY = 100_000
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+"""One without an end goes to the end of the text: it is searched once, not from each of its quotes."""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -157,16 +158,18 @@ def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
 
 def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
     """Some fields of a JSON object, however large the others are; none if these are large, or it has none."""
-    fields = [(f"field_{number}", msgspec.Raw, msgspec.Raw()) for number in range(len(names))]
-    spelled = {f"field_{number}": name for number, name in enumerate(names)}
-    wanted = msgspec.defstruct("Fields", fields, rename=spelled)
+    spelled = {f"field_{number}": name for number, name in enumerate(dict.fromkeys(names))}
     try:
+        # ValueError for a name with a quote, a backslash or a control character.
+        wanted = msgspec.defstruct(
+            "Fields", [(field, msgspec.Raw, msgspec.Raw()) for field in spelled], rename=spelled
+        )
         read = msgspec.json.decode(raw, type=wanted)
         parts = {name: getattr(read, field) for field, name in spelled.items()}
         if sum(map(len, parts.values())) > _LARGEST_KEY:
             return {}
         return {name: _value_decoder.decode(part) for name, part in parts.items() if part}
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalException, RecursionError):
+    except (msgspec.DecodeError, ValueError, DecimalException, RecursionError):
         return {}
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SprintoReader(GenericSingerReader[bytes]):
-    """Reads messages line by line. `line` is the number of the line in hand, from 1.
+    """Reads messages line by line. `line` is the number of the current line, from 1.
 
     `digest`, where it is set, is of all lines. `check` is called while waiting for input, and may raise to
     end the reading. `failed` is told of what ended it and returns what to raise instead. `refuse` is handed a
@@ -33,7 +33,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     out. `begin` is called before the first line, and may raise. `guard` is entered while lines are read.
     `longest_silence` gives the seconds without input after which a tap on stdin is taken for dead; it is
     called when reading begins. With `watch_stdin` stdin is read past Python's own buffer, so that waiting for
-    it can be cut short: for a command line, whose stdin nobody else has read from.
+    it can be cut short: for a command line, whose stdin nothing else has read from.
     """
 
     def __init__(  # noqa: PLR0913 - one callable for each thing that ends or begins the reading
@@ -134,7 +134,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
 
 class _Waiting(io.RawIOBase):
-    """A file descriptor whose reads look up on every tick while nothing comes."""
+    """A file descriptor whose reads poll for an interruption while nothing comes."""
 
     def __init__(
         self, descriptor: int, check: Check, waited: Callable[[float], None], longest_silence: float
@@ -149,7 +149,7 @@ class _Waiting(io.RawIOBase):
         try:
             self._check()
         except (OSError, UnicodeError) as bug:
-            # Not to be taken for a failure of the input.
+            # Otherwise it would be read as a failure of the input.
             raise InternalError(bug) from None
 
     def readable(self) -> bool:

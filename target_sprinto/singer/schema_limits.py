@@ -202,7 +202,7 @@ def _length(said: object) -> int:
 
 
 def _enum_size(schema: dict[str, Any]) -> int:
-    """Steps to compare with values that are no scalars, which are looked at one by one."""
+    """Steps to compare with objects and lists, which are compared one by one."""
     values = schema.get("enum", ())
     compared = [one for one in values if isinstance(one, dict | list)] if isinstance(values, list) else []
     if isinstance(schema.get("const"), dict | list):

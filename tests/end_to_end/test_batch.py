@@ -132,8 +132,8 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "gzip cut off before its checksum": (WHOLE[:-8], GZIP, "cut off or corrupt", "batch-file"),
     "gzip corrupt": (WHOLE[:40] + b"\xff" * 40 + WHOLE[80:], GZIP, "cut off or corrupt", "batch-file"),
     "gzip of another checksum": (WHOLE[:-6] + b"xxxxxx", GZIP, "cut off or corrupt", "batch-file"),
-    "no gzip": (lines([1]), GZIP, "no gzip file", "batch-file"),
-    "gzip cut off to nothing": (b"", GZIP, "no gzip file", "batch-file"),
+    "no gzip": (lines([1]), GZIP, "not a gzip file", "batch-file"),
+    "gzip cut off to nothing": (b"", GZIP, "not a gzip file", "batch-file"),
     "cut off within a line": (
         lines([1, 2])[:-5],
         PLAIN,

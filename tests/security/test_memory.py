@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.support.peak import MB, peak
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 LIMIT = 300 * MB
 CHUNK = b'{"a":1},' * 12_500
@@ -216,6 +218,32 @@ def test_a_record_too_large_to_be_decoded_has_its_key(door: FrontDoor, by: str) 
     (path,) = (door.folder / "rejects").iterdir()
     (line,) = path.read_bytes().splitlines()[1:]
     assert json.loads(line)["record"]["id"] == 2
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "", "id"])
+def test_a_key_of_any_name_may_be_that_of_a_record_too_large(door: FrontDoor, name: str) -> None:
+    schema = SCHEMA | {"schema": {"properties": {"id": {}, name: {}}}, "key_properties": ["id", name]}
+    small, large = record(2), record(1, name="s" * 6 * MB)
+    small["record"][name], large["record"][name] = 2, 1
+    finished = door.run([schema, small, large, STATE], on_invalid_record="divert")
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+@pytest.mark.parametrize("place", ["line", "batch"])
+def test_a_string_without_end_is_searched_once(door: FrontDoor, tmp_path: Path, place: str) -> None:
+    """Each of its quotes could begin another one."""
+    line = b'{"type":"RECORD","stream":"people","record":[' + b"1," * 300_000 + b'"' + b'\\"' * 2_500_000
+    messages: list[Any] = [SCHEMA, line]
+    if place == "batch":
+        path = tmp_path / "batch.jsonl"
+        path.write_bytes(line)
+        encoding = {"format": "jsonl", "compression": "none"}
+        batch = {"type": "BATCH", "stream": "people", "encoding": encoding, "manifest": [path.as_uri()]}
+        messages = [SCHEMA, batch]
+    began = time.monotonic()
+    finished = door.run(messages)
+    assert time.monotonic() - began < 15
+    assert finished.code == 1
 
 
 def test_schemas_of_hundreds_of_streams_stay_far_below_the_limit() -> None:
