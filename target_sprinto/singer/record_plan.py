@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, NewType, TypedDict, Union, cast
 
 import msgspec
@@ -75,6 +75,7 @@ class RecordWriter:
         """`fields` are the stream's. Raises one of _UNSUITABLE for a map that a plan cannot follow."""
         kept = list(stream_map.transformed_key_properties or []) if rule.drops_others else list(fields)
         copies = {name: name for name in kept if name not in rule.fields}
+        passed = list(copies)
         # By source field what stands for one that is missing; without a default it may not be.
         defaults: dict[str, tuple[Any, ...]] = dict.fromkeys(copies, (UNSET,))
         if rule.drops_others or DELETED_AT in fields:
@@ -115,10 +116,13 @@ class RecordWriter:
         if computed or "__filter__" in rule.expressions:
             self._computed = _Computed(stream_map, rule, computed, fields)
             targets += self._computed.targets
+        # In the order of the map, as the SDK's mapper makes them.
+        ordered = sorted(targets, key=[*passed, *rule.fields].index)
+        self._ordered = None if ordered == targets else itemgetter(*map(targets.index, ordered))
         self._made = msgspec.defstruct(
             "Made",
-            [(_field(at), Any, UNSET) for at in range(len(targets))],
-            rename={_field(at): name for at, name in enumerate(targets)},
+            [(_field(at), Any, UNSET) for at in range(len(ordered))],
+            rename={_field(at): name for at, name in enumerate(ordered)},
             gc=False,
         )
 
@@ -134,7 +138,10 @@ class RecordWriter:
             computed = self._computed.of(raw) if self._computed is not None else ()
             if computed is None:
                 return LEFT_OUT
-            body = _encoder.encode(self._made(*self._copied(read), *self._constants, *computed))
+            values = (*self._copied(read), *self._constants, *computed)
+            if self._ordered is not None:
+                values = self._ordered(values)
+            body = _encoder.encode(self._made(*values))
         except Exception:  # noqa: BLE001 - an expression of the user's may raise anything: the full way reports it
             return None
         # An empty record is left out by the SDK's mapper.

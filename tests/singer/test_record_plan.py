@@ -373,6 +373,7 @@ def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
     written = writer.write(raw)
     assert written is not None
     assert b'"firstName":"Zo\\u00eb"' in written
+    assert list(decode_object(written)) == [*SAMPLE["stream_maps"]["employees"]][:-2]
     expected = by_the_mapper(stream_map, rule, raw)
     assert expected is not None
     assert meaning(written) == meaning(expected)
