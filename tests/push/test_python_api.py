@@ -40,6 +40,7 @@ from target_sprinto.push.errors import (
     PageRefused,
     RecordTooLarge,
     RunEnded,
+    SessionConflict,
     Unauthorized,
     UnserializableRecord,
 )
@@ -762,7 +763,9 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
 ANYTHING = {"Run.add.origin"}
 """What takes any value."""
 
-IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters}
+IN_OTHER_TESTS = {"RunOptions.hints"} | {
+    f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters
+}
 
 
 @pytest.mark.parametrize(
@@ -836,6 +839,21 @@ def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integrati
 def test_a_region_names_its_host() -> None:
     with SprintoClient(api_key="k", integration_id="i", region="eu") as client:
         assert client._api.address == "integration 'i' at eu.sprinto.com"
+
+
+def test_a_hint_names_what_a_program_can_do(client: SprintoClient) -> None:
+    with client.run(finish="hold") as held:
+        held.push("people", [{"id": 1}])
+    assert held.result.outcome is RunOutcome.HELD
+    assert held.result.expires_at is not None
+    run = client.run()
+    with pytest.raises(SessionConflict) as caught, run:
+        run.push("people", numbered(100))
+    assert "`on_conflict=ConflictPolicy('wait')`" in str(caught.value)
+    assert "on_active_session" not in str(caught.value)
+    assert run.result.outcome is RunOutcome.NOTHING_SENT
+    with pytest.raises(SprintoError, match="lower `expected`"), client.run(expected={"people": 5}):
+        pass
 
 
 def test_a_run_that_has_not_ended_has_no_result(client: SprintoClient) -> None:

@@ -83,6 +83,7 @@ class Run:
         options.instance("client", ApiClient, client)
         self.uuid = run_options.uuid
         self._interrupted = run_options.interrupted
+        self._hints = run_options.hints
         self._builder = PageBuilder(run_options.page_size, pages_in_flight=run_options.max_parallel_pages)
         self._session = RunSession(client, self._builder, run_options)
         self.blocked_seconds = 0.0
@@ -240,6 +241,7 @@ class Run:
         if isinstance(failure, errors.SprintoError):
             # It may have seen what became of the session.
             message = failure.session_outcome = failure.session_outcome or message
+            failure.hint = self._hints.get(failure.code, failure.hint)
         elif message:
             _note(failure, message)
         self.session_outcome = message
