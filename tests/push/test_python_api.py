@@ -325,10 +325,11 @@ def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
 
 
 def test_no_thread_is_left(client: SprintoClient) -> None:
+    before = threading.enumerate()
     with client.run(max_parallel_pages=4, page_size=10) as run:
         run.push("people", numbered(200), key="id")
     for thread in threading.enumerate():
-        if thread.name.startswith("sprinto-"):
+        if thread.name.startswith("sprinto-") and thread not in before:
             thread.join(10)
             assert not thread.is_alive(), thread.name
 
@@ -390,6 +391,8 @@ def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) 
 def test_an_interruption_that_leaves_a_lock_taken_still_discards(
     client: SprintoClient, sandbox: Sandbox, integration_id: str
 ) -> None:
+    before = threading.enumerate()
+
     def fail() -> None:
         with client.run() as run:
             run.push("people", numbered(100))
@@ -402,7 +405,7 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
         fail()
     assert state(sandbox, integration_id) == "cancelled"
     for thread in threading.enumerate():
-        if thread.name == "sprinto-pages":
+        if thread.name == "sprinto-pages" and thread not in before:
             thread.join(10)
             assert not thread.is_alive()
 
