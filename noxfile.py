@@ -1,6 +1,6 @@
 """`nox` runs lint, types, tests and builds the documentation; `nox -s full` everything else.
 
-`nox -s bench` runs the benchmarks; `nox -s readme` writes what the README and the reference tell of the code.
+`nox -s bench` runs the benchmarks; `nox -s readme` writes the parts of the reference that come from the code.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ nox.options.download_python = "never"
 nox.options.reuse_venv = "yes"
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+
+SEARCHED = ["okta", "github", "postgres", "monitoring", "alert", "docker", "github actions", "upgrade"]
+SEARCHED += ["quarantine", "idempotent", "backfill", "windows"]
+"""What readers of the documentation look for."""
 
 
 def install(session: nox.Session, *options: str) -> None:
@@ -163,13 +167,15 @@ def compiled(session: nox.Session, *words: str) -> str:
 def docs(session: nox.Session) -> None:
     """The documentation as a site, in `site/`; `nox -s docs -- serve` shows it while it is written."""
     session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "docs"))
-    session.run("mkdocs", *(session.posargs or ["build", "--strict", "--quiet"]))
+    session.run("zensical", *(session.posargs or ["build", "--clean", "--strict"]))
+    index = Path("site/search.json").read_text(encoding="utf-8").lower()
+    if missing := [word for word in SEARCHED if word not in index]:
+        session.error(f"A search of the documentation finds nothing for: {', '.join(missing)}")
 
 
 @nox.session
 def readme(session: nox.Session) -> None:
     session.install("-e", ".[sandbox,sign]")
-    session.run("python", "-m", "tests.support.settings_table")
     session.run("python", "-m", "tests.support.reference")
 
 

@@ -17,10 +17,9 @@ from referencing import Registry, Resource
 
 from target_sprinto.singer import settings, settings_checks
 from target_sprinto.singer.target import SprintoTarget
-from tests.support import loader_definition, meltano_project, settings_table
+from tests.support import loader_definition, meltano_project
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def advertised() -> dict[str, Any]:
@@ -134,20 +133,6 @@ def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> N
     assert f"Meltano {meltano_project.VERSION};" in docs
     sentence = re.findall(r"^\| `meltano invoke target-sprinto:(\w+)", docs, re.MULTILINE)
     assert sentence == list(loader()["commands"])
-
-
-def test_the_readmes_settings_are_those_of_about() -> None:
-    made = settings_table.table(settings_table.about()["settings"])
-    assert settings_table.with_table(README, made) == README, "`nox -s readme` writes them"
-
-
-def test_the_readme_shows_what_the_sample_config_holds() -> None:
-    shown = re.search(r"<!-- sample-config -->\n```json\n(.*?)```", README, re.DOTALL)
-    assert shown
-    sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
-    part = json.loads(shown[1])
-    assert part["stream_maps"]["employees"] == sample["stream_maps"]["employees"]
-    assert part["entity_types"].items() <= sample["entity_types"].items()
 
 
 def test_the_sample_config_maps_what_the_demo_maps() -> None:

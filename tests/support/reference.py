@@ -46,10 +46,8 @@ def table(*rows: tuple[str, ...]) -> str:
 
 
 def settings() -> str:
-    """The README's table, which another test holds to `target-sprinto --about`."""
-    found = settings_table.TABLE.search(settings_table.README.read_text(encoding="utf-8"))
-    assert found
-    return found[0]
+    """A section for each setting, as `target-sprinto --about` describes it."""
+    return settings_table.sections(settings_table.about()["settings"])
 
 
 # Commands
