@@ -34,6 +34,9 @@ def _run_target() -> None:
     gc.freeze()
     gc.enable()
 
+    if not os.environ.get("SINGER_SDK_LOG_CONFIG"):
+        # Empty means unset: the SDK would open the working folder, and fail without a line.
+        os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
     try:
         settings_checks.require_log_level(os.environ)
     except SettingsError as problem:

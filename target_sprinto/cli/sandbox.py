@@ -167,6 +167,7 @@ def demo(port: int, *, keep: bool | None) -> None:
             "api_url": server.base_url,
         }
         click.echo("$ cat input.singer | target-sprinto --config config.json")
+        click.echo("(The target's log, on stderr. METRIC lines are counters that every SDK plugin logs.)")
         finished = _run_target(config, (bundled / "input.singer").read_bytes())
         if finished.returncode:
             # A Ctrl-C ends both.
@@ -177,10 +178,10 @@ def demo(port: int, *, keep: bool | None) -> None:
             )
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
-            click.echo(f"\nLook at {server.page_url} (Ctrl-C ends the sandbox).")
+            click.echo(f"Look at {server.page_url} (Ctrl-C ends the sandbox).")
             _wait_for_interrupt()
         else:
-            click.echo("\n`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
+            click.echo("`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
     except OSError as problem:
         raise _port_taken(port, problem) from None
     finally:
@@ -222,7 +223,7 @@ def _show(server: Sandbox, stdout: bytes) -> None:
     click.echo(_MADE_UP)
     click.echo("\nOne of them, mapped from the HR tap's `employees`:")
     click.echo(msgspec.json.format(applied["User"][0], indent=2).decode())
-    click.echo("\nSTATE, which came out once all of it was processed:")
+    click.echo("STATE, written after Sprinto had processed all of it:")
     click.echo(stdout.decode().strip())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import select
 import sys
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import hashlib
     from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
+
+log = logging.getLogger(__name__)
 
 
 class SprintoReader(GenericSingerReader[bytes]):
@@ -68,6 +71,11 @@ class SprintoReader(GenericSingerReader[bytes]):
         if stdin is None:
             return io.BytesIO()
         if self._watch_stdin:
+            if stdin.isatty():
+                log.warning(
+                    "Nothing is piped in: waiting for Singer messages from this terminal. Run"
+                    " `tap-x | target-sprinto --config FILE`, or name a file with --input. Ctrl-C ends the run."
+                )
             with contextlib.suppress(io.UnsupportedOperation):
                 return interruptible_reader(
                     stdin.fileno(), self._check, self._add_to_waits, self._longest_silence()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.front_door import PATIENCE_SECONDS, people
 
 if TYPE_CHECKING:
     from tests.support.front_door import Finished, FrontDoor
@@ -258,3 +263,20 @@ def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
     assert len(message) == 2
     assert "has new fields that its stream map drops: 'salary', 'iban'." in message[0]
     assert "no longer has fields: 'number', 'status'." in message[1]
+
+
+def test_a_run_in_a_terminal_with_nothing_piped_in_says_what_to_do(door: FrontDoor) -> None:
+    ours, theirs = pty.openpty()
+    with door.start(stdin=theirs) as process:
+        assert process.stderr is not None
+        line = next(line for line in process.stderr if b"Nothing is piped in" in line)
+        assert b"tap-x | target-sprinto" in line
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 130
+    os.close(theirs)
+    os.close(ours)
+
+
+def test_an_empty_logging_configuration_means_none(door: FrontDoor) -> None:
+    finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": ""}, cold=True)
+    assert finished.code == 0, finished.stderr

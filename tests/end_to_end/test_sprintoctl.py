@@ -40,6 +40,7 @@ def test_the_demo_shows_a_whole_run(tmp_path: Path) -> None:
     assert '{"bookmarks":{"employees"' in shown.stdout
     assert "is open (reference target-sprinto/" in shown.stderr
     assert "salary" not in shown.stdout
+    assert len((shown.stdout + shown.stderr).splitlines()) <= 40
     assert list(tmp_path.iterdir()) == []
 
 
