@@ -74,7 +74,7 @@ class SprintoReader(GenericSingerReader[bytes]):
             if stdin.isatty():
                 log.warning(
                     "Nothing is piped in: waiting for Singer messages from this terminal. Run"
-                    " `tap-x | target-sprinto --config FILE`, or name a file with --input. Ctrl-C ends the run."
+                    " `tap-x | target-sprinto --config FILE`, or name a file with --input. Ctrl-C ends it."
                 )
             with contextlib.suppress(io.UnsupportedOperation):
                 return interruptible_reader(
