@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path, PurePath
 
-log = logging.getLogger("target-sprinto")
+log = logging.getLogger(__name__)
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:

@@ -28,7 +28,7 @@ PREFIX = "TARGET_SPRINTO_"
 _MAX_BYTES = 1_000_000
 _NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
 
-log = logging.getLogger("target-sprinto")
+log = logging.getLogger(__name__)
 
 
 def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.run import Run
     from target_sprinto.push.run.send_queue import RunProgress
 
-log = logging.getLogger("target-sprinto")
+log = logging.getLogger(__name__)
 
 _LIVE_SECONDS = 0.2
 _COLUMNS = 80

@@ -137,6 +137,7 @@ def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
     finished = door.run(people(PAGES * 10), page_size=10)
     assert finished.code == 0
     message = [line for line in finished.stderr.splitlines() if "Progress: " in line]
+    assert all("| INFO " in line for line in message)
     assert 1 <= len(message) < PAGES
     form = (
         r"Progress: [\d,]+ records read, \d+ pages? accepted, \d in flight.* \([\d,]+ records a second\)\.$"
