@@ -87,7 +87,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         "target_sprinto/cli/demo/entities.json",
         "target_sprinto/cli/demo/input.singer",
         "target_sprinto/receipts/receipt.schema.json",
+        "target_sprinto/receipts/history.html",
         "target_sprinto/receipts/receipt.html",
+        "target_sprinto/receipts/style.css",
         "target_sprinto/sandbox/page.html",
         "target_sprinto/singer/user.json",
     }

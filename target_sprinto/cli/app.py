@@ -28,7 +28,7 @@ def _show_where_settings_come_from() -> None:
     """Print what is logged of config files, keys and `.env`."""
     shown = logging.StreamHandler()
     shown.setFormatter(logging.Formatter("sprintoctl: %(message)s"))
-    log = logging.getLogger("target-sprinto")
+    log = logging.getLogger("target_sprinto.singer")
     log.addHandler(shown)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -13,7 +13,7 @@ from target_sprinto.push import endpoint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger("target_sprinto")
+log = logging.getLogger(__name__)
 
 
 def with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:

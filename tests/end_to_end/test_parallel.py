@@ -219,7 +219,7 @@ def test_losses_that_cannot_be_told_apart_discard_the_run(door: FrontDoor) -> No
     messages = [record(number, name=f"S3CR3T {'x' * 600_000}") for number in range(40)]
     finished = door.run([SCHEMA, *messages, STATE], request_timeout_seconds=2, **EIGHT)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "do not tell" in finished.error
+    assert "do not show" in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
 

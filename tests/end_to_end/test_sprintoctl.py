@@ -193,7 +193,10 @@ def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(
     process.kill()
     process.communicate()
     session = door.session().id
-    for words in (("check",), ("status",), ("activity",), ("discard", session)):
+    checked = door.finish(door.start("check", *config, env=env, program="sprintoctl"))
+    assert checked.code == 1
+    assert "TARGET_SPRINTO_PAGE_SIZ is not known" in checked.stderr
+    for words in (("status",), ("activity",), ("discard", session)):
         done = door.finish(door.start(*words, *config, env=env, program="sprintoctl"))
         assert (done.code, done.stderr) == (0, ""), words
     assert door.session().state == "cancelled"
@@ -394,7 +397,9 @@ def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
         "completion",
         "demo",
         "discard",
+        "history",
         "keygen",
+        "map",
         "probe",
         "receipt",
         "sandbox",

@@ -64,7 +64,7 @@ def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sandbox.json").write_bytes(b"[]")
-    with pytest.raises(ValueError, match="no sandbox snapshot"):
+    with pytest.raises(ValueError, match="not a sandbox snapshot"):
         Sandbox(SandboxOptions(data_dir=tmp_path))
 
 
