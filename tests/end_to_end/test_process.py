@@ -248,6 +248,9 @@ def test_more_lines_than_may_wait_drop_the_oldest_and_are_counted() -> None:
     stuck = Stuck()
     writer = BackgroundWriter(stuck.write)
     writer.write(b"first\n")
+    # Until its thread hangs in the full pipe with this line, the line may be dropped too.
+    while not writer._busy:
+        time.sleep(0.01)
     lines = [b"%07d %b\n" % (number, b"." * 991) for number in range(5000)]
     for line in lines:
         writer.write(line)
