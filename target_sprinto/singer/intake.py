@@ -32,7 +32,8 @@ class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
     `line` returns the number of the current input line, from 1. `records` and `by_stream` count what came;
-    `skipped` what was left out because it is marked as deleted.
+    `skipped` what was left out because it is marked as deleted. `needs_keys`: whether records are to be given
+    with their key, where their type has one.
     """
 
     def __init__(  # noqa: PLR0913 - what the sinks of a run share
@@ -58,7 +59,7 @@ class Intake:
         self.skipped = 0
         self._final_state = final_state
         self._report = report
-        self._needs_keys = needs_keys or rejects is not None
+        self.needs_keys = needs_keys or rejects is not None
         self._on_deleted_record = on_deleted_record
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
@@ -87,7 +88,7 @@ class Intake:
 
     def needs_key(self, entity_type: str) -> bool:
         """Whether records of this type are to be given with their key."""
-        return self._needs_keys and bool(self._key_properties[entity_type])
+        return self.needs_keys and bool(self._key_properties[entity_type])
 
     def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
         """What identifies the record's entity within its type; None if nothing does, or no key is needed."""

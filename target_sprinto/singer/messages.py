@@ -75,7 +75,12 @@ def parse_message(line: bytes) -> dict[str, Any]:
 
     Raises InvalidLine, or InvalidRecord for a number that JSON does not know.
     """
-    message = _decode(line)
+    try:
+        if not line.isascii():
+            line.decode()
+        message = _message_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise _not_a_message(line, problem) from None
     kind, stream, record = message.type, message.stream, message.record
     if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
         return {"type": kind, "stream": stream, "record": record}
@@ -96,19 +101,14 @@ def parse_message(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _decode(line: bytes) -> Message:
-    try:
-        if not line.isascii():
-            line.decode()
-        return _message_decoder.decode(line)
-    except UnicodeDecodeError:
-        raise _invalid("the line is not UTF-8.") from None
-    except msgspec.ValidationError as problem:
+def _not_a_message(line: bytes, problem: Exception) -> InputError:
+    if isinstance(problem, UnicodeDecodeError):
+        return _invalid("the line is not UTF-8.")
+    if isinstance(problem, msgspec.ValidationError):
         # msgspec's texts name types and our own field names, never values.
-        raise _invalid(f"not a valid Singer message: {problem}.") from None
-    except (msgspec.DecodeError, RecursionError):
-        surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
-        raise diagnose_line(line) or _invalid(surrogate) from None
+        return _invalid(f"not a valid Singer message: {problem}.")
+    surrogate = "it has a lone surrogate (\\ud800 to \\udfff), which is not a character."
+    return diagnose_line(line) or _invalid(surrogate)
 
 
 def _require_parts(kind: str, found: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
 
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class SprintoReader(GenericSingerReader[bytes]):
         return parse_message(line)
 
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
-        for line in self._lines(source):
+        read_line = _line_reader(source)
+        while line := self._next_line(read_line):
             self.line += 1
             if self.digest is not None:
                 self.digest.update(line)
@@ -125,12 +126,13 @@ class SprintoReader(GenericSingerReader[bytes]):
                 continue
             yield message
 
-    def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+    def _next_line(self, read_line: Callable[[], bytes | str]) -> bytes:
+        """Empty at the end of input."""
         try:
-            for line in _lines_of(source):
-                if len(line) >= MAX_LINE_BYTES:
-                    raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
-                yield line if isinstance(line, bytes) else line.encode()
+            line = read_line()
+            if len(line) >= MAX_LINE_BYTES:
+                raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
+            return line if isinstance(line, bytes) else line.encode()
         except UnicodeError:
             raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:
@@ -191,8 +193,8 @@ def interruptible_reader(
     return io.BufferedReader(_Waiting(descriptor, check, waited, longest_silence), 1 << 16)
 
 
-def _lines_of(source: IO[bytes] | IO[str]) -> Iterable[bytes | str]:
-    """The lines of a file object; of a binary one no longer than they may be."""
+def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes | str]:
+    """Reads the next line of a file object, of a binary one no longer than it may be; empty at the end."""
     if isinstance(source, io.BufferedIOBase):
-        return iter(partial(source.readline, MAX_LINE_BYTES), b"")
-    return source
+        return partial(source.readline, MAX_LINE_BYTES)
+    return partial(next, iter(source), b"")

@@ -235,19 +235,21 @@ class TypedDecoder:
         self._mark_field = mark_field
 
     def read(self, raw: bytes) -> TypedRecord | None:
-        """A record that is as its schema wants it; None where it has to be looked at in full."""
+        """A record that is as its schema wants it; None where it has to be looked at in full.
+
+        So has one whose field `mark` has a value. A record with a field that its schema lacks is not plain.
+        """
         try:
-            return cast("TypedRecord", self._decode(raw))
+            record = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
+        if self._mark_field is not None and getattr(record, self._mark_field) is not None:
+            return None
+        return cast("TypedRecord", record)
 
     def key(self, record: TypedRecord) -> tuple[object, ...]:
         """The values of its key properties."""
         return tuple([getattr(record, field) for field in self._key_fields])
-
-    def is_marked(self, record: TypedRecord) -> bool:
-        """Whether the field `mark` has a value. A record with a field that its schema lacks is not plain."""
-        return self._mark_field is not None and getattr(record, self._mark_field) is not None
 
 
 def typed_decoder(

@@ -175,12 +175,15 @@ class PageBuilder:
         if key_bytes is None:
             key_bytes = self._key_bytes[entity_type] = len(_key(entity_type))
         complete = None
-        growth = self._growth(entity_type, key_bytes, body)
+        if entity_type in self._entity_types:
+            growth = len(body) + 1
+        else:
+            growth = self._growth_with_type(key_bytes, body)
         if self._bytes + growth > self._max_bytes:
             if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
                 raise too_large(body, origin, entity_type, self._max_bytes)
             complete = self.flush()
-            growth = self._growth(entity_type, key_bytes, body)
+            growth = self._growth_with_type(key_bytes, body)
         self._bytes += growth
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin, key))
@@ -206,10 +209,8 @@ class PageBuilder:
         self._bytes = _ENVELOPE_BYTES
         return page
 
-    def _growth(self, entity_type: str, key_bytes: int, body: bytes) -> int:
-        """By how many bytes the encoded page grows: the record, and what has to stand around it."""
-        if entity_type in self._entity_types:
-            return len(body) + 1
+    def _growth_with_type(self, key_bytes: int, body: bytes) -> int:
+        """By how many bytes the encoded page grows with the first record of an entity type."""
         comma = 1 if self._entity_types else 0
         return comma + key_bytes + _BRACKETS_BYTES + len(body)
 

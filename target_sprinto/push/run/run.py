@@ -171,12 +171,13 @@ class Run:
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was refused, an interruption, … Call `abort` then.
         """
-        if self._finished:
+        if self._session.phase not in _TAKES_RECORDS:
             self._raise_ended()
         if not isinstance(entity_type, str) or entity_type not in self._entity_types:
             self._entity_types.add(options.entity_type("entity_type", entity_type))
         options.json_object(body)
-        options.entity_key(key)
+        if key is not None:
+            options.entity_key(key)
         if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
@@ -262,7 +263,8 @@ class Run:
         raise errors.RunEnded("This run has already ended.", "Start a new one.")
 
 
-_TAKES_RECORDS = frozenset({Phase.UNOPENED, Phase.OPEN})
+_TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)
+"""No set: an enum's hash takes longer than the comparison, and this is asked for each record."""
 
 
 def _note(failure: BaseException, message: str) -> None:
