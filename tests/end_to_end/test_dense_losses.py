@@ -49,7 +49,7 @@ def outcome(door: FrontDoor, seed: int, parallel: int, monkeypatch: pytest.Monke
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("parallel", "least"), [(1, 6), (8, 4)])
+@pytest.mark.parametrize(("parallel", "least"), [(1, 6), (8, 6)])
 def test_most_runs_with_six_losses_in_a_hundred_finish(
     door: FrontDoor, parallel: int, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,5 +58,4 @@ def test_most_runs_with_six_losses_in_a_hundred_finish(
         door.integration_id = f"{door.integration_id.partition('-seed')[0]}-seed{seed}"
         door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
         ended.append(outcome(door, seed, parallel, monkeypatch))
-    # With eight in flight, pages that were sent again leave fewer sizes by which others can be told apart.
     assert ended.count("") >= least, ended

@@ -39,7 +39,7 @@ class Throttle:
     """How many pages may be in flight, and when the next may leave: for every sender the same. Pure.
 
     A 429 or 503 halves the number, once for all pages that were out together; each success raises it by one.
-    Times are monotonic seconds.
+    A connection that loses answers gets one page at a time. Times are monotonic seconds.
     """
 
     def __init__(self, most: int) -> None:
@@ -54,6 +54,10 @@ class Throttle:
         if sent_at >= self._slowed_at:
             self.limit = max(1, self.limit // 2)
             self._slowed_at = now
+
+    def one_at_a_time(self) -> None:
+        """Answers are lost repeatedly: fewer pages in doubt at once are easier to distinguish."""
+        self.limit = self._most = 1
 
     def speed_up(self) -> None:
         """A page was accepted."""
