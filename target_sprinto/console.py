@@ -15,6 +15,7 @@ import click
 
 from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
 from target_sprinto.push.errors import ConfigError, SprintoError
+from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import printable, shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
-def exit_with_one_line(run: Callable[[], Any], say: Callable[[str], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns
+def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns
     """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
     with signals:
         try:
@@ -50,7 +51,7 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[str], None], signa
             error = OutputNotWritten(problem) if problem.errno in _WRITING_FAILED else explained(problem)
         except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
             error = explained(bug)
-        say(str(error))
+        say(error)
         if isinstance(error, StateNotWritten | OutputNotWritten):
             _detach_stdout()
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
@@ -99,7 +100,23 @@ class SprintoCommand(click.Command):
         logging.captureWarnings(capture=True)
         warnings.filterwarnings("once", category=DeprecationWarning)
         run = partial(super().main, *args, **kwargs)
-        return exit_with_one_line(run, lambda line: self._logger.error("%s", line), self._signals)
+        return exit_with_one_line(run, partial(log_failure, self._logger), self._signals)
+
+
+def log_failure(logger: logging.Logger, error: SprintoError) -> None:
+    """Log the one line of a run that failed."""
+    logger.error("%s", error, extra=log_fields(error.result, error))
+
+
+def log_fields(result: RunResult | None, error: SprintoError | None = None) -> dict[str, Any]:
+    """What the line that ends a run says, as fields for a structured log."""
+    return {
+        "code": error.code if error else None,
+        "outcome": (result.outcome if result else RunOutcome.NOTHING_SENT).value,
+        "session_id": shown(result.session_id) if result and result.session_id else None,
+        "records": {shown(name): count for name, count in result.records.items()} if result else {},
+        "pages": result.pages if result else 0,
+    }
 
 
 def _detach_stdout() -> None:

@@ -51,7 +51,7 @@ def session_id(_context: click.Context, _option: click.Parameter, value: str) ->
     return value
 
 
-def report_error(line: str) -> None:
+def report_error(line: object) -> None:
     """Print one line on stderr, as everything that ends a command is printed."""
     click.echo(f"{click.style('sprintoctl:', 'red')} {line}", err=True, color=colours())
 

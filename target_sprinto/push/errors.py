@@ -41,9 +41,12 @@ from __future__ import annotations
 import enum
 import signal
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from target_sprinto.push.text import printable
+
+if TYPE_CHECKING:
+    from target_sprinto.push.run.result import RunResult
 
 EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
@@ -63,7 +66,8 @@ class SprintoError(Exception):
     """Root of all errors: one line that says what happened and what to do.
 
     `what` and `advice` are sentences; neither ever holds the API key or a value from a record.
-    `session_outcome` is the state of the run's session, filled in by the code that ended the run.
+    `session_outcome` is the state of the run's session, and `result` what the run did, both filled in by the
+    code that ended the run.
     `temporary`: a later run may succeed with nothing changed; otherwise a person must do something first.
     None for a class of which each error decides by its facts.
     """
@@ -76,6 +80,7 @@ class SprintoError(Exception):
         self.message = message
         self.hint = hint
         self.session_outcome = ""
+        self.result: RunResult | None = None
         if temporary is not None:
             self.temporary = temporary
 

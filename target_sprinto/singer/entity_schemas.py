@@ -12,10 +12,10 @@ import jsonschema_rs
 import msgspec
 
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
-from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import pluralize, quoted, shown
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.names import within_one_edit
+from target_sprinto.singer.validation import describe_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -86,23 +86,16 @@ class EntitySchema:
 
     def _problems(self, record: Mapping[str, Any]) -> Iterator[FieldProblem]:
         for error in self._compiled.iter_errors(record):
-            rule, facts, path = error.kind.name, error.kind.as_dict(), list(error.instance_path)
-            if rule == "required":
-                yield FieldProblem(field_path(self.schema, [*path, facts["property"]]), "is missing")
-            elif rule == "additionalProperties":
-                extra = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
-                yield FieldProblem(field_path(self.schema, path), extra)
-            else:
-                yield FieldProblem(field_path(self.schema, path), _issue(rule, facts))
-
-
-def _issue(rule: str, facts: Mapping[str, Any]) -> str:
-    """What a rule asks for. Everything in it is from the schema."""
-    if rule == "type":
-        return f"must be {' or '.join(facts['types'])}"
-    if rule == "enum":
-        return f"must be one of {shown(', '.join(map(str, facts['options'])))}"
-    return f"must be a {facts['format']}" if rule == "format" else f"breaks the rule {rule!r}"
+            where, issue = describe_mismatch(self.schema, error)
+            rule, facts = error.kind.name, error.kind.as_dict()
+            # The user wrote this schema, so what it allows is no record's value.
+            if rule == "additionalProperties":
+                issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
+            elif rule == "enum":
+                issue = f"must be one of {shown(', '.join(map(str, facts['options'])))}"
+            elif rule == "format":
+                issue = f"must be a {facts['format']}"
+            yield FieldProblem(where, issue)
 
 
 def read(setting: object) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from singer_sdk import metrics
 
+from target_sprinto.console import log_fields
 from target_sprinto.errors import (
     InputError,
     NothingAccepted,
@@ -19,6 +20,7 @@ from target_sprinto.errors import (
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import iso, with_time_left
+from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
@@ -82,6 +84,7 @@ class RunEnd:
             self._report.end(ending, Deadline(timing.current.end_after_signal))
         self._client.close()
         if ending.failure is not None:
+            ending.failure.result = summary
             raise ending.failure
 
     def because_of(self, failure: BaseException, sinks: Iterable[Sink]) -> BaseException:
@@ -110,6 +113,7 @@ class RunEnd:
             failure.line = self._intake.line()
         if isinstance(failure, SprintoError):
             failure.session_outcome = session_outcome
+            failure.result = self._run.result if isinstance(self._run, Run) else None
         elif session_outcome:
             log.error("%s", session_outcome)
         if self._report is not None:
@@ -166,12 +170,17 @@ class RunEnd:
             return Ending("rehearsed", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
-            log.info("No records: no session was opened.")
+            log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self._finish is Finish.HOLD:
             self._held(summary)
             return Ending("held")
         else:
-            log.info("Sprinto has processed session %s: %s.", summary.session_id, self._amounts(summary))
+            log.info(
+                "Sprinto has processed session %s: %s.",
+                summary.session_id,
+                self._amounts(summary),
+                extra=log_fields(summary),
+            )
         outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
         if state is None:
             return Ending(outcome)
@@ -199,12 +208,14 @@ class RunEnd:
             with_time_left(iso(summary.expires_at), self._client.server_time()),
             suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
             suggested("sprintoctl", "discard", session, config=config),
+            extra=log_fields(summary),
         )
 
     def _dry_run(self, summary: RunResult) -> WouldBeRefused | None:
         """Log what a dry run has shown; what to raise, if records were rejected."""
         discarded = f" Session {summary.session_id} was discarded." if summary.session_id else ""
-        log.info("Dry run: Sprinto accepted %s.%s", self._amounts(summary), discarded)
+        amounts = self._amounts(summary)
+        log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=log_fields(summary))
         self._log_skipped()
         if refused := self._would_be_rejected():
             them = "it at its source" if len(refused) == 1 else "them at their source"

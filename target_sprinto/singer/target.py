@@ -21,6 +21,7 @@ import uuid
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from target_sprinto.console import log_failure
 from target_sprinto.errors import (
     InputError,
     InvalidRecord,
@@ -50,7 +51,7 @@ from target_sprinto.singer.streams import Streams
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from target_sprinto.push.errors import Interrupted
+    from target_sprinto.push.errors import Interrupted, SprintoError
     from target_sprinto.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -288,11 +289,12 @@ class SprintoTarget(ConfiguredTarget):
         return self._signals.ended_by(self._end_and_report) if self._signals else nullcontext()
 
     def _end_and_report(self, interrupted: Interrupted) -> None:
+        failure: SprintoError = interrupted
         try:
-            failure = self._end(interrupted)
+            self._end(interrupted)
         except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
             failure = explained(bug)
-        log.error("%s", failure)
+        log_failure(self.logger, failure)
 
     def _interrupted(self) -> None:
         if self._signals is not None:

@@ -15,7 +15,7 @@ from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 from target_sprinto.errors import InputError, InvalidRecord, InvalidSchema
 from target_sprinto.push.protocol.field_paths import field_path
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer import schema_limits
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             self._compiled.validate(record)
         except jsonschema_rs.ValidationError as error:
-            missing = getattr(error.kind, "property", None)
-            return self._invalid(error.instance_path, error.kind.name, missing)
+            return self._invalid(error)
         except Exception as problem:  # noqa: BLE001 - as above
             return self._unusable(problem)
         raise AssertionError("a record that is not valid has an error")
@@ -90,18 +89,24 @@ class RecordValidator(BaseJSONSchemaValidator):
             _ADVICE,
         )
 
-    def _invalid(self, path: Iterable[str | int], rule: str, missing: str | None) -> InvalidRecord:
-        where = field_path(self._raw, path)
-        field = f"field {quoted(where)}" if where else "the record"
-        message = f"it breaks the rule {rule!r}"
-        if rule == "required" and missing:
-            message = f"{quoted(missing)} is missing"
+    def _invalid(self, error: jsonschema_rs.ValidationError) -> InvalidRecord:
+        where, issue = describe_mismatch(self._raw, error)
         return InvalidRecord(
-            f"a record of stream {quoted(self._stream)} is not as its schema says: in {field} {message}.",
+            f"a record of stream {quoted(self._stream)} is invalid:"
+            f" {f'field {quoted(where)}' if where else 'it'} {issue}.",
             "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
             field=where or None,
-            issue=message,
+            issue=issue,
         )
+
+
+def describe_mismatch(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> tuple[str, str]:
+    """The field path, "" for the record itself, and what the schema requires there; never the value."""
+    rule, facts = error.kind.name, error.kind.as_dict()
+    where = field_path(schema, error.instance_path)
+    if rule == "required":
+        return shown(".".join(filter(None, (where, facts["property"])))), "is missing"
+    return where, f"must be {' or '.join(facts['types'])}" if rule == "type" else f"breaks the rule {rule!r}"
 
 
 def _place(path: Iterable[str | int]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, record
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, record
 
 GOOD = [SCHEMA, *(record(number) for number in range(100))]
 """A page is out and a session open before the bad line comes, as line 102."""
@@ -144,6 +144,30 @@ def test_bad_input_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
     assert finished.code == 1
     assert finished.error.startswith("Input line 3: ")
     assert door.operations() == []
+
+
+MISMATCHES: dict[str, tuple[dict[str, Any], str]] = {
+    "one type": ({"name": {"type": "string"}}, "field 'name' must be string"),
+    "several types": ({"name": {"type": ["string", "null"]}}, "field 'name' must be null or string"),
+    "nested": (
+        {"name": {"properties": {"of": {"items": {"type": "string"}}}}},
+        "field 'name.of[1]' must be string",
+    ),
+    "missing": ({"name": {"type": "object", "required": ["family"]}}, "field 'name.family' is missing"),
+    "another rule": ({"name": {"maxProperties": 0}}, "field 'name' breaks the rule 'maxProperties'"),
+}
+
+
+@pytest.mark.parametrize("what", MISMATCHES)
+def test_a_record_that_does_not_match_its_schema_is_explained_without_its_value(
+    door: FrontDoor, what: str
+) -> None:
+    properties, issue = MISMATCHES[what]
+    schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}, **properties}}}
+    finished = door.run([schema, record(1, name={"of": [SECRET, 5]}), STATE])
+    assert f"Input line 2: a record of stream 'people' is invalid: {issue}. " in finished.error
+    assert SECRET not in finished.stderr
+    assert len(finished.error) < 300
 
 
 def test_what_is_not_validated_is_sent_as_it_is(door: FrontDoor) -> None:

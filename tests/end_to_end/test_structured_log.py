@@ -1,0 +1,77 @@
+"""A structured log, configured as docs/monitoring.md shows it, has the facts of a run's end as fields."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from target_sprinto.sandbox import Answer, Fault
+from tests.support.commands import DOCS, blocks
+from tests.support.front_door import SECRET, people
+
+if TYPE_CHECKING:
+    from tests.support.front_door import FrontDoor
+
+(CONFIG,) = [block.text for block in blocks(DOCS / "monitoring.md") if block.mark == "file: logging.yaml"]
+
+
+def last_line(door: FrontDoor, messages: list[Any] | bytes, **config: object) -> tuple[dict[str, Any], str]:
+    """The fields of the line that ends a run, and the line itself."""
+    path = door.folder / "logging.yaml"
+    path.write_text(CONFIG)
+    finished = door.run(messages, env={"SINGER_SDK_LOG_CONFIG": str(path)}, **config)
+    lines = [json.loads(line) for line in finished.stderr.splitlines()]
+    assert SECRET not in finished.stderr
+    (found,) = [line for line in lines if "code" in line["extra"]]
+    return found["extra"], found["message"]
+
+
+def test_of_a_run_that_is_applied(door: FrontDoor) -> None:
+    fields, message = last_line(door, people(150))
+    assert fields == {
+        "code": None,
+        "outcome": "applied",
+        "session_id": door.session().id,
+        "records": {"people": 150},
+        "pages": 2,
+    }
+    assert message.startswith("Sprinto has processed session ")
+
+
+def test_of_a_run_that_fails(door: FrontDoor) -> None:
+    rejected = Fault("push", nth=2, integration_id=door.integration_id, effect=Answer(401))
+    door.sandbox.inject(rejected)
+    fields, message = last_line(door, people(250))
+    assert fields == {
+        "code": "unauthorized",
+        "outcome": "discarded",
+        "session_id": door.session().id,
+        "records": {"people": 100},
+        "pages": 1,
+    }
+    assert message.endswith("[unauthorized]")
+
+
+@pytest.mark.parametrize(
+    ("config", "outcome"),
+    [({"dry_run": True}, "discarded"), ({"finish": "hold", "report_path": "receipt.json"}, "held")],
+)
+def test_of_a_run_that_applies_nothing_by_choice(
+    door: FrontDoor, config: dict[str, Any], outcome: str
+) -> None:
+    fields, _ = last_line(door, people(3), **config)
+    assert (fields["code"], fields["outcome"], fields["records"]) == (None, outcome, {"people": 3})
+
+
+@pytest.mark.parametrize(
+    ("messages", "config", "code"),
+    [(people(0), {}, None), (b"x", {}, "invalid-line"), (people(1), {"page_size": 0}, "settings")],
+)
+def test_of_a_run_that_opens_no_session(
+    door: FrontDoor, messages: list[Any] | bytes, config: dict[str, Any], code: str | None
+) -> None:
+    fields, _ = last_line(door, messages, **config)
+    empty: dict[str, Any] = {"outcome": "nothing sent", "session_id": None, "records": {}, "pages": 0}
+    assert fields == {"code": code, **empty}
