@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from singer_sdk.exceptions import MappingError
@@ -22,6 +21,7 @@ from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.record_plan import LEFT_OUT, record_writer, typed_decoder
 from target_sprinto.singer.sink import is_finite
 from target_sprinto.singer.validation import RecordValidator
+from tests.support.commands import PAGES, ROOT, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -348,7 +348,6 @@ def test_each_expression_comes_to_the_same(expression: str, others: dict[str, An
         require_equal(stream_map, rule, json.dumps(record).encode())
 
 
-ROOT = Path(__file__).parents[2]
 SAMPLE = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
 EMPLOYEE = {
     "employee_id": "E-1",
@@ -380,23 +379,32 @@ def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
 
 
 def documented_maps() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every stream map in the guides and the README, by where it is."""
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        blocks = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-        for block in blocks:
-            if "stream_maps" in block:
-                for stream, rule in json.loads(block)["stream_maps"].items():
-                    if isinstance(rule, dict):
-                        yield f"{page.name}: {stream}", rule
+    """Every stream map in JSON or YAML in the guides, their recipes and the README, by where it is."""
+    for page in PAGES:
+        for block in blocks(page):
+            if block.language in {"json", "yaml"} and "stream_maps" in block.text:
+                # YAML reads JSON too.
+                for stream, rule in stream_maps_in(yaml.safe_load(block.text)):
+                    yield f"{page.name}: {stream}", rule
 
 
-DOCUMENTED = dict(documented_maps())
+def stream_maps_in(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The maps of all streams, however deep a document has its `stream_maps`."""
+    for name, inner in node.items() if isinstance(node, dict) else ():
+        if name == "stream_maps":
+            yield from ((stream, rule) for stream, rule in inner.items() if isinstance(rule, dict))
+        else:
+            yield from stream_maps_in(inner)
 
 
-@pytest.mark.parametrize("rule", DOCUMENTED.values(), ids=DOCUMENTED.keys())
+DOCUMENTED = list(documented_maps())
+NOT_EXPRESSIONS = {"__key_properties__", "__else__"}
+
+
+@pytest.mark.parametrize("rule", [rule for _, rule in DOCUMENTED], ids=[where for where, _ in DOCUMENTED])
 def test_a_documented_map_takes_the_short_way(rule: dict[str, Any]) -> None:
-    expressions = [text for name, text in rule.items() if text and not name.startswith("__")]
-    names = sorted(set().union(*map(fields_read, expressions)) - {"record", "str"} | {"id", "active"})
+    expressions = [text for name, text in rule.items() if text and name not in NOT_EXPRESSIONS]
+    names = sorted(set().union(*map(fields_read, expressions)) - {"record", "str"} | {"id"})
     stream_map, read = maps_of(rule, {name: {} for name in names})
     writer = record_writer(stream_map, read, names)
     assert writer is not None
