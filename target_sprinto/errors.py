@@ -61,7 +61,7 @@ class SettingsError(ConfigError, sdk.ConfigValidationError):
 
 
 class InputError(SprintoError):
-    """Bad input, found in input line `line` (from 1); None until the reader sets it.
+    """Invalid input, found in input line `line`, counted from 1.
 
     `batch_place` says where in a batch file, if that line is a BATCH message.
     """
@@ -229,7 +229,7 @@ class TooManyRejects(SprintoError):
 
 
 class NothingAccepted(SprintoError):
-    """Of an entity type records came, and all were rejected."""
+    """Every record of an entity type was rejected."""
 
     code = "nothing-accepted"
 

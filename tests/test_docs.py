@@ -9,7 +9,7 @@ from tests.support.reference import all_errors
 
 
 def test_every_error_code_has_its_entry_and_every_entry_its_code() -> None:
-    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    text = (DOCS / "reference/errors.md").read_text(encoding="utf-8")
     entries = re.findall(r"^### ([a-z-]+)$", text, re.MULTILINE)
     assert sorted(entries) == sorted({error.code for error in all_errors()})
 

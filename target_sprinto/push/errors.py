@@ -95,13 +95,13 @@ class SprintoError(Exception):
 
 
 class ConfigError(SprintoError):
-    """What was asked for makes no sense, before anything was sent."""
+    """Invalid settings or arguments; nothing was sent."""
 
     code = "settings"
 
 
 class ApiError(SprintoError):
-    """One call went wrong. `certainty` says whether Sprinto may have acted on it.
+    """A request failed. `outcome` says whether Sprinto may have acted on it.
 
     `status` is the response's HTTP status, if there was one.
     """
@@ -135,7 +135,7 @@ class Conflict(ApiError):
 
 
 class SessionConflict(ApiError):
-    """Another session of this integration is active, and in the way.
+    """Another session of this integration is active.
 
     Its `certainty` is IN_DOUBT where that session may be this run's own.
     """
@@ -160,13 +160,13 @@ class PageRefused(ApiError):
 
 
 class PageTooLarge(ApiError):
-    """413: the page is larger than Sprinto takes."""
+    """413: the page is larger than Sprinto accepts."""
 
     code = "page-too-large"
 
 
 class EncodingRefused(ApiError):
-    """415: Sprinto does not take the body's encoding."""
+    """415: Sprinto does not accept the body's encoding."""
 
     code = "encoding-refused"
 
@@ -241,7 +241,7 @@ class ResponseLost(ApiError):
 
 
 class UnexpectedResponse(ApiError):
-    """A status, state or shape that the documents do not know: never read as success."""
+    """A status, state or shape that Sprinto does not document: never read as success."""
 
     code = "unexpected-response"
     outcome = Outcome.IN_DOUBT
@@ -307,7 +307,7 @@ class ProcessingTimeout(SprintoError):
 
 
 class TooFewRecords(SprintoError):
-    """Fewer records of an entity type than are expected: no evidence to put in the place of what there is."""
+    """Fewer records of an entity type than `expect` requires, so nothing replaces what is applied now."""
 
     code = "too-few-records"
 

@@ -146,10 +146,7 @@ def errors() -> str:
     for error in all_errors():
         # The first one of a code is what it is about; others are kinds of it.
         message.setdefault(error.code, (_exit(error), (error.__doc__ or "").partition("\n")[0]))
-    rows = [
-        (f"[`{code}`](../troubleshooting.md#{code})", exits, prose(meaning))
-        for code, (exits, meaning) in message.items()
-    ]
+    rows = [(f"[`{code}`](#{code})", exits, prose(meaning)) for code, (exits, meaning) in message.items()]
     return table(("code", "exit", "meaning"), *rows)
 
 
