@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
-from tests.support.commands import DOCS, PAGES
+import pytest
+
+from tests.support.commands import DOCS, PAGES, ROOT
 from tests.support.reference import all_errors
 
 
@@ -22,3 +25,23 @@ def test_every_link_between_the_documents_leads_somewhere() -> None:
         if not (page.parent / link).exists()
     ]
     assert broken == []
+
+
+def warnings_worth_a_ticket() -> list[str]:
+    page = (DOCS / "monitoring.md").read_text(encoding="utf-8")
+    _, table = page.split("| warning | meaning |")
+    return re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def texts() -> str:
+    """All texts of the package, one a line; what an f-string fills in separates them too."""
+    trees = [ast.parse(module.read_text(encoding="utf-8")) for module in ROOT.glob("target_sprinto/**/*.py")]
+    constants = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    return "\n".join(re.sub("%(?:\\.\\d)?[sdf]", "\n", str(node.value)) for node in constants)
+
+
+@pytest.mark.parametrize("warning", warnings_worth_a_ticket())
+def test_a_warning_worth_a_ticket_is_one_that_the_code_has(warning: str, texts: str) -> None:
+    missing = [part for part in re.split(" ?… ?", warning) if part not in texts]
+    assert missing == []
