@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,33 @@ def test_the_command_of_that_job_builds_both_and_refuses_another_hash(tmp_path: 
     refused = subprocess.run(built, check=False, cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode != 0
     assert "hash" in refused.stderr.lower()
+
+
+def test_a_release_without_the_repositorys_address_fails(tmp_path: Path) -> None:
+    assert {"name": "Links resolve on the package index", "run": ".ci/addresses"} in steps("release", "test")
+    for name in ("pyproject.toml", "README.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    if "[project.urls]" not in (tmp_path / "pyproject.toml").read_text(encoding="utf-8"):
+        checked = addresses(tmp_path)
+        assert checked.returncode == 1
+        assert "README.md has the placeholder REPOSITORY." in checked.stderr
+        assert addresses(tmp_path, "https://example.org/us/target-sprinto/").returncode == 0
+    assert addresses(tmp_path).returncode == 0
+    project = (tmp_path / "pyproject.toml").read_text(encoding="utf-8")
+    (base,) = re.findall(r'^Repository = "(\S+)"$', project, re.MULTILINE)
+    links = re.findall(r"(!?)\[[^\]]*\]\(([^)]+)\)", (tmp_path / "README.md").read_text(encoding="utf-8"))
+    own = [(image, link.removeprefix(base)) for image, link in links if link.startswith(base)]
+    assert len(own) > 20
+    for image, link in own:
+        path = link.removeprefix("/raw/main/" if image else "/blob/main/").partition("#")[0]
+        assert (ROOT / path).is_file(), link
+    assert all(link.startswith("https://") for _, link in links)
+
+
+def addresses(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / ".ci/addresses"), *words]
+    return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
 
 
 def test_uv_has_one_version_everywhere() -> None:
