@@ -9,6 +9,9 @@ SprintoError
 ├── SignatureInvalid               an envelope that is not signed by the key
 ├── EnvelopeOfAnother              an envelope of another receipt
 ├── ReceiptForged                  a receipt that was changed after it was signed
+│   ├── TimesForged                its times are not those that were signed, or contradict each other
+│   ├── CountsForged               its counts are not those that were signed, or do not add up
+│   └── OutcomeForged              its outcome or exit code is not the signed one, or they contradict
 ├── ChainBroken                    receipts that are missing, or do not follow each other
 ├── EvidenceMissing                something was not applied for too long
 └── ReceiptDiffers                 an input that does not make what a receipt says
@@ -66,6 +69,24 @@ class ReceiptForged(SprintoError):
     """A receipt that was changed after it was signed."""
 
     code = "receipt-forged"
+
+
+class TimesForged(ReceiptForged):
+    """A receipt whose times are not those that were signed, or that contradict each other."""
+
+    code = "receipt-times"
+
+
+class CountsForged(ReceiptForged):
+    """A receipt whose counts are not those that were signed, or that do not add up."""
+
+    code = "receipt-counts"
+
+
+class OutcomeForged(ReceiptForged):
+    """A receipt whose outcome or exit code is not the one that was signed, or that contradict each other."""
+
+    code = "receipt-outcome"
 
 
 class ChainBroken(SprintoError):

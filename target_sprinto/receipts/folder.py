@@ -11,6 +11,7 @@ from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Link, broken_links, receipt_files
+from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ChainBroken, ReceiptKeyUnusable, ReceiptUnusable
 
 if TYPE_CHECKING:
@@ -49,10 +50,13 @@ class ReceiptFolder:
 
 
 def read_checked(path: Path, public_key: Path | None) -> document.Receipt:
-    """A receipt that is whole, and signed if a key is given. Raises what is wrong with it."""
+    """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
     if public_key is not None:
         signing.require_signed(path, public_key)
-    return document.read(path)
+    receipt = document.read(path)
+    if wrong := contradiction(receipt, path):
+        raise wrong
+    return receipt
 
 
 def read_folder(path: Path, public_key: Path | None, check: Callable[[], None]) -> ReceiptFolder:

@@ -18,11 +18,14 @@ import msgspec
 from target_sprinto import private_files
 from target_sprinto.receipts import document as receipts
 from target_sprinto.receipts.errors import (
+    CountsForged,
     EnvelopeOfAnother,
+    OutcomeForged,
     ReceiptForged,
     ReceiptKeyUnusable,
     ReceiptUnsigned,
     SignatureInvalid,
+    TimesForged,
 )
 
 if TYPE_CHECKING:
@@ -114,9 +117,20 @@ def require_signed(path: Path, public_key: Path) -> None:
             f"{envelope_path(path)} is the envelope of another receipt.",
             "Put each envelope beside the receipt whose name it has.",
         )
-    changed = [f"`{name}`" for name in claimed if claimed[name] != predicate.get(name)]
-    where = f", in {' and '.join(changed)}" if changed else ""
-    raise ReceiptForged(f"{path} was changed after it was signed{where}.", "Do not trust it.")
+    changed = [name for name in claimed if claimed[name] != predicate.get(name)]
+    where = f", in {' and '.join(f'`{name}`' for name in changed)}" if changed else ""
+    errors = {_FORGED.get(name, ReceiptForged) for name in changed}
+    error = errors.pop() if len(errors) == 1 else ReceiptForged
+    raise error(f"{path} was changed after it was signed{where}.", "Do not trust it.")
+
+
+_FORGED: dict[str, type[ReceiptForged]] = {
+    "started_at": TimesForged,
+    "ended_at": TimesForged,
+    "accepted": CountsForged,
+    "outcome": OutcomeForged,
+    "exit_code": OutcomeForged,
+}
 
 
 def _predicate(document: receipts.Receipt) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,7 +32,6 @@ from tests.support.front_door import SCHEMA, FrontDoor, feed, people, record, st
 from tests.support.receipts import change, read_receipt, receipt_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.support.front_door import Finished
@@ -128,29 +128,115 @@ def test_without_a_key_receipt_and_verify_say_that_it_is_unsigned(door: FrontDoo
     check_refused(verify(door), "receipt-unsigned", "has no signature")
 
 
-FORGERIES: dict[str, tuple[Callable[[dict[str, Any]], list[tuple[str, str]]], str]] = {
-    "every time a month back": (
+Forge = Callable[[dict[str, Any]], list[tuple[str, str]]]
+FORGERIES: dict[str, tuple[Forge, str, str, bool]] = {
+    "start and end a month back": (
         lambda receipt: [
             (receipt[name], "2026-10-" + receipt[name][8:]) for name in ("started_at", "ended_at")
         ],
+        "receipt-times",
         ", in `started_at` and `ended_at`",
+        True,
     ),
-    "fewer were accepted": (lambda _: [('"accepted":100', '"accepted":7')], ", in `accepted`"),
-    "another exit code": (lambda _: [('"exit_code": 0', '"exit_code": 1')], ", in `exit_code`"),
-    "another phase": (lambda _: [('"phase":"applying"', '"phase":"discarding"')], ""),
-    "unsigned": (lambda one: [(f'"signed_by": "{one["signed_by"]}"', '"signed_by": null')], ""),
+    "every time a month back": (
+        lambda receipt: [(receipt["started_at"][:8], "2026-10-")],
+        "receipt-times",
+        ", in `started_at` and `ended_at`",
+        False,
+    ),
+    "7 of 100 accepted": (
+        lambda _: [('"accepted":100', '"accepted":7')],
+        "receipt-counts",
+        ", in `accepted`",
+        True,
+    ),
+    "another exit code": (
+        lambda _: [('"exit_code": 0', '"exit_code": 1')],
+        "receipt-outcome",
+        ", in `exit_code`",
+        True,
+    ),
+    "exit code and counts": (
+        lambda _: [('"exit_code": 0', '"exit_code": 1'), ('"accepted":100', '"accepted":7')],
+        "receipt-forged",
+        ", in `exit_code` and `accepted`",
+        True,
+    ),
+    "another phase": (
+        lambda _: [('"phase":"applying"', '"phase":"discarding"')],
+        "receipt-forged",
+        "",
+        False,
+    ),
+    "unsigned": (
+        lambda one: [(f'"signed_by": "{one["signed_by"]}"', '"signed_by": null')],
+        "receipt-forged",
+        "",
+        False,
+    ),
 }
+"""How a receipt is edited; code and place by its signature; whether it contradicts itself."""
 
 
 @pytest.mark.parametrize("what", FORGERIES)
 def test_a_receipt_that_was_changed_and_sealed_again_is_no_longer_signed(door: FrontDoor, what: str) -> None:
     path = sign(door, 100)
-    forge, where = FORGERIES[what]
+    forge, code, where, contradicts = FORGERIES[what]
     for old, new in forge(read_receipt(path)):
         change(path, old, new)
-    # The seal does not show it.
-    assert sprintoctl(door, "verify", "receipts/receipt.json").code == 0
-    check_refused(verify(door), "receipt-forged", f"was changed after it was signed{where}.")
+    # The seal does not show it; only what contradicts itself shows without the key.
+    assert sprintoctl(door, "verify", "receipts/receipt.json").code == contradicts
+    check_refused(verify(door), code, f"was changed after it was signed{where}.")
+
+
+CONTRADICTIONS: dict[str, tuple[str, Forge]] = {
+    "an end before the start": (
+        "receipt-times",
+        lambda one: [(one["ended_at"], "2026-10-01T00:00:00.000Z")],
+    ),
+    "no end": (
+        "receipt-times",
+        lambda one: [(f'"ended_at": "{one["ended_at"]}"', '"ended_at": null')],
+    ),
+    "a page after the end": (
+        "receipt-times",
+        lambda one: [(one["pages"][0]["last_accepted_at"], "2126-10-01T00:00:00.000Z")],
+    ),
+    "fewer in a page": (
+        "receipt-counts",
+        lambda _: [('"requests":1,"accepted":3', '"requests":1,"accepted":2')],
+    ),
+    "fewer in a type": (
+        "receipt-counts",
+        lambda _: [('"people":3},"entities":3', '"people":3},"entities":2')],
+    ),
+    "fewer everywhere": ("receipt-counts", lambda _: [('"accepted":3', '"accepted":2')]),
+    "a failure that exits 0": (
+        "receipt-outcome",
+        lambda _: [('"outcome": "applied"', '"outcome": "failed"')],
+    ),
+    "applied with an error": (
+        "receipt-outcome",
+        lambda _: [('"error": null', '"error": "state-not-written"')],
+    ),
+    "applied and cancelled": (
+        "receipt-outcome",
+        lambda _: [('"state":"processed"', '"state":"cancelled"')],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CONTRADICTIONS)
+def test_a_receipt_that_contradicts_itself_is_refused_without_a_key(door: FrontDoor, what: str) -> None:
+    assert door.run(people(3), **IN_FOLDER).code == 0
+    (path,) = (door.folder / "receipts").iterdir()
+    code, forge = CONTRADICTIONS[what]
+    for old, new in forge(read_receipt(path)):
+        change(path, old, new)
+    check_refused(sprintoctl(door, "verify", f"receipts/{path.name}"), code, "it contradicts itself")
+    folder = sprintoctl(door, "verify", "receipts")
+    assert f"[{code}]" in folder.stdout
+    assert folder.code == 1
 
 
 def test_an_envelope_made_with_another_key_is_refused(door: FrontDoor) -> None:
@@ -391,7 +477,7 @@ def test_a_receipt_that_was_changed_or_added_is_named(door: FrontDoor) -> None:
     shutil.copy(second, copy)
     check_chain(door, f"{second.name} and {copy.name} have the same number, 2: one of them was added.")
     copy.unlink()
-    change(first, '"exit_code": 0', '"exit_code": 1')
+    change(first, '"region": null', '"region": "eu"')
     check_chain(
         door, f"{second.name} does not follow {first.name} as it is: that one was changed or replaced."
     )
@@ -440,7 +526,7 @@ def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
     change(first, '"exit_code": 0', '"exit_code": 1')
     finished = verify(door, "receipts")
     check_refused(finished, "receipt-chain", "2 problems in 2 receipts")
-    assert "[receipt-forged]" in finished.stdout
+    assert "[receipt-outcome]" in finished.stdout
     assert "does not follow" in finished.stdout
 
 
@@ -480,7 +566,7 @@ def test_apply_checks_the_signature_first(door: FrontDoor) -> None:
     path = door.folder / "receipts/receipt.json"
     whole = path.read_bytes()
     change(path, '"accepted":3', '"accepted":30')
-    check_refused(door.sprintoctl(*words), "receipt-forged", "in `accepted`")
+    check_refused(door.sprintoctl(*words), "receipt-counts", "in `accepted`")
     path.write_bytes(whole)
     (door.folder / "receipts/receipt.json.dsse").rename(door.folder / "kept")
     check_refused(door.sprintoctl(*words), "receipt-unsigned")

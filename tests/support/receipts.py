@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+from target_sprinto.receipts import document
+from target_sprinto.receipts.consistency import contradiction
 from tests.support.front_door import API_KEY, SECRET
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
     assert receipt["seal"] == hashlib.sha256(content.rpartition(SEAL)[0]).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".new")]
+    assert contradiction(document.read(path), path) is None
     return receipt
 
 

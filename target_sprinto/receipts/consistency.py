@@ -1,0 +1,79 @@
+"""Whether the parts of a receipt agree with each other: an edit by hand, sealed again, seldom does. Pure.
+
+Only what holds for the receipt of every run is checked. That a receipt is consistent does not show that it is
+genuine: its signature does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.text import quoted
+from target_sprinto.receipts.document import COMPLETE
+from target_sprinto.receipts.errors import CountsForged, OutcomeForged, TimesForged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from target_sprinto.receipts.document import Receipt
+    from target_sprinto.receipts.errors import ReceiptForged
+
+_CLOCK_SET = timedelta(minutes=5)
+"""By how much the machine's clock may be set while a run goes on."""
+
+
+def contradiction(receipt: Receipt, path: Path) -> ReceiptForged | None:
+    """The first contradiction in the receipt in this file, as an error to raise; None without one."""
+    for error, find in ((OutcomeForged, _outcome), (CountsForged, _counts), (TimesForged, _times)):
+        if found := next(find(receipt), None):
+            return error(f"{path} was changed: it contradicts itself, {found}.", "Do not trust it.")
+    return None
+
+
+def _outcome(receipt: Receipt) -> Iterator[str]:
+    code, error = receipt.exit_code, receipt.error
+    if (code == 0) != (receipt.outcome in COMPLETE and error is None):
+        yield f"`outcome` {receipt.outcome}, `exit_code` {code}, `error` {error or 'none'}"
+    state = receipt.session.state if receipt.session else None
+    if receipt.outcome == "applied" and state != "processed":
+        yield f"`outcome` applied, and a session that is {state or 'missing'}"
+
+
+def _counts(receipt: Receipt) -> Iterator[str]:
+    types, pages = receipt.entity_types, receipt.pages
+    rejected = Counter(one.entity_type for one in receipt.rejects if one.refused_by == "sprinto")
+    for one in types:
+        name = quoted(one.entity_type)
+        if sum(one.streams.values()) != one.entities:
+            yield f"`entities` of {name} is not the sum over its streams"
+        known = one.accepted + rejected[one.entity_type]
+        if known != one.entities and receipt.outcome in {"applied", "held"}:
+            yield f"{one.entities} entities of {name}, of which {known} were accepted or rejected"
+    for field in ("entities", "accepted"):
+        by_type, by_page = (sum(getattr(one, field) for one in parts) for parts in (types, pages))
+        if by_type != by_page:
+            yield f"`{field}` is {by_type} by entity type and {by_page} by page"
+
+
+def _times(receipt: Receipt) -> Iterator[str]:
+    if receipt.outcome == "unfinished":
+        return
+    begin, end = parse_time(receipt.started_at), parse_time(receipt.ended_at)
+    if begin is None or end is None:
+        yield "`started_at` or `ended_at` is not a time"
+        return
+    session, pages = receipt.session, receipt.pages
+    times: dict[str, list[str | None]] = {
+        "`ended_at`": [receipt.ended_at],
+        "a time in `phases`": [step.at for step in receipt.phases],
+        "a time in `session`": [session.opened_at, session.state_read_at] if session else [],
+        "a time in `pages`": [at for one in pages for at in (one.first_sent_at, one.last_accepted_at)],
+    }
+    for where, those in times.items():
+        moments = [parse_time(at) for at in those if at is not None]
+        if not all(one and begin - _CLOCK_SET <= one <= end + _CLOCK_SET for one in moments):
+            yield f"{where} is not between `started_at` and `ended_at`"
