@@ -82,6 +82,10 @@ class Stream(_Part, frozen=True):
     dropped: Annotated[
         list[str], Meta(description="Fields of its last SCHEMA that no stream map sends or reads.")
     ]
+    first_extracted_at: Annotated[
+        Moment | None, Meta(description="The `time_extracted` of its first record; null if that has none.")
+    ]
+    last_extracted_at: Annotated[Moment | None, Meta(description="The same of its last record.")]
 
 
 class Provenance(_Part, frozen=True):

@@ -73,7 +73,14 @@ def render(receipt: Receipt) -> bytes:
             "No entity was put into a page.",
         ),
         streams=table(
-            ("Stream", "#Records read", "#Skipped as deleted", "#Left out by a map", "Dropped fields"),
+            (
+                "Stream",
+                "#Records read",
+                "#Skipped as deleted",
+                "#Left out by a map",
+                "Dropped fields",
+                "Extracted by the tap",
+            ),
             (
                 (
                     Cell(one.stream),
@@ -81,6 +88,7 @@ def render(receipt: Receipt) -> bytes:
                     number(one.skipped),
                     number(one.filtered),
                     Cell(", ".join(one.dropped)),
+                    Cell(_period(one.first_extracted_at, one.last_extracted_at)),
                 )
                 for one in receipt.streams
             ),
@@ -257,6 +265,10 @@ def _span(page: Page) -> Cell:
         for line, place in ((page.first_line, page.first_place), (page.last_line, page.last_place))
     ]
     return Cell(" to ".join(places))
+
+
+def _period(first: str | None, last: str | None) -> str:
+    return " to ".join(dict.fromkeys(_moment(at) for at in (first, last) if at is not None))
 
 
 def _moment(at: str) -> str:

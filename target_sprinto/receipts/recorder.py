@@ -50,6 +50,7 @@ _EVENTS_SECONDS = 10.0
 """How long the activity log may take to answer: a receipt can do without its events."""
 
 _LONGEST_MESSAGE = 400
+_LONGEST_TIME = 50
 _LARGEST_COUNT = 2**53
 """A larger number is not a count, and not JSON that every program reads exactly."""
 
@@ -105,6 +106,7 @@ class ReceiptRecorder(RunObserver):
         self._skipped: Counter[str] = Counter()
         self._filtered: Counter[str] = Counter()
         self._dropped: dict[str, list[str]] = {}
+        self._extracted: dict[str, list[bytes]] = {}
         self._sources: dict[str, Counter[str]] = {}
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
@@ -129,6 +131,12 @@ class ReceiptRecorder(RunObserver):
     def read(self, stream: str) -> None:
         """Count a record of the input."""
         self._read[stream] += 1
+
+    def extracted(self, stream: str, time: bytes) -> None:
+        """Note a record's `time_extracted`, given as JSON; empty where it has none."""
+        # A copy: what is given may keep the whole line in memory.
+        kept = bytes(time) if len(time) <= _LONGEST_TIME else b""
+        self._extracted.setdefault(stream, [kept, kept])[1] = kept
 
     def skipped(self, stream: str) -> None:
         """Count a record that was left out because it is marked as deleted."""
@@ -252,12 +260,7 @@ class ReceiptRecorder(RunObserver):
             entity_mapping=dict(info.entity_types),
             stream_maps=msgspec.Raw(msgspec.json.encode(self._stream_maps)),
             phases=list(self._phases),
-            streams=[
-                receipt.Stream(
-                    name, count, self._skipped[name], self._filtered[name], self._dropped.get(name, [])
-                )
-                for name, count in self._read.items()
-            ],
+            streams=[self._stream(name, count) for name, count in self._read.items()],
             entity_types=entity_types,
             pages=pages,
             rejects=[_reject(one) for one in rejected],
@@ -267,6 +270,12 @@ class ReceiptRecorder(RunObserver):
             state=msgspec.Raw(held if held is not None else b"null"),
             seal=receipt.UNSEALED,
         )
+
+    def _stream(self, name: str, count: int) -> receipt.Stream:
+        span = self._extracted.get(name, (b"", b""))
+        first, last = (_iso_if_time(time.decode("ascii", "replace").strip('"')) for time in span)
+        dropped = self._dropped.get(name, [])
+        return receipt.Stream(name, count, self._skipped[name], self._filtered[name], dropped, first, last)
 
     def _entity_types(self) -> list[receipt.EntityType]:
         return [

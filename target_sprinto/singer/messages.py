@@ -48,6 +48,7 @@ class Message(msgspec.Struct, gc=False):
     type: str | msgspec.UnsetType = msgspec.UNSET
     stream: Annotated[str, msgspec.Meta(max_length=255)] | msgspec.UnsetType = msgspec.UNSET
     record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    time_extracted: msgspec.Raw = msgspec.Raw()
     schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     key_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     bookmark_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -71,7 +72,7 @@ _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 
 def parse_message(line: bytes) -> dict[str, Any]:
-    """A line as a message: ``{"type": …, "stream": …, "record": Raw}``.
+    """A line as a message: ``{"type": …, "stream": …, "record": Raw, "time_extracted": Raw}``.
 
     Raises InvalidLine, or InvalidRecord for a number that JSON does not know.
     """
@@ -83,7 +84,12 @@ def parse_message(line: bytes) -> dict[str, Any]:
         raise _not_a_message(line, problem) from None
     kind, stream, record = message.type, message.stream, message.record
     if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
-        return {"type": kind, "stream": stream, "record": record}
+        return {
+            "type": kind,
+            "stream": stream,
+            "record": record,
+            "time_extracted": message.time_extracted,
+        }
     found = {
         name: value
         for name in message.__struct_fields__

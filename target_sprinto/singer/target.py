@@ -213,7 +213,10 @@ class SprintoTarget(ConfiguredTarget):
         self._sinks_to_clear.clear()
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
-        self.streams[message_dict["stream"]].deliver(bytes(message_dict["record"]))
+        stream = self.streams[message_dict["stream"]]
+        if self._report is not None:
+            self._report.extracted(stream.name, message_dict["time_extracted"])
+        stream.deliver(bytes(message_dict["record"]))
 
     def _reject_line(self, line: bytes, problem: InvalidRecord) -> None:
         """Reject a line that is a RECORD message but for a number that JSON cannot represent."""

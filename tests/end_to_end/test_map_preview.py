@@ -132,6 +132,15 @@ def test_it_judges_by_the_settings_of_the_run(
     assert message in finished.stderr
 
 
+def test_a_value_that_is_not_unique_is_found(door: FrontDoor) -> None:
+    twice = [record(number, boss="the same") for number in (251, 252)]
+    finished = preview(
+        door, [*GOOD[:-1], *twice, STATE], entity_schemas=None, expect={"Person": {"unique": ["leader"]}}
+    )
+    assert finished.code == 1
+    assert "input line 253) has a 'leader' that an earlier record of this run has" in finished.stderr
+
+
 @pytest.mark.parametrize(
     ("messages", "settings", "code"),
     [

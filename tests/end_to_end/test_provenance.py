@@ -77,6 +77,30 @@ def test_a_failed_run_says_why_in_words_and_quotes_no_value(door: FrontDoor) -> 
     assert receipt["input_lines"] == 3
 
 
+def extracted(number: int, at: object) -> dict[str, Any]:
+    return record(number) | {"time_extracted": at}
+
+
+def test_a_receipt_says_when_the_tap_read_its_first_and_last_record(door: FrontDoor) -> None:
+    times = ["2026-11-28T01:00:00.123456+01:00", None, "2026-11-28T00:00:09Z"]
+    messages = [SCHEMA, *(extracted(number, at) for number, at in enumerate(times)), STATE]
+    assert door.run(messages, **JSON).code == 0
+    (stream,) = receipt_of(door)["streams"]
+    assert stream["first_extracted_at"] == "2026-11-28T00:00:00.123Z"
+    assert stream["last_extracted_at"] == "2026-11-28T00:00:09.000Z"
+    page = door.finish(door.start("receipt", "receipt.json", "--html", program="sprintoctl")).stdout
+    assert "2026-11-28 00:00:00.123 to 2026-11-28 00:00:09.000" in page
+
+
+@pytest.mark.parametrize(
+    "at", [None, 7, {}, "", SECRET, f"2026-11-28T00:00:00Z {SECRET}", "2026-11-28T00:00:00", "x" * 100_000]
+)
+def test_a_time_extracted_that_is_not_a_time_is_not_shown(door: FrontDoor, at: object) -> None:
+    assert door.run([SCHEMA, extracted(1, at), STATE], **JSON).code == 0
+    (stream,) = receipt_of(door)["streams"]
+    assert (stream["first_extracted_at"], stream["last_extracted_at"]) == (None, None)
+
+
 @pytest.mark.parametrize("given", [{"tap": 5}, {"tap": "x" * 201}, "tap-hr"])
 def test_provenance_is_short_text_by_name(door: FrontDoor, given: object) -> None:
     finished = door.run(people(1), provenance=given, **JSON)
