@@ -44,13 +44,24 @@ class Past:
     def add(self, ended_at: datetime, accepted: dict[str, int] | None = None, **changes: Any) -> Path:  # noqa: ANN401
         (one,) = self._pattern.entity_types
         counts = {"User": 100} if accepted is None else accepted
-        types = [msgspec.structs.replace(one, entity_type=name, accepted=n) for name, n in counts.items()]
+        replace, at, total = msgspec.structs.replace, iso(ended_at), sum(counts.values())
+        types = [
+            replace(one, entity_type=name, accepted=n, entities=n, streams={"people": n})
+            for name, n in counts.items()
+        ]
+        times = {"first_sent_at": at, "last_accepted_at": at}
+        pages = [replace(page, entities=total, accepted=total, **times) for page in self._pattern.pages]
+        assert self._pattern.session
         self._number += 1
-        receipt = msgspec.structs.replace(
+        receipt = replace(
             self._pattern,
             **{
-                "ended_at": iso(ended_at),
+                "started_at": at,
+                "ended_at": at,
+                "phases": [],
+                "session": replace(self._pattern.session, opened_at=at, state_read_at=at),
                 "entity_types": types,
+                "pages": pages if total else [],
                 "number": self._number,
                 "previous": self._previous,
                 **changes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -216,9 +217,19 @@ def test_a_run_without_records_made_nothing(door: FrontDoor) -> None:
     check_differs(verify(door), "The input has records that the run did not send")
 
 
-def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor) -> None:
+def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door: FrontDoor) -> None:
     run(door, people(150))
-    change(door.folder / "receipt.json", '"entities":150', '"entities":151')
+    path = door.folder / "receipt.json"
+    whole = path.read_bytes()
+    change(path, '"entities":150', '"entities":151')
+    check_differs(verify(door), "it contradicts itself", code="receipt-counts")
+    path.write_bytes(whole)
+    change(path, '"entities":150,"sha256":"', '"entities":150,"sha256":"0')
+    check_differs(verify(door), "is not a receipt that this version reads", code="receipt")
+    path.write_bytes(whole)
+    digest = re.search(rb'"entities":150,"sha256":"([0-9a-f]+)', whole)
+    assert digest
+    change(path, digest[1].decode(), "0" * 64)
     check_differs(verify(door), "The receipt contradicts itself")
 
 
@@ -231,7 +242,9 @@ def test_a_receipt_whose_counts_were_changed_contradicts_itself(door: FrontDoor)
         ),
         (
             lambda door: change(
-                door.folder / "receipt.json", '"outcome": "applied"', '"outcome": "unfinished"'
+                door.folder / "receipt.json",
+                '"outcome": "applied",\n  "exit_code": 0',
+                '"outcome": "unfinished",\n  "exit_code": null',
             ),
             "made no page that an input could be compared with",
         ),
