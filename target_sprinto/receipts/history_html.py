@@ -62,24 +62,32 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
     said = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
+    gaps = [f"Not{gap.removeprefix(f'{one.name}: not')}" for gap in gaps]
     verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     shown = table(
         ("When", "Outcome", "#Records applied", "#Rejected"),
         (
             (
                 Cell(history.minute(run.ended_at), "tight"),
-                Cell(_WORDS[run.outcome] + (f" [{run.error}]" if run.error else "")),
+                Cell(_outcome(run, one.entity_type)),
                 number(run.accepted.get(one.entity_type, 0) if run.outcome == "applied" else 0),
                 number(run.rejects),
             )
             for run in runs
         ),
         "No run ended in this period.",
+        stacked=False,
     )
     return (
         f"<h2>{escape(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
         f'<div class="card">{shown}</div>{_details(runs)}'
     )
+
+
+def _outcome(run: PastRun, entity_type: str) -> str:
+    if run.outcome == "applied" and entity_type not in run.accepted:
+        return "Applied, none of this kind"
+    return _WORDS[run.outcome] + (f" [{run.error}]" if run.error else "")
 
 
 def _details(runs: Iterable[PastRun]) -> str:

@@ -39,11 +39,13 @@ class Cell:
     """A table cell, escaped. `kind` is its CSS class."""
 
     def __init__(self, shown: object, kind: str = "") -> None:
-        text = "-" if shown is None or shown == "" else str(shown)
-        inner = escape(text)
-        if kind in {"code", "digest"}:
-            inner = f'<code class="{kind}">{inner}</code>'
-        self.html = f'<td class="{kind}">{inner}</td>' if kind in {"number", "tight"} else f"<td>{inner}</td>"
+        inner = escape("-" if shown is None or shown == "" else str(shown))
+        self._inner = f'<code class="{kind}">{inner}</code>' if kind in {"code", "digest"} else inner
+        self._kind = f' class="{kind}"' if kind in {"number", "tight"} else ""
+
+    def html(self, head: str) -> str:
+        """The cell, which shows its column's head on a narrow screen."""
+        return f'<td{self._kind} data-head="{escape(head)}">{self._inner}</td>'
 
 
 def render(receipt: Receipt) -> bytes:
@@ -141,6 +143,7 @@ def render(receipt: Receipt) -> bytes:
             ("At", "Phase"),
             ((Cell(_moment(step.at), "tight"), Cell(step.phase)) for step in receipt.phases),
             "Nothing was opened.",
+            stacked=False,
         ),
         events=table(
             ("At", "Level", "Event", "Id"),
@@ -222,8 +225,8 @@ def _facts(receipt: Receipt) -> str:
         ("User", receipt.provenance.user),
         *receipt.provenance.given.items(),
         *receipt.provenance.environment.items(),
-        ("Entity types by stream", msgspec.json.encode(receipt.entity_mapping).decode()),
-        ("Stream maps", bytes(receipt.stream_maps).decode()),
+        ("Entity types by stream", _indented(msgspec.json.encode(receipt.entity_mapping))),
+        ("Stream maps", _indented(receipt.stream_maps)),
         ("Number", receipt.number),
         ("Follows (SHA-256)", receipt.previous),
         ("Signature", f"by the key {receipt.signed_by}" if receipt.signed_by else "none: unsigned"),
@@ -234,9 +237,19 @@ def _facts(receipt: Receipt) -> str:
     return f"<dl>{''.join(shown)}</dl>"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str) -> str:
-    """A table; `#` before a head makes it one of numbers. Without rows, a sentence."""
-    body = [f"<tr>{''.join(cell.html for cell in row)}</tr>" for row in rows]
+def _indented(value: bytes) -> str:
+    return msgspec.json.format(bytes(value), indent=2).decode()
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str, *, stacked: bool = True) -> str:
+    """A table; `#` before a head makes it one of numbers. Without rows, a sentence.
+
+    `stacked`: on a narrow screen its cells are below each other.
+    """
+    names = [head.removeprefix("#") for head in heads]
+    body = [
+        f"<tr>{''.join(cell.html(name) for cell, name in zip(row, names, strict=True))}</tr>" for row in rows
+    ]
     if not body:
         return f'<p class="empty">{escape(empty)}</p>'
     shown = (
@@ -245,7 +258,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str) -> s
         else f'<th scope="col">{escape(head)}</th>'
         for head in heads
     )
-    return f"<table><thead><tr>{''.join(shown)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    kind = ' class="stacked"' if stacked else ""
+    return f"<table{kind}><thead><tr>{''.join(shown)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
 def number(count: int) -> Cell:

@@ -174,7 +174,8 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
         "0 of 2 kinds of records were delivered without a gap.",
         "The signatures of 3 receipts were not checked.",
         "does not follow 0002.json as it is: that one was changed or replaced.",
-        "not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.",
+        "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",
+        "Applied, none of this kind",
         "&lt;b&gt;",
         "Delivered, kept for approval",
     ):

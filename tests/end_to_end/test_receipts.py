@@ -583,7 +583,7 @@ def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
     assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
     text = page(door)
     assert "what is listed as accepted is applied. Records that were rejected: 1." in text
-    assert '<td class="number">7</td><td>-</td><td>people</td>' in text
+    assert '<td class="number" data-head="Input line">7</td><td data-head="In batch file">-</td>' in text
 
 
 def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
