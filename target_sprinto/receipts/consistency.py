@@ -17,7 +17,6 @@ from target_sprinto.receipts.errors import CountsForged, OutcomeForged, TimesFor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from target_sprinto.receipts.document import Receipt
     from target_sprinto.receipts.errors import ReceiptForged
@@ -26,11 +25,11 @@ _CLOCK_SET = timedelta(minutes=5)
 """By how much the machine's clock may be set while a run goes on."""
 
 
-def contradiction(receipt: Receipt, path: Path) -> ReceiptForged | None:
-    """The first contradiction in the receipt in this file, as an error to raise; None without one."""
+def contradiction(receipt: Receipt, name: str) -> ReceiptForged | None:
+    """The first contradiction in a receipt, as an error to raise that calls it `name`; None without one."""
     for error, find in ((OutcomeForged, _outcome), (CountsForged, _counts), (TimesForged, _times)):
         if found := next(find(receipt), None):
-            return error(f"{path} was changed: it contradicts itself, {found}.", "Do not trust it.")
+            return error(f"{name} was changed: it contradicts itself, {found}.", "Do not trust it.")
     return None
 
 

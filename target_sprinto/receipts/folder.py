@@ -54,7 +54,7 @@ def read_checked(path: Path, public_key: Path | None) -> document.Receipt:
     if public_key is not None:
         signing.require_signed(path, public_key)
     receipt = document.read(path)
-    if wrong := contradiction(receipt, path):
+    if wrong := contradiction(receipt, str(path)):
         raise wrong
     return receipt
 

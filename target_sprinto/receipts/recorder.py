@@ -297,7 +297,7 @@ class ReceiptRecorder(RunObserver):
         if sighting is None:
             return receipt.Session(session_id, iso(opened_at), "unknown", None, None, None, None, None, None)
         status = sighting.status
-        counts = self._counts_of(status)
+        counts = _counts_of(status, self._sources)
         return receipt.Session(
             session_id,
             iso(opened_at),
@@ -310,20 +310,21 @@ class ReceiptRecorder(RunObserver):
             _count(status.retry_count),
         )
 
-    def _counts_of(self, status: SessionStatus) -> dict[str, int] | None:
-        """Sprinto's counts of what was sent; another name in them may be anything."""
-        try:
-            counts = status.counts()
-        except SprintoError:
-            return None
-        own = {name: count for name, count in counts.items() if name in self._sources}
-        return own if all(_count(count) is not None for count in own.values()) else None
-
     def _events(self, deadline: Deadline) -> list[receipt.Event] | None:
         if self._session is None:
             return []
         age = _now() - self._started_at
         return session_events(self._client, self._session[0], age, deadline)
+
+
+def _counts_of(status: SessionStatus, sent: Collection[str]) -> dict[str, int] | None:
+    """Sprinto's counts of what was sent; another name in them may be anything."""
+    try:
+        counts = status.counts()
+    except SprintoError:
+        return None
+    own = {name: count for name, count in counts.items() if name in sent}
+    return own if all(_count(count) is not None for count in own.values()) else None
 
 
 def _reject(rejected: RejectedRecord) -> receipt.Reject:
