@@ -104,8 +104,8 @@ ENDINGS = [
         partial(with_a_refused_record, on_invalid_record="divert"),
     ),
     Ending("no records", 0, "nothing was opened", None, LAST, partial(run, people(0))),
-    Ending("`dry_run`, and no record refused", 0, *_discarded, partial(run, people(3), dry_run=True)),
-    Ending("`dry_run`, and records refused", 1, *_discarded, partial(with_a_refused_record, dry_run=True)),
+    Ending("`dry_run`, and no record rejected", 0, *_discarded, partial(run, people(3), dry_run=True)),
+    Ending("`dry_run`, and records rejected", 1, *_discarded, partial(with_a_refused_record, dry_run=True)),
     Ending(
         "`finish: hold`",
         0,
@@ -115,9 +115,9 @@ ENDINGS = [
         partial(run, people(3), **_hold),
     ),
     Ending("bad settings", 1, *_unopened, partial(run, people(3), page_size=0)),
-    Ending("the key is refused", 1, *_unopened, partial(run, people(3), api_key="another")),
+    Ending("the key is rejected", 1, *_unopened, partial(run, people(3), api_key="another")),
     Ending("bad input, or an invalid record", 1, *_discarded, partial(run, _invalid)),
-    Ending("Sprinto refuses a page", 1, *_discarded, with_a_refused_record),
+    Ending("Sprinto rejects a page", 1, *_discarded, with_a_refused_record),
     Ending(
         "the network or the API fails for longer than is retried",
         75,
@@ -148,7 +148,7 @@ ENDINGS = [
         NONE,
         partial(ended_by_another, status="apply"),
     ),
-    Ending("the tap died: records that no STATE follows", 1, *_discarded, partial(run, people(100)[:-1])),
+    Ending("the tap crashed: records after the last STATE", 1, *_discarded, partial(run, people(100)[:-1])),
     Ending("fewer records than `expect` names", 1, *_discarded, partial(run, people(3), **_expect)),
     Ending("Sprinto's counts differ", 1, *_discarded, partial(with_fault, "status", _miscounted)),
     Ending(

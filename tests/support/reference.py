@@ -104,7 +104,7 @@ def exit_codes() -> str:
     signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
     return table(
         ("exit code", "meaning"),
-        ("0", "as it should be; the table below says what that is"),
+        ("0", "success; see the table below"),
         (
             "1",
             "a person must do something; stderr ends with one line that says what, and a [code](errors.md)",

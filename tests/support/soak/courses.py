@@ -34,14 +34,14 @@ class Plot(enum.Enum):
     """What befalls a run beside the faults of its requests."""
 
     NOTHING = "nothing"
-    SILENT_TAP = "the tap is silent for a while"
-    PROCESSING_RETRIED = "processing fails, and Sprinto tries again"
+    SILENT_TAP = "the tap pauses"
+    PROCESSING_RETRIED = "processing fails, and Sprinto retries it"
     PROCESSING_FAILED = "processing fails for good"
     SIGNAL = "a signal"
-    REFUSED_RECORD = "Sprinto refuses a record"
+    REFUSED_RECORD = "Sprinto rejects a record"
     DISCARDED = "another client discards the session"
-    EXPIRED = "the session expires while the tap is silent"
-    TAP_DIES = "the tap dies"
+    EXPIRED = "the session expires while the tap pauses"
+    TAP_DIES = "the tap crashes"
 
 
 class Aim(enum.Enum):

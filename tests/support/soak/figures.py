@@ -38,8 +38,8 @@ def tables(verdicts: Sequence[Verdict], seconds: float) -> str:
     return "\n\n".join(
         [
             *_short(verdicts, seconds),
-            _table(("what the run was set to", "runs"), _aims(verdicts)),
-            _table(("what befell the run beside faults", "runs"), _plots(verdicts)),
+            _table(("the run's settings", "runs"), _aims(verdicts)),
+            _table(("other events during the run", "runs"), _plots(verdicts)),
             _table(("fault", *(name.replace("_", " ") for name in EVERY), "all"), _kinds(verdicts)),
         ]
     )
@@ -85,10 +85,10 @@ def _totals(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
     yield "records in all inputs", f"{sum(verdict.records for verdict in verdicts):,}"
     yield "pages that Sprinto accepted", f"{sum(verdict.accepted_pages for verdict in verdicts):,}"
     yield "requests", f"{requests:,}"
-    yield "requests struck by a fault", f"{struck:,} ({struck / requests:.1%})"
-    yield "runs struck at least once", f"{sum(bool(verdict.struck) for verdict in verdicts)}"
+    yield "requests with a fault", f"{struck:,} ({struck / requests:.1%})"
+    yield "runs with at least one fault", f"{sum(bool(verdict.struck) for verdict in verdicts)}"
     yield (
-        "runs whose faults are all recoverable, that came to the end they were set to",
+        "runs with recoverable faults only, that ended as intended",
         f"{processed} of {promised} ({processed / promised:.1%})",
     )
 

@@ -157,7 +157,7 @@ KINDS = (
     Kind("503", 6, status(503), moment=None),
     Kind("2xx, not JSON", 6, html(200), moment=None),
     Kind("2xx without its fields", 3, without_fields, operations=POSTS),
-    Kind("late, within the looks", 8, late(0, SETTLE_SECONDS * 0.4)),
+    Kind("late, while it is resolved", 8, late(0, SETTLE_SECONDS * 0.4)),
     Kind("late, after the run", 4, lambda _, __: Late(), operations=("push", "close")),
     Kind("409", 3, status(409), operations=("push", "close")),
     # It did not happen: repeated.

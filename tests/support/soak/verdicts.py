@@ -28,11 +28,11 @@ class Broken(enum.Enum):
 
     PARTIAL = "partial applies"
     EARLY = "early STATEs"
-    LEFT = "sessions left behind"
+    LEFT = "sessions left open"
     DISCARD_AFTER_CLOSE = "discards after a close that happened"
     LEAK = "keys, record values or tracebacks on stderr"
-    UNTRUE = "words or exit codes that do not fit what happened"
-    UNDRAWN = "requests beyond those that faults were drawn for"
+    UNTRUE = "messages or exit codes that do not match what happened"
+    UNDRAWN = "requests beyond those with a planned fault"
 
 
 class Ending(enum.Enum):
@@ -44,8 +44,8 @@ class Ending(enum.Enum):
     NOTHING_OPENED = "nothing was opened"
     ENDED = "expired, nothing applied"
     MAY_BE_APPLIED = "sent an apply request, and the line says that it may still be applied"
-    SLIPPED_IN = "a late page slipped in between the last status and the close: seen after it"
-    NAMED = "left active: the discard was refused, the line names the session and the command"
+    SLIPPED_IN = "a late page arrived between the last status and the close: detected after it"
+    NAMED = "left active: the discard was rejected, the line names the session and the command"
     UNSEEN = "left active: a lost create that is not visible, the line says until when"
 
 
@@ -125,7 +125,7 @@ def _story(
 
 def _not_recoverable(evidence: Evidence) -> Iterator[str]:
     if evidence.course.demand is Demand.MORE:
-        yield "`expect` asks for more than comes"
+        yield "`expect` requires more than the input has"
     elif not evidence.course.is_recoverable:
         yield evidence.course.plot.value
     for struck in evidence.struck:
