@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Call, Received
     from target_sprinto.sandbox.readings import Readings
     from target_sprinto.sandbox.record import RequestSeen
-    from target_sprinto.sandbox.state import Session, State
+    from target_sprinto.sandbox.state import Rejection, Session, State
 
 REQUESTS_KEPT = 20_000
 REQUESTS_KEPT_LIGHT = 1_000
@@ -166,6 +166,11 @@ class Engine:
         """List an integration's events, oldest first, as the activity log shows them."""
         with self.changed:
             return [event_body(event) for event in self._state(integration_id).events]
+
+    def rejections(self, integration_id: str) -> list[Rejection]:
+        """List what was wrong with rejected pages, oldest first."""
+        with self.changed:
+            return list(self._state(integration_id).rejections)
 
     def known(self) -> list[str]:
         """List the ids of the integrations, in the order in which they appeared."""

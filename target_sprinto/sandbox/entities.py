@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
@@ -38,14 +39,15 @@ class Validator:
             if rule.schema is not None
         }
 
-    def errors(self, entities: Entities, readings: Readings) -> list[dict[str, Any]]:
-        """List `{entity_type, index, field, issue}` for what fails (Sprinto: Pushing Entities Data)."""
-        found = self._each_error(entities, readings)
-        return (
-            list(found) if readings.all_errors else [error for error, _ in zip(found, range(1), strict=False)]
-        )
+    def errors(self, entities: Entities, readings: Readings) -> list[tuple[dict[str, Any], str]]:
+        """List what fails, `{entity_type, index, field, issue}` (Sprinto: Pushing Entities Data).
 
-    def _each_error(self, entities: Entities, readings: Readings) -> Iterator[dict[str, Any]]:
+        The rule that each breaks is beside it.
+        """
+        found = self._each_error(entities, readings)
+        return list(found) if readings.all_errors else list(islice(found, 1))
+
+    def _each_error(self, entities: Entities, readings: Readings) -> Iterator[tuple[dict[str, Any], str]]:
         before = 0
         for entity_type, records in entities.items():
             known = entity_type in self._types or readings.unknown_entity_types == "accepted"
@@ -54,12 +56,13 @@ class Validator:
             for position, record in enumerate(records):
                 entity = _entity(record)
                 for error in (schema if isinstance(entity, dict) else _ANY_OBJECT).iter_errors(entity):
-                    yield {
+                    shown = {
                         "entity_type": entity_type,
                         "index": position + offset,
                         "field": _field(error),
                         "issue": error.message if known else f"Unknown entity type {entity_type!r}",
                     }
+                    yield shown, error.kind.name if known else "unknown entity type"
             before += len(records)
 
 

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections import deque
+from collections import Counter, deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 from target_sprinto.sandbox.entities import Validator, put_in_place
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.state import TRANSITIONS, Event, IntegrationState, Level, Session, Trigger
+from target_sprinto.sandbox.state import (
+    TRANSITIONS,
+    Event,
+    IntegrationState,
+    Level,
+    Rejection,
+    Session,
+    Trigger,
+)
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.options import Behaviour
@@ -37,6 +45,8 @@ EVENTS: dict[str, tuple[Level, str]] = {
 
 EVENTS_KEPT = 10_000
 """How long an activity log may grow: what is older is forgotten."""
+
+REJECTIONS_KEPT = 100
 
 
 class Integration:
@@ -136,8 +146,10 @@ class Integration:
 
     def stage(self, session: Session, page: Page, now: float) -> None:
         """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
-        errors = [] if self._light else self._validator.errors(page.entities, self.behaviour.readings)
-        if errors:
+        found = [] if self._light else self._validator.errors(page.entities, self.behaviour.readings)
+        if found:
+            self._note_rejected(session, found, now)
+            errors = [error for error, _ in found]
             here = self.behaviour.readings.errors_in == "details"
             raise Refused(
                 400,
@@ -156,6 +168,14 @@ class Integration:
         if not self._light:
             session.pages.append(page.entities)
         self._log(now, "page_accepted", session, page.counts)
+
+    def _note_rejected(self, session: Session, found: list[tuple[dict[str, Any], str]], now: float) -> None:
+        places = Counter((error["entity_type"], error["field"], rule) for error, rule in found)
+        self.state.rejections += (
+            Rejection(now, session.id, *place, records)
+            for place, records in places.most_common(REJECTIONS_KEPT)
+        )
+        del self.state.rejections[:-REJECTIONS_KEPT]
 
     def note_refused_page(self, session: Session, refused: Refused, now: float) -> None:
         """Record a page rejected with 400 as an anomaly (Sprinto: Integration Monitoring)."""

@@ -13,11 +13,10 @@ import msgspec
 if TYPE_CHECKING:
     from target_sprinto.sandbox.engine import Engine
 
-ROWS_SHOWN = 50
-SESSIONS_SHOWN = 20
-EVENTS_SHOWN = 20
-SHORT = 40
-"""Up to so many characters a value is kept on one line."""
+ROWS_SHOWN = 10
+REFRESH_SECONDS = 5
+WIDE = 8
+"""A table with more columns shows each record as a list of its fields."""
 
 _pages = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -36,11 +35,6 @@ class Cell:
     text: str
     kind: Literal["text", "json", "null", "missing"]
 
-    @property
-    def short(self) -> bool:
-        """Whether it fits on one line."""
-        return len(self.text) <= SHORT
-
 
 @dataclass(frozen=True)
 class Table:
@@ -51,12 +45,18 @@ class Table:
     columns: list[str]
     rows: list[list[Cell]]
 
+    @property
+    def wide(self) -> bool:
+        """Whether it has more columns than fit beside each other."""
+        return len(self.columns) > WIDE
 
-def render(engine: Engine, base_url: str) -> str:
+
+def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
     """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
     return _pages.get_template("page.html").render(
         integrations=[_integration(engine, integration_id) for integration_id in engine.known()],
         base_url=base_url,
+        refresh_seconds=REFRESH_SECONDS if refreshes else None,
         light=engine.options.light,
         data_dir=engine.options.data_dir,
     )
@@ -65,6 +65,7 @@ def render(engine: Engine, base_url: str) -> str:
 def _integration(engine: Engine, integration_id: str) -> dict[str, Any]:
     sessions = engine.sessions(integration_id)
     events = engine.events(integration_id)
+    rejections = engine.rejections(integration_id)
     return {
         "id": integration_id,
         "sessions": [
@@ -73,16 +74,18 @@ def _integration(engine: Engine, integration_id: str) -> dict[str, Any]:
                 "created": _moment(session.created_at),
                 "expires": _moment(session.expires_at),
             }
-            for session in reversed(sessions[-SESSIONS_SHOWN:])
+            for session in reversed(sessions[-ROWS_SHOWN:])
         ],
         "sessions_total": len(sessions),
+        "rejections": [(_moment(one.at), one) for one in reversed(rejections[-ROWS_SHOWN:])],
+        "rejections_total": len(rejections),
         "events": [
             {
                 **event,
                 "at": event["at"].replace("T", " ").rstrip("Z"),
                 "details": msgspec.json.encode(event["details"]).decode() if event["details"] else "",
             }
-            for event in reversed(events[-EVENTS_SHOWN:])
+            for event in reversed(events[-ROWS_SHOWN:])
         ],
         "events_total": len(events),
         "tables": [_table(name, records) for name, records in engine.applied(integration_id).items()],

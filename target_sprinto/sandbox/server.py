@@ -289,7 +289,7 @@ class Server:
         # The address holds the key.
         headers["Referrer-Policy"] = "no-referrer"
         return web.Response(
-            text=render(self._engine, f"{request.url.origin()}{API}"),
+            text=render(self._engine, f"{request.url.origin()}{API}", refreshes="still" not in request.query),
             content_type="text/html",
             headers=headers,
         )

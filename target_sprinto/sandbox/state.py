@@ -73,9 +73,22 @@ class Event:
 
 
 @dataclass
+class Rejection:
+    """How many records of a rejected page break one rule in one field; `at` in seconds since the epoch."""
+
+    at: float
+    session_id: str
+    entity_type: str
+    field: str
+    rule: str
+    records: int
+
+
+@dataclass
 class IntegrationState:
     """All that is remembered of one integration; `applied` is {entity type: {key: record}} in apply order."""
 
     sessions: dict[str, Session] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     applied: dict[str, dict[str, msgspec.Raw]] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import EntityRules, Sandbox, SandboxOptions
 from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def test_it_shows_sessions_events_and_what_was_applied(api: Api) -> None:
         "run 7",
         ">processed<",
         "Page accepted",
+        f'title="{session_id}"',
         "<th>name</th>",
         ">Łukasz<",
         ">1.10<",
@@ -57,6 +59,28 @@ def test_it_shows_sessions_events_and_what_was_applied(api: Api) -> None:
         "2 applied",
     ):
         assert shown in section
+
+
+def test_it_shows_what_was_wrong_with_a_rejected_page(api: Api) -> None:
+    schema = {"properties": {"name": {"maxLength": 3}}, "required": ["id"]}
+    api.sandbox.configure(api.id, entities={"User": EntityRules(schema=schema)})
+    session_id = api.create().json()["id"]
+    records = [{"id": 1, "name": "too long"}, {"name": "long, too"}, {"id": 3}]
+    assert api.push(session_id, User=records).status_code == 400
+    text = page(api.sandbox).split(f"<h2>{api.id}</h2>")[1].split("</section>")[0]
+    rows = [
+        re.sub(r"<[^>]+>|\s+", " ", row).split()[3:]
+        for row in text.split("In rejected pages")[1].split("</table>")[0].split("<tr>")[2:]
+    ]
+    assert rows == [["User", "id", "required", "1"], ["User", "name", "maxLength", "2"]]
+    assert text.index("Nothing is applied yet") < text.index("In rejected pages") < text.index(">Sessions ")
+
+
+def test_it_reloads_itself_unless_that_is_not_wanted(sandbox: Sandbox) -> None:
+    assert '<meta http-equiv="refresh" content="5">' in page(sandbox)
+    answer = requests.get(f"{sandbox.page_url}&still", timeout=5)
+    assert answer.status_code == 200
+    assert "refresh" not in answer.text
 
 
 def test_everything_is_escaped(api: Api) -> None:
@@ -72,7 +96,7 @@ def test_everything_is_escaped(api: Api) -> None:
 def test_the_first_rows_are_shown(api: Api) -> None:
     api.deliver(**{f"Type-{api.id}": [{"id": n} for n in range(60)]})
     text = page(api.sandbox)
-    assert "60 applied, the first 50 shown" in text
+    assert "60 applied, the first 10 shown" in text
 
 
 def test_it_needs_nothing_from_elsewhere(sandbox: Sandbox) -> None:
