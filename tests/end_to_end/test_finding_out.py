@@ -94,6 +94,33 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) 
     assert [seen for seen in door.sandbox.requests(door.integration_id) if seen.status is None] == []
 
 
+@pytest.mark.parametrize("last", [b'"id": 397', b'"id": 298'])
+def test_a_stale_connection_beside_a_page_that_has_to_wait(door: FrontDoor, last: bytes) -> None:
+    """The page before the lost one, or the one after it, is throttled while both are in flight."""
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    strikes: list[tuple[bytes, Effect, int, float]] = [
+        # Both connections have served before.
+        (b'"id": 0,', Delay(0.5), 0, 0.0),
+        (b'"id": 298' if last == b'"id": 397' else b'"id": 397', Answer(429, {"Retry-After": "1"}), 5, 0.0),
+        (last, Reset(), 5, 0.5),
+    ]
+    for contains, effect, company, pause in strikes:
+        door.sandbox.inject(
+            Fault(
+                "push",
+                integration_id=door.integration_id,
+                effect=effect,
+                contains=contains,
+                company=company,
+                pause=pause,
+            )
+        )
+    finished = door.run(people(500), max_parallel_pages=2)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert len(door.sandbox.fired(door.integration_id)) == len(strikes)
+    assert sorted(ids(door)) == list(range(500))
+
+
 def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
     door.sandbox.inject(late)

@@ -29,6 +29,8 @@ from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, Pendin
 from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
 
@@ -221,9 +223,8 @@ class SendQueue:
 
     def _replace(self, open_page: PendingPage, split: Split) -> None:
         if open_page in self._unconfirmed:
-            # Its parts are no copies of what was lost: the counts must stand still at the end instead.
-            self._sender.staged.has_resent = True
-            self._unconfirmed.clear()
+            # Its parts are no copies of what was lost.
+            self._stand_still()
         self._open.remove(open_page)
         for index, one in enumerate(split.parts):
             part = one if isinstance(one, Part) else None
@@ -241,8 +242,8 @@ class SendQueue:
         with self._changed:
             if self._losses > 1:
                 self._throttle.one_at_a_time()
-            if missing and not quick:
-                self._unconfirmed.clear()
+            if missing and not (quick and self._are_first(missing)):
+                self._stand_still()
             elif missing:
                 since = self._unconfirmed_since if self._unconfirmed else float("inf")
                 self._unconfirmed_since = min(since, *(open_page.sent_at for open_page in missing))
@@ -260,6 +261,15 @@ class SendQueue:
             self._changed.notify_all()
         if all_resent:
             self._confirm()
+
+    def _are_first(self, pages: Sequence[PendingPage]) -> bool:
+        """Whether no other page has to leave before one of these: after a 429, or as a part of a page."""
+        return all(earlier in pages for one in pages for earlier in self._before(one))
+
+    def _stand_still(self) -> None:
+        """What was sent again is not confirmed on the way: the counts must stand still at the end instead."""
+        self._sender.staged.has_resent = True
+        self._unconfirmed.clear()
 
     def _all_resent(self) -> bool:
         """Whether all that was sent again after stale connections was accepted, and none is confirmed."""

@@ -89,7 +89,6 @@ class StagedPages:
             log.warning("Page %d %s.", page.number, message)
         self._losses += 1
         self._note_resent([page for index, page in enumerate(pages) if index not in landed])
-        self.has_resent = self.has_resent or (len(landed) < len(pages) and not quick)
         return [index in landed for index in range(len(pages))]
 
     def _note_resent(self, pages: Sequence[Page]) -> None:
