@@ -7,6 +7,7 @@ written by hand.
 from __future__ import annotations
 
 import ast
+import html
 import inspect
 import json
 import re
@@ -94,7 +95,7 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Without what Markdown would take for a link, or a tag."""
-    return re.sub(r"[\[\]<>]", lambda found: f"\\{found[0]}", text)
+    return re.sub(r"[\[\]]", lambda found: f"\\{found[0]}", html.escape(text, quote=False))
 
 
 # How a run ends
