@@ -132,7 +132,7 @@ class RunEnd:
             if isinstance(failure, TooManyRejects | NothingAccepted) and self._finish is Finish.DISCARD:
                 responses += responses_about(self._would_be_rejected())
                 incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
-                sentences.append(f"What is listed above would be refused{incomplete}.")
+                sentences.append(f"What is listed above would be rejected{incomplete}.")
         sentences.append(self._responses.keep(responses))
         return " ".join(filter(None, sentences))
 
@@ -195,7 +195,7 @@ class RunEnd:
         """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""
         rejected = self._rejects.rejected if self._rejects else []
         for group in grouped(rejected):
-            log.warning("Would be refused: %s", group)
+            log.warning("Would be rejected: %s", group)
         return rejected
 
     def _held(self, summary: RunResult) -> None:
@@ -220,7 +220,7 @@ class RunEnd:
         if refused := self._would_be_rejected():
             them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
-                f"{pluralize(len(refused), 'record')} would be refused, as listed above."
+                f"{pluralize(len(refused), 'record')} would be rejected, as listed above."
                 f" {self._responses.keep(responses_about(refused))}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )

@@ -448,7 +448,7 @@ def test_a_table_is_for_a_person(strict: FrontDoor) -> None:
 def test_an_example_that_is_refused_is_told_by_its_field(strict: FrontDoor) -> None:
     probed = probe(strict, {"User": {"name": NUMBER}})
     assert probed.code == 1
-    assert "Sprinto refused page 1 (the example of 'User'): " in probed.error
+    assert "Sprinto rejected page 1 (the example of 'User'): " in probed.error
     assert "field 'name'" in probed.error
     assert "was discarded, nothing was applied." in probed.error
     assert "Fix the example, then probe again." in probed.error

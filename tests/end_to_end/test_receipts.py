@@ -42,7 +42,7 @@ STRICT = {"people": EntityRules(schema={"properties": {"name": {"maxLength": 20}
 
 
 def bad(number: int) -> dict[str, Any]:
-    """A record that Sprinto refuses, and nobody before."""
+    """A record that Sprinto rejects, and nobody before."""
     return record(number, name=f"{SECRET} {'y' * 30}")
 
 
@@ -184,7 +184,7 @@ def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
         {"stream": "people", "records": 53, "skipped": 0, "filtered": 0, "dropped": []} | NO_TIMES
     ]
     (entity_type,) = receipt["entity_types"]
-    # What Sprinto refuses was put into a page, what we refuse was not.
+    # What Sprinto rejects was put into a page, what we refuse was not.
     assert (entity_type["entities"], entity_type["accepted"]) == (52, 51)
     assert entity_type["sha256"] == digest([*messages[1:52], messages[53]])
     (page,) = receipt["pages"]

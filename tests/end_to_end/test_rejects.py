@@ -1,4 +1,4 @@
-"""Records that may not be sent, or that Sprinto refuses: diverted to a file, or told of by a dry run."""
+"""Records that may not be sent, or that Sprinto rejects: diverted to a file, or told of by a dry run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEAMS = SCHEMA | {"stream": "teams"}
 
 
 def bad(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
-    """A record that Sprinto refuses, and nobody before."""
+    """A record that Sprinto rejects, and nobody before."""
     return record(number, stream, name=f"{LONG} {number}", **fields)
 
 
@@ -297,7 +297,7 @@ def test_a_single_record_that_our_own_checks_reject_fails_its_entity_type(
     assert "The only record of entity type 'teams' was rejected: 1 teams, field 'name'" in finished.error
     assert "[nothing-accepted]" in finished.error
     assert [session.state for session in door.sessions()] == ["cancelled"] * bool(others)
-    assert ("Would be refused" in finished.stderr) is dry_run
+    assert ("Would be rejected" in finished.stderr) is dry_run
     assert "the list is not complete" not in finished.stderr
 
 
@@ -441,7 +441,7 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     # Two that Sprinto rejects for one reason, and one that our own check does.
     assert would_be_refused(finished.stderr) == [(2, [52, 54]), (1, [53])]
     assert finished.stderr.count("field 'name'") >= 2
-    assert "3 records would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "3 records would be rejected, as listed above. Sprinto's own words are in " in finished.error
     assert "Fix them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"
@@ -456,16 +456,16 @@ def test_a_dry_run_groups_what_it_rejects(door: FrontDoor) -> None:
     messages = [SCHEMA, record(1), *(record(number, name=number) for number in range(300)), STATE]
     finished = door.run(messages, dry_run=True, max_rejects=1000)
     assert finished.code == 1
-    (line,) = [line for line in finished.stderr.splitlines() if "Would be refused" in line]
+    (line,) = [line for line in finished.stderr.splitlines() if "Would be rejected" in line]
     assert "300 records of entity type 'people': field 'name' " in line
     assert line.endswith("[invalid-record], input lines 3, 4, 5, 6, 7 and 295 more")
-    assert "300 records would be refused, as listed above." in finished.error
+    assert "300 records would be rejected, as listed above." in finished.error
 
 
 def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
-    assert "1 record would be refused, as listed above. Sprinto's own words are in " in finished.error
+    assert "1 record would be rejected, as listed above. Sprinto's own words are in " in finished.error
     assert "Fix it at its source or with a stream map" in finished.error
 
 

@@ -40,7 +40,7 @@ def test_a_record_is_named_by_type_index_field_and_rule() -> None:
 
 
 def test_a_page_from_one_place_names_it_once() -> None:
-    assert "Sprinto refused page 3 (line 10): " in described(page({"a": 1}), entity_type="User")
+    assert "Sprinto rejected page 3 (line 10): " in described(page({"a": 1}), entity_type="User")
 
 
 def test_a_number_that_is_no_index_of_the_page_is_not_shown() -> None:

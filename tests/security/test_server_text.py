@@ -164,6 +164,6 @@ def test_a_file_that_cannot_be_written_hides_no_failure(door: FrontDoor) -> None
     (door.folder / "rejects").write_text("a file, not a folder")
     finished = run(door, 0, range(1))
     assert finished.code == 1
-    assert "Sprinto refused page 1" in finished.error
+    assert "Sprinto rejected page 1" in finished.error
     assert "Sprinto's response could not be kept in rejects/" in finished.error
     assert "[page-refused]" in finished.error

@@ -207,11 +207,11 @@ def would_be_refused(stderr: str) -> list[tuple[int, list[int]]]:
     """What a dry run lists, for each line: how many records, and the input lines that are named."""
     found = []
     for line in stderr.splitlines():
-        if "Would be refused: " in line:
+        if "Would be rejected: " in line:
             listed = re.search(r"input lines? ([\d, ]*\d)", line)
             assert listed, line
             lines = [int(number) for number in listed[1].split(", ")]
-            counted = re.search(r"refused: ([\d,]+) records of", line)
+            counted = re.search(r"rejected: ([\d,]+) records of", line)
             found.append((int(counted[1].replace(",", "")) if counted else 1, lines))
     return found
 

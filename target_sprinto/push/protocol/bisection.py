@@ -1,6 +1,6 @@
 """Which records of a refused page are to blame. Pure.
 
-Sprinto refuses a page as a whole and names the records in it, but its documents leave open whether an index
+Sprinto rejects a page as a whole and names the records in it, but its documents leave open whether an index
 counts within the entity type or within the page, from 0 or from 1, and whether all are named (Sprinto:
 Pushing Entities Data). So what it names is never trusted: the named records are taken out and the rest is
 sent; only if that is accepted were they the ones: were one of them innocent, one to blame would be left in
@@ -32,7 +32,7 @@ MAX_KEPT_BYTES = 10_000
 
 
 class Reject(NamedTuple):
-    """A record that Sprinto refused.
+    """A record that Sprinto rejected.
 
     `field` and `issue` are safe to show. `response` is what Sprinto said of it, as JSON, for a file alone.
     """

@@ -60,7 +60,7 @@ def no_field(_entity_type: str, _spelt: str) -> str | None:
 
 def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
     """The rejection as a user can act on it: where the page came from, and what is known of its records."""
-    span = f"Sprinto refused page {page.number} ({places(page)})"
+    span = f"Sprinto rejected page {page.number} ({places(page)})"
     if not refusal.faults:
         return PageRefused(
             f"{span} and named no record.",

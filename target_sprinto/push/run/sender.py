@@ -62,7 +62,7 @@ Outcome = Accepted | Retry | InDoubt | Split
 
 
 class Rejects(Protocol):
-    """Where records go that Sprinto refuses, if the run is not to fail for them.
+    """Where records go that Sprinto rejects, if the run is not to fail for them.
 
     Called from several threads.
     """
@@ -162,7 +162,7 @@ class PageSender:
         except ApiError as refusal:
             return self._after(open_page, refusal)
         if self._compress and not open_page.gzipped:
-            log.warning("Sprinto refuses compressed pages: sending them uncompressed from now on.")
+            log.warning("Sprinto rejects compressed pages: sending them uncompressed from now on.")
             self._compress = False
         self._compression_proven = self._compression_proven or open_page.gzipped
         return Accepted()

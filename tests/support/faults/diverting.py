@@ -1,4 +1,4 @@
-"""Records that Sprinto refuses are diverted, and something goes wrong meanwhile."""
+"""Records that Sprinto rejects are diverted, and something goes wrong meanwhile."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def check_closes(stage: Stage) -> None:
 
 
 def check_rejects(stage: Stage, finished: Finished) -> None:
-    """What Sprinto refused is in a file of its own; where the run was not applied, its name says so."""
+    """What Sprinto rejected is in a file of its own; where the run was not applied, its name says so."""
     files, bad = stage.own_rejects(), stage.traffic.bad
     diverts = stage.cell.settings.get("on_invalid_record") == "divert"
     records = stage.traffic.records()

@@ -1,4 +1,4 @@
-"""Pages that Sprinto refuses for a record in them, wherever it says so."""
+"""Pages that Sprinto rejects for a record in them, wherever it says so."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ EARLIER_STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026
 EARLIER_AT = 12
 
 REFUSED_KEYS = 1000
-"""Keys of records that Sprinto refuses begin here, so that none comes again."""
+"""Keys of records that Sprinto rejects begin here, so that none comes again."""
 
 
 def marker(number: int) -> bytes:
