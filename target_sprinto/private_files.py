@@ -22,7 +22,7 @@ def write_all(descriptor: int, content: bytes | memoryview) -> None:
         try:
             rest = rest[os.write(descriptor, rest) :]
         except BlockingIOError:
-            # Anyone who shares the descriptor has made it non-blocking.
+            # Another process that shares the descriptor has made it non-blocking.
             select.select([], [descriptor], [], 0.1)
 
 

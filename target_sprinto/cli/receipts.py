@@ -26,7 +26,7 @@ from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
-_UNSIGNED = "It is unsigned: anyone who can write to the file can change it and seal it again."
+_UNSIGNED = "It is unsigned: everyone with write access to the file can change it and seal it again."
 
 
 @click.command(

@@ -203,7 +203,7 @@ class ApiClient:
         body: bytes | None = None,
         encoding: str | None = None,
     ) -> Response:
-        """One call's answer as it came, whatever it says: for anyone who looks at how Sprinto answers.
+        """One call's answer as it came, whatever it says: for callers that examine Sprinto's responses.
 
         Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
         what fails below HTTP. A body makes it a POST.

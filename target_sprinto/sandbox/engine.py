@@ -1,7 +1,7 @@
 """The sandbox without its sockets: who may ask, which integration is meant, what time it is, what went on.
 
 Everything here is safe to call from any thread: one lock is held while anything is read or moved, and
-anyone who waits on `changed` is told of every request's start and end and of every change of a session's
+`changed` is notified of every request's start and end and of every change of a session's
 state.
 """
 

@@ -2,7 +2,7 @@
 
 Pure: no I/O, and the time comes in as `now` (seconds since the epoch). Whatever moves a session's state is
 in this file, and goes through `TRANSITIONS`. What happens by itself (expiry, processing, its one retry)
-happens in `advance`, which every caller calls first: so nobody sees a session that is older than its `due`.
+happens in `advance`, which every caller calls first: no caller sees a session that is older than its `due`.
 """
 
 from __future__ import annotations

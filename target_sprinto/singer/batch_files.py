@@ -97,7 +97,7 @@ class BatchFile:
                 raise self._unreadable(problem.strerror or type(problem).__name__) from None
 
     def _open(self, opened: contextlib.ExitStack, check: Check) -> IO[bytes]:
-        # Not to wait for anyone who might open the other end, where it is not a file.
+        # Not to wait for a process that might open the other end, where it is not a file.
         descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)

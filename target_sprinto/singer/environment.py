@@ -58,7 +58,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
 def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `.env` in the working folder, if there is one. Raises SettingsError.
 
-    Only the user may be able to write it: anyone who can, decides where the records go.
+    Only the user may be able to write it: write access decides where the records go.
     """
     text = _read(Path.cwd() / ".env")
     # As it is written: a value that names another variable is not replaced by it.

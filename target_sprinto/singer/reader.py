@@ -31,7 +31,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
     `digest`, where it is set, is of all lines. `check` is called while waiting for input, and may raise to
-    end the reading. `failed` is told of what ended it and returns what to raise instead. `refuse` is handed a
+    end the reading. `failed` is called with what ended it and returns what to raise. `refuse` is handed a
     line that is a message but for a number that JSON does not know, and raises unless the record may be left
     out. `begin` is called before the first line, and may raise. `guard` is entered while lines are read.
     `longest_silence` gives the seconds without input after which a tap on stdin is taken for dead; it is
@@ -187,7 +187,7 @@ def interruptible_reader(
 ) -> io.BufferedReader:
     """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
 
-    `waited` is told after each read how many seconds it took. Reading raises TapSilent once nothing has come
+    `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
     for `longest_silence` seconds; 0 means never. Not on Windows, which cannot wait for a pipe this way.
     """
     return io.BufferedReader(_Waiting(descriptor, check, waited, longest_silence), 1 << 16)

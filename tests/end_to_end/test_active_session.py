@@ -90,7 +90,7 @@ def test_an_own_session_is_found_in_a_log_that_lags(door: FrontDoor) -> None:
 def test_a_pipeline_that_is_retried_recovers(
     door: FrontDoor, *, postpones: bool, refused_creates: bool
 ) -> None:
-    """Inactivity 6 s, a retry every 2.4 s: the orphan expires as if nobody had looked."""
+    """Inactivity 6 s, a retry every 2.4 s: the orphan expires as if no status had been read."""
     configure(
         door,
         inactivity_timeout_seconds=6,

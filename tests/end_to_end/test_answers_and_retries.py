@@ -213,7 +213,7 @@ def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> No
     assert "named no record" in finished.error
 
 
-def test_a_host_that_takes_no_connection_is_retried_and_then_told(door: FrontDoor) -> None:
+def test_a_host_that_takes_no_connection_is_retried_and_then_reported(door: FrontDoor) -> None:
     finished = door.run(people(3), api_url="http://127.0.0.1:9/api/external/push", retry_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
     assert "connection refused" in finished.error
@@ -222,7 +222,7 @@ def test_a_host_that_takes_no_connection_is_retried_and_then_told(door: FrontDoo
     assert "Trying again" in finished.stderr
 
 
-def test_a_host_that_has_no_name_is_told(door: FrontDoor) -> None:
+def test_a_host_that_has_no_name_is_reported(door: FrontDoor) -> None:
     finished = door.run(
         people(3), api_url="https://sprinto.invalid/api/external/push", retry_timeout_seconds=0
     )

@@ -187,7 +187,7 @@ def test_a_stream_map_that_fails_on_a_record_names_stream_and_line(door: FrontDo
 
 
 @pytest.mark.parametrize("ref", ["#/definitions/nowhere", "#nowhere"])
-def test_a_schema_that_cannot_be_applied_to_a_record_is_told_as_such(door: FrontDoor, ref: str) -> None:
+def test_a_schema_that_cannot_be_applied_to_a_record_is_reported_as_such(door: FrontDoor, ref: str) -> None:
     finished = door.run([SCHEMA | {"schema": {"properties": {"id": {"$ref": ref}}}}, record(1), STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 1: ")
@@ -210,7 +210,7 @@ def test_a_record_nested_too_deeply_for_a_stream_map_is_an_invalid_one(door: Fro
     assert door.run([SCHEMA, line, STATE]).code == 0
 
 
-def test_a_schema_that_is_none_is_told_with_its_place(door: FrontDoor) -> None:
+def test_a_schema_that_is_none_is_reported_with_its_place(door: FrontDoor) -> None:
     wrong = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "name": {"type": "strin"}}}}
     finished = door.run([wrong, record(1), STATE])
     assert (finished.code, finished.stdout) == (1, "")
@@ -233,7 +233,7 @@ def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:
 @pytest.mark.parametrize(
     "stream_map", [{"x": ""}, {"x": "1 +"}, {"id": None}, {"__key_properties__": ["nowhere"]}]
 )
-def test_a_stream_map_that_does_not_fit_is_told_at_the_schema(
+def test_a_stream_map_that_does_not_fit_is_reported_at_the_schema(
     door: FrontDoor, stream_map: dict[str, Any]
 ) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": stream_map})

@@ -178,7 +178,7 @@ def test_what_is_no_file_is_not_waited_for(door: FrontDoor, folder: Path) -> Non
         assert "it is not a regular file" in finished.error
 
 
-def test_a_name_that_is_too_long_is_told(door: FrontDoor, folder: Path) -> None:
+def test_a_name_that_is_too_long_is_reported(door: FrontDoor, folder: Path) -> None:
     finished = door.run([SCHEMA, batch(folder / ("a" * 300)), STATE])
     assert finished.code == 1
     assert "File name too long" in finished.error

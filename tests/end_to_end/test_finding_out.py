@@ -1,4 +1,4 @@
-"""What nobody knows is found out: lost answers; and sessions in the way, and silent taps."""
+"""What is in doubt is resolved: lost responses; and conflicting sessions, and silent taps."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     assert door.session().state == "active"
 
 
-def test_a_lost_create_that_nobody_may_ask_about_is_not_told_as_nothing(door: FrontDoor) -> None:
+def test_a_lost_create_that_nobody_may_ask_about_is_not_shown_as_nothing(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
     door.sandbox.inject(refused)

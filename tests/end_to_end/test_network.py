@@ -44,7 +44,7 @@ def test_a_redirect_is_never_followed(door: FrontDoor, operation: str, status: i
 
 def test_netrc_is_never_read(door: FrontDoor, tmp_path: Path) -> None:
     netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login somebody password somewhat\n")
+    netrc.write_text("machine 127.0.0.1 login someone password somewhat\n")
     netrc.chmod(0o600)
     assert door.run(people(3), env={"NETRC": str(netrc)}).code == 0
     seen = door.sandbox.requests(door.integration_id)
@@ -347,7 +347,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
     assert len(proxy.lines) == 1
 
 
-def test_a_proxy_that_is_not_there_is_told(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+def test_a_proxy_that_is_not_there_is_reported(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     env = trusted | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0.5)
     assert finished.code == 75
@@ -377,7 +377,7 @@ def test_a_redirect_with_an_odd_location_is_a_redirect(
 
 
 def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
-    """A netrc that is a pipe nobody writes to would hold anyone who reads it."""
+    """A netrc that is a pipe without a writer would block its reader."""
     os.mkfifo(tmp_path / "netrc")
     effect = Answer(302, {"Location": "http://127.0.0.1:9/"})
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))
@@ -385,7 +385,7 @@ def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
     assert "[redirected]" in finished.error
 
 
-def test_a_ca_file_that_does_not_exist_is_told(secure_door: FrontDoor) -> None:
+def test_a_ca_file_that_does_not_exist_is_reported(secure_door: FrontDoor) -> None:
     finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"})
     assert finished.code == 1
     assert "REQUESTS_CA_BUNDLE" in finished.error
@@ -400,7 +400,7 @@ def test_https_to_a_plain_port_was_never_sent(door: FrontDoor) -> None:
     assert "Nothing was opened" in finished.error
 
 
-def test_a_socks_proxy_without_its_package_is_told(secure_door: FrontDoor) -> None:
+def test_a_socks_proxy_without_its_package_is_reported(secure_door: FrontDoor) -> None:
     env = {"HTTPS_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": ""}
     finished = secure_door.run(people(3), env=env)
     assert finished.code == 1

@@ -73,7 +73,7 @@ def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -
     assert (finished.code, finished.stdout) == (0, state_line())
     assert most_in_flight(pushes(door)) == parallel
     assert sorted(ids(door)) == list(range(2500))
-    # Sizes by which lost pages are told apart; alone in flight a page needs none.
+    # Sizes by which lost pages are distinguished; alone in flight a page needs none.
     assert max(door.pages()) == 100
     if parallel > 1:
         # In which order they arrive is the threads' to say; 88 are left for the last one.
@@ -211,7 +211,7 @@ def test_no_page_leaves_while_a_lost_one_is_found_out(door: FrontDoor) -> None:
     assert all(at and at <= looks[0].at for at in answered if at)
 
 
-def test_losses_that_cannot_be_told_apart_discard_the_run(door: FrontDoor) -> None:
+def test_losses_that_cannot_be_distinguished_discard_the_run(door: FrontDoor) -> None:
     append(door)
     # Records of 600 kB: every page has eight of them.
     inject(door, Hang(), nth=1)

@@ -184,7 +184,7 @@ def test_what_a_real_tap_prints_is_applied_as_text(
             assert body == record.text
             assert _exact(body) == record.values
     assert sum(map(len, applied.values())) >= 10_000
-    _assert_only_the_last_state_is_told(piped)
+    _assert_only_the_last_state_is_reported(piped)
 
 
 def test_fields_renamed_by_a_stream_map_keep_their_values(source: Source, door: FrontDoor) -> None:
@@ -221,7 +221,7 @@ def test_fields_renamed_by_a_stream_map_keep_their_values(source: Source, door: 
         for body, values in zip(applied[entity_type], wanted, strict=True):
             assert _digits(_exact(body)) == _digits(values)
     assert applied["public-findings"] == [record.text for record in piped.records["public-findings"]]
-    _assert_only_the_last_state_is_told(piped)
+    _assert_only_the_last_state_is_reported(piped)
 
 
 def _pipe(
@@ -315,7 +315,7 @@ def _digits(value: object) -> object:
     return [_digits(member) for member in value] if isinstance(value, list) else value
 
 
-def _assert_only_the_last_state_is_told(piped: Piped) -> None:
+def _assert_only_the_last_state_is_reported(piped: Piped) -> None:
     assert b"9223372036854775807" in piped.states[-1]
     assert piped.finished.stdout == piped.states[-1].decode() + "\n"
     ids = [record.values["employee_id"] for record in piped.records["public-employees"]]

@@ -111,7 +111,7 @@ def start(
 
 
 def finish(door: FrontDoor, process: subprocess.Popen[bytes], *, state: str = "cancelled") -> ProbeResult:
-    """Its end, and what every end has in common: all is discarded, nothing applied, nothing told."""
+    """Its end, and what every end has in common: all is discarded, nothing applied, no value shown."""
     out, err = process.communicate(timeout=45)
     probed = ProbeResult(process.returncode, out.decode(), err.decode())
     for leak in (API_KEY, SECRET, str(NUMBER), "Traceback"):
@@ -172,7 +172,7 @@ def expected(reading: Readings) -> dict[str, Any]:
 def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
     values = probed.values()
     lag = wanted.pop("counts_lag_seconds")
-    # As roughly as a busy machine lets it be told.
+    # As roughly as a busy machine allows.
     assert (0 < values["counts_lag_seconds"] < lag + 2) if lag else values["counts_lag_seconds"] == 0
     assert {name: values[name] for name in wanted} == wanted
     for finding in probed.document["findings"]:
@@ -223,7 +223,7 @@ def test_one_type_shows_all_but_what_takes_two(strict: FrontDoor, reading: Readi
 
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("all_errors", [True, False])
-def test_the_page_is_told_from_the_type_by_any_index(
+def test_the_page_is_reported_from_the_type_by_any_index(
     strict: FrontDoor, base: Literal[0, 1], *, all_errors: bool
 ) -> None:
     reading = Readings(index_within="page", index_base=base, all_errors=all_errors)
@@ -291,7 +291,7 @@ def test_without_gzip_it_goes_on_uncompressed(strict: FrontDoor, status: int) ->
     assert encodings.count("gzip") == 1
 
 
-def test_an_encoding_that_is_not_looked_at_is_told(strict: FrontDoor) -> None:
+def test_an_encoding_that_is_not_looked_at_is_reported(strict: FrontDoor) -> None:
     taken = Answer(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", UNKNOWN, effect=taken))
     assert probe(strict).finding("unknown_encoding_status")["value"] == 202
@@ -352,12 +352,12 @@ def rejecting(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "rejected_count_total": 1}
 
 
-def test_an_accepted_page_that_rejects_is_told(strict: FrontDoor) -> None:
+def test_an_accepted_page_that_rejects_is_reported(strict: FrontDoor) -> None:
     inject(strict, Fault("push", HINTED, effect=Edit(rejecting)))
     assert probe(strict).finding("rejections_in_202")["value"] is True
 
 
-def test_an_entity_type_that_is_refused_with_422_is_told(strict: FrontDoor) -> None:
+def test_an_entity_type_that_is_refused_with_422_is_reported(strict: FrontDoor) -> None:
     inject(strict, Fault("push", INVALID, effect=Answer(422)))
     probed = probe(strict)
     assert probed.finding("errors_in")["value"] == "neither"
@@ -411,7 +411,7 @@ def test_without_counts_what_they_would_show_is_not_shown(strict: FrontDoor) -> 
     assert any("discards every run" in remark for remark in probed.document["remarks"])
 
 
-def test_counts_that_never_show_are_told(strict: FrontDoor) -> None:
+def test_counts_that_never_show_are_reported(strict: FrontDoor) -> None:
     strict.pace["lag"] = 0.3
     strict.sandbox.configure(strict.integration_id, readings=Readings(counts_lag_seconds=60))
     probed = probe(strict)
@@ -445,7 +445,7 @@ def test_a_table_is_for_a_person(strict: FrontDoor) -> None:
 # What ends it early
 
 
-def test_an_example_that_is_refused_is_told_by_its_field(strict: FrontDoor) -> None:
+def test_an_example_that_is_refused_is_reported_by_its_field(strict: FrontDoor) -> None:
     probed = probe(strict, {"User": {"name": NUMBER}})
     assert probed.code == 1
     assert "Sprinto rejected page 1 (the example of 'User'): " in probed.error
@@ -644,7 +644,7 @@ def test_types_and_examples_that_are_no_pairs_are_wrong_words(door: FrontDoor, w
 
 
 @pytest.mark.parametrize("example", ["list.json", "broken.json", "large.json", "nested.json"])
-def test_what_makes_no_sense_is_told_and_opens_nothing(door: FrontDoor, example: str) -> None:
+def test_what_makes_no_sense_is_reported_and_opens_nothing(door: FrontDoor, example: str) -> None:
     contents = {
         "list.json": f'["{SECRET}"]'.encode(),
         "broken.json": f'{{"name": "{SECRET}\xff'.encode("latin-1"),

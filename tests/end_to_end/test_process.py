@@ -108,7 +108,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number:
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
-# A stderr that is closed, or that nobody reads
+# A stderr that is closed, or never read
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "2>/dev/full"])

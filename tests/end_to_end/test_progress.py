@@ -67,7 +67,7 @@ class Terminal:
         while True:
             try:
                 data = os.read(self._ours, 65_536)
-            except OSError:  # nobody has the other end any more
+            except OSError:  # the other end is closed
                 return
             with self._changed:
                 self.shown += data
@@ -114,7 +114,7 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
 
 
 @pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
-def test_a_single_record_is_told_as_one(door: FrontDoor, terminal: Terminal) -> None:
+def test_a_single_record_is_reported_as_one(door: FrontDoor, terminal: Terminal) -> None:
     process = start_on(door, terminal)
     feed(process, [SCHEMA, record(1)])
     terminal.wait_for(b"\r1 record read, 0 pages accepted, 0 in flight | ")
@@ -222,7 +222,7 @@ def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
     assert [one["metric_info"]["value"] for one in counted] == [150]
 
 
-def test_what_is_not_there_is_not_told() -> None:
+def test_what_is_not_there_is_not_shown() -> None:
     assert (
         describe(123_400, RunProgress(1_234, 8)) == "123,400 records read, 1,234 pages accepted, 8 in flight"
     )

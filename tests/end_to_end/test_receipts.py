@@ -42,7 +42,7 @@ STRICT = {"people": EntityRules(schema={"properties": {"name": {"maxLength": 20}
 
 
 def bad(number: int) -> dict[str, Any]:
-    """A record that Sprinto rejects, and nobody before."""
+    """A record that Sprinto rejects, and no check before."""
     return record(number, name=f"{SECRET} {'y' * 30}")
 
 
@@ -339,7 +339,7 @@ def test_a_run_that_was_killed_left_an_unfinished_receipt(door: FrontDoor) -> No
     assert receipt["reference"] == door.session().client_reference_id
 
 
-def test_a_broken_stdout_is_told(door: FrontDoor) -> None:
+def test_a_broken_stdout_is_reported(door: FrontDoor) -> None:
     process = door.start(stdout=subprocess.PIPE, **JSON)
     assert process.stdout is not None
     process.stdout.close()
@@ -458,7 +458,7 @@ def test_a_path_that_takes_no_file_fails_the_run_before_anything(
 
 
 def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
-    """All is applied: that the receipt's folder went away meanwhile is told, and changes nothing."""
+    """All is applied: that the receipt's folder went away meanwhile is logged, and changes nothing."""
     hang = fault(door, "close", Hang(), moment="after")
     process = door.start(report_path="receipts/receipt.json")
     feed(process, people(3))
@@ -595,7 +595,9 @@ def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
     assert ">Applied<" in page(door)
 
 
-def test_the_settings_are_told_apart_and_the_key_is_not_among_them(door: FrontDoor, tmp_path: Path) -> None:
+def test_the_settings_are_reported_apart_and_the_key_is_not_among_them(
+    door: FrontDoor, tmp_path: Path
+) -> None:
     message = []
     for settings in ({}, {"page_size": 50}, {"page_size": 100}, {"api_key": "another"}):
         assert door.run(people(0), report_path="{run}.json", **settings).code == 0

@@ -1,4 +1,4 @@
-"""Records that may not be sent, or that Sprinto rejects: diverted to a file, or told of by a dry run."""
+"""Records that may not be sent, or that Sprinto rejects: diverted to a file, or listed by a dry run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TEAMS = SCHEMA | {"stream": "teams"}
 
 
 def bad(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
-    """A record that Sprinto rejects, and nobody before."""
+    """A record that Sprinto rejects, and no check before."""
     return record(number, stream, name=f"{LONG} {number}", **fields)
 
 

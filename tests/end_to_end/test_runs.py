@@ -472,7 +472,7 @@ def test_what_applying_does_is_sprintos_to_decide(door: FrontDoor, apply: str) -
     assert len(door.applied()["people"]) == (5 if apply == "append" else 2)
 
 
-def test_a_close_that_surely_did_not_happen_is_followed_by_a_discard(door: FrontDoor) -> None:
+def test_a_close_that_was_not_performed_is_followed_by_a_discard(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=Answer(403)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")

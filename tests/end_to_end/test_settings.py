@@ -256,14 +256,16 @@ def test_settings_given_inline_are_not_repeated(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])
-def test_a_number_that_is_none_or_too_large_is_told(door: FrontDoor, tmp_path: Path, content: str) -> None:
+def test_a_number_that_is_none_or_too_large_is_reported(
+    door: FrontDoor, tmp_path: Path, content: str
+) -> None:
     (tmp_path / "mine.json").write_text(content)
     finished = door.run(b"", "--config", str(door.config()), "--config", str(tmp_path / "mine.json"))
     assert finished.code == 1
     assert "[settings]" in finished.error
 
 
-def test_a_config_file_in_another_encoding_is_told(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_config_file_in_another_encoding_is_reported(door: FrontDoor, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}", encoding="utf-16")
     finished = door.run(b"", "--config", str(tmp_path / "mine.json"))
     assert "is not JSON in UTF-8" in finished.error
@@ -302,7 +304,7 @@ def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
-def test_a_log_level_that_is_none_is_told(door: FrontDoor, program: str) -> None:
+def test_a_log_level_that_is_none_is_reported(door: FrontDoor, program: str) -> None:
     words = [*(["check"] if program == "sprintoctl" else []), "--config", str(door.config())]
     env = {"TARGET_SPRINTO_LOGLEVEL": "loud"}
     finished = door.run(people(1), *words, program=program, env=env, cold=True)

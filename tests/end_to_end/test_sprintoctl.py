@@ -250,7 +250,7 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
-def test_a_port_that_is_taken_is_told(served: dict[str, Any]) -> None:
+def test_a_port_that_is_taken_is_reported(served: dict[str, Any]) -> None:
     port = served["url"].rpartition(":")[2]
     taken = sprintoctl("sandbox", "--port", port)
     assert taken.returncode == 1
@@ -269,7 +269,7 @@ def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
     return message
 
 
-def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: FrontDoor) -> None:
+def test_a_folder_that_takes_no_data_is_reported_before_anything_is_served(door: FrontDoor) -> None:
     (door.folder / "file").touch()
     message = finish_sandbox(door, "--data", "file/data")
     assert message.stderr == (
@@ -278,7 +278,7 @@ def test_a_folder_that_takes_no_data_is_told_before_anything_is_served(door: Fro
     )
 
 
-def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
+def test_a_folder_whose_data_is_something_else_is_reported(door: FrontDoor) -> None:
     (door.folder / "sandbox.json").write_bytes(b"[]")
     message = finish_sandbox(door, "--data", ".")
     assert "sprintoctl: sandbox.json is not a sandbox snapshot: " in message.stderr
@@ -286,7 +286,7 @@ def test_a_folder_whose_data_is_something_else_is_told(door: FrontDoor) -> None:
     assert (door.folder / "sandbox.json").read_bytes() == b"[]"
 
 
-def test_a_folder_that_takes_no_data_any_more_is_not_told_as_the_port(tmp_path: Path) -> None:
+def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(tmp_path: Path) -> None:
     data = tmp_path / "data"
     command = [
         sys.executable,
@@ -329,7 +329,7 @@ def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) ->
         ({"schema": {"$ref": "#/nowhere"}}, "nowhere"),
     ],
 )
-def test_a_file_of_entity_types_that_makes_no_sense_is_told(
+def test_a_file_of_entity_types_that_makes_no_sense_is_reported(
     door: FrontDoor, rules: dict[str, Any], named: str
 ) -> None:
     (door.folder / "entities.json").write_text(json.dumps({"Device": {"key": ["id"]}, "User": rules}))
@@ -468,7 +468,7 @@ def test_other_shells_get_a_script_for_both_programs(door: FrontDoor, shell: str
         ({"TERM": "dumb"}, False),
     ],
 )
-def test_a_terminal_gets_colours_unless_it_is_told_not_to(
+def test_a_terminal_gets_colours_unless_it_is_reported_not_to(
     door: FrontDoor, env: dict[str, str], *, coloured: bool
 ) -> None:
     env = {"NO_COLOR": ""} | env

@@ -88,7 +88,7 @@ def check(place: Place, integration_id: str, case: Case, ran: Ran) -> None:
     sessions = place.sessions(integration_id)
     is_applied = check_applied(place, integration_id, case, ran)
     if ran.code != 0:
-        check_told(sessions, ran.error, is_applied=is_applied)
+        check_line(sessions, ran.error, is_applied=is_applied)
         return
     state = expected_end(case)
     assert [session.state for session in sessions] == [state], ran
@@ -127,7 +127,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     return bool(applied)
 
 
-def check_told(sessions: list[SessionView], error: str, *, is_applied: bool) -> None:
+def check_line(sessions: list[SessionView], error: str, *, is_applied: bool) -> None:
     """What the one line says of the run's sessions is so, and none is left open without a word."""
     if "nothing was applied" in error:
         assert not is_applied, (sessions, error)

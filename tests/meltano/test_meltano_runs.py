@@ -199,7 +199,7 @@ for line in 1 2 3 4; do read -r line && printf '%s\\n' "$line"; done
 until [ -e die ]; do sleep 0.05; done
 exit 1
 """
-"""Passes on a SCHEMA, two RECORDs and a STATE, and dies when it is told to."""
+"""Passes on a SCHEMA, two RECORDs and a STATE, and crashes when the file says so."""
 
 
 def test_of_a_meltano_that_is_killed_after_a_state_the_loader_applies_what_it_has(

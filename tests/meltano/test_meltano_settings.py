@@ -146,7 +146,7 @@ def test_a_dot_in_a_streams_name_is_kept_behind_a_backslash(project: Project) ->
 
 
 @pytest.mark.parametrize("stream_maps", [{"people": {"id": "id", "__else__": None}}, {"people": None}])
-def test_a_null_that_meltano_loses_is_told_and_nothing_leaves(
+def test_a_null_that_meltano_loses_is_reported_and_nothing_leaves(
     project: Project, door: FrontDoor, stream_maps: dict[str, Any]
 ) -> None:
     set_all(project, {"stream_maps": stream_maps})

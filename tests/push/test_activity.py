@@ -29,7 +29,7 @@ def event(session: str | None, minute: int, kind: str = "page_accepted", **detai
 
 
 @given(st.randoms())
-def test_sessions_are_told_from_events_in_any_order(chance: Any) -> None:  # noqa: ANN401 - Hypothesis's random
+def test_sessions_are_reported_from_events_in_any_order(chance: Any) -> None:  # noqa: ANN401 - Hypothesis's random
     reference = f"evidence/{UUID}"
     events = [
         event("a", 0, "session_created", client_reference_id=reference),

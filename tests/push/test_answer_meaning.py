@@ -1,4 +1,4 @@
-"""Answers fall in three kinds: it happened, it did not happen, nobody knows."""
+"""A response means one of three things: performed, not performed, in doubt."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_expiry_that_is_no_time_is_not_quoted(message: object) -> None:
     assert SessionStatus("s", "active", expires_at=message).expiry == "60 minutes after its last request"
 
 
-def test_an_expiry_is_told_in_sprintos_own_words() -> None:
+def test_an_expiry_is_reported_in_sprintos_own_words() -> None:
     assert SessionStatus("s", "active", expires_at="2026-11-21T12:00:00Z").expiry == "2026-11-21T12:00:00Z"
 
 

@@ -70,7 +70,7 @@ def test_a_page_that_may_have_landed_twice_leaves_no_doubt_unsaid(
     twice = data.draw(st.sets(st.sampled_from(range(len(resent))))) if resent else set()
     now = total([*(pages[index] for index in landed), *(resent[index] for index in twice)])
     found = committed_pages({}, now, pages, resent=resent)
-    # What is told is true: nothing of what was sent again has landed as well.
+    # The result is right: nothing of what was sent again has landed as well.
     assert found is None or (found == landed and not twice)
 
 

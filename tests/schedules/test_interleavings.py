@@ -125,7 +125,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Another test's runs, which nobody ended, are none of ours.
+        # Another test's runs, which have not ended, are not ours.
         self._before = set(threading.enumerate())
         self.clock = Clock()
         self.sandbox = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock)

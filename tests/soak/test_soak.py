@@ -53,7 +53,7 @@ chosen = [int(os.environ["SOAK_RUN"])] if "SOAK_RUN" in os.environ else FEW
 def test_one_run(number: int, warm: str) -> None:
     verdict = judge(play(Course(seed, number, rate), warm))
     assert not verdict.broken, verdict.story
-    # A run that is played again is one that was told of.
+    # A run that is repeated is one that was reported.
     assert not verdict.missed or "SOAK_RUN" not in os.environ, verdict.story
 
 

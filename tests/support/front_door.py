@@ -38,7 +38,7 @@ PROGRAMS = {
     "sprintoctl": ["-c", "from target_sprinto.__main__ import sprintoctl; sprintoctl()"],
     "sdk-tap": [str(Path(__file__).with_name("sdk_taps.py"))],
 }
-"""What the interpreter is told for each command."""
+"""The interpreter's arguments for each command."""
 
 
 def record(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class FrontDoor:
         return process
 
     def close(self) -> None:
-        """End what a test that failed has left running: the next test is not to be told of it."""
+        """End what a test that failed has left running: the next test must not see it."""
         for process in self._started:
             if process.poll() is None:
                 process.kill()

@@ -146,7 +146,7 @@ def keep_alive_interval(session: SessionStatus) -> float:
 def is_in_doubt(failure: ApiError) -> bool:
     """Whether a call may have been acted upon, so that it is found out instead of repeated.
 
-    A redirect is not worth it: anyone who sends it stands between this run and Sprinto for good.
+    A redirect is not worth it: whatever sends it stands between this run and Sprinto for good.
     """
     return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, Redirected)
 

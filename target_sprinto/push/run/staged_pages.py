@@ -82,7 +82,7 @@ class StagedPages:
                 f" arrived: it counts {counted}, and {accepted} were accepted before.",
                 "Run again; if it stays, ask Sprinto's support.",
             )
-        # Told by the records alone, which shows whether batches count the same pages from here on.
+        # Distinguished by the records alone, which shows whether batches count the same pages from here on.
         self.batches_are_pages = batches == self.pages + len(landed)
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"

@@ -68,7 +68,7 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
             {"processing_seconds": NEVER},
             (Fault("status", nth=3, times=9999, effect=uncounted),),
         ),
-        "stays failed with no retry told": (
+        "stays failed with no retry reported": (
             failed,
             {"processing_seconds": NEVER},
             (Fault("status", nth=3, times=9999, effect=untold),),
@@ -99,7 +99,7 @@ BY_EVERY_READING = {
 def session_ended(traffic: Traffic) -> Iterator[Cell]:
     yield from silent_taps(traffic)
     yield from expired_before_the_close(traffic)
-    yield from closed_by_somebody(traffic)
+    yield from closed_by_another_client(traffic)
     yield from ended_in_flight(traffic)
 
 
@@ -126,7 +126,7 @@ def silent_taps(traffic: Traffic) -> Iterator[Cell]:
                 traffic=traffic,
             )
     yield Cell(
-        "silent tap: it is told that the session will expire",
+        "silent tap: the log says that the session will expire",
         ENDED.logging("Reading the status does not put off the session's expiry"),
         readings=NO_POSTPONING,
         server={"inactivity_timeout_seconds": 2.0},
@@ -241,7 +241,7 @@ def closing(stage: Stage) -> subprocess.Popen[bytes]:
 TOLD = ENDED.saying("nothing was applied")
 
 
-def closed_by_somebody(traffic: Traffic) -> Iterator[Cell]:
+def closed_by_another_client(traffic: Traffic) -> Iterator[Cell]:
     readings: Readings
     for readings in (READINGS, CONTRARY):
         words = read_as(readings)

@@ -24,7 +24,7 @@ class Ending(enum.Enum):
     UNCONFIRMED = "discards, and cannot see it"
     ENDED = "expired, or closed by someone else"
     LEFT_ACTIVE = "left active, and named with its expiry and the command"
-    UNSEEN = "left active, and nobody can see whose it is: the line says so"
+    UNSEEN = "left active, and its owner cannot be determined: the line says so"
     MAY_BE_APPLIED = "may still be applied, and named"
     APPLIED_DIFFERS = "applied, and the counts differ: seen only after the close"
 
@@ -145,7 +145,7 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
     if kind is Kind.REJECTED:
         return DISCARDED
     if kind is Kind.CONFLICT:
-        # Push and close read the status, find `active`, and go on as if nobody knew; a create whose obstacle
+        # Push and close read the status, find `active`, and go on as if in doubt; a create whose obstacle
         # has gone by the time of the look is sent once more.
         return PROCESSED
     if kind is Kind.TOO_LARGE:

@@ -112,7 +112,7 @@ def check_closes(stage: Stage) -> None:
     for apply in applies:
         later = [one for one in seen if one.at > apply.at]
         assert not [one for one in later if is_push(one)]
-        if not surely_did_not_happen(apply, fault_of.get(apply.nth)):
+        if not was_not_performed(apply, fault_of.get(apply.nth)):
             assert not [one for one in later if is_close(one, "discard")]
 
 
@@ -166,7 +166,7 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
     check_words(finished.stderr, (f"Dry run: Sprinto accepted {stage.traffic.format_counts()}, in ",))
 
 
-def surely_did_not_happen(close: RequestSeen, fault: Fault | None) -> bool:
+def was_not_performed(close: RequestSeen, fault: Fault | None) -> bool:
     headers = fault.effect.headers if fault and isinstance(fault.effect, Answer) else {}
     return close.status in SURELY_NOT or (close.status == 503 and "Retry-After" in headers)
 

@@ -68,7 +68,7 @@ def opened(stage: Stage) -> None:
 
 
 def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], Readings]]:
-    """What the next run is told to do: name, expected, settings, server, readings."""
+    """What the next run is set to do: name, expected, settings, server, readings."""
     named = REFUSED.saying("reference 'target-sprinto/", "opened ", "last event ", "sprintoctl discard")
     taken = replace(PROCESSED, others="cancelled")
     stale = {"on_active_session": "discard", "stale_session_seconds": 0}

@@ -28,7 +28,7 @@ def late(traffic: Traffic) -> Iterator[Cell]:
 
 
 def late_creates(traffic: Traffic) -> Iterator[Cell]:
-    # One that acts after the run has ended is left out: nobody could have seen it.
+    # One that acts after the run has ended is left out: no run could have seen it.
     unseen = replace(READINGS, log_shows_reference=False)
     for readings in (READINGS, CONTRARY, unseen):
         yield Cell(

@@ -70,7 +70,7 @@ def looking(traffic: Traffic) -> Iterator[Cell]:
 
 
 def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
-    """A session of this pipeline, or of another one, is active: nobody sees whether its run is at work."""
+    """A session of this pipeline, or of another one, is active: whether its run is at work cannot be seen."""
     ends = cell.keywords["readings"].log_ends == "yes"
     taken = replace(PROCESSED, others="cancelled") if ends else REFUSED.saying("the log was cut off")
     policies: dict[str, tuple[str, Expected, dict[str, Any]]] = {

@@ -25,7 +25,7 @@ def refused_pages(traffic: Traffic) -> Iterator[Cell]:
     for moment in PAGES:
         bad = a_team_in(traffic, moment)
         for name, readings in READ.items():
-            # The documents leave open how records are counted: the line is told where it can be.
+            # The documents leave open how records are counted: the input line is named where it is known.
             message = [f"line {traffic.line(bad)} "] if readings.index_within == "type" else []
             yield Cell(
                 f"{moment}: has a bad record, {name}",

@@ -1,4 +1,4 @@
-"""Dry runs in which something goes wrong: nothing is applied, no STATE is written, refusals are told."""
+"""Dry runs in which something goes wrong: nothing is applied, no STATE is written, rejections are listed."""
 
 from __future__ import annotations
 

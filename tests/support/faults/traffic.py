@@ -33,10 +33,10 @@ def stream_of(number: int) -> str:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Records of two streams by turns, each told from all others by its name.
+    """Records of two streams by turns, each distinguished from all others by its name.
 
     `words` tell the traffic in the names of cells. `key` gives a record's key by its number, from 0. `sizes`
-    are those of the pages, in turn, for `page_size` is the first of them (design: "Pages told apart"). As
+    are those of the pages, in turn, for `page_size` is the first of them. As
     many of the first pages as `together` says hold different keys, and are in flight at once. `moments` are
     the pages at which something goes wrong. The records with the numbers in `bad` are such that Sprinto
     refuses them, where a cell gives it rules.
@@ -169,7 +169,7 @@ def _by_fours(number: int) -> int:
 
 TOLD_APART = (100, 99, 98, 96, 93, 87, 76, 56)
 TEN = (10, 9, 8, 6)
-"""With pages of ten at most no eight can be told apart: after four their sizes come again."""
+"""With pages of ten at most no eight can be distinguished: after four their sizes come again."""
 
 SINGLE = Traffic(
     words="1 in flight",

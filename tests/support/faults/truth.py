@@ -110,10 +110,10 @@ def is_edited(stage: Stage) -> bool:
 
 
 def check_phases(stage: Stage, receipt: Receipt, requests: list[RequestSeen]) -> None:
-    """Who reads the receipt knows whether the session was told to apply, and where the run stood last."""
+    """The receipt says whether an apply request was sent, and the run's last phase."""
     phases = [step["phase"] for step in receipt["phases"]]
-    was_told = any(is_close(seen, "apply") for seen in requests)
-    assert "applying" in phases if was_told else "applying" not in phases
+    was_requested = any(is_close(seen, "apply") for seen in requests)
+    assert "applying" in phases if was_requested else "applying" not in phases
     if stage.cell.expected.ending is Ending.MAY_BE_APPLIED:
         assert phases[-2:] == ["applying", "ended"]
     if stage.cell.expected.ending is Ending.DISCARDED:

@@ -196,7 +196,7 @@ def _feed(writing: int, data: bytes, piece: int) -> None:
 
 
 def check_end(ran: Ran, *, values: bool = True) -> None:
-    """What holds of every run: an orderly end, told in one line, without the key and without `values`."""
+    """What holds of every run: an orderly end, logged in one line, without the key and without `values`."""
     assert ran.code in {0, 1, 75}, ran
     for word in _BREAKS:
         assert word not in ran.stderr, ran

@@ -29,7 +29,7 @@ class Variant:
     """One set of settings.
 
     `entity_types` is what becomes of streams, `makes` what becomes of a record; None for `makes` where only
-    the number of records is told. `keeps_unmapped`: whether a stream that is not named is sent.
+    the number of records is logged. `keeps_unmapped`: whether a stream that is not named is sent.
     """
 
     name: str

@@ -169,7 +169,7 @@ class Evidence:
 
 
 def tell(evidence: Evidence, clock: Clock, began: float) -> str:
-    """The loader's requests in the order of their coming, one a line, for anyone who reads a failure."""
+    """The loader's requests in the order of their coming, one a line, for the reader of a failure."""
     lines = []
     for seen in sorted(evidence.requests, key=lambda seen: seen.at):
         fault = evidence.faults.get((seen.operation, seen.nth)) if seen.nth else None

@@ -1,4 +1,4 @@
-"""What can go wrong with one request, in drawable form, and what its answer told the loader."""
+"""What can go wrong with one request, in drawable form, and what its response showed the loader."""
 
 from __future__ import annotations
 

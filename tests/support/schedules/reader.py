@@ -32,7 +32,7 @@ class BadInput(SprintoError):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run is told."""
+    """What a run is set to."""
 
     policy: ConflictPolicy
     page_size: int
@@ -52,7 +52,7 @@ class Ending:
 
 @dataclass
 class Reader:
-    """One run and its thread. `changed` is told whenever a call has come back.
+    """One run and its thread. `changed` is notified whenever a call has come back.
 
     `records` are what was added, as (entity type, JSON bytes), in order. `ending` is None while the run is
     on; `finishing` says that `finish` was called.
@@ -127,7 +127,7 @@ class Reader:
         if self.interrupted_at is None:
             self.interrupted_at = time.time()
         self._interrupted.set()
-        # Anyone who waits for input looks up on every tick; this reader waits for deeds.
+        # A reader that waits for input polls on every tick; this reader waits for deeds.
         self._ask(self.run.check)
 
     def join(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """What the contract promises of a run, held against the sandbox's own record, whatever went on meanwhile.
 
-Nothing here knows what was injected beyond what each answer told the loader: a run is judged by what it could
-know and by what it did.
+Nothing here knows what was injected beyond what each response showed the loader: a run is judged by what it
+could know and by what it did.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Verdict:
         assert is_the_run(self.reader.records, seen), (self.reader.records, seen)
         for late in landings[len(seen) :]:
             self.limits.add(Limit.SLIPPED_IN)
-            # Only what nobody could know about may slip in: a page sent and found not to have landed.
+            # Only what no client could know about may arrive late: a page sent and found not to have landed.
             assert not is_ours(late.request) or (
                 self.evidence.heard(late.request) is Heard.UNKNOWN and late.request.at < last_look
             ), late
@@ -162,7 +162,7 @@ class Verdict:
         assert stood >= self.pace.still / 2, "a page that was sent again may have landed twice"
 
     def _sent_again(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
-        """A push that nobody knew about, and a later one with a record of the same page."""
+        """A push in doubt, and a later one with a record of the same page."""
         for number, first in enumerate(pushes):
             if self.evidence.heard(first) is not Heard.DID_NOT or first.status == 409:
                 for second in pushes[number + 1 :]:
@@ -170,7 +170,7 @@ class Verdict:
                         yield first, second
 
     def sends_no_page_twice_unless_it_was_lost(self, session: SessionView) -> None:
-        """A page that nobody knows about is found out: two looks, some time apart, then sent again."""
+        """A page in doubt is resolved: two reads of the status, some time apart, then sent again."""
         landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
         for first, second in self._sent_again(self.evidence.of("push", session.id)):
             looks = [seen for seen in self.evidence.looks(session.id, before=second.at) if seen.at > first.at]
@@ -325,7 +325,7 @@ class Verdict:
         return self.evidence.session(session_id).state == "cancelled"
 
     def ended_otherwise(self, session_id: str, what: str) -> bool:
-        """What the run saw is told; another client may have gone on since."""
+        """What the run saw is reported; another client may have gone on since."""
         looks = [seen.acted_at or 0 for seen in self.evidence.looks(session_id)]
         states = self.evidence.states(session_id, since=max(looks, default=FOREVER))
         return any(what == clause for state in states for clause in CLAUSES[state])

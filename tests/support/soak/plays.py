@@ -155,7 +155,7 @@ class _Play:
     def _persons(self) -> Iterator[Output]:
         """The person's commands: the one that was meant, until it succeeds.
 
-        Where a session that was not told to apply cannot be applied, it is discarded.
+        If a session without an apply request cannot be applied, it is discarded.
         """
         if self._course.aim is Aim.HELD_AND_APPLIED:
             tries = list(self._tries("apply"))
@@ -217,7 +217,7 @@ class _Play:
         if self._course.plot is Plot.SIGNAL and self._wait_while_running(self._moment_has_come):
             self._process.send_signal(self._course.signal)
         if self._course.plot is Plot.DISCARDED and self._wait_while_running(self._moment_has_come):
-            # Faults strike anyone who asks.
+            # Faults hit every client.
             while self._door.session().state == "active":
                 with suppress(RequestException):
                     stranger.close_session(self._door, self._door.session().id, "discard")
@@ -245,7 +245,7 @@ class _Play:
             raise
 
     def _let_the_late_come(self) -> None:
-        """Whatever a fault holds goes on, and Sprinto finishes what it was told."""
+        """Whatever a fault holds goes on, and Sprinto finishes what was requested."""
         for strike in self._course.strikes:
             self._sandbox.release(strike.fault)
         waiting = {"late", "slow"}

@@ -30,7 +30,7 @@ HORIZON: dict[Operation, int] = {
     "integration_status": 60,
     "activity": 80,
 }
-"""How many requests of each operation are drawn for; a run that makes more is told of."""
+"""How many requests of each operation are drawn for; a run that makes more is reported."""
 
 LATENCY_SECONDS = 0.01
 """The most by which an answer that nothing strikes is delayed."""
@@ -146,7 +146,7 @@ def counting(by: int) -> Callable[[Random, float], Effect]:
 
 
 KINDS = (
-    # Nobody knows: a GET is repeated, a POST found out.
+    # In doubt: a GET is repeated, a POST resolved.
     Kind("reset", 10, lambda _, __: Reset(), moment=None),
     Kind("dropped", 6, lambda _, __: Drop(), moment=None),
     Kind("never answered", 8, lambda _, __: Hang(), moment=None),

@@ -372,11 +372,11 @@ def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
         yield "it says that nothing was opened"
     # One before the last has expired, or it would have been in the way.
     for session in evidence.sessions[-1:]:
-        if not _is_told(session, line):
+        if not _is_reported(session, line):
             yield f"session {session.id} is {session.state}, which the line does not tell"
 
 
-def _is_told(session: SessionView, line: str) -> bool:
+def _is_reported(session: SessionView, line: str) -> bool:
     if session.state == "active":
         # `_left` looks at it more closely.
         return True
