@@ -58,7 +58,7 @@ def render(receipt: Receipt) -> bytes:
         version=escape(receipt.target_version),
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
-        explained=escape(_explain(receipt)),
+        explained=escape(" ".join(filter(None, (receipt.error_message, _explain(receipt))))),
         facts=_facts(receipt),
         entities=table(
             ("Entity type", "From streams", "#Entities", "#Accepted", "SHA-256"),
@@ -215,7 +215,6 @@ def _facts(receipt: Receipt) -> str:
         ("Started", _moment(receipt.started_at)),
         ("Ended", _moment(receipt.ended_at) if receipt.ended_at else None),
         ("Exit code", receipt.exit_code),
-        ("Error", receipt.error_message),
         ("Input line of the error", receipt.error_line),
         ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),

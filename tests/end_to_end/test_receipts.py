@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from html import escape
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -576,6 +577,7 @@ def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> N
     text = page(door)
     assert headline in text
     assert explained in text
+    assert f"<p>{escape(receipt_of(door)['error_message'])} " in text
 
 
 def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
