@@ -49,7 +49,7 @@ def a_client() -> SprintoClient:
     SprintoClient(api_key="…", integration_id="…", api_url=None)
     SprintoClient("…", "…")  # type: ignore[call-arg] # by name: two strings are soon mixed up
     SprintoClient(api_key="…")  # type: ignore[call-arg] # no integration
-    SprintoClient(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are no text
+    SprintoClient(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are not text
     return assert_type(
         SprintoClient(api_key="…", integration_id="…"),
         SprintoClient,

@@ -82,7 +82,7 @@ def draft(
 ) -> None:
     """Propose entity types and stream maps, with how sure each field is and why. Nothing is guessed.
 
-    What you must decide is "?" in it, which the target refuses until you have filled it in.
+    What you must decide is "?" in it, which the target rejects until you have filled it in.
     """
     if (source is None) is (catalog is None):
         raise click.UsageError("Name one of --input and --catalog.")

@@ -29,7 +29,7 @@ def provenance_of(given: Mapping[str, str]) -> Provenance:
     try:
         user = _name(getpass.getuser())
     except (KeyError, OSError):
-        # A container may run under a number that has no name.
+        # A container may run under a number without a name.
         user = None
     named = {variable: _name(os.environ.get(variable)) for variable in VARIABLES}
     return Provenance(

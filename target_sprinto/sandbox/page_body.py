@@ -60,9 +60,9 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     try:
         plain = unpacker.decompress(body, max_bytes + 1)
     except zlib.error:
-        raise Refused(400, "The body is no valid gzip") from None
+        raise Refused(400, "The body is not valid gzip") from None
     if len(plain) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
-        raise Refused(400, "The body is no complete gzip")
+        raise Refused(400, "The gzip body is incomplete")
     return plain
 
 

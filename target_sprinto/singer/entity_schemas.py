@@ -88,7 +88,7 @@ class EntitySchema:
         for error in self._compiled.iter_errors(record):
             where, issue = describe_mismatch(self.schema, error)
             rule, facts = error.kind.name, error.kind.as_dict()
-            # The user wrote this schema, so what it allows is no record's value.
+            # The user wrote this schema, so what it allows is not a record's value.
             if rule == "additionalProperties":
                 issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
             elif rule == "enum":

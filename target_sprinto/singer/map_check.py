@@ -35,7 +35,7 @@ class _Missing(NamedTuple):
 
 
 def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
-    """Raise MapFailed for what is no expression, and for a key property that the map drops.
+    """Raise MapFailed for what is not an expression, and for a key property that the map drops.
 
     `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
     """

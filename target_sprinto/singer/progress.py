@@ -1,7 +1,7 @@
 """How far a run is, while it is under way; and at its end, what its time was spent on.
 
 On a terminal that is one live line, elsewhere a line in the log every ten seconds. Nothing is counted here:
-the figures are asked of anyone who has them.
+the figures come from callables.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ NOT_FOR_SPRINTO = {
     "batch_config": "this target writes no batch files; leave it out",
     "batch_size_rows": "use `page_size`, at most 100",
     "default_target_schema": "Sprinto has no schemas; leave it out",
-    "faker_config": "made-up values are no evidence; leave it out",
+    "faker_config": "made-up values are not evidence; leave it out",
     "hard_delete": "Sprinto's documents know no deletion; leave it out",
     "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
     "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",

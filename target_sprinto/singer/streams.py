@@ -92,7 +92,7 @@ class Streams:
         if name == _MELTANO_TEST_STREAM:
             raise MeltanoTestStream(
                 f"stream {quoted(name)} comes from `meltano config test`, which makes its records up.",
-                "Made-up records are no evidence; use `meltano invoke target-sprinto:check`.",
+                "Invented records are not evidence; use `meltano invoke target-sprinto:check`.",
             )
         try:
             routes = self._routes(name, _decoded(name, schema), key_properties)

@@ -185,7 +185,7 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     assert door.session().state == "active"
 
 
-def test_a_lost_create_that_nobody_may_ask_about_is_not_shown_as_nothing(door: FrontDoor) -> None:
+def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
     door.sandbox.inject(refused)
@@ -207,7 +207,7 @@ def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: Fron
 
 @pytest.mark.parametrize("status", [401, 404, 425])
 @pytest.mark.parametrize("operation", ["activity", "status"])
-def test_a_lost_create_that_nobody_may_look_for_is_not_said_to_have_opened_nothing(
+def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_nothing(
     door: FrontDoor, operation: Operation, status: int
 ) -> None:
     lost = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
@@ -235,7 +235,7 @@ def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Mome
     assert ids(door) == [0, 1, 2]
 
 
-def test_a_close_that_nobody_can_find_out_about_is_not_followed_by_a_discard(door: FrontDoor) -> None:
+def test_a_close_that_cannot_be_resolved_is_not_followed_by_a_discard(door: FrontDoor) -> None:
     lost = Fault("close", times=99, integration_id=door.integration_id, effect=Reset())
     door.sandbox.inject(lost)
     finished = door.run(people(3), processing_timeout_seconds=1)

@@ -39,7 +39,7 @@ def test_a_run_that_brings_much_less_than_the_last_one_replaces_nothing(door: Fr
         door, lost, "expectation", "The run brought 120 people", "the last applied one had 200", "allows 20 %"
     )
     assert len(door.applied()["people"]) == 200
-    # What failed is no baseline, and what is within the limit passes.
+    # What failed is not a baseline, and what is within the limit passes.
     assert door.run(people(160), **shrink(20)).code == 0
     assert len(door.applied()["people"]) == 160
     assert door.run(people(200), **shrink(0)).code == 0

@@ -59,7 +59,7 @@ LONGER_THAN_A_HANDSHAKE = 200
 class Proxy(socketserver.ThreadingTCPServer):
     """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set.
 
-    With `spoil` it answers the first request within a tunnel with these bytes, which are no TLS. A tunnel
+    With `spoil` it answers the first request within a tunnel with these bytes, which are not TLS. A tunnel
     that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its answer to CONNECT.
     It refuses the first `refusals` requests with `refuse`, a status, naming `retry_after` where that is set.
     """

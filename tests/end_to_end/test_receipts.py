@@ -314,7 +314,7 @@ def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
     assert receipt["events"][-1]["type"] == "session_cancelled"
 
 
-def test_a_session_that_nobody_can_see_is_not_claimed(door: FrontDoor) -> None:
+def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
     door.pace["end_after_signal"] = 1.0
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     fault(door, "create", Late())

@@ -325,7 +325,7 @@ def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
     assert door.applied() == {}
 
 
-def test_a_session_that_somebody_else_applied_is_named_as_applied(door: FrontDoor) -> None:
+def test_a_session_that_another_client_applied_is_named_as_applied(door: FrontDoor) -> None:
     process = door.start()
     feed(process, [SCHEMA, *(record(number) for number in range(100))])
     door.wait_for_operation("push", answered=True)

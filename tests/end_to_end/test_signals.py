@@ -122,7 +122,7 @@ def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, pr
     assert door.session().state == "cancelled"
 
 
-def test_a_create_that_nobody_can_see_may_be_open(door: FrontDoor) -> None:
+def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = door.start()

@@ -66,7 +66,7 @@ def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) 
     assert project.state() == state_at(8)
 
 
-def test_a_run_that_holds_waits_for_somebody(project: Project, door: FrontDoor) -> None:
+def test_a_run_that_holds_waits_for_a_person(project: Project, door: FrontDoor) -> None:
     project.write_rows(3)
     held = project.run(TARGET_SPRINTO_FINISH="hold", TARGET_SPRINTO_REPORT_PATH="receipt.json")
     assert held.code == 0, held.stderr

@@ -51,7 +51,7 @@ def test_503_did_not_happen_only_with_a_retry_after(operation: Operation) -> Non
 
 @pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("status", IN_DOUBT)
-def test_nobody_knows(operation: Operation, status: int) -> None:
+def test_in_doubt(operation: Operation, status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
         read(operation, status)
     assert caught.value.outcome is Outcome.IN_DOUBT

@@ -16,7 +16,7 @@ TYPES = ("User", "Device", "Vendor")
 
 
 class Refusing:
-    """Sprinto, as it refuses pages: by one way of counting, naming all or the first, or nobody."""
+    """Sprinto, as it rejects pages: by one way of counting, naming all or the first, or none."""
 
     def __init__(self, bad: set[int], within: str, base: int, *, names: str) -> None:
         self.bad = bad
@@ -37,7 +37,7 @@ class Refusing:
                 position += 1
         if not found:
             return None
-        return {"all": found, "first": found[:1], "nobody": [], "nonsense": [{"index": "x"}]}[self.names]
+        return {"all": found, "first": found[:1], "none": [], "nonsense": [{"index": "x"}]}[self.names]
 
 
 def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
@@ -70,9 +70,9 @@ PAGES = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), min_size=1, m
     st.lists(PAGES, min_size=1, max_size=4),
     st.sampled_from(["type", "page"]),
     st.sampled_from([0, 1]),
-    st.sampled_from(["all", "first", "nobody", "nonsense"]),
+    st.sampled_from(["all", "first", "none", "nonsense"]),
 )
-def test_those_to_blame_are_rejected_and_nobody_else(
+def test_those_to_blame_are_rejected_and_no_others(
     pages: list[list[tuple[str, bool]]], within: str, base: int, names: str
 ) -> None:
     naming = Naming()

@@ -80,7 +80,7 @@ def is_latest(session_id: str, sessions: Iterable[LoggedSession]) -> bool:
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
     births = [event for event in events if event.get("type") == CREATED]
     reference = next((found for event in births for found in _references(event)), None)
-    # What a refused caller leaves in the log is no sign of life of the session in its way.
+    # What a refused caller leaves in the log is not a sign of life of the session in its way.
     own = [event for event in events if all(found == reference for found in _references(event))]
     created, times = _times(births), _times(own)
     return LoggedSession(

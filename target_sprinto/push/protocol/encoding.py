@@ -127,7 +127,7 @@ def _require_utf8(text: str, path: str) -> None:
 
 
 def _plain(value: object) -> object:
-    """What msgspec does not take by itself: mappings that are no dicts, and subclasses of plain types."""
+    """What msgspec does not take by itself: mappings that are not dicts, and subclasses of plain types."""
     if isinstance(value, Mapping):
         return dict(value)
     for kind in (str, int, float, Decimal):

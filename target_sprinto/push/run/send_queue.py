@@ -223,7 +223,7 @@ class SendQueue:
 
     def _replace(self, open_page: PendingPage, split: Split) -> None:
         if open_page in self._unconfirmed:
-            # Its parts are no copies of what was lost.
+            # Its parts are not copies of what was lost.
             self._stand_still()
         self._open.remove(open_page)
         for index, one in enumerate(split.parts):

@@ -25,7 +25,7 @@ POLL_INTERVAL = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
 
 _STANDSTILL_SECONDS = 0.5
-"""Ticks further apart than this are no mere delay."""
+"""Ticks further apart than this are not a mere delay."""
 
 
 def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> Future[_T]:

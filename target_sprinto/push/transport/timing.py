@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pace:
-    """The waits that are no settings.
+    """The waits that are not settings.
 
     `settle`: between two looks at the counts after an answer was lost. `still`: how long the counts must
     stand still before the close of a run that sent a page again. `lag`: how long counts may stay below what

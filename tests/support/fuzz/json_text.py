@@ -44,7 +44,7 @@ def as_text(value: Any, *, ascii_only: bool = False, spaced: bool = False) -> st
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-"""No lone surrogates: those are no text, and stand among the odd values."""
+"""No lone surrogates: those are not text; they are among the odd values."""
 
 SECRET_TEXT = ANY_TEXT.map(lambda text: f"{SECRET} {text}")
 SECRET_NUMBERS = st.integers(0, 10**6).map(lambda number: int(f"{SECRET_NUMBER}{number}"))
@@ -105,4 +105,4 @@ ODD_LEAVES = st.sampled_from(
     ]
 )
 ODD_VALUES = nested(LEAVES | ODD_LEAVES)
-"""Values some of which are no JSON, or JSON that not every reader takes."""
+"""Values some of which are not JSON, or JSON that not every reader accepts."""
