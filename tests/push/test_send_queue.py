@@ -1,0 +1,122 @@
+"""Whatever becomes of each try of each page, in whatever order: the queue drains, and never stalls."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from target_sprinto.push.errors import ResponseLost
+from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.push.run.send_queue import SendQueue
+from target_sprinto.push.run.sender import Accepted, InDoubt, Retry, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from target_sprinto.push.errors import ApiError
+    from target_sprinto.push.run.sender import Outcome, PageSender, PendingPage
+
+SECONDS = 20.0
+"""A queue that has not drained by then has stalled."""
+
+FATES = st.tuples(
+    st.sampled_from(["accepted", "throttled", "lost", "stale", "stale, arrived", "divided"]),
+    # So that answers come in another order than the pages left.
+    st.sampled_from([0.0, 0.002, 0.004]),
+)
+
+
+@dataclass
+class Staged:
+    """What a session holds, as far as the queue asks."""
+
+    pages: int = 0
+    has_resent: bool = False
+    arrived: set[int] = field(default_factory=set)
+    confirmed: int = 0
+
+    def not_before(self, _page: Page) -> float:
+        return 0.0
+
+    def resolve(self, pages: Sequence[Page], _loss: ApiError, *, quick: bool) -> list[bool]:
+        assert pages
+        assert quick in {True, False}
+        return [id(page) in self.arrived for page in pages]
+
+    def confirm_resent(self, lost_at: float) -> None:
+        assert lost_at <= time.monotonic()
+        self.confirmed += 1
+
+
+class Sender:
+    """Gives each try of a page the next of its fates, so many seconds later; afterwards all are accepted."""
+
+    def __init__(self, fates: dict[int, list[tuple[str, float]]]) -> None:
+        self.staged = Staged()
+        self.accepted: list[Item] = []
+        self._fates = fates
+        self._lock = threading.Lock()
+
+    def prepare(self, open_page: PendingPage) -> None:
+        open_page.body = b"{}"
+
+    def send(self, open_page: PendingPage) -> Outcome:
+        page = open_page.page
+        with self._lock:
+            left = self._fates.get(page.number, [])
+            fate, seconds = left.pop(0) if left else ("accepted", 0.0)
+        time.sleep(seconds)
+        if fate == "throttled":
+            return Retry(0.001, slow_down=True)
+        if fate == "divided" and len(page.items) > 1:
+            return Split(list(page.halves()))
+        if fate in {"lost", "stale", "stale, arrived"}:
+            loss = ResponseLost("The connection broke.")
+            loss.connection_was_stale = fate != "lost"
+            if fate == "stale, arrived":
+                self.staged.arrived.add(id(page))
+            return InDoubt(loss)
+        return Accepted()
+
+    def count(self, open_page: PendingPage) -> None:
+        self.accepted += open_page.page.items
+        self.staged.pages += 1
+
+
+def within(seconds: float) -> Callable[[], None]:
+    until = time.monotonic() + seconds
+
+    def check() -> None:
+        assert time.monotonic() < until, "the queue has stalled"
+
+    return check
+
+
+@settings(max_examples=150)
+@given(
+    parallel=st.integers(1, 8),
+    fates=st.lists(st.lists(FATES, max_size=3), min_size=1, max_size=10),
+    one_key=st.booleans(),
+)
+def test_whatever_becomes_of_each_page_all_are_accepted_once(
+    *, parallel: int, fates: list[list[tuple[str, float]]], one_key: bool
+) -> None:
+    sender = Sender({number: list(each) for number, each in enumerate(fates, 1)})
+    queue = SendQueue(cast("PageSender", sender), parallel)
+    items: list[Item] = []
+    check = within(SECONDS)
+    for number in range(1, len(fates) + 1):
+        key: Any = "same" if one_key else None
+        page = Page(number, tuple(Item("User", b"{}", at, key or (number, at)) for at in range(4)))
+        items += page.items
+        queue.put(page, check)
+    queue.drain(check)
+    queue.close()
+    assert sorted(map(id, sender.accepted)) == sorted(map(id, items))
+    if one_key or parallel == 1:
+        assert list(map(id, sender.accepted)) == list(map(id, items))
