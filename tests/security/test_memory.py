@@ -159,6 +159,7 @@ def light() -> Iterator[Sandbox]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", INPUTS)
 def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: Sandbox, what: str) -> None:
     chunks, settings, code = INPUTS[what]
