@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 STREAM = "people"
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "id": {"type": "integer"},
@@ -41,7 +41,9 @@ def sync(config: dict[str, Any], state: dict[str, Any]) -> None:
     fresh = [row for row in rows if row["updated_at"] > since]
     print(f"tap-people: {len(fresh)} rows since {since or 'the beginning'}", file=sys.stderr)
 
-    _say(type="SCHEMA", stream=STREAM, schema=SCHEMA, key_properties=["id"])
+    added: dict[str, Any] = {name: {} for row in rows for name in row if name not in SCHEMA["properties"]}
+    schema = {**SCHEMA, "properties": {**SCHEMA["properties"], **added}}
+    _say(type="SCHEMA", stream=STREAM, schema=schema, key_properties=["id"])
     for sent, row in enumerate(fresh, 1):
         _say(type="RECORD", stream=STREAM, record=row)
         since = row["updated_at"]

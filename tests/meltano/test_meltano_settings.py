@@ -165,8 +165,12 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
         "apply",
         "check",
         "discard",
+        "history",
+        "preview",
+        "probe",
         "sandbox",
         "status",
+        "verify",
     }
     checked = project.call("invoke", "target-sprinto:check")
     assert (checked.code, checked.stdout[:4]) == (0, "OK: ")
@@ -184,6 +188,40 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
     assert (wrong.code, wrong.stdout) == (1, "")
     assert "[unauthorized]" in wrong.stderr
     assert "wr0ng-k3y" not in wrong.stderr
+
+
+def test_the_commands_for_mapping_and_receipts_work_on_what_a_run_leaves(
+    project: Project, door: FrontDoor
+) -> None:
+    project.write_rows(2)
+    project.env["TARGET_SPRINTO_ENTITY_TYPES"] = '{"people": "Person"}'
+    tap = project.call("invoke", "tap-people")
+    assert tap.code == 0, tap.stderr
+    (project.folder / "tap.singer").write_text(tap.stdout)
+    previewed = project.call("invoke", "target-sprinto:preview", "--input", "tap.singer")
+    assert previewed.code == 0, previewed.stderr
+    assert "people → Person: 2 records in, 2 to send" in previewed.stdout
+    assert door.operations() == []
+
+    example = {"id": 9, "name": "an example", "updated_at": "2026-11-21T09:00:00Z"}
+    (project.folder / "person.json").write_text(json.dumps(example))
+    probed = project.call(
+        "invoke", "target-sprinto:probe", "--entity-type", "Person", "--example", "person.json"
+    )
+    assert probed.code == 0, probed.stderr
+    assert "Suggested settings: " in probed.stdout
+    assert door.applied() == {}
+
+    assert project.run(TARGET_SPRINTO_REPORT_PATH="receipts/{run}.json").code == 0
+    (receipt,) = (project.folder / "receipts").iterdir()
+    words = ("--input", "tap.singer", "--config", "ENV")
+    for more in ((), words):
+        verified = project.call("invoke", "target-sprinto:verify", str(receipt), *more)
+        assert verified.code == 0, verified.stderr
+        assert verified.stdout.startswith("OK: the same 1 page" if more else "OK: the receipt is whole")
+    shown = project.call("invoke", "target-sprinto:history", "receipts")
+    assert shown.code == 0, shown.stderr
+    assert "Person" in shown.stdout
 
 
 def test_the_sandbox_runs_until_it_is_interrupted(project: Project) -> None:
@@ -241,6 +279,17 @@ def test_an_inherited_loader_and_its_base_do_not_disturb_each_other(
         "Person": 2,
         "User": 3,
     }
+
+    definition["plugins"]["loaders"][-1]["config"] = {"stream_maps": {"people": {"name": None}}}
+    project.define(definition)
+    lost = project.run("tap-people", name)
+    assert lost.code == 1
+    assert "KeyError: 'stream_maps.people.name'" in lost.stderr
+    definition["plugins"]["loaders"][-1]["config"] = {"stream_maps": {"people": {"name": "__NULL__"}}}
+    project.define(definition)
+    project.write_rows(4)
+    assert project.run("tap-people", name).code == 0
+    assert "name" not in door.applied()["Person"][-1]
 
     misspelled = project.call("invoke", "target-sprinto:check", TARGET_SPRINTO_PAGESIZE="5")
     assert misspelled.code == 1
