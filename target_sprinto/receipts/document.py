@@ -1,8 +1,8 @@
 """A run's receipt as a document: its fields, its JSON, its published schema.
 
 `receipt.schema.json` is made from the types below. A receipt is sealed: its last field is the SHA-256 of all
-bytes before it, which shows if one was cut off or edited. That is not a signature: a person who edits a receipt
-on purpose can seal it again (see `signing`).
+bytes before it, which shows if one was cut off or edited. That is not a signature: a person who edits one on
+purpose can seal it again (see `signing`).
 """
 
 from __future__ import annotations
