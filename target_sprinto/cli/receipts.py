@@ -13,7 +13,7 @@ from target_sprinto.cli.options import OK, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import html, signing
-from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of, read
+from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of
 from target_sprinto.receipts.errors import (
     ChainBroken,
     ReceiptDiffers,
@@ -141,7 +141,7 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
 )
 def receipt(receipt: Path, output: IO[bytes], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it does not check the signature."""
-    output.write(html.render(read(receipt)))
+    output.write(html.render(read_checked(receipt, None)))
 
 
 @click.command(

@@ -29,7 +29,7 @@ def contradiction(receipt: Receipt, name: str) -> ReceiptForged | None:
     """The first contradiction in a receipt, as an error to raise that calls it `name`; None without one."""
     for error, find in ((OutcomeForged, _outcome), (CountsForged, _counts), (TimesForged, _times)):
         if found := next(find(receipt), None):
-            return error(f"{name} was changed: it contradicts itself, {found}.", "Do not trust it.")
+            return error(f"{name} contradicts itself: {found}.", "Do not trust it: it was probably changed.")
     return None
 
 

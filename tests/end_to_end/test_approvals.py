@@ -253,8 +253,12 @@ def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: Fron
 
 
 INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] = {
-    "counts": (
+    "counts in one place": (
         lambda door, _: change(door.folder / "receipt.json", '"accepted":250', '"accepted":251'),
+        ("contradicts itself", "[receipt-counts]"),
+    ),
+    "counts everywhere": (
+        lambda door, _: add_one(door),
         ("250 people", "251 people", "is left as it was", "[count-mismatch]"),
     ),
     "another session's": (
@@ -270,11 +274,15 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
         ("at https://x.example", "[receipt]"),
     ),
     "a run that holds nothing": (
-        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "applied"'),
-        ("holds no session", "'applied'", "[receipt]"),
+        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "rehearsed"'),
+        ("holds no session", "'rehearsed'", "[receipt]"),
     ),
     "an unfinished run": (
-        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "unfinished"'),
+        lambda door, _: change(
+            door.folder / "receipt.json",
+            '"outcome": "held",\n  "exit_code": 0',
+            '"outcome": "unfinished",\n  "exit_code": null',
+        ),
         ("holds no session", "'unfinished'", "[receipt]"),
     ),
     "edited": (lambda door, _: edit(door, lambda content: content.replace(b"1.10", b"9.10")), ("[receipt]",)),
@@ -287,6 +295,11 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
     ),
     "gone": (lambda door, _: (door.folder / "receipt.json").unlink(), ("No such file", "[receipt]")),
 }
+
+
+def add_one(door: FrontDoor) -> None:
+    for old, new in (('":250', '":251'), ('"entities":50', '"entities":51'), ('ed":50', 'ed":51')):
+        change(door.folder / "receipt.json", old, new)
 
 
 def edit(door: FrontDoor, change_bytes: Callable[[bytes], bytes]) -> None:

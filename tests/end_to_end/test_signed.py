@@ -233,7 +233,8 @@ def test_a_receipt_that_contradicts_itself_is_refused_without_a_key(door: FrontD
     code, forge = CONTRADICTIONS[what]
     for old, new in forge(read_receipt(path)):
         change(path, old, new)
-    check_refused(sprintoctl(door, "verify", f"receipts/{path.name}"), code, "it contradicts itself")
+    check_refused(sprintoctl(door, "verify", f"receipts/{path.name}"), code, "contradicts itself")
+    check_refused(sprintoctl(door, "receipt", f"receipts/{path.name}", "--html"), code)
     folder = sprintoctl(door, "verify", "receipts")
     assert f"[{code}]" in folder.stdout
     assert folder.code == 1
