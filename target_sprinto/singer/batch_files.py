@@ -17,12 +17,11 @@ import msgspec
 
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
-from target_sprinto.singer.config_files import identity
 from target_sprinto.singer.messages import MAX_LINE_BYTES
 from target_sprinto.singer.reader import interruptible_reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from target_sprinto.push.transport.background import Check
 
@@ -101,7 +100,7 @@ class BatchFile:
         descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)
-        if identity(status) in self._own:
+        if _identity(status) in self._own:
             raise self._unreadable("it is this loader's own config file")
         if not stat.S_ISREG(status.st_mode):
             raise self._unreadable("it is not a regular file")
@@ -119,6 +118,15 @@ class BatchFile:
             f"the batch file cannot be read: {why}.",
             "Look at the tap's log; target and tap must see the same files.",
         )
+
+
+def identities(names: Iterable[str]) -> frozenset[tuple[int, int]]:
+    """Of those files that are there: what each has in common with all its names, links among them."""
+    return frozenset(_identity(os.stat(name)) for name in names if os.path.exists(name))  # noqa: PTH110, PTH116 - a name may be any text
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _path(url: str) -> str:

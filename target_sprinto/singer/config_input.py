@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import stat
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.client import ApiClient
-from target_sprinto.singer import config_files, environment, settings_checks
+from target_sprinto.singer import environment, settings_checks
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url
 """The settings that it takes to reach Sprinto."""
 
 _MAX_CONFIG_BYTES = 5_000_000
+
+log = logging.getLogger(__name__)
 
 
 def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,8 +64,13 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
 def client_of(own: Settings, names: Sequence[str]) -> ApiClient:
     """A client; `names` are what `--config` was given. Raises ConfigError."""
     client = ApiClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
-    client.config_files = config_files.lasting(tuple(names))
+    client.config_files = lasting(names)
     return client
+
+
+def lasting(names: Sequence[str]) -> tuple[str, ...]:
+    """The names as a later command can be given them; none where Meltano removes a file after the run."""
+    return () if any(".meltano" in PurePath(name).parts for name in names) else tuple(names)
 
 
 def read_config_file(path: str, number: int) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
     shown = f"no. {number}" if set(path) & set('{}":\n') else repr(path)
     try:
         with Path(path).open("rb") as file:
-            text = file.read(_MAX_CONFIG_BYTES + 1)
+            text, mode = file.read(_MAX_CONFIG_BYTES + 1), os.fstat(file.fileno()).st_mode
         if len(text) > _MAX_CONFIG_BYTES:
             raise SettingsError([f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes"])
         content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
@@ -82,8 +91,10 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
         raise SettingsError([f"config file {shown} is not JSON in UTF-8"]) from None
     if not isinstance(content, dict):
         raise SettingsError([f"config file {shown} does not hold a JSON object"])
-    if content.get("api_key"):
-        config_files.warn_if_exposed(path)
+    if content.get("api_key") and stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        log.warning(
+            "Config file %r holds the API key, and every user can read it: run `chmod o-r` on it.", path
+        )
     return content
 
 

@@ -10,6 +10,8 @@ import ast
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
+from singer_sdk.mapper import CustomStreamMap
+
 from target_sprinto.singer.map_rules import GIVEN, parsed
 
 if TYPE_CHECKING:
@@ -180,3 +182,17 @@ def tree_of(expression: str) -> ast.expr:
     if tree is None:
         raise ValueError(expression)
     return cast("ast.Expr", tree.body[0]).value
+
+
+def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:
+    """The SDK's mapper for some of a map's fields alone."""
+    return CustomStreamMap(
+        stream_alias=stream_map.stream_alias,
+        stream_name=stream_map.stream_name,
+        map_config=stream_map.map_config,
+        faker_config=stream_map.faker_config,
+        raw_schema=stream_map.raw_schema,
+        key_properties=None,
+        map_transform={**expressions, "__else__": None},
+        flattening_options=None,
+    )

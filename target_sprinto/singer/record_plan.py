@@ -20,7 +20,14 @@ from msgspec import UNSET, Raw
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.expressions import Compiler, fields_read, is_constant, optional_field, tree_of
+from target_sprinto.singer.expressions import (
+    Compiler,
+    fields_read,
+    is_constant,
+    map_of,
+    optional_field,
+    tree_of,
+)
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_rules import GIVEN
 from target_sprinto.singer.sink import is_finite
@@ -170,7 +177,7 @@ class _Computed:
                 self._mapped[target] = text
         self._filter = compiled.pop("__filter__", None)
         self._compiled = list(compiled.values())
-        self._mapper = None if not self._mapped else _mapper(stream_map, self._mapped)
+        self._mapper = None if not self._mapped else map_of(stream_map, self._mapped)
         self._maps_filter = self._mapped.pop("__filter__", None) is not None
         self.targets = [*compiled, *self._mapped]
         values = TypedDict("Values", dict.fromkeys(names, Any), total=False)  # type: ignore[misc] # made from data
@@ -192,20 +199,6 @@ class _Computed:
             if type(value) not in _FINITE and not is_finite(value):
                 raise ValueError
         return values
-
-
-def _mapper(stream_map: CustomStreamMap, options: Mapping[str, str]) -> CustomStreamMap:
-    """The SDK's mapper for some of a map's fields alone."""
-    return CustomStreamMap(
-        stream_alias=stream_map.stream_alias,
-        stream_name=stream_map.stream_name,
-        map_config=stream_map.map_config,
-        faker_config=stream_map.faker_config,
-        raw_schema=stream_map.raw_schema,
-        key_properties=None,
-        map_transform={**options, "__else__": None},
-        flattening_options=None,
-    )
 
 
 def _getter(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.mapper import SameRecordTransform, StreamMap
+from singer_sdk.exceptions import MapExpressionError
+from singer_sdk.mapper import CustomStreamMap, SameRecordTransform, StreamMap
 
-from target_sprinto.errors import InvalidRecord
+from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
+from target_sprinto.singer.expressions import map_of
 from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_failure import map_failed
 from target_sprinto.singer.messages import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
@@ -20,6 +21,7 @@ from target_sprinto.singer.messages import (
     diagnose_line,
     has_more_values,
 )
+from target_sprinto.singer.names import shortened
 from target_sprinto.singer.record_plan import record_writer, typed_decoder
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
@@ -206,4 +208,23 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
             " deeply."
         ) from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
-        raise map_failed(stream_map, rule, record, problem) from None
+        failing = _failing(stream_map, rule, record)
+        # The mapper's own error hides which name was not there; any other text may quote a value.
+        cause = type(problem.__cause__ if isinstance(problem, MapExpressionError) else problem).__name__
+        raise MapFailed(
+            f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
+            f" {f'{failing} ({cause})' if failing else cause}.",
+            "A field that may be missing is read by `record.get('x')`; one that may be null by"
+            " `x.upper() if x else None`.",
+        ) from None
+
+
+def _failing(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> str:
+    """The field and its expression, found by trying each alone: the SDK's mapper does not say."""
+    if rule is not None and isinstance(stream_map, CustomStreamMap):
+        for target, expression in rule.expressions.items():
+            try:
+                map_of(stream_map, {target: expression}).transform(dict(record))
+            except Exception:  # noqa: BLE001 - the same that has failed before
+                return f"field {shortened(target)} = {shortened(expression)}"
+    return ""

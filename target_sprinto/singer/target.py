@@ -33,8 +33,8 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
-from target_sprinto.singer import config_files
-from target_sprinto.singer.batch_files import BatchFile, read_batch
+from target_sprinto.singer import config_input
+from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.guards import Guards
@@ -100,8 +100,8 @@ class SprintoTarget(ConfiguredTarget):
             integration_id=settings.integration_id,
             api_url=settings.base_url,
         )
-        self._config_identities = config_files.identities(config_names)
-        self.client.config_files = config_files.lasting(config_names)
+        self._config_identities = identities(config_names)
+        self.client.config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         self._state: bytes | None = None
         self._final_state = FinalState()
