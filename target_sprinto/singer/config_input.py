@@ -48,10 +48,7 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     known = {name: SCHEMA["properties"][name] for name in needed}
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}
-    problems = [
-        f"`{name}` is not known: `{meant}` is probably meant"
-        for name, meant in settings_checks.misspelt(set(given) - set(SCHEMA["properties"]), known).items()
-    ]
+    problems = settings_checks.misspelt_settings(set(given) - set(SCHEMA["properties"]), known)
     if not {"api_key", "api_key_file"} & set(own):
         problems.append("`api_key` is missing")
     schema = {"type": "object", "properties": known, "required": ["integration_id"]}

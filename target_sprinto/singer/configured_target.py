@@ -103,10 +103,7 @@ class ConfiguredTarget(Target):
         problems = settings_checks.schema_problems(self._config, JSONSchemaValidator(self.config_jsonschema))
         unknown = set(self._config) - set(known) - set(settings_checks.NOT_FOR_SPRINTO)
         # A guard that one letter has switched off is worse than none.
-        problems += [
-            f"`{name}` is not known: `{meant}` is probably meant"
-            for name, meant in settings_checks.misspelt(unknown, known).items()
-        ]
+        problems += settings_checks.misspelt_settings(unknown, known)
         if problems and raise_errors:
             raise SettingsError(problems)
         if unknown:

@@ -27,6 +27,9 @@ PREFIX = "TARGET_SPRINTO_"
 
 _MAX_BYTES = 1_000_000
 _NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
+_BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
+    ("false", "0", "no", "off"), False
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
         if variable in environ:
             try:
                 found[name] = _value(environ[variable], schema["type"])
-            except (ValueError, RecursionError):
+            except (ValueError, KeyError, RecursionError):
                 wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
                 raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
     return {name: value for name, value in found.items() if value is not None}
@@ -121,19 +124,10 @@ def _value(text: str, kinds: list[str]) -> object:
             raise ValueError(text)
         return number
     if "boolean" in kinds:
-        return _boolean(text)
+        return _BOOLEANS[text.strip().lower()]
     if "object" in kinds and ("string" not in kinds or text.lstrip().startswith("{")):
         value = json.loads(text, parse_float=Decimal)
         if value is not None and not isinstance(value, dict):
             raise ValueError(text)
         return value
     return text
-
-
-def _boolean(text: str) -> bool:
-    word = text.strip().lower()
-    if word in {"true", "1", "yes", "on"}:
-        return True
-    if word in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError(word)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec.structs import replace
 
-from target_sprinto.errors import TooManyRejects, WouldBeRefused
-from target_sprinto.push.errors import TooFewRecords
+from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.singer.guards import Guards
 from target_sprinto.singer.messages import decode_object
@@ -90,26 +90,14 @@ class PreviewRun:
 
 def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> None:
     """Raise what a run with these rejects would end with."""
-    rejected = rejects.rejected
-    if rejected and not settings.diverts:
+    if rejects.rejected and not settings.diverts:
         raise WouldBeRefused(
-            f"A run would fail: {pluralize(len(rejected), 'record')} would be rejected.",
+            f"A run would fail: {pluralize(len(rejects.rejected), 'record')} would be rejected.",
             "Fix the stream map or the records; or set `on_invalid_record` to `divert`.",
         )
-    if len(rejected) > settings.max_rejects:
-        raise TooManyRejects(
-            f"A run would fail: {pluralize(len(rejected), 'record')} would be rejected, and `max_rejects` is"
-            f" {settings.max_rejects}.",
-            "Fix the stream map or the records.",
-        )
-    rejects.raise_if_none_accepted(run.counts)
-    for entity_type, wanted in settings.expect.items():
-        if run.counts[entity_type] < wanted.min_records:
-            raise TooFewRecords(
-                f"A run would fail: `expect` asks for {wanted.min_records} {entity_type}, and there are"
-                f" {run.counts[entity_type]}.",
-                "Check the tap's selection, or `expect`.",
-            )
+    rejects.raise_if_more_than(settings.max_rejects)
+    minimums = {name: wanted.min_records for name, wanted in settings.expect.items()}
+    RunOptions(expected=minimums, rejects=rejects).require_expected(run.counts)
 
 
 def document(

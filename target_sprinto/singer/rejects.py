@@ -145,6 +145,14 @@ class RejectedRecords:
                     "Check `entity_types` and `stream_maps`: this is a wrong mapping, not a bad record.",
                 )
 
+    def raise_if_more_than(self, limit: int) -> None:
+        """Raise TooManyRejects."""
+        if len(self._confirmed) > limit:
+            raise TooManyRejects(
+                f"More records were rejected than `max_rejects` ({limit}) allows: {self._summary()}.",
+                "Fix them at the source or with a stream map; or raise `max_rejects`.",
+            )
+
     # What the target finds by itself, before anything is sent
 
     def add(self, rejected: Rejected) -> None:
@@ -229,11 +237,7 @@ class RejectedRecords:
     def _count(self, rejected: Rejected) -> None:
         self._confirmed.append(rejected)
         log.debug("Rejected: %s", rejected)
-        if len(self._confirmed) > self._limit:
-            raise TooManyRejects(
-                f"More records were rejected than `max_rejects` ({self._limit}) allows: {self._summary()}.",
-                "Fix them at the source or with a stream map; or raise `max_rejects`.",
-            )
+        self.raise_if_more_than(self._limit)
 
     def _write(self, rejected: Rejected) -> Rejected:
         """What memory keeps of it: no bytes of the record, and no string twice."""

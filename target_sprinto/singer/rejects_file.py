@@ -7,7 +7,6 @@ its bytes. The finished file has the records that are left, in the order of the 
 from __future__ import annotations
 
 import os
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -40,10 +39,9 @@ class _Span(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where in the file a record is, and the SCHEMA that it needs before it. `digest` is the SCHEMA's."""
+    """Where in the file a record is, and the SCHEMA that it needs before it."""
 
     stream: str
-    digest: bytes
     schema: _Span
     record: _Span
 
@@ -56,7 +54,7 @@ class RejectsFile:
         self.written = 0
         self._descriptor: int | None = None
         self._end = 0
-        self._schemas: dict[str, tuple[bytes, _Span]] = {}
+        self._schemas: dict[str, tuple[object, _Span]] = {}
 
     @property
     def is_open(self) -> bool:
@@ -79,9 +77,9 @@ class RejectsFile:
         if original.is_message:
             message = (memoryview(original.record)[:-1],)
         record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
-        digest = _digest(schema)
-        known, span = self._schemas.get(stream, (b"", _Span(0, 0)))
-        if known == digest:
+        own = original.schema, original.key_properties
+        known, span = self._schemas.get(stream, (None, _Span(0, 0)))
+        if known == own:
             schema = ()
         else:
             span = _Span(self._end, sum(map(len, schema)))
@@ -92,8 +90,8 @@ class RejectsFile:
             private_files.append(self._descriptor, (*schema, *record))
         except OSError as problem:
             raise self._not_written(problem) from None
-        place = Place(stream, digest, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
-        self._schemas[stream] = digest, span
+        place = Place(stream, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
+        self._schemas[stream] = own, span
         self._end = place.record.start + place.record.length
         self.written += 1
         return place
@@ -130,10 +128,10 @@ class RejectsFile:
     @staticmethod
     def _content(descriptor: int, places: Iterable[Place]) -> Iterator[bytes]:
         """Each stream's SCHEMA is before its records, and again where it has changed."""
-        known: dict[str, bytes] = {}
+        known: dict[str, _Span] = {}
         for place in places:
-            if known.get(place.stream) != place.digest:
-                known[place.stream] = place.digest
+            if known.get(place.stream) != place.schema:
+                known[place.stream] = place.schema
                 yield from _read(descriptor, place.schema)
             yield from _read(descriptor, place.record)
 
@@ -142,13 +140,6 @@ class RejectsFile:
             f"The rejected records cannot be written to {self.path} ({private_files.reason(problem)}).",
             "Let `rejects_dir` be a folder that this target can write to.",
         )
-
-
-def _digest(parts: Iterable[bytes | memoryview]) -> bytes:
-    hashed = blake2b(digest_size=16)
-    for part in parts:
-        hashed.update(part)
-    return hashed.digest()
 
 
 def _read(descriptor: int, span: _Span) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from singer_sdk import metrics
@@ -48,30 +49,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
 class RunEnd:
     """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's."""
 
-    def __init__(  # noqa: PLR0913 - what a run leaves behind
-        self,
-        *,
-        run: Delivery,
-        client: ApiClient,
-        intake: Intake,
-        responses: ResponseFile,
-        report: ReceiptRecorder | None,
-        progress: Progress | None,
-        signals: Signals | None,
-        finish: Finish,
-    ) -> None:
-        self._run = run
-        self._client = client
-        self._intake = intake
-        self._rejects = intake.rejects
-        self._responses = responses
-        self._report = report
-        self._progress = progress
-        self._signals = signals
-        self._finish = finish
+    run: Delivery
+    client: ApiClient
+    intake: Intake
+    responses: ResponseFile
+    report: ReceiptRecorder | None
+    progress: Progress | None
+    signals: Signals | None
+    disposition: Finish
 
     def finish(self, summary: RunResult, state: bytes | None, sinks: Iterable[Sink]) -> None:
         """End a run that did not fail: log it, let its STATE out, and write its receipt.
@@ -80,9 +69,9 @@ class RunEnd:
         """
         self._log_metrics(sinks)
         ending = self._finished(summary, state)
-        if self._report is not None:
-            self._report.end(ending, Deadline(timing.current.end_after_signal))
-        self._client.close()
+        if self.report is not None:
+            self.report.end(ending, Deadline(timing.current.end_after_signal))
+        self.client.close()
         if ending.failure is not None:
             ending.failure.result = summary
             raise ending.failure
@@ -96,11 +85,11 @@ class RunEnd:
             timing.current.end_after_signal,
         )
         try:
-            session_outcome = self._run.abort(deadline)
+            session_outcome = self.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
-            log.error("Cut off while ending: session %s may be open.", self._run.open_session)  # noqa: TRY400 - no traceback
-            self._client.close()
+            log.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            self.client.close()
             raise
         self._log_metrics(sinks)
         if isinstance(failure, SprintoError) and failure.session_outcome:
@@ -110,68 +99,68 @@ class RunEnd:
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
         if isinstance(failure, InputError) and failure.line is None and failure.is_of_a_line:
-            failure.line = self._intake.line()
+            failure.line = self.intake.line()
         if isinstance(failure, SprintoError):
             failure.session_outcome = session_outcome
-            failure.result = self._run.result if isinstance(self._run, Run) else None
+            failure.result = self.run.result if isinstance(self.run, Run) else None
         elif session_outcome:
             log.error("%s", session_outcome)
-        if self._report is not None:
+        if self.report is not None:
             known = failure if isinstance(failure, SprintoError) else None
             outcome: Outcome = "interrupted" if stopped else "failed"
-            kept = self._responses.written
-            self._report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
-        self._client.close()
+            kept = self.responses.written
+            self.report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
+        self.client.close()
         return failure
 
     def _left_behind(self, failure: BaseException) -> str:
         """What a run that was not applied leaves on disk, in sentences."""
         responses, sentences = response_of(failure), []
-        if self._rejects is not None:
-            sentences.append(self._rejects.finish_unapplied())
-            if isinstance(failure, TooManyRejects | NothingAccepted) and self._finish is Finish.DISCARD:
+        if self.intake.rejects is not None:
+            sentences.append(self.intake.rejects.finish_unapplied())
+            if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
                 responses += responses_about(self._would_be_rejected())
                 incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
                 sentences.append(f"What is listed above would be rejected{incomplete}.")
-        sentences.append(self._responses.keep(responses))
+        sentences.append(self.responses.keep(responses))
         return " ".join(filter(None, sentences))
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:
         """The one that the command line will end with."""
-        if self._signals is not None and self._signals.first is not None:
-            return 128 + self._signals.first
+        if self.signals is not None and self.signals.first is not None:
+            return 128 + self.signals.first
         return failure.exit_code if failure is not None else None
 
     def _seconds_left(self) -> float:
         """The contract counts from the signal, which may have been noticed late."""
-        late = self._signals.seconds_since_first() if self._signals is not None else 0.0
+        late = self.signals.seconds_since_first() if self.signals is not None else 0.0
         return max(timing.current.end_after_signal / 2, timing.current.end_after_signal - late)
 
     def _raise_if_interrupted(self) -> None:
-        if self._signals is not None:
-            self._signals.check()
+        if self.signals is not None:
+            self.signals.check()
 
     def _log_metrics(self, sinks: Iterable[Sink]) -> None:
         """Log the SDK's metrics: records by stream, requests and how long they took in all."""
-        if self._progress is not None:
-            self._progress.end()
+        if self.progress is not None:
+            self.progress.end()
         for sink in sinks:
             cast("SprintoSink", sink).finish_count()
-        count, seconds = self._client.requests, self._client.request_seconds
+        count, seconds = self.client.requests, self.client.request_seconds
         logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
     def _finished(self, summary: RunResult, state: bytes | None) -> Ending:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
-        if self._finish is Finish.DISCARD:
+        if self.disposition is Finish.DISCARD:
             refused = self._dry_run(summary)
-            code, kept = refused.exit_code if refused else 0, self._responses.written
+            code, kept = refused.exit_code if refused else 0, self.responses.written
             return Ending("rehearsed", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             log.info("No records: no session was opened.", extra=log_fields(summary))
-        elif self._finish is Finish.HOLD:
+        elif self.disposition is Finish.HOLD:
             self._held(summary)
             return Ending("held")
         else:
@@ -193,19 +182,19 @@ class RunEnd:
 
     def _would_be_rejected(self) -> list[Rejected]:
         """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""
-        rejected = self._rejects.rejected if self._rejects else []
+        rejected = self.intake.rejects.rejected if self.intake.rejects else []
         for group in grouped(rejected):
             log.warning("Would be rejected: %s", group)
         return rejected
 
     def _held(self, summary: RunResult) -> None:
-        receipt = str(self._report.path) if self._report else ""
-        session, config = str(summary.session_id), self._client.config_files
+        receipt = str(self.report.path) if self.report else ""
+        session, config = str(summary.session_id), self.client.config_files
         log.info(
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",
             session,
             self._amounts(summary),
-            with_time_left(iso(summary.expires_at), self._client.server_time()),
+            with_time_left(iso(summary.expires_at), self.client.server_time()),
             suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
             suggested("sprintoctl", "discard", session, config=config),
             extra=log_fields(summary),
@@ -221,22 +210,22 @@ class RunEnd:
             them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
                 f"{pluralize(len(refused), 'record')} would be rejected, as listed above."
-                f" {self._responses.keep(responses_about(refused))}",
+                f" {self.responses.keep(responses_about(refused))}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
 
     def _amounts(self, summary: RunResult) -> str:
         pages = pluralize(summary.pages, "page")
-        took = self._progress.summary() if self._progress is not None else ""
+        took = self.progress.summary() if self.progress is not None else ""
         return f"{format_counts(summary.records)}, in {pages}, {took}"
 
     def _log_rejects(self) -> None:
         self._log_skipped()
-        if self._rejects is None:
+        if self.intake.rejects is None:
             return
         try:
-            message = self._rejects.finish()
+            message = self.intake.rejects.finish()
         except (MemoryError, OSError) as problem:
             # The run is applied: nothing that happens to the file may hide that.
             message = f"The rejects file could not be finished ({type(problem).__name__})."
@@ -244,8 +233,8 @@ class RunEnd:
             log.warning("%s", message)
 
     def _log_skipped(self) -> None:
-        if self._intake.skipped:
+        if self.intake.skipped:
             log.warning(
                 "Skipped %s marked as deleted (`on_deleted_record` is `skip`).",
-                pluralize(self._intake.skipped, "record"),
+                pluralize(self.intake.skipped, "record"),
             )

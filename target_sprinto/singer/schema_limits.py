@@ -39,13 +39,17 @@ _ENUM_WORK = 10
 """Steps for a byte of a string; for each level of `unevaluated…`; for each value of an object in `enum`."""
 
 _SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
-_BY_NAME = "properties"
 _EACH_FIELD = ("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames")
 _EACH_ITEM = ("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _OF_SCHEMAS_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "dependencies")
 
 _ANY_FIELD, _ANY_ITEM = "{}", "[]"
+_STEPS: dict[str, str | None] = {
+    **dict.fromkeys(_SAME_VALUE),
+    **dict.fromkeys(_EACH_FIELD, _ANY_FIELD),
+    **dict.fromkeys(_EACH_ITEM, _ANY_ITEM),
+}
 _Path = tuple[str, ...]
 
 
@@ -185,16 +189,10 @@ def _parts(schema: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
     for keyword, said in schema.items():
         if keyword in _OF_SCHEMAS_BY_NAME and isinstance(said, dict):
             for name, part in said.items():
-                yield part, (f".{name}" if keyword == _BY_NAME else _step(keyword))
-        elif keyword in _SAME_VALUE or keyword in _EACH_FIELD or keyword in _EACH_ITEM:
+                yield part, (f".{name}" if keyword == "properties" else _STEPS[keyword])
+        elif keyword in _STEPS:
             for part in said if isinstance(said, list) else [said]:
-                yield part, _step(keyword)
-
-
-def _step(keyword: str) -> str | None:
-    if keyword in _EACH_FIELD:
-        return _ANY_FIELD
-    return _ANY_ITEM if keyword in _EACH_ITEM else None
+                yield part, _STEPS[keyword]
 
 
 def _length(said: object) -> int:

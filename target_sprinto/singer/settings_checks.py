@@ -39,6 +39,14 @@ NOT_FOR_SPRINTO = {
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
 
 
+_BOUNDS = {
+    "minimum": "at least",
+    "maximum": "at most",
+    "exclusiveMinimum": "more than",
+    "exclusiveMaximum": "less than",
+}
+
+
 def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON Schema
     """The schema without what is none among its alternatives: the SDK puts the bare word "null" there."""
     if isinstance(schema, list):
@@ -78,6 +86,12 @@ def require_log_level(environ: Mapping[str, str]) -> None:
         raise SettingsError(
             [f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"]
         )
+
+
+def misspelt_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """A sentence for each of these names that is within one edit of a setting."""
+    near = misspelt(names, known)
+    return [f"`{name}` is not known: `{meant}` is probably meant" for name, meant in near.items()]
 
 
 def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
@@ -121,14 +135,8 @@ def _describe_schema_error(error: ValidationError) -> str:
     if rule == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         return f"`{name}` must be {' or '.join(kind for kind in kinds if kind != 'null')}"
-    rules = {
-        "minimum": "at least",
-        "maximum": "at most",
-        "exclusiveMinimum": "more than",
-        "exclusiveMaximum": "less than",
-    }
-    if rule in rules:
-        return f"`{name}` must be {rules[rule]} {wanted}"
+    if bound := _BOUNDS.get(str(rule)):
+        return f"`{name}` must be {bound} {wanted}"
     return f"`{name}` is not as `--about` describes it"
 
 

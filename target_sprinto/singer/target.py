@@ -138,7 +138,7 @@ class SprintoTarget(ConfiguredTarget):
             report=self._report,
             progress=self._progress,
             signals=signals,
-            finish=settings.finish,
+            disposition=settings.finish,
         )
 
     def _rejected_records(self, run_uuid: str, *, at_sprinto: bool) -> RejectedRecords | None:
