@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.receipt_file import Applied
-    from target_sprinto.receipts.run_info import RejectedRecord, RejectedRecords, RunInfo
+    from target_sprinto.receipts.run_info import InputCounts, RejectedRecord, RejectedRecords, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class ReceiptRecorder(RunObserver):
         client: ApiClient,
         *,
         run_uuid: str,
+        counts: InputCounts,
         rejects: RejectedRecords | None,
         state: Callable[[], bytes | None],
         input_sha256: Callable[[], str],
@@ -102,10 +103,7 @@ class ReceiptRecorder(RunObserver):
         self._lock = threading.Lock()
         self._phases: list[receipt.Step] = []
         self._session: tuple[str, datetime] | None = None
-        self._read: Counter[str] = Counter()
-        self._skipped: Counter[str] = Counter()
-        self._filtered: Counter[str] = Counter()
-        self._dropped: dict[str, list[str]] = {}
+        self._counts = counts
         self._extracted: dict[str, list[bytes]] = {}
         self._sources: dict[str, Counter[str]] = {}
         self._accepted: Counter[str] = Counter()
@@ -128,27 +126,11 @@ class ReceiptRecorder(RunObserver):
             return
         self._file.make(self._receipt(Ending("unfinished", None), None))
 
-    def read(self, stream: str) -> None:
-        """Count a record of the input."""
-        self._read[stream] += 1
-
     def extracted(self, stream: str, time: bytes) -> None:
         """Note a record's `time_extracted`, given as JSON; empty where it has none."""
         # A copy: what is given may keep the whole line in memory.
         kept = bytes(time) if len(time) <= _LONGEST_TIME else b""
         self._extracted.setdefault(stream, [kept, kept])[1] = kept
-
-    def skipped(self, stream: str) -> None:
-        """Count a record that was left out because it is marked as deleted."""
-        self._skipped[stream] += 1
-
-    def filtered(self, stream: str) -> None:
-        """Count a record that a stream map left out."""
-        self._filtered[stream] += 1
-
-    def dropped(self, stream: str, fields: list[str]) -> None:
-        """Note the fields of a stream that no stream map sends or reads."""
-        self._dropped[stream] = fields
 
     # Callbacks of the run
 
@@ -260,7 +242,7 @@ class ReceiptRecorder(RunObserver):
             entity_mapping=dict(info.entity_types),
             stream_maps=msgspec.Raw(msgspec.json.encode(self._stream_maps)),
             phases=list(self._phases),
-            streams=[self._stream(name, count) for name, count in self._read.items()],
+            streams=[self._stream(name, count) for name, count in self._counts.records.items()],
             entity_types=entity_types,
             pages=pages,
             rejects=[_reject(one) for one in rejected],
@@ -274,8 +256,9 @@ class ReceiptRecorder(RunObserver):
     def _stream(self, name: str, count: int) -> receipt.Stream:
         span = self._extracted.get(name, (b"", b""))
         first, last = (_iso_if_time(time.decode("ascii", "replace").strip('"')) for time in span)
-        dropped = self._dropped.get(name, [])
-        return receipt.Stream(name, count, self._skipped[name], self._filtered[name], dropped, first, last)
+        skipped, filtered = self._counts.skipped[name], self._counts.filtered[name]
+        dropped = self._counts.dropped.get(name, [])
+        return receipt.Stream(name, count, skipped, filtered, dropped, first, last)
 
     def _entity_types(self) -> list[receipt.EntityType]:
         return [

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
@@ -11,6 +13,19 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.protocol.lifecycle import Finish
     from target_sprinto.push.protocol.pages import Item
+
+
+@dataclass
+class InputCounts:
+    """The records of the input by stream: all, those left out as deleted, and those a stream map left out.
+
+    `dropped` are the fields of a stream that no stream map sends or reads.
+    """
+
+    records: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    filtered: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
 
 
 class RunInfo(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.errors import SprintoError
     from target_sprinto.push.run.run import Delivery
-    from target_sprinto.receipts.recorder import ReceiptRecorder
+    from target_sprinto.receipts.run_info import InputCounts
     from target_sprinto.singer.entity_schemas import EntitySchema
     from target_sprinto.singer.final_state import FinalState
     from target_sprinto.singer.guards import Guards
@@ -28,39 +28,28 @@ DELETED_AT = "_sdc_deleted_at"
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
+@dataclass(kw_only=True)
 class Intake:
     """Shared by the sinks of a run. `rejects` is None if a rejected record fails the run.
 
-    `line` returns the number of the current input line, from 1. `records` and `by_stream` count what came;
-    `skipped` what was left out because it is marked as deleted. `needs_keys`: whether records are to be given
-    with their key, where their type has one.
+    `line` returns the number of the current input line, from 1. `records` counts what came. `needs_keys`:
+    whether records are to be given with their key, where their type has one.
     """
 
-    def __init__(  # noqa: PLR0913 - what the sinks of a run share
-        self,
-        run: Delivery,
-        rejects: RejectedRecords | None,
-        *,
-        line: Callable[[], int],
-        final_state: FinalState,
-        report: ReceiptRecorder | None,
-        needs_keys: bool,
-        on_deleted_record: OnDeletedRecord,
-        entity_schemas: Mapping[str, EntitySchema],
-        guards: Guards | None = None,
-    ) -> None:
-        self.run = run
-        self.add = guards.before(run.add) if guards is not None else run.add
-        self.rejects = rejects
-        self.line = line
-        self.entity_schemas = entity_schemas
-        self.records = 0
-        self.by_stream: Counter[str] = Counter()
-        self.skipped = 0
-        self._final_state = final_state
-        self._report = report
-        self.needs_keys = needs_keys or rejects is not None
-        self._on_deleted_record = on_deleted_record
+    run: Delivery
+    rejects: RejectedRecords | None
+    line: Callable[[], int]
+    counts: InputCounts
+    final_state: FinalState
+    needs_keys: bool
+    on_deleted_record: OnDeletedRecord
+    entity_schemas: Mapping[str, EntitySchema]
+    guards: Guards | None = None
+    records: int = 0
+
+    def __post_init__(self) -> None:
+        self.add = self.guards.before(self.run.add) if self.guards is not None else self.run.add
+        self.needs_keys = self.needs_keys or self.rejects is not None
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
     def register(self, entity_type: str, key_properties: tuple[str, ...]) -> None:
@@ -71,20 +60,8 @@ class Intake:
     def count(self, stream: str, raw: bytes) -> None:
         """Count a record of the input, given as JSON."""
         self.records += 1
-        self.by_stream[stream] += 1
-        self._final_state.add_record(stream, raw)
-        if self._report is not None:
-            self._report.read(stream)
-
-    def filtered(self, stream: str) -> None:
-        """Count a record that a stream map left out."""
-        if self._report is not None:
-            self._report.filtered(stream)
-
-    def dropped(self, stream: str, fields: list[str]) -> None:
-        """Note the fields of a stream that no stream map sends or reads."""
-        if self._report is not None:
-            self._report.dropped(stream, fields)
+        self.counts.records[stream] += 1
+        self.final_state.add_record(stream, raw)
 
     def needs_key(self, entity_type: str) -> bool:
         """Whether records of this type are to be given with their key."""
@@ -117,11 +94,9 @@ class Intake:
 
         Raises DeletedRecord if the user has not decided.
         """
-        if self._on_deleted_record is OnDeletedRecord.FAIL:
+        if self.on_deleted_record is OnDeletedRecord.FAIL:
             raise DeletedRecord(stream)
-        if self._on_deleted_record is OnDeletedRecord.SEND:
+        if self.on_deleted_record is OnDeletedRecord.SEND:
             return False
-        self.skipped += 1
-        if self._report is not None:
-            self._report.skipped(stream)
+        self.counts.skipped[stream] += 1
         return True

@@ -117,7 +117,7 @@ def document(
                 {
                     "stream": stream.name,
                     "entity_type": route.entity_type,
-                    "records": target.intake.by_stream[stream.name],
+                    "records": target.intake.counts.records[stream.name],
                     "sent": sent,
                     "rejected": rejects[place],
                     "fields": {field: _origin(route, field) for field in route.sends},

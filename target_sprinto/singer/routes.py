@@ -73,7 +73,7 @@ class Route:
             if (written := self._writer.write(raw)) is None:
                 return False
             if not written:
-                self._intake.filtered(source.stream)
+                self._intake.counts.filtered[source.stream] += 1
                 return True
             body = written
         if decoder is None or (read := decoder.read(body)) is None:
@@ -119,7 +119,7 @@ class Route:
             self._intake.reject(problem, source, self.entity_type)
         else:
             if mapped is None:
-                self._intake.filtered(source.stream)
+                self._intake.counts.filtered[source.stream] += 1
             else:
                 self._sink.process_record(mapped, {"source": source})
 

@@ -233,8 +233,7 @@ class RunEnd:
             log.warning("%s", message)
 
     def _log_skipped(self) -> None:
-        if self.intake.skipped:
+        if skipped := self.intake.counts.skipped.total():
             log.warning(
-                "Skipped %s marked as deleted (`on_deleted_record` is `skip`).",
-                pluralize(self.intake.skipped, "record"),
+                "Skipped %s marked as deleted (`on_deleted_record` is `skip`).", pluralize(skipped, "record")
             )

@@ -155,7 +155,7 @@ class Streams:
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
         dropped = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
-        self._intake.dropped(name, sorted(set[str].intersection(*dropped)) if dropped else [])
+        self._intake.counts.dropped[name] = sorted(set[str].intersection(*dropped)) if dropped else []
         for change in self.arrivals.add(name, fields, sent_as):
             log.info("%s", change)
         return routes

@@ -33,6 +33,7 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
+from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer import config_input
 from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
@@ -103,6 +104,7 @@ class SprintoTarget(ConfiguredTarget):
         self._config_identities = identities(config_names)
         self.client.config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
+        self._counts = InputCounts()
         self._state: bytes | None = None
         self._final_state = FinalState()
         self._said_activate_version = False
@@ -112,11 +114,11 @@ class SprintoTarget(ConfiguredTarget):
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
-            self.run,
-            self.rejects,
+            run=self.run,
+            rejects=self.rejects,
             line=lambda: self._reader.line,
+            counts=self._counts,
             final_state=self._final_state,
-            report=self._report,
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
@@ -159,6 +161,7 @@ class SprintoTarget(ConfiguredTarget):
                 settings,
                 self.client,
                 run_uuid=run_uuid,
+                counts=self._counts,
                 rejects=self.rejects,
                 state=lambda: self._state,
                 input_sha256=digest.hexdigest,
