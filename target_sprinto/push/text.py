@@ -8,7 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 
 SHOWN_CHARACTERS = 100
@@ -49,6 +49,13 @@ def suggested(*words: str, config: Sequence[str] = ()) -> str:
 def pluralize(number: int, noun: str) -> str:
     """``3 pages``, ``1 page``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines whose cells are below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def format_counts(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:

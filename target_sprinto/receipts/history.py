@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from target_sprinto.push.text import pluralize, shown
+from target_sprinto.push.text import in_columns, pluralize, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,9 +71,7 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
                 str(last.rejects) if last else "-",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from in_columns(rows)
 
 
 def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterator[str]:

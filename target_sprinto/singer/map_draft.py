@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from target_sprinto.push.text import in_columns
 from target_sprinto.singer.map_rules import GIVEN
 from target_sprinto.singer.schema_parts import types_of
 from target_sprinto.singer.tap_sample import MAX_RECORDS
@@ -45,28 +46,14 @@ _MEANINGS: list[tuple[str, str]] = [
         "work email, work email address",
         "email, email address, primary email, mail, business email, company email",
     ),
-    (
-        "manager id, manager employee id",
-        "supervisor id, supervisor e id, reports to id, line manager id",
-    ),
+    ("manager id, manager employee id", "supervisor id, supervisor e id, reports to id, line manager id"),
     ("job title, role", "title, position, position title, role name"),
     ("job description, role description", "position description"),
     ("employment type", "employee type, worker type, contract type"),
 ]
 """By meaning: names that say it, and names that say it of most sources only; the likeliest first."""
 
-_AROUND = {
-    "profile",
-    "attributes",
-    "work",
-    "name",
-    "employee",
-    "user",
-    "person",
-    "personal",
-    "properties",
-    "fields",
-}
+_AROUND = re.compile(r"profile|attributes|work|name|employee|user|person|personal|properties|fields")
 """Objects whose fields mean what they would mean outside of them."""
 
 _OF_AN_ACCOUNT = re.compile(r"creat|activat|updat|modif|login|chang|expir|last seen|registered|sync")
@@ -156,7 +143,7 @@ def _ranked(field: str, sources: Mapping[Path, object]) -> Iterator[tuple[int, P
             names |= {name: number for number, name in enumerate(strong, 1) if name not in names}
     for path in sources:
         inner = list(path)
-        while len(inner) > 1 and words(inner[0]) in _AROUND:
+        while len(inner) > 1 and _AROUND.fullmatch(words(inner[0])):
             inner.pop(0)
         name = " ".join(map(words, inner))
         if name in names:
@@ -230,14 +217,7 @@ def as_table(
         (one.field, "required" if one.required else "", one.rule or "-", one.level, one.why)
         for one in proposals
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        yield (
-            "  "
-            + "  ".join(
-                [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]
-            ).rstrip()
-        )
+    yield from (f"  {line}" for line in in_columns(rows))
     used = {one.source for one in proposals if one.rule not in {None, UNDECIDED}}
     left = [name for path, _, _ in sample.fields() if (name := ".".join(path)) not in used]
     if left:
