@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.warm import WarmProcess
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -126,22 +128,20 @@ class FrontDoor:
             **os.environ,
             "TARGET_SPRINTO_LOGLEVEL": "DEBUG",
             "NO_PROXY": "127.0.0.1",
-            "TEST_PACE": json.dumps(self.pace),
             **(env or {}),
         }
-        command = [sys.executable, *PROGRAMS[program]]
-        if not cold:
-            warm = str(Path(__file__).parent / "warm.py")
-            command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
-        command = [*through, *command]
-        process = subprocess.Popen(
-            [*command, *words],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env=environment,
-            cwd=self.folder,
-        )
+        streams: dict[str, Any] = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        streams |= {"env": environment, "cwd": self.folder}
+        process: subprocess.Popen[bytes]
+        if not cold and not through:
+            process = WarmProcess(self.warm, [program, *words], self.pace, **streams)
+        else:
+            command = [sys.executable, *PROGRAMS[program]]
+            if not cold:
+                warm = str(Path(__file__).with_name("warm.py"))
+                command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
+                environment["TEST_PACE"] = json.dumps(self.pace)
+            process = subprocess.Popen([*through, *command, *words], **streams)
         self._started.append(process)
         return process
 

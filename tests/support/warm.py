@@ -1,21 +1,26 @@
 """Runs of the real command without the second that its imports take: hundreds of tests start one each.
 
 `warm.py serve SOCKET` has imported the commands and forks a process for each run that it is asked for.
-`warm.py run SOCKET PROGRAM WORD …` is what a test starts in the place of a command: it hands its own stdin,
-stdout, stderr, environment and working folder over, passes signals on, and ends with the run's exit code.
+`WarmProcess` asks for one: it hands over stdin, stdout, stderr, environment and working folder. Where another
+program starts the command, `warm.py run SOCKET PROGRAM WORD …` asks in its place, passes signals on, and ends
+with the run's exit code.
 """
 
 from __future__ import annotations
 
-import array
+import codecs
+import gc
 import json
 import os
+import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DESCRIPTORS = 3
@@ -33,34 +38,93 @@ def serve(path: str) -> None:
         "sprintoctl": lambda: process.run(main),
         "sdk-tap": sdk_taps.main,
     }
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # What a run imports late.
+    SprintoTarget.print_version(print_fn=lambda _: None)
+    codecs.lookup("utf-8-sig")
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen(64)
+    running: dict[int, socket.socket] = {}
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    # A collection in a run would copy the memory that it shares with this process.
+    gc.freeze()
     while True:
-        asked, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            watch(asked, programs)
-        asked.close()
+        waiting: list[Any] = [listener, ended]
+        ready, _, _ = select.select(waiting, [], [])
+        if ended in ready:
+            os.read(ended, 4096)
+            reap(running)
+        if listener in ready:
+            asked, _ = listener.accept()
+            descriptors, wanted = received(asked)
+            if (run := os.fork()) == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                for inherited in (listener, asked, *running.values()):
+                    inherited.close()
+                for descriptor in (ended, wake):
+                    os.close(descriptor)
+                os._exit(become(programs, descriptors, wanted))
+            for descriptor in descriptors:
+                os.close(descriptor)
+            running[run] = asked
+            answer(asked, run)
 
 
-def watch(asked: socket.socket, programs: object) -> None:
-    size = array.array("i")
-    data, ancillary, _, _ = asked.recvmsg(1 << 20, socket.CMSG_LEN(DESCRIPTORS * size.itemsize))
-    size.frombytes(ancillary[0][2])
-    run = os.fork()
-    if run == 0:
-        asked.close()
-        os._exit(become(programs, list(size), json.loads(data)))
-    for descriptor in size:
-        os.close(descriptor)
-    asked.sendall(struct.pack("i", run))
-    _, status = os.waitpid(run, 0)
+def received(asked: socket.socket) -> tuple[list[int], dict[str, Any]]:
+    data, descriptors, _, _ = socket.recv_fds(asked, 1 << 20, DESCRIPTORS)
+    return descriptors, json.loads(data)
+
+
+def reap(running: dict[int, socket.socket]) -> None:
+    while running:
+        run, status = os.waitpid(-1, os.WNOHANG)
+        if run == 0:
+            return
+        with running.pop(run) as asked:
+            answer(asked, os.waitstatus_to_exitcode(status))
+
+
+def answer(asked: socket.socket, number: int) -> None:
+    # The test may have ended.
     with suppress(OSError):
-        asked.sendall(struct.pack("i", os.waitstatus_to_exitcode(status)))
-    os._exit(0)
+        asked.sendall(struct.pack("i", number))
+
+
+class WarmProcess(subprocess.Popen[bytes]):
+    """A run of the server at `path`, in the place of a child process. `command` is program and words."""
+
+    def __init__(self, path: str, command: list[str], pace: dict[str, float], **options: Any) -> None:
+        self._path = path
+        self._pace = pace
+        super().__init__(command, **options)
+
+    def _execute_child(self, *given: Any) -> None:
+        # In every Python from 3.10 to 3.14: words first, cwd and env at 5 and 6, the pipes from 10 to 15.
+        words, cwd, env, pipes = given[0], given[5], given[6], given[10:16]
+        wanted = {"words": words, "cwd": str(cwd), "pace": self._pace, "env": env}
+        self._asking = ask(self._path, wanted, [pipes[0], pipes[3], pipes[5]])
+        self.pid = struct.unpack("i", self._asking.recv(4))[0]
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # its own
+
+    def _internal_poll(self, **_: object) -> int | None:
+        return self._ended_within(0)
+
+    def _wait(self, timeout: float | None) -> int:
+        code = self._ended_within(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _ended_within(self, seconds: float | None) -> int | None:
+        if self.returncode is None and select.select([self._asking], [], [], seconds)[0]:
+            self.returncode = struct.unpack("i", self._asking.recv(4))[0]
+            self._asking.close()
+        return self.returncode
 
 
 def become(programs: object, descriptors: list[int], wanted: dict[str, object]) -> int:
