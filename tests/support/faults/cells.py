@@ -74,18 +74,12 @@ class Cell:
         return f"{self.name}; {self.traffic.words}"
 
     @property
-    def is_in_default_suite(self) -> bool:
-        """A seeded tenth of those that send one page at a time, a thirtieth of the others."""
-        one_in, name = (10, self.name) if self.traffic.parallel == 1 else (30, self.id)
-        return lot(name) % one_in == 0
-
-    @property
     def keeps_receipt(self) -> bool:
         """A seeded half: of each name with one page in flight or with several, and not with both."""
         return lot(f"receipt of {self.name}") % 2 == (self.traffic.parallel > 1)
 
-    def as_parameter(self) -> ParameterSet:
-        return pytest.param(self, id=self.id, marks=[] if self.is_in_default_suite else [pytest.mark.slow])
+    def as_parameter(self, *, slow: bool) -> ParameterSet:
+        return pytest.param(self, id=self.id, marks=[pytest.mark.slow] if slow else [])
 
 
 def lot(name: str) -> int:

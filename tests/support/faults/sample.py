@@ -1,0 +1,53 @@
+"""Which cells of the matrix the default suite runs: few that together show each part of it at least once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tests.support.faults.cells import lot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.support.faults.cells import Cell
+
+
+def sample(cells: Iterable[Cell]) -> set[str]:
+    """The ids of cells that have every feature of all; the rarest feature chooses first."""
+    features = {cell.id: features_of(cell) for cell in cells}
+    by_lot = sorted(features, key=lot)
+    having: dict[Any, list[str]] = {}
+    for name in by_lot:
+        for feature in features[name]:
+            having.setdefault(feature, []).append(name)
+    shown: set[Any] = set()
+    chosen: set[str] = set()
+    for feature in sorted(having, key=lambda one: (len(having[one]), repr(one))):
+        if feature not in shown:
+            best = max(having[feature], key=lambda name: len(features[name] - shown))
+            chosen.add(best)
+            shown |= features[best]
+    return chosen
+
+
+def features_of(cell: Cell) -> set[tuple[str, ...]]:
+    """What a cell shows: faults and where they strike, readings, settings, its end, how it is driven."""
+    script: Any = cell.script
+    driven_by = script.func if isinstance(script, partial) else script
+    found = {
+        ("ending", cell.expected.ending.name, str(cell.expected.code)),
+        ("script", driven_by.__qualname__),
+        ("traffic", cell.traffic.words),
+        *(("reading", name, repr(value)) for name, value in vars(cell.readings).items()),
+        *(("setting", name, repr(value)) for name, value in cell.settings.items()),
+        *(("server", name) for name in cell.server),
+    }
+    for fault in cell.faults:
+        kind = type(fault.effect).__name__
+        found |= {
+            ("effect", kind, str(getattr(fault.effect, "status", ""))),
+            ("kind", kind, fault.operation),
+            ("moment", fault.operation, fault.moment),
+        }
+    return found
