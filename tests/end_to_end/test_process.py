@@ -332,7 +332,8 @@ if hasattr(threading, "_start_joinable_thread"):
 """
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
+# The third is one without which the run waits for its deadline.
+@pytest.mark.parametrize("threads", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hypothesis import settings
 
-BY_DEFAULT = 300
+BY_DEFAULT = 100
 SHARDS = 4
 IN_A_SHARD = 2_500
 

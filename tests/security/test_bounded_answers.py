@@ -76,7 +76,13 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("what", BODIES)
+LONG = {"a large log", "an accepted page"}
+"""What takes longest. Others of the same operation, or of the same size, are tried by default."""
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[pytest.mark.slow] * (what in LONG)) for what in BODIES]
+)
 def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
     """Pages of a log come as many as are asked for."""
     operation, status, size, form = BODIES[what]

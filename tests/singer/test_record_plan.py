@@ -109,11 +109,7 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     return st.one_of([ways[kind] for kind in kinds])
 
 
-@settings(max_examples=500)
-@given(st.data(), STREAMS)
-def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
-    data: st.DataObject, schema: dict[str, Any]
-) -> None:
+def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(schema["properties"])), max_size=2, unique=True))
     short = typed_decoder(schema, names)
     if short is None:
@@ -130,6 +126,21 @@ def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
     RecordValidator("people", schema).validate(record)
     assert key == tuple(record[name] for name in names)
     assert hash(key) == hash(tuple(record[name] for name in names))
+
+
+@settings(max_examples=100)
+@given(st.data(), STREAMS)
+def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
+    data: st.DataObject, schema: dict[str, Any]
+) -> None:
+    require_same_verdict(data, schema)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_000)
+@given(st.data(), STREAMS)
+def test_what_the_short_way_takes_is_valid_at_length(data: st.DataObject, schema: dict[str, Any]) -> None:
+    require_same_verdict(data, schema)
 
 
 def test_what_taps_of_the_sdk_send_is_plain() -> None:
@@ -326,17 +337,30 @@ def require_equal(stream_map: StreamMap, rule: MapRule, raw: bytes) -> str:
     return "written"
 
 
-@settings(max_examples=600)
-@given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
-def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
-    rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
-) -> None:
+def require_same_record(rule: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
     try:
-        stream_map, read = maps_of(rule | options)
+        stream_map, read = maps_of(rule)
     except (MappingError, KeyError):
         event("not a map")
         return
     event(require_equal(stream_map, read, _as_object(pairs).encode()))
+
+
+@settings(max_examples=120)
+@given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
+def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
+    rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
+) -> None:
+    require_same_record(rule | options, pairs)
+
+
+@pytest.mark.slow
+@settings(max_examples=1_500)
+@given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
+def test_what_a_plan_writes_at_length(
+    rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
+) -> None:
+    require_same_record(rule | options, pairs)
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS.elements)  # type: ignore[attr-defined] # what it samples from
