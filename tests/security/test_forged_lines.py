@@ -88,7 +88,7 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
     # At once: most of them end after waits.
     for operation in ("create", "push", "status", "close", "integration_status"):
         door.integration_id = f"{own}-{operation}"
-        fault = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(change))  # type: ignore[arg-type] # a literal
+        fault = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(change))
         door.sandbox.inject(fault)
         running.append(door.start(retry_timeout_seconds=2))
     for process in running:
