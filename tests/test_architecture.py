@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +18,7 @@ DISTRIBUTIONS = {"backoff": "python-backoff", "dotenv": "python-dotenv"}
 IO = {"requests", "socket", "threading", "logging", "os", "subprocess", "urllib3", "select", "pathlib"}
 
 
+@cache
 def imported(path: Path, *, by_type_checkers: bool = True) -> set[str]:
     """The modules that a file imports, wherever in it."""
     found: set[str] = set()

@@ -169,7 +169,8 @@ class ConfiguredTarget(Target):
         if about:
             cls.print_about(about_format)
             return
-        cls.print_version(print_fn=log.debug)
+        if log.isEnabledFor(logging.DEBUG):
+            cls.print_version(print_fn=log.debug)
         target = cls.from_cli(config, signals=signals)
         if file_input is getattr(sys.stdin, "buffer", None):
             # What `-` opens is not a file: it may be a tap.

@@ -195,7 +195,7 @@ class RejectedRecords:
     def finish_unapplied(self) -> str:
         """For a run that was not applied, whose records the tap will send again. Says where the file is."""
         file = self._file
-        if file is None or not file.is_open:
+        if file is None or not file.written:
             return ""
         finished = file.path.with_name(f"{file.path.name}.not-applied")
         try:

@@ -56,11 +56,6 @@ class RejectsFile:
         self._end = 0
         self._schemas: dict[str, tuple[object, _Span]] = {}
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a record was appended, and the file is not finished."""
-        return self._descriptor is not None
-
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Place:
         """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
