@@ -133,6 +133,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
         os.close(descriptor)
     from target_sprinto.push.transport import timing
 
+    sys.dont_write_bytecode = True
     os.environ.clear()
     os.environ.update(wanted["env"])  # type: ignore[call-overload]
     os.chdir(str(wanted["cwd"]))
