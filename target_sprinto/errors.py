@@ -54,9 +54,9 @@ log = logging.getLogger(__name__)
 class SettingsError(ConfigError, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         super().__init__(f"Settings: {'; '.join(problems)}.", "`target-sprinto --about` lists all settings.")
-        self.errors = problems
+        self.errors = list(problems)
         self.schema = None
 
 

@@ -110,7 +110,7 @@ def draft(
     try:
         private_files.write_new(output, text.encode())
     except OSError as problem:
-        raise SettingsError([f"{output} cannot be written ({private_files.reason(problem)})"]) from None
+        raise SettingsError(f"{output} cannot be written ({private_files.reason(problem)})") from None
     click.echo(
         f'Written to {output}. Fill in each "?"; then: sprintoctl map preview --config {output} …', err=True
     )

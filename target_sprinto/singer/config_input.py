@@ -54,7 +54,7 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     schema = {"type": "object", "properties": known, "required": ["integration_id"]}
     problems += settings_checks.describe_schema_errors(JSONSchemaValidator(schema).iter_errors(own))
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(*problems)
     return Settings.from_config(own)
 
 
@@ -80,14 +80,14 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
         with Path(path).open("rb") as file:
             text, mode = file.read(_MAX_CONFIG_BYTES + 1), os.fstat(file.fileno()).st_mode
         if len(text) > _MAX_CONFIG_BYTES:
-            raise SettingsError([f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes"])
+            raise SettingsError(f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes")
         content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
     except OSError as problem:
-        raise SettingsError([f"config file {shown}: {problem.strerror}"]) from None
+        raise SettingsError(f"config file {shown}: {problem.strerror}") from None
     except (ValueError, RecursionError, ArithmeticError):
-        raise SettingsError([f"config file {shown} is not JSON in UTF-8"]) from None
+        raise SettingsError(f"config file {shown} is not JSON in UTF-8") from None
     if not isinstance(content, dict):
-        raise SettingsError([f"config file {shown} does not hold a JSON object"])
+        raise SettingsError(f"config file {shown} does not hold a JSON object")
     if content.get("api_key") and stat.S_ISREG(mode) and mode & stat.S_IROTH:
         log.warning(
             "Config file %r holds the API key, and every user can read it: run `chmod o-r` on it.", path

@@ -84,7 +84,7 @@ class ConfiguredTarget(Target):
         except SettingsError:
             raise
         except (ConfigurationError, MappingError) as problem:
-            raise SettingsError(getattr(problem, "errors", None) or [str(problem)]) from None
+            raise SettingsError(*(getattr(problem, "errors", None) or [str(problem)])) from None
         self.settings = Settings.from_config(self.config)
         # A copy from before the mapper takes entries out of it.
         self.stream_maps: dict[str, Any] = copy.deepcopy(self.config.get("stream_maps") or {})
@@ -105,7 +105,7 @@ class ConfiguredTarget(Target):
         # A guard that one letter has switched off is worse than none.
         problems += settings_checks.misspelt_settings(unknown, known)
         if problems and raise_errors:
-            raise SettingsError(problems)
+            raise SettingsError(*problems)
         if unknown:
             log.warning("Settings that are not known, and ignored: %s.", ", ".join(sorted(unknown)))
         return problems

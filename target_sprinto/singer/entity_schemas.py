@@ -51,12 +51,8 @@ class EntitySchema:
             )
         except (ValueError, jsonschema_rs.ValidationError):
             raise SettingsError(
-                [
-                    (
-                        f"`entity_schemas.{shown(entity_type)}` must be"
-                        ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'
-                    )
-                ]
+                f"`entity_schemas.{shown(entity_type)}` must be"
+                ' {"key": [field], "schema": {JSON Schema}}, without references to other documents'
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
@@ -106,7 +102,7 @@ def read(setting: object) -> dict[str, Any]:
     if isinstance(setting, str):
         setting = {"User": BUNDLED} if setting == BUNDLED else _from_text(setting)
     if not isinstance(setting, dict):
-        raise SettingsError(["`entity_schemas` must be an object, or a file that holds one"])
+        raise SettingsError("`entity_schemas` must be an object, or a file that holds one")
     return {name: bundled_user() if rules == BUNDLED else rules for name, rules in setting.items()}
 
 
@@ -125,9 +121,9 @@ def _from_text(text: str) -> object:
                 text = file.read(_MAX_BYTES).decode("utf-8-sig")
         return json.loads(text)
     except OSError as problem:
-        raise SettingsError([f"the file that `entity_schemas` names: {problem.strerror}"]) from None
+        raise SettingsError(f"the file that `entity_schemas` names: {problem.strerror}") from None
     except (ValueError, RecursionError):
-        raise SettingsError(["`entity_schemas` is not a JSON object, or a file that holds one"]) from None
+        raise SettingsError("`entity_schemas` is not a JSON object, or a file that holds one") from None
 
 
 def similar_type(entity_type: str, known: Iterable[str]) -> str | None:

@@ -40,11 +40,11 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
     given = {name[len(PREFIX) :].lower() for name in environ if name.startswith(PREFIX)}
     if near := settings_checks.misspelt(given - {*known, *refused}, known):
         raise SettingsError(
-            [
+            *(
                 f"the environment variable {PREFIX}{name.upper()} is not known:"
                 f" {PREFIX}{meant.upper()} is probably meant"
                 for name, meant in near.items()
-            ]
+            )
         )
     found: dict[str, Any] = {}
     for name, schema in {**refused, **known}.items():
@@ -54,7 +54,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
                 found[name] = _value(environ[variable], schema["type"])
             except (ValueError, KeyError, RecursionError):
                 wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
-                raise SettingsError([f"the environment variable {variable} holds no {wanted}"]) from None
+                raise SettingsError(f"the environment variable {variable} holds no {wanted}") from None
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -83,7 +83,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as problem:
-        raise SettingsError([f"{path} cannot be read ({problem.strerror})"]) from None
+        raise SettingsError(f"{path} cannot be read ({problem.strerror})") from None
     try:
         # What is looked at is what is read.
         status = os.fstat(descriptor)
@@ -91,7 +91,7 @@ def _read(path: Path) -> str:
             # A virtual environment is often called so.
             return ""
         if distrust := _distrusted(status):
-            raise SettingsError([f"{path} {distrust}"])
+            raise SettingsError(f"{path} {distrust}")
         content = b""
         while len(content) <= _MAX_BYTES and (more := os.read(descriptor, _MAX_BYTES)):
             content += more
@@ -102,7 +102,7 @@ def _read(path: Path) -> str:
             return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         pass
-    raise SettingsError([f"{path} is not a text in UTF-8 of at most {_MAX_BYTES:,} bytes"])
+    raise SettingsError(f"{path} is not a text in UTF-8 of at most {_MAX_BYTES:,} bytes")
 
 
 def _distrusted(status: os.stat_result) -> str:

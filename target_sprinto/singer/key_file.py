@@ -26,16 +26,16 @@ def with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:
     if path is None:
         return given
     if given.get("api_key") is not None:
-        raise SettingsError(["`api_key` and `api_key_file` exclude each other: set one of them"])
+        raise SettingsError("`api_key` and `api_key_file` exclude each other: set one of them")
     try:
         content, is_private = private_files.read_secret(Path(path))
         key = content.decode().removesuffix("\n").removesuffix("\r")
     except OSError as problem:
-        raise SettingsError([f"`api_key_file` cannot be read ({private_files.reason(problem)})"]) from None
+        raise SettingsError(f"`api_key_file` cannot be read ({private_files.reason(problem)})") from None
     except ValueError:
-        raise SettingsError(["`api_key_file` does not hold a key"]) from None
+        raise SettingsError("`api_key_file` does not hold a key") from None
     if problems := [*endpoint.text_problems("api_key_file", key), *endpoint.key_problems(key)]:
-        raise SettingsError(problems)
+        raise SettingsError(*problems)
     if not is_private:
         log.warning("`api_key_file` can be read by every user of this machine: chmod 600 %s", path)
     return {**given, "api_key": key}

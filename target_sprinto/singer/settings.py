@@ -274,7 +274,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         # What a file holds is part of the settings.
         config["entity_schemas"] = schemas = entity_schemas.read(config.get("entity_schemas") or {})
         if problems := list(problems_of(config)):
-            raise SettingsError(problems)
+            raise SettingsError(*problems)
         given = {name: _number(value) for name, value in config.items() if value is not None and value != ""}
         given |= {
             "entity_schemas": {name: EntitySchema(name, rules) for name, rules in schemas.items()},
@@ -285,7 +285,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.convert(given, cls, dec_hook=_converted)
         except msgspec.ValidationError:
-            raise SettingsError(["they are not as `--about` describes them"]) from None
+            raise SettingsError("they are not as `--about` describes them") from None
 
     @property
     def base_url(self) -> str:

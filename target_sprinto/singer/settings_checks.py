@@ -84,7 +84,7 @@ def require_log_level(environ: Mapping[str, str]) -> None:
     level = environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
         raise SettingsError(
-            [f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"]
+            f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
 
 
