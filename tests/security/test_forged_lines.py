@@ -85,7 +85,8 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
     def change(body: dict[str, Any]) -> dict[str, Any]:
         return body | {name: word for name, word in changes.items() if name in body}
 
-    # At once: most of them end after waits.
+    # At once, and with less time for a discard: most of them end after waits.
+    door.pace["end_after_error"] = 3.0
     for operation in ("create", "push", "status", "close", "integration_status"):
         door.integration_id = f"{own}-{operation}"
         fault = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(change))
