@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PORT = "8765"
 SHELLS = {"sh", "bash", "shell", "console"}
 RUN_ELSEWHERE = {"test-command", "meltano"}
-"""The README's own: CI runs the first, `test_meltano_readme.py` the second."""
+"""CI runs the first; `test_meltano_readme.py` and `test_meltano_guide.py` run the second."""
 IN_ANOTHER_TERMINAL = "run: in another terminal"
 
 
