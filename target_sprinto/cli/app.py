@@ -62,7 +62,7 @@ Then run a pipe:
 @click.version_option(package_name="target-sprinto", prog_name="sprintoctl")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Work with target-sprinto beside the pipeline."""
+    """Companion to target-sprinto: try it, check a config, manage sessions and receipts."""
     context.color = colours()
     if context.invoked_subcommand is None:
         click.echo(GETTING_STARTED, nl=False)

@@ -34,7 +34,7 @@ config_option = click.option(
     metavar="FILE",
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, one document a line.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
 
 
 def public_key_option(use: str) -> Callable[[_F], _F]:

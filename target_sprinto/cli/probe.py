@@ -30,7 +30,7 @@ from target_sprinto.singer.response_file import ResponseFile, response_of
     multiple=True,
     required=True,
     metavar="TYPE",
-    help="An entity type of the account. Given twice, two are asked about, which shows more.",
+    help="An entity type of the account. Give it twice to test two types, which shows more.",
 )
 @click.option(
     "--example",

@@ -46,7 +46,7 @@ _PORT = click.IntRange(0, 65535)
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep what was applied here, over a restart.",
+    help="Keep applied records in this folder across restarts.",
 )
 @click.option(
     "--integration",
@@ -69,7 +69,7 @@ _PORT = click.IntRange(0, 65535)
     type=click.Choice(["upsert", "append", "replace"]),
     default="upsert",
     show_default=True,
-    help="What applying does to what was there.",
+    help="How applied records affect existing ones.",
 )
 @click.option(
     "--processing-seconds",
