@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
-from target_sprinto.receipts.html import Cell, fill, number, table
+from target_sprinto.receipts.html import CODE, DIGEST, NUMBER, TIGHT, fill, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,15 +64,11 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
     )
     gaps = [f"Not{gap.removeprefix(f'{one.name}: not')}" for gap in gaps]
     verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
+    kind = one.entity_type
     shown = table(
-        ("When", "Outcome", "#Records applied", "#Rejected"),
+        {"When": TIGHT, "Outcome": "", "Records applied": NUMBER, "Rejected": NUMBER},
         (
-            (
-                Cell(history.minute(run.ended_at), "tight"),
-                Cell(_outcome(run, one.entity_type)),
-                number(run.accepted.get(one.entity_type, 0) if run.outcome == "applied" else 0),
-                number(run.rejects),
-            )
+            (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
             for run in runs
         ),
         "No run ended in this period.",
@@ -84,6 +80,10 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
     )
 
 
+def _applied(run: PastRun, entity_type: str) -> int:
+    return run.accepted.get(entity_type, 0) if run.outcome == "applied" else 0
+
+
 def _outcome(run: PastRun, entity_type: str) -> str:
     if run.outcome == "applied" and entity_type not in run.accepted:
         return "Applied, none of this kind"
@@ -92,11 +92,8 @@ def _outcome(run: PastRun, entity_type: str) -> str:
 
 def _details(runs: Iterable[PastRun]) -> str:
     rows = table(
-        ("Receipt", "Run", "Signed by"),
-        (
-            (Cell(run.path.name, "code"), Cell(run.run, "code"), Cell(run.signed_by or "unsigned", "digest"))
-            for run in runs
-        ),
+        {"Receipt": CODE, "Run": CODE, "Signed by": DIGEST},
+        ((run.path.name, run.run, run.signed_by or "unsigned") for run in runs),
         "None.",
     )
     return f'<details><summary>Technical details</summary><div class="card">{rows}</div></details>'

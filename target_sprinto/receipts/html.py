@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from target_sprinto.receipts.document import Page, Receipt
+    from target_sprinto.receipts.document import Page, Receipt, Stream
+
+NUMBER, TIGHT, CODE, DIGEST = "number", "tight", "code", "digest"
+"""Kinds of columns: a count, text on one line, a code, a digest; CSS classes."""
 
 _HEADLINES = {
     "unfinished": ("open", "Unfinished", "The run is still going on, or was cut off before it could end."),
@@ -28,24 +31,13 @@ _HEADLINES = {
     "interrupted": ("bad", "Interrupted", ""),
 }
 
+_REJECTED_BY = {"sprinto": "Sprinto", "target": "target-sprinto"}
+
 _ENDS = {
     "processed": "Sprinto processed the session nevertheless: what had been accepted was applied.",
     "cancelled": "The session was discarded: nothing was applied.",
     "expired": "The session has expired: nothing was applied.",
 }
-
-
-class Cell:
-    """A table cell, escaped. `kind` is its CSS class."""
-
-    def __init__(self, shown: object, kind: str = "") -> None:
-        inner = escape("-" if shown is None or shown == "" else str(shown))
-        self._inner = f'<code class="{kind}">{inner}</code>' if kind in {"code", "digest"} else inner
-        self._kind = f' class="{kind}"' if kind in {"number", "tight"} else ""
-
-    def html(self, head: str) -> str:
-        """The cell, which shows its column's head on a narrow screen."""
-        return f'<td{self._kind} data-head="{escape(head)}">{self._inner}</td>'
 
 
 def render(receipt: Receipt) -> bytes:
@@ -61,101 +53,79 @@ def render(receipt: Receipt) -> bytes:
         explained=escape(" ".join(filter(None, (receipt.error_message, _explain(receipt))))),
         facts=_facts(receipt),
         entities=table(
-            ("Entity type", "From streams", "#Entities", "#Accepted", "SHA-256"),
+            {
+                "Entity type": "",
+                "From streams": "",
+                "Entities": NUMBER,
+                "Accepted": NUMBER,
+                "SHA-256": DIGEST,
+            },
             (
-                (
-                    Cell(one.entity_type),
-                    Cell(", ".join(f"{stream} {_figure(count)}" for stream, count in one.streams.items())),
-                    number(one.entities),
-                    number(one.accepted),
-                    Cell(one.sha256, "digest"),
-                )
+                (one.entity_type, _by_stream(one.streams), one.entities, one.accepted, one.sha256)
                 for one in receipt.entity_types
             ),
             "No entity was put into a page.",
         ),
         streams=table(
+            {
+                "Stream": "",
+                "Records read": NUMBER,
+                "Skipped as deleted": NUMBER,
+                "Left out by a map": NUMBER,
+                "Dropped fields": "",
+                "Extracted by the tap": "",
+            },
             (
-                "Stream",
-                "#Records read",
-                "#Skipped as deleted",
-                "#Left out by a map",
-                "Dropped fields",
-                "Extracted by the tap",
-            ),
-            (
-                (
-                    Cell(one.stream),
-                    number(one.records),
-                    number(one.skipped),
-                    number(one.filtered),
-                    Cell(", ".join(one.dropped)),
-                    Cell(_period(one.first_extracted_at, one.last_extracted_at)),
-                )
+                (one.stream, one.records, one.skipped, one.filtered, ", ".join(one.dropped), _extracted(one))
                 for one in receipt.streams
             ),
             "No record was read.",
         ),
         rejects=table(
-            ("#Input line", "In batch file", "Stream", "Entity type", "Reason", "Refused by"),
+            {
+                "Input line": NUMBER,
+                "In batch file": "",
+                "Stream": "",
+                "Entity type": "",
+                "Reason": CODE,
+                "Rejected by": "",
+            },
             (
-                (
-                    number(one.line),
-                    Cell(one.place),
-                    Cell(one.stream),
-                    Cell(one.entity_type),
-                    Cell(one.code, "code"),
-                    Cell("Sprinto" if one.refused_by == "sprinto" else "target-sprinto"),
-                )
+                (one.line, one.place, one.stream, one.entity_type, one.code, _REJECTED_BY[one.refused_by])
                 for one in receipt.rejects
             ),
             "None.",
         ),
         pages=table(
-            (
-                "#Page",
-                "Input lines",
-                "#Entities",
-                "#Accepted",
-                "#Bytes",
-                "#Requests",
-                "Sent",
-                "Accepted",
-                "SHA-256",
-            ),
+            {
+                "Page": NUMBER,
+                "Input lines": "",
+                "Entities": NUMBER,
+                "Accepted": NUMBER,
+                "Bytes": NUMBER,
+                "Requests": NUMBER,
+                "Sent at": TIGHT,
+                "Accepted at": TIGHT,
+                "SHA-256": DIGEST,
+            },
             (
                 (
-                    number(one.number),
-                    _span(one),
-                    number(one.entities),
-                    number(one.accepted),
-                    number(one.bytes),
-                    number(one.requests),
-                    Cell(_clock(one.first_sent_at), "tight"),
-                    Cell(_clock(one.last_accepted_at), "tight"),
-                    Cell(one.sha256, "digest"),
+                    *(one.number, _span(one), one.entities, one.accepted, one.bytes, one.requests),
+                    *(_clock(one.first_sent_at), _clock(one.last_accepted_at), one.sha256),
                 )
                 for one in receipt.pages
             ),
             "No page was made.",
         ),
         phases=table(
-            ("At", "Phase"),
-            ((Cell(_moment(step.at), "tight"), Cell(step.phase)) for step in receipt.phases),
+            {"At": TIGHT, "Phase": ""},
+            ((_moment(step.at), step.phase) for step in receipt.phases),
             "Nothing was opened.",
             stacked=False,
         ),
         events=table(
-            ("At", "Level", "Event", "Id"),
-            (
-                (
-                    Cell(_moment(event.at), "tight"),
-                    Cell(event.level),
-                    Cell(event.type, "code"),
-                    Cell(event.id, "code"),
-                )
-                for event in receipt.events or ()
-            ),
+            {"At": TIGHT, "Level": "", "Event": CODE, "Id": CODE},
+            ((_moment(event.at), event.level, event.type, event.id) for event in receipt.events or ()),
             "The log could not be read." if receipt.events is None else "None.",
         ),
     )
@@ -240,48 +210,50 @@ def _indented(value: bytes) -> str:
     return msgspec.json.format(bytes(value), indent=2).decode()
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Cell]], empty: str, *, stacked: bool = True) -> str:
-    """A table; `#` before a head makes it one of numbers. Without rows, a sentence.
+def table(
+    columns: Mapping[str, str], rows: Iterable[Sequence[object]], empty: str, *, stacked: bool = True
+) -> str:
+    """A table; `columns` are kinds by head. Without rows, a sentence.
 
-    `stacked`: on a narrow screen its cells are below each other.
+    `stacked`: on a narrow screen its cells are below each other, each with its head.
     """
-    names = [head.removeprefix("#") for head in heads]
+    kinds = {head: f' class="{kind}"' if kind in {NUMBER, TIGHT} else "" for head, kind in columns.items()}
     body = [
-        f"<tr>{''.join(cell.html(name) for cell, name in zip(row, names, strict=True))}</tr>" for row in rows
+        "".join(
+            f'<td{kinds[head]} data-head="{escape(head)}">{_inner(value, kind)}</td>'
+            for (head, kind), value in zip(columns.items(), row, strict=True)
+        )
+        for row in rows
     ]
     if not body:
         return f'<p class="empty">{escape(empty)}</p>'
-    shown = (
-        f'<th scope="col" class="number">{escape(head[1:])}</th>'
-        if head.startswith("#")
-        else f'<th scope="col">{escape(head)}</th>'
-        for head in heads
-    )
+    heads = "".join(f'<th scope="col"{kinds[head]}>{escape(head)}</th>' for head in columns)
     kind = ' class="stacked"' if stacked else ""
-    return f"<table{kind}><thead><tr>{''.join(shown)}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+    lines = "".join(f"<tr>{cells}</tr>" for cells in body)
+    return f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def number(count: int) -> Cell:
-    """A cell with a count."""
-    return Cell(_figure(count), "number")
+def _inner(value: object, kind: str) -> str:
+    shown = escape(_figure(value) if isinstance(value, int) else str(value or "-"))
+    return f'<code class="{kind}">{shown}</code>' if kind in {CODE, DIGEST} else shown
 
 
 def _figure(count: int) -> str:
     return f"{count:,}"
 
 
-def _span(page: Page) -> Cell:
-    if not (page.first_place or page.last_place):
-        return Cell(f"{page.first_line} to {page.last_line}", "tight")
-    places = [
-        f"{line} ({place})" if place else str(line)
-        for line, place in ((page.first_line, page.first_place), (page.last_line, page.last_place))
-    ]
-    return Cell(" to ".join(places))
+def _by_stream(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{stream} {_figure(count)}" for stream, count in counts.items())
 
 
-def _period(first: str | None, last: str | None) -> str:
-    return " to ".join(dict.fromkeys(_moment(at) for at in (first, last) if at is not None))
+def _span(page: Page) -> str:
+    ends = ((page.first_line, page.first_place), (page.last_line, page.last_place))
+    return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
+
+
+def _extracted(stream: Stream) -> str:
+    times = (stream.first_extracted_at, stream.last_extracted_at)
+    return " to ".join(dict.fromkeys(_moment(at) for at in times if at is not None))
 
 
 def _moment(at: str) -> str:
