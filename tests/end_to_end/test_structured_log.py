@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from target_sprinto.sandbox import Answer, Fault
 from tests.support.commands import DOCS, blocks
-from tests.support.front_door import SECRET, people
+from tests.support.front_door import feed, people
 
 if TYPE_CHECKING:
-    from tests.support.front_door import FrontDoor
+    import subprocess
+
+    from tests.support.front_door import Finished, FrontDoor
 
 (CONFIG,) = [block.text for block in blocks(DOCS / "monitoring.md") if block.mark == "file: logging.yaml"]
 
 
-def last_line(door: FrontDoor, messages: list[Any] | bytes, **config: object) -> tuple[dict[str, Any], str]:
-    """The fields of the line that ends a run, and the line itself."""
+def start(door: FrontDoor, **config: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - any setting
     path = door.folder / "logging.yaml"
     path.write_text(CONFIG)
-    finished = door.run(messages, env={"SINGER_SDK_LOG_CONFIG": str(path)}, **config)
+    return door.start(env={"SINGER_SDK_LOG_CONFIG": str(path)}, **config)
+
+
+def last_line(door: FrontDoor, messages: list[Any] | bytes, **config: object) -> tuple[dict[str, Any], str]:
+    return last_of(door.finish(start(door, **config), messages))
+
+
+def last_of(finished: Finished) -> tuple[dict[str, Any], str]:
+    """The fields of the line that ends a run, and the line itself. Every line is JSON."""
     lines = [json.loads(line) for line in finished.stderr.splitlines()]
-    assert SECRET not in finished.stderr
     (found,) = [line for line in lines if "code" in line["extra"]]
     return found["extra"], found["message"]
 
@@ -52,6 +61,18 @@ def test_of_a_run_that_fails(door: FrontDoor) -> None:
         "pages": 1,
     }
     assert message.endswith("[unauthorized]")
+
+
+def test_of_a_run_that_a_signal_ends(door: FrontDoor) -> None:
+    process = start(door)
+    feed(process, people(150)[:-1])
+    door.wait_for_operation("push", answered=True)
+    process.send_signal(signal.SIGTERM)
+    finished = door.finish(process, None)
+    fields, message = last_of(finished)
+    assert (fields["code"], fields["outcome"]) == ("interrupted", "discarded")
+    assert fields["session_id"] == door.session().id
+    assert message.endswith("[interrupted]")
 
 
 @pytest.mark.parametrize(
