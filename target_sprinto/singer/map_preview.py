@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.transport.background import Check, Deadline
     from target_sprinto.singer.rejects import RejectedRecords, Source
-    from target_sprinto.singer.routes import Route
     from target_sprinto.singer.settings import Expectation, Settings
     from target_sprinto.singer.target import SprintoTarget
 
@@ -111,7 +110,7 @@ def document(
         fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
             place = (stream.name, route.entity_type)
-            sent = run.sent[place]
+            sent, rules = run.sent[place], route.rule.fields if route.rule else {}
             empty = [field for field in route.sends if field not in run.filled[place]] if sent else []
             streams.append(
                 {
@@ -120,13 +119,16 @@ def document(
                     "records": target.intake.counts.records[stream.name],
                     "sent": sent,
                     "rejected": rejects[place],
-                    "fields": {field: _origin(route, field) for field in route.sends},
+                    "fields": {field: rules.get(field) or field for field in route.sends},
                     "dropped": route.rule.dropped(fields) if route.rule else [],
                     "always_null": empty,
                     "examples": [
                         {
                             "line": line,
-                            "record": {name: show(record[name]) for name in _ordered(route, record)},
+                            # In the order of the map, whatever the order in which they are sent.
+                            "record": {
+                                name: show(record[name]) for name in (*route.sends, *record) if name in record
+                            },
                         }
                         for line, record in run.records[place]
                     ],
@@ -143,15 +145,6 @@ def document(
         ],
         "error": failure.code if failure else None,
     }
-
-
-def _ordered(route: Route, record: dict[str, Any]) -> list[str]:
-    """The record's fields as the map has them, whatever the order in which they are sent."""
-    return sorted(record, key=lambda name: route.sends.index(name) if name in route.sends else len(record))
-
-
-def _origin(route: Route, field: str) -> str:
-    return (route.rule.fields.get(field) if route.rule else None) or field
 
 
 def as_text(preview: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -38,12 +39,12 @@ def responses_about(rejected: Iterable[Rejected]) -> list[Response]:
     return [Response(str(one.source), one.response) for one in rejected if one.response]
 
 
+@dataclass
 class ResponseFile:
     """The file of one run, made when there is something to keep: ``[{"about": …, "response": …}]``."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.written = False
+    path: Path
+    written: bool = False
 
     def keep(self, responses: Iterable[Response]) -> str:
         """Write the file, and say where it is. That this fails is in the sentence: it changes no ending."""

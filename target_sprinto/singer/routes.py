@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import MapExpressionError
@@ -124,22 +125,15 @@ class Route:
                 self._sink.process_record(mapped, {"source": source})
 
 
+@dataclass(eq=False)
 class Stream:
     """A stream of the tap under its latest SCHEMA, given as JSON; its records take all of its routes."""
 
-    def __init__(
-        self,
-        name: str,
-        schema: bytes,
-        key_properties: list[str] | None,
-        routes: Sequence[Route],
-        intake: Intake,
-    ) -> None:
-        self.name = name
-        self.schema = schema
-        self.key_properties = key_properties
-        self.routes = routes
-        self._intake = intake
+    name: str
+    schema: bytes
+    key_properties: list[str] | None
+    routes: Sequence[Route]
+    intake: Intake
 
     def deliver(self, raw: bytes, batch_place: str = "") -> None:
         """Map, validate and hand over one record, given as JSON."""
@@ -180,17 +174,17 @@ class Stream:
 
     def _reject(self, problem: InvalidRecord, source: Source) -> None:
         for route in self.routes:
-            self._intake.reject(problem, source, route.entity_type)
+            self.intake.reject(problem, source, route.entity_type)
 
     def _without_deleted(self, routes: Sequence[Route]) -> Sequence[Route]:
         """The routes that a record takes that is marked as deleted. Raises DeletedRecord."""
         reading = [route for route in routes if route.reads_deletion]
-        if len(reading) == len(routes) or not self._intake.skips_deleted(self.name):
+        if len(reading) == len(routes) or not self.intake.skips_deleted(self.name):
             return routes
         return reading
 
     def _source(self, raw: bytes, batch_place: str = "", *, is_message: bool = False) -> Source:
-        intake = self._intake
+        intake = self.intake
         intake.count(self.name, raw)
         if intake.rejects is None:
             return Source(self.name, intake.line(), batch_place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import MappingError
@@ -41,26 +42,19 @@ _MELTANO_TEST_STREAM = "meltano_test_stream"
 _CHECK_MAPS = "Check `stream_maps` against the stream's schema."
 
 
+@dataclass(kw_only=True, eq=False)
 class Streams:
     """The streams of a run. `get_sink` is the SDK's; `fields` learns the paths of all fields."""
 
-    def __init__(  # noqa: PLR0913 - what a SCHEMA has a say in
-        self,
-        *,
-        settings: Settings,
-        stream_maps: dict[str, Any],
-        mapper: PluginMapper,
-        get_sink: Callable[..., Sink],
-        intake: Intake,
-        fields: FieldPaths,
-    ) -> None:
-        self.arrivals = Arrivals(settings.stream_types, stream_maps)
-        self._stream_types = settings.stream_types
-        self._stream_maps = stream_maps
-        self._mapper = mapper
-        self._get_sink = get_sink
-        self._intake = intake
-        self._fields = fields
+    settings: Settings
+    stream_maps: dict[str, Any]
+    mapper: PluginMapper
+    get_sink: Callable[..., Sink]
+    intake: Intake
+    fields: FieldPaths
+
+    def __post_init__(self) -> None:
+        self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps)
         self._streams: dict[str, Stream] = {}
         self._schema_memory: dict[str, int] = {}
         self._memory = 0
@@ -100,7 +94,7 @@ class Streams:
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} is nested too deeply.", "Fix the tap."
             ) from None
-        self._streams[name] = Stream(name, schema, key_properties, routes, self._intake)
+        self._streams[name] = Stream(name, schema, key_properties, routes, self.intake)
 
     def require_named(self, *, complete: bool) -> None:
         """Log names in the settings that may be misspelled; raise StreamMissing if that is certain.
@@ -131,11 +125,11 @@ class Streams:
     def _routes(self, name: str, schema: dict[str, Any], key_properties: list[str] | None) -> list[Route]:
         # Before the mapper adds its own.
         fields = dict(schema["properties"])
-        rules = rules_of(self._stream_maps, name)
+        rules = rules_of(self.stream_maps, name)
         for own in filter(None, rules):
             require_map(own, name, list(fields), key_properties)
         try:
-            self._mapper.register_raw_stream_schema(name, schema, key_properties)
+            self.mapper.register_raw_stream_schema(name, schema, key_properties)
         except MappingError as problem:
             # Its text names streams, properties and expressions: all from the settings and the schema.
             reason = str(problem).rstrip(".")
@@ -147,7 +141,7 @@ class Streams:
             raise MapFailed(
                 f"the stream map or flattening does not fit stream {quoted(name)} ({reason}).", _CHECK_MAPS
             ) from None
-        maps = self._mapper.stream_maps[name]
+        maps = self.mapper.stream_maps[name]
         sent_as: dict[str, str | None] = {stream_map.stream_alias: None for stream_map in maps}
         routes = []
         for stream_map, rule in zip(maps, rules, strict=True):
@@ -155,7 +149,7 @@ class Streams:
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
         dropped = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
-        self._intake.counts.dropped[name] = sorted(set[str].intersection(*dropped)) if dropped else []
+        self.intake.counts.dropped[name] = sorted(set[str].intersection(*dropped)) if dropped else []
         for change in self.arrivals.add(name, fields, sent_as):
             log.info("%s", change)
         return routes
@@ -167,7 +161,7 @@ class Streams:
         if isinstance(stream_map, RemoveRecordTransform):
             return None
         stream = stream_map.stream_alias
-        entity_type = self._stream_types.of(stream)
+        entity_type = self.settings.stream_types.of(stream)
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
@@ -177,12 +171,12 @@ class Streams:
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
-        sink = self._get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
-        self._fields.add(entity_type, stream, schema)
-        entity = self._intake.entity_schemas.get(entity_type)
+        sink = self.get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
+        self.fields.add(entity_type, stream, schema)
+        entity = self.intake.entity_schemas.get(entity_type)
         if entity is not None:
             require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
-        return Route(stream_map, rule, cast("SprintoSink", sink), self._intake, list(fields))
+        return Route(stream_map, rule, cast("SprintoSink", sink), self.intake, list(fields))
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:
