@@ -118,7 +118,7 @@ def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor)
     feed(process, PAGE)
     door.wait_for_operation("push", answered=True)
     assert process.stdin is not None
-    pipe, costly = process.stdin.fileno(), as_input([doubling(12, f"field_{n}") for n in range(500)])
+    pipe, costly = os.dup(process.stdin.fileno()), as_input([doubling(12, f"field_{n}") for n in range(500)])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
     writing.start()
     time.sleep(1)
@@ -128,8 +128,9 @@ def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor)
 
 
 def write_until_closed(pipe: int, content: bytes) -> None:
+    """`pipe` is the thread's own: it is closed here."""
     rest = memoryview(content)
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb", buffering=0):
         while rest:
             rest = rest[os.write(pipe, rest) :]
 
@@ -152,7 +153,7 @@ def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> No
     feed(process, PAGE)
     door.wait_for_operation("push", answered=True)
     assert process.stdin is not None
-    pipe, costly = process.stdin.fileno(), as_input([schema, *[message] * 40])
+    pipe, costly = os.dup(process.stdin.fileno()), as_input([schema, *[message] * 40])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
     writing.start()
     time.sleep(1)

@@ -85,5 +85,7 @@ class Document:
 
     def __exit__(self, *_: object) -> None:
         self._closing = True
-        os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
-        self._thread.join(10)
+        # It may be between two openings, and miss one.
+        while self._thread.is_alive():
+            os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
+            self._thread.join(0.05)
