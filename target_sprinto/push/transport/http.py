@@ -2,8 +2,7 @@
 
 The only place that speaks HTTP. requests says how to get there: proxies and private CAs from the environment,
 TLS, a proxy's login. What travels goes through urllib3's connections below it: requests' own session would
-read netrc and prepare to follow a redirect, which here is an answer like any other, and what its adapter does
-around an exchange takes as long as the exchange.
+read netrc and follow redirects, and what its adapter does around an exchange takes as long as the exchange.
 """
 
 from __future__ import annotations
@@ -14,13 +13,12 @@ import os
 import ssl
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
@@ -33,7 +31,7 @@ from target_sprinto.push.transport.total_timeout import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 MAX_ANSWER_BYTES = 16_000_000
 """No documented answer comes near it; a larger one is not read to its end."""
@@ -59,15 +57,18 @@ class HttpTransport:
     def __init__(self, base_url: str, api_key: str) -> None:
         logging.getLogger("urllib3.connection").addFilter(_without_header_dump)
         self._base_url = base_url
-        self._session = requests.Session()
-        self._session.auth = _ApiKey(api_key)
-        self._session.headers["User-Agent"] = "target-sprinto"
-        self._prepared: dict[tuple[object, ...], _Prepared] = {}
+        self._headers = {
+            **requests.utils.default_headers(),
+            "User-Agent": "target-sprinto",
+            "api-key": api_key,
+        }
         self._made: urllib3.HTTPConnectionPool | None = None
         self._making = threading.Lock()
         self._closed = threading.Event()
-        self._adapter = _Adapter(pool_connections=2, pool_maxsize=20)
-        found = self._session.merge_environment_settings(base_url, {}, stream=True, verify=None, cert=None)
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
+        found = requests.Session().merge_environment_settings(
+            base_url, {}, stream=True, verify=None, cert=None
+        )
         # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
         self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
         self._verify = True if found["verify"] is None else found["verify"]
@@ -91,15 +92,12 @@ class HttpTransport:
 
     def send(self, request: Request) -> Response:
         """The response, within the timeout and a moment, whatever the server does. Raises ApiErrors only."""
-        self._require_open()
-        method = "GET" if request.body is None else "POST"
         try:
-            ready = self._prepare(method, request.url, request.headers)
             response = self._pool().urlopen(
-                method,
-                ready.target,
+                "GET" if request.body is None else "POST",
+                urlunsplit(("", "", *urlsplit(request.url)[2:])),
                 request.body,
-                ready.headers,
+                {**self._headers, **request.headers},
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
@@ -110,7 +108,7 @@ class HttpTransport:
                 body = _read(response, request.action)
                 response.release_conn()
                 return Response(response.status, response.headers, body)
-        except errors.ApiError:
+        except errors.SprintoError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
             raise _explain(failure, request.action) from None
@@ -118,58 +116,18 @@ class HttpTransport:
             if self._closed.is_set():
                 self._close_idle()
 
-    def _require_open(self) -> None:
-        if self._closed.is_set():
-            raise errors.RunEnded("The connections were closed.", "Make a new client.")
-
-    def _prepare(self, method: str, url: str, headers: Mapping[str, str]) -> _Prepared:
-        """What is the same for every page, made once."""
-        known = (method, url, *headers.items())
-        if known not in self._prepared:
-            request = self._session.prepare_request(requests.Request(method, url, headers=dict(headers)))
-            # Of a body that it has not seen.
-            request.headers.pop("Content-Length", None)
-            self._prepared[known] = _Prepared(request.path_url, dict(request.headers))
-        return self._prepared[known]
-
     def _pool(self) -> urllib3.HTTPConnectionPool:
         with self._making:
-            self._require_open()
+            if self._closed.is_set():
+                raise errors.RunEnded("The connections were closed.", "Make a new client.")
             if self._made is None:
-                pool = self._adapter.connections(self._base_url, verify=self._verify, proxies=self._proxies)
-                pool.ConnectionCls = with_total_timeout(pool.ConnectionCls)
-                self._made = pool
+                # The connections that requests would use, with its TLS and its proxies.
+                request = requests.Request("GET", self._base_url).prepare()
+                found = self._adapter.get_connection_with_tls_context(request, self._verify, self._proxies)
+                self._adapter.cert_verify(found, self._base_url, self._verify, None)  # type: ignore[no-untyped-call] # its stub has no types
+                self._made = cast("urllib3.HTTPConnectionPool", found)
+                self._made.ConnectionCls = with_total_timeout(self._made.ConnectionCls)
             return self._made
-
-
-class _Prepared(NamedTuple):
-    """All of a request but its body: the path from the host on, and the headers."""
-
-    target: str
-    headers: dict[str, str]
-
-
-class _Adapter(HTTPAdapter):
-    """Gives the connections that requests would use, with its TLS and its proxies."""
-
-    def connections(
-        self, url: str, *, verify: bool | str, proxies: Mapping[str, str]
-    ) -> urllib3.HTTPConnectionPool:
-        request = requests.Request("GET", url).prepare()
-        pool = self.get_connection_with_tls_context(request, verify, proxies)
-        self.cert_verify(pool, url, verify, None)  # type: ignore[no-untyped-call] # its stub has no types
-        return cast("urllib3.HTTPConnectionPool", pool)
-
-
-class _ApiKey(AuthBase):
-    """Sets the `api-key` header; as requests' auth it also keeps netrc from being read."""
-
-    def __init__(self, api_key: str) -> None:
-        self._api_key = api_key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["api-key"] = self._api_key
-        return request
 
 
 def _without_header_dump(record: logging.LogRecord) -> bool:
