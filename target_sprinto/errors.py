@@ -1,36 +1,7 @@
 """What goes wrong on the Singer side: leaves of the tree in `push/errors.py`.
 
-SprintoError
-├── SettingsError                  bad settings                     (also the SDK's ConfigValidationError)
-├── InputError                     bad input; names the input line
-│   ├── InvalidLine                a line that is not a message     (also the SDK's InvalidInputLine)
-│   ├── InvalidSchema              an invalid JSON Schema           (also the SDK's InvalidJSONSchema)
-│   ├── InvalidRecord              a record that may not be sent    (not the SDK's: that one holds the record)
-│   │   └── EntityMismatch         a mapped record that `entity_schemas` does not allow
-│   ├── MissingKeyProperty         a record without its key         (also the SDK's MissingKeyPropertiesError)
-│   ├── RecordBeforeSchema         a record before its schema       (also its RecordsWithoutSchemaException)
-│   ├── MapFailed                  a stream map that cannot be used (also the SDK's MappingError)
-│   ├── UnmappedStream             `unmapped_streams: fail`
-│   ├── DeletedRecord              a record marked as deleted, whose stream map does not read the mark
-│   ├── MeltanoTestStream               the records that `meltano config test` makes up
-│   ├── BatchNotSupported          a BATCH message with files of a kind that is not read
-│   ├── BatchFileUnreadable        a batch file that is missing, cut off or corrupt
-│   ├── FinalStateMissing          records that no STATE covers: the tap probably crashed
-│   ├── FinalStateUnfinished       a last STATE that says so: the tap was stopped
-│   └── TapSilent                  nothing came on stdin for `input_timeout_seconds`
-├── StreamMissing                  a stream that the settings name did not come
-├── TooManyRejects                 more records were rejected than `max_rejects` allows
-├── NothingAccepted                no record of an entity type was accepted: a wrong mapping
-├── ExpectationNotMet              a run that is not as `expect` says
-├── WouldBeRefused                 a dry run in which records were rejected
-├── PreviewDiffers                 a preview that is not the one that was kept
-├── RejectsNotWritten              `rejects_dir` cannot be written to
-├── StateNotWritten                stdout broke when the STATE was due
-├── OutputNotWritten               stdout broke when something else was due
-├── DemoFailed                     the target that `sprintoctl demo` runs failed
-├── ResourcesExhausted             no more memory, threads or open files
-└── InternalError                  a bug of ours
-
+Those of the input derive from InputError, and from the SDK's error of the same meaning where there is one
+(InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their codes.
 Errors about receipts are in `receipts/errors.py`.
 """
 
@@ -60,13 +31,12 @@ class SettingsError(ConfigError, sdk.ConfigValidationError):
         self.schema = None
 
 
-class InputError(SprintoError):
+class InputError(SprintoError, code="input"):
     """Invalid input, found in input line `line`, counted from 1.
 
     `batch_place` says where in a batch file, if that line is a BATCH message.
     """
 
-    code = "input"
     is_of_a_line = True
 
     def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:
@@ -79,25 +49,19 @@ class InputError(SprintoError):
         return f"{place}: {super().__str__()}" if place else super().__str__()
 
 
-class InvalidLine(InputError, sdk.InvalidInputLine):
+class InvalidLine(InputError, sdk.InvalidInputLine, code="invalid-line"):
     """A line that is not a Singer message."""
 
-    code = "invalid-line"
 
-
-class InvalidSchema(InputError, sdk.InvalidJSONSchema):
+class InvalidSchema(InputError, sdk.InvalidJSONSchema, code="invalid-schema"):
     """A SCHEMA message whose schema is not a valid JSON Schema."""
 
-    code = "invalid-schema"
 
-
-class InvalidRecord(InputError):
+class InvalidRecord(InputError, code="invalid-record"):
     """A record that may not be sent, named by stream and field path, never by value.
 
     `field` is that path, and `issue` what is wrong there, where they are known.
     """
-
-    code = "invalid-record"
 
     def __init__(
         self,
@@ -123,10 +87,8 @@ class FieldProblem(NamedTuple):
         return f"field {quoted(self.field)} {self.issue}" if self.field else self.issue
 
 
-class EntityMismatch(InvalidRecord):
+class EntityMismatch(InvalidRecord, code="entity-schema"):
     """A mapped record that does not fit its entity type in `entity_schemas`; `problems` are all of them."""
-
-    code = "entity-schema"
 
     def __init__(self, message: str, hint: str, problems: list[FieldProblem]) -> None:
         field, issue = problems[0] if len(problems) == 1 else ("", "; ".join(map(str, problems)))
@@ -134,34 +96,24 @@ class EntityMismatch(InvalidRecord):
         self.problems = tuple(problems)
 
 
-class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError):
+class MissingKeyProperty(InputError, sdk.MissingKeyPropertiesError, code="missing-key-property"):
     """A record without one of its stream's key properties."""
 
-    code = "missing-key-property"
 
-
-class RecordBeforeSchema(InputError, sdk.RecordsWithoutSchemaException):
+class RecordBeforeSchema(InputError, sdk.RecordsWithoutSchemaException, code="record-before-schema"):
     """A record of a stream that had no SCHEMA yet."""
 
-    code = "record-before-schema"
 
-
-class MapFailed(InputError, sdk.MappingError):
+class MapFailed(InputError, sdk.MappingError, code="stream-map"):
     """A stream map that does not fit its stream, or that failed on a record."""
 
-    code = "stream-map"
 
-
-class UnmappedStream(InputError):
+class UnmappedStream(InputError, code="unmapped-stream"):
     """A stream that `entity_types` does not name, under `unmapped_streams: fail`, the default."""
 
-    code = "unmapped-stream"
 
-
-class DeletedRecord(InputError):
+class DeletedRecord(InputError, code="deleted-record"):
     """A record that is marked as deleted and would be sent as a live one, under `on_deleted_record: fail`."""
-
-    code = "deleted-record"
 
     def __init__(self, stream: str) -> None:
         super().__init__(
@@ -172,48 +124,36 @@ class DeletedRecord(InputError):
         )
 
 
-class MeltanoTestStream(InputError):
+class MeltanoTestStream(InputError, code="meltano-test-stream"):
     """The stream of `meltano config test`: its records are invented."""
 
-    code = "meltano-test-stream"
 
-
-class BatchNotSupported(InputError):
+class BatchNotSupported(InputError, code="batch-not-supported"):
     """A BATCH message whose files are of a kind, or in a place, that is not read."""
 
-    code = "batch-not-supported"
 
-
-class BatchFileUnreadable(InputError):
+class BatchFileUnreadable(InputError, code="batch-file"):
     """A batch file that is missing, cut off or corrupt."""
 
-    code = "batch-file"
 
-
-class FinalStateMissing(InputError):
+class FinalStateMissing(InputError, code="final-state-missing"):
     """The input ended with records that no STATE covers."""
 
-    code = "final-state-missing"
     is_of_a_line = False
 
 
-class FinalStateUnfinished(InputError):
+class FinalStateUnfinished(InputError, code="final-state-unfinished"):
     """The last STATE says that the tap had not finished."""
 
-    code = "final-state-unfinished"
     is_of_a_line = False
 
 
-class StreamMissing(SprintoError):
+class StreamMissing(SprintoError, code="stream-missing"):
     """A stream, or a field of some streams, that the settings name and that did not come."""
 
-    code = "stream-missing"
 
-
-class TapSilent(InputError):
+class TapSilent(InputError, code="tap-silent"):
     """Nothing came on stdin for `input_timeout_seconds`: the tap probably hangs."""
-
-    code = "tap-silent"
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -222,46 +162,32 @@ class TapSilent(InputError):
         )
 
 
-class TooManyRejects(SprintoError):
+class TooManyRejects(SprintoError, code="too-many-rejects"):
     """More records were rejected than `max_rejects` allows."""
 
-    code = "too-many-rejects"
 
-
-class NothingAccepted(SprintoError):
+class NothingAccepted(SprintoError, code="nothing-accepted"):
     """Every record of an entity type was rejected."""
 
-    code = "nothing-accepted"
 
-
-class ExpectationNotMet(SprintoError):
+class ExpectationNotMet(SprintoError, code="expectation"):
     """`expect`: too many records, far fewer than were applied last, or a value that is not unique."""
 
-    code = "expectation"
 
-
-class WouldBeRefused(SprintoError):
+class WouldBeRefused(SprintoError, code="would-be-refused"):
     """A dry run in which records were rejected."""
 
-    code = "would-be-refused"
 
-
-class PreviewDiffers(SprintoError):
+class PreviewDiffers(SprintoError, code="preview-differs"):
     """`sprintoctl map preview --expect`: what a run would send is not what was kept."""
 
-    code = "preview-differs"
 
-
-class RejectsNotWritten(SprintoError):
+class RejectsNotWritten(SprintoError, code="rejects-not-written"):
     """The rejected records cannot be kept, so they must not be left out."""
 
-    code = "rejects-not-written"
 
-
-class StateNotWritten(SprintoError):
+class StateNotWritten(SprintoError, code="state-not-written"):
     """All is applied, but STATE could not be written to stdout: it follows the message, to be saved."""
-
-    code = "state-not-written"
 
     def __init__(self, state: str) -> None:
         super().__init__(
@@ -273,10 +199,8 @@ class StateNotWritten(SprintoError):
         return f"{super().__str__()} {self.state}"
 
 
-class OutputNotWritten(SprintoError):
+class OutputNotWritten(SprintoError, code="output-not-written"):
     """What a command prints could not be written."""
-
-    code = "output-not-written"
 
     def __init__(self, problem: OSError) -> None:
         super().__init__(
@@ -285,16 +209,12 @@ class OutputNotWritten(SprintoError):
         )
 
 
-class DemoFailed(SprintoError):
+class DemoFailed(SprintoError, code="demo-failed"):
     """The target that `sprintoctl demo` runs failed: its own line, before this one, says why."""
 
-    code = "demo-failed"
 
-
-class ResourcesExhausted(SprintoError):
+class ResourcesExhausted(SprintoError, code="resources-exhausted"):
     """The machine gives this process no more memory, threads or files."""
-
-    code = "resources-exhausted"
 
 
 def explained(problem: Exception) -> SprintoError:
@@ -310,13 +230,11 @@ def explained(problem: Exception) -> SprintoError:
     return InternalError(problem)
 
 
-class InternalError(SprintoError):
+class InternalError(SprintoError, code="internal"):
     """A bug. Its type and place are reported, never its text, which may hold a value.
 
     The stack is logged at DEBUG: file, line and function of each frame.
     """
-
-    code = "internal"
 
     def __init__(self, bug: BaseException) -> None:
         frames = [

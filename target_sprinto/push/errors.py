@@ -1,37 +1,37 @@
 """Every error that ends a run, as one tree; each says what happened and what to do.
 
 SprintoError
-├── ConfigError                what was asked for makes no sense
-├── ApiError                       one call went wrong; `certainty` says whether Sprinto may have acted
-│   ├── Unauthorized                 401, 403
-│   ├── NotFound                   404: integration on create, session later
-│   │   └── NotVisible             404 on a session that this run has just opened
-│   ├── Conflict                   409
-│   ├── SessionConflict            another session is active, and in the way
-│   ├── PageRefused                400 on a page
-│   ├── PageTooLarge                   413
-│   ├── EncodingRefused            415
-│   ├── BadRequest                 400 on anything but a page
-│   ├── Redirected                 3xx, never followed
-│   ├── ProxyRefused               the proxy answered instead of Sprinto (407 included)
-│   ├── TLSError         TLS could not be trusted
-│   ├── NotConnected               no connection was made
-│   ├── Throttled                     425, 429, 503 with Retry-After
-│   ├── ResponseLost                 sent, and in doubt
-│   └── UnexpectedResponse           an answer that the documents do not know
-│       ├── UndocumentedRefusal    another 4xx: not performed, never retried
-│       └── LogUnending            an activity log that does not end
-├── SessionEnded                   a session was ended before it could be closed
-├── InconsistentResponse            a page was accepted, and its answer says otherwise too
-├── NotDiscarded                   a session that was to be discarded, and may still be there
-├── CountMismatch                   Sprinto's counts are not what was sent
-├── ProcessingFailed               Sprinto says `failed`, or something the documents do not know
+├── ConfigError                 what was asked for makes no sense
+├── ApiError                    one call went wrong; `outcome` says whether Sprinto may have acted
+│   ├── Unauthorized            401, 403
+│   ├── NotFound                404: integration on create, session later
+│   │   └── NotVisible          404 on a session that this run has just opened
+│   ├── Conflict                409
+│   ├── SessionConflict         another session is active, and in the way
+│   ├── PageRefused             400 on a page
+│   ├── PageTooLarge            413
+│   ├── EncodingRefused         415
+│   ├── BadRequest              400 on anything but a page
+│   ├── Redirected              3xx, never followed
+│   ├── ProxyRefused            the proxy answered instead of Sprinto (407 included)
+│   ├── TLSError                TLS could not be trusted
+│   ├── NotConnected            no connection was made
+│   ├── Throttled               425, 429, 503 with Retry-After
+│   ├── ResponseLost            sent, and in doubt
+│   └── UnexpectedResponse      a response that is not documented
+│       ├── UndocumentedRefusal another 4xx: not performed, never retried
+│       └── LogUnending         an activity log that does not end
+├── SessionEnded                a session was ended before it could be closed
+├── InconsistentResponse        a page was accepted, and the response says otherwise too
+├── NotDiscarded                a session that was to be discarded, and may still be there
+├── CountMismatch               Sprinto's counts are not what was sent
+├── ProcessingFailed            Sprinto says `failed`, or something undocumented
 ├── ProcessingTimeout           not `processed` in time
-├── TooFewRecords                  fewer records of an entity type than expected
-├── RecordTooLarge                 one record that fits no page
-├── UnserializableRecord                 one that `Run.push` was given, and that no JSON can hold exactly
-├── RunEnded                       a run is used once
-└── Interrupted                    a signal
+├── TooFewRecords               fewer records of an entity type than expected
+├── RecordTooLarge              one record that fits no page
+├── UnserializableRecord        a record that JSON cannot hold exactly
+├── RunEnded                    a run is used once
+└── Interrupted                 a signal
 
 The Singer side adds its own leaves in `target_sprinto/errors.py`.
 """
@@ -56,7 +56,7 @@ Faults = tuple[dict[str, object], ...]
 
 
 class Outcome(enum.Enum):
-    """What an unhappy answer says about whether the call was acted upon."""
+    """Whether a call that failed may have been performed."""
 
     NOT_PERFORMED = "did not happen"
     IN_DOUBT = "in doubt"
@@ -65,15 +65,19 @@ class Outcome(enum.Enum):
 class SprintoError(Exception):
     """Root of all errors: one line that says what happened and what to do.
 
-    `what` and `advice` are sentences; neither ever holds the API key or a value from a record.
-    `session_outcome` is the state of the run's session, and `result` what the run did, both filled in by the
-    code that ended the run.
-    `temporary`: a later run may succeed with nothing changed; otherwise a person must do something first.
-    None for a class of which each error decides by its facts.
+    `message` and `hint` are sentences; neither ever holds the API key or a value from a record. `code` names
+    the class, for documentation and programs. `session_outcome` is the state of the run's session, and
+    `result` what the run did, both filled in by the code that ended the run. `temporary`: a later run may
+    succeed with nothing changed; otherwise a person must do something first. None for a class of which each
+    error decides by its facts.
     """
 
     code: ClassVar[str] = "sprinto"
     temporary: bool | None = False
+
+    def __init_subclass__(cls, *, code: str = "") -> None:
+        super().__init_subclass__()
+        cls.code = code or cls.code
 
     def __init__(self, message: str, hint: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(message)
@@ -94,64 +98,55 @@ class SprintoError(Exception):
         return EX_TEMPFAIL if self.temporary else 1
 
 
-class ConfigError(SprintoError):
+class ConfigError(SprintoError, code="settings"):
     """Invalid settings or arguments; nothing was sent."""
 
-    code = "settings"
 
-
-class ApiError(SprintoError):
+class ApiError(SprintoError, code="api"):
     """A request failed. `outcome` says whether Sprinto may have acted on it.
 
-    `status` is the response's HTTP status, if there was one.
+    `status` is the response's HTTP status, if there was one; `retry_after` the minimum wait before another
+    try, in seconds, if it names one.
     """
 
-    code = "api"
     outcome: Outcome = Outcome.NOT_PERFORMED
     status: int | None = None
+    retry_after: float | None = None
 
 
-class Unauthorized(ApiError):
+class Unauthorized(ApiError, code="unauthorized"):
     """401 or 403: final, never retried."""
 
-    code = "unauthorized"
 
-
-class NotFound(ApiError):
+class NotFound(ApiError, code="not-found"):
     """404: the integration (on create, status, activity) or the session (later) is unknown."""
-
-    code = "not-found"
 
 
 class NotVisible(NotFound):
     """404 on a session of our own that is so young that a replica may not have seen it yet."""
 
 
-class Conflict(ApiError):
+class Conflict(ApiError, code="conflict"):
     """409: the call does not fit the state that Sprinto is in."""
 
-    code = "conflict"
     temporary = True
 
 
-class SessionConflict(ApiError):
+class SessionConflict(ApiError, code="session-conflict"):
     """Another session of this integration is active.
 
-    Its `certainty` is IN_DOUBT where that session may be this run's own.
+    Its `outcome` is IN_DOUBT where that session may be this run's own.
     """
 
-    code = "session-conflict"
     temporary = True
 
 
-class PageRefused(ApiError):
+class PageRefused(ApiError, code="page-refused"):
     """400 on a page: nothing of it was staged (Sprinto: Pushing Entities Data).
 
     `faults` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
     `response` is its body. Both may quote values of records: the error's own text does not.
     """
-
-    code = "page-refused"
 
     def __init__(self, message: str, hint: str = "", faults: Faults = (), response: bytes = b"") -> None:
         super().__init__(message, hint)
@@ -159,35 +154,26 @@ class PageRefused(ApiError):
         self.response = response
 
 
-class PageTooLarge(ApiError):
+class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
 
-    code = "page-too-large"
 
-
-class EncodingRefused(ApiError):
+class EncodingRefused(ApiError, code="encoding-refused"):
     """415: Sprinto does not accept the body's encoding."""
 
-    code = "encoding-refused"
 
-
-class BadRequest(ApiError):
+class BadRequest(ApiError, code="bad-request"):
     """400 on anything but a page."""
 
-    code = "bad-request"
 
-
-class Redirected(ApiError):
+class Redirected(ApiError, code="redirected"):
     """3xx: never followed, for the `api-key` header must not reach another host."""
 
-    code = "redirected"
     outcome = Outcome.IN_DOUBT
 
 
-class ProxyRefused(ApiError):
+class ProxyRefused(ApiError, code="proxy-refused"):
     """The proxy did not let the request through (407 included)."""
-
-    code = "proxy-refused"
 
     @classmethod
     def answering(cls, status: int) -> ProxyRefused:
@@ -203,26 +189,19 @@ class ProxyRefused(ApiError):
         )
 
 
-class TLSError(ApiError):
+class TLSError(ApiError, code="tls-error"):
     """The server's certificate is not trusted: nothing was sent."""
 
-    code = "tls-error"
 
-
-class NotConnected(ApiError):
+class NotConnected(ApiError, code="not-connected"):
     """No connection was made (refused, DNS, connect timeout): nothing was sent."""
 
-    code = "not-connected"
     temporary = True
 
 
-class Throttled(ApiError):
-    """425, 429, or 503 with a Retry-After: not acted upon, may be sent again.
+class Throttled(ApiError, code="throttled"):
+    """425, 429, or 503 with a Retry-After: not acted upon, may be sent again."""
 
-    `retry_after` is the least wait in seconds, None where the answer names none.
-    """
-
-    code = "throttled"
     temporary = True
 
     def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
@@ -230,20 +209,18 @@ class Throttled(ApiError):
         self.retry_after = retry_after
 
 
-class ResponseLost(ApiError):
+class ResponseLost(ApiError, code="response-lost"):
     """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: in doubt."""
 
-    code = "response-lost"
     temporary = True
     outcome = Outcome.IN_DOUBT
     connection_was_stale = False
     """Whether a connection that had served before, through no proxy, ended before the response began."""
 
 
-class UnexpectedResponse(ApiError):
+class UnexpectedResponse(ApiError, code="unexpected-response"):
     """A status, state or shape that Sprinto does not document: never read as success."""
 
-    code = "unexpected-response"
     outcome = Outcome.IN_DOUBT
 
 
@@ -253,78 +230,62 @@ class UndocumentedRefusal(UnexpectedResponse):
     outcome = Outcome.NOT_PERFORMED
 
 
-class LogUnending(UnexpectedResponse):
+class LogUnending(UnexpectedResponse, code="log-unending"):
     """The activity log has more pages than it may have, or repeats them."""
 
-    code = "log-unending"
 
-
-class SessionEnded(SprintoError):
+class SessionEnded(SprintoError, code="session-ended"):
     """The session was ended before it could be closed. Temporary if nothing of it was applied."""
 
-    code = "session-ended"
     temporary: bool | None = None
 
 
-class InconsistentResponse(SprintoError):
+class InconsistentResponse(SprintoError, code="inconsistent-response"):
     """A 202 that also says something was rejected, or names another session: nothing is sent after it.
 
     `response` is its body, which may quote values of records.
     """
-
-    code = "inconsistent-response"
 
     def __init__(self, message: str, hint: str = "", response: bytes = b"") -> None:
         super().__init__(message, hint)
         self.response = response
 
 
-class NotDiscarded(SprintoError):
+class NotDiscarded(SprintoError, code="not-discarded"):
     """A session could not be discarded for certain: a dry run's, or one that a user discards."""
 
-    code = "not-discarded"
     temporary: bool | None = None
 
 
-class CountMismatch(SprintoError):
+class CountMismatch(SprintoError, code="count-mismatch"):
     """Sprinto's counts are not what was sent. Temporary if a page in doubt was sent again."""
 
-    code = "count-mismatch"
     temporary: bool | None = None
 
 
-class ProcessingFailed(SprintoError):
+class ProcessingFailed(SprintoError, code="processing-failed"):
     """Sprinto reports that the session was not processed."""
 
-    code = "processing-failed"
 
-
-class ProcessingTimeout(SprintoError):
+class ProcessingTimeout(SprintoError, code="processing-timeout"):
     """The session was not processed in time; it may still be."""
 
-    code = "processing-timeout"
     temporary = True
 
 
-class TooFewRecords(SprintoError):
+class TooFewRecords(SprintoError, code="too-few-records"):
     """Fewer records of an entity type than `expect` requires, so nothing replaces what is applied now."""
 
-    code = "too-few-records"
 
-
-class RecordTooLarge(SprintoError):
+class RecordTooLarge(SprintoError, code="record-too-large"):
     """One record alone is larger than a page may be."""
 
-    code = "record-too-large"
 
-
-class UnserializableRecord(SprintoError):
+class UnserializableRecord(SprintoError, code="unserializable-record"):
     """A record given to `Run.push` that cannot be sent as it is.
 
     `index` is its place within that push, from 0; `field` is the path to the problem, empty for the record.
     """
-
-    code = "unserializable-record"
 
     def __init__(self, message: str, hint: str = "", *, index: int, field: str = "") -> None:
         super().__init__(message, hint)
@@ -332,16 +293,12 @@ class UnserializableRecord(SprintoError):
         self.field = field
 
 
-class RunEnded(SprintoError):
+class RunEnded(SprintoError, code="run-ended"):
     """A run has one session; this one is over."""
 
-    code = "run-ended"
 
-
-class Interrupted(SprintoError):
+class Interrupted(SprintoError, code="interrupted"):
     """A signal ended the run; the exit code is the shell's, 128 + its number."""
-
-    code = "interrupted"
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"Stopped by {signal.Signals(signum).name}.")

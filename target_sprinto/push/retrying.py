@@ -74,16 +74,17 @@ def retried(
 
 
 def next_delay(
-    backoff_delays: Generator[float, Exception, None], failure: errors.ApiError, retry_policy: RetryPolicy
+    backoff_delays: Generator[float, errors.ApiError, None],
+    failure: errors.ApiError,
+    retry_policy: RetryPolicy,
 ) -> float:
     """Seconds until the next try. Raises the failure itself where there is to be none."""
     try:
         return backoff_delays.send(failure)
     except StopIteration:
-        least = getattr(failure, "retry_after", None) or 0.0
-        if retry_policy.retry_seconds and least:
+        if retry_policy.retry_seconds and failure.retry_after:
             failure.message += (
-                f" It asks to wait {least:g} s, which `{retry_policy.setting}`"
+                f" It asks to wait {failure.retry_after:g} s, which `{retry_policy.setting}`"
                 f" ({retry_policy.retry_seconds:g} s in all) does not leave."
             )
         raise failure from None

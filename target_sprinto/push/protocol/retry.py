@@ -15,6 +15,8 @@ from target_sprinto.push.transport import timing
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from target_sprinto.push.errors import ApiError
+
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
     """Seconds to wait at least, from a `Retry-After` in seconds or as an HTTP date, the longest of several.
@@ -67,7 +69,7 @@ class Throttle:
 def backoff_delays(
     budget_seconds: float,
     clock: Callable[[], float] = time.monotonic,
-) -> Generator[float, Exception, None]:
+) -> Generator[float, ApiError, None]:
     """Seconds to wait after each failure sent in: exponential, full jitter, at least its `retry_after`.
 
     The first value only starts the clock. Ends when nothing of `budget_seconds` is left, or when the least
@@ -78,7 +80,7 @@ def backoff_delays(
     next(ceilings)
     failure = yield 0.0
     while True:
-        least = getattr(failure, "retry_after", None) or 0.0
+        least = failure.retry_after or 0.0
         left = budget_seconds - (clock() - started)
         if left <= 0 or least > left:
             return

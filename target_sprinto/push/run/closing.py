@@ -87,7 +87,7 @@ class Closing:
             self._note_close(moved, sent=False)
 
     def _until_next_attempt(
-        self, failure: ApiError, backoff_delays: Generator[float, Exception, None], until: float
+        self, failure: ApiError, backoff_delays: Generator[float, ApiError, None], until: float
     ) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
         # A refusal of a later attempt says nothing of an earlier one.

@@ -196,7 +196,7 @@ class Conflict:
             left = until - time.monotonic()
             if left <= 0:
                 return failure
-            wanted = max(seconds, getattr(failure, "retry_after", None) or 0.0)
+            wanted = max(seconds, failure.retry_after or 0.0)
             if self._patience.stopped.wait(min(left, wanted)):
                 return None
             try:

@@ -97,7 +97,7 @@ class PendingPage:
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
-    backoff_delays: Generator[float, Exception, None] | None = None
+    backoff_delays: Generator[float, ApiError, None] | None = None
     retry_deadline: float = field(default=float("inf"))
 
     @property
