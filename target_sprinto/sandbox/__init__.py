@@ -3,7 +3,6 @@
 A real HTTP server, which imports nothing of the loader, so that the two cannot agree on the same mistake.
 """
 
-from target_sprinto.sandbox.engine import SessionView
 from target_sprinto.sandbox.faults import (
     Answer,
     CutOff,
@@ -23,6 +22,7 @@ from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.runner import Sandbox, serve
 from target_sprinto.sandbox.snapshot import DataUnusable
+from target_sprinto.sandbox.state import Session
 
 __all__ = [
     "Answer",
@@ -44,6 +44,6 @@ __all__ = [
     "Reset",
     "Sandbox",
     "SandboxOptions",
-    "SessionView",
+    "Session",
     "serve",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from threading import Condition
@@ -20,7 +20,7 @@ from target_sprinto.sandbox.answers import event_body
 from target_sprinto.sandbox.faults import Fired
 from target_sprinto.sandbox.model import Integration
 from target_sprinto.sandbox.operations import Exchange, Reply, receive
-from target_sprinto.sandbox.options import Behaviour, EntityRules, Outcome, RateLimit, SandboxOptions
+from target_sprinto.sandbox.options import EntityRules, Outcome, RateLimit, SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import IntegrationState
 
@@ -31,29 +31,10 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Call, Received
     from target_sprinto.sandbox.readings import Readings
     from target_sprinto.sandbox.record import RequestSeen
-    from target_sprinto.sandbox.state import Rejection, Session, State
+    from target_sprinto.sandbox.state import Rejection, Session
 
 REQUESTS_KEPT = 20_000
 REQUESTS_KEPT_LIGHT = 1_000
-
-
-@dataclass(frozen=True)
-class SessionView:
-    """A session as it was at a moment: times in seconds since the epoch."""
-
-    id: str
-    integration_id: str
-    state: State
-    client_reference_id: str | None
-    created_at: float
-    updated_at: float
-    expires_at: float
-    accepted_total: int
-    accepted_by_entity: Mapping[str, int]
-    accepted_batches: int
-    rejected_batches: int
-    retry_count: int
-    last_error: str | None
 
 
 class Engine:
@@ -79,13 +60,6 @@ class Engine:
         self._faults: list[Fault] = []
         self._fired: list[Fired] = []
         self._containing: Counter[Fault] = Counter()
-        self._behaviour = Behaviour(
-            self.options.readings,
-            self.options.entities,
-            self.options.inactivity_timeout_seconds,
-            self.options.processing_seconds,
-            rate_limit=self.options.rate_limit,
-        )
         self._integrations: dict[str, Integration] = {}
         remembered = snapshot.load(self.options.data_dir) if self.options.data_dir else {}
         for integration_id in (*(self.options.integrations or ()), *remembered):
@@ -115,9 +89,8 @@ class Engine:
         }
         with self.changed:
             integration = self._integrations.get(integration_id) or self._add(integration_id)
-            integration.behave(
-                replace(integration.behaviour, **{name: v for name, v in wanted.items() if v is not None})
-            )
+            changes = {name: value for name, value in wanted.items() if value is not None}
+            integration.behave(replace(integration.options, **changes))
 
     def inject(self, fault: Fault) -> None:
         """Have a fault strike; of several that hit the same request, the one injected first does."""
@@ -134,19 +107,17 @@ class Engine:
         with self.changed:
             return [replace(seen) for seen in self._seen if integration_id in (None, seen.integration_id)]
 
-    def sessions(self, integration_id: str) -> list[SessionView]:
-        """List an integration's sessions, oldest first."""
+    def sessions(self, integration_id: str) -> list[Session]:
+        """List an integration's sessions, oldest first, as copies."""
         with self.changed:
-            return [_view(session) for session in self._state(integration_id).sessions.values()]
+            sessions = self._state(integration_id).sessions.values()
+            return [replace(one, accepted_by_entity=dict(one.accepted_by_entity)) for one in sessions]
 
     def applied(self, integration_id: str) -> dict[str, list[bytes]]:
         """List what was applied: by entity type, each record's own bytes, in apply order."""
         with self.changed:
             tables = self._state(integration_id).applied
-            return {
-                entity_type: [bytes(record) for record in table.values()]
-                for entity_type, table in tables.items()
-            }
+            return {name: [bytes(record) for record in table.values()] for name, table in tables.items()}
 
     def staged(self, session_id: str) -> list[dict[str, list[bytes]]]:
         """List a session's accepted pages, in order, with each record's own bytes."""
@@ -183,7 +154,7 @@ class Engine:
         """When something will next happen by itself, in seconds since the epoch."""
         with self.changed:
             due = [
-                at - integration.behaviour.readings.clock_offset_seconds
+                at - integration.options.readings.clock_offset_seconds
                 for integration in self._integrations.values()
                 if (at := integration.next_due) is not None
             ]
@@ -207,9 +178,7 @@ class Engine:
     def receive(self, seen: RequestSeen, call: Call) -> tuple[Received, Fault | None]:
         """Take in a request's body, and say which fault strikes it."""
         with self.changed:
-            integration = self._integrations.get(call.integration_id)
-            readings = integration.behaviour.readings if integration else self.options.readings
-            received = receive(call, self.options, readings)
+            received = receive(call, self._options_of(call.integration_id))
             seen.size = received.size
             seen.items = received.page.items if received.page else 0
             if self._keep_bodies:
@@ -227,25 +196,22 @@ class Engine:
         with self.changed:
             return self._arrived[seen.integration_id, seen.operation]
 
-    def answer(self, call: Call, received: Received) -> Reply:
-        """Act on a call; a refusal is an answer too."""
+    def answer(self, call: Call, received: Received, seen: RequestSeen) -> Reply:
+        """Act on a call, and record that; a refusal is an answer too."""
+        # In one breath: what others do meanwhile is later, by the record too.
         with self.changed:
             try:
-                return self._act(call, received)
+                reply = self._act(call, received)
             except Refused as refused:
-                return Reply(refused.status, refused.body, refused.headers)
+                reply = Reply(refused.status, refused.body, refused.headers)
+            seen.acted_at = self.clock()
+            self.changed.notify_all()
+            return reply
 
     def readings(self, integration_id: str) -> Readings:
         """What an integration is read by."""
         with self.changed:
-            integration = self._integrations.get(integration_id)
-            return integration.behaviour.readings if integration else self.options.readings
-
-    def acted(self, seen: RequestSeen) -> None:
-        """Record that a request was acted on, whether or not its client will hear of it."""
-        with self.changed:
-            seen.acted_at = self.clock()
-            self.changed.notify_all()
+            return self._options_of(integration_id).readings
 
     def finish(self, seen: RequestSeen, status: int | None) -> None:
         """Record what a request was answered: None for nothing at all."""
@@ -265,12 +231,15 @@ class Engine:
     def date(self, integration_id: str) -> str:
         """What the `Date` header of an answer says (RFC 9110)."""
         with self.changed:
-            integration = self._integrations.get(integration_id)
-            now = self._now(integration) if integration else self.clock()
+            now = self._now(integration_id)
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
 
-    def _now(self, integration: Integration) -> float:
-        return self.clock() + integration.behaviour.readings.clock_offset_seconds
+    def _options_of(self, integration_id: str) -> SandboxOptions:
+        integration = self._integrations.get(integration_id)
+        return integration.options if integration else self.options
+
+    def _now(self, integration_id: str) -> float:
+        return self.clock() + self._options_of(integration_id).readings.clock_offset_seconds
 
     def _strikes(self, fault: Fault, seen: RequestSeen, body: bytes) -> bool:
         if not fault.is_about(seen.operation, seen.integration_id, body):
@@ -289,18 +258,16 @@ class Engine:
                 raise Refused(404, "No such integration")
             integration = self._add(call.integration_id)
         changes = integration.changes
-        now = self._now(integration)
+        now = self._now(call.integration_id)
         try:
             integration.advance(now)
             integration.admit(now)
-            return Exchange(call, received, integration, self.options.max_items, now).answer()
+            return Exchange(call, received, integration, now).answer()
         finally:
             self._tell(integration, changes)
 
     def _add(self, integration_id: str, state: IntegrationState | None = None) -> Integration:
-        integration = Integration(
-            integration_id, self._behaviour, state or IntegrationState(), light=self.options.light
-        )
+        integration = Integration(integration_id, self.options, state or IntegrationState())
         return self._integrations.setdefault(integration_id, integration)
 
     def _state(self, integration_id: str) -> IntegrationState:
@@ -309,7 +276,7 @@ class Engine:
         if integration is None:
             return IntegrationState()
         changes = integration.changes
-        integration.advance(self._now(integration))
+        integration.advance(self._now(integration_id))
         self._tell(integration, changes)
         return integration.state
 
@@ -317,9 +284,3 @@ class Engine:
         if integration.changes != changes:
             self.save()
             self.changed.notify_all()
-
-
-def _view(session: Session) -> SessionView:
-    names = SessionView.__dataclass_fields__
-    values = {name: getattr(session, name) for name in names}
-    return SessionView(**{**values, "accepted_by_entity": dict(session.accepted_by_entity)})

@@ -26,7 +26,7 @@ from target_sprinto.sandbox.state import (
 )
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.options import Behaviour
+    from target_sprinto.sandbox.options import SandboxOptions
     from target_sprinto.sandbox.page_body import Page
 
 EVENTS: dict[str, tuple[Level, str]] = {
@@ -52,22 +52,19 @@ REJECTIONS_KEPT = 100
 class Integration:
     """An integration as Sprinto would keep it. In `light` mode pages are counted and not kept."""
 
-    def __init__(
-        self, integration_id: str, behaviour: Behaviour, state: IntegrationState, *, light: bool = False
-    ) -> None:
+    def __init__(self, integration_id: str, options: SandboxOptions, state: IntegrationState) -> None:
         self.id = integration_id
         self.state = state
         self.changes = 0
         """Grows with every change of a session's state."""
-        self._light = light
         self._admitted: deque[float] = deque()
-        self.behave(behaviour)
+        self.behave(options)
 
-    def behave(self, behaviour: Behaviour) -> None:
-        """Follow another behaviour from now on; the processing outcomes start again."""
-        self.behaviour = behaviour
-        self._validator = Validator(behaviour.entities)
-        self._outcomes = deque(behaviour.processing_outcomes)
+    def behave(self, options: SandboxOptions) -> None:
+        """Follow other options from now on; the processing outcomes start again."""
+        self.options = options
+        self._validator = Validator(options.entities)
+        self._outcomes = deque(options.processing_outcomes)
 
     @property
     def next_due(self) -> float | None:
@@ -84,7 +81,7 @@ class Integration:
 
     def admit(self, now: float) -> None:
         """Count a request against the rate limit, or refuse it with 429."""
-        limit = self.behaviour.rate_limit
+        limit = self.options.rate_limit
         if limit is None:
             return
         while self._admitted and self._admitted[0] <= now - limit.seconds:
@@ -98,11 +95,11 @@ class Integration:
         """Start a session: one may be active at a time (Sprinto: Session Management)."""
         active = next((s for s in self.state.sessions.values() if s.state == "active"), None)
         if active is not None:
-            if self.behaviour.readings.log_shows_refused_creates:
+            if self.options.readings.log_shows_refused_creates:
                 self._log(now, "session_refused", active, self._reference_details(client_reference_id))
-            shown = [{"session_id": active.id}] if self.behaviour.readings.conflict_shows_session else None
+            shown = [{"session_id": active.id}] if self.options.readings.conflict_shows_session else None
             raise Refused(409, "A session is already active", code="session_already_active", details=shown)
-        timeout = self.behaviour.inactivity_timeout_seconds
+        timeout = self.options.inactivity_timeout_seconds
         session = Session(
             id=str(uuid.uuid4()),
             integration_id=self.id,
@@ -119,13 +116,13 @@ class Integration:
         return session
 
     def _reference_details(self, client_reference_id: str | None) -> dict[str, Any]:
-        shown = self.behaviour.readings.log_shows_reference and client_reference_id is not None
+        shown = self.options.readings.log_shows_reference and client_reference_id is not None
         return {"client_reference_id": client_reference_id} if shown else {}
 
     def session(self, session_id: str, now: float) -> Session:
         """Find a session, or refuse with 404: also one that is not to be seen yet."""
         session = self.state.sessions.get(session_id)
-        if session is None or now < session.created_at + self.behaviour.readings.session_hidden_seconds:
+        if session is None or now < session.created_at + self.options.readings.session_hidden_seconds:
             raise Refused(404, "No such session")
         return session
 
@@ -133,9 +130,9 @@ class Integration:
         """Take note of a status call, which may count as a request on the session."""
         ended = session.state in {"processed", "cancelled", "expired"}
         is_latest = session is next(reversed(self.state.sessions.values()))
-        if self.behaviour.readings.old_sessions_are_purged and ended and not is_latest:
+        if self.options.readings.old_sessions_are_purged and ended and not is_latest:
             raise Refused(404, "No such session")
-        if self.behaviour.readings.status_postpones_expiry:
+        if self.options.readings.status_postpones_expiry:
             self._postpone(session, now)
 
     def open_for_pages(self, session: Session, now: float) -> None:
@@ -146,11 +143,11 @@ class Integration:
 
     def stage(self, session: Session, page: Page, now: float) -> None:
         """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
-        found = [] if self._light else self._validator.errors(page.entities, self.behaviour.readings)
+        found = [] if self.options.light else self._validator.errors(page.entities, self.options.readings)
         if found:
             self._note_rejected(session, found, now)
             errors = [error for error, _ in found]
-            here = self.behaviour.readings.errors_in == "details"
+            here = self.options.readings.errors_in == "details"
             raise Refused(
                 400,
                 "The page has invalid records; none of it was accepted",
@@ -163,9 +160,9 @@ class Integration:
         session.accepted_batches += 1
         session.last_page = dict(page.counts)
         session.updated_at = now
-        if lag := self.behaviour.readings.counts_lag_seconds:
+        if lag := self.options.readings.counts_lag_seconds:
             session.unshown.append((now + lag, dict(page.counts)))
-        if not self._light:
+        if not self.options.light:
             session.pages.append(page.entities)
         self._log(now, "page_accepted", session, page.counts)
 
@@ -189,7 +186,7 @@ class Integration:
         """Close a session, or refuse with 409 from a state that has no such way out."""
         held = (session.state, status) == ("expired", "discard")
         if status not in TRANSITIONS[session.state] or (
-            held and not self.behaviour.readings.discard_from_expired
+            held and not self.options.readings.discard_from_expired
         ):
             message = f"The session is {session.state}: it cannot be closed with {status}"
             raise Refused(409, message, code="session_not_closable")
@@ -197,7 +194,7 @@ class Integration:
         if status == "discard":
             self._log(now, "session_cancelled", session)
         else:
-            session.due = now + self.behaviour.processing_seconds
+            session.due = now + self.options.processing_seconds
             self._log(now, "session_closed", session)
 
     def _come_due(self, session: Session) -> None:
@@ -210,21 +207,21 @@ class Integration:
         elif session.state == "failed":
             self._move(session, "retry", now)
             session.retry_count += 1
-            session.due = now + self.behaviour.processing_seconds
+            session.due = now + self.options.processing_seconds
             self._log(now, "processing_retried", session)
 
     def _process(self, session: Session, now: float) -> None:
-        readings = self.behaviour.readings
+        readings = self.options.readings
         if self._outcomes and self._outcomes.popleft() == "failed":
             self._move(session, "failure", now)
             session.last_error = "Processing failed"
             if readings.failed_leaves == "first_page":
-                put_in_place(self.state.applied, session.pages[:1], self.behaviour.entities, readings)
+                put_in_place(self.state.applied, session.pages[:1], self.options.entities, readings)
             if session.retry_count == 0:
-                session.due = now + self.behaviour.processing_seconds
+                session.due = now + self.options.processing_seconds
             self._log(now, "session_failed", session)
         else:
-            put_in_place(self.state.applied, session.pages, self.behaviour.entities, readings)
+            put_in_place(self.state.applied, session.pages, self.options.entities, readings)
             self._move(session, "success", now)
             session.last_error = None
             self._log(now, "session_processed", session)

@@ -76,11 +76,11 @@ class _ActivityQuery(msgspec.Struct):
     page_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-def receive(call: Call, options: SandboxOptions, readings: Readings) -> Received:
+def receive(call: Call, options: SandboxOptions) -> Received:
     """Unpack a call's body; a refusal waits for its turn: the key and the session are looked at first."""
     size = len(call.body)
     try:
-        body = uncompressed(call.body, call.encoding, options.max_bytes, readings)
+        body = uncompressed(call.body, call.encoding, options.max_bytes, options.readings)
         size = len(body)
         page = parse_page(body) if call.operation == "push" else None
     except Refused as refused:
@@ -95,7 +95,6 @@ class Exchange:
     call: Call
     received: Received
     integration: Integration
-    max_items: int
     now: float
 
     def answer(self) -> Reply:
@@ -105,7 +104,7 @@ class Exchange:
     @property
     def readings(self) -> Readings:
         """How this integration reads the documents."""
-        return self.integration.behaviour.readings
+        return self.integration.options.readings
 
     def body(self, shape: type[_T]) -> _T:
         """Read the body as `shape`; an empty one counts as `{}`."""
@@ -121,8 +120,8 @@ class Exchange:
         page = self.received.page
         if page is None:
             raise self.received.refused or Refused(400, "No page")
-        if page.items > self.max_items:
-            raise Refused(413, f"The page has {page.items} records; {self.max_items} are allowed")
+        if page.items > (most := self.integration.options.max_items):
+            raise Refused(413, f"The page has {page.items} records; {most} are allowed")
         return page
 
 

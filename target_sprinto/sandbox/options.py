@@ -1,4 +1,4 @@
-"""What a sandbox is started with, and what may differ from one integration to the next."""
+"""What a sandbox is started with. `Engine.configure` lets an integration differ in parts of it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ class SandboxOptions:
     `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
     (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.
     With a `data_dir`, sessions, events and what was applied survive a restart. `max_items` and `max_bytes`
-    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression. `hosts` are the
-    names that a request's `Host` may have beside those of this machine, for a sandbox that others reach.
+    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression.
+    `processing_outcomes` are those of an integration's next attempts, in order; later ones succeed. `hosts`
+    are the names that a request's `Host` may have beside those of this machine, for a sandbox that others
+    reach.
     """
 
     api_key: str = "sandbox-key"
@@ -71,19 +73,5 @@ class SandboxOptions:
     max_items: int = 100
     max_bytes: int = 5_000_000
     rate_limit: RateLimit | None = None
-    hosts: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Behaviour:
-    """One integration's share of the options.
-
-    `processing_outcomes` are the outcomes of its next processing attempts, in order; later ones succeed.
-    """
-
-    readings: Readings
-    entities: Mapping[str, EntityRules]
-    inactivity_timeout_seconds: float
-    processing_seconds: float
     processing_outcomes: tuple[Outcome, ...] = ()
-    rate_limit: RateLimit | None = None
+    hosts: frozenset[str] = frozenset()

@@ -151,10 +151,7 @@ class Server:
             return self._break_off(request, seen, reset=True)
 
         def act() -> Reply:
-            # In one breath: what others do meanwhile is later, by the record too.
-            with self._engine.changed:
-                reply = self._engine.answer(call, received)
-                self._engine.acted(seen)
+            reply = self._engine.answer(call, received, seen)
             if call.operation in ("create", "close"):
                 self.moved.set()
             return reply

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hypothesis import settings
 
-    from target_sprinto.sandbox import SessionView
+    from target_sprinto.sandbox import Session
     from tests.support.fuzz.running import Ran
 
 AT_A_TIME = 8
@@ -127,7 +127,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
     return bool(applied)
 
 
-def check_line(sessions: list[SessionView], error: str, *, is_applied: bool) -> None:
+def check_line(sessions: list[Session], error: str, *, is_applied: bool) -> None:
     """What the one line says of the run's sessions is so, and none is left open without a word."""
     if "nothing was applied" in error:
         assert not is_applied, (sessions, error)

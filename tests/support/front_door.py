@@ -17,7 +17,7 @@ from tests.support.warm import WarmProcess
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from target_sprinto.sandbox import Sandbox, SessionView
+    from target_sprinto.sandbox import Sandbox, Session
 
 API_KEY = "sandbox-key"
 SECRET = "s3cr3t"
@@ -177,10 +177,10 @@ class FrontDoor:
             for entity_type, entities in self.sandbox.applied(self.integration_id).items()
         }
 
-    def sessions(self) -> list[SessionView]:
+    def sessions(self) -> list[Session]:
         return self.sandbox.sessions(self.integration_id)
 
-    def session(self) -> SessionView:
+    def session(self) -> Session:
         (only,) = self.sessions()
         return only
 

@@ -18,7 +18,7 @@ from tests.support.front_door import state_line, would_be_refused
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_sprinto.sandbox import SessionView
+    from target_sprinto.sandbox import Session
     from tests.support.faults.stage import Stage
     from tests.support.front_door import Finished
 
@@ -195,7 +195,7 @@ def check_sessions(stage: Stage, finished: Finished) -> None:
         check_failed(expected.ending, own[0], finished.error)
 
 
-def check_failed(ending: Ending, session: SessionView, error: str) -> None:
+def check_failed(ending: Ending, session: Session, error: str) -> None:
     """The session is where the cell says, and the one line tells of it."""
     allowed, words = {
         Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded, nothing was applied")),

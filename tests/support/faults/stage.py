@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from target_sprinto.sandbox import Fault, RequestSeen, SessionView
+    from target_sprinto.sandbox import Fault, RequestSeen, Session
     from tests.support.faults.cells import Cell
     from tests.support.faults.traffic import Traffic
 
@@ -142,7 +142,7 @@ class Stage:
             timeout=ENOUGH_SECONDS,
         )
 
-    def wait_for_session(self, holds: Callable[[SessionView], object]) -> None:
+    def wait_for_session(self, holds: Callable[[Session], object]) -> None:
         """Until one of the sessions is as wanted."""
         self.door.sandbox.wait_for(
             lambda box: any(holds(session) for session in box.sessions(self.door.integration_id)),
@@ -174,7 +174,7 @@ class Stage:
         is_after_a_state = number >= EARLIER_AT and EARLIER_STATE in self.given
         return len(SCHEMAS) + number + 1 + is_after_a_state
 
-    def own_sessions(self) -> list[SessionView]:
+    def own_sessions(self) -> list[Session]:
         return [session for session in self.door.sessions() if session.id not in self.others]
 
 

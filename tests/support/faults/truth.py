@@ -15,7 +15,7 @@ from tests.support.front_door import SIGNALS
 from tests.support.receipts import digest, receipt_at
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import RequestSeen, SessionView
+    from target_sprinto.sandbox import RequestSeen, Session
     from tests.support.faults.stage import Stage
     from tests.support.front_door import Finished
 
@@ -58,7 +58,7 @@ def check_unfinished(stage: Stage, receipt: Receipt) -> None:
     assert not stage.others or receipt["reference"] in references
 
 
-def requests_of(stage: Stage, sessions: list[SessionView]) -> list[RequestSeen]:
+def requests_of(stage: Stage, sessions: list[Session]) -> list[RequestSeen]:
     """The target's own requests about the run's sessions."""
     own = {session.id for session in sessions}
     seen = stage.door.sandbox.requests(stage.door.integration_id)
@@ -81,7 +81,7 @@ def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
         assert finished.error.endswith(f"[{receipt['error']}]")
 
 
-def check_session(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+def check_session(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:
     text, ending = receipt["session"], stage.cell.expected.ending
     assert all(receipt["reference"] == session.client_reference_id for session in sessions)
     if text is None:
@@ -120,7 +120,7 @@ def check_phases(stage: Stage, receipt: Receipt, requests: list[RequestSeen]) ->
         assert phases[-2:] == ["discarding", "ended"]
 
 
-def check_entities(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+def check_entities(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:
     """What was put into pages is the beginning of the input, or all of it; and no more accepted than was."""
     messages, to_the_end = stage.traffic.records(), stage.cell.expected.ending in TO_THE_END
     read = {one["stream"]: one["records"] for one in receipt["streams"]}
@@ -182,7 +182,7 @@ def check_refused(stage: Stage, receipt: Receipt) -> None:
     assert {one["refused_by"] for one in text} <= {"sprinto"}
 
 
-def check_events(stage: Stage, receipt: Receipt, sessions: list[SessionView]) -> None:
+def check_events(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:
     """The sandbox's events of the session, up to when the run asked; null where the log was not shown."""
     text = receipt["events"]
     if any(fault.operation == "activity" for fault in stage.faults):

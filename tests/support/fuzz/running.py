@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from target_sprinto.sandbox import Sandbox, SessionView
+    from target_sprinto.sandbox import Sandbox, Session
 
 SECRET_NUMBER = 86753090210
 """Digits that tests put into numbers of records: they must never come back on stderr."""
@@ -155,7 +155,7 @@ class Place:
                 feeder.join()
         return int(code)
 
-    def sessions(self, integration_id: str) -> list[SessionView]:
+    def sessions(self, integration_id: str) -> list[Session]:
         return self.sandbox.sessions(integration_id)
 
     def applied(self, integration_id: str) -> dict[str, list[bytes]]:

@@ -15,7 +15,7 @@ import msgspec
 from tests.support.schedules.mishaps import Heard, heard
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import Fault, RequestSeen, Sandbox, SessionView
+    from target_sprinto.sandbox import Fault, RequestSeen, Sandbox, Session
     from target_sprinto.sandbox.faults import Operation
 
 Page = dict[str, list[bytes]]
@@ -70,7 +70,7 @@ class Evidence:
 
     requests: list[RequestSeen]
     faults: dict[tuple[Operation, int], Fault]
-    sessions: list[SessionView]
+    sessions: list[Session]
     staged: dict[str, list[Page]]
     events: list[dict[str, Any]]
 
@@ -113,7 +113,7 @@ class Evidence:
             if self.heard(seen) is Heard.HAPPENED and seen.acted_at is not None and seen.acted_at < before
         ]
 
-    def session(self, session_id: str) -> SessionView:
+    def session(self, session_id: str) -> Session:
         (found,) = [session for session in self.sessions if session.id == session_id]
         return found
 

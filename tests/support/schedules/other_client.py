@@ -37,21 +37,18 @@ class OtherClient:
     def _ask(self, operation: Operation, session_id: str, body: object) -> None:
         box, raw = self._sandbox, msgspec.json.encode(body)
         call = Call(operation, self._integration_id, session_id, box.options.api_key, {}, "", raw)
+        seen = RequestSeen(
+            operation=operation,
+            integration_id=self._integration_id,
+            session_id=session_id,
+            nth=0,
+            method="POST",
+            path="",
+            headers={},
+            at=box.clock(),
+            body=raw,
+        )
         with box.changed:
-            reply = box.answer(call, receive(call, box.options, box.options.readings))
-            self.requests.append(
-                RequestSeen(
-                    operation=operation,
-                    integration_id=self._integration_id,
-                    session_id=session_id,
-                    nth=0,
-                    method="POST",
-                    path="",
-                    headers={},
-                    at=box.clock(),
-                    body=raw,
-                    status=reply.status,
-                    acted_at=box.clock(),
-                )
-            )
+            seen.status = box.answer(call, receive(call, box.options), seen).status
+            self.requests.append(seen)
             box.changed.notify_all()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from target_sprinto.push.transport.timing import Pace
-    from target_sprinto.sandbox import Readings, RequestSeen, SessionView
+    from target_sprinto.sandbox import Readings, RequestSeen, Session
     from tests.support.schedules.evidence import Clock, Evidence, Landing, Page
     from tests.support.schedules.reader import Ending, Reader
 
@@ -87,7 +87,7 @@ class Verdict:
 
     # All or nothing
 
-    def is_whole(self, session: SessionView) -> None:
+    def is_whole(self, session: Session) -> None:
         """All of a run or none of it: what was there at the last status before the close is the whole run."""
         close = self.evidence.applied_by(session.id)
         if close is None:
@@ -109,7 +109,7 @@ class Verdict:
                 self.evidence.heard(late.request) is Heard.UNKNOWN and late.request.at < last_look
             ), late
 
-    def is_looked_at_before_it_is_applied(self, session: SessionView) -> None:
+    def is_looked_at_before_it_is_applied(self, session: Session) -> None:
         """All pages accepted, no other session processing, the status read; then the close (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
             looks = self._looks_after_the_pages(session, close)
@@ -118,7 +118,7 @@ class Verdict:
             assert asked, "applied without asking for others"
             assert looks[-1].at > asked[-1].at
 
-    def lets_others_be_processed_first(self, session: SessionView) -> None:
+    def lets_others_be_processed_first(self, session: Session) -> None:
         """While another session is processing, wait, at most `processing_timeout_seconds` (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
             accepted = max(seen.at for seen in self.evidence.of("push", session.id))
@@ -130,11 +130,11 @@ class Verdict:
                 last = asked[-1].acted_at or 0
                 assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
 
-    def _looks_after_the_pages(self, session: SessionView, close: RequestSeen) -> list[RequestSeen]:
+    def _looks_after_the_pages(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
         pushes = [seen.at for seen in self.evidence.of("push", session.id)]
         return [seen for seen in self.evidence.looks(session.id, before=close.at) if seen.at > max(pushes)]
 
-    def _asked_for_others(self, session: SessionView, close: RequestSeen) -> list[RequestSeen]:
+    def _asked_for_others(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
         accepted = max(seen.at for seen in self.evidence.of("push", session.id))
         return [
             seen
@@ -142,7 +142,7 @@ class Verdict:
             if self.evidence.heard(seen) is Heard.HAPPENED and accepted < seen.at < close.at
         ]
 
-    def _was_processing(self, session: SessionView, moment: float) -> bool:
+    def _was_processing(self, session: Session, moment: float) -> bool:
         closed = self.evidence.moment(session.id, "session_closed") or FOREVER
         # A failed attempt is not `processing` for a while, and then it is again.
         done = min(
@@ -151,7 +151,7 @@ class Verdict:
         )
         return closed < moment - MILLISECONDS and done > moment + MILLISECONDS
 
-    def stands_still_after_a_resend(self, session: SessionView) -> None:
+    def stands_still_after_a_resend(self, session: Session) -> None:
         """After a resend the counts must stand still before the close (What an answer means, push)."""
         pushes = self.evidence.of("push", session.id)
         closes = self.evidence.closes(session.id, "apply")
@@ -169,7 +169,7 @@ class Verdict:
                     if share_a_record(content(first), content(second)):
                         yield first, second
 
-    def sends_no_page_twice_unless_it_was_lost(self, session: SessionView) -> None:
+    def sends_no_page_twice_unless_it_was_lost(self, session: Session) -> None:
         """A page in doubt is resolved: two reads of the status, some time apart, then sent again."""
         landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
         for first, second in self._sent_again(self.evidence.of("push", session.id)):
@@ -179,7 +179,7 @@ class Verdict:
             assert apart >= self.pace.settle / 2
             assert landed.get(first.nth, FOREVER) > (looks[-1].acted_at or 0), (first, second)
 
-    def is_never_discarded_once_it_may_be_applied(self, session: SessionView) -> None:
+    def is_never_discarded_once_it_may_be_applied(self, session: Session) -> None:
         """From the moment a close(apply) may have reached Sprinto there is no way back (A run, 6)."""
         sent = [
             seen.at
@@ -189,7 +189,7 @@ class Verdict:
         for discard in self.evidence.closes(session.id, "discard"):
             assert discard.at < min(sent, default=FOREVER), "discarded what may be applied"
 
-    def is_applied_from_expired_only_as_the_latest(self, session: SessionView) -> None:
+    def is_applied_from_expired_only_as_the_latest(self, session: Session) -> None:
         """From `expired`, only where the activity log shows no creation after it."""
         expired = self.evidence.moment(session.id, "session_expired")
         for close in self.evidence.closes(session.id, "apply"):
@@ -293,7 +293,7 @@ class Verdict:
                 assert self.is_orphan(session), ending.session_outcome
                 self.limits.add(Limit.ORPHAN)
 
-    def is_orphan(self, session: SessionView) -> bool:
+    def is_orphan(self, session: Session) -> bool:
         """Whether a session was made by a create whose answer never came, and is not the one in use."""
         creates = [seen for seen in self.evidence.of("create") if reference(seen) == self.reader.reference]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]

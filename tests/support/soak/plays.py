@@ -25,7 +25,7 @@ from tests.support.soak.strikes import SETTLE_SECONDS, Struck, latencies
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_sprinto.sandbox import RequestSeen, SessionView
+    from target_sprinto.sandbox import RequestSeen, Session
 
 PACE = {
     "settle": SETTLE_SECONDS,
@@ -74,7 +74,7 @@ class Evidence:
     persons: list[Output]
     struck: list[Struck]
     requests: list[RequestSeen]
-    sessions: list[SessionView]
+    sessions: list[Session]
     staged: dict[str, list[Page]]
     events: list[dict[str, Any]]
     applied: Page
@@ -283,5 +283,5 @@ class _Play:
         ]
 
 
-def _is_processing(session: SessionView) -> bool:
+def _is_processing(session: Session) -> bool:
     return session.state == "processing" or (session.state == "failed" and not session.retry_count)

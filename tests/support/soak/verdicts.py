@@ -14,7 +14,7 @@ from tests.support.soak.wholeness import is_whole
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_sprinto.sandbox import SessionView
+    from target_sprinto.sandbox import Session
     from tests.support.soak.courses import Course
     from tests.support.soak.plays import Evidence, Output, Page
 
@@ -376,7 +376,7 @@ def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
             yield f"session {session.id} is {session.state}, which the line does not tell"
 
 
-def _is_reported(session: SessionView, line: str) -> bool:
+def _is_reported(session: Session, line: str) -> bool:
     if session.state == "active":
         # `_left` looks at it more closely.
         return True
