@@ -18,7 +18,7 @@ from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_refusal
-from target_sprinto.push.protocol.responses import Operation
+from target_sprinto.push.protocol.responses import PUSH
 from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class _Asking:
             answer = self._session.push(body)
             self.evidence.uncompressed = pushed = self._pushed(page, answer)
         try:
-            self._client.read(Operation.PUSH, answer)
+            self._client.read(PUSH, answer)
         except PageRefused as refusal:
             message = describe_refusal(page, refusal, self._fields.find)
             message.hint = "Fix the example, then probe again."

@@ -14,7 +14,7 @@ import msgspec
 from target_sprinto.probe.evidence import Look
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
-from target_sprinto.push.protocol.responses import Operation, SessionStatus
+from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
@@ -66,8 +66,8 @@ class ProbedSession:
 
     def look(self) -> Look:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        answer = self.wait(in_background(lambda: self._client.ask(Operation.STATUS, self.id, self._patience)))
-        status = cast("SessionStatus", self._client.read(Operation.STATUS, answer))
+        answer = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._patience)))
+        status = self._client.read(STATUS, answer)
         if status.state != "active":
             raise SessionEnded(
                 f"Session {self.id} was being probed, and is {status.state!r}.",
@@ -167,7 +167,7 @@ class ProbedSession:
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> Future[Response]:
         retry_policy = retry_policy or self._patience
-        return in_background(lambda: self._client.ask(Operation.PUSH, self.id, retry_policy, body, encoding))
+        return in_background(lambda: self._client.ask(PUSH, self.id, retry_policy, body, encoding))
 
 
 class _SecondOpening(SessionOpener):
@@ -177,8 +177,8 @@ class _SecondOpening(SessionOpener):
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.answer = self._client.ask(Operation.CREATE, "", self._patience, body)
-        return cast("SessionStatus", self._client.read(Operation.CREATE, self.answer))
+        self.answer = self._client.ask(CREATE, "", self._patience, body)
+        return self._client.read(CREATE, self.answer)
 
 
 def _look(status: SessionStatus, *, shows_reference: bool) -> Look:

@@ -11,24 +11,16 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from target_sprinto.push import endpoint, errors
 from target_sprinto.push.event_log import read_events
+from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
-from target_sprinto.push.protocol.responses import (
-    STATES,
-    ActivityPage,
-    IngestResult,
-    IntegrationStatus,
-    Operation,
-    SessionStatus,
-    parse_response,
-    require_state,
-)
+from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
 from target_sprinto.push.retrying import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.run import options
@@ -41,6 +33,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from target_sprinto.push.protocol.responses import ActivityPage, IngestResult, IntegrationStatus
     from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
@@ -83,7 +76,8 @@ class ApiClient:
             self._transport: Transport = HttpTransport(self._base_url, api_key)
         else:
             self._transport = options.methods("transport", Transport, transport)
-        self._address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
+        self.address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
+        """Integration and host, for messages."""
         self.config_files: tuple[str, ...] = ()
         """What `--config` was given, for commands that a message suggests; empty where there is none."""
         self.requests = 0
@@ -111,11 +105,6 @@ class ApiClient:
         known = self._clock.at(at)
         return known or datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - at)
 
-    @property
-    def address(self) -> str:
-        """Integration and host, for messages."""
-        return self._address
-
     def close(self) -> None:
         """Give the connections back."""
         if isinstance(self._transport, HttpTransport):
@@ -132,10 +121,8 @@ class ApiClient:
         options.instance("retry_throttled", bool, retry_throttled)
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
-        session = self._call(
-            Operation.CREATE, SessionStatus, _path(Operation.CREATE), retry_policy, body, retryable=retryable
-        )
-        return require_state(session, frozenset({"active"}), self._doing(Operation.CREATE))
+        session = self._call(responses.CREATE, "", retry_policy, body, retryable=retryable)
+        return require_state(session, frozenset({"active"}), self._doing(responses.CREATE))
 
     def opened(self, session_id: str) -> None:
         """Note that this run has opened the session: for a while replicas may not know it."""
@@ -143,8 +130,7 @@ class ApiClient:
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
-        path = _path(Operation.STATUS, session_id)
-        status = self._call(Operation.STATUS, SessionStatus, path, retry_policy, session_id=session_id)
+        status = self._call(responses.STATUS, session_id, retry_policy)
         self._last_statuses[session_id] = TimestampedStatus(status, datetime.now(timezone.utc))
         return status
 
@@ -158,10 +144,8 @@ class ApiClient:
         """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
         options.instance("body", bytes, body)
         options.instance("gzipped", bool, gzipped)
-        path, encoding = _path(Operation.PUSH, session_id), "gzip" if gzipped else None
-        result = self._call(
-            Operation.PUSH, IngestResult, path, retry_policy, body, encoding, session_id=session_id
-        )
+        encoding = "gzip" if gzipped else None
+        result = self._call(responses.PUSH, session_id, retry_policy, body, encoding)
         if session_id in self._young and session_id not in self._has_a_page:
             self._has_a_page.add(session_id)
             self._young[session_id] = time.monotonic()
@@ -169,18 +153,16 @@ class ApiClient:
 
     def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
-        session = self._close(session_id, b'{"status":"apply"}', retry_policy)
-        return require_state(session, STATES, self._doing(Operation.CLOSE))
+        session = self._call(responses.CLOSE, session_id, retry_policy, b'{"status":"apply"}')
+        return require_state(session, responses.STATES, self._doing(responses.CLOSE))
 
     def discard_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
-        return self._close(session_id, b'{"status":"discard"}', retry_policy)
+        return self._call(responses.CLOSE, session_id, retry_policy, b'{"status":"discard"}')
 
     def integration_status(self, retry_policy: RetryPolicy) -> IntegrationStatus:
         """How many sessions of the integration are in which state."""
-        return self._call(
-            Operation.INTEGRATION, IntegrationStatus, _path(Operation.INTEGRATION), retry_policy
-        )
+        return self._call(responses.INTEGRATION, "", retry_policy)
 
     def events(self, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
         """The activity log's events of the last `age` by Sprinto's clock, page by page.
@@ -190,28 +172,28 @@ class ApiClient:
 
         def read_page(since: datetime, page: int) -> ActivityPage:
             moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
-            path = f"{_path(Operation.ACTIVITY)}?since={moment}&page={page}&page_size=200"
-            return self._call(Operation.ACTIVITY, ActivityPage, path, retry_policy)
+            query = f"?since={moment}&page={page}&page_size=200"
+            return self._call(responses.ACTIVITY, "", retry_policy, query=query)
 
         return read_events(read_page, self.server_time, age)
 
     def ask(
         self,
-        operation: Operation,
+        operation: Operation[Any],
         session_id: str,
         retry_policy: RetryPolicy,
         body: bytes | None = None,
         encoding: str | None = None,
     ) -> Response:
-        """One call's answer as it came, whatever it says: for callers that examine Sprinto's responses.
+        """One call's response as it came, whatever it says: for a probe of how Sprinto responds.
 
-        Repeated like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
+        Retried like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
         what fails below HTTP. A body makes it a POST.
         """
         repeatable = retryable_for(body)
 
         def call() -> Response:
-            answer = self._send(operation, _path(operation, session_id), retry_policy, body, encoding)
+            answer = self._send(operation, session_id, retry_policy, body, encoding)
             try:
                 self.read(operation, answer)
             except repeatable:
@@ -223,40 +205,32 @@ class ApiClient:
 
         return retried(call, repeatable, retry_policy)
 
-    def read(
-        self, operation: Operation, answer: Response
-    ) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
-        """What an answer of `ask` means. Raises an ApiError as that call's own method does."""
+    def read(self, operation: Operation[_T], answer: Response) -> _T:
+        """What a response of `ask` means. Raises an ApiError as that call's own method does."""
         body = answer.body
-        if operation is Operation.PUSH and len(self._api_key) >= _SHORTEST_KEY:
+        if operation is responses.PUSH and len(self._api_key) >= _SHORTEST_KEY:
             # Sprinto's own words are kept in a file.
             body = body.replace(self._api_key.encode(), b"[API key]")
-        return parse_response(operation, answer.status, answer.headers, body, self._address)
+        return responses.parse_response(operation, answer.status, answer.headers, body, self.address)
 
-    def _doing(self, operation: Operation) -> str:
-        return f"While {operation.value} ({self._address})"
-
-    def _close(self, session_id: str, body: bytes, retry_policy: RetryPolicy) -> SessionStatus:
-        path = _path(Operation.CLOSE, session_id)
-        return self._call(Operation.CLOSE, SessionStatus, path, retry_policy, body, session_id=session_id)
+    def _doing(self, operation: Operation[Any]) -> str:
+        return f"While {operation.action} ({self.address})"
 
     def _call(  # noqa: PLR0913 - what a call is made of
         self,
-        operation: Operation,
-        _shape: type[_T],
-        path: str,
+        operation: Operation[_T],
+        session_id: str,
         retry_policy: RetryPolicy,
         body: bytes | None = None,
         encoding: str | None = None,
         *,
-        session_id: str = "",
+        query: str = "",
         retryable: tuple[type[errors.ApiError], ...] | None = None,
     ) -> _T:
         def call() -> _T:
             try:
-                return cast(
-                    "_T", self.read(operation, self._send(operation, path, retry_policy, body, encoding))
-                )
+                answer = self._send(operation, session_id, retry_policy, body, encoding, query)
+                return self.read(operation, answer)
             except errors.NotFound as unknown:
                 since = self._young.get(session_id, -inf)
                 if time.monotonic() - since >= timing.current.replica:
@@ -270,49 +244,33 @@ class ApiClient:
 
         return retried(call, retryable or retryable_for(body), retry_policy)
 
-    def _send(
+    def _send(  # noqa: PLR0913, PLR0917 - what a call is made of
         self,
-        operation: Operation,
-        path: str,
+        operation: Operation[Any],
+        session_id: str,
         retry_policy: RetryPolicy,
         body: bytes | None,
         encoding: str | None,
+        query: str = "",
     ) -> Response:
-        if operation not in {Operation.INTEGRATION, Operation.ACTIVITY}:
-            self._session_request_at = time.monotonic()
+        # The path would be that of another call.
+        if "{}" in operation.path and not options.instance("session_id", str, session_id):
+            raise errors.ConfigError("`session_id` is empty.")
+        url = self._base_url + operation.path.format(quote(session_id, safe="")) + query
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if encoding is not None:
             headers["Content-Encoding"] = encoding
+        request = Request(url, body, headers, retry_policy.request_seconds, self._doing(operation))
         began = time.monotonic()
+        if operation not in {responses.INTEGRATION, responses.ACTIVITY}:
+            self._session_request_at = began
         try:
-            request = Request(
-                self._base_url + path, body, headers, retry_policy.request_seconds, self._doing(operation)
-            )
-            try:
-                answer = self._transport.send(request)
-            except OSError:
-                raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
-            self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
-            return answer
+            answer = self._transport.send(request)
+        except OSError:
+            raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
         finally:
             with self._counting:
                 self.requests += 1
                 self.request_seconds += time.monotonic() - began
-
-
-_PATHS = {
-    Operation.CREATE: "/sessions",
-    Operation.STATUS: "/sessions/{}",
-    Operation.PUSH: "/sessions/{}/entities",
-    Operation.CLOSE: "/sessions/{}/close",
-    Operation.INTEGRATION: "/status",
-    Operation.ACTIVITY: "/activity",
-}
-
-
-def _path(operation: Operation, session_id: str = "") -> str:
-    template = _PATHS[operation]
-    # The path would be that of another call.
-    if "{}" in template and not options.instance("session_id", str, session_id):
-        raise errors.ConfigError("`session_id` is empty.")
-    return template.format(quote(session_id, safe=""))
+        self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
+        return answer

@@ -1,17 +1,16 @@
-"""What an answer means: bytes in, a typed answer or an error by meaning out. Pure.
+"""The calls of the push API, and what a response means: bytes in, a typed response or an error out. Pure.
 
-Answers fall in three kinds. It happened: a 2xx with the documented shape, returned as one of the types
-below. It was not performed, or it is in doubt: raised as an `ApiError`, whose `outcome` says which.
-Fields that were added to an answer are ignored; one that a decision needs and that is missing or of another
-type is an `UnexpectedResponse`, never a success.
+A call was performed: a 2xx with the documented shape, returned as one of the types below. Or it was not, or
+is in doubt: raised as an `ApiError`, whose `outcome` says which. Unknown fields are ignored; one that a
+decision needs and that is missing or of another type is an `UnexpectedResponse`, never a success.
 """
 
 from __future__ import annotations
 
-import enum
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
@@ -23,17 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _T = TypeVar("_T")
-
-
-class Operation(enum.Enum):
-    """The calls of the push API; the value is how messages name them."""
-
-    CREATE = "opening a session"
-    STATUS = "reading the session's status"
-    PUSH = "sending a page"
-    CLOSE = "closing the session"
-    INTEGRATION = "reading the integration's status"
-    ACTIVITY = "reading the activity log"
 
 
 STATES = frozenset({"active", "processing", "processed", "cancelled", "expired", "failed"})
@@ -85,10 +73,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
                 "Without it it cannot be decided what Sprinto accepted; ask Sprinto's support.",
             ) from None
         if len(counts) > _MOST_ENTITY_TYPES:
-            raise errors.UnexpectedResponse(
-                f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.",
-                "This is not read as success; ask Sprinto's support.",
-            )
+            raise _undocumented(f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.")
         return {name: count for name, count in counts.items() if count}
 
     @property
@@ -134,10 +119,7 @@ class IntegrationStatus(msgspec.Struct, frozen=True):
         """How many sessions are active. Raises UnexpectedResponse where that is not a number."""
         active = self.sessions.active
         if not isinstance(active, int) or isinstance(active, bool):
-            raise errors.UnexpectedResponse(
-                "The integration's status has no count of `active` sessions.",
-                "This is not read as none; ask Sprinto's support whether the API has changed.",
-            )
+            raise _undocumented("The integration's status has no count of `active` sessions.")
         return active
 
 
@@ -151,66 +133,75 @@ class ActivityPage(msgspec.Struct, frozen=True):
 def require_state(status: SessionStatus, documented: frozenset[str], doing: str) -> SessionStatus:
     """The status, if its state is one of those documented here. Raises UnexpectedResponse for any other."""
     if status.state not in documented:
-        raise errors.UnexpectedResponse(
-            f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there.",
-            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        raise _undocumented(
+            f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there."
         )
     return status
 
 
-_SHAPES: dict[Operation, tuple[frozenset[int], type]] = {
-    Operation.CREATE: (frozenset({201}), SessionStatus),
-    Operation.STATUS: (frozenset({200}), SessionStatus),
-    Operation.PUSH: (frozenset({202}), IngestResult),
-    Operation.CLOSE: (frozenset({202}), SessionStatus),
-    Operation.INTEGRATION: (frozenset({200}), IntegrationStatus),
-    Operation.ACTIVITY: (frozenset({200}), ActivityPage),
-}
+def _undocumented(message: str) -> errors.UnexpectedResponse:
+    return errors.UnexpectedResponse(
+        message, "This is not read as success; ask Sprinto's support whether the API has changed."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Operation(Generic[_T]):
+    """A call of the push API. `action` is what messages call it, `path` follows the integration's.
+
+    A `documented` status comes with a body of type `response`.
+    """
+
+    action: str
+    path: str
+    documented: HTTPStatus
+    response: type[_T]
+
+
+CREATE = Operation("opening a session", "/sessions", HTTPStatus.CREATED, SessionStatus)
+STATUS = Operation("reading the session's status", "/sessions/{}", HTTPStatus.OK, SessionStatus)
+PUSH = Operation("sending a page", "/sessions/{}/entities", HTTPStatus.ACCEPTED, IngestResult)
+CLOSE = Operation("closing the session", "/sessions/{}/close", HTTPStatus.ACCEPTED, SessionStatus)
+INTEGRATION = Operation("reading the integration's status", "/status", HTTPStatus.OK, IntegrationStatus)
+ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, ActivityPage)
 
 
 def parse_response(
-    operation: Operation,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    address: str,
-) -> SessionStatus | IngestResult | IntegrationStatus | ActivityPage:
-    """The typed answer, or an `ApiError` that says what the answer means.
+    operation: Operation[_T], status: int, headers: Mapping[str, str], body: bytes, address: str
+) -> _T:
+    """The typed response, or an `ApiError` that says what it means.
 
     `address` names region and integration in messages.
     """
-    documented, shape = _SHAPES[operation]
-    if status in documented:
-        return _decode(operation, body, shape)
+    if status == operation.documented:
+        return _decode(operation, body)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise errors.UnexpectedResponse(
-            f"While {operation.value} Sprinto answered {status}, where the documents say"
-            f" {'/'.join(map(str, sorted(documented)))}.",
+            f"While {operation.action} Sprinto answered {status}, where the documents say"
+            f" {operation.documented.value}.",
             "This is not read as success; check that nothing stands between this machine and Sprinto.",
         )
-    refusal = _refusal(operation, status, headers, body, address)
+    refusal = _refusal(operation, status, headers, body, f"While {operation.action} ({address})")
     refusal.status = status
     raise refusal
 
 
-def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
+def _decode(operation: Operation[_T], body: bytes) -> _T:
+    doing = f"While {operation.action}"
     if len(body) > _MAX_DECODED_BYTES:
-        raise errors.UnexpectedResponse(
-            f"While {operation.value} Sprinto's response had {len(body):,} bytes; up to"
-            f" {_MAX_DECODED_BYTES:,} are read.",
-            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        raise _undocumented(
+            f"{doing} Sprinto's response had {len(body):,} bytes; up to {_MAX_DECODED_BYTES:,} are read."
         )
     try:
-        result = msgspec.json.decode(body, type=shape)
+        result = msgspec.json.decode(body, type=operation.response)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
-        raise errors.UnexpectedResponse(
-            f"While {operation.value} Sprinto's answer had another shape than documented: {problem}.",
-            "This is not read as success; ask Sprinto's support whether the API has changed.",
+        raise _undocumented(
+            f"{doing} Sprinto's answer had another shape than documented: {problem}."
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.ResponseLost(
-            f"While {operation.value} the answer could not be read: it is not JSON.",
+            f"{doing} the answer could not be read: it is not JSON.",
             "If a proxy stands between this machine and Sprinto, look at what it does.",
         ) from None
     if isinstance(result, IngestResult) and result.rejected:
@@ -218,64 +209,70 @@ def _decode(operation: Operation, body: bytes, shape: type[_T]) -> _T:
     return result
 
 
-def _refusal(  # noqa: C901, PLR0911 - one line for each row of the table
-    operation: Operation,
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    address: str,
+_KEY_REFUSED = (
+    errors.Unauthorized,
+    ": the API key was refused",
+    "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
+)
+_NOT_NOW = (
+    errors.Throttled,
+    ": not now",
+    "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
+)
+_LOST = (errors.ResponseLost, "", "Run again later; if it stays, ask Sprinto's support.")
+_REDIRECTED = (
+    errors.Redirected,
+    ": a redirect, which is never followed because the API key must not reach another host",
+    "Check `region` and `api_url`, and whether a gateway asks for a login.",
+)
+_MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
+    400: (errors.BadRequest, ": the request was refused", "Ask Sprinto's support."),
+    401: _KEY_REFUSED,
+    403: _KEY_REFUSED,
+    408: _LOST,
+    409: (errors.Conflict, ": it does not fit the session's state", ""),
+    413: (errors.PageTooLarge, ": the page is too large", ""),
+    415: (errors.EncodingRefused, ": the encoding was refused", "Set `compress` to false."),
+    425: _NOT_NOW,
+    429: _NOT_NOW,
+}
+"""By status: the error, how its message goes on, and its hint (contract, "What a response means")."""
+
+
+def _refusal(
+    operation: Operation[Any], status: int, headers: Mapping[str, str], body: bytes, doing: str
 ) -> errors.ApiError:
-    """What a status outside 2xx means (the table is in the contract, "What an answer means")."""
-    doing = f"While {operation.value} ({address}) Sprinto answered {status}"
+    """What a status outside 2xx means."""
+    doing = f"{doing} Sprinto answered {status}"
     retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return errors.Redirected(
-            f"{doing}: a redirect, which is never followed because the API key must not reach another host.",
-            "Check `region` and `api_url`, and whether a gateway asks for a login.",
-        )
-    if status == HTTPStatus.BAD_REQUEST and operation is Operation.PUSH:
+    if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
         return errors.PageRefused(f"{doing}: the page was refused.", faults=_faults(body), response=body)
-    if status == HTTPStatus.BAD_REQUEST:
-        return errors.BadRequest(f"{doing}: the request was refused.", "Ask Sprinto's support.")
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return errors.Unauthorized(
-            f"{doing}: the API key was refused.",
-            "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
-        )
-    if status == HTTPStatus.NOT_FOUND:
-        unknown = (
-            "session" if operation in {Operation.STATUS, Operation.PUSH, Operation.CLOSE} else "integration"
-        )
-        ids = "the session's id, `integration_id`" if unknown == "session" else "`integration_id`"
-        return errors.NotFound(
-            f"{doing}: the {unknown} is not known there.",
-            f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
-        )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused.answering(status)
-    if status == HTTPStatus.CONFLICT:
-        return errors.Conflict(f"{doing}: it does not fit the session's state.")
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return errors.PageTooLarge(f"{doing}: the page is too large.")
-    if status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
-        return errors.EncodingRefused(f"{doing}: the encoding was refused.", "Set `compress` to false.")
-    if status in {HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS} or (
-        status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
-    ):
-        return errors.Throttled(
-            f"{doing}: not now.",
-            "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
-            retry_after=retry_after,
+    if status == HTTPStatus.NOT_FOUND:
+        about, ids = "integration", "`integration_id`"
+        if "{}" in operation.path:
+            about, ids = "session", "the session's id, `integration_id`"
+        return errors.NotFound(
+            f"{doing}: the {about} is not known there.",
+            f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
-    if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return errors.ResponseLost(f"{doing}.", "Run again later; if it stays, ask Sprinto's support.")
-    undocumented = (
-        errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedResponse
-    )
-    return undocumented(
-        f"{doing}, which is not a documented response.",
-        "Check `region` and `api_url`, and what stands between this machine and Sprinto.",
-    )
+    kind: type[errors.ApiError] = errors.UnexpectedResponse
+    what = ", which is not a documented response"
+    hint = "Check `region` and `api_url`, and what stands between this machine and Sprinto."
+    if status in _MEANINGS:
+        kind, what, hint = _MEANINGS[status]
+    elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        kind, what, hint = _REDIRECTED
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        later = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
+        kind, what, hint = _NOT_NOW if later else _LOST
+    elif status >= HTTPStatus.BAD_REQUEST:
+        kind = errors.UndocumentedRefusal
+    refusal = kind(f"{doing}{what}.", hint)
+    if kind is errors.Throttled:
+        refusal.retry_after = retry_after
+    return refusal
 
 
 def _faults(body: bytes) -> tuple[dict[str, object], ...]:
