@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.probe.evidence import grown
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
-from target_sprinto.push.transport import timing
+from target_sprinto.push import timing
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence

@@ -14,12 +14,12 @@ from target_sprinto.errors import InternalError
 from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
+from target_sprinto.push import timing
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import PUSH
-from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

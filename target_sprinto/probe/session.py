@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import Look
+from target_sprinto.push import timing
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
@@ -20,7 +21,6 @@ from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SessionOpener
 from target_sprinto.push.text import suggested
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
 
 if TYPE_CHECKING:

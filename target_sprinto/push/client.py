@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import endpoint, errors
+from target_sprinto.push import endpoint, errors, timing
 from target_sprinto.push.event_log import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
@@ -24,7 +24,6 @@ from target_sprinto.push.protocol.responses import Operation, SessionStatus, req
 from target_sprinto.push.protocol.times import ServerClock, parse_http_date
 from target_sprinto.push.retrying import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.run import options
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.base import Request, Transport
 from target_sprinto.push.transport.http import HttpTransport
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_sprinto.push import errors
-from target_sprinto.push.transport import timing
+from target_sprinto.push import errors, timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

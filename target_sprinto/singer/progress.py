@@ -14,8 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import timing
 from target_sprinto.push.text import pluralize
-from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,12 +18,12 @@ from target_sprinto.errors import (
     WouldBeRefused,
     explained,
 )
+from target_sprinto.push import timing
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import iso, with_time_left
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.problems import grouped

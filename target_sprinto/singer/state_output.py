@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
+from target_sprinto.push import timing
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import GracePeriod, interruptibly
 
 if TYPE_CHECKING:

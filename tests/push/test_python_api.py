@@ -32,7 +32,7 @@ from target_sprinto import (
     SprintoError,
     Timeouts,
 )
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import (
     ConfigError,
@@ -47,7 +47,6 @@ from target_sprinto.push.errors import (
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
-from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from target_sprinto.push import timing
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
-from target_sprinto.push.transport import timing
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble

@@ -131,7 +131,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    from target_sprinto.push.transport import timing
+    from target_sprinto.push import timing
 
     sys.dont_write_bytecode = True
     os.environ.clear()

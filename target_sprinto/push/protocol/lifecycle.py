@@ -24,6 +24,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import timing
 from target_sprinto.push.errors import (
     ApiError,
     Conflict,
@@ -33,7 +34,6 @@ from target_sprinto.push.errors import (
     PageTooLarge,
     Redirected,
 )
-from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import backoff
 
+from target_sprinto.push import timing
 from target_sprinto.push.protocol.times import parse_http_date
-from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

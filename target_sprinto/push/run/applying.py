@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Check, GracePeriod
 
 if TYPE_CHECKING:

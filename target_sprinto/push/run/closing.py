@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.lifecycle import (
@@ -18,7 +18,6 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.retrying import RETRYABLE, next_delay
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:

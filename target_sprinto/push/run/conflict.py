@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.event_log import cut_off
@@ -29,7 +29,6 @@ from target_sprinto.push.protocol.activity_log import (
 from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import Discard, discard_session
 from target_sprinto.push.text import quoted, suggested
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:

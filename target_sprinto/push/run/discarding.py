@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.text import suggested
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
     Deadline,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import is_birth_certificate
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
@@ -17,7 +17,6 @@ from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
 from target_sprinto.push.run.discarding import single_attempt
 from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import (
     Deadline,
     in_background,

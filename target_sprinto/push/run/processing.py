@@ -7,9 +7,8 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import pause, poll_intervals
 
 if TYPE_CHECKING:

@@ -22,14 +22,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run import options
 from target_sprinto.push.run.session import RunSession
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:

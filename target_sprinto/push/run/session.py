@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import Event, Finish, Phase, keep_alive_interval, next_phase
 from target_sprinto.push.protocol.times import parse_time, with_time_left
@@ -25,7 +25,6 @@ from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline, GracePeriod, interruptibly
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, nothing_was_applied
 from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport import timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors
+from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, is_latest, logged_sessions
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -16,7 +16,6 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:

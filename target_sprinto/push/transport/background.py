@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TimeoutOfWait
 from typing import Any, TypeVar
 
+from target_sprinto.push import timing
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.transport import timing
 
 _T = TypeVar("_T")
 Check = Callable[[], None]

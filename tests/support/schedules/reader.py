@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import timing
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
-from target_sprinto.push.transport import timing
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
