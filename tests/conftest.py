@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
-from tests.support import meltano_project
+from tests.support import meltano_project, message_size
 from tests.support.front_door import API_KEY, FrontDoor
 
 if TYPE_CHECKING:
@@ -47,20 +47,35 @@ def integration_id() -> str:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[str]:
-    """The socket of a server that runs the real command without the time of its imports."""
-    # A socket's path must be short, which pytest's folders are not.
+def short_folder() -> Iterator[Path]:
+    """A socket's path must be short, which pytest's folders are not."""
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/warm"
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.warm", "serve", path], cwd=Path(__file__).parents[1]
-        )
-        while not Path(path).exists():
-            assert server.poll() is None
-            time.sleep(0.05)
-        yield path
-        server.kill()
-        server.wait()
+        message_size.note_long_messages(Path(folder, "warm.long"))
+        yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def messages_are_short(short_folder: Path) -> Iterator[None]:
+    """No error of this process, or of a command that a test runs, has a message that is too long."""
+    report = short_folder / "warm.long"
+    report.unlink(missing_ok=True)
+    yield
+    assert not report.exists(), report.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def warm(short_folder: Path) -> Iterator[str]:
+    """The socket of a server that runs the real command without the time of its imports."""
+    path = str(short_folder / "warm")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm", "serve", path], cwd=Path(__file__).parents[1]
+    )
+    while not Path(path).exists():
+        assert server.poll() is None
+        time.sleep(0.05)
+    yield path
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture

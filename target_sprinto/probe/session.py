@@ -59,7 +59,7 @@ class ProbedSession:
             self.id = opening.wait(self._check).id
         except SessionConflict as conflict:
             conflict.hint = (
-                "Probe again once it has ended or expired. If a run that died left it:"
+                "Probe again once it has ended. If its run died:"
                 f" {suggested('sprintoctl', 'discard', 'SESSION', config=self._client.config_files)}."
             )
             raise

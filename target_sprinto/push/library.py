@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _HINTS = {
-    "session-conflict": "Wait until it has ended or expired, or pass `on_conflict=ConflictPolicy('wait')`.",
+    "session-conflict": "Wait until it has ended, or pass `on_conflict=ConflictPolicy('wait')`.",
     "encoding-refused": "Pass `compress=False`.",
     "throttled": "Run again later; `Timeouts(retry=…)` limits how long one request may be retried.",
     "processing-timeout": "Look at Sprinto later; raise `Timeouts(processing=…)` if this is usual.",

@@ -46,6 +46,16 @@ def suggested(*words: str, config: Sequence[str] = ()) -> str:
     return shlex.join([*words, *(named or ["--config", "FILE"])])
 
 
+def listed(parts: Sequence[str], room: int) -> str:
+    """As many of the parts as fit into `room` characters, at least one, and how many are left out."""
+    shown_parts = list(parts[:1])
+    for part in parts[1:]:
+        if len("; ".join([*shown_parts, part])) > room:
+            return f"{'; '.join(shown_parts)}; and {len(parts) - len(shown_parts)} more"
+        shown_parts.append(part)
+    return "; ".join(shown_parts)
+
+
 def pluralize(number: int, noun: str) -> str:
     """``3 pages``, ``1 page``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

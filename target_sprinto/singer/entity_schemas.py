@@ -12,7 +12,7 @@ import jsonschema_rs
 import msgspec
 
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
-from target_sprinto.push.text import pluralize, quoted, shown
+from target_sprinto.push.text import listed, pluralize, quoted, shown
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.names import within_one_edit
 from target_sprinto.singer.validation import describe_mismatch
@@ -28,7 +28,9 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(
 )
 _MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
-"""Problems of one record that are named."""
+"""Problems of one record that are kept."""
+_ROOM = 120
+"""Characters of a message for them."""
 
 
 class _Rules(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,11 +73,9 @@ class EntitySchema:
             return
         else:
             problems = list(islice(self._problems(record), _MAX_PROBLEMS))
-        listed = "; ".join(map(str, problems[:5]))
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""  # noqa: PLR2004 - as above
         raise EntityMismatch(
             f"a record of stream {quoted(stream)} does not fit entity type {quoted(self.entity_type)}"
-            f" (`entity_schemas`): {listed}{more}.",
+            f" (`entity_schemas`): {listed([str(one) for one in problems], _ROOM)}.",
             "Fix it at its source or in the stream map; `sprintoctl map preview` shows all problems.",
             problems,
         )

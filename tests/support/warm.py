@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -30,8 +31,9 @@ def serve(path: str) -> None:
     from target_sprinto import process
     from target_sprinto.cli.app import main
     from target_sprinto.singer.target import SprintoTarget
-    from tests.support import sdk_taps
+    from tests.support import message_size, sdk_taps
 
+    message_size.note_long_messages(Path(f"{path}.long"))
     # Not made before the fork: making it sets up the logging, which `sprintoctl` does without.
     programs = {
         "target-sprinto": lambda: process.run(lambda: SprintoTarget.cli()),  # noqa: PLW0108 - see above

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import listed, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 KnownField = Callable[[str, str], "str | None"]
 """The schema's own path of a field, from an entity type and a response's spelling; None if it has none."""
 
-_SHOWN = 3
+_ROOM = 120
+"""Characters of a message for the records that a response names."""
 
 _RULES = {
     "required": "is missing",
@@ -83,9 +84,7 @@ def places(page: Page) -> str:
 
 def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
     """The first of the records that a response names, in a clause."""
-    named = "; ".join(_describe(page, fault, known_field) for fault in faults[:_SHOWN])
-    more = len(faults) - _SHOWN
-    return f"{named}{f'; and {more} more' if more > 0 else ''}"
+    return listed([_describe(page, fault, known_field) for fault in faults], _ROOM)
 
 
 def read_fault(entity_type: str, fault: Mapping[str, object], known_field: KnownField) -> Fault:

@@ -167,10 +167,10 @@ class Conflict:
         command = ""
         if blocker:
             words = ("sprintoctl", "discard", blocker.session.id)
-            command = f" If a run that died left it: {suggested(*words, config=self._client.config_files)}."
+            command = f" If its run died: {suggested(*words, config=self._client.config_files)}."
         return SessionConflict(
-            f"Another session is active ({self._client.address}): {message}.",
-            f"Wait until it has ended or expired, or set `on_active_session` to `wait`.{command}",
+            f"Another session is active: {message}.",
+            f"Wait until it has ended, or set `on_active_session` to `wait`.{command}",
         )
 
     # Waiting
