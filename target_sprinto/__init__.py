@@ -110,31 +110,8 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {
-    "library": ("SprintoClient",),
-    "protocol.lifecycle": (
-        "Finish",
-        "OnCountMismatch",
-    ),
-    "run.conflict": (
-        "ConflictPolicy",
-        "OnActiveSession",
-    ),
-    "run.result": (
-        "RunOutcome",
-        "RunResult",
-    ),
-    "run.run": ("Run",),
-    "run.run_options": ("Timeouts",),
-    "run.send_queue": ("RunProgress",),
-    "transport.background": ("Deadline",),
-    "transport.base": (
-        "Request",
-        "Response",
-        "Transport",
-    ),
-}
-"""All other names are those of errors."""
+_MODULES = ("errors", "library", "run.conflict", "run.run_options", "run.session", "transport.base")
+"""Modules of `push` that know the public names, in the order in which they are asked."""
 
 
 if not TYPE_CHECKING:  # Else every name would pass for one that exists.
@@ -145,5 +122,5 @@ if not TYPE_CHECKING:  # Else every name would pass for one that exists.
             return importlib.import_module("importlib.metadata").version("target-sprinto")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = next((module for module, names in _MODULES.items() if name in names), "errors")
-        return getattr(importlib.import_module(f"target_sprinto.push.{module}"), name)
+        modules = (importlib.import_module(f"target_sprinto.push.{module}") for module in _MODULES)
+        return next(getattr(module, name) for module in modules if hasattr(module, name))

@@ -61,7 +61,7 @@ class Closing:
         one_try = replace(self._staged.retry_policy, retry_seconds=0.0)
         for attempt, seconds in enumerate(poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
-            check = grace if self._in_doubt else self._staged.interrupted
+            check = self._interrupted_or(grace)
             if attempt:
                 pause(seconds, check)
             if (attempt or self._staged.stood_still()) and not self._may_close(check, until, moved):

@@ -199,7 +199,7 @@ class Conflict:
             if self._patience.stopped.wait(min(left, wanted)):
                 return None
             try:
-                if self._read_active() == 0:
+                if self._client.integration_status(self._patience.once()).active_sessions() == 0:
                     return None
                 failure = errors.Conflict("")
             except tolerated as unknown:
@@ -212,11 +212,6 @@ class Conflict:
         if not isinstance(failure, errors.Conflict):
             message += f", in the end without knowing whether it has ended ({failure.code})"
         return self.refuse(message, blocker)
-
-    def _read_active(self) -> int:
-        """How many sessions are active, by one request. Raises ApiError."""
-        once = self._patience.once()
-        return self._client.integration_status(once).active_sessions()
 
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""

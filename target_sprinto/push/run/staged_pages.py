@@ -123,9 +123,7 @@ class StagedPages:
         apart = began - lost_at + timing.current.settle_stale
         equal_at: float | None = None
         while True:
-            status = self._client.session_status(self._session_id, self._patience)
-            if status.state != "active":
-                raise self.session_ended(status.state)
+            status = self._active_status()
             now = time.monotonic()
             comparison = compare_counts(self.accepted, status.counts())
             if comparison is Comparison.EQUAL:
@@ -151,9 +149,7 @@ class StagedPages:
         until = time.monotonic() + timing.current.lag
         before: dict[str, int] | None = None
         while True:
-            status = self._client.session_status(self._session_id, self._patience)
-            if status.state != "active":
-                raise self.session_ended(status.state)
+            status = self._active_status()
             counts = status.counts()
             below = compare_counts(self.accepted, counts) is Comparison.BELOW
             # One look alone says nothing, however long it took.
@@ -162,6 +158,12 @@ class StagedPages:
             before = counts
             if self._patience.stopped.wait(settle_seconds):
                 raise loss
+
+    def _active_status(self) -> SessionStatus:
+        status = self._client.session_status(self._session_id, self._patience)
+        if status.state != "active":
+            raise self.session_ended(status.state)
+        return status
 
     def session_ended(self, state: str) -> errors.SessionEnded:
         """The error of a session that accepts no more pages, by its state."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as TimeoutOfWait
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from target_sprinto.push import timing
@@ -47,11 +46,7 @@ def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> F
 
 def is_done_within(future: Future[Any], seconds: float) -> bool:
     """Whether the work has come to an end within `seconds`."""
-    try:
-        future.exception(timeout=seconds)
-    except TimeoutOfWait:
-        return False
-    return True
+    return bool(wait([future], seconds).done)
 
 
 def wait_for(future: Future[_T], check: Check) -> _T:
@@ -94,13 +89,6 @@ def result_before(future: Future[_T], deadline: Deadline) -> _T:
     while not is_done_within(future, min(POLL_INTERVAL, deadline.left())):
         if not deadline.left():
             raise TimeoutError
-    return future.result()
-
-
-def result_within(future: Future[_T], seconds: float) -> _T:
-    """What the call comes to. Raises TimeoutError once `seconds` have passed."""
-    if not is_done_within(future, seconds):
-        raise TimeoutError
     return future.result()
 
 

@@ -21,7 +21,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError, NewConnectionError
 
 from target_sprinto.push.transport.addresses import connect_to_any
-from target_sprinto.push.transport.background import in_background, result_within
+from target_sprinto.push.transport.background import in_background, is_done_within
 
 if TYPE_CHECKING:
     from urllib3.connection import HTTPConnection as _Connection
@@ -85,12 +85,13 @@ class _TotalTimeoutConnection(_Connection):
         self._limit_answer(_ProxyResponse)
         try:
             # On a thread of its own, for a resolver knows of no limit.
-            result_within(in_background(self._connect), _left(self._until))
-        except TimeoutError as failure:
-            self._given_up = True
-            raise ConnectError(self) from failure
+            connecting = in_background(self._connect)
+            self._given_up = not is_done_within(connecting, _left(self._until))
+            if not self._given_up:
+                return connecting.result()
         except Exception as failure:
             raise ConnectError(self) from failure
+        raise ConnectError(self) from TimeoutError("timed out")
 
     def _connect(self) -> None:
         try:
