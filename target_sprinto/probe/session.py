@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -99,8 +98,7 @@ class ProbedSession:
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
         """Send pages once, none waiting for the answer to another."""
-        once = replace(self._patience, retry_seconds=0.0)
-        sent = [self._start_push(body, retry_policy=once) for body in bodies]
+        sent = [self._start_push(body, retry_policy=self._patience.once()) for body in bodies]
         return [self.wait(answer) for answer in sent]
 
     def open_second(self) -> Response:

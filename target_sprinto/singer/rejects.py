@@ -102,7 +102,7 @@ class RejectedRecords:
         self._latest: dict[object, int] = {}
         self._response_bytes = 0
 
-    # Called by a run at Sprinto (push/run/sender.py: Rejects)
+    # Called by a run at Sprinto (push/run/observer.py: Rejects)
 
     def keep(self, rejects: Sequence[Reject]) -> None:
         """On disk, if anywhere, when this returns. Raises RejectsNotWritten."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors, timing
@@ -58,7 +57,7 @@ class Closing:
         until = time.monotonic() + limit_seconds
         backoff_delays = retry.backoff_delays(limit_seconds)
         next(backoff_delays)
-        one_try = replace(self._staged.retry_policy, retry_seconds=0.0)
+        one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
             check = self._interrupted_or(grace)

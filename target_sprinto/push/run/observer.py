@@ -1,10 +1,13 @@
-"""Callbacks for observing a run."""
+"""Callbacks of a run: who observes it, and who takes the records that Sprinto rejects."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from target_sprinto.push.protocol.bisection import Reject
     from target_sprinto.push.protocol.lifecycle import Phase
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
@@ -30,3 +33,25 @@ class RunObserver:
 
     def before_hold(self) -> None:
         """The session is about to be left for a user to apply: if this raises, it is discarded."""
+
+
+class Rejects(Protocol):
+    """Where records go that Sprinto refuses, if the run is not to fail for them.
+
+    Called from several threads.
+    """
+
+    def keep(self, rejects: Sequence[Reject]) -> None:
+        """They seem to be to blame: on disk, if anywhere, when this returns. Then the rest is sent."""
+
+    def withdraw(self, rejects: Sequence[Reject]) -> None:
+        """They were not, or not they alone."""
+
+    def confirm(self, rejects: Sequence[Reject]) -> None:
+        """They were. Raises where these are too many."""
+
+    def accepted(self, page: Page) -> None:
+        """The page was accepted."""
+
+    def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
+        """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""

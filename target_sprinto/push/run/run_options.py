@@ -12,8 +12,7 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.refusals import no_field
 from target_sprinto.push.run import options
 from target_sprinto.push.run.conflict import ConflictPolicy
-from target_sprinto.push.run.observer import RunObserver
-from target_sprinto.push.run.sender import Rejects
+from target_sprinto.push.run.observer import Rejects, RunObserver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, SprintoError
@@ -17,19 +17,19 @@ from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
-from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal, no_field
+from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.retrying import RETRYABLE, next_delay
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Sequence
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.retrying import RetryPolicy
-    from target_sprinto.push.run.observer import RunObserver
+    from target_sprinto.push.run.observer import Rejects
+    from target_sprinto.push.run.run_options import RunOptions
 
 
 log = logging.getLogger(__name__)
@@ -61,28 +61,6 @@ class Split(NamedTuple):
 Outcome = Accepted | Retry | InDoubt | Split
 
 
-class Rejects(Protocol):
-    """Where records go that Sprinto rejects, if the run is not to fail for them.
-
-    Called from several threads.
-    """
-
-    def keep(self, rejects: Sequence[Reject]) -> None:
-        """They seem to be to blame: on disk, if anywhere, when this returns. Then the rest is sent."""
-
-    def withdraw(self, rejects: Sequence[Reject]) -> None:
-        """They were not, or not they alone."""
-
-    def confirm(self, rejects: Sequence[Reject]) -> None:
-        """They were. Raises where these are too many."""
-
-    def accepted(self, page: Page) -> None:
-        """The page was accepted."""
-
-    def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
-        """Raise where nothing of an entity type was accepted: ``{entity_type: int}`` is what was."""
-
-
 @dataclass(eq=False)
 class PendingPage:
     """A page handed in and not yet accepted. `place` is its place in the order; the halves of a page take it.
@@ -112,30 +90,26 @@ class PageSender:
     `staged` is what Sprinto has accepted, `settled` the number of records that were accepted or rejected.
     """
 
-    def __init__(  # noqa: PLR0913 - what pages are sent with, and whom they concern
+    def __init__(
         self,
         client: ApiClient,
         session_id: str,
         retry_policy: RetryPolicy,
-        *,
-        compress: bool,
-        rejects: Rejects | None = None,
-        known_field: KnownField = no_field,
-        avoid_sizes: Callable[[Collection[int]], None] = lambda _: None,
-        observer: RunObserver,
+        options: RunOptions,
+        avoid_sizes: Callable[[Collection[int]], None],
     ) -> None:
         self.staged = StagedPages(client, session_id, retry_policy, avoid_sizes)
         self.settled = 0
         self._client = client
         self._session_id = session_id
         self._patience = retry_policy
-        # Whether and when a page is sent again is for the flight to say.
-        self._one_try = replace(retry_policy, retry_seconds=0.0)
-        self._compress = compress
+        # Whether and when a page is sent again is for the queue to say.
+        self._one_try = retry_policy.once()
+        self._compress = options.compress
         self._compression_proven = False
-        self._rejects = rejects
-        self._known_field = known_field
-        self._observer = observer
+        self._rejects = options.rejects
+        self._known_field = options.known_field
+        self._observer = options.observer
         self._naming = Naming()
         self._disputes = threading.Lock()
 

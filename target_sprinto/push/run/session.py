@@ -104,16 +104,7 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _Open:
         options = self._options
-        sender = PageSender(
-            self._client,
-            session.id,
-            self._patience,
-            compress=options.compress,
-            rejects=options.rejects,
-            known_field=options.known_field,
-            avoid_sizes=self._builder.avoid,
-            observer=options.observer,
-        )
+        sender = PageSender(self._client, session.id, self._patience, options, self._builder.avoid)
         self._client.opened(session.id)
         self._open = _Open(session, sender, SendQueue(sender, options.max_parallel_pages))
         self._move(Event.CREATED)
