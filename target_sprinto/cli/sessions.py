@@ -23,7 +23,7 @@ from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
-from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline
 from target_sprinto.receipts import approval
@@ -145,10 +145,10 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
     result = discard_session(client, session, status.expiry, deadline)
-    if result.outcome is Discard.ENDED_OTHERWISE:
-        raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
-    if result.outcome is not Discard.DISCARDED:
+    if result.state is None:
         raise NotDiscarded(result.sentence, temporary=result.temporary)
+    if not result.is_discarded:
+        raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
     click.echo(result.sentence)
 
 

@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
-from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SessionOpener
 from target_sprinto.push.text import suggested
 from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
@@ -159,7 +159,7 @@ class ProbedSession:
         if session is None:
             return False, opening.describe_unknown()
         result = discard_session(self._client, session.id, session.expiry, deadline)
-        return result.outcome is Discard.DISCARDED, result.sentence
+        return result.is_discarded, result.sentence
 
     def _start_push(
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None

@@ -24,16 +24,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import timing
-from target_sprinto.push.errors import (
-    ApiError,
-    Conflict,
-    EncodingRefused,
-    Outcome,
-    PageRefused,
-    PageTooLarge,
-    Redirected,
-)
+from target_sprinto.push import errors, timing
+from target_sprinto.push.errors import ApiError, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,12 +127,10 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
 
 def keep_alive_interval(session: SessionStatus) -> float:
     """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
-    timeout = session.inactivity_timeout_seconds
+    timeout, longest = session.inactivity_timeout_seconds, timing.current.keep_alive
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
     # Compared before it is divided: JSON has integers that no float can hold.
-    return (
-        timeout / 3 if documented and timeout < 3 * timing.current.keep_alive else timing.current.keep_alive
-    )
+    return timeout / 3 if documented and timeout < 3 * longest else longest
 
 
 def is_in_doubt(failure: ApiError) -> bool:
@@ -148,7 +138,7 @@ def is_in_doubt(failure: ApiError) -> bool:
 
     A redirect is not worth it: whatever sends it stands between this run and Sprinto for good.
     """
-    return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, Redirected)
+    return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
 
 
 class NextStep(enum.Enum):
@@ -166,14 +156,14 @@ def next_step_after(refusal: ApiError, *, items: int, compressed: bool, proven: 
     `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
     refusal cannot be about the compression.
     """
-    if is_in_doubt(refusal) or isinstance(refusal, Conflict):
+    if is_in_doubt(refusal) or isinstance(refusal, errors.Conflict):
         return NextStep.RESOLVE
-    about_encoding = isinstance(refusal, EncodingRefused) or (
-        isinstance(refusal, PageRefused) and not refusal.faults
+    about_encoding = isinstance(refusal, errors.EncodingRefused) or (
+        isinstance(refusal, errors.PageRefused) and not refusal.faults
     )
     if about_encoding and compressed and not proven:
         return NextStep.SEND_UNCOMPRESSED
-    if isinstance(refusal, PageTooLarge) and items > 1:
+    if isinstance(refusal, errors.PageTooLarge) and items > 1:
         return NextStep.HALVE
     return NextStep.GIVE_UP
 
@@ -204,10 +194,8 @@ class ProcessingWatch:
             return Processing.PENDING
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
-            unchanged = now - self.failed_since
-            if status.retried or unchanged >= timing.current.failed:
-                return Processing.FAILED
-            return Processing.PENDING
+            is_final = status.retried or now - self.failed_since >= timing.current.failed
+            return Processing.FAILED if is_final else Processing.PENDING
         if status.state in {"cancelled", "expired"}:
             return Processing.NEVER
         return Processing.UNKNOWN

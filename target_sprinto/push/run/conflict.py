@@ -27,7 +27,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.run import options
-from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import quoted, suggested
 from target_sprinto.push.transport.background import Deadline
 
@@ -251,7 +251,7 @@ class Conflict:
         deadline = Deadline(timing.current.end_after_error)
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
-        if result.outcome is Discard.UNCONFIRMED:
+        if result.state is None:
             raise self.refuse(message, blocker)
 
     def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import time
 from dataclasses import dataclass
 from math import inf
@@ -43,21 +42,21 @@ _MOST_REFUSALS = 2
 _LOOK_AFTER_SECONDS = 0.5
 
 
-class Discard(enum.Enum):
-    """How an attempt to discard ended."""
-
-    DISCARDED = enum.auto()
-    ENDED_OTHERWISE = enum.auto()
-    UNCONFIRMED = enum.auto()
-
-
 @dataclass(frozen=True)
 class DiscardResult:
-    """How it ended, and a sentence that says so. `temporary`: a later run may succeed."""
+    """How an attempt to discard ended, and a sentence that says so. `temporary`: a later run may succeed.
 
-    outcome: Discard
+    `state` is the session's final one, or None if the discard could not be confirmed.
+    """
+
+    state: str | None
     sentence: str
     temporary: bool = False
+
+    @property
+    def is_discarded(self) -> bool:
+        """Whether it is certain that the session was discarded."""
+        return self.state == "cancelled"
 
 
 def single_attempt(deadline: Deadline) -> RetryPolicy:
@@ -147,7 +146,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     reason = f" ({failure.code})" if failure is not None else ""
     expiry = with_time_left(expiry, client.server_time())
     return DiscardResult(
-        Discard.UNCONFIRMED,
+        None,
         f"Session {session_id} could not be discarded for certain{reason}; it expires by itself {expiry}."
         f" To discard it: {suggested('sprintoctl', 'discard', session_id, config=client.config_files)}.",
         temporary=failure is None or bool(failure.temporary),
@@ -156,9 +155,6 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
 
 def _ended(session_id: str, state: str) -> DiscardResult:
     if state == "cancelled":
-        return DiscardResult(Discard.DISCARDED, f"Session {session_id} was discarded, nothing was applied.")
-    return DiscardResult(
-        Discard.ENDED_OTHERWISE,
-        f"Session {session_id} was not discarded: {describe_end(state)}.",
-        temporary=nothing_was_applied(state),
-    )
+        return DiscardResult(state, f"Session {session_id} was discarded, nothing was applied.")
+    sentence = f"Session {session_id} was not discarded: {describe_end(state)}."
+    return DiscardResult(state, sentence, nothing_was_applied(state))

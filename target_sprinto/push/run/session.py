@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors, timing
 from target_sprinto.push.errors import ApiError, Outcome
-from target_sprinto.push.protocol.lifecycle import Event, Finish, Phase, keep_alive_interval, next_phase
+from target_sprinto.push.protocol.lifecycle import (
+    Event,
+    Finish,
+    Phase,
+    keep_alive_interval,
+    next_phase,
+    nothing_was_applied,
+)
 from target_sprinto.push.protocol.times import parse_time, with_time_left
 from target_sprinto.push.retrying import RetryPolicy
 from target_sprinto.push.run.closing import Closing
-from target_sprinto.push.run.discarding import Discard, discard_session
+from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
@@ -210,11 +217,10 @@ class RunSession:
         self._patience.stopped.set()
         self._move(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.end_soon())
-        if result.outcome is not Discard.DISCARDED:
+        if not result.is_discarded:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
-            raise errors.NotDiscarded(
-                result.sentence, "Everything else went well.", temporary=result.temporary
-            )
+            hint = "Everything else went well."
+            raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
         return self._end(Event.SETTLED, RunOutcome.DISCARDED)
 
     def abort(self, deadline: Deadline) -> str:
@@ -238,10 +244,10 @@ class RunSession:
             return f"Session {session.id} was sent an apply request, and may still be applied."
         self._move(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
-        if discarded.outcome is Discard.UNCONFIRMED:
+        if discarded.state is None:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT, parse_time(session.expires_at))
         else:
-            nothing_applied = discarded.outcome is Discard.DISCARDED or discarded.temporary
+            nothing_applied = nothing_was_applied(discarded.state)
             self._end(Event.SETTLED, RunOutcome.DISCARDED if nothing_applied else RunOutcome.IN_DOUBT)
         return discarded.sentence
 
