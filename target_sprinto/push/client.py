@@ -21,7 +21,7 @@ from target_sprinto.push.event_log import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
-from target_sprinto.push.protocol.times import ServerClock, parse_http_date
+from target_sprinto.push.protocol.times import parse_http_date
 from target_sprinto.push.retrying import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.run import options
 from target_sprinto.push.transport.base import Request, Transport
@@ -84,7 +84,7 @@ class ApiClient:
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
         self._last_statuses: dict[str, TimestampedStatus] = {}
-        self._clock = ServerClock()
+        self._server_date: tuple[datetime, float] | None = None
         self._young: dict[str, float] = {}
         self._has_a_page: set[str] = set()
 
@@ -98,11 +98,14 @@ class ApiClient:
         """Seconds since the last request on a session was sent."""
         return time.monotonic() - self._session_request_at
 
-    def server_time(self, monotonic: float | None = None) -> datetime:
-        """Sprinto's time, now or at a monotonic time; this machine's before Sprinto has responded once."""
-        at = time.monotonic() if monotonic is None else monotonic
-        known = self._clock.at(at)
-        return known or datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - at)
+    def server_time(self) -> datetime:
+        """Sprinto's time by the `Date` of its latest response; this machine's before the first one.
+
+        Sprinto's times are compared with this one only: this machine's clock may differ by minutes or days.
+        """
+        now = time.monotonic()
+        date, read_at = self._server_date or (datetime.now(timezone.utc), now)
+        return date + timedelta(seconds=now - read_at)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -271,5 +274,6 @@ class ApiClient:
             with self._counting:
                 self.requests += 1
                 self.request_seconds += time.monotonic() - began
-        self._clock.set(parse_http_date(answer.headers.get("Date")), time.monotonic())
+        if (date := parse_http_date(answer.headers.get("Date"))) is not None:
+            self._server_date = date, time.monotonic()
         return answer

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from target_sprinto.push.errors import ConfigError
+from target_sprinto.push.text import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,10 +21,7 @@ REGIONS = {
 
 
 _LONGEST = {"api_key": 4096}
-"""In characters: servers commonly take headers of 8 KiB."""
-
-_LONGEST_TEXT = 255
-"""All other texts, in characters. Sprinto documents no limit."""
+"""In characters: servers commonly take headers of 8 KiB. All other texts: LONGEST_NAME."""
 
 
 def base_url(region: str, api_url: str | None = None) -> str:
@@ -61,7 +58,7 @@ def text_problems(name: str, value: object) -> Iterator[str]:
         yield f"`{name}` is empty"
     elif value != value.strip() or not value.isprintable():
         yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
-    elif len(value) > (longest := _LONGEST.get(name, _LONGEST_TEXT)):
+    elif len(value) > (longest := _LONGEST.get(name, LONGEST_NAME)):
         yield f"`{name}` has more than {longest} characters"
 
 
@@ -86,7 +83,7 @@ def url_problems(url: object) -> Iterable[str]:
         return
     if parts.scheme not in {"http", "https"}:
         yield "`api_url` must begin with https://"
-    elif parts.scheme == "http" and not _is_this_machine(host):
+    elif parts.scheme == "http" and host not in _THIS_MACHINE:
         yield "`api_url` is plain http to another machine, which would show the API key; use https"
     if parts.username or parts.password or parts.query or parts.fragment:
         yield "`api_url` must have no user, query or fragment"
@@ -95,11 +92,4 @@ def url_problems(url: object) -> Iterable[str]:
 _HOST = re.compile(r"[0-9a-f:]*:[0-9a-f:.]*|[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 """An IPv6 address, or names between dots."""
 
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return str(ipaddress.ip_address(host)) in {"127.0.0.1", "::1"}
-    except ValueError:
-        return False
+_THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 
+LONGEST_NAME = 255
+"""Characters of a stream's, entity type's or integration's name. Sprinto documents no limit."""
+
 SHOWN_CHARACTERS = 100
 _MOST_NAMES = 10
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from target_sprinto.errors import InputError, InvalidLine, InvalidRecord
+from target_sprinto.push.text import LONGEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Message(msgspec.Struct, gc=False):
     """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
 
     type: str | msgspec.UnsetType = msgspec.UNSET
-    stream: Annotated[str, msgspec.Meta(max_length=255)] | msgspec.UnsetType = msgspec.UNSET
+    stream: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)] | msgspec.UnsetType = msgspec.UNSET
     record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     time_extracted: msgspec.Raw = msgspec.Raw()
     schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

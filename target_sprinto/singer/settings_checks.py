@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
+from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.entity_schemas import similar_type
 from target_sprinto.singer.names import within_one_edit
 
@@ -158,8 +158,8 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
         known = config["entity_schemas"]
         if entity_type not in known and (meant := similar_type(entity_type, known)):
             yield f"`entity_types` names {entity_type!r}, and `entity_schemas` describes {meant!r}"
-        if len(entity_type) > LONGEST_ENTITY_TYPE:
-            yield f"`entity_types` has a name over {LONGEST_ENTITY_TYPE} characters for stream {stream!r}"
+        if len(entity_type) > LONGEST_NAME:
+            yield f"`entity_types` has a name over {LONGEST_NAME} characters for stream {stream!r}"
 
 
 def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:

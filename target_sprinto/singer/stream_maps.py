@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from target_sprinto.errors import UnmappedStream
-from target_sprinto.push.run.options import LONGEST_ENTITY_TYPE
+from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.names import nearest_first, shortened
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ class EntityTypes:
             )
         if named is not None or self.unmapped is Unmapped.IGNORE:
             return named
-        if not stream.strip() or len(stream) > LONGEST_ENTITY_TYPE:
+        if not stream.strip() or len(stream) > LONGEST_NAME:
             raise UnmappedStream(
                 f"stream {shortened(stream)} has a name that cannot be an entity type: it is blank or longer"
-                f" than {LONGEST_ENTITY_TYPE} characters.",
+                f" than {LONGEST_NAME} characters.",
                 "Name its entity type in `entity_types`.",
             )
         return stream

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 _LONGEST = 40
@@ -34,28 +34,6 @@ def parse_http_date(value: str | None) -> datetime | None:
 
 
 _YEARS = (2000, 3000)
-
-
-class ServerClock:
-    """What time it is at Sprinto, by the `Date` of its latest response. Monotonic times are in seconds.
-
-    Sprinto's times are compared with this one only: this machine's clock may differ by minutes or days.
-    """
-
-    def __init__(self) -> None:
-        self._read: tuple[datetime, float] | None = None
-
-    def set(self, date: datetime | None, monotonic: float) -> None:
-        """Take the `Date` of a response that came at a monotonic time; None where it had none."""
-        if date is not None:
-            self._read = date, monotonic
-
-    def at(self, monotonic: float) -> datetime | None:
-        """What Sprinto's clock showed, or will show, at a monotonic time; None before the first `Date`."""
-        if self._read is None:
-            return None
-        date, read_at = self._read
-        return date + timedelta(seconds=monotonic - read_at)
 
 
 def iso(moment: datetime | None) -> str:

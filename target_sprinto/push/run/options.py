@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import ConfigError
+from target_sprinto.push.text import LONGEST_NAME
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
 
 _WEEK = 7 * 24 * 3600
 """The longest timeout, in seconds."""
-
-LONGEST_ENTITY_TYPE = 255
-"""In characters. Sprinto documents no limit."""
 
 
 def choice(name: str, kind: type[_E], value: object) -> _E:
@@ -73,11 +71,11 @@ def entity_type(name: str, value: object) -> str:
     if (
         not isinstance(value, str)
         or not value.strip()
-        or len(value) > LONGEST_ENTITY_TYPE
+        or len(value) > LONGEST_NAME
         # Half of a surrogate pair.
         or value.encode(errors="ignore").decode() != value
     ):
-        raise ConfigError(f"`{name}` must be text of 1 to {LONGEST_ENTITY_TYPE} characters.")
+        raise ConfigError(f"`{name}` must be text of 1 to {LONGEST_NAME} characters.")
     return value
 
 
