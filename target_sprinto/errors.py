@@ -17,17 +17,21 @@ from typing import NamedTuple
 from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import ConfigError, SprintoError
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import listed, quoted
 
 log = logging.getLogger(__name__)
+
+_ROOM = 200
+"""Characters of a message for problems with settings."""
 
 
 class SettingsError(ConfigError, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
 
-    def __init__(self, *problems: str) -> None:
-        super().__init__(f"Settings: {'; '.join(problems)}.", "`target-sprinto --about` lists all settings.")
-        self.errors = list(problems)
+    def __init__(self, problems: list[str]) -> None:
+        message = f"Settings: {listed(problems, _ROOM)}."
+        super().__init__(message, "`target-sprinto --about` lists all settings.")
+        self.errors = problems
         self.schema = None
 
 
