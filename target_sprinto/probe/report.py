@@ -29,16 +29,7 @@ def render_json(evidence: Evidence) -> str:
             "session_id": evidence.session_id or None,
             "discarded": evidence.discarded,
             "entity_types": evidence.entity_types,
-            "findings": [
-                {
-                    "point": finding.point,
-                    "shown": finding.shown,
-                    "value": finding.value,
-                    "seen": finding.seen,
-                    "means": finding.means,
-                }
-                for finding in findings
-            ],
+            "findings": [msgspec.to_builtins(finding) | {"shown": finding.shown} for finding in findings],
             "settings": suggestions.settings,
             "remarks": suggestions.remarks,
         }

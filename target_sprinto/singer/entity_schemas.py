@@ -29,7 +29,7 @@ _PATTERNS = jsonschema_rs.FancyRegexOptions(
 _MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
 """Problems of one record that are kept."""
-_ROOM = 120
+_ROOM = 150
 """Characters of a message for them."""
 
 

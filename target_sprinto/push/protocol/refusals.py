@@ -70,7 +70,7 @@ def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) 
         )
     return PageRefused(
         f"{span}: {describe_faults(page, refusal.faults, known_field)}.",
-        "Fix the records at their source or with a stream map, then run again.",
+        "Fix them at the source or with a stream map.",
         refusal.faults,
         refusal.response,
     )
@@ -79,7 +79,8 @@ def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) 
 def places(page: Page) -> str:
     """Where the page's first and last record came from."""
     first, last = str(page.items[0].origin), str(page.items[-1].origin)
-    return first if first == last else f"{first} to {last}"
+    stream, comma, _ = first.rpartition(", ")
+    return first if first == last else f"{first} to {last.removeprefix(stream + comma)}"
 
 
 def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
