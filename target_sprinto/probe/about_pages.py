@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.probe.evidence import grown
 from target_sprinto.probe.examples import PAGE_HINT
-from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
+from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
 from target_sprinto.push import timing
 
 if TYPE_CHECKING:
@@ -15,33 +15,33 @@ if TYPE_CHECKING:
 _NO_COUNTS = "the session's counts do not show it"
 
 
-def findings(evidence: Evidence) -> list[Finding]:
+def findings(evidence: Evidence) -> Findings:
     """Compression, counting, repeats, hints, pages sent at once."""
-    return [
-        _gzip(evidence),
-        _unknown_encoding(evidence),
-        _ingest_total(evidence),
-        _counts_lag(evidence),
-        _repeated(evidence),
-        _page_hint(evidence),
-        _parallel(evidence),
-        _rejections(evidence),
-    ]
+    return {
+        "gzip": _gzip(evidence),
+        "unknown_encoding_status": _unknown_encoding(evidence),
+        "ingest_total": _ingest_total(evidence),
+        "counts_lag_seconds": _counts_lag(evidence),
+        "repeated_page_counts_twice": _repeated(evidence),
+        "page_hint_echoed": _page_hint(evidence),
+        "parallel_pages": _parallel(evidence),
+        "rejections_in_202": _rejections(evidence),
+    }
 
 
 def _gzip(evidence: Evidence) -> Finding:
     page = evidence.compressed
     if page is None:
-        return not_shown("gzip", NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if page.accepted:
-        return yes("gzip", "a gzip page was accepted", "`compress: true`, the default, fits")
+        return yes("a gzip page was accepted", "`compress: true`, the default, fits")
     if evidence.first is None:
-        return not_shown("gzip", "the example was accepted neither compressed nor as it is")
+        return not_shown("the example was accepted neither compressed nor as it is")
     told_apart = page.answer.status in {400, 415}
     means = (
         "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
     )
-    return no("gzip", f"a gzip page was answered {page.answer.status}; uncompressed it was accepted", means)
+    return no(f"a gzip page was answered {page.answer.status}; uncompressed it was accepted", means)
 
 
 _ENCODING_MEANS = {
@@ -52,23 +52,22 @@ _ENCODING_MEANS = {
 
 
 def _unknown_encoding(evidence: Evidence) -> Finding:
-    point, page = "unknown_encoding_status", evidence.unknown_encoding
+    page = evidence.unknown_encoding
     if page is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     status = page.answer.status
     means = _ENCODING_MEANS.get(status, "")
-    return Finding(point, status, f"an unknown Content-Encoding was answered {status}", means)
+    return Finding(status, f"an unknown Content-Encoding was answered {status}", means)
 
 
 def _ingest_total(evidence: Evidence) -> Finding:
-    point = "ingest_total"
     pages = [
         (page, page.answer.get("accepted_count_total"))
         for page in (evidence.first, evidence.repeated, evidence.hinted)
         if page is not None and page.accepted
     ]
     if not pages:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     fits = {
         "page": all(total == page.items for page, total in pages),
         "session": all(
@@ -78,10 +77,9 @@ def _ingest_total(evidence: Evidence) -> Finding:
     }
     fitting = [name for name, fit in fits.items() if fit]
     if len(fitting) != 1:
-        return not_shown(point, "`accepted_count_total` fits both readings, or neither")
+        return not_shown("`accepted_count_total` fits both readings, or neither")
     counted = "the page" if fitting == ["page"] else "the session so far"
     return Finding(
-        point,
         fitting[0],
         f"`accepted_count_total` counts {counted}",
         "nothing: a run trusts the status's counts alone",
@@ -89,18 +87,17 @@ def _ingest_total(evidence: Evidence) -> Finding:
 
 
 def _counts_lag(evidence: Evidence) -> Finding:
-    point, fatal = "counts_lag_seconds", "every run would be discarded: its counts cannot be compared"
+    fatal = "every run would be discarded: its counts cannot be compared"
     if evidence.after_first is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if evidence.after_first.total is None:
-        return not_shown(point, "the status has no counts by entity type that can be read", fatal)
+        return not_shown("the status has no counts by entity type that can be read", fatal)
     if evidence.shown_after is None:
-        return not_shown(point, f"an accepted page was not counted within {timing.current.lag:g} s", fatal)
+        return not_shown(f"an accepted page was not counted within {timing.current.lag:g} s", fatal)
     seconds = round(evidence.shown_after, 1)
     if not seconds:
-        return Finding(point, 0.0, "an accepted page was counted at once", "no run has to wait for counts")
+        return Finding(0.0, "an accepted page was counted at once", "no run has to wait for counts")
     return Finding(
-        point,
         seconds,
         f"an accepted page was counted after about {seconds:g} s",
         f"a run waits for its counts, at most {timing.current.lag:g} s",
@@ -108,58 +105,56 @@ def _counts_lag(evidence: Evidence) -> Finding:
 
 
 def _repeated(evidence: Evidence) -> Finding:
-    point, page = "repeated_page_counts_twice", evidence.repeated
+    page = evidence.repeated
     if page is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
-        return no(point, f"the same page once more was answered {page.answer.status}", means)
+        return no(f"the same page once more was answered {page.answer.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
-        return not_shown(point, _NO_COUNTS)
+        return not_shown(_NO_COUNTS)
     if counted:
         means = "a page is never sent again blindly: that would stage it twice"
-        return yes(point, "the same page once more was counted once more", means)
+        return yes("the same page once more was counted once more", means)
     return no(
-        point,
         "the same page once more was accepted, and not counted",
         "a run in which a record comes twice would be discarded: its counts differ",
     )
 
 
 def _page_hint(evidence: Evidence) -> Finding:
-    point, page, means = "page_hint_echoed", evidence.hinted, "nothing: the target sends no `page_hint`"
+    page, means = evidence.hinted, "nothing: the target sends no `page_hint`"
     if page is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if not page.accepted:
-        return no(point, f"a page with `page_hint` was answered {page.answer.status}", means)
+        return no(f"a page with `page_hint` was answered {page.answer.status}", means)
     echoes = page.answer.get("echoes")
     if isinstance(echoes, dict) and echoes.get("page_hint") == PAGE_HINT:
-        return yes(point, "`page_hint` beside `entities` was echoed", means)
-    return no(point, "`page_hint` beside `entities` was accepted, and not echoed", means)
+        return yes("`page_hint` beside `entities` was echoed", means)
+    return no("`page_hint` beside `entities` was accepted, and not echoed", means)
 
 
 def _parallel(evidence: Evidence) -> Finding:
-    point, pages = "parallel_pages", evidence.parallel
+    pages = evidence.parallel
     if not pages:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     stay = "`max_parallel_pages` has to stay 1"
     if not all(page.accepted for page in pages):
         answers = " and ".join(str(page.answer.status) for page in pages)
-        return no(point, f"two pages sent at once were answered {answers}", stay)
+        return no(f"two pages sent at once were answered {answers}", stay)
     if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
-        return yes(point, "two pages sent at once were accepted and counted", means)
+        return yes("two pages sent at once were accepted and counted", means)
     if _repeated(evidence).value:
-        return no(point, "two pages sent at once were accepted, and not both counted", stay)
-    return not_shown(point, _NO_COUNTS)
+        return no("two pages sent at once were accepted, and not both counted", stay)
+    return not_shown(_NO_COUNTS)
 
 
 def _rejections(evidence: Evidence) -> Finding:
-    point = "rejections_in_202"
     accepted = [page for page in evidence.pages if page.accepted]
     for page in accepted:
         if page.answer.get("rejected_count_total") or page.answer.get("validation_errors"):
             means = "a run takes such an answer for a contradiction, and is discarded"
-            return yes(point, "an accepted page said that something in it was rejected", means)
-    return not_shown(point, f"none of {len(accepted)} accepted pages said so")
+            return yes("an accepted page said that something in it was rejected", means)
+    return not_shown(f"none of {len(accepted)} accepted pages said so")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_sprinto.probe.finding import NOT_REACHED, Finding, no, not_shown, yes
+from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.times import parse_time
 
@@ -15,34 +15,33 @@ if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence
 
 
-def findings(evidence: Evidence) -> list[Finding]:
+def findings(evidence: Evidence) -> Findings:
     """Expiry, references, a second session, the log's order, the discard."""
-    return [
-        _expiry(evidence),
-        _log_reference(evidence),
-        _status_reference(evidence),
-        _conflict(evidence),
-        _order(evidence),
-        _discard(evidence),
-    ]
+    return {
+        "status_postpones_expiry": _expiry(evidence),
+        "log_shows_reference": _log_reference(evidence),
+        "status_shows_reference": _status_reference(evidence),
+        "conflict_shows_session": _conflict(evidence),
+        "activity_order": _order(evidence),
+        "discard_confirmed": _discard(evidence),
+    }
 
 
 def _expiry(evidence: Evidence) -> Finding:
-    point = "status_postpones_expiry"
     if len(evidence.idle) < 2:  # noqa: PLR2004 - it takes two to compare
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     first, second = (look.expires_at for look in evidence.idle[:2])
     if first is None or second is None or second < first:
-        return not_shown(point, "the status has no `expires_at` that can be read, or it goes back")
+        return not_shown("the status has no `expires_at` that can be read, or it goes back")
     if second > first:
         means = "the session of a tap that is silent for long stays open"
-        return yes(point, "reading the status puts off expiry", means)
+        return yes("reading the status puts off expiry", means)
     page = evidence.after_first
     if page is not None and page.expires_at is not None and page.expires_at > second:
         means = "a tap that is silent for too long loses its session: only pages put off expiry"
-        return no(point, "reading the status does not put off expiry, a page does", means)
+        return no("reading the status does not put off expiry, a page does", means)
     means = "the whole of a run has to end before its session expires"
-    return no(point, "neither reading the status nor a page was seen to put off expiry", means)
+    return no("neither reading the status nor a page was seen to put off expiry", means)
 
 
 _FOUND = (
@@ -55,68 +54,65 @@ _NOT_FOUND = (
 
 
 def _log_reference(evidence: Evidence) -> Finding:
-    point, events = "log_shows_reference", evidence.events
+    events = evidence.events
     if evidence.after_invalid is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if events is None:
-        return not_shown(point, "the activity log gave no answer", _NOT_FOUND)
+        return not_shown("the activity log gave no answer", _NOT_FOUND)
     logged = next((one for one in logged_sessions(events) if one.id == evidence.session_id), None)
     if logged is None:
-        return not_shown(point, "the activity log shows nothing of the session", _NOT_FOUND)
+        return not_shown("the activity log shows nothing of the session", _NOT_FOUND)
     if logged.reference == evidence.reference:
-        return yes(point, "the activity log shows the session's reference", _FOUND)
+        return yes("the activity log shows the session's reference", _FOUND)
     if any(_holds(event, evidence.uuid) for event in events):
-        seen = "the activity log shows the session's reference inside another text"
         means = "`on_active_session: discard` takes nothing over: it reads only a reference on its own"
-        return no(point, seen, means)
-    seen = "the activity log shows the session, without its reference"
-    return no(point, seen, _NOT_FOUND)
+        return no("the activity log shows the session's reference inside another text", means)
+    return no("the activity log shows the session, without its reference", _NOT_FOUND)
 
 
 def _status_reference(evidence: Evidence) -> Finding:
-    point, means = "status_shows_reference", "nothing: a run does not look for it there"
+    means = "nothing: a run does not look for it there"
     if not evidence.idle:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if any(look.shows_reference for look in evidence.idle):
-        return yes(point, "a session's status shows its reference", means)
-    return no(point, "a session's status does not show its reference", means)
+        return yes("a session's status shows its reference", means)
+    return no("a session's status does not show its reference", means)
 
 
 def _conflict(evidence: Evidence) -> Finding:
-    point, answer = "conflict_shows_session", evidence.conflict
+    answer = evidence.conflict
     if answer is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if answer.status == HTTPStatus.CREATED:
         means = "the documentation says 409; `on_active_session` has no effect"
-        return not_shown(point, "a second session could be opened beside the first", means)
+        return not_shown("a second session could be opened beside the first", means)
     if answer.status != HTTPStatus.CONFLICT:
-        return not_shown(point, f"a second session was answered {answer.status}, not 409")
+        return not_shown(f"a second session was answered {answer.status}, not 409")
     means = "nothing: a run looks for the session in its way in the activity log"
     if _holds(answer.json, evidence.session_id):
-        return yes(point, "a 409 to a second session names the active one", means)
-    return no(point, "a 409 to a second session does not name the active one", means)
+        return yes("a 409 to a second session names the active one", means)
+    return no("a 409 to a second session does not name the active one", means)
 
 
 def _order(evidence: Evidence) -> Finding:
-    point, means = "activity_order", "nothing: events are read in any order"
+    means = "nothing: events are read in any order"
     if evidence.after_invalid is None:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     times = [time for event in evidence.events or [] if (time := parse_time(event.get("at")))]
     orders = {"oldest_first": sorted(times), "newest_first": sorted(times, reverse=True)}
     fitting = [name for name, order in orders.items() if order == times]
     if len(fitting) != 1:
-        return not_shown(point, "the activity log shows too few events, or no order", means)
-    return Finding(point, fitting[0], f"the activity log is {fitting[0].replace('_', ' ')}", means)
+        return not_shown("the activity log shows too few events, or no order", means)
+    return Finding(fitting[0], f"the activity log is {fitting[0].replace('_', ' ')}", means)
 
 
 def _discard(evidence: Evidence) -> Finding:
-    point = "discard_confirmed"
     if not evidence.session_id:
-        return not_shown(point, NOT_REACHED)
+        return not_shown(NOT_REACHED)
     if evidence.discarded:
         means = "a run that fails can say that nothing was applied"
-        return yes(point, "after close(discard) the status is `cancelled`", means)
-    return no(point, "after close(discard) no status was `cancelled`", "look at the session")
+        return yes("after close(discard) the status is `cancelled`", means)
+    return no("after close(discard) no status was `cancelled`", "look at the session")
 
 
 def _holds(value: object, text: str) -> bool:

@@ -11,7 +11,6 @@ NOT_REACHED = "the probe ended before it came to this"
 class Finding:
     """One point: what was seen, and what that means for a run. Without a value it was not shown."""
 
-    point: str
     value: bool | float | str | None
     seen: str
     means: str = ""
@@ -22,16 +21,20 @@ class Finding:
         return self.value is not None
 
 
-def not_shown(point: str, why: str, means: str = "") -> Finding:
+Findings = dict[str, Finding]
+"""By point."""
+
+
+def not_shown(why: str, means: str = "") -> Finding:
     """A point that the probe could not tell."""
-    return Finding(point, None, f"not shown: {why}", means)
+    return Finding(None, f"not shown: {why}", means)
 
 
-def yes(point: str, seen: str, means: str) -> Finding:
+def yes(seen: str, means: str) -> Finding:
     """A point that is so."""
-    return Finding(point, value=True, seen=seen, means=means)
+    return Finding(value=True, seen=seen, means=means)
 
 
-def no(point: str, seen: str, means: str) -> Finding:
+def no(seen: str, means: str) -> Finding:
     """A point that is not so."""
-    return Finding(point, value=False, seen=seen, means=means)
+    return Finding(value=False, seen=seen, means=means)

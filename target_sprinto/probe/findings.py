@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from target_sprinto.probe import about_pages, about_refusals, about_sessions
-from target_sprinto.probe.finding import Finding, not_shown
+from target_sprinto.probe.finding import Findings, not_shown
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence
@@ -18,11 +18,12 @@ _NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_l
 """Readings that only applying or expiring could show."""
 
 
-def read_findings(evidence: Evidence) -> list[Finding]:
+def read_findings(evidence: Evidence) -> Findings:
     """All points, in the order in which a reader wants them."""
-    return [
-        *about_pages.findings(evidence),
-        *about_refusals.findings(evidence),
-        *about_sessions.findings(evidence),
-        *(not_shown(point, "a session that is discarded does not show it") for point in _NEVER_SHOWN),
-    ]
+    never = not_shown("a session that is discarded does not show it")
+    return {
+        **about_pages.findings(evidence),
+        **about_refusals.findings(evidence),
+        **about_sessions.findings(evidence),
+        **dict.fromkeys(_NEVER_SHOWN, never),
+    }

@@ -29,7 +29,10 @@ def render_json(evidence: Evidence) -> str:
             "session_id": evidence.session_id or None,
             "discarded": evidence.discarded,
             "entity_types": evidence.entity_types,
-            "findings": [msgspec.to_builtins(finding) | {"shown": finding.shown} for finding in findings],
+            "findings": [
+                {"point": point, "shown": finding.shown, **msgspec.to_builtins(finding)}
+                for point, finding in findings.items()
+            ],
             "settings": suggestions.settings,
             "remarks": suggestions.remarks,
         }
@@ -41,7 +44,7 @@ def render_table(evidence: Evidence, width: int) -> Iterator[str]:
     findings = read_findings(evidence)
     suggestions = suggest(findings, evidence.entity_types)
     rows = [("Point", "Seen", "Means for a run")]
-    rows += [(finding.point, finding.seen, finding.means) for finding in findings]
+    rows += [(point, finding.seen, finding.means) for point, finding in findings.items()]
     first = max(len(point) for point, _, _ in rows)
     left = max(2 * _NARROWEST, width - first - 2 * _GAP)
     widths = (first, left // 2, left - left // 2)

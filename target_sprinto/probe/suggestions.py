@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from target_sprinto.probe.finding import Finding
+    from target_sprinto.probe.finding import Findings
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,8 @@ class Suggestions:
     remarks: list[str]
 
 
-def suggest(findings: Sequence[Finding], entity_types: Sequence[str]) -> Suggestions:
+def suggest(found: Findings, entity_types: Sequence[str]) -> Suggestions:
     """What to set, and what to mind."""
-    found = {finding.point: finding for finding in findings}
     settings: dict[str, Any] = {}
     if found["gzip"].value is False:
         settings["compress"] = False
@@ -33,7 +32,7 @@ def suggest(findings: Sequence[Finding], entity_types: Sequence[str]) -> Suggest
     return Suggestions(settings, list(_remarks(found, entity_types)))
 
 
-def _remarks(found: Mapping[str, Finding], entity_types: Sequence[str]) -> Iterator[str]:
+def _remarks(found: Findings, entity_types: Sequence[str]) -> Iterator[str]:
     if found["parallel_pages"].value:
         yield (
             "More than two pages at once were not tried. Up to 8 can be distinguished if a response is lost;"

@@ -70,14 +70,12 @@ seen = st.builds(
 
 @given(seen)
 def test_any_answers_are_read_and_none_is_quoted(evidence: Evidence) -> None:
-    points = [finding.point for finding in read_findings(evidence)]
-    assert len(points) == len(set(points))
     shown = render_json(evidence) + "\n".join(render_table(evidence, 100))
     assert SECRET not in shown
 
 
 def test_without_evidence_nothing_is_shown() -> None:
-    assert not any(finding.shown for finding in read_findings(Evidence(("A",), "r")))
+    assert not any(finding.shown for finding in read_findings(Evidence(("A",), "r")).values())
 
 
 def sent(*names: str) -> InvalidPage:
