@@ -168,10 +168,9 @@ class Conflict:
         if blocker:
             words = ("sprintoctl", "discard", blocker.session.id)
             command = f" If its run died: {suggested(*words, config=self._client.config_files)}."
-        return SessionConflict(
-            f"Another session is active: {message}.",
-            f"Wait until it has ended, or set `on_active_session` to `wait`.{command}",
-        )
+        fails = self._policy.choice is OnActiveSession.FAIL
+        hint = f"Wait until it has ended{', or set `on_active_session` to `wait`' if fails else ''}."
+        return SessionConflict(f"Another session is active: {message}.", f"{hint}{command}")
 
     # Waiting
 
@@ -210,7 +209,7 @@ class Conflict:
         blocker = self._find()
         message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
         if not isinstance(failure, errors.Conflict):
-            message += f", in the end without knowing whether it has ended ({failure.code})"
+            message += f", and could not tell whether it has ended ({failure.code})"
         return self.refuse(message, blocker)
 
     def _count_active(self) -> int | None:

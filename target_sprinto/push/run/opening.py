@@ -126,7 +126,8 @@ class SessionOpener:
         return status
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
-        conflict = self._conflict.refuse(f"the answer to this run's own `create` was lost, and {sentence}")
+        conflict = self._conflict.refuse(f"the response to `create` was lost, and {sentence}")
+        conflict.hint = "Wait until it has ended."
         conflict.outcome = Outcome.IN_DOUBT
         return conflict
 
