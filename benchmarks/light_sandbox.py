@@ -19,7 +19,7 @@ from target_sprinto.sandbox.faults import Operation
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import RequestSeen
-    from target_sprinto.sandbox.operations import Call, Received
+    from target_sprinto.sandbox.operations import Received
 
 
 class CountingSandbox(Sandbox):
@@ -29,12 +29,12 @@ class CountingSandbox(Sandbox):
         super().__init__(options, keep_bodies=False)
         self._counted: defaultdict[str, Counted] = defaultdict(Counted)
 
-    def receive(self, seen: RequestSeen, call: Call) -> tuple[Received, Fault | None]:
-        received, fault = super().receive(seen, call)
-        counted = self._counted[call.integration_id]
+    def receive(self, seen: RequestSeen, body: bytes) -> tuple[Received, Fault | None]:
+        received, fault = super().receive(seen, body)
+        counted = self._counted[seen.integration_id]
         counted.requests += 1
-        counted.sent_bytes += len(call.body)
-        if call.operation == "push":
+        counted.sent_bytes += len(body)
+        if seen.operation == "push":
             counted.most_bytes = max(counted.most_bytes, seen.size)
             counted.most_records = max(counted.most_records, seen.items)
         return received, fault

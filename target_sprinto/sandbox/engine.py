@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from target_sprinto.sandbox.faults import Fault
-    from target_sprinto.sandbox.operations import Call, Received
+    from target_sprinto.sandbox.operations import Received
     from target_sprinto.sandbox.readings import Readings
     from target_sprinto.sandbox.record import RequestSeen
     from target_sprinto.sandbox.state import Rejection, Session
@@ -175,14 +175,14 @@ class Engine:
             self.changed.notify_all()
             return seen
 
-    def receive(self, seen: RequestSeen, call: Call) -> tuple[Received, Fault | None]:
+    def receive(self, seen: RequestSeen, body: bytes) -> tuple[Received, Fault | None]:
         """Take in a request's body, and say which fault strikes it."""
         with self.changed:
-            received = receive(call, self._options_of(call.integration_id))
+            received = receive(seen, body, self._options_of(seen.integration_id))
             seen.size = received.size
             seen.items = received.page.items if received.page else 0
             if self._keep_bodies:
-                seen.body = call.body
+                seen.body = body
             # Of all that it is for, each counts the request, whichever strikes.
             striking = [f for f in self._faults if self._strikes(f, seen, received.body)]
             fault = striking[0] if striking else None
@@ -196,12 +196,12 @@ class Engine:
         with self.changed:
             return self._arrived[seen.integration_id, seen.operation]
 
-    def answer(self, call: Call, received: Received, seen: RequestSeen) -> Reply:
-        """Act on a call, and record that; a refusal is an answer too."""
+    def answer(self, seen: RequestSeen, received: Received) -> Reply:
+        """Act on a request, and record that; a refusal is an answer too."""
         # In one breath: what others do meanwhile is later, by the record too.
         with self.changed:
             try:
-                reply = self._act(call, received)
+                reply = self._act(seen, received)
             except Refused as refused:
                 reply = Reply(refused.status, refused.body, refused.headers)
             seen.acted_at = self.clock()
@@ -249,20 +249,20 @@ class Engine:
         self._containing[fault] += 1
         return fault.hits(self._containing[fault])
 
-    def _act(self, call: Call, received: Received) -> Reply:
-        if call.api_key != self.options.api_key:
+    def _act(self, seen: RequestSeen, received: Received) -> Reply:
+        if seen.headers.get("api-key") != self.options.api_key:
             raise Refused(401, "The api-key header is missing or wrong")
-        integration = self._integrations.get(call.integration_id)
+        integration = self._integrations.get(seen.integration_id)
         if integration is None:
             if self.options.integrations is not None:
                 raise Refused(404, "No such integration")
-            integration = self._add(call.integration_id)
+            integration = self._add(seen.integration_id)
         changes = integration.changes
-        now = self._now(call.integration_id)
+        now = self._now(seen.integration_id)
         try:
             integration.advance(now)
             integration.admit(now)
-            return Exchange(call, received, integration, now).answer()
+            return Exchange(seen, received, integration, now).answer()
         finally:
             self._tell(integration, changes)
 

@@ -26,26 +26,15 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.model import Integration
     from target_sprinto.sandbox.options import SandboxOptions
     from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.record import RequestSeen
+    from target_sprinto.sandbox.state import Session
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request to one integration: `body` as sent, `encoding` its Content-Encoding."""
-
-    operation: Operation
-    integration_id: str
-    session_id: str
-    api_key: str | None
-    query: Mapping[str, str]
-    encoding: str
-    body: bytes
-
-
-@dataclass(frozen=True)
 class Received:
-    """A call's body undone from its encoding: its size in bytes and a push's page, or why there is none."""
+    """A body undone from its encoding: its size in bytes and a push's page, or why there is none."""
 
     size: int
     body: bytes = b""
@@ -76,13 +65,13 @@ class _ActivityQuery(msgspec.Struct):
     page_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-def receive(call: Call, options: SandboxOptions) -> Received:
-    """Unpack a call's body; a refusal waits for its turn: the key and the session are looked at first."""
-    size = len(call.body)
+def receive(seen: RequestSeen, body: bytes, options: SandboxOptions) -> Received:
+    """Unpack a request's body; a refusal waits for its turn: the key and the session are looked at first."""
+    size, encoding = len(body), seen.headers.get("Content-Encoding", "")
     try:
-        body = uncompressed(call.body, call.encoding, options.max_bytes, options.readings)
+        body = uncompressed(body, encoding, options.max_bytes, options.readings)
         size = len(body)
-        page = parse_page(body) if call.operation == "push" else None
+        page = parse_page(body) if seen.operation == "push" else None
     except Refused as refused:
         return Received(size, refused=refused)
     return Received(size, body, page)
@@ -90,16 +79,20 @@ def receive(call: Call, options: SandboxOptions) -> Received:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A call in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
+    """A request in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
 
-    call: Call
+    seen: RequestSeen
     received: Received
     integration: Integration
     now: float
 
     def answer(self) -> Reply:
-        """Act on the call, or raise `Refused`."""
-        return _ACTS[self.call.operation](self)
+        """Act on the request, or raise `Refused`."""
+        return _ACTS[self.seen.operation](self)
+
+    def session(self) -> Session:
+        """Find the session that the request names."""
+        return self.integration.session(self.seen.session_id or "", self.now)
 
     @property
     def readings(self) -> Readings:
@@ -131,14 +124,14 @@ def _create(exchange: Exchange) -> Reply:
 
 
 def _status(exchange: Exchange) -> Reply:
-    session = exchange.integration.session(exchange.call.session_id, exchange.now)
+    session = exchange.session()
     exchange.integration.look(session, exchange.now)
     return Reply(200, status_body(session, exchange.readings, exchange.now))
 
 
 def _push(exchange: Exchange) -> Reply:
     integration = exchange.integration
-    session = integration.session(exchange.call.session_id, exchange.now)
+    session = exchange.session()
     integration.open_for_pages(session, exchange.now)
     try:
         page = exchange.page()
@@ -150,7 +143,7 @@ def _push(exchange: Exchange) -> Reply:
 
 
 def _close(exchange: Exchange) -> Reply:
-    session = exchange.integration.session(exchange.call.session_id, exchange.now)
+    session = exchange.session()
     wanted = exchange.body(_CloseBody).status
     before = session.state
     exchange.integration.close(session, wanted, exchange.now)
@@ -166,7 +159,7 @@ def _integration_status(exchange: Exchange) -> Reply:
 
 def _activity(exchange: Exchange) -> Reply:
     try:
-        query = msgspec.convert(dict(exchange.call.query), _ActivityQuery, strict=False)
+        query = msgspec.convert(dict(exchange.seen.query), _ActivityQuery, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(400, f"Bad query: {error}") from None
     begin = query.since.timestamp() if query.since else float("-inf")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class RequestSeen:
     path: str
     headers: Mapping[str, str]
     at: float
+    query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     size: int = 0
     items: int = 0

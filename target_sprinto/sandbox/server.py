@@ -28,7 +28,7 @@ from target_sprinto.sandbox.faults import (
     Raw,
     Reset,
 )
-from target_sprinto.sandbox.operations import Call, Reply
+from target_sprinto.sandbox.operations import Reply
 from target_sprinto.sandbox.page import render
 from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.refusal import Refused
@@ -124,41 +124,33 @@ class Server:
                     nth=0,
                     method=request.method,
                     path=request.path_qs,
-                    headers=dict(request.headers),
+                    headers=request.headers.copy(),
                     at=self._engine.clock(),
+                    query=request.query,
                 )
             )
             try:
                 body = await request.read()
             except (web.RequestPayloadError, ConnectionError):
                 return self._break_off(request, seen, reset=False)
-            call = Call(
-                operation=operation,
-                integration_id=seen.integration_id,
-                session_id=seen.session_id or "",
-                api_key=request.headers.get("api-key"),
-                query=request.query,
-                encoding=request.headers.get("Content-Encoding", ""),
-                body=body,
-            )
-            return await self._exchange(request, seen, call)
+            return await self._exchange(request, seen, body)
 
         return handle
 
-    async def _exchange(self, request: web.Request, seen: RequestSeen, call: Call) -> web.StreamResponse:
-        received, fault = self._engine.receive(seen, call)
+    async def _exchange(self, request: web.Request, seen: RequestSeen, body: bytes) -> web.StreamResponse:
+        received, fault = self._engine.receive(seen, body)
         if self._is_forgotten(request, seen):
             return self._break_off(request, seen, reset=True)
 
         def act() -> Reply:
-            reply = self._engine.answer(call, received, seen)
-            if call.operation in ("create", "close"):
+            reply = self._engine.answer(seen, received)
+            if seen.operation in ("create", "close"):
                 self.moved.set()
             return reply
 
         if fault is None:
             reply = act()
-            if slowness := self._engine.readings(call.integration_id).answer_seconds:
+            if slowness := self._engine.readings(seen.integration_id).answer_seconds:
                 await asyncio.sleep(slowness)
             return self._finish(request, seen, _response(reply))
         if not await self._wait_for_company(fault, request, seen):

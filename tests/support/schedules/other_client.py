@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.sandbox import RequestSeen
-from target_sprinto.sandbox.operations import Call, receive
+from target_sprinto.sandbox.operations import receive
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import Sandbox
@@ -36,7 +36,6 @@ class OtherClient:
 
     def _ask(self, operation: Operation, session_id: str, body: object) -> None:
         box, raw = self._sandbox, msgspec.json.encode(body)
-        call = Call(operation, self._integration_id, session_id, box.options.api_key, {}, "", raw)
         seen = RequestSeen(
             operation=operation,
             integration_id=self._integration_id,
@@ -44,11 +43,11 @@ class OtherClient:
             nth=0,
             method="POST",
             path="",
-            headers={},
+            headers={"api-key": box.options.api_key},
             at=box.clock(),
             body=raw,
         )
         with box.changed:
-            seen.status = box.answer(call, receive(call, box.options), seen).status
+            seen.status = box.answer(seen, receive(seen, raw, box.options)).status
             self.requests.append(seen)
             box.changed.notify_all()
