@@ -108,10 +108,12 @@ class Engine:
             return [replace(seen) for seen in self._seen if integration_id in (None, seen.integration_id)]
 
     def sessions(self, integration_id: str) -> list[Session]:
-        """List an integration's sessions, oldest first, as copies."""
+        """List an integration's sessions, oldest first, as copies without their pages."""
         with self.changed:
             sessions = self._state(integration_id).sessions.values()
-            return [replace(one, accepted_by_entity=dict(one.accepted_by_entity)) for one in sessions]
+            return [
+                replace(one, accepted_by_entity=dict(one.accepted_by_entity), pages=[]) for one in sessions
+            ]
 
     def applied(self, integration_id: str) -> dict[str, list[bytes]]:
         """List what was applied: by entity type, each record's own bytes, in apply order."""
