@@ -157,6 +157,9 @@ class PageRefused(ApiError, code="page-refused"):
 class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
 
+    faults: Faults = ()
+    response = b""
+
 
 class EncodingRefused(ApiError, code="encoding-refused"):
     """415: Sprinto does not accept the body's encoding."""

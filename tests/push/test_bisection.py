@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
+from target_sprinto.push.errors import PageRefused
+from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.refusals import no_field
 
@@ -55,7 +56,7 @@ def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object],
             continue
         if part.page is page and not part.suspects:
             dispute.faults = faults
-        division = divide(part.page, part, Refusal("page-refused", faults), naming, no_field)
+        division = divide(part.page, part, PageRefused("", faults=tuple(faults)), naming, no_field)
         rejected += division.blamed
         waiting = [*division.parts, *waiting]
     dispute.rejected = rejected

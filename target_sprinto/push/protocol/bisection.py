@@ -20,6 +20,7 @@ from target_sprinto.push.protocol.refusals import read_fault
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from target_sprinto.push.errors import PageRefused, PageTooLarge
     from target_sprinto.push.protocol.pages import Item
     from target_sprinto.push.protocol.refusals import KnownField
 
@@ -115,23 +116,17 @@ class Division(NamedTuple):
     blamed: list[Reject]
 
 
-class Refusal(NamedTuple):
-    """How a page was refused: our code, what the response names, and its body."""
-
-    code: str
-    faults: Sequence[Fault] = ()
-    response: bytes = b""
-
-
-def divide(page: Page, part: Part, refusal: Refusal, naming: Naming, known_field: KnownField) -> Division:
+def divide(
+    page: Page, part: Part, refusal: PageRefused | PageTooLarge, naming: Naming, known_field: KnownField
+) -> Division:
     """What to send instead of a refused page. `part` is what it was of the first refusal."""
     dispute = part.dispute
     whole = part.whole or page
-    code, faults, response = refusal
+    code, faults = refusal.code, refusal.faults
     if len(whole.items) == 1:
         fault = faults[0] if faults else {}
         alone = _reject(whole.items[0], code, fault, known_field)
-        return Division([], [alone if fault else alone._replace(response=_kept(response))])
+        return Division([], [alone if fault else alone._replace(response=_kept(refusal.response))])
     named = [] if part.suspects else naming.named(page, faults)
     if named:
         blamed = {id(item) for item, _ in named}

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push import errors
-from target_sprinto.push.errors import ApiError, SprintoError
+from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
 from target_sprinto.push.protocol import retry
-from target_sprinto.push.protocol.bisection import Naming, Part, Refusal, RefusedPage, Reject, divide
+from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
@@ -176,16 +176,15 @@ class PageSender:
         if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)
-        if self._rejects is not None and isinstance(refusal, errors.PageRefused):
-            named = Refusal(refusal.code, refusal.faults, refusal.response)
-            return self._divide(open_page, named, self._rejects)
-        if self._rejects is not None and isinstance(refusal, errors.PageTooLarge):
-            return self._divide(open_page, Refusal(refusal.code), self._rejects)
+        if self._rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
+            return self._divide(open_page, refusal, self._rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
         raise self._explain(page, refusal) from None
 
-    def _divide(self, open_page: PendingPage, refusal: Refusal, rejects: Rejects) -> Outcome:
+    def _divide(
+        self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
+    ) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
         part = open_page.part or Part(page, RefusedPage(page, refusal.faults))
@@ -235,9 +234,9 @@ class PageSender:
             )
 
     def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
-        if isinstance(refusal, errors.PageRefused):
+        if isinstance(refusal, PageRefused):
             return describe_refusal(page, refusal, self._known_field)
-        if isinstance(refusal, errors.PageTooLarge):
+        if isinstance(refusal, PageTooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
                 f" {len(page.items[0].body):,} bytes.",
