@@ -143,24 +143,20 @@ def _clocks() -> tuple[float, float]:
 
 
 class GracePeriod:
-    """A check for the time after `close(apply)` went out: an interruption still leaves some seconds.
-
-    `heard` is set as soon as an interruption is seen; once `grace_seconds` have passed it is raised.
-    """
+    """A check for the time after `close(apply)` went out: an interruption still leaves some seconds."""
 
     def __init__(self, interrupted: Check, grace_seconds: float) -> None:
-        self.heard = threading.Event()
         self._interrupted = interrupted
         self._grace_seconds = grace_seconds
-        self._deadline = float("inf")
+        self._deadline: float | None = None
 
     def __call__(self) -> None:
         """Raise the interruption once its time of grace is over."""
         try:
             self._interrupted()
         except SprintoError:
-            if not self.heard.is_set():
-                self.heard.set()
-                self._deadline = time.monotonic() + self._grace_seconds
-            if time.monotonic() >= self._deadline:
+            now = time.monotonic()
+            if self._deadline is None:
+                self._deadline = now + self._grace_seconds
+            if now >= self._deadline:
                 raise
