@@ -179,7 +179,8 @@ def demo(port: int, *, keep: bool | None) -> None:
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
             click.echo(f"Look at {server.page_url} (Ctrl-C ends the sandbox).")
-            _wait_for_interrupt()
+            while process_signals.first is None:
+                time.sleep(0.1)
         else:
             click.echo("`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
     except OSError as problem:
@@ -192,11 +193,6 @@ def _port_taken(port: int, problem: OSError) -> ConfigError:
     return ConfigError(
         f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
     )
-
-
-def _wait_for_interrupt() -> None:
-    while process_signals.first is None:
-        time.sleep(0.1)
 
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:

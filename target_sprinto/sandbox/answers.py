@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.readings import Readings
     from target_sprinto.sandbox.state import Event, Session, State
 
+_COUNTS = "accepted_records_by_entity"
 COUNTED_STATES: tuple[State, ...] = ("active", "processing", "processed", "failed", "expired")
 
 
@@ -35,7 +36,7 @@ def session_body(session: Session, now: float) -> dict[str, Any]:
         "expires_at": iso(session.expires_at),
         "inactivity_timeout_seconds": round(session.inactivity_timeout_seconds),
         "accepted_records_total": sum(shown.values()),
-        "accepted_records_by_entity": shown,
+        _COUNTS: shown,
         "last_error": session.last_error,
     }
 
@@ -56,22 +57,16 @@ def without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str,
     return {entity_type: count for entity_type, count in stale.items() if count > 0}
 
 
-def session_counts(body: dict[str, Any]) -> dict[str, int]:
-    """The counts that a session's body shows."""
-    counts: dict[str, int] = body["accepted_records_by_entity"]
-    return counts
-
-
 def close_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
     """Answer a close: the session's status, with the counts that this reading shows there."""
     body = status_body(session, readings, now)
-    name, how = "accepted_records_by_entity", readings.close_answer_counts
+    how = readings.close_answer_counts
     if how == "stale":
-        body[name] = without_the_last_page(session, session_counts(body))
+        body[_COUNTS] = without_the_last_page(session, body[_COUNTS])
     elif how in {"empty", "null"}:
-        body[name] = {} if how == "empty" else None
+        body[_COUNTS] = {} if how == "empty" else None
     elif how == "absent":
-        del body[name]
+        del body[_COUNTS]
     return body
 
 
@@ -83,7 +78,7 @@ def status_body(session: Session, readings: Readings, now: float) -> dict[str, A
     body = {**session_body(session, now), "accepted_batches": batches, "retry_count": session.retry_count}
     lag = readings.processed_counts_lag_seconds
     if lag and session.state == "processed" and now < session.updated_at + lag:
-        body["accepted_records_by_entity"] = without_the_last_page(session, session_counts(body))
+        body[_COUNTS] = without_the_last_page(session, body[_COUNTS])
     if readings.status_shows_reference:
         body["client_reference_id"] = session.client_reference_id
     return body
