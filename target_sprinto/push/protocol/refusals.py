@@ -8,10 +8,11 @@ name. The response itself goes into a file that its owner alone can read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.text import listed, quoted
+from target_sprinto.push.text import listed, pluralize, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,9 @@ KnownField = Callable[[str, str], "str | None"]
 
 _ROOM = 120
 """Characters of a message for the records that a response names."""
+
+_FIELDS = 3
+"""Fields of one record that are named."""
 
 _RULES = {
     "required": "is missing",
@@ -85,7 +89,8 @@ def places(page: Page) -> str:
 
 def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
     """The first of the records that a response names, in a clause."""
-    return listed([_describe(page, fault, known_field) for fault in faults], _ROOM)
+    by_record = groupby(faults, lambda fault: (fault.get("entity_type"), fault.get("index")))
+    return listed([_describe(page, list(of_one), known_field) for _, of_one in by_record], _ROOM)
 
 
 def read_fault(entity_type: str, fault: Mapping[str, object], known_field: KnownField) -> Fault:
@@ -96,8 +101,9 @@ def read_fault(entity_type: str, fault: Mapping[str, object], known_field: Known
     return Fault(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
 
 
-def _describe(page: Page, fault: Mapping[str, object], known_field: KnownField) -> str:
-    entity_type, index = fault.get("entity_type"), fault.get("index")
+def _describe(page: Page, faults: list[Mapping[str, object]], known_field: KnownField) -> str:
+    """What is wrong with one record."""
+    entity_type, index = faults[0].get("entity_type"), faults[0].get("index")
     items = page.by_entity_type.get(entity_type, []) if isinstance(entity_type, str) else []
     # Any other name may be a value.
     parts = [f"entity type {quoted(items[0].entity_type)}" if items else "a record"]
@@ -107,10 +113,14 @@ def _describe(page: Page, fault: Mapping[str, object], known_field: KnownField) 
         if index < len(items):
             # How records are counted is not documented, so this is a hint and says so.
             parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
-    known = read_fault(items[0].entity_type, fault, known_field) if items else Fault(None, None)
-    if known.field or known.issue:
-        field = f"field {quoted(known.field)}" if known.field else "a field"
-        parts.append(" ".join(filter(None, (field, known.issue))))
+    for known in (
+        read_fault(items[0].entity_type, fault, known_field) for fault in faults[:_FIELDS] if items
+    ):
+        if known.field or known.issue:
+            field = f"field {quoted(known.field)}" if known.field else "a field"
+            parts.append(" ".join(filter(None, (field, known.issue))))
+    if len(faults) > _FIELDS:
+        parts.append(f"and {pluralize(len(faults) - _FIELDS, 'problem')} more")
     return ", ".join(parts)
 
 
