@@ -169,7 +169,7 @@ class Conflict:
             words = ("sprintoctl", "discard", blocker.session.id)
             command = f" If its run died: {suggested(*words, config=self._client.config_files)}."
         fails = self._policy.choice is OnActiveSession.FAIL
-        hint = f"Wait until it has ended{', or set `on_active_session` to `wait`' if fails else ''}."
+        hint = f"Wait until it ends{', or set `on_active_session: wait`' if fails else ''}."
         return SessionConflict(f"Another session is active: {message}.", f"{hint}{command}")
 
     # Waiting

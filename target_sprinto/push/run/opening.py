@@ -115,7 +115,7 @@ class SessionOpener:
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
-            sentence = failure.message.rstrip(".")
+            sentence = failure.message.partition(". ")[0].rstrip(".")
             raise self._may_be_ours(f"whose it is could not be found out: {sentence}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
@@ -127,7 +127,7 @@ class SessionOpener:
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
         conflict = self._conflict.refuse(f"the response to `create` was lost, and {sentence}")
-        conflict.hint = "Wait until it has ended."
+        conflict.hint = "Wait until it ends."
         conflict.outcome = Outcome.IN_DOUBT
         return conflict
 
