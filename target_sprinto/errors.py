@@ -28,10 +28,10 @@ _ROOM = 200
 class SettingsError(ConfigError, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
 
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, *problems: str) -> None:
         message = f"Settings: {listed(problems, _ROOM)}."
         super().__init__(message, "`target-sprinto --about` lists all settings.")
-        self.errors = problems
+        self.errors = list(problems)
         self.schema = None
 
 

@@ -28,7 +28,7 @@ def test_a_list_shows_as_many_as_fit_and_counts_the_others(named: list[str], roo
 
 def test_many_problems_with_settings_are_cut_and_kept() -> None:
     problems = [f"`setting_{number}` must be a number of seconds" for number in range(30)]
-    error = SettingsError(problems)
+    error = SettingsError(*problems)
     assert size(error) <= LONGEST
     assert error.errors == problems
 

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 _COMMAND = re.compile(r"(sprintoctl|target-sprinto) [a-z].*")
+_LONG_NAME = re.compile(r"'[^']{60,}'")
 
 
 def size(error: SprintoError) -> int:
     """In characters, without the session's outcome and a command at the end."""
-    return len(_COMMAND.sub("", f"{error.message} {error.hint}".strip()))
+    text = _COMMAND.sub("", f"{error.message} {error.hint}".strip())
+    return len(_LONG_NAME.sub("'a long name'", text))
 
 
 def note_long_messages(report: Path) -> None:

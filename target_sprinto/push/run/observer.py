@@ -36,7 +36,7 @@ class RunObserver:
 
 
 class Rejects(Protocol):
-    """Where records go that Sprinto refuses, if the run is not to fail for them.
+    """Where records go that Sprinto rejects, if the run is not to fail for them.
 
     Called from several threads.
     """
