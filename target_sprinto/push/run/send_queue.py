@@ -139,13 +139,13 @@ class SendQueue:
                     self._send(open_page)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
             with self._not_full:
-                self._failure = self._failure or failure
+                self._failure, self._closed = self._failure or failure, True
                 self._wake_all()
 
     def _take(self) -> PendingPage | None:
         """The first page that no thread has in hand; None at the end."""
         with self._not_empty:
-            while not self._stopping:
+            while not self._closed:
                 for open_page in self._open:
                     if not open_page.taken:
                         open_page.taken = True
@@ -156,37 +156,33 @@ class SendQueue:
     def _wait_turn(self, open_page: PendingPage) -> bool:
         """Wait until the page may leave; False if none may any more."""
         with self._changed:
-            while not self._stopping:
+            while not self._closed:
                 now = time.monotonic()
-                if self._can_send(open_page, now):
+                held = max(self._throttle.not_before, self._sender.staged.not_before(open_page.page)) - now
+                if held <= 0 and self._can_send(open_page):
                     open_page.sent_at = now
                     self._in_flight.append(open_page)
                     if len(self._in_flight) < self._throttle.limit:
                         # The next in order may be able to leave with it.
                         self._changed.notify_all()
                     return True
-                held = max(self._throttle.not_before, self._sender.staged.not_before(open_page.page)) - now
                 self._changed.wait(held if held > 0 else None)
             return False
 
-    def _can_send(self, open_page: PendingPage, now: float) -> bool:
-        if self._in_doubt or now < self._throttle.not_before or len(self._in_flight) >= self._throttle.limit:
+    def _can_send(self, open_page: PendingPage) -> bool:
+        if self._in_doubt or len(self._in_flight) >= self._throttle.limit:
+            return False
+        if self._unconfirmed and open_page not in self._unconfirmed:
             return False
         if any(earlier not in self._in_flight for earlier in self._before(open_page)):
             return False
-        if (self._unconfirmed and open_page not in self._unconfirmed) or now < self._sender.staged.not_before(
-            open_page.page
-        ):
-            return False
+        # Sizes come again after so many pages. With more in flight than there are sizes nothing helps.
+        apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
         return not any(
             open_page.extent.may_overlap(other.extent)
-            or not self._distinguishable(open_page.page, other.page)
+            or abs(open_page.page.number - other.page.number) >= apart
             for other in self._in_flight
         )
-
-    def _distinguishable(self, page: Page, other: Page) -> bool:
-        """Sizes come again after so many pages. With more in flight than there are sizes nothing helps."""
-        return self._parallel > MAX_DISTINGUISHABLE or abs(page.number - other.number) < MAX_DISTINGUISHABLE
 
     def _before(self, open_page: PendingPage) -> list[PendingPage]:
         return self._open[: self._open.index(open_page)]
@@ -294,10 +290,6 @@ class SendQueue:
 
     def _insert(self, open_page: PendingPage) -> None:
         bisect.insort(self._open, open_page, key=lambda one: one.place)
-
-    @property
-    def _stopping(self) -> bool:
-        return self._closed or self._failure is not None
 
     def _wake_all(self) -> None:
         for condition in (self._not_empty, self._changed, self._not_full):
