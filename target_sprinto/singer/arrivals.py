@@ -32,10 +32,15 @@ class Arrivals:
     """Notes each SCHEMA of a run, and says at the end of input what the settings name in vain."""
 
     def __init__(self, entity_types: EntityTypes, stream_maps: Mapping[str, Any]) -> None:
-        self._entity_types = entity_types
         self._stream_maps = stream_maps
         self._fields: dict[str, set[str]] = {}
         self._sent_as: dict[str, str | None] = {}
+        self._came: dict[str, Mapping[str, object]] = {
+            "stream_maps": self._fields,
+            "entity_types": self._sent_as,
+        }
+        self._named = list(_mapped(stream_maps, entity_types))
+        self._named += [_Named("entity_types", name, kind) for name, kind in entity_types.names.items()]
         self._latest: dict[str, list[str]] = {}
         self._reported: set[tuple[str, str]] = set()
 
@@ -95,12 +100,9 @@ class Arrivals:
 
     def doubts(self) -> Iterator[str]:
         """Sentences on names that may be misspelled: they did not come, and other streams are not named."""
-        absent = list(self._absent())
-        for setting, names, came in (
-            ("stream_maps", self._mapped(), self._fields),
-            ("entity_types", self._typed(), self._sent_as),
-        ):
-            named = [one.name for one in names]
+        absent = self._absent()
+        for setting, came in self._came.items():
+            named = [one.name for one in self._named if one.setting == setting]
             missing = [one.name for one in absent if one.setting == setting]
             others = [stream for stream in came if not any(is_named(stream, name) for name in named)]
             if missing and others:
@@ -109,26 +111,12 @@ class Arrivals:
                     " did. Is a name misspelled?"
                 )
 
-    def _absent(self) -> Iterator[_Named]:
-        for names, came in ((self._mapped(), self._fields), (self._typed(), self._sent_as)):
-            for named in names:
-                if not any(is_named(stream, named.name) for stream in came):
-                    yield named
-
-    def _typed(self) -> list[_Named]:
-        names = self._entity_types.names
-        return [_Named("entity_types", name, entity_type) for name, entity_type in names.items()]
-
-    def _mapped(self) -> list[_Named]:
-        """The tap's streams, or patterns of them, that `stream_maps` has something for."""
-        found = []
-        for name, rule in self._stream_maps.items():
-            options = rule if isinstance(rule, dict) else None
-            if name != "__else__":
-                alias = (options or {}).get("__alias__", name)
-                entity_type = None if options is None else self._entity_types.named(alias) or alias
-                found.append(_Named("stream_maps", (options or {}).get("__source__", name), entity_type))
-        return found
+    def _absent(self) -> list[_Named]:
+        return [
+            named
+            for named in self._named
+            if not any(is_named(stream, named.name) for stream in self._came[named.setting])
+        ]
 
     def _removed_in_vain(self) -> Iterator[tuple[str, str]]:
         """Pattern and field. A stream without any fields in its schema may have every field."""
@@ -142,6 +130,16 @@ class Arrivals:
 
     def _fields_of(self, name: str) -> set[str]:
         return set().union(*(fields for stream, fields in self._fields.items() if is_named(stream, name)))
+
+
+def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[_Named]:
+    """The tap's streams, or patterns of them, that `stream_maps` has something for."""
+    for name, rule in stream_maps.items():
+        options = rule if isinstance(rule, dict) else {}
+        if name != "__else__":
+            alias = options.get("__alias__", name)
+            entity_type = (entity_types.named(alias) or alias) if isinstance(rule, dict) else None
+            yield _Named("stream_maps", options.get("__source__", name), entity_type)
 
 
 def _list(names: Iterable[str]) -> str:

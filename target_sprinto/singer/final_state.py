@@ -131,7 +131,7 @@ class FinalState:
         """Why the last STATE does not cover a record that came after it, and what to do; None if it does."""
         if self._state is None:
             return "", ""
-        bookmark = self._bookmarks().get(stream)
+        bookmark = _bookmarks_of(self._state).get(stream)
         if not isinstance(bookmark, dict):
             return "has no bookmark in it", ""
         key = self._keys.get(stream)
@@ -158,9 +158,6 @@ class FinalState:
         value = _exact.decode(fields[key])
         return None if is_covered(value, bookmark["replication_key_value"]) else "is beyond its bookmark"
 
-    def _bookmarks(self) -> dict[str, Any]:
-        return _bookmarks_of(self._state or {})
-
     def _partition(
         self, stream: str, bookmark: dict[str, Any], fields: dict[str, msgspec.Raw]
     ) -> dict[str, Any] | None:
@@ -179,7 +176,7 @@ class FinalState:
 
     def _unfinished(self) -> tuple[str, str] | None:
         """A stream of this run whose bookmark holds a marker, and the marker."""
-        bookmarks = self._bookmarks()
+        bookmarks = _bookmarks_of(self._state)
         # A tap with stream maps of its own sends a stream under another name than that of its bookmark.
         renamed = any(stream not in bookmarks for stream in self._keys)
         before = _bookmarks_of(decode_object(self._old))
@@ -232,8 +229,8 @@ def _moment(text: str) -> tuple[str, date, str] | None:
         return None
 
 
-def _bookmarks_of(state: dict[str, Any]) -> dict[str, Any]:
-    bookmarks = state.get("bookmarks")
+def _bookmarks_of(state: dict[str, Any] | None) -> dict[str, Any]:
+    bookmarks = (state or {}).get("bookmarks")
     return bookmarks if isinstance(bookmarks, dict) else {}
 
 

@@ -171,7 +171,11 @@ class RejectedRecords:
 
     def finish(self) -> str:
         """For a run that was applied: finish the file; describe what was rejected, if anything was."""
-        left = [rejected for rejected in self.rejected if not self._is_superseded(rejected)]
+        left = [
+            one
+            for one in self.rejected
+            if self._latest.get(_entity(one.entity_type, one.key), 0) <= one.source.number
+        ]
         superseded = len(self._confirmed) - len(left)
         if not left and self._file is not None:
             self._file.remove()
@@ -230,9 +234,6 @@ class RejectedRecords:
         if more := sum(count for _, count in kinds[_KINDS_SHOWN:]):
             named.append(f"{more} for other reasons")
         return "; ".join(named)
-
-    def _is_superseded(self, rejected: Rejected) -> bool:
-        return self._latest.get(_entity(rejected.entity_type, rejected.key), 0) > rejected.source.number
 
     def _count(self, rejected: Rejected) -> None:
         self._confirmed.append(rejected)
