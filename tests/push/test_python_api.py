@@ -430,7 +430,7 @@ for attempt in range(60):
         signal.setitimer(signal.ITIMER_REAL, 0)
     except KeyboardInterrupt:
         pass
-    print(run.session_outcome or ("applied" if run._session.result else "nothing told"))
+    print(run.session_outcome or ("applied" if run._session.result else "nothing reported"))
     client.close()
 """
 

@@ -11,7 +11,7 @@ from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Readings
 from tests.support import stranger
 from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, TOLD, later_session, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, until_expired
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
 from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import SCHEMAS
@@ -76,7 +76,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
 MEANWHILE: dict[str, tuple[Expected, Readings, dict[str, Any]]] = {
     "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING, EXPIRES),
     "it expires": (PROCESSED, NO_POSTPONING, EXPIRES),
-    "another client discards it": (TOLD, READINGS, {}),
+    "another client discards it": (NOTHING_APPLIED, READINGS, {}),
     "a late copy lands": (DISCARDED.temporary, READINGS, {}),
 }
 
@@ -162,14 +162,14 @@ def stopped(stage: Stage, what: str) -> Finished:
 def noticed(traffic: Traffic) -> Iterator[Cell]:
     yield Cell(
         "another client discards it while others are waited for",
-        TOLD,
+        NOTHING_APPLIED,
         (Fault("integration_status", times=9999, effect=BUSY),),
         script=discarded_while_waiting,
         traffic=traffic,
     )
     yield Cell(
         "another client discards it while the tap is silent",
-        TOLD.saying("cancelled"),
+        NOTHING_APPLIED.saying("cancelled"),
         server=EXPIRES,
         script=discarded_while_silent,
         traffic=traffic,

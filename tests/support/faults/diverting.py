@@ -12,7 +12,7 @@ from tests.support import stranger
 from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.counts import ABOVE, BELOW, lasting
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, TOLD, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, until_expired
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -244,14 +244,14 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
     held = traffic.page(1, nth=2, effect=Hang())
     yield cell(
         "expired while the rest hangs",
-        TOLD,
+        NOTHING_APPLIED,
         bad,
         held,
         readings=NO_POSTPONING,
         server=EXPIRES,
         script=partial(ended, end=until_expired),
     )
-    for how, expected in (("discard", TOLD), ("apply", APPLIED_IN_PART)):
+    for how, expected in (("discard", NOTHING_APPLIED), ("apply", APPLIED_IN_PART)):
         yield cell(
             f"another client ends it by {how} while the rest hangs",
             expected,

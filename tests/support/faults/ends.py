@@ -238,7 +238,7 @@ def closing(stage: Stage) -> subprocess.Popen[bytes]:
     return process
 
 
-TOLD = ENDED.saying("nothing was applied")
+NOTHING_APPLIED = ENDED.saying("nothing was applied")
 
 
 def closed_by_another_client(traffic: Traffic) -> Iterator[Cell]:
@@ -247,7 +247,7 @@ def closed_by_another_client(traffic: Traffic) -> Iterator[Cell]:
         words = read_as(readings)
         yield Cell(
             f"another client discards it in mid-run{words}",
-            TOLD,
+            NOTHING_APPLIED,
             readings=readings,
             script=partial(taken, status="discard"),
             traffic=traffic,
@@ -262,7 +262,7 @@ def closed_by_another_client(traffic: Traffic) -> Iterator[Cell]:
         hang = (Fault("close", effect=Hang()),)
         yield Cell(
             f"another client discards it just before the close{words}",
-            TOLD,
+            NOTHING_APPLIED,
             hang,
             readings,
             script=partial(closed_while_closing, status="discard"),
@@ -304,14 +304,14 @@ def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
         for words, readings in {"": NO_POSTPONING, ", contrary readings": CONTRARY}.items():
             yield Cell(
                 f"expired with pages in flight, {name}{words}",
-                TOLD,
+                NOTHING_APPLIED,
                 faults,
                 readings,
                 server=EXPIRES,
                 script=partial(ended, end=until_expired),
                 traffic=traffic,
             )
-            for status, expected in {"discard": TOLD, "apply": APPLIED_IN_PART}.items():
+            for status, expected in {"discard": NOTHING_APPLIED, "apply": APPLIED_IN_PART}.items():
                 yield Cell(
                     f"another client ends it by {status} with pages in flight, {name}{words}",
                     expected,

@@ -101,7 +101,7 @@ class Kind(enum.Enum):
     REJECTED = "202 that says something was rejected"
 
 
-SURELY_NOT = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
+NEVER_PERFORMED = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
 """Answers that say: it did not happen. So does 503 with a `Retry-After`."""
 
 PAGES = ("first page", "middle page", "last page")

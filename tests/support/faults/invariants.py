@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Answer, Fault, Late, RequestSeen
-from tests.support.faults.expectation import SURELY_NOT, Ending
+from tests.support.faults.expectation import NEVER_PERFORMED, Ending
 from tests.support.faults.stage import is_push
 from tests.support.faults.truth import check_receipt
 from tests.support.faults.wire import is_by_the_target, is_close, keys_of, most_in_flight, were_together
@@ -168,7 +168,7 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
 
 def was_not_performed(close: RequestSeen, fault: Fault | None) -> bool:
     headers = fault.effect.headers if fault and isinstance(fault.effect, Answer) else {}
-    return close.status in SURELY_NOT or (close.status == 503 and "Retry-After" in headers)
+    return close.status in NEVER_PERFORMED or (close.status == 503 and "Retry-After" in headers)
 
 
 def fates(stage: Stage, operation: str) -> dict[int, Fault]:

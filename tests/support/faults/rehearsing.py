@@ -13,7 +13,7 @@ from tests.support.faults.cells import READINGS, Acts, Cell
 from tests.support.faults.counts import ABOVE, BELOW, lasting
 from tests.support.faults.discards import PACE, closes, statuses
 from tests.support.faults.diverting import in_each_page, signalled, unnamed
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, TOLD, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, until_expired
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -154,7 +154,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     held = Fault("close", effect=Hang())
     yield cell(
         "expired before the discard",
-        TOLD,
+        NOTHING_APPLIED,
         traffic,
         held,
         readings=NO_POSTPONING,

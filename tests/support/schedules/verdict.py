@@ -40,7 +40,7 @@ class Limit(enum.Enum):
     """Where "all or nothing" ends: what the contract says that this API does not allow to hold."""
 
     SLIPPED_IN = "a page lands between the last status and the close: it is seen after the close"
-    APPLIED_BY_SOMEBODY = "another client applies the session: no loader can undo that"
+    APPLIED_BY_ANOTHER = "another client applies the session: no loader can undo that"
     ORPHAN = "a create without an answer is acted on late: that session stays open until it expires"
 
 
@@ -94,7 +94,7 @@ class Verdict:
             assert session.state not in APPLIED
             return
         if not is_ours(close):
-            self.limits.add(Limit.APPLIED_BY_SOMEBODY)
+            self.limits.add(Limit.APPLIED_BY_ANOTHER)
             return
         looks = self.evidence.looks(session.id, before=close.at)
         assert looks, "applied without a look at the counts"
@@ -314,7 +314,7 @@ class Verdict:
                 assert at < self.reader.ended_at + MOMENT_SECONDS, seen
         if "nothing was applied" in ending.session_outcome or "Nothing was opened" in ending.session_outcome:
             for session in self.own:
-                assert session.state not in APPLIED or Limit.APPLIED_BY_SOMEBODY in self.limits
+                assert session.state not in APPLIED or Limit.APPLIED_BY_ANOTHER in self.limits
 
     # What is said
 
