@@ -25,7 +25,7 @@ _HEADLINES = {
         "Sprinto has processed the session: what is listed as accepted is applied.",
     ),
     "held": ("open", "Held", "What is listed as accepted is staged, and waits to be applied."),
-    "rehearsed": ("plain", "Rehearsed", "A dry run: Sprinto was shown every page, then all was discarded."),
+    "rehearsed": ("plain", "Dry run", "Sprinto was shown every page, then all was discarded."),
     "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
     "failed": ("bad", "Failed", ""),
     "interrupted": ("bad", "Interrupted", ""),
@@ -42,7 +42,9 @@ _ENDS = {
 
 def render(receipt: Receipt) -> bytes:
     """The page's bytes."""
-    mood, headline, _ = _HEADLINES[receipt.outcome]
+    mood, headline, explained = _HEADLINES[receipt.outcome]
+    # What failed comes first; of a run that did not fail it is a fact among others.
+    reason = None if explained else receipt.error_message
     return fill(
         "receipt.html",
         title=escape(f"{headline}: run {receipt.run}"),
@@ -50,7 +52,7 @@ def render(receipt: Receipt) -> bytes:
         version=escape(receipt.target_version),
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
-        explained=escape(" ".join(filter(None, (receipt.error_message, _explain(receipt))))),
+        explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
         facts=_facts(receipt),
         entities=table(
             {
@@ -185,6 +187,7 @@ def _facts(receipt: Receipt) -> str:
         ("Started", _moment(receipt.started_at)),
         ("Ended", _moment(receipt.ended_at) if receipt.ended_at else None),
         ("Exit code", receipt.exit_code),
+        ("Error", receipt.error_message if _HEADLINES[receipt.outcome][2] else None),
         ("Input line of the error", receipt.error_line),
         ("STATE went to", receipt.state_went_to),
         ("Settings (SHA-256)", receipt.settings_sha256),

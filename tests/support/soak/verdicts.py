@@ -159,7 +159,7 @@ def is_rehearsed(evidence: Evidence) -> bool:
     """To its end, whether records were refused or not."""
     run = evidence.run
     ended = run.code == 0 or "[would-be-refused]" in error_line(evidence)
-    return evidence.course.aim is Aim.REHEARSED and ended and "Rehearsed: " in run.stderr
+    return evidence.course.aim is Aim.REHEARSED and ended and "Dry run: " in run.stderr
 
 
 def error_line(evidence: Evidence) -> str:
