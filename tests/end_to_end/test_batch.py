@@ -121,7 +121,9 @@ def test_a_refused_record_is_named_by_its_file_and_line(door: FrontDoor, folder:
     (folder / "1").write_bytes(lines(range(1, 10)))
     finished = door.run([SCHEMA, batch(folder / "1"), STATE])
     assert finished.code == 1
-    assert f"stream 'people', input line 2, batch file {str(folder / '1')!r}, line 6" in finished.error
+    span = f"stream 'people', input line 2, batch file {str(folder / '1')!r}, line 1 to line 9"
+    assert f"Sprinto rejected page 1 ({span})" in finished.error
+    assert "which is line 6 if Sprinto counts" in finished.error
     assert door.session().state == "cancelled"
 
 

@@ -83,8 +83,13 @@ def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) 
 def places(page: Page) -> str:
     """Where the page's first and last record came from."""
     first, last = str(page.items[0].origin), str(page.items[-1].origin)
-    stream, comma, _ = first.rpartition(", ")
-    return first if first == last else f"{first} to {last.removeprefix(stream + comma)}"
+    return first if first == last else f"{first} to {_within(page, last)}"
+
+
+def _within(page: Page, origin: object) -> str:
+    """Where a record came from, without what it shares with the page's first record: its stream."""
+    stream, comma, _ = str(page.items[0].origin).rpartition(", ")
+    return str(origin).removeprefix(stream + comma)
 
 
 def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
@@ -112,7 +117,9 @@ def _describe(page: Page, faults: list[Mapping[str, object]], known_field: Known
         parts.append(f"index {index}")
         if index < len(items):
             # How records are counted is not documented, so this is a hint and says so.
-            parts.append(f"which is {items[index].origin} if Sprinto counts within the type from 0")
+            parts.append(
+                f"which is {_within(page, items[index].origin)} if Sprinto counts within the type from 0"
+            )
     for known in (
         read_fault(items[0].entity_type, fault, known_field) for fault in faults[:_FIELDS] if items
     ):
