@@ -20,7 +20,7 @@ from target_sprinto.cli.options import (
 from target_sprinto.console import examples
 from target_sprinto.push.errors import NotDiscarded, SessionEnded
 from target_sprinto.push.event_log import cut_off
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import discard_session

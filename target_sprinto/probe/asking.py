@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from target_sprinto.push.client import ApiClient
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.base import Response
 

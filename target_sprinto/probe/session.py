@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from target_sprinto.push.client import ApiClient
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.base import Response
 

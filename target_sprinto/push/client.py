@@ -16,14 +16,13 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import endpoint, errors, timing
+from target_sprinto.push import arguments, endpoint, errors, timing
 from target_sprinto.push.event_log import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
 from target_sprinto.push.protocol.times import parse_http_date
-from target_sprinto.push.retrying import RETRYABLE, RetryPolicy, retried, retryable_for
-from target_sprinto.push.run import options
+from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.transport.base import Request, Transport
 from target_sprinto.push.transport.http import HttpTransport
 
@@ -74,7 +73,7 @@ class ApiClient:
         if transport is None:
             self._transport: Transport = HttpTransport(self._base_url, api_key)
         else:
-            self._transport = options.methods("transport", Transport, transport)
+            self._transport = arguments.methods("transport", Transport, transport)
         self.address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         """Integration and host, for messages."""
         self.config_files: tuple[str, ...] = ()
@@ -120,7 +119,7 @@ class ApiClient:
         `retry_throttled`: a 429 is retried here, otherwise raised at once.
         """
         endpoint.require_text("client_reference_id", client_reference_id)
-        options.instance("retry_throttled", bool, retry_throttled)
+        arguments.instance("retry_throttled", bool, retry_throttled)
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(responses.CREATE, "", retry_policy, body, retryable=retryable)
@@ -144,8 +143,8 @@ class ApiClient:
         self, session_id: str, body: bytes, retry_policy: RetryPolicy, *, gzipped: bool
     ) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
-        options.instance("body", bytes, body)
-        options.instance("gzipped", bool, gzipped)
+        arguments.instance("body", bytes, body)
+        arguments.instance("gzipped", bool, gzipped)
         encoding = "gzip" if gzipped else None
         result = self._call(responses.PUSH, session_id, retry_policy, body, encoding)
         if session_id in self._young and session_id not in self._has_a_page:
@@ -256,7 +255,7 @@ class ApiClient:
         query: str = "",
     ) -> Response:
         # The path would be that of another call.
-        if "{}" in operation.path and not options.instance("session_id", str, session_id):
+        if "{}" in operation.path and not arguments.instance("session_id", str, session_id):
             raise errors.ConfigError("`session_id` is empty.")
         url = self._base_url + operation.path.format(quote(session_id, safe="")) + query
         headers = {"Content-Type": "application/json"} if body is not None else {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from target_sprinto.push.errors import ConfigError
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts.errors import ReceiptUnusable

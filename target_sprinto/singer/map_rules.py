@@ -6,7 +6,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.singer.stream_maps import is_named
+from target_sprinto.singer.entity_types import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

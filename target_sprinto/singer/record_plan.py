@@ -20,7 +20,8 @@ from msgspec import UNSET, Raw
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.expressions import (
+from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.map_expressions import (
     Compiler,
     fields_read,
     is_constant,
@@ -28,7 +29,6 @@ from target_sprinto.singer.expressions import (
     optional_field,
     tree_of,
 )
-from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_rules import GIVEN
 from target_sprinto.singer.sink import is_finite
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from target_sprinto.singer.expressions import Compiled
+    from target_sprinto.singer.map_expressions import Compiled
     from target_sprinto.singer.map_rules import MapRule
 
 LEFT_OUT = b""

@@ -12,8 +12,8 @@ from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted
-from target_sprinto.singer.expressions import map_of
 from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.map_expressions import map_of
 from target_sprinto.singer.messages import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,

@@ -19,10 +19,10 @@ from target_sprinto.errors import (
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
-from target_sprinto.singer.arrivals import Arrivals
 from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.named_streams import Arrivals
 from target_sprinto.singer.routes import Route, Stream
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
 
 IMPATIENT = RetryPolicy(5.0, 0.0)

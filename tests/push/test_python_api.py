@@ -44,7 +44,7 @@ from target_sprinto.push.errors import (
     Unauthorized,
     UnserializableRecord,
 )
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang

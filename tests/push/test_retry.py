@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, Throttled
-from target_sprinto.push.protocol.retry import Throttle, backoff_delays, parse_retry_after
+from target_sprinto.push.protocol.retry import backoff_delays, parse_retry_after
+from target_sprinto.push.protocol.throttle import Throttle
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors, timing
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed

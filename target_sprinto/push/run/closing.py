@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
-from target_sprinto.push.retrying import RETRYABLE, next_delay
+from target_sprinto.push.retry_loop import RETRYABLE, next_delay
 from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
 
 if TYPE_CHECKING:

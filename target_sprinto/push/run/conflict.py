@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import arguments, errors, timing
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.event_log import cut_off
@@ -26,7 +26,6 @@ from target_sprinto.push.protocol.activity_log import (
     logged_sessions,
     shows_life,
 )
-from target_sprinto.push.run import options
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import quoted, suggested
 from target_sprinto.push.transport.background import Deadline
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +67,9 @@ class ConflictPolicy:
     own_prefix: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "choice", options.choice("choice", OnActiveSession, self.choice))
-        options.seconds("wait_seconds", self.wait_seconds)
-        options.seconds("stale_seconds", self.stale_seconds)
+        object.__setattr__(self, "choice", arguments.choice("choice", OnActiveSession, self.choice))
+        arguments.seconds("wait_seconds", self.wait_seconds)
+        arguments.seconds("stale_seconds", self.stale_seconds)
         if self.own_prefix is not None:
             require_text("own_prefix", self.own_prefix)
 

@@ -27,7 +27,7 @@ from target_sprinto.push.transport.background import (
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import ApiClient
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)

@@ -22,12 +22,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import arguments, errors, timing
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
-from target_sprinto.push.run import options
 from target_sprinto.push.run.session import RunSession
 from target_sprinto.push.transport.background import Deadline
 
@@ -79,7 +78,7 @@ class Run:
     """
 
     def __init__(self, client: ApiClient, run_options: RunOptions) -> None:
-        options.instance("client", ApiClient, client)
+        arguments.instance("client", ApiClient, client)
         self.uuid = run_options.uuid
         self._interrupted = run_options.interrupted
         self._hints = run_options.hints
@@ -150,12 +149,12 @@ class Run:
             self._raise_ended()
         self._pushes += 1
         try:
-            options.entity_type("entity_type", entity_type)
-            fields = options.key_fields(key)
+            arguments.entity_type("entity_type", entity_type)
+            fields = arguments.key_fields(key)
             if self._entity_keys.setdefault(entity_type, fields) != fields:
                 # Entities named by different fields cannot be distinguished.
                 fields = ()
-            for body, place, entity_key in encoded(options.records(records), self._pushes, fields):
+            for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
                 self.check()
                 self.add(entity_type, body, place, entity_key)
         except BaseException as failure:
@@ -173,10 +172,10 @@ class Run:
         if self._session.phase not in _TAKES_RECORDS:
             self._raise_ended()
         if not isinstance(entity_type, str) or entity_type not in self._entity_types:
-            self._entity_types.add(options.entity_type("entity_type", entity_type))
-        options.json_object(body)
+            self._entity_types.add(arguments.entity_type("entity_type", entity_type))
+        arguments.json_object(body)
         if key is not None:
-            options.entity_key(key)
+            arguments.entity_key(key)
         if page := self._builder.add(entity_type, body, origin, key):
             self._put(page)
 
@@ -213,7 +212,7 @@ class Run:
         """
         if deadline is None:
             return self._session.abort(self._session.end_soon())
-        return self._session.abort(options.instance("deadline", Deadline, deadline))
+        return self._session.abort(arguments.instance("deadline", Deadline, deadline))
 
     @property
     def open_session(self) -> str | None:

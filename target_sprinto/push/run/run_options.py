@@ -6,11 +6,11 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from target_sprinto.push import arguments
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import TooFewRecords
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.refusals import no_field
-from target_sprinto.push.run import options
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.observer import Rejects, RunObserver
 
@@ -30,9 +30,9 @@ class Timeouts:
     processing: float = 900.0
 
     def __post_init__(self) -> None:
-        options.seconds("request", self.request, may_be_zero=False)
-        options.seconds("retry", self.retry)
-        options.seconds("processing", self.processing, may_be_zero=False)
+        arguments.seconds("request", self.request, may_be_zero=False)
+        arguments.seconds("retry", self.retry)
+        arguments.seconds("processing", self.processing, may_be_zero=False)
 
 
 def client_reference_id(prefix: str, run_uuid: str, finish: Finish) -> str:
@@ -68,23 +68,23 @@ class RunOptions:
     ) -> None:
         require_text("reference_prefix", reference_prefix)
         self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
-        self.finish = options.choice("finish", Finish, finish)
+        self.finish = arguments.choice("finish", Finish, finish)
         self.reference = client_reference_id(reference_prefix, self.uuid, self.finish)
-        self.page_size = options.whole_number("page_size", page_size, 1, 100)
-        self.max_parallel_pages = options.whole_number("max_parallel_pages", max_parallel_pages, 1, 16)
-        self.compress = options.instance("compress", bool, compress)
-        self.timeouts = options.instance("timeouts", Timeouts, timeouts)
+        self.page_size = arguments.whole_number("page_size", page_size, 1, 100)
+        self.max_parallel_pages = arguments.whole_number("max_parallel_pages", max_parallel_pages, 1, 16)
+        self.compress = arguments.instance("compress", bool, compress)
+        self.timeouts = arguments.instance("timeouts", Timeouts, timeouts)
         policy = ConflictPolicy() if on_conflict is None else on_conflict
-        policy = options.instance("on_conflict", ConflictPolicy, policy)
+        policy = arguments.instance("on_conflict", ConflictPolicy, policy)
         own_prefix = reference_prefix if policy.own_prefix is None else policy.own_prefix
         self.on_conflict = replace(policy, own_prefix=own_prefix)
-        self.on_count_mismatch = options.choice("on_count_mismatch", OnCountMismatch, on_count_mismatch)
-        self.expected = options.minimums("expected", expected)
-        self.rejects = None if rejects is None else options.methods("rejects", Rejects, rejects)
-        self.known_field = options.function("known_field", known_field)
+        self.on_count_mismatch = arguments.choice("on_count_mismatch", OnCountMismatch, on_count_mismatch)
+        self.expected = arguments.minimums("expected", expected)
+        self.rejects = None if rejects is None else arguments.methods("rejects", Rejects, rejects)
+        self.known_field = arguments.function("known_field", known_field)
         observer = RunObserver() if observer is None else observer
-        self.observer = options.instance("observer", RunObserver, observer)
-        self.interrupted = options.function("interrupted", interrupted)
+        self.observer = arguments.instance("observer", RunObserver, observer)
+        self.interrupted = arguments.function("interrupted", interrupted)
         self.hints = hints or {}
 
     def require_expected(self, accepted: Mapping[str, int]) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from target_sprinto.push.errors import ResponseLost
 from target_sprinto.push.protocol.bisection import Part
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE
-from target_sprinto.push.protocol.retry import Throttle
+from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
 from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 

@@ -19,7 +19,7 @@ from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.retrying import RETRYABLE, next_delay
+from target_sprinto.push.retry_loop import RETRYABLE, next_delay
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.run.observer import Rejects
     from target_sprinto.push.run.run_options import RunOptions
 

@@ -22,7 +22,7 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.protocol.times import parse_time, with_time_left
-from target_sprinto.push.retrying import RetryPolicy
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener

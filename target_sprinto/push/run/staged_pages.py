@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retrying import RetryPolicy
+    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,8 @@ import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from target_sprinto.push import endpoint, errors
+from target_sprinto.push import arguments, endpoint, errors
 from target_sprinto.push.protocol import retry
-from target_sprinto.push.run import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -38,9 +37,9 @@ class RetryPolicy:
     setting: str = "retry_timeout_seconds"
 
     def __post_init__(self) -> None:
-        options.seconds("request_seconds", self.request_seconds, may_be_zero=False)
-        options.seconds("retry_seconds", self.retry_seconds)
-        options.instance("stopped", threading.Event, self.stopped)
+        arguments.seconds("request_seconds", self.request_seconds, may_be_zero=False)
+        arguments.seconds("retry_seconds", self.retry_seconds)
+        arguments.instance("stopped", threading.Event, self.stopped)
         endpoint.require_text("setting", self.setting)
 
     def once(self) -> RetryPolicy:
@@ -60,7 +59,7 @@ def retried(
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
-    options.instance("retry_policy", RetryPolicy, retry_policy)
+    arguments.instance("retry_policy", RetryPolicy, retry_policy)
     backoff_delays = retry.backoff_delays(retry_policy.retry_seconds)
     next(backoff_delays)
     while True:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
+from target_sprinto.singer.entity_types import is_named
 from target_sprinto.singer.map_rules import rules_of
 from target_sprinto.singer.names import nearest_first, shortened
-from target_sprinto.singer.stream_maps import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from target_sprinto.singer.stream_maps import EntityTypes
+    from target_sprinto.singer.entity_types import EntityTypes
 
 
 _SHOWN = 5
