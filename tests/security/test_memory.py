@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -94,6 +95,34 @@ def gigabyte(size: int) -> Iterator[bytes]:
         yield line
 
 
+def drawn(draw: random.Random) -> Iterator[bytes]:
+    """Messages of any sizes, small ones as likely as large ones, with text, lists and objects in them.
+
+    None ends the run: what is too large is rejected.
+    """
+    yield as_input([SCHEMA])
+    left = 200 * MB
+    while left > 0:
+        # A character may take two bytes, and a line has at most 20 MB.
+        size = round(10 ** draw.uniform(1, 6.9))
+        left -= max(size, 10_000)
+        values = max(1, size // 50)
+        message = draw.choice(("text", "text", "list", "objects", "state", "columns", "stream"))
+        if message == "text":
+            yield as_input([record(1, name=draw.choice(("x", "é", "\\")) * size)])
+        elif message == "list":
+            yield as_input([record(1, name=["y" * 40 + draw.choice(("", "é"))] * min(values, 150_000))])
+        elif message == "objects":
+            yield from large_record(size)
+        elif message == "state":
+            yield from chunked_state(draw.choice((CHUNK, b'"%b",' % (b"x" * 90))))
+        else:
+            stream = "people" if message == "columns" else f"s{size % 7}"
+            schema = columns(1 + min(values, 2_000), stream, f"v{size % 7}")
+            yield schema.replace(b'_0": {"type": ["null", "string"]}', b'_0": {}, "name": {}')
+    yield as_input([STATE])
+
+
 MAPPED = {"people": {"id": "id", "name": "name", "more": "str(id)"}}
 INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     "a record of 6 MB": (lambda: large_record(5_900_000), {}, "[record-too-large]"),
@@ -156,6 +185,29 @@ def light() -> Iterator[Sandbox]:
     """A server that counts records and forgets them."""
     with Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02, light=True)) as running:
         yield running
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(12))
+def test_no_input_of_any_sizes_takes_more_than_300_mb(door: FrontDoor, light: Sandbox, seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 - sizes that are the same each time
+    settings: dict[str, Any] = {
+        "max_parallel_pages": draw.choice((1, 8, 16)),
+        "compress": draw.random() < 0.5,
+    }
+    if draw.random() < 0.5:
+        settings["stream_maps"] = MAPPED
+    # The first record that is too large would end the run.
+    settings |= {"on_invalid_record": "divert", "max_rejects": 1_000_000}
+    door.sandbox = light
+    exit_code, memory, stderr = peak(door, drawn(draw), **settings)
+    print(seed, f"{memory / MB:.0f} MB", stderr.strip().splitlines()[-1][-160:] if exit_code else "applied")  # noqa: T201 - pytest shows it on request
+    assert exit_code in {0, 1, 75}
+    assert "Traceback" not in stderr
+    assert "[internal]" not in stderr
+    # More pages in flight take more: SECURITY.md says how much.
+    assert memory < LIMIT + (0 if settings["max_parallel_pages"] == 1 else 50 * MB)
 
 
 @pytest.mark.slow
