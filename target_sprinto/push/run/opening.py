@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 import time
 from concurrent.futures import Future
 from dataclasses import replace
@@ -115,7 +116,7 @@ class SessionOpener:
             status = self._client.session_status(found.id, self._patience) if found else None
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
-            sentence = failure.message.partition(". ")[0].rstrip(".")
+            sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
             raise self._may_be_ours(f"whose it is could not be found out: {sentence}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
