@@ -141,6 +141,8 @@ class Course:
             "entity_types": chance.choice(MAPPINGS),
             "request_timeout_seconds": round(chance.uniform(0.25, 0.5), 3),
             "retry_timeout_seconds": round(chance.uniform(6, 9), 3),
+            # Longer than faults last that end; one that does not would be waited for as long as this.
+            "processing_timeout_seconds": 40,
         }
 
     @property
