@@ -166,7 +166,7 @@ def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door
 def test_a_volley_of_503_is_waited_out(door: FrontDoor) -> None:
     append(door)
     inject(door, Answer(503, {"Retry-After": "0"}), nth=3, times=8)
-    finished = door.run(people(1500), **EIGHT)
+    finished = door.run(people(1500), retry_timeout_seconds=30, **EIGHT)
     assert finished.code == 0
     assert sorted(ids(door)) == list(range(1500))
 
