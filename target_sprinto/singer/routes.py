@@ -79,8 +79,7 @@ class Route:
             body = written
         if decoder is None or (read := decoder.read(body)) is None:
             return self._writer is not None and self._deliver_written(body, source)
-        intake = self._intake
-        key = decoder.key(read) if intake.needs_keys and intake.needs_key(self.entity_type) else None
+        key = decoder.key(read) if self._intake.needs_key(self.entity_type) else None
         self._sink.add_valid(body.strip(), source, key)
         return True
 
@@ -140,9 +139,7 @@ class Stream:
         routes = self.routes
         source = self._source(raw, batch_place)
         # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
-        if len(raw) > MAX_RECORD_VALUES and (
-            len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)
-        ):
+        if len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES):
             for route in routes:
                 route.reject_undecoded(raw, source)
             return
