@@ -45,14 +45,14 @@ class ProbedSession:
         self.id = ""
         self._reference_prefix = reference_prefix
         self._client = client
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._check = check
         self._began = time.monotonic()
         self._openings: list[SessionOpener] = []
 
     def open(self) -> None:
         """Open it. Raises SessionConflict where another session is active."""
-        opening = SessionOpener(self._client, self.reference, self._patience, ConflictPolicy())
+        opening = SessionOpener(self._client, self.reference, self._retry_policy, ConflictPolicy())
         self._openings.append(opening)
         try:
             self.id = opening.wait(self._check).id
@@ -65,7 +65,7 @@ class ProbedSession:
 
     def look(self) -> Look:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        answer = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._patience)))
+        answer = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._retry_policy)))
         status = self._client.read(STATUS, answer)
         if status.state != "active":
             raise SessionEnded(
@@ -98,13 +98,13 @@ class ProbedSession:
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
         """Send pages once, none waiting for the answer to another."""
-        sent = [self._start_push(body, retry_policy=self._patience.once()) for body in bodies]
+        sent = [self._start_push(body, retry_policy=self._retry_policy.once()) for body in bodies]
         return [self.wait(answer) for answer in sent]
 
     def open_second(self) -> Response:
         """Try to open one more session beside it."""
         reference = f"{self._reference_prefix}/{uuid.uuid4()}"
-        second = _SecondOpening(self._client, reference, self._patience, ConflictPolicy())
+        second = _SecondOpening(self._client, reference, self._retry_policy, ConflictPolicy())
         self._openings.append(second)
         try:
             second.wait(self._check)
@@ -116,7 +116,7 @@ class ProbedSession:
     def start_reading_events(self) -> Future[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
-        return in_background(lambda: list(self._client.events(age, self._patience)))
+        return in_background(lambda: list(self._client.events(age, self._retry_policy)))
 
     def pause(self, seconds: float) -> None:
         """Let time pass."""
@@ -132,7 +132,7 @@ class ProbedSession:
         Takes as long as the contract allows a run after an error, or after a signal. Never raises for what
         goes wrong meanwhile.
         """
-        self._patience.stopped.set()
+        self._retry_policy.stopped.set()
         seconds, seconds_when_stopped = timing.current.end_after_error, timing.current.end_after_signal
         deadline = Deadline(seconds, self._check, seconds_when_stopped)
         ends = []
@@ -164,7 +164,7 @@ class ProbedSession:
     def _start_push(
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> Future[Response]:
-        retry_policy = retry_policy or self._patience
+        retry_policy = retry_policy or self._retry_policy
         return in_background(lambda: self._client.ask(PUSH, self.id, retry_policy, body, encoding))
 
 
@@ -175,7 +175,7 @@ class _SecondOpening(SessionOpener):
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.answer = self._client.ask(CREATE, "", self._patience, body)
+        self.answer = self._client.ask(CREATE, "", self._retry_policy, body)
         return self._client.read(CREATE, self.answer)
 
 

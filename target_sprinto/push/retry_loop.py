@@ -55,7 +55,7 @@ def retryable_for(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
 def retried(
     call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], retry_policy: RetryPolicy
 ) -> _T:
-    """One call, repeated while that is safe and `patience` lasts.
+    """One call, repeated while that is safe and `retry_policy` allows.
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """

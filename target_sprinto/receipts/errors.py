@@ -23,82 +23,56 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.text import pluralize
 
 
-class ReceiptNotWritten(SprintoError):
+class ReceiptNotWritten(SprintoError, code="receipt-not-written"):
     """The run's receipt cannot be kept."""
 
-    code = "receipt-not-written"
 
-
-class ReceiptUnusable(SprintoError):
+class ReceiptUnusable(SprintoError, code="receipt"):
     """A receipt that is not whole, or not the one that is asked for."""
 
-    code = "receipt"
 
-
-class ReceiptFromNewerVersion(SprintoError):
+class ReceiptFromNewerVersion(SprintoError, code="receipt-format"):
     """A receipt whose format this version does not read."""
 
-    code = "receipt-format"
 
-
-class ReceiptKeyUnusable(SprintoError):
+class ReceiptKeyUnusable(SprintoError, code="receipt-key"):
     """A key that cannot sign receipts, or check their signatures."""
 
-    code = "receipt-key"
 
-
-class ReceiptUnsigned(SprintoError):
+class ReceiptUnsigned(SprintoError, code="receipt-unsigned"):
     """A receipt that has no envelope beside it, where its signature is to be checked."""
 
-    code = "receipt-unsigned"
 
-
-class SignatureInvalid(SprintoError):
+class SignatureInvalid(SprintoError, code="receipt-signature"):
     """An envelope that is not signed by the key, or that is not one."""
 
-    code = "receipt-signature"
 
-
-class EnvelopeOfAnother(SprintoError):
+class EnvelopeOfAnother(SprintoError, code="receipt-envelope"):
     """An envelope that is signed by the key and is about another receipt."""
 
-    code = "receipt-envelope"
 
-
-class ReceiptForged(SprintoError):
+class ReceiptForged(SprintoError, code="receipt-forged"):
     """A receipt that was changed after it was signed."""
 
-    code = "receipt-forged"
 
-
-class TimesForged(ReceiptForged):
+class TimesForged(ReceiptForged, code="receipt-times"):
     """A receipt whose times are not those that were signed, or that contradict each other."""
 
-    code = "receipt-times"
 
-
-class CountsForged(ReceiptForged):
+class CountsForged(ReceiptForged, code="receipt-counts"):
     """A receipt whose counts are not those that were signed, or that do not add up."""
 
-    code = "receipt-counts"
 
-
-class OutcomeForged(ReceiptForged):
+class OutcomeForged(ReceiptForged, code="receipt-outcome"):
     """A receipt whose outcome or exit code is not the one that was signed, or that contradict each other."""
 
-    code = "receipt-outcome"
 
-
-class ChainBroken(SprintoError):
+class ChainBroken(SprintoError, code="receipt-chain"):
     """Receipts in a folder that are not as their runs wrote them, or do not follow each other."""
 
-    code = "receipt-chain"
 
-
-class EvidenceMissing(SprintoError):
+class EvidenceMissing(SprintoError, code="evidence-missing"):
     """`sprintoctl history`: something was not applied for too long."""
-
-    code = "evidence-missing"
 
     def __init__(self, count: int) -> None:
         super().__init__(
@@ -107,7 +81,5 @@ class EvidenceMissing(SprintoError):
         )
 
 
-class ReceiptDiffers(SprintoError):
+class ReceiptDiffers(SprintoError, code="receipt-differs"):
     """An input from which other pages are made than a receipt says."""
-
-    code = "receipt-differs"

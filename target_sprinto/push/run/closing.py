@@ -93,7 +93,7 @@ class Closing:
         wait = 0.0
         if isinstance(failure, RETRYABLE):
             try:
-                wait = next_delay(backoff_delays, failure, self._staged.patience_until(until))
+                wait = next_delay(backoff_delays, failure, self._staged.retry_policy_until(until))
             except ApiError:
                 raise decisive from None
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
@@ -118,7 +118,7 @@ class Closing:
         began = time.monotonic()
         for looks, seconds in enumerate(poll_intervals(), 1):
             try:
-                status = self._staged.look(check, self._staged.patience_until(until))
+                status = self._staged.look(check, self._staged.retry_policy_until(until))
                 if status.state in CLOSED:
                     self._note_close(moved, sent=True)
                     return False

@@ -124,7 +124,7 @@ class Conflict:
     def __init__(self, client: ApiClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
         self._client = client
         self._policy = policy
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._until = time.monotonic() + policy.wait_seconds
         self._intervals = ask_intervals()
         self._is_waiting = False
@@ -194,10 +194,10 @@ class Conflict:
             if left <= 0:
                 return failure
             wanted = max(seconds, failure.retry_after or 0.0)
-            if self._patience.stopped.wait(min(left, wanted)):
+            if self._retry_policy.stopped.wait(min(left, wanted)):
                 return None
             try:
-                if self._client.integration_status(self._patience.once()).active_sessions() == 0:
+                if self._client.integration_status(self._retry_policy.once()).active_sessions() == 0:
                     return None
                 failure = errors.Conflict("")
             except tolerated as unknown:
@@ -214,7 +214,7 @@ class Conflict:
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""
         try:
-            return self._client.integration_status(self._patience).active_sessions()
+            return self._client.integration_status(self._retry_policy).active_sessions()
         except ApiError as failure:
             log.warning("The integration's status could not be read. %s", failure)
             return None
@@ -271,7 +271,7 @@ class Conflict:
         if not blocker.log_is_whole:
             raise self.refuse(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
         try:
-            return self._client.session_status(blocker.session.id, self._patience)
+            return self._client.session_status(blocker.session.id, self._retry_policy)
         except ApiError as failure:
             raise self.refuse(
                 f"{_named(blocker)}; its status could not be read ({failure.code})", blocker
@@ -284,7 +284,7 @@ class Conflict:
 
     def _find(self) -> ActiveSession | None:
         try:
-            return find_active_session(self._client, self._patience)
+            return find_active_session(self._client, self._retry_policy)
         except ApiError as failure:
             log.warning("The activity log could not be read. %s", failure)
             return None

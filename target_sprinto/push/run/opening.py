@@ -51,7 +51,7 @@ class SessionOpener:
     ) -> None:
         self._client = client
         self._reference = reference
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._began = self._lost_at = time.monotonic()
         self._conflict = Conflict(client, policy, retry_policy)
         self._answer: Future[SessionStatus] | None = None
@@ -69,7 +69,7 @@ class SessionOpener:
         in the way is our own.
         """
         lost: ApiError | None = None
-        retry_policy = self._patience
+        retry_policy = self._retry_policy
         while True:
             try:
                 session = self._client.create_session(
@@ -90,10 +90,10 @@ class SessionOpener:
                     self._lost_at = time.monotonic()
                 lost = failure
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
-                left = self._lost_at + self._patience.retry_seconds - time.monotonic()
-                if left <= 0 or self._patience.stopped.wait(timing.current.create):
+                left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
+                if left <= 0 or self._retry_policy.stopped.wait(timing.current.create):
                     raise
-                retry_policy = replace(self._patience, retry_seconds=left)
+                retry_policy = replace(self._retry_policy, retry_seconds=left)
             else:
                 if lost is not None:
                     log.warning(
@@ -104,16 +104,16 @@ class SessionOpener:
                 return session
 
     def _make_way(self, failure: ApiError) -> None:
-        if not self._patience.stopped.is_set():
+        if not self._retry_policy.stopped.is_set():
             self._conflict.clear_the_way(failure)
-        if self._patience.stopped.is_set():
+        if self._retry_policy.stopped.is_set():
             raise failure
 
     def _recover(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
         try:
-            found = self._find_in_log(self._patience, timing.current.lag)
-            status = self._client.session_status(found.id, self._patience) if found else None
+            found = self._find_in_log(self._retry_policy, timing.current.lag)
+            status = self._client.session_status(found.id, self._retry_policy) if found else None
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")

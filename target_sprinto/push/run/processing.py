@@ -33,7 +33,7 @@ def wait_until_processed(
     processed_since: float | None = None
     for seconds in poll_intervals():
         try:
-            status = staged.look(grace, staged.patience_until(until))
+            status = staged.look(grace, staged.retry_policy_until(until))
         except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN

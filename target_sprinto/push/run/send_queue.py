@@ -60,7 +60,6 @@ class SendQueue:
         self._closed = False
         self._threads = 0
         self._retries = 0
-        self._losses = 0
         self._lock = threading.RLock()
         self._not_empty = threading.Condition(self._lock)
         self._changed = threading.Condition(self._lock)
@@ -234,9 +233,8 @@ class SendQueue:
         quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._in_doubt)
         landed = self._sender.staged.resolve([open_page.page for open_page in lost], loss, quick=quick)
         missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
-        self._losses += not quick
         with self._changed:
-            if self._losses > 1:
+            if self._sender.staged.slow_losses > 1:
                 self._throttle.one_at_a_time()
             if missing and not (quick and self._are_first(missing)):
                 self._stand_still()

@@ -102,7 +102,7 @@ class PageSender:
         self.settled = 0
         self._client = client
         self._session_id = session_id
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         # Whether and when a page is sent again is for the queue to say.
         self._one_try = retry_policy.once()
         self._compress = options.compress
@@ -121,8 +121,8 @@ class PageSender:
     def send(self, open_page: PendingPage) -> Outcome:
         """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
         if open_page.backoff_delays is None:
-            open_page.retry_deadline = time.monotonic() + self._patience.retry_seconds
-            open_page.backoff_delays = retry.backoff_delays(self._patience.retry_seconds)
+            open_page.retry_deadline = time.monotonic() + self._retry_policy.retry_seconds
+            open_page.backoff_delays = retry.backoff_delays(self._retry_policy.retry_seconds)
             next(open_page.backoff_delays)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
@@ -130,7 +130,7 @@ class PageSender:
         try:
             self._push(open_page)
         except RETRYABLE as failure:
-            wait = next_delay(open_page.backoff_delays, failure, self._patience)
+            wait = next_delay(open_page.backoff_delays, failure, self._retry_policy)
             log.warning("%s Trying again in %.1f s.", failure, wait)
             return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as refusal:
@@ -213,7 +213,7 @@ class PageSender:
             self._naming.learn(dispute)
 
     def _push(self, open_page: PendingPage) -> None:
-        if self._patience.stopped.is_set():
+        if self._retry_policy.stopped.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self._observer.on_request(open_page.page)
         answer = self._client.push_page(

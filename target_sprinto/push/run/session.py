@@ -63,7 +63,7 @@ class RunSession:
         self._client = client
         self._builder = builder
         self._options = options
-        self._patience = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
+        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
         self._opening: SessionOpener
         self._open: _Open | None = None
         self._expiry_read: datetime | None = None
@@ -100,7 +100,9 @@ class RunSession:
 
     def _open_session(self) -> _Open:
         options = self._options
-        self._opening = SessionOpener(self._client, options.reference, self._patience, options.on_conflict)
+        self._opening = SessionOpener(
+            self._client, options.reference, self._retry_policy, options.on_conflict
+        )
         self._move(Event.FIRST_PAGE)
         try:
             return self._opened(self._opening.wait(options.interrupted))
@@ -111,7 +113,7 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _Open:
         options = self._options
-        sender = PageSender(self._client, session.id, self._patience, options, self._builder.avoid)
+        sender = PageSender(self._client, session.id, self._retry_policy, options, self._builder.avoid)
         self._client.opened(session.id)
         self._open = _Open(session, sender, SendQueue(sender, options.max_parallel_pages))
         self._move(Event.CREATED)
@@ -134,7 +136,7 @@ class RunSession:
             self._options.observer.on_page_built(page)
             return opened.queue.put(page, interrupted)
         status = interruptibly(
-            lambda: self._client.session_status(opened.session.id, self._patience), interrupted
+            lambda: self._client.session_status(opened.session.id, self._retry_policy), interrupted
         )
         self._require_open(status, opened)
         expiry = parse_time(status.expires_at)
@@ -179,7 +181,7 @@ class RunSession:
             self._client,
             opened.session.id,
             sender.staged.accepted,
-            self._patience,
+            self._retry_policy,
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
         )
@@ -214,7 +216,7 @@ class RunSession:
         return self._end(Event.SETTLED, RunOutcome.APPLIED)
 
     def _discard_dry_run(self, opened: _Open) -> RunResult:
-        self._patience.stopped.set()
+        self._retry_policy.stopped.set()
         self._move(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.end_soon())
         if not result.is_discarded:
@@ -225,7 +227,7 @@ class RunSession:
 
     def abort(self, deadline: Deadline) -> str:
         """End the run without applying it; see `Run.abort`."""
-        self._patience.stopped.set()
+        self._retry_policy.stopped.set()
         if self.phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self.phase is Phase.ENDED:

@@ -29,7 +29,7 @@ class StagedPages:
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted. `has_resent`
     says whether a page was sent again of which a late copy may still land. `batches_are_pages`: so far
-    `accepted_batches` has equalled `pages`.
+    `accepted_batches` has equalled `pages`. `slow_losses` counts the losses that were no stale connection's.
     """
 
     def __init__(
@@ -43,11 +43,12 @@ class StagedPages:
         self.pages = 0
         self.has_resent = False
         self.batches_are_pages = False
+        self.slow_losses = 0
         self._losses = 0
         self._resent: list[tuple[float, Page]] = []
         self._client = client
         self._session_id = session_id
-        self._patience = retry_policy
+        self._retry_policy = retry_policy
         self._avoid_sizes = avoid_sizes
 
     def add(self, page: Page) -> None:
@@ -61,7 +62,7 @@ class StagedPages:
         `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
         Raises if Sprinto's counts do not show it.
         """
-        if self._patience.stopped.is_set():
+        if self._retry_policy.stopped.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Finding out whether page %s has arrived.", loss, names)
@@ -87,6 +88,7 @@ class StagedPages:
             message = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, message)
         self._losses += 1
+        self.slow_losses += not quick
         self._note_resent([page for index, page in enumerate(pages) if index not in landed])
         return [index in landed for index in range(len(pages))]
 
@@ -141,7 +143,7 @@ class StagedPages:
                 # For `reconcile` to say.
                 self.has_resent = True
                 return
-            if self._patience.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
+            if self._retry_policy.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
                 raise errors.RunEnded("The run has ended.")
 
     def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
@@ -156,11 +158,11 @@ class StagedPages:
             if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
-            if self._patience.stopped.wait(settle_seconds):
+            if self._retry_policy.stopped.wait(settle_seconds):
                 raise loss
 
     def _active_status(self) -> SessionStatus:
-        status = self._client.session_status(self._session_id, self._patience)
+        status = self._client.session_status(self._session_id, self._retry_policy)
         if status.state != "active":
             raise self.session_ended(status.state)
         return status

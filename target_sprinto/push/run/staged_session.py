@@ -68,7 +68,7 @@ class StagedSession:
         """Whether this process stood still since the last look began."""
         return self._heartbeat.stood_still()
 
-    def patience_until(self, until: float) -> RetryPolicy:
+    def retry_policy_until(self, until: float) -> RetryPolicy:
         """Once all pages are accepted a refusal for now never ends the run before its time is up."""
         left = max(0.0, until - time.monotonic())
         return replace(self.retry_policy, retry_seconds=left, setting="processing_timeout_seconds")
