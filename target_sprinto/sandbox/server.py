@@ -238,8 +238,13 @@ class Server:
 
     async def _wait_for_company(self, fault: Fault, request: web.Request, seen: RequestSeen) -> bool:
         """Wait until others have arrived too, and for the pause; say whether there was company in time."""
-        await _until(lambda: self._engine.arrived(seen) >= fault.company or not _present(request))
-        if not _present(request):
+
+        def has_company() -> bool:
+            return self._engine.arrived(seen) >= fault.company
+
+        await _until(lambda: has_company() or not _present(request))
+        # A client may leave as soon as there is company: the fault strikes all the same.
+        if not has_company():
             return False
         await asyncio.sleep(fault.pause)
         return True

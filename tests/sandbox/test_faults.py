@@ -168,6 +168,30 @@ def test_a_client_that_leaves_before_there_is_company(api: Api) -> None:
     assert batches(api) == 1
 
 
+def begin_push(api: Api, session_id: str, sent: bytes, length: int) -> socket.socket:
+    """Send the head of a page of this length and the beginning of it."""
+    host, port = api.sandbox.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/external/push/v1/integrations/{api.id}/sessions/{session_id}/entities HTTP/1.1\r\n"
+        f"Host: {host}\r\napi-key: sandbox-key\r\nContent-Length: {length}\r\n\r\n"
+    )
+    client = socket.create_connection((host, int(port)))
+    client.sendall(head.encode() + sent)
+    return client
+
+
+def test_clients_that_leave_as_soon_as_there_is_company(api: Api) -> None:
+    session_id = api.open()
+    fault = inject(api, "push", Late(), times=2, company=2)
+    page = b'{"entities":{"User":[{}]}}'
+    clients = [begin_push(api, session_id, page, len(page)) for _ in range(2)]
+    api.sandbox.wait_for(lambda sandbox: len(sandbox.fired(api.id)) == 2)
+    for client in clients:
+        client.close()
+    api.sandbox.release(fault)
+    api.sandbox.wait_for(lambda _: batches(api) == 2)
+
+
 def test_a_hang_is_released(api: Api) -> None:
     session_id = api.open()
     fault = inject(api, "push", Hang())
@@ -274,13 +298,7 @@ def test_an_edited_answer(api: Api) -> None:
 
 def test_a_client_that_leaves_in_mid_request(api: Api) -> None:
     session_id = api.open()
-    host, port = api.sandbox.url.removeprefix("http://").split(":")
-    head = (
-        f"POST /api/external/push/v1/integrations/{api.id}/sessions/{session_id}/entities HTTP/1.1\r\n"
-        f"Host: {host}\r\napi-key: sandbox-key\r\nContent-Length: 100\r\n\r\n"
-    )
-    with socket.create_connection((host, int(port))) as client:
-        client.sendall(head.encode() + b'{"ent')
+    with begin_push(api, session_id, b'{"ent', length=100):
         api.sandbox.wait_for(lambda sandbox: sandbox.requests(api.id)[-1].operation == "push")
     assert api.state(session_id) == "active"
     assert batches(api) == 0
