@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 SIZES = [100, 99, 98, 96, 93, 87, 76, 56]
 EIGHT = {"max_parallel_pages": 8}
-SLOW = 0.15
 
 
-def delay(door: FrontDoor, seconds: float = SLOW, *, nth: int = 1) -> None:
+def delay(door: FrontDoor, seconds: float, *, nth: int = 1) -> None:
     """Every answer to a page takes a while, so that others can be seen in flight beside it."""
     inject(door, Delay(seconds), nth=nth, times=10_000)
+
+
+def gather(door: FrontDoor, pages: int) -> None:
+    """The first pages are answered when so many have arrived, and one more would have had the time to."""
+    together = Fault(
+        "push", times=pages, integration_id=door.integration_id, company=pages, pause=0.15, effect=Delay(0)
+    )
+    door.sandbox.inject(together)
 
 
 def inject(door: FrontDoor, effect: Effect, *, nth: int = 1, times: int = 1, acted: bool = False) -> None:
@@ -68,7 +75,8 @@ def ids(door: FrontDoor) -> list[int]:
 @pytest.mark.parametrize("parallel", [1, 2, 8, 16])
 def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -> None:
     append(door)
-    delay(door)
+    gather(door, parallel)
+    delay(door, 0.02)
     finished = door.run(people(2500), max_parallel_pages=parallel)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert most_in_flight(pushes(door)) == parallel
@@ -126,7 +134,8 @@ def test_pages_of_a_type_without_one_key_go_one_at_a_time(
     door: FrontDoor, schemas: list[dict[str, Any]], parallel: int
 ) -> None:
     append(door)
-    delay(door)
+    gather(door, parallel)
+    delay(door, 0.02)
     messages = [*schemas, *people(900)[1:]]
     finished = door.run(messages, entity_types={"people": "User", "staff": "User"}, **EIGHT)
     assert finished.code == 0

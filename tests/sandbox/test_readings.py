@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from target_sprinto.sandbox import EntityRules, RateLimit, Readings
+from target_sprinto.sandbox import EntityRules, RateLimit, Readings, Sandbox, SandboxOptions
 from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from target_sprinto.sandbox import Sandbox
 
 NEEDS_ID = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
 INVALID: dict[str, list[Any]] = {"Device": [{}, {}], "User": [{"id": 1}, {"id": "x"}, {}]}
@@ -25,6 +24,22 @@ INVALID: dict[str, list[Any]] = {"Device": [{}, {}], "User": [{"id": 1}, {"id": 
 def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
     with Api(sandbox, integration_id) as bare:
         yield bare
+
+
+@dataclass
+class Timed:
+    """A sandbox whose clock moves only when a test moves it."""
+
+    now: float = 1_800_000_000
+    api: Api = field(init=False)
+
+
+@pytest.fixture
+def timed(integration_id: str) -> Iterator[Timed]:
+    clock = Timed()
+    options = SandboxOptions(integrations=None)
+    with Sandbox(options, clock=lambda: clock.now) as sandbox, Api(sandbox, integration_id) as clock.api:
+        yield clock
 
 
 def reject(api: Api, readings: Readings) -> dict[str, Any]:
@@ -185,19 +200,19 @@ def test_whether_batches_count_rejected_pages(api: Api, *, counts: bool, batches
     assert api.status(session_id).json()["accepted_batches"] == batches
 
 
-def test_counts_may_lag(api: Api) -> None:
-    api.sandbox.configure(api.id, readings=Readings(counts_lag_seconds=0.3))
+def test_counts_may_lag(timed: Timed) -> None:
+    api = timed.api
+    api.sandbox.configure(api.id, readings=Readings(counts_lag_seconds=5))
     session_id = api.open()
     assert api.push(session_id, User=[{}, {}]).json()["accepted_count_total"] == 2
+    timed.now += 4
     status = api.status(session_id).json()
     assert (status["accepted_records_total"], status["accepted_batches"]) == (0, 0)
     assert status["accepted_records_by_entity"] == {}
-    while not (status := api.status(session_id).json())["accepted_batches"]:
-        pass
-    assert (status["accepted_records_total"], status["accepted_records_by_entity"]) == (2, {"User": 2})
-    (pushed,) = [seen for seen in api.sandbox.requests(api.id) if seen.operation == "push"]
-    shown = api.sandbox.requests(api.id)[-1]
-    assert (shown.acted_at or 0) - (pushed.acted_at or 0) >= 0.29
+    timed.now += 1
+    status = api.status(session_id).json()
+    assert (status["accepted_records_total"], status["accepted_batches"]) == (2, 1)
+    assert status["accepted_records_by_entity"] == {"User": 2}
 
 
 @pytest.mark.parametrize(("works", "status", "state"), [(False, 409, "expired"), (True, 202, "cancelled")])
@@ -252,11 +267,13 @@ def log(api: Api, **query: int) -> dict[str, Any]:
     return body
 
 
-def test_the_log_may_lag(api: Api) -> None:
-    api.sandbox.configure(api.id, readings=Readings(log_lag_seconds=0.3))
+def test_the_log_may_lag(timed: Timed) -> None:
+    api = timed.api
+    api.sandbox.configure(api.id, readings=Readings(log_lag_seconds=5))
     api.open()
+    timed.now += 4
     assert log(api)["items"] == []
-    time.sleep(0.4)
+    timed.now += 1
     assert [event["type"] for event in log(api)["items"]] == ["session_created"]
 
 
@@ -299,11 +316,12 @@ def test_the_servers_clock_may_be_off(api: Api) -> None:
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
-def test_requests_may_be_limited(api: Api, *, retry_after: bool) -> None:
+def test_requests_may_be_limited(timed: Timed, *, retry_after: bool) -> None:
+    api = timed.api
     limit = RateLimit(requests=3, seconds=1.5, retry_after=retry_after)
     api.sandbox.configure(api.id, rate_limit=limit)
     answers = [api.http.get(f"{api.url}/status") for _ in range(5)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     assert answers[-1].headers.get("Retry-After") == ("2" if retry_after else None)
-    time.sleep(1.6)
+    timed.now += 1.5
     assert api.http.get(f"{api.url}/status").status_code == 200
