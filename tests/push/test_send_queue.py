@@ -39,6 +39,7 @@ class Staged:
     has_resent: bool = False
     arrived: set[int] = field(default_factory=set)
     confirmed: int = 0
+    slow_losses: int = 0
 
     def not_before(self, _page: Page) -> float:
         return 0.0
@@ -46,6 +47,7 @@ class Staged:
     def resolve(self, pages: Sequence[Page], _loss: ApiError, *, quick: bool) -> list[bool]:
         assert pages
         assert quick in {True, False}
+        self.slow_losses += not quick
         return [id(page) in self.arrived for page in pages]
 
     def confirm_resent(self, lost_at: float) -> None:
