@@ -25,7 +25,7 @@ from target_sprinto.push.run.applying import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import format_counts, printable, shown
-from target_sprinto.push.transport.background import Deadline
+from target_sprinto.push.transport.background import Deadline, GracePeriod
 from target_sprinto.receipts import approval
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
@@ -192,7 +192,7 @@ def apply_(
     apply_session(client, session, vouched.counts, settings.timeouts, settings.on_count_mismatch, check)
     click.echo(f"Sprinto has processed session {session}: {format_counts(vouched.counts)}.", err=True)
     if vouched.state is not None:
-        write_state(vouched.state, check)
+        write_state(vouched.state, GracePeriod(check, client.timings.end_after_signal))
 
 
 def _coloured(text: str, colour: str | None) -> str:

@@ -14,7 +14,6 @@ from target_sprinto.errors import InternalError
 from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
-from target_sprinto.push import timing
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
@@ -97,7 +96,7 @@ class _Asking:
 
     def _look_twice(self) -> None:
         for _ in range(2):
-            self._session.pause(timing.current.expiry)
+            self._session.pause(self._client.timings.expiry)
             self._latest = self._session.look()
             self.evidence.idle.append(self._latest)
 
@@ -116,7 +115,7 @@ class _Asking:
             message.hint = "Fix the example, then probe again."
             raise message from None
         self._latest, self.evidence.shown_after = self._session.look_until(
-            self._wanted(pushed), timing.current.lag
+            self._wanted(pushed), self._client.timings.lag
         )
         self.evidence.after_first = self._latest
 
@@ -164,7 +163,9 @@ class _Asking:
     def _look_for(self, *pages: Pushed) -> Look:
         """The look that shows these pages, or the last one before the time for it is over."""
         lag = self.evidence.shown_after or 0.0
-        self._latest, _ = self._session.look_until(self._wanted(*pages), max(timing.current.settle, 2 * lag))
+        self._latest, _ = self._session.look_until(
+            self._wanted(*pages), max(self._client.timings.settle, 2 * lag)
+        )
         return self._latest
 
     def _wanted(self, *pages: Pushed) -> int | None:

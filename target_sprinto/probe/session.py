@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import Look
-from target_sprinto.push import timing
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
@@ -20,7 +19,7 @@ from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SessionOpener
 from target_sprinto.push.text import suggested
-from target_sprinto.push.transport.background import Deadline, in_background, pause, poll_intervals, wait_for
+from target_sprinto.push.transport.background import Deadline, in_background, pause, wait_for
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -80,7 +79,7 @@ class ProbedSession:
 
         After `seconds`, or where nothing is counted, the last one and None.
         """
-        began, waits = time.monotonic(), poll_intervals()
+        began, waits = time.monotonic(), self._client.timings.poll_intervals()
         while True:
             asked_at = time.monotonic() - began
             look = self.look()
@@ -133,7 +132,8 @@ class ProbedSession:
         goes wrong meanwhile.
         """
         self._retry_policy.stopped.set()
-        seconds, seconds_when_stopped = timing.current.end_after_error, timing.current.end_after_signal
+        timings = self._client.timings
+        seconds, seconds_when_stopped = timings.end_after_error, timings.end_after_signal
         deadline = Deadline(seconds, self._check, seconds_when_stopped)
         ends = []
         # The second one first: as long as it has no answer, an active session keeps it from being opened.

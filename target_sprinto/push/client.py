@@ -16,13 +16,14 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import arguments, endpoint, errors, timing
+from target_sprinto.push import arguments, endpoint, errors
 from target_sprinto.push.event_log import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
 from target_sprinto.push.protocol.times import parse_http_date
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy, retried, retryable_for
+from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Transport
 from target_sprinto.push.transport.http import HttpTransport
 
@@ -56,6 +57,9 @@ class ApiClient:
 
     Its settings are those of `library.SprintoClient`. Safe to call from several threads.
     """
+
+    timings = Timings()
+    """The waits of the contract, for all that is done with this client."""
 
     def __init__(
         self,
@@ -176,7 +180,7 @@ class ApiClient:
             query = f"?since={moment}&page={page}&page_size=200"
             return self._call(responses.ACTIVITY, "", retry_policy, query=query)
 
-        return read_events(read_page, self.server_time, age)
+        return read_events(read_page, self.server_time, age, self.timings.log)
 
     def ask(
         self,
@@ -204,7 +208,7 @@ class ApiClient:
                 pass
             return answer
 
-        return retried(call, repeatable, retry_policy)
+        return retried(call, repeatable, retry_policy, self.timings)
 
     def read(self, operation: Operation[_T], answer: Response) -> _T:
         """What a response of `ask` means. Raises an ApiError as that call's own method does."""
@@ -234,7 +238,7 @@ class ApiClient:
                 return self.read(operation, answer)
             except errors.NotFound as unknown:
                 since = self._young.get(session_id, -inf)
-                if time.monotonic() - since >= timing.current.replica:
+                if time.monotonic() - since >= self.timings.replica:
                     raise
                 raise errors.NotVisible(unknown.message, unknown.hint) from None
             except errors.ApiError as failure:
@@ -243,7 +247,7 @@ class ApiClient:
                     failure.temporary = True
                 raise
 
-        return retried(call, retryable or retryable_for(body), retry_policy)
+        return retried(call, retryable or retryable_for(body), retry_policy, self.timings)
 
     def _send(  # noqa: PLR0913, PLR0917 - what a call is made of
         self,

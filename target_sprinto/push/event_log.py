@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,14 +36,18 @@ class Log(NamedTuple):
 
 
 def read_events(
-    read_page: Callable[[datetime, int], ActivityPage], server_time: Callable[[], datetime], age: timedelta
+    read_page: Callable[[datetime, int], ActivityPage],
+    server_time: Callable[[], datetime],
+    age: timedelta,
+    limit_seconds: float,
 ) -> Iterator[dict[str, Any]]:
     """The events of the last `age` by Sprinto's clock, page by page.
 
     `read_page` gets one page of the events since a moment; `server_time` is Sprinto's, in UTC. Raises
-    LogUnending once more pages have been read than a log may have, or the same ones again.
+    LogUnending once more pages have been read than a log may have, or the same ones again, or after
+    `limit_seconds`.
     """
-    ends_at = time.monotonic() + timing.current.log
+    ends_at = time.monotonic() + limit_seconds
     seen: set[int] = set()
     size = 0
     page: int | None = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,7 +12,9 @@ from target_sprinto.push import arguments, endpoint, errors
 from target_sprinto.push.protocol import retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+
+    from target_sprinto.push.timing import Timings
 
 log = logging.getLogger(__name__)
 
@@ -53,37 +56,49 @@ def retryable_for(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
 
 
 def retried(
-    call: Callable[[], _T], repeatable: tuple[type[errors.ApiError], ...], retry_policy: RetryPolicy
+    call: Callable[[], _T],
+    repeatable: tuple[type[errors.ApiError], ...],
+    retry_policy: RetryPolicy,
+    timings: Timings,
 ) -> _T:
     """One call, repeated while that is safe and `retry_policy` allows.
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
     arguments.instance("retry_policy", RetryPolicy, retry_policy)
-    backoff_delays = retry.backoff_delays(retry_policy.retry_seconds)
-    next(backoff_delays)
+    backoff = Backoff(retry_policy, timings)
     while True:
         try:
             return call()
         except repeatable as failure:
-            wait = next_delay(backoff_delays, failure, retry_policy)
+            wait = backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure, wait)
             if retry_policy.stopped.wait(wait):
                 raise
 
 
-def next_delay(
-    backoff_delays: Generator[float, errors.ApiError, None],
-    failure: errors.ApiError,
-    retry_policy: RetryPolicy,
-) -> float:
-    """Seconds until the next try. Raises the failure itself where there is to be none."""
-    try:
-        return backoff_delays.send(failure)
-    except StopIteration:
-        if retry_policy.retry_seconds and failure.retry_after:
-            failure.message += (
-                f" It asks to wait {failure.retry_after:g} s, which `{retry_policy.setting}`"
-                f" ({retry_policy.retry_seconds:g} s in all) does not leave."
-            )
-        raise failure from None
+class Backoff:
+    """When one call may be sent again, from now on and for as long as its policy allows."""
+
+    def __init__(self, retry_policy: RetryPolicy, timings: Timings) -> None:
+        self._policy = retry_policy
+        self._ends_at = time.monotonic() + retry_policy.retry_seconds
+        self._delays = retry.backoff_delays(retry_policy.retry_seconds, timings)
+        next(self._delays)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return time.monotonic() >= self._ends_at
+
+    def next_delay(self, failure: errors.ApiError) -> float:
+        """Seconds until the next try. Raises the failure itself if there is to be none."""
+        try:
+            return self._delays.send(failure)
+        except StopIteration:
+            if self._policy.retry_seconds and failure.retry_after:
+                failure.message += (
+                    f" It asks to wait {failure.retry_after:g} s, which `{self._policy.setting}`"
+                    f" ({self._policy.retry_seconds:g} s in all) does not leave."
+                )
+            raise failure from None

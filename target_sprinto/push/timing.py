@@ -1,12 +1,18 @@
-"""How long the contract's own waits are, in seconds: in one place, where tests can shorten them."""
+"""How long the contract's own waits are, in seconds. A client carries them: `ApiClient.timings`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timings:
     """The waits that are not settings.
 
     `settle`: between two looks at the counts after an answer was lost. `still`: how long the counts must
@@ -50,6 +56,9 @@ class Pace:
         """`settle` after a stale connection: what was sent on it is not held up on its way. 2 seconds."""
         return 0.4 * self.settle
 
-
-current = Pace()
-"""The pace of this process, looked up at each wait."""
+    def poll_intervals(self) -> Iterator[float]:
+        """Seconds between one look at a status and the next: short at first, then steady."""
+        seconds = self.look
+        while True:
+            yield seconds
+            seconds = min(seconds * 1.5, _LONGEST_POLL_SECONDS)

@@ -1,6 +1,6 @@
 """How far a run is, while it is under way; and at its end, what its time was spent on.
 
-On a terminal that is one live line, elsewhere a line in the log every ten seconds. Nothing is counted here:
+On a terminal that is one live line, elsewhere a line in the log now and then. Nothing is counted here:
 the figures come from callables.
 """
 
@@ -14,8 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import timing
 from target_sprinto.push.text import pluralize
+from target_sprinto.push.timing import Timings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +33,24 @@ class Progress:
     """Tells of a run from `begin` to `end`, on a thread of its own.
 
     `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
-    Called from Python, not `by_command`, it keeps silent until the summary.
+    Called from Python, not `by_command`, it keeps silent until the summary. A log gets a line every
+    `interval` seconds.
     """
 
     def __init__(
-        self, run: Run, records: Callable[[], int], input_seconds: Callable[[], float], *, by_command: bool
+        self,
+        run: Run,
+        records: Callable[[], int],
+        input_seconds: Callable[[], float],
+        *,
+        by_command: bool,
+        interval: float = Timings.tell,
     ) -> None:
         self._run = run
         self._records = records
         self._input_seconds = input_seconds
         self._by_command = by_command
+        self._interval = interval
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
@@ -77,11 +85,11 @@ class Progress:
 
     def _tell_now_and_then(self) -> None:
         message, records = "", 0
-        while not self._ended.wait(timing.current.tell):
+        while not self._ended.wait(self._interval):
             before, records = records, self._records()
             now = describe(records, self._run.progress())
             if now != message:
-                rate = (records - before) / timing.current.tell
+                rate = (records - before) / self._interval
                 log.info("Progress: %s (%s records a second).", now, f"{rate:,.0f}")
                 message = now
 

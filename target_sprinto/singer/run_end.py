@@ -18,13 +18,12 @@ from target_sprinto.errors import (
     WouldBeRefused,
     explained,
 )
-from target_sprinto.push import timing
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import iso, with_time_left
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
-from target_sprinto.push.transport.background import Deadline
+from target_sprinto.push.transport.background import Deadline, GracePeriod
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.problems import grouped
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
@@ -70,7 +69,7 @@ class RunEnd:
         self._log_metrics(sinks)
         ending = self._finished(summary, state)
         if self.report is not None:
-            self.report.end(ending, Deadline(timing.current.end_after_signal))
+            self.report.end(ending, Deadline(self.client.timings.end_after_signal))
         self.client.close()
         if ending.failure is not None:
             ending.failure.result = summary
@@ -79,11 +78,9 @@ class RunEnd:
     def because_of(self, failure: BaseException, sinks: Iterable[Sink]) -> BaseException:
         """End a run that failed or was interrupted; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
-        deadline = Deadline(
-            self._seconds_left() if stopped else timing.current.end_after_error,
-            self._raise_if_interrupted,
-            timing.current.end_after_signal,
-        )
+        timings = self.client.timings
+        seconds = self._seconds_left() if stopped else timings.end_after_error
+        deadline = Deadline(seconds, self._raise_if_interrupted, timings.end_after_signal)
         try:
             session_outcome = self.run.abort(deadline)
         except BaseException:
@@ -134,7 +131,8 @@ class RunEnd:
     def _seconds_left(self) -> float:
         """The contract counts from the signal, which may have been noticed late."""
         late = self.signals.seconds_since_first() if self.signals is not None else 0.0
-        return max(timing.current.end_after_signal / 2, timing.current.end_after_signal - late)
+        seconds = self.client.timings.end_after_signal
+        return max(seconds / 2, seconds - late)
 
     def _raise_if_interrupted(self) -> None:
         if self.signals is not None:
@@ -174,7 +172,7 @@ class RunEnd:
         if state is None:
             return Ending(outcome)
         try:
-            write_state(state, self._raise_if_interrupted)
+            write_state(state, GracePeriod(self._raise_if_interrupted, self.client.timings.end_after_signal))
         except StateNotWritten as failure:
             return Ending(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING
 
 from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
-from target_sprinto.push import timing
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport.background import GracePeriod, interruptibly
+from target_sprinto.push.transport.background import interruptibly
 
 if TYPE_CHECKING:
-    from target_sprinto.push.transport.background import Check
+    from target_sprinto.push.transport.background import GracePeriod
 
 
-def write_state(state: bytes, interrupted: Check) -> None:
-    """Let the STATE out as a line. Raises StateNotWritten, which holds it."""
+def write_state(state: bytes, grace: GracePeriod) -> None:
+    """Let the STATE out as a line, until `grace` is over. Raises StateNotWritten, which holds it."""
     line = state + b"\n"
-    # A reader that stands still must not keep a signal from ending the process.
-    grace = GracePeriod(interrupted, timing.current.end_after_signal)
     try:
+        # A reader that stands still must not keep a signal from ending the process.
         interruptibly(lambda: _write(line), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None

@@ -195,6 +195,7 @@ class SprintoTarget(ConfiguredTarget):
             records=lambda: self.intake.records,
             input_seconds=lambda: self._reader.waited_seconds,
             by_command=self._signals is not None,
+            interval=self.client.timings.tell,
         )
         return run
 

@@ -113,17 +113,17 @@ def status(state: str, retry_count: int | None = None) -> SessionStatus:
     ],
 )
 def test_what_a_status_after_the_close_says(state: str, verdict: Processing) -> None:
-    assert ProcessingWatch().read(status(state), 0) is verdict
+    assert ProcessingWatch(60).read(status(state), 0) is verdict
 
 
 def test_failed_is_final_once_a_retry_is_counted() -> None:
-    watch = ProcessingWatch()
+    watch = ProcessingWatch(60)
     assert watch.read(status("failed", 0), 0) is Processing.PENDING
     assert watch.read(status("failed", 1), 1) is Processing.FAILED
 
 
 def test_failed_is_final_when_it_stands_for_a_minute() -> None:
-    watch = ProcessingWatch()
+    watch = ProcessingWatch(60)
     assert watch.read(status("failed"), 0) is Processing.PENDING
     assert watch.read(status("failed"), 59.9) is Processing.PENDING
     assert watch.read(status("processing"), 59.95) is Processing.PENDING
@@ -152,4 +152,4 @@ def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> 
 )
 def test_an_open_session_is_never_silent_for_long(timeout: object, interval: float) -> None:
     session = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
-    assert keep_alive_interval(session) == interval
+    assert keep_alive_interval(session, 240) == interval

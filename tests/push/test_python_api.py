@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from importlib import metadata
@@ -32,7 +31,7 @@ from target_sprinto import (
     SprintoError,
     Timeouts,
 )
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import (
     ConfigError,
@@ -47,6 +46,7 @@ from target_sprinto.push.errors import (
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
+from target_sprinto.push.timing import Timings
 from target_sprinto.sandbox import Answer, Drop, Fault, Hang
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ IMPATIENT = Timeouts(request=5.0, retry=5.0, processing=10.0)
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "current", replace(timing.Pace(), settle=0.1, still=0.3))
+    monkeypatch.setattr(ApiClient, "timings", Timings(settle=0.1, still=0.3))
 
 
 @pytest.fixture

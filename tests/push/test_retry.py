@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from target_sprinto.push.errors import NotConnected, Throttled
 from target_sprinto.push.protocol.retry import backoff_delays, parse_retry_after
 from target_sprinto.push.protocol.throttle import Throttle
+from target_sprinto.push.timing import Timings
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
 
@@ -60,7 +61,7 @@ class Clock:
 def test_waits_grow_and_are_jittered() -> None:
     longest = [0.0] * 8
     for _ in range(200):
-        generator = backoff_delays(1e9, Clock())
+        generator = backoff_delays(1e9, Timings(), Clock())
         next(generator)
         for number in range(8):
             longest[number] = max(longest[number], generator.send(NotConnected("x")))
@@ -70,7 +71,7 @@ def test_waits_grow_and_are_jittered() -> None:
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -> None:
-    generator = backoff_delays(budget, Clock())
+    generator = backoff_delays(budget, Timings(), Clock())
     next(generator)
     try:
         wait = generator.send(Throttled("x", retry_after=least))
@@ -82,7 +83,7 @@ def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -
 
 def test_the_budget_ends_the_waits() -> None:
     clock = Clock()
-    generator = backoff_delays(10, clock)
+    generator = backoff_delays(10, Timings(), clock)
     next(generator)
     clock.now = 9.999
     assert generator.send(NotConnected("x")) <= 0.001 + 1e-9

@@ -28,10 +28,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from target_sprinto.push import timing
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
+from target_sprinto.push.timing import Timings
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 INTEGRATION = "integration"
 PREFIX = "target-sprinto"
-PACE = timing.Pace(
+PACE = Timings(
     settle=0.02,
     still=0.1,
     lag=0.15,
@@ -159,7 +159,7 @@ class Interleavings(RuleBasedStateMachine):
     ) -> None:
         self.readings = readings
         self.sandbox.configure(INTEGRATION, readings=readings)
-        timing.current = replace(PACE, keep_alive=silence)
+        ApiClient.timings = replace(PACE, keep_alive=silence)
         self.last_troubles = last_troubles
         self.start(setting, batch, troubles)
 
@@ -384,7 +384,7 @@ class Interleavings(RuleBasedStateMachine):
 
     def _verdict(self, reader: Reader) -> Verdict:
         evidence = Evidence.gather(self.sandbox, INTEGRATION, self.other_client.requests)
-        return Verdict(reader, evidence, self.clock, timing.current, self.readings)
+        return Verdict(reader, evidence, self.clock, ApiClient.timings, self.readings)
 
     def _compare_applied(self) -> None:
         """What is applied is the runs that may be applied, whole and in their order, and what others sent."""
@@ -419,9 +419,9 @@ def stacks() -> str:
 
 @pytest.fixture(autouse=True)
 def restored_pace() -> Iterator[None]:
-    before = timing.current
+    before = ApiClient.timings
     yield
-    timing.current = before
+    ApiClient.timings = before
 
 
 def interleave(examples: int, *, derandomize: bool) -> None:

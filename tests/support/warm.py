@@ -133,7 +133,8 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    from target_sprinto.push import timing
+    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.timing import Timings
 
     sys.dont_write_bytecode = True
     os.environ.clear()
@@ -142,7 +143,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = wanted["words"]  # type: ignore[assignment]
     # The contract's own waits, shortened in the one place where they stand.
-    timing.current = timing.Pace(**wanted["pace"])  # type: ignore[arg-type]
+    ApiClient.timings = Timings(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
         programs[sys.argv[0]]()  # type: ignore[index]

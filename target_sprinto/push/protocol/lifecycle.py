@@ -24,7 +24,7 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Outcome
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def compare_counts(sent: Mapping[str, int], accepted: Mapping[str, int]) -> Comp
     return Comparison.DIFFERENT
 
 
-def keep_alive_interval(session: SessionStatus) -> float:
-    """The longest silence of an open session, in seconds: a third of its inactivity timeout at most."""
-    timeout, longest = session.inactivity_timeout_seconds, timing.current.keep_alive
+def keep_alive_interval(session: SessionStatus, longest: float) -> float:
+    """How long an open session may be silent: `longest` seconds, or a third of its inactivity timeout."""
+    timeout = session.inactivity_timeout_seconds
     documented = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
     # Compared before it is divided: JSON has integers that no float can hold.
     return timeout / 3 if documented and timeout < 3 * longest else longest
@@ -180,8 +180,12 @@ class Processing(enum.Enum):
 
 @dataclass
 class ProcessingWatch:
-    """Reads one status after another once `close(apply)` was taken. Times are monotonic seconds."""
+    """Reads one status after another once `close(apply)` was taken. Times are monotonic seconds.
 
+    `failed` is final after `failed_seconds` in which no retry was counted.
+    """
+
+    failed_seconds: float
     failed_since: float | None = None
 
     def read(self, status: SessionStatus, now: float) -> Processing:
@@ -194,7 +198,7 @@ class ProcessingWatch:
             return Processing.PENDING
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
-            is_final = status.retried or now - self.failed_since >= timing.current.failed
+            is_final = status.retried or now - self.failed_since >= self.failed_seconds
             return Processing.FAILED if is_final else Processing.PENDING
         if status.state in {"cancelled", "expired"}:
             return Processing.NEVER

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_sprinto.push import timing
 from target_sprinto.push.protocol.times import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from target_sprinto.push.errors import ApiError
+    from target_sprinto.push.timing import Timings
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:
@@ -39,6 +39,7 @@ def _seconds_to_wait(text: str, now: datetime) -> float | None:
 
 def backoff_delays(
     budget_seconds: float,
+    timings: Timings,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[float, ApiError, None]:
     """Seconds to wait after each failure sent in: exponential, full jitter, at least its `retry_after`.
@@ -47,7 +48,7 @@ def backoff_delays(
     wait does not fit into what is left.
     """
     started = clock()
-    ceilings = backoff.expo(factor=timing.current.retry, max_value=timing.current.retry_most)
+    ceilings = backoff.expo(factor=timings.retry, max_value=timings.retry_most)
     next(ceilings)
     failure = yield 0.0
     while True:

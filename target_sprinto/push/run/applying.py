@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
@@ -37,7 +37,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     staged = StagedSession(
         client, session_id, counts, retry_policy, interrupted, on_count_mismatch=on_count_mismatch
     )
-    grace = GracePeriod(interrupted, timing.current.end_after_signal)
+    grace = GracePeriod(interrupted, client.timings.end_after_signal)
     close_sent, limit = False, timeouts.processing
 
     def moved(event: Event) -> None:
@@ -48,7 +48,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
         status, response = staged.look(interrupted, retry_policy), None
         close_sent = status.state in CLOSED
         if not close_sent:
-            OtherSessions(staged).wait(limit, keep_alive_interval(status))
+            OtherSessions(staged).wait(limit, keep_alive_interval(status, client.timings.keep_alive))
             staged.reconcile(0.0)
             interrupted()
             try:

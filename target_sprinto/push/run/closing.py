@@ -6,9 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     Event,
@@ -16,11 +15,11 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
-from target_sprinto.push.retry_loop import RETRYABLE, next_delay
-from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
+from target_sprinto.push.retry_loop import RETRYABLE, Backoff
+from target_sprinto.push.transport.background import interruptibly, pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
@@ -40,6 +39,7 @@ class Closing:
 
     def __init__(self, staged: StagedSession) -> None:
         self._staged = staged
+        self._timings = staged.client.timings
         self._in_doubt: ApiError | None = None
         self._close_sent = False
 
@@ -55,10 +55,9 @@ class Closing:
         with APPLY_DID_NOT_HAPPEN once every attempt so far was definitely not performed.
         """
         until = time.monotonic() + limit_seconds
-        backoff_delays = retry.backoff_delays(limit_seconds)
-        next(backoff_delays)
+        backoff = Backoff(self._staged.retry_policy_until(until), self._timings)
         one_try = self._staged.retry_policy.once()
-        for attempt, seconds in enumerate(poll_intervals()):
+        for attempt, seconds in enumerate(self._timings.poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
             check = self._interrupted_or(grace)
             if attempt:
@@ -72,8 +71,8 @@ class Closing:
                 )
             except ApiError as failure:
                 self._after_attempt(failure, moved)
-                pause(self._until_next_attempt(failure, backoff_delays, until), self._interrupted_or(grace))
-        raise AssertionError("poll_intervals() never ends")
+                pause(self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace))
+        raise AssertionError("the intervals never end")
 
     def _interrupted_or(self, grace: GracePeriod) -> Check:
         return grace if self._in_doubt else self._staged.interrupted
@@ -84,16 +83,14 @@ class Closing:
         elif failure.outcome is errors.Outcome.NOT_PERFORMED and self._in_doubt is None:
             self._note_close(moved, sent=False)
 
-    def _until_next_attempt(
-        self, failure: ApiError, backoff_delays: Generator[float, ApiError, None], until: float
-    ) -> float:
+    def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
         # A refusal of a later attempt says nothing of an earlier one.
         decisive = self._in_doubt or failure
         wait = 0.0
         if isinstance(failure, RETRYABLE):
             try:
-                wait = next_delay(backoff_delays, failure, self._staged.retry_policy_until(until))
+                wait = backoff.next_delay(failure)
             except ApiError:
                 raise decisive from None
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
@@ -116,7 +113,7 @@ class Closing:
         Raises SessionEnded or CountMismatch for what has changed since.
         """
         began = time.monotonic()
-        for looks, seconds in enumerate(poll_intervals(), 1):
+        for looks, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
                 status = self._staged.look(check, self._staged.retry_policy_until(until))
                 if status.state in CLOSED:
@@ -133,13 +130,13 @@ class Closing:
                     return True
             elif (
                 self._staged.compare(status) is Comparison.DIFFERENT
-                or time.monotonic() - began >= timing.current.lag
+                or time.monotonic() - began >= self._timings.lag
             ):
                 self._staged.report_mismatch(status)
                 return True
             else:
                 pause(seconds, check)
-        raise AssertionError("poll_intervals() never ends")
+        raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
         ended = errors.SessionEnded(

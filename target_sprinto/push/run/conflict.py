@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_sprinto.push import arguments, errors, timing
+from target_sprinto.push import arguments, errors
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.event_log import cut_off
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.retry_loop import RetryPolicy
+    from target_sprinto.push.timing import Timings
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +127,7 @@ class Conflict:
         self._policy = policy
         self._retry_policy = retry_policy
         self._until = time.monotonic() + policy.wait_seconds
-        self._intervals = ask_intervals()
+        self._intervals = _ask_intervals(client.timings)
         self._is_waiting = False
         self._had_another_try = False
         self._has_taken_over = False
@@ -241,12 +242,12 @@ class Conflict:
             log.warning(
                 "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
             )
-            self._intervals = ask_intervals()
+            self._intervals = _ask_intervals(self._client.timings)
             until = time.monotonic() + missing
             if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
             status = self._require_dead(blocker, first)
-        deadline = Deadline(timing.current.end_after_error)
+        deadline = Deadline(self._client.timings.end_after_error)
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.state is None:
@@ -290,15 +291,15 @@ class Conflict:
             return None
 
 
-def ask_intervals() -> Iterator[float]:
+def _ask_intervals(timings: Timings) -> Iterator[float]:
     """Seconds between one request and the next that find out whether another session has ended.
 
     They double up to a minute. The jitter keeps runs that were started together from asking together.
     """
-    interval = timing.current.ask
+    interval = timings.ask
     while True:
         yield interval * 0.75 + backoff.full_jitter(interval * 0.25)
-        interval = min(interval * 2, timing.current.ask_most)
+        interval = min(interval * 2, timings.ask_most)
 
 
 def _named(blocker: ActiveSession | None) -> str:

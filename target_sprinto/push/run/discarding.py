@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -17,7 +17,6 @@ from target_sprinto.push.transport.background import (
     Deadline,
     in_background,
     is_done_within,
-    poll_intervals,
 )
 
 if TYPE_CHECKING:
@@ -59,24 +58,20 @@ class DiscardResult:
         return self.state == "cancelled"
 
 
-def single_attempt(deadline: Deadline) -> RetryPolicy:
-    """One short try: what ends by a deadline has no time for long ones."""
-    return RetryPolicy(min(timing.current.one_try, max(0.1, deadline.left())), 0.0)
-
-
 class _Hedged(Generic[_T]):
-    """One call, sent again beside itself where no response came for a while: the first response counts."""
+    """One call, sent again beside itself after `again_after` seconds: the first response counts."""
 
-    def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline) -> None:
+    def __init__(self, call: Callable[[RetryPolicy], _T], deadline: Deadline, again_after: float) -> None:
         self._call = call
         self._deadline = deadline
+        self._again_after = again_after
         self._under_way: list[Future[_T]] = []
         self._sent_at = -inf
         self._refusals = 0
 
     def send(self) -> None:
         """Send it, unless an earlier one has been under way for a short time only."""
-        if self._under_way and time.monotonic() - self._sent_at < timing.current.one_try:
+        if self._under_way and time.monotonic() - self._sent_at < self._again_after:
             return
         retry_policy = RetryPolicy(max(0.1, self._deadline.left()), 0.0)
         self._under_way.append(in_background(lambda: self._call(retry_policy)))
@@ -119,9 +114,10 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     """
     accepted = False
     failure: errors.SprintoError | None = None
-    close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline)
-    look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline)
-    for seconds in poll_intervals():
+    one_try = client.timings.one_try
+    close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline, one_try)
+    look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
+    for seconds in client.timings.poll_intervals():
         if not accepted:
             close.send()
         # A slow response is not waited for: the status may show sooner what has happened.
@@ -132,7 +128,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
             except errors.SprintoError as refusal:
                 failure = refusal
         look.send()
-        if look.wait(timing.current.one_try):
+        if look.wait(one_try):
             try:
                 state = look.result().state
             except errors.SprintoError as refusal:

@@ -10,25 +10,23 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import is_birth_certificate
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
-from target_sprinto.push.run.discarding import single_attempt
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
     Deadline,
     in_background,
-    poll_intervals,
     result_before,
     wait_for,
 )
 
 if TYPE_CHECKING:
     from target_sprinto.push.client import ApiClient
-    from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ class SessionOpener:
                 lost = failure
                 log.warning("%s Trying again: if it did happen, that will show.", failure)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
-                if left <= 0 or self._retry_policy.stopped.wait(timing.current.create):
+                if left <= 0 or self._retry_policy.stopped.wait(self._client.timings.create):
                     raise
                 retry_policy = replace(self._retry_policy, retry_seconds=left)
             else:
@@ -112,7 +110,7 @@ class SessionOpener:
     def _recover(self) -> SessionStatus:
         """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
         try:
-            found = self._find_in_log(self._retry_policy, timing.current.lag)
+            found = self._find_in_log(self._retry_policy, self._client.timings.lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
@@ -147,11 +145,10 @@ class SessionOpener:
                 raise
         except TimeoutError:
             pass
-        half = Deadline(deadline.left() / 2)
+        left = deadline.left() / 2
+        one_try = RetryPolicy(min(self._client.timings.one_try, max(0.1, left)), 0.0)
         try:
-            return result_before(
-                in_background(lambda: self._find_in_log(single_attempt(half), half.left() / 2)), half
-            )
+            return result_before(in_background(lambda: self._find_in_log(one_try, left / 2)), Deadline(left))
         except (SprintoError, TimeoutError) as failure:
             log.warning("The activity log gave no answer. %s", failure)
             return None
@@ -169,9 +166,9 @@ class SessionOpener:
 
         It is not read for longer than such a lag may be, counted from the loss.
         """
-        seconds = min(seconds, self._lost_at + timing.current.lag - time.monotonic())
+        seconds = min(seconds, self._lost_at + self._client.timings.lag - time.monotonic())
         until = time.monotonic() + seconds
-        for wait in poll_intervals():
+        for wait in self._client.timings.poll_intervals():
             age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
             for event in self._client.events(age, retry_policy):
                 session_id = event.get("session_id")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
-from target_sprinto.push.transport.background import interruptibly, pause, poll_intervals
+from target_sprinto.push.transport.background import interruptibly, pause
 
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
@@ -22,7 +22,7 @@ class OtherSessions:
 
     def __init__(self, staged: StagedSession) -> None:
         self._staged = staged
-        self._watch = ProcessingWatch()
+        self._watch = self._new_watch()
         self._failed_id: str | None = None
         self._failed_before = 0
 
@@ -35,7 +35,7 @@ class OtherSessions:
         staged = self._staged
         until = time.monotonic() + limit_seconds
         seen_inactive = False
-        for seconds in poll_intervals():
+        for seconds in staged.client.timings.poll_intervals():
             sessions = interruptibly(
                 lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
             ).sessions
@@ -61,13 +61,16 @@ class OtherSessions:
             return False
         if failed > self._failed_before:
             self._failed_before = failed
-            self._failed_id, self._watch = self._opened_before(), ProcessingWatch()
+            self._failed_id, self._watch = self._opened_before(), self._new_watch()
         status = self._status_of(self._failed_id) if self._failed_id else None
         return (
             status is not None
             and status.state in {"failed", "processing"}
             and self._watch.read(status, time.monotonic()) is Processing.PENDING
         )
+
+    def _new_watch(self) -> ProcessingWatch:
+        return ProcessingWatch(self._staged.client.timings.failed)
 
     def _opened_before(self) -> str | None:
         try:

@@ -7,9 +7,9 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
-from target_sprinto.push.transport.background import pause, poll_intervals
+from target_sprinto.push.transport.background import pause
 
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
@@ -27,17 +27,18 @@ def wait_until_processed(
     Counts below them may lag, here as before the close. Raises ProcessingFailed, ProcessingTimeout,
     or CountMismatch, seen only after all was applied.
     """
+    timings = staged.client.timings
     until = time.monotonic() + limit_seconds
-    watch = ProcessingWatch()
+    watch = ProcessingWatch(timings.failed)
     refused_since: float | None = None
     processed_since: float | None = None
-    for seconds in poll_intervals():
+    for seconds in timings.poll_intervals():
         try:
             status = staged.look(grace, staged.retry_policy_until(until))
         except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN
-            if forbidden or time.monotonic() - refused_since >= timing.current.replica:
+            if forbidden or time.monotonic() - refused_since >= timings.replica:
                 raise
             log.warning("%s Reading it again.", refusal)
             pause(seconds, grace)
@@ -48,7 +49,7 @@ def wait_until_processed(
         if verdict is Processing.PROCESSED:
             processed_since = processed_since or now
             below = staged.compare(status) is Comparison.BELOW
-            if not below or now - processed_since >= timing.current.lag:
+            if not below or now - processed_since >= timings.lag:
                 return _compare_applied(staged, response, status)
         elif verdict is not Processing.PENDING:
             raise _not_processed(staged, status)

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from target_sprinto.push import arguments, errors, timing
+from target_sprinto.push import arguments, errors
 from target_sprinto.push.client import ApiClient
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
@@ -80,7 +80,6 @@ class Run:
     def __init__(self, client: ApiClient, run_options: RunOptions) -> None:
         arguments.instance("client", ApiClient, client)
         self.uuid = run_options.uuid
-        self._interrupted = run_options.interrupted
         self._hints = run_options.hints
         self._builder = PageBuilder(run_options.page_size, pages_in_flight=run_options.max_parallel_pages)
         self._session = RunSession(client, self._builder, run_options)
@@ -211,7 +210,7 @@ class Run:
         nothing is discarded. A run that has already ended has nothing to say.
         """
         if deadline is None:
-            return self._session.abort(self._session.end_soon())
+            return self._session.abort(self._session.deadline())
         return self._session.abort(arguments.instance("deadline", Deadline, deadline))
 
     @property
@@ -230,9 +229,8 @@ class Run:
             return
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
-        seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
         try:
-            message = self.abort(Deadline(seconds, self._interrupted, timing.current.end_after_signal))
+            message = self.abort(self._session.deadline(stopped=stopped))
         except BaseException:
             # A second Ctrl-C.
             log.error("Cut off while ending: session %s may be open.", self.open_session)  # noqa: TRY400 - no traceback

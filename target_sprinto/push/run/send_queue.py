@@ -245,7 +245,7 @@ class SendQueue:
             for open_page, has_landed in zip(lost, landed, strict=True):
                 if has_landed:
                     self._accept(open_page)
-                elif time.monotonic() >= open_page.retry_deadline:
+                elif open_page.backoff and open_page.backoff.is_over:
                     raise loss
                 else:
                     self._requeue(open_page)

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
-from target_sprinto.push.protocol import retry
 from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.retry_loop import RETRYABLE, next_delay
+from target_sprinto.push.retry_loop import RETRYABLE, Backoff
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.protocol.pages import Page
@@ -75,8 +73,7 @@ class PendingPage:
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
-    backoff_delays: Generator[float, ApiError, None] | None = None
-    retry_deadline: float = field(default=float("inf"))
+    backoff: Backoff | None = None
 
     @property
     def extent(self) -> Page:
@@ -120,17 +117,15 @@ class PageSender:
 
     def send(self, open_page: PendingPage) -> Outcome:
         """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
-        if open_page.backoff_delays is None:
-            open_page.retry_deadline = time.monotonic() + self._retry_policy.retry_seconds
-            open_page.backoff_delays = retry.backoff_delays(self._retry_policy.retry_seconds)
-            next(open_page.backoff_delays)
+        if open_page.backoff is None:
+            open_page.backoff = Backoff(self._retry_policy, self._client.timings)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
             self._encode(open_page, compress=False)
         try:
             self._push(open_page)
         except RETRYABLE as failure:
-            wait = next_delay(open_page.backoff_delays, failure, self._retry_policy)
+            wait = open_page.backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure, wait)
             return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as refusal:

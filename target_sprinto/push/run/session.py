@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import (
     Event,
@@ -128,7 +128,7 @@ class RunSession:
 
     def _keep_alive(self, opened: _Open, *, with_a_page: bool) -> None:
         """Let no session expire while nothing is sent: send what there is, else read the status."""
-        if self._client.session_silence() < keep_alive_interval(opened.session):
+        if self._client.session_silence() < self._keep_alive_interval(opened):
             return None
         interrupted = self._options.interrupted
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
@@ -148,6 +148,9 @@ class RunSession:
             self._warned_of_expiry = True
         self._expiry_read = expiry
         return None
+
+    def _keep_alive_interval(self, opened: _Open) -> float:
+        return keep_alive_interval(opened.session, self._client.timings.keep_alive)
 
     def _require_open(self, status: SessionStatus, opened: _Open) -> None:
         """Raise SessionEnded where the session accepts no more pages, and more are to come.
@@ -187,8 +190,8 @@ class RunSession:
         )
         if self._options.finish is Finish.APPLY:
             limit = self._options.timeouts.processing
-            OtherSessions(staged).wait(limit, keep_alive_interval(opened.session))
-        status = staged.reconcile(timing.current.still if sender.staged.has_resent else 0.0)
+            OtherSessions(staged).wait(limit, self._keep_alive_interval(opened))
+        status = staged.reconcile(self._client.timings.still if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:
@@ -201,7 +204,7 @@ class RunSession:
     def _apply(self, staged: StagedSession) -> RunResult:
         interrupted, limit = self._options.interrupted, self._options.timeouts.processing
         interrupted()
-        grace = GracePeriod(interrupted, timing.current.end_after_signal)
+        grace = GracePeriod(interrupted, self._client.timings.end_after_signal)
         try:
             response = Closing(staged).apply(limit, grace, self._move)
         except ApiError:
@@ -218,7 +221,7 @@ class RunSession:
     def _discard_dry_run(self, opened: _Open) -> RunResult:
         self._retry_policy.stopped.set()
         self._move(Event.ABORTED)
-        result = discard_session(self._client, opened.session.id, opened.session.expiry, self.end_soon())
+        result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         if not result.is_discarded:
             self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
             hint = "Everything else went well."
@@ -253,10 +256,11 @@ class RunSession:
             self._end(Event.SETTLED, RunOutcome.DISCARDED if nothing_applied else RunOutcome.IN_DOUBT)
         return discarded.sentence
 
-    def end_soon(self) -> Deadline:
-        """As long as the contract allows after an error."""
-        pace = timing.current
-        return Deadline(pace.end_after_error, self._options.interrupted, pace.end_after_signal)
+    def deadline(self, *, stopped: bool = False) -> Deadline:
+        """When the contract wants the run to have ended: after an error, or because it was `stopped`."""
+        timings = self._client.timings
+        seconds = timings.end_after_signal if stopped else timings.end_after_error
+        return Deadline(seconds, self._options.interrupted, timings.end_after_signal)
 
     def _settle_opening(self, deadline: Deadline) -> None:
         """Find out whether there is a session. Where it cannot be decided, the phase stays as it is."""

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, nothing_was_applied
 from target_sprinto.push.text import format_counts
@@ -47,6 +47,7 @@ class StagedPages:
         self._losses = 0
         self._resent: list[tuple[float, Page]] = []
         self._client = client
+        self._timings = client.timings
         self._session_id = session_id
         self._retry_policy = retry_policy
         self._avoid_sizes = avoid_sizes
@@ -66,7 +67,7 @@ class StagedPages:
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Finding out whether page %s has arrived.", loss, names)
-        status = self._stable_status(loss, timing.current.settle_stale if quick else timing.current.settle)
+        status = self._stable_status(loss, self._timings.settle_stale if quick else self._timings.settle)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self.batches_are_pages and isinstance(batches, int) else None
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
@@ -99,7 +100,7 @@ class StagedPages:
         ago than the counts must stand still before the close is expected to have none.
         """
         now = time.monotonic()
-        recent = [(at, page) for at, page in self._resent if now - at < timing.current.still]
+        recent = [(at, page) for at, page in self._resent if now - at < self._timings.still]
         self._resent = recent + [(now, page) for page in pages]
         self._avoid_sizes({len(page.items) for _, page in self._resent})
 
@@ -112,7 +113,7 @@ class StagedPages:
         if self._losses <= 1:
             return 0.0
         alike = [at for at, resent in self._resent if resent is not page and resent.counts == page.counts]
-        return max(alike, default=float("-inf")) + timing.current.still
+        return max(alike, default=float("-inf")) + self._timings.still
 
     def confirm_resent(self, lost_at: float) -> None:
         """After a stale connection: look twice whether what was sent again was staged once only.
@@ -122,7 +123,7 @@ class StagedPages:
         more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
         began = time.monotonic()
-        apart = began - lost_at + timing.current.settle_stale
+        apart = began - lost_at + self._timings.settle_stale
         equal_at: float | None = None
         while True:
             status = self._active_status()
@@ -139,16 +140,16 @@ class StagedPages:
                     "Run again; if it stays, ask Sprinto's support.",
                     temporary=True,
                 )
-            elif now - began >= timing.current.lag:
+            elif now - began >= self._timings.lag:
                 # For `reconcile` to say.
                 self.has_resent = True
                 return
-            if self._retry_policy.stopped.wait(timing.current.settle_stale if equal_at is None else apart):
+            if self._retry_policy.stopped.wait(self._timings.settle_stale if equal_at is None else apart):
                 raise errors.RunEnded("The run has ended.")
 
     def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
         """A status with the same counts as the one before it, which show at least what was accepted."""
-        until = time.monotonic() + timing.current.lag
+        until = time.monotonic() + self._timings.lag
         before: dict[str, int] | None = None
         while True:
             status = self._active_status()

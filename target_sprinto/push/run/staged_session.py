@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import errors, timing
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, is_latest, logged_sessions
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
 )
 from target_sprinto.push.text import format_counts
-from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause, poll_intervals
+from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,7 @@ class StagedSession:
         self._resent = still_seconds > 0
         began = time.monotonic()
         equal_since: float | None = None
-        for seconds in poll_intervals():
+        for seconds in self.client.timings.poll_intervals():
             status = self.look(self.interrupted, self.retry_policy)
             if not self.takes_close(status):
                 raise self.ended(status)
@@ -101,12 +101,12 @@ class StagedSession:
             elif (
                 comparison is Comparison.DIFFERENT
                 or equal_since is not None
-                or now - began >= timing.current.lag
+                or now - began >= self.client.timings.lag
             ):
                 self.report_mismatch(status)
                 return status
             pause(seconds, self.interrupted)
-        raise AssertionError("poll_intervals() never ends")
+        raise AssertionError("the intervals never end")
 
     def require_active(self, status: SessionStatus) -> None:
         """Raise SessionEnded unless the session is as it was left."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
-from target_sprinto.push import timing
 from target_sprinto.push.errors import SprintoError
 
 _T = TypeVar("_T")
@@ -20,8 +19,6 @@ Check = Callable[[], None]
 
 POLL_INTERVAL = 0.1
 """Seconds between two looks of a wait."""
-
-_LONGEST_PAUSE_SECONDS = 5.0
 
 _STANDSTILL_SECONDS = 0.5
 """Ticks further apart than this are not a mere delay."""
@@ -99,14 +96,6 @@ def pause(seconds: float, check: Check) -> None:
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(POLL_INTERVAL, left))
         check()
-
-
-def poll_intervals() -> Iterator[float]:
-    """Seconds between one look at a status and the next: short at first, then steady."""
-    seconds = timing.current.look
-    while True:
-        yield seconds
-        seconds = min(seconds * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
 class Heartbeat:

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import timing
+from target_sprinto.push.client import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Condition
 
-    from target_sprinto.push.client import ApiClient
     from target_sprinto.push.run.conflict import ConflictPolicy
     from target_sprinto.push.run.result import RunResult
 
@@ -157,8 +156,9 @@ class Reader:
         stopped = isinstance(failure, Interrupted)
         began = time.monotonic()
         try:
-            seconds = timing.current.end_after_signal if stopped else timing.current.end_after_error
-            sentence = self.run.abort(Deadline(seconds, self._listen, timing.current.end_after_signal))
+            timings = ApiClient.timings
+            seconds = timings.end_after_signal if stopped else timings.end_after_error
+            sentence = self.run.abort(Deadline(seconds, self._listen, timings.end_after_signal))
         except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
             return Ending(None, second)
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""

@@ -20,7 +20,7 @@ from tests.support.schedules.mishaps import Heard
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from target_sprinto.push.timing import Pace
+    from target_sprinto.push.timing import Timings
     from target_sprinto.sandbox import Readings, RequestSeen, Session
     from tests.support.schedules.evidence import Clock, Evidence, Landing, Page
     from tests.support.schedules.reader import Ending, Reader
@@ -54,7 +54,7 @@ class Verdict:
     reader: Reader
     evidence: Evidence
     clock: Clock
-    pace: Pace
+    pace: Timings
     readings: Readings
     limits: set[Limit] = field(default_factory=set)
 
