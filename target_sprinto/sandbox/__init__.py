@@ -17,9 +17,9 @@ from target_sprinto.sandbox.faults import (
     Raw,
     Reset,
 )
+from target_sprinto.sandbox.operations import RequestSeen
 from target_sprinto.sandbox.options import EntityRules, RateLimit, SandboxOptions
 from target_sprinto.sandbox.readings import Readings
-from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.runner import Sandbox, serve
 from target_sprinto.sandbox.snapshot import DataUnusable
 from target_sprinto.sandbox.state import Session

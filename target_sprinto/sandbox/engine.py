@@ -20,17 +20,16 @@ from target_sprinto.sandbox.answers import event_body
 from target_sprinto.sandbox.faults import Fired
 from target_sprinto.sandbox.model import Integration
 from target_sprinto.sandbox.operations import Exchange, Reply, receive
-from target_sprinto.sandbox.options import EntityRules, Outcome, RateLimit, SandboxOptions
+from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import IntegrationState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
     from target_sprinto.sandbox.faults import Fault
-    from target_sprinto.sandbox.operations import Received
+    from target_sprinto.sandbox.operations import Received, RequestSeen
     from target_sprinto.sandbox.readings import Readings
-    from target_sprinto.sandbox.record import RequestSeen
     from target_sprinto.sandbox.state import Rejection, Session
 
 REQUESTS_KEPT = 20_000
@@ -67,29 +66,10 @@ class Engine:
 
     # What a test or a page asks.
 
-    def configure(  # noqa: PLR0913 - one keyword for each thing that may differ
-        self,
-        integration_id: str,
-        *,
-        readings: Readings | None = None,
-        entities: Mapping[str, EntityRules] | None = None,
-        inactivity_timeout_seconds: float | None = None,
-        processing_seconds: float | None = None,
-        processing_outcomes: Sequence[Outcome] | None = None,
-        rate_limit: RateLimit | None = None,
-    ) -> None:
-        """Let one integration differ from the options; what is None stays as it is."""
-        wanted: dict[str, Any] = {
-            "readings": readings,
-            "entities": entities,
-            "inactivity_timeout_seconds": inactivity_timeout_seconds,
-            "processing_seconds": processing_seconds,
-            "processing_outcomes": None if processing_outcomes is None else tuple(processing_outcomes),
-            "rate_limit": rate_limit,
-        }
+    def configure(self, integration_id: str, **changes: Any) -> None:  # noqa: ANN401 - by the name
+        """Let one integration differ in these fields of `SandboxOptions` from now on."""
         with self.changed:
             integration = self._integrations.get(integration_id) or self._add(integration_id)
-            changes = {name: value for name, value in wanted.items() if value is not None}
             integration.behave(replace(integration.options, **changes))
 
     def inject(self, fault: Fault) -> None:
@@ -124,16 +104,13 @@ class Engine:
     def staged(self, session_id: str) -> list[dict[str, list[bytes]]]:
         """List a session's accepted pages, in order, with each record's own bytes."""
         with self.changed:
-            pages = [
-                page
-                for integration in self._integrations.values()
-                if session_id in integration.state.sessions
-                for page in integration.state.sessions[session_id].pages
-            ]
-            return [
-                {name: [bytes(record) for record in records] for name, records in page.items()}
-                for page in pages
-            ]
+            for integration in self._integrations.values():
+                if session := integration.state.sessions.get(session_id):
+                    return [
+                        {name: [bytes(record) for record in records] for name, records in page.items()}
+                        for page in session.pages
+                    ]
+            return []
 
     def events(self, integration_id: str) -> list[dict[str, Any]]:
         """List an integration's events, oldest first, as the activity log shows them."""

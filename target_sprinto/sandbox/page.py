@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import jinja2
 import msgspec
@@ -18,6 +18,11 @@ REFRESH_SECONDS = 5
 WIDE = 8
 """A table with more columns shows each record as a list of its fields."""
 
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
 _pages = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -25,6 +30,7 @@ _pages = jinja2.Environment(
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
+_pages.filters |= {"moment": _moment, "json": lambda value: msgspec.json.encode(value).decode()}
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -45,51 +51,27 @@ class Table:
     columns: list[str]
     rows: list[list[Cell]]
 
-    @property
-    def wide(self) -> bool:
-        """Whether it has more columns than fit beside each other."""
-        return len(self.columns) > WIDE
-
 
 def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
     """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
     return _pages.get_template("page.html").render(
-        integrations=[_integration(engine, integration_id) for integration_id in engine.known()],
+        integrations=[
+            {
+                "id": name,
+                "sessions": engine.sessions(name),
+                "rejections": engine.rejections(name),
+                "events": engine.events(name),
+                "tables": [_table(entity_type, rows) for entity_type, rows in engine.applied(name).items()],
+            }
+            for name in engine.known()
+        ],
         base_url=base_url,
         refresh_seconds=REFRESH_SECONDS if refreshes else None,
+        rows_shown=ROWS_SHOWN,
+        wide=WIDE,
         light=engine.options.light,
         data_dir=engine.options.data_dir,
     )
-
-
-def _integration(engine: Engine, integration_id: str) -> dict[str, Any]:
-    sessions = engine.sessions(integration_id)
-    events = engine.events(integration_id)
-    rejections = engine.rejections(integration_id)
-    return {
-        "id": integration_id,
-        "sessions": [
-            {
-                "view": session,
-                "created": _moment(session.created_at),
-                "expires": _moment(session.expires_at),
-            }
-            for session in reversed(sessions[-ROWS_SHOWN:])
-        ],
-        "sessions_total": len(sessions),
-        "rejections": [(_moment(one.at), one) for one in reversed(rejections[-ROWS_SHOWN:])],
-        "rejections_total": len(rejections),
-        "events": [
-            {
-                **event,
-                "at": event["at"].replace("T", " ").rstrip("Z"),
-                "details": msgspec.json.encode(event["details"]).decode() if event["details"] else "",
-            }
-            for event in reversed(events[-ROWS_SHOWN:])
-        ],
-        "events_total": len(events),
-        "tables": [_table(name, records) for name, records in engine.applied(integration_id).items()],
-    }
 
 
 def _table(entity_type: str, records: list[bytes]) -> Table:
@@ -111,7 +93,3 @@ def _cell(value: msgspec.Raw | None) -> Cell:
     if text[0] in "{[":
         return Cell(msgspec.json.format(text, indent=-1), "json")
     return Cell(text, "text")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
+from http.client import responses
 from typing import Any
-
-CODES = {
-    400: "bad_request",
-    401: "unauthorized",
-    404: "not_found",
-    405: "method_not_allowed",
-    409: "conflict",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
-    429: "rate_limited",
-    500: "internal_error",
-    502: "bad_gateway",
-    503: "service_unavailable",
-    504: "gateway_timeout",
-}
-"""Error code by HTTP status. The codes are ours: Sprinto's documents name the field, not its values."""
 
 
 class Refused(Exception):
-    """Carries an error answer: its HTTP `status`, `headers` and JSON `body` (Sprinto: Models, Error)."""
+    """Carries an error answer: its HTTP `status`, `headers` and JSON `body` (Sprinto: Models, Error).
+
+    Sprinto's documents name the field `code`, not its values: without one it is the status in words.
+    """
 
     def __init__(  # noqa: PLR0913 - the parts of an answer, each with its default
         self,
@@ -39,7 +27,7 @@ class Refused(Exception):
         self.status = status
         self.body: dict[str, Any] = {
             "error": {
-                "code": code or CODES.get(status, f"http_{status}"),
+                "code": code or responses.get(status, f"http {status}").lower().replace(" ", "_"),
                 "message": message,
                 "details": details or [],
             }

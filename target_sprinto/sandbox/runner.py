@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from target_sprinto.sandbox import snapshot
 from target_sprinto.sandbox.engine import Engine
 from target_sprinto.sandbox.server import API, Server
 
@@ -145,9 +144,6 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[San
     so that a long run does not grow by them. Raises DataUnusable where a snapshot cannot be written, before
     anything is served if that can be seen then; and OSError where the port takes no connections.
     """
-    if options.data_dir:
-        snapshot.check(options.data_dir)
-
     stopped = False
 
     def on_signal(_signal: int, _frame: FrameType | None) -> None:
@@ -156,6 +152,7 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[San
         stopped = True
 
     sandbox = Sandbox(options, keep_bodies=False)
+    sandbox.save()
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         sandbox.start(host, port)

@@ -28,9 +28,8 @@ from target_sprinto.sandbox.faults import (
     Raw,
     Reset,
 )
-from target_sprinto.sandbox.operations import Reply
+from target_sprinto.sandbox.operations import Reply, RequestSeen
 from target_sprinto.sandbox.page import render
-from target_sprinto.sandbox.record import RequestSeen
 from target_sprinto.sandbox.refusal import Refused
 
 if TYPE_CHECKING:
@@ -153,8 +152,15 @@ class Server:
             if slowness := self._engine.readings(seen.integration_id).answer_seconds:
                 await asyncio.sleep(slowness)
             return self._finish(request, seen, _response(reply))
-        if not await self._wait_for_company(fault, request, seen):
+
+        def has_company() -> bool:
+            return self._engine.arrived(seen) >= fault.company
+
+        await _until(lambda: has_company() or not _present(request))
+        # A client may leave as soon as there is company: the fault strikes all the same.
+        if not has_company():
             return self._break_off(request, seen, reset=False)
+        await asyncio.sleep(fault.pause)
         return await self._strike(fault, act, request, seen)
 
     async def _strike(  # noqa: C901 - one case for each effect
@@ -169,13 +175,19 @@ class Server:
             case Reset() | Drop():
                 return self._break_off(request, seen, reset=isinstance(effect, Reset))
             case Raw():
-                return await self._say(effect, request, seen)
-            case Hang() if not await self._hang(fault, effect.seconds, request):
+                if request.transport is not None:
+                    request.transport.write(effect.data)
+                await _until(lambda: effect.then != "silence" or not _present(request))
                 return self._break_off(request, seen, reset=False)
+            case Hang():
+                await _until(lambda: fault in self._released or not _present(request), effect.seconds)
+                if not _present(request):
+                    return self._break_off(request, seen, reset=False)
             case Late():
                 if effect.reset:
                     self._cut(request, reset=True)
-                await self._late(fault, effect.seconds, request)
+                await _until(lambda: not _present(request))
+                await _until(lambda: fault in self._released, effect.seconds)
             case Delay():
                 await asyncio.sleep(effect.seconds)
         reply = reply or act()
@@ -229,35 +241,6 @@ class Server:
             transport.abort()
         elif transport is not None:
             transport.close()
-
-    async def _say(self, raw: Raw, request: web.Request, seen: RequestSeen) -> web.Response:
-        if request.transport is not None:
-            request.transport.write(raw.data)
-        await _until(lambda: raw.then != "silence" or not _present(request))
-        return self._break_off(request, seen, reset=False)
-
-    async def _wait_for_company(self, fault: Fault, request: web.Request, seen: RequestSeen) -> bool:
-        """Wait until others have arrived too, and for the pause; say whether there was company in time."""
-
-        def has_company() -> bool:
-            return self._engine.arrived(seen) >= fault.company
-
-        await _until(lambda: has_company() or not _present(request))
-        # A client may leave as soon as there is company: the fault strikes all the same.
-        if not has_company():
-            return False
-        await asyncio.sleep(fault.pause)
-        return True
-
-    async def _hang(self, fault: Fault, seconds: float | None, request: web.Request) -> bool:
-        """Wait for the release, the seconds or the client's leaving; say whether the client stayed."""
-        await _until(lambda: fault in self._released or not _present(request), seconds)
-        return _present(request)
-
-    async def _late(self, fault: Fault, seconds: float | None, request: web.Request) -> None:
-        """Wait until the client left, and from then on for the seconds or the release."""
-        await _until(lambda: not _present(request))
-        await _until(lambda: fault in self._released, seconds)
 
     async def _cut_off(
         self, request: web.Request, seen: RequestSeen, answer: web.Response, at: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,16 +25,6 @@ class _Snapshot(msgspec.Struct):
     integrations: dict[str, IntegrationState]
 
 
-def check(directory: Path) -> None:
-    """Raise DataUnusable unless a snapshot can be written there. What is there stays as it is."""
-    try:
-        _make(directory)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as problem:
-        raise _unusable(directory, problem) from None
-
-
 def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:
     """Write the snapshot, for its owner's eyes: who reads the file sees the old one or the new one.
 
@@ -44,17 +33,13 @@ def save(directory: Path, integrations: Mapping[str, IntegrationState]) -> None:
     kept = {name: _without_finished_pages(state) for name, state in integrations.items()}
     fresh = directory / f"{FILE_NAME}.new"
     try:
-        _make(directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(msgspec.json.encode(_Snapshot(kept)))
         fresh.replace(directory / FILE_NAME)
     except OSError as problem:
         raise _unusable(directory, problem) from None
-
-
-def _make(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _unusable(directory: Path, problem: OSError) -> DataUnusable:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,8 +302,8 @@ def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(tmp_path:
     ) as process:
         assert process.stdout is not None
         assert "The sandbox is at" in process.stdout.readline()
-        assert list(data.iterdir()) == []
-        data.rmdir()
+        assert [path.name for path in data.iterdir()] == ["sandbox.json"]
+        shutil.rmtree(data)
         data.touch()
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=10)

@@ -73,7 +73,7 @@ def test_another_answer(api: Api) -> None:
     answer = api.push(session_id, User=[{}])
     assert answer.status_code == 429
     assert answer.headers["Retry-After"] == "1"
-    assert answer.json()["error"]["code"] == "rate_limited"
+    assert answer.json()["error"]["code"] == "too_many_requests"
     assert batches(api) == 0
     assert api.push(session_id, User=[{}]).status_code == 202
 
