@@ -1,21 +1,4 @@
-"""What goes wrong with receipts: leaves of the tree in `push/errors.py`.
-
-SprintoError
-├── ReceiptNotWritten              `report_path` cannot be written to
-├── ReceiptUnusable                a receipt that is not whole, or not the one that is asked for
-├── ReceiptFromNewerVersion        a receipt whose format this version does not read
-├── ReceiptKeyUnusable             a key that cannot sign receipts, or check their signatures
-├── ReceiptUnsigned                a receipt without an envelope
-├── SignatureInvalid               an envelope that is not signed by the key
-├── EnvelopeOfAnother              an envelope of another receipt
-├── ReceiptForged                  a receipt that was changed after it was signed
-│   ├── TimesForged                its times are not those that were signed, or contradict each other
-│   ├── CountsForged               its counts are not those that were signed, or do not add up
-│   └── OutcomeForged              its outcome or exit code is not the signed one, or they contradict
-├── ChainBroken                    receipts that are missing, or do not follow each other
-├── EvidenceMissing                something was not applied for too long
-└── ReceiptDiffers                 an input that does not make what a receipt says
-"""
+"""What goes wrong with receipts: leaves of the tree in `push/errors.py`."""
 
 from __future__ import annotations
 
