@@ -207,7 +207,7 @@ class RunEnd:
         if refused := self._would_be_rejected():
             them = "it at its source" if len(refused) == 1 else "them at their source"
             return WouldBeRefused(
-                f"{pluralize(len(refused), 'record')} would be rejected, as listed above."
+                f"{pluralize(len(refused), 'record')} would be rejected: the log's warnings say why."
                 f" {self.responses.keep(responses_about(refused))}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )

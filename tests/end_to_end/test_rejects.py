@@ -441,7 +441,10 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     # Two that Sprinto rejects for one reason, and one that our own check does.
     assert would_be_refused(finished.stderr) == [(2, [52, 54]), (1, [53])]
     assert finished.stderr.count("field 'name'") >= 2
-    assert "3 records would be rejected, as listed above. Sprinto's own words are in " in finished.error
+    assert (
+        "3 records would be rejected: the log's warnings say why. Sprinto's own words are in "
+        in finished.error
+    )
     assert "Fix them at their source" in finished.error
     assert "[would-be-refused]" in finished.error
     assert door.session().state == "cancelled"
@@ -459,13 +462,16 @@ def test_a_dry_run_groups_what_it_rejects(door: FrontDoor) -> None:
     (line,) = [line for line in finished.stderr.splitlines() if "Would be rejected" in line]
     assert "300 records of entity type 'people': field 'name' " in line
     assert line.endswith("[invalid-record], input lines 3, 4, 5, 6, 7 and 295 more")
-    assert "300 records would be rejected, as listed above." in finished.error
+    assert "300 records would be rejected: the log's warnings say why." in finished.error
 
 
 def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
-    assert "1 record would be rejected, as listed above. Sprinto's own words are in " in finished.error
+    assert (
+        "1 record would be rejected: the log's warnings say why. Sprinto's own words are in "
+        in finished.error
+    )
     assert "Fix it at its source or with a stream map" in finished.error
 
 
