@@ -49,10 +49,8 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}
     problems = settings_checks.misspelt_settings(set(given) - set(SCHEMA["properties"]), known)
-    if not {"api_key", "api_key_file"} & set(own):
-        problems.append("`api_key` is missing")
     schema = {"type": "object", "properties": known, "required": ["integration_id"]}
-    problems += settings_checks.describe_schema_errors(JSONSchemaValidator(schema).iter_errors(own))
+    problems += settings_checks.schema_problems(own, JSONSchemaValidator(schema))
     if problems:
         raise SettingsError(*problems)
     return Settings.from_config(own)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
@@ -18,13 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from jsonschema.exceptions import ValidationError
-
-
-class SchemaValidator(Protocol):
-    """A validator of jsonschema's."""
-
-    def iter_errors(self, instance: Any) -> Iterable[ValidationError]: ...  # noqa: ANN401, D102 - any JSON
-
+    from jsonschema.protocols import Validator
 
 NOT_FOR_SPRINTO = {
     "add_record_metadata": "Sprinto's entity types have no place for `_sdc` fields; leave it out",
@@ -109,22 +103,17 @@ def _as_setting(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).replace("-", "_").lower()
 
 
-def schema_problems(config: Mapping[str, Any], validator: SchemaValidator) -> list[str]:
-    """What is wrong with a config by the settings' schema, each in a sentence without a value."""
+def schema_problems(config: Mapping[str, Any], validator: Validator) -> list[str]:
+    """What is wrong with a config by their schema, by name and rule: jsonschema's texts quote values."""
     problems = list(stream_map_problems(config.get("stream_maps")))
     # Their schema is all alternatives, so what it finds names no more than the stream.
     checked = {**config, "stream_maps": None} if problems else config
     if all(config.get(name) is None for name in ("api_key", "api_key_file")):
         problems.append("`api_key` is missing")
-    return problems + describe_schema_errors(validator.iter_errors(checked))
+    return problems + sorted({_described(error) for error in validator.iter_errors(checked)})
 
 
-def describe_schema_errors(errors: Iterable[ValidationError]) -> list[str]:
-    """What the settings' schema finds wrong, by name and rule: jsonschema's own texts quote values."""
-    return sorted({_describe_schema_error(error) for error in errors})
-
-
-def _describe_schema_error(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     name = ".".join(str(part) for part in error.absolute_path)
     rule, wanted = error.validator, cast("Any", error.validator_value)
     if rule == "required":
