@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 PACKAGES = {
     "singer_sdk": ("singer", "root"),
-    "click": ("cli", "singer", "root", "receipts/approval"),
+    "click": ("cli", "singer", "root"),
     "requests": ("push/transport",),
     "urllib3": ("push/transport",),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +16,9 @@ from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
 from target_sprinto.receipts.folder import PastRun, read_folder
 from target_sprinto.signals import process_signals
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 def _length(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
@@ -58,7 +62,6 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     "--every",
     callback=_length,
     default="24h",
-    show_default=True,
     metavar="LENGTH",
     help="Any longer time without an applied run is a gap.",
 )
@@ -67,7 +70,6 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     "form",
     type=click.Choice(["text", "openmetrics", "html"]),
     default="text",
-    show_default=True,
     help="`openmetrics` is for node_exporter's textfile collector, `html` a report for an auditor.",
 )
 @public_key_option("Leave out receipts that are not signed with this key (PEM).")
@@ -78,7 +80,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     until: datetime | None,
     every: timedelta,
     form: str,
-    public_key: Path | None,
+    public_key: Ed25519PublicKey | None,
 ) -> None:
     """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
 
@@ -109,7 +111,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         raise EvidenceMissing(len(missing))
 
 
-def _read(folders: tuple[Path, ...], public_key: Path | None) -> tuple[list[PastRun], list[str]]:
+def _read(folders: tuple[Path, ...], public_key: Ed25519PublicKey | None) -> tuple[list[PastRun], list[str]]:
     found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
     problems = [problem for one in found for problem in one.problems]
     for problem in problems:

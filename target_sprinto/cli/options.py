@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 from target_sprinto.console import colours
 from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.transport.background import interruptibly
+from target_sprinto.receipts import signing
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input
 
@@ -26,7 +28,8 @@ _F = TypeVar("_F", bound="Callable[..., Any]")
 
 OK = click.style("OK", "green")
 
-config_option = click.option(
+config_option = partial(
+    click.option,
     "--config",
     multiple=True,
     required=True,
@@ -38,9 +41,17 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON 
 
 
 def public_key_option(use: str) -> Callable[[_F], _F]:
-    """The option --public-key; `use` is its help."""
+    """The option --public-key, an Ed25519PublicKey for the command; `use` is its help."""
+
+    def read(_context: click.Context, _option: click.Parameter, value: Path | None) -> object:
+        return value and signing.keys().read_public(value)
+
     return click.option(
-        "--public-key", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help=use
+        "--public-key",
+        type=click.Path(dir_okay=False, path_type=Path),
+        callback=read,
+        metavar="FILE",
+        help=use,
     )
 
 

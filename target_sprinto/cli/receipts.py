@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK, public_key_option
+from target_sprinto.cli.options import OK, config_option, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import html, signing
@@ -25,6 +25,9 @@ from target_sprinto.receipts.verify import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _UNSIGNED = "It is unsigned: everyone with write access to the file can change it and seal it again."
 
@@ -46,15 +49,8 @@ _UNSIGNED = "It is unsigned: everyone with write access to the file can change i
     metavar="FILE",
     help="What the tap printed when the run read it; needs --config.",
 )
-@click.option(
-    "--config",
-    multiple=True,
-    callback=SprintoTarget.cb_config,
-    type=click.Path(),
-    metavar="FILE",
-    help="The run's configuration file, or 'ENV' for environment variables. May be given several times.",
-)
-def verify(receipt: Path, public_key: Path | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+@config_option(required=False, callback=SprintoTarget.cb_config)
+def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Check that RECEIPT is whole, and signed if a key is given; in a folder, all of them and their chain.
 
     With --input, mapping and encoding of the run's input are replayed, and digests and counts are compared.
@@ -75,7 +71,7 @@ def verify(receipt: Path, public_key: Path | None, source: IO[bytes] | None, con
     click.echo(_signature_of(document, public_key))
 
 
-def _signature_of(document: Receipt, public_key: Path | None) -> str:
+def _signature_of(document: Receipt, public_key: Ed25519PublicKey | None) -> str:
     if public_key is not None:
         return f"The signature is by the key {document.signed_by}."
     if document.signed_by is None:
@@ -83,7 +79,7 @@ def _signature_of(document: Receipt, public_key: Path | None) -> str:
     return f"It is signed by the key {document.signed_by}; --public-key FILE checks the signature."
 
 
-def _verify_folder(folder: Path, public_key: Path | None) -> None:
+def _verify_folder(folder: Path, public_key: Ed25519PublicKey | None) -> None:
     """Every problem on a line of its own on stdout, then an error that counts them."""
     found = read_folder(folder, public_key, process_signals.check)
     for line in found.problems:
@@ -137,7 +133,12 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--html", "as_html", is_flag=True, required=True, help="As a page, to read and to print.")
 @click.option(
-    "-o", "--output", type=click.File("wb", lazy=True), default="-", metavar="FILE", help="Default: stdout."
+    "-o",
+    "--output",
+    type=click.File("wb", lazy=True),
+    default="-",
+    metavar="FILE",
+    help="Where to write the page; - is stdout.",
 )
 def receipt(receipt: Path, output: IO[bytes], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it does not check the signature."""

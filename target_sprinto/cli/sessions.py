@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,7 +20,7 @@ from target_sprinto.cli.options import (
     session_id,
 )
 from target_sprinto.console import examples
-from target_sprinto.push.errors import NotDiscarded, SessionEnded
+from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
 from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.applying import apply_session
@@ -26,11 +28,18 @@ from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, GracePeriod
-from target_sprinto.receipts import approval
+from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.settings import SCHEMA
 from target_sprinto.singer.state_output import write_state
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from target_sprinto.push.client import ApiClient
+    from target_sprinto.receipts.document import Receipt
+    from target_sprinto.singer.settings import Settings
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
 """Colour by state."""
@@ -48,7 +57,7 @@ _MOST_HOURS = 87_600
     short_help="Test settings, key, region, integration.",
     epilog=examples("sprintoctl check --config config.json"),
 )
-@config_option
+@config_option()
 def check(config: tuple[str, ...]) -> None:
     """Test the settings, then key, region and integration with a call that changes nothing."""
     _, client = configured(config, *SCHEMA["properties"])
@@ -59,7 +68,7 @@ def check(config: tuple[str, ...]) -> None:
 @click.command(
     short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
 )
-@config_option
+@config_option()
 @json_option
 def status(config: tuple[str, ...], *, as_json: bool) -> None:
     """Show how many sessions are in which state, and the active one, if the activity log shows it.
@@ -102,15 +111,9 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
     short_help="Show Sprinto's activity log.",
     epilog=examples("sprintoctl activity --config config.json --hours 2"),
 )
-@config_option
+@config_option()
 @json_option
-@click.option(
-    "--hours",
-    default=24.0,
-    type=click.FloatRange(0, _MOST_HOURS),
-    show_default=True,
-    help="How far to look back.",
-)
+@click.option("--hours", default=24.0, type=click.FloatRange(0, _MOST_HOURS), help="How far to look back.")
 def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
@@ -138,7 +141,7 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
 )
 @click.argument("session", callback=session_id)
-@config_option
+@config_option()
 def discard(session: str, config: tuple[str, ...]) -> None:
     """Discard SESSION, which a run left open: nothing of it is applied."""
     _, client = configured(config)
@@ -160,7 +163,7 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     ),
 )
 @click.argument("session", callback=session_id)
-@config_option
+@config_option()
 @click.option(
     "--receipt",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -170,7 +173,12 @@ def discard(session: str, config: tuple[str, ...]) -> None:
 @public_key_option("Check first that the receipt is signed with this key (PEM).")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
 def apply_(
-    session: str, config: tuple[str, ...], receipt: Path | None, public_key: Path | None, *, unverified: bool
+    session: str,
+    config: tuple[str, ...],
+    receipt: Path | None,
+    public_key: Ed25519PublicKey | None,
+    *,
+    unverified: bool,
 ) -> None:
     """Apply SESSION, which a run left staged under `finish: hold`.
 
@@ -184,15 +192,47 @@ def apply_(
         )
     settings, client = configured(config, "on_count_mismatch", *_TIMEOUTS)
     check = process_signals.check
-    vouched = (
-        approval.by_receipt(read_checked(receipt, public_key), session, settings)
-        if receipt
-        else approval.from_prompt(client, session, check)
+    document = read_checked(receipt, public_key) if receipt else None
+    if document:
+        _require_held(document, session, settings)
+        counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
+    else:
+        counts = _counts_typed_again(client, session)
+    apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check)
+    click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
+    if document and document.state_went_to == "receipt":
+        write_state(bytes(document.state), GracePeriod(check, client.timings.end_after_signal))
+
+
+def _require_held(document: Receipt, session: str, settings: Settings) -> None:
+    """Raise ReceiptUnusable for a receipt that is not of this session, held under these settings."""
+    held = document.session.id if document.session and document.outcome == "held" else None
+    if held is None:
+        raise ReceiptUnusable(
+            f"This receipt is of a run that holds no session: its outcome is {document.outcome!r}.",
+            "Take the receipt of a run under `finish: hold`.",
+        )
+    if held != session:
+        raise ReceiptUnusable(f"This receipt is of session {held}.", "Take the one of the session to apply.")
+    if (document.integration_id, document.api_url) != (settings.integration_id, settings.base_url):
+        raise ReceiptUnusable(
+            f"This receipt is of integration {document.integration_id!r} at {document.api_url}.",
+            "Take the settings of the run.",
+        )
+
+
+def _counts_typed_again(client: ApiClient, session: str) -> dict[str, int]:
+    """What Sprinto counts in the session, once its id was typed again. Raises ConfigError if it was not."""
+    status = interruptible(lambda: client.session_status(session, RetryPolicy(_CHECK_SECONDS, 0.0)))
+    counts = status.counts()
+    click.echo(
+        f"Session {session} is {status.state} and holds {format_counts(counts)}."
+        " Nothing says what should be in it. Type its id again to apply it:",
+        err=True,
     )
-    apply_session(client, session, vouched.counts, settings.timeouts, settings.on_count_mismatch, check)
-    click.echo(f"Sprinto has processed session {session}: {format_counts(vouched.counts)}.", err=True)
-    if vouched.state is not None:
-        write_state(vouched.state, GracePeriod(check, client.timings.end_after_signal))
+    if interruptible(sys.stdin.readline).strip() != session:
+        raise ConfigError("That is not the session's id: nothing was done.")
+    return counts
 
 
 def _coloured(text: str, colour: str | None) -> str:

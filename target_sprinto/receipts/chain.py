@@ -27,13 +27,6 @@ if sys.platform != "win32":
 _LOCK_SECONDS = 2.0
 
 
-class Last(NamedTuple):
-    """A pipeline's last receipt: its number, and the SHA-256 of its file."""
-
-    number: int
-    sha256: str
-
-
 class Link(NamedTuple):
     """A receipt as a part of its chain. `name` is what a message calls it, `sha256` that of its file."""
 
@@ -42,20 +35,24 @@ class Link(NamedTuple):
     head: Head
 
 
-def last_of(folder: Path, pipeline: Pipeline) -> Last | None:
-    """A pipeline's last receipt in a folder; of every other file at most its first 4 KiB are read.
+def newest_first(folder: Path, pipeline: Pipeline) -> list[tuple[Head, Path]]:
+    """A pipeline's receipts of runs that ended; of every other file at most its first 4 KiB are read.
 
     Raises OSError for a folder that cannot be listed.
     """
-    found = [
-        (head.number, path)
-        for path in receipt_files(folder)
-        if (head := read_head(path)) and head.number is not None and pipeline_of(head) == pipeline
-    ]
-    if not found:
-        return None
-    number, path = max(found)
-    return Last(number, hashlib.sha256(path.read_bytes()).hexdigest())
+    found = ((read_head(path), path) for path in receipt_files(folder))
+    own = [(head, path) for head, path in found if head and head.number and pipeline_of(head) == pipeline]
+    return sorted(own, key=lambda one: (one[0].number, one[1]), reverse=True)
+
+
+def last_of(folder: Path, pipeline: Pipeline) -> tuple[int, str | None]:
+    """The number of a pipeline's last receipt and the SHA-256 of its file; 0 and None before the first one.
+
+    Raises OSError for a folder that cannot be listed.
+    """
+    for head, path in newest_first(folder, pipeline)[:1]:
+        return head.number or 0, hashlib.sha256(path.read_bytes()).hexdigest()
+    return 0, None
 
 
 def receipt_files(folder: Path) -> Iterator[Path]:

@@ -12,12 +12,14 @@ from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Link, broken_links, receipt_files
 from target_sprinto.receipts.consistency import contradiction
-from target_sprinto.receipts.errors import ChainBroken, ReceiptKeyUnusable, ReceiptUnusable
+from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 class PastRun(NamedTuple):
@@ -49,7 +51,7 @@ class ReceiptFolder:
         return f"{pluralize(self.receipts, 'receipt')}, {files}"
 
 
-def read_checked(path: Path, public_key: Path | None) -> document.Receipt:
+def read_checked(path: Path, public_key: Ed25519PublicKey | None) -> document.Receipt:
     """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
     if public_key is not None:
         signing.require_signed(path, public_key)
@@ -59,10 +61,10 @@ def read_checked(path: Path, public_key: Path | None) -> document.Receipt:
     return receipt
 
 
-def read_folder(path: Path, public_key: Path | None, check: Callable[[], None]) -> ReceiptFolder:
+def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable[[], None]) -> ReceiptFolder:
     """Read a folder's receipts; one with a problem is not among its `runs`. `check` may raise to stop.
 
-    Raises ReceiptKeyUnusable, and OSError for a folder that cannot be listed.
+    Raises OSError for a folder that cannot be listed.
     """
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
@@ -78,8 +80,6 @@ def read_folder(path: Path, public_key: Path | None, check: Callable[[], None]) 
                 links.append(Link(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), head))
             try:
                 found.runs.append(_past_run(file, read_checked(file, public_key)))
-            except ReceiptKeyUnusable:
-                raise
             except SprintoError as problem:
                 found.problems.append(str(problem))
     found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +12,9 @@ import msgspec
 from target_sprinto import private_files
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.receipts import chain, signing
-from target_sprinto.receipts.document import encode, pipeline_of, read, read_head
+from target_sprinto.receipts.document import encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
+from target_sprinto.receipts.folder import read_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -50,17 +52,24 @@ class ReceiptFile:
         self._other = self._asked.with_name(f"{self._asked.stem}.{run_uuid}{self._asked.suffix}")
         self._pipeline = info.integration_id, info.client_reference_prefix
         self._key_file = info.receipt_key_file
-        self._key: Ed25519PrivateKey | None = None
+        self._signed_by: str | None = None
+
+    @cached_property
+    def _key(self) -> Ed25519PrivateKey | None:
+        """What signs the receipt. Raises ReceiptKeyUnusable."""
+        if self._key_file is None:
+            return None
+        key: Ed25519PrivateKey
+        key, is_private = signing.keys().read_private(self._key_file)
+        if not is_private:
+            log.warning(
+                "`receipt_key_file` can be read by every user of this machine: chmod 600 %s", self._key_file
+            )
+        return key
 
     def make(self, unfinished: Receipt) -> None:
         """Make the file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
-        if self._key_file is not None:
-            self._key, is_private = signing.keys().read_private(self._key_file)
-            if not is_private:
-                log.warning(
-                    "`receipt_key_file` can be read by every user of this machine: chmod 600 %s",
-                    self._key_file,
-                )
+        self._signed_by = signing.keys().id_of(self._key) if self._key else None
         content = encode(unfinished)
         try:
             private_files.make_folder(self._asked.parent)
@@ -76,21 +85,21 @@ class ReceiptFile:
             raise _not_written(self._asked, problem) from None
 
     def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
-        """By entity type, what the last run of this pipeline applied that applied any of it."""
+        """By entity type, what the last run of this pipeline applied that applied any of it.
+
+        A receipt that contradicts itself does not count; if this run signs, nor does one that is not signed
+        with the same key. Raises ReceiptKeyUnusable.
+        """
         folder, found = self._asked.parent, dict[str, Applied]()
-        heads = [(read_head(path), path) for path in chain.receipt_files(folder)] if folder.is_dir() else []
-        own = [
-            (head.number or 0, path)
-            for head, path in heads
-            if head and head.outcome == "applied" and pipeline_of(head) == self._pipeline
-        ]
-        for _, path in sorted(own, reverse=True)[:_RUNS_LOOKED_BACK]:
+        receipts = chain.newest_first(folder, self._pipeline) if folder.is_dir() else []
+        applied = [path for head, path in receipts if head.outcome == "applied"]
+        for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
                 break
             try:
-                types = read(path).entity_types
+                types = read_checked(path, self._key.public_key() if self._key else None).entity_types
             except SprintoError as problem:
-                log.warning("%s", problem)
+                log.warning("%s It is not compared with.", problem)
                 continue
             for one in types:
                 if one.accepted:
@@ -103,12 +112,9 @@ class ReceiptFile:
             raise AssertionError("a receipt is made before it is written")
         try:
             with chain.locked(self.path.parent):
-                last = chain.last_of(self.path.parent, self._pipeline)
+                number, previous = chain.last_of(self.path.parent, self._pipeline)
                 document = msgspec.structs.replace(
-                    finished(),
-                    number=last.number + 1 if last else 1,
-                    previous=last.sha256 if last else None,
-                    signed_by=signing.keys().id_of(self._key) if self._key else None,
+                    finished(), number=number + 1, previous=previous, signed_by=self._signed_by
                 )
                 content = encode(document)
                 private_files.replace(self.path, [content])

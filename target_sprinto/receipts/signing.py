@@ -92,13 +92,12 @@ def envelope(key: Ed25519PrivateKey, document: receipts.Receipt, name: str, cont
     return json.dumps(shown, indent=1).encode() + b"\n"
 
 
-def require_signed(path: Path, public_key: Path) -> None:
+def require_signed(path: Path, key: Ed25519PublicKey) -> None:
     """Check the envelope beside a receipt, and that it is about this receipt as it is.
 
-    Raises ReceiptKeyUnusable, ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and
-    ReceiptUnusable for a receipt that is not whole.
+    Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and ReceiptUnusable for a
+    receipt that is not whole.
     """
-    key = keys().read_public(public_key)
     content = receipts.read_bytes(path)
     try:
         signed = envelope_path(path).read_bytes()

@@ -8,6 +8,7 @@ import pytest
 
 from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import SCHEMA, SECRET, STATE, people, record
+from tests.support.receipts import change
 
 if TYPE_CHECKING:
     from tests.support.front_door import Finished, FrontDoor
@@ -103,6 +104,38 @@ def test_what_makes_no_sense_is_an_error(door: FrontDoor, expect: dict[str, Any]
     assert finished.code == 1
     assert "[settings]" in finished.error
     assert named in finished.error
+    assert door.operations() == []
+
+
+FORGERIES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "contradicts itself": ("receipt-counts", ("accepted",)),
+    "was changed": ("receipt-counts", ("people", "entities", "accepted")),
+    "is unsigned": ("receipt-unsigned", ()),
+}
+"""The code of what is wrong with the last receipt, and which of its counts are edited."""
+
+
+@pytest.mark.parametrize("how", FORGERIES)
+def test_a_forged_receipt_is_no_baseline(door: FrontDoor, how: str) -> None:
+    code, edited = FORGERIES[how]
+    signed = {} if how == "contradicts itself" else {"receipt_key_file": "key.pem"}
+    assert door.finish(door.start("keygen", "key", program="sprintoctl")).code == 0
+    assert door.run(people(100), **KEPT, **signed).code == 0
+    (forged,) = (door.folder / "receipts").glob("*.json")
+    for name in edited:
+        change(forged, f'"{name}":100', f'"{name}":50')
+    if not edited:
+        forged.with_name(f"{forged.name}.dsse").unlink()
+    passed = door.run(people(60), **shrink(0), **signed)
+    assert passed.code == 0
+    assert f"[{code}] It is not compared with." in passed.stderr
+    assert "no receipt says that people was applied before" in passed.stderr
+
+
+def test_a_key_that_cannot_be_used_fails_the_run_before_it_compares(door: FrontDoor) -> None:
+    finished = door.run(people(3), **shrink(0), receipt_key_file="key.pem")
+    assert finished.code == 1
+    assert "[receipt-key]" in finished.error
     assert door.operations() == []
 
 
