@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, cast
@@ -66,46 +66,34 @@ class Ending:
     response_kept: bool = False
 
 
+@dataclass(kw_only=True, eq=False)
 class ReceiptRecorder(RunObserver):
     """Keeps account of one run (push/run/observer.py), and writes its receipt.
 
     `state` returns the STATE that is held back, `input_sha256` the digest of the input so far.
     """
 
-    def __init__(  # noqa: PLR0913 - whose run it is, and where the rest of its story is kept
-        self,
-        path: Path,
-        info: RunInfo,
-        client: ApiClient,
-        *,
-        run_uuid: str,
-        counts: InputCounts,
-        rejects: RejectedRecords | None,
-        state: Callable[[], bytes | None],
-        input_sha256: Callable[[], str],
-        input_lines: Callable[[], int],
-        stream_maps: Mapping[str, object],
-        interrupted: Check,
-    ) -> None:
+    report_path: Path
+    info: RunInfo
+    client: ApiClient
+    run_uuid: str
+    counts: InputCounts
+    rejects: RejectedRecords | None
+    state: Callable[[], bytes | None]
+    input_sha256: Callable[[], str]
+    input_lines: Callable[[], int]
+    stream_maps: Mapping[str, object]
+    interrupted: Check
+
+    def __post_init__(self) -> None:
         self._started_at = _now()
-        self._file = ReceiptFile(path, info, run_uuid, self._started_at)
-        self._input_sha256 = input_sha256
-        self._input_lines = input_lines
-        self._stream_maps = stream_maps
-        self._provenance = provenance_of(info.provenance)
-        self._info = info
-        self._client = client
-        self._run_uuid = run_uuid
-        self._reference = client_reference_id(info.client_reference_prefix, run_uuid, info.finish)
-        self._rejects = rejects
-        self._state = state
-        self._interrupted = interrupted
+        self._file = ReceiptFile(self.report_path, self.info, self.run_uuid, self._started_at)
+        self._provenance = provenance_of(self.info.provenance)
         self._lock = threading.Lock()
         self._phases: list[receipt.Step] = []
         self._session: tuple[str, datetime] | None = None
-        self._counts = counts
         self._extracted: dict[str, list[bytes]] = {}
-        self._sources: dict[str, Counter[str]] = {}
+        self._sources: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._accepted: Counter[str] = Counter()
         self._digests = EntityDigests()
         self._pages: dict[int, receipt.Page] = {}
@@ -122,9 +110,8 @@ class ReceiptRecorder(RunObserver):
 
     def begin(self) -> None:
         """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
-        if self.path is not None:
-            return
-        self._file.make(self._receipt(Ending("unfinished", None), None))
+        if self.path is None:
+            self._file.make(self._receipt(Ending("unfinished", None), None))
 
     def extracted(self, stream: str, time: bytes) -> None:
         """Note a record's `time_extracted`, given as JSON; empty where it has none."""
@@ -146,7 +133,7 @@ class ReceiptRecorder(RunObserver):
         """Take a page's digests."""
         self._digests.add(page)
         for item in page.items:
-            self._sources.setdefault(item.entity_type, Counter())[origin_of(item).stream] += 1
+            self._sources[item.entity_type][origin_of(item).stream] += 1
         body = page.encode()
         first, last = origin_of(page.items[0]), origin_of(page.items[-1])
         made = receipt.Page(
@@ -185,10 +172,10 @@ class ReceiptRecorder(RunObserver):
 
     def before_hold(self) -> None:
         """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
-        ending = Ending("held", state_went_to="nowhere" if self._state() is None else "receipt")
-        events = self._events(Deadline(_EVENTS_SECONDS, self._interrupted))
-        self._interrupted()
-        self._write(ending, events)
+        ending = Ending("held", state_went_to="nowhere" if self.state() is None else "receipt")
+        events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
+        self.interrupted()
+        self._file.write(lambda: self._receipt(ending, events))
         self._written = True
 
     # The end
@@ -199,19 +186,17 @@ class ReceiptRecorder(RunObserver):
             return
         self._written = True
         try:
-            self._write(ending, self._events(Deadline(min(_EVENTS_SECONDS, deadline.left()))))
+            events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.left())))
+            self._file.write(lambda: self._receipt(ending, events))
         except ReceiptNotWritten as problem:
             log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
             log.warning("The receipt %s could not be written. %s", self.path, InternalError(bug))
 
-    def _write(self, ending: Ending, events: list[receipt.Event] | None) -> None:
-        self._file.write(lambda: self._receipt(ending, events))
-
     def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
-        info, failure = self._info, ending.failure
-        held = self._state() if ending.state_went_to == "receipt" else None
-        rejected = self._rejects.rejected if self._rejects is not None else []
+        info, failure = self.info, ending.failure
+        held = self.state() if ending.state_went_to == "receipt" else None
+        rejected = self.rejects.rejected if self.rejects is not None else []
         with self._lock:
             pages = list(self._pages.values())
             entity_types = self._entity_types()
@@ -223,8 +208,8 @@ class ReceiptRecorder(RunObserver):
             error_message=printable(failure.message)[:_LONGEST_MESSAGE] if failure is not None else None,
             error_line=failure.line if isinstance(failure, InputError) else None,
             target_version=importlib.metadata.version("target-sprinto"),
-            run=self._run_uuid,
-            reference=self._reference,
+            run=self.run_uuid,
+            reference=client_reference_id(info.client_reference_prefix, self.run_uuid, info.finish),
             started_at=iso(self._started_at),
             ended_at=None if ending.outcome == "unfinished" else iso(_now()),
             number=None,
@@ -236,13 +221,13 @@ class ReceiptRecorder(RunObserver):
             finish=info.finish.value,
             settings_sha256=info.fingerprint,
             session=self._session_account(),
-            input_sha256=self._input_sha256() if ending.outcome in receipt.COMPLETE else None,
-            input_lines=self._input_lines(),
+            input_sha256=self.input_sha256() if ending.outcome in receipt.COMPLETE else None,
+            input_lines=self.input_lines(),
             provenance=self._provenance,
             entity_mapping=dict(info.entity_types),
-            stream_maps=msgspec.Raw(msgspec.json.encode(self._stream_maps)),
+            stream_maps=msgspec.Raw(msgspec.json.encode(self.stream_maps)),
             phases=list(self._phases),
-            streams=[self._stream(name, count) for name, count in self._counts.records.items()],
+            streams=[self._stream(name, count) for name, count in self.counts.records.items()],
             entity_types=entity_types,
             pages=pages,
             rejects=[_reject(one) for one in rejected],
@@ -256,19 +241,14 @@ class ReceiptRecorder(RunObserver):
     def _stream(self, name: str, count: int) -> receipt.Stream:
         span = self._extracted.get(name, (b"", b""))
         first, last = (_iso_if_time(time.decode("ascii", "replace").strip('"')) for time in span)
-        skipped, filtered = self._counts.skipped[name], self._counts.filtered[name]
-        dropped = self._counts.dropped.get(name, [])
+        skipped, filtered = self.counts.skipped[name], self.counts.filtered[name]
+        dropped = self.counts.dropped.get(name, [])
         return receipt.Stream(name, count, skipped, filtered, dropped, first, last)
 
     def _entity_types(self) -> list[receipt.EntityType]:
+        sources, counts, accepted = self._sources, self._digests.counts, self._accepted
         return [
-            receipt.EntityType(
-                name,
-                dict(self._sources[name]),
-                self._digests.counts[name],
-                sha256,
-                self._accepted[name],
-            )
+            receipt.EntityType(name, dict(sources[name]), counts[name], sha256, accepted[name])
             for name, sha256 in self._digests.hexdigests().items()
         ]
 
@@ -276,19 +256,26 @@ class ReceiptRecorder(RunObserver):
         if self._session is None:
             return None
         session_id, opened_at = self._session
-        sighting = self._client.last_status(session_id)
+        sighting = self.client.last_status(session_id)
         if sighting is None:
             return receipt.Session(session_id, iso(opened_at), "unknown", None, None, None, None, None, None)
         status = sighting.status
-        counts = _counts_of(status, self._sources)
+        try:
+            counts = status.counts()
+        except SprintoError:
+            own = others = None
+        else:
+            # Another name in them may be anything.
+            own = {name: count for name, count in counts.items() if name in self._sources}
+            others = _count(sum(counts.values()) - sum(own.values()))
         return receipt.Session(
             session_id,
             iso(opened_at),
             cast("receipt.State", status.state if status.state in STATES else "unknown"),
             iso(sighting.at),
             _iso_if_time(status.expires_at),
-            counts,
-            None if counts is None else _count(sum(status.counts().values()) - sum(counts.values())),
+            own,
+            others,
             _count(status.accepted_batches),
             _count(status.retry_count),
         )
@@ -297,17 +284,7 @@ class ReceiptRecorder(RunObserver):
         if self._session is None:
             return []
         age = _now() - self._started_at
-        return session_events(self._client, self._session[0], age, deadline)
-
-
-def _counts_of(status: SessionStatus, sent: Collection[str]) -> dict[str, int] | None:
-    """Sprinto's counts of what was sent; another name in them may be anything."""
-    try:
-        counts = status.counts()
-    except SprintoError:
-        return None
-    own = {name: count for name, count in counts.items() if name in sent}
-    return own if all(_count(count) is not None for count in own.values()) else None
+        return session_events(self.client, self._session[0], age, deadline)
 
 
 def _reject(rejected: RejectedRecord) -> receipt.Reject:

@@ -157,9 +157,9 @@ class SprintoTarget(ConfiguredTarget):
         if settings.report_path:
             self._reader.digest = digest = hashlib.sha256()
             self._report = ReceiptRecorder(
-                settings.report_path,
-                settings,
-                self.client,
+                report_path=settings.report_path,
+                info=settings,
+                client=self.client,
                 run_uuid=run_uuid,
                 counts=self._counts,
                 rejects=self.rejects,
