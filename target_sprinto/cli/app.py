@@ -51,6 +51,7 @@ Then run a pipe:
 @click.group(
     cls=_Group,
     invoke_without_command=True,
+    context_settings={"show_default": True},
     # The default of newer releases of click.
     subcommand_metavar="[COMMAND] [ARGS]...",
     epilog=examples(

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from target_sprinto import private_files
+from target_sprinto.cli.options import config_option
 from target_sprinto.console import examples
 from target_sprinto.errors import PreviewDiffers, SettingsError
 from target_sprinto.push.errors import Interrupted, SprintoError
@@ -55,7 +56,6 @@ def mapping() -> None:
 @click.option(
     "--entities",
     default=BUNDLED,
-    show_default=True,
     metavar="FILE",
     help="Sprinto's entity types, as in the setting `entity_schemas`.",
 )
@@ -138,23 +138,8 @@ def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple
     metavar="FILE",
     help="What the tap printed; '-' reads stdin.",
 )
-@click.option(
-    "--config",
-    multiple=True,
-    required=True,
-    callback=SprintoTarget.cb_config,
-    type=click.Path(),
-    metavar="FILE",
-    help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
-)
-@click.option(
-    "-n",
-    "records",
-    default=3,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Records to show of each stream.",
-)
+@config_option(callback=SprintoTarget.cb_config)
+@click.option("-n", "records", default=3, type=click.IntRange(0), help="Records to show of each stream.")
 @click.option("--show", is_flag=True, help="Show their values, which are masked otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
 @click.option(

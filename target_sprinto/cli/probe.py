@@ -22,7 +22,7 @@ from target_sprinto.singer.response_file import ResponseFile, response_of
     short_help="Find out how the real API behaves.",
     epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
 )
-@config_option
+@config_option()
 @json_option
 @click.option(
     "--entity-type",

@@ -35,13 +35,7 @@ _PORT = click.IntRange(0, 65535)
 @click.command(
     short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
 )
-@click.option(
-    "--port",
-    default=SANDBOX_PORT,
-    type=_PORT,
-    show_default=True,
-    help="Port on this machine; 0 takes a free one.",
-)
+@click.option("--port", default=SANDBOX_PORT, type=_PORT, help="Port on this machine; 0 takes a free one.")
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -52,10 +46,9 @@ _PORT = click.IntRange(0, 65535)
     "--integration",
     multiple=True,
     default=("demo",),
-    show_default=True,
     help="An integration id that exists. May be given several times.",
 )
-@click.option("--api-key", default="sandbox-key", show_default=True, help="The API key that is accepted.")
+@click.option("--api-key", default="sandbox-key", help="The API key that is accepted.")
 @click.option(
     "--entities",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -68,21 +61,15 @@ _PORT = click.IntRange(0, 65535)
     "--apply",
     type=click.Choice(["upsert", "append", "replace"]),
     default="upsert",
-    show_default=True,
     help="How applied records affect existing ones.",
 )
 @click.option(
-    "--processing-seconds",
-    default=0.2,
-    type=click.FloatRange(0),
-    show_default=True,
-    help="How long processing takes.",
+    "--processing-seconds", default=0.2, type=click.FloatRange(0), help="How long processing takes."
 )
 @click.option(
     "--inactivity-seconds",
     default=3600.0,
     type=click.FloatRange(0, min_open=True),
-    show_default=True,
     help="When an idle session expires.",
 )
 @click.option(
@@ -90,12 +77,7 @@ _PORT = click.IntRange(0, 65535)
     type=click.IntRange(1),
     help="Answer 429 to more than this many requests a minute, per integration. Default: no limit.",
 )
-@click.option(
-    "--retry-after/--no-retry-after",
-    default=True,
-    show_default=True,
-    help="Whether those 429 have a `Retry-After`.",
-)
+@click.option("--retry-after/--no-retry-after", default=True, help="Whether those 429 have a `Retry-After`.")
 @click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
 def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     port: int,

@@ -70,7 +70,9 @@ def commands() -> str:
 
 
 def command(name: str, described: click.Command, level: int) -> str:
-    context = click.Context(described, info_name=name)
+    # A command inherits what the group says of defaults.
+    settings = app.main.context_settings if name.startswith("sprintoctl") else {}
+    context = click.Context(described, info_name=name, **settings)
     usage = " ".join([name, *described.collect_usage_pieces(context)])
     parameters = [one for one in described.get_params(context) if isinstance(one, click.Option)]
     records = [one.get_help_record(context) for one in parameters]
