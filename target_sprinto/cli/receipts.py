@@ -110,7 +110,7 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         replay.finish()
-        replay.compare_rejects(target.rejects.rejected if target.rejects else [])
+        replay.compare_rejects(target.rejects.in_receipt() if target.rejects else [])
     except Matched:
         pass
     except ReceiptDiffers as difference:

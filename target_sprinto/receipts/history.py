@@ -94,30 +94,30 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
 
 def openmetrics(series: Sequence[Series]) -> str:
     """The OpenMetrics text (openmetrics.io), also for node_exporter's textfile collector."""
-    pipelines = {one.pipeline: one.runs for one in series}
-    applied = [(one, one.applied[-1]) for one in series if one.applied]
+    applied = [(_labels(one, entity_type=one.entity_type), one.applied[-1]) for one in series if one.applied]
+    pipelines = {one.pipeline: one for one in series}.values()
     families: list[tuple[str, str, list[tuple[dict[str, str], float]]]] = [
         (
             "last_applied_timestamp_seconds",
             "When records of the entity type were last applied.",
-            [(_labels(one), run.ended_at.timestamp()) for one, run in applied],
+            [(labels, run.ended_at.timestamp()) for labels, run in applied],
         ),
         (
             "last_applied_records",
             "How many records of the entity type that run applied.",
-            [(_labels(one), run.accepted[one.entity_type]) for one, run in applied],
+            [(labels, run.accepted[labels["entity_type"]]) for labels, run in applied],
         ),
         (
             "last_applied_rejects",
             "How many records that run rejected, of all entity types.",
-            [(_labels(one), run.rejects) for one, run in applied],
+            [(labels, run.rejects) for labels, run in applied],
         ),
         (
             "last_run_timestamp_seconds",
             "When the pipeline's last run ended, by its outcome.",
             [
-                (_pipeline_labels(name) | {"outcome": runs[-1].outcome}, runs[-1].ended_at.timestamp())
-                for name, runs in pipelines.items()
+                (_labels(one, outcome=one.runs[-1].outcome), one.runs[-1].ended_at.timestamp())
+                for one in pipelines
             ],
         ),
     ]
@@ -128,12 +128,8 @@ def openmetrics(series: Sequence[Series]) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _pipeline_labels(pipeline: Pipeline) -> dict[str, str]:
-    return {"integration": pipeline[0], "prefix": pipeline[1]}
-
-
-def _labels(one: Series) -> dict[str, str]:
-    return _pipeline_labels(one.pipeline) | {"entity_type": one.entity_type}
+def _labels(one: Series, **more: str) -> dict[str, str]:
+    return {"integration": one.pipeline[0], "prefix": one.pipeline[1], **more}
 
 
 def _escaped(labels: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from target_sprinto.receipts.document import Page, Receipt, Stream
+    from target_sprinto.receipts.document import Receipt, Stream
 
 NUMBER, TIGHT, CODE, DIGEST = "number", "tight", "code", "digest"
 """Kinds of columns: a count, text on one line, a code, a digest; CSS classes."""
@@ -112,7 +112,7 @@ def render(receipt: Receipt) -> bytes:
             },
             (
                 (
-                    *(one.number, _span(one), one.entities, one.accepted, one.bytes, one.requests),
+                    *(one.number, one.lines, one.entities, one.accepted, one.bytes, one.requests),
                     *(_clock(one.first_sent_at), _clock(one.last_accepted_at), one.sha256),
                 )
                 for one in receipt.pages
@@ -247,11 +247,6 @@ def _figure(count: int) -> str:
 
 def _by_stream(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{stream} {_figure(count)}" for stream, count in counts.items())
-
-
-def _span(page: Page) -> str:
-    ends = ((page.first_line, page.first_place), (page.last_line, page.last_place))
-    return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
 
 
 def _extracted(stream: Stream) -> str:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
     from target_sprinto.receipts.receipt_file import Applied
-    from target_sprinto.receipts.run_info import InputCounts, RejectedRecord, RejectedRecords, RunInfo
+    from target_sprinto.receipts.run_info import InputCounts, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class Ending:
 class ReceiptRecorder(RunObserver):
     """Keeps account of one run (push/run/observer.py), and writes its receipt.
 
-    `state` returns the STATE that is held back, `input_sha256` the digest of the input so far.
+    `rejects` returns what was rejected so far, `state` the STATE that is held back, `input_sha256` the digest
+    of the input so far.
     """
 
     report_path: Path
@@ -78,7 +79,7 @@ class ReceiptRecorder(RunObserver):
     client: ApiClient
     run_uuid: str
     counts: InputCounts
-    rejects: RejectedRecords | None
+    rejects: Callable[[], list[receipt.Reject]]
     state: Callable[[], bytes | None]
     input_sha256: Callable[[], str]
     input_lines: Callable[[], int]
@@ -196,7 +197,6 @@ class ReceiptRecorder(RunObserver):
     def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
         info, failure = self.info, ending.failure
         held = self.state() if ending.state_went_to == "receipt" else None
-        rejected = self.rejects.rejected if self.rejects is not None else []
         with self._lock:
             pages = list(self._pages.values())
             entity_types = self._entity_types()
@@ -230,7 +230,7 @@ class ReceiptRecorder(RunObserver):
             streams=[self._stream(name, count) for name, count in self.counts.records.items()],
             entity_types=entity_types,
             pages=pages,
-            rejects=[_reject(one) for one in rejected],
+            rejects=self.rejects(),
             response_kept=ending.response_kept,
             events=events,
             state_went_to=ending.state_went_to,
@@ -285,14 +285,6 @@ class ReceiptRecorder(RunObserver):
             return []
         age = _now() - self._started_at
         return session_events(self.client, self._session[0], age, deadline)
-
-
-def _reject(rejected: RejectedRecord) -> receipt.Reject:
-    source = rejected.source
-    by: Literal["target", "sprinto"] = "sprinto" if rejected.by_sprinto else "target"
-    return receipt.Reject(
-        source.line, source.batch_place, source.stream, rejected.entity_type, rejected.code, by
-    )
 
 
 def _count(value: object) -> int | None:

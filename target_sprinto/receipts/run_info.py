@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - the names of a protocol's attributes say it
-"""What a receipt needs to know of a run: its settings, its rejected records, where they came from."""
+"""What a receipt needs to know of a run: its settings, its input, where records came from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from target_sprinto.push.protocol.lifecycle import Finish
@@ -60,26 +60,6 @@ class Origin(Protocol):
     def line(self) -> int: ...
     @property
     def batch_place(self) -> str: ...
-
-
-class RejectedRecord(Protocol):
-    """A record that was rejected, without any value of it."""
-
-    @property
-    def source(self) -> Origin: ...
-    @property
-    def entity_type(self) -> str: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def by_sprinto(self) -> bool: ...
-
-
-class RejectedRecords(Protocol):
-    """What was rejected so far."""
-
-    @property
-    def rejected(self) -> Sequence[RejectedRecord]: ...
 
 
 def origin_of(item: Item) -> Origin:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.receipts.document import COMPLETE
+from target_sprinto.receipts.document import COMPLETE, span
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.receipts.run_info import origin_of
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.transport.background import Check, Deadline
     from target_sprinto.receipts import document as receipt
-    from target_sprinto.receipts.run_info import RejectedRecord
 
 
 class Matched(ReceiptDiffers):
@@ -25,9 +24,9 @@ class Matched(ReceiptDiffers):
 
 
 class Replay:
-    """Stands in for a run (push/run.py: Delivery). `interrupted` may raise to end it.
+    """Takes the place of a run (push/run/run.py: Delivery). `interrupted` may raise to end it.
 
-    Pages are cut where the run cut them, which may have been in the midst of a silence of the tap.
+    Pages are cut where the run cut them, which may have been while the tap was silent.
     """
 
     open_session: str | None = None
@@ -73,17 +72,15 @@ class Replay:
         if self._made < len(self._receipt.pages):
             missing = self._receipt.pages[self._made]
             raise ReceiptDiffers(
-                f"The input ends before page {missing.number}, which spanned {_as_the_run_made_it(missing)}."
+                f"The input ends before page {missing.number}, which spanned input lines {missing.lines}."
             )
         self._compare_entities()
         return RunResult(RunOutcome.NOTHING_SENT, None, dict(self._digests.counts), self._made)
 
-    def compare_rejects(self, rejected: Sequence[RejectedRecord]) -> None:
+    def compare_rejects(self, rejected: Sequence[receipt.Reject]) -> None:
         """Compare what our own checks have rejected. Raises ReceiptDiffers."""
-        here = [(one.source.line, one.source.batch_place, one.code) for one in rejected]
-        there = [
-            (one.line, one.place, one.code) for one in self._receipt.rejects if one.refused_by == "target"
-        ]
+        in_run = [one for one in self._receipt.rejects if one.refused_by == "target"]
+        here, there = ([(one.line, one.place, one.code) for one in those] for those in (rejected, in_run))
         if here != there:
             line, place, code = min(set(here) ^ set(there), default=(0, "", ""))
             where = f"input line {line}{f', {place}' if place else ''}"
@@ -98,14 +95,15 @@ class Replay:
 
     def _compare(self, page: Page) -> None:
         self._digests.add(page)
-        spans = _span(page)
+        first, last = origin_of(page.items[0]), origin_of(page.items[-1])
+        lines = span(first.line, first.batch_place, last.line, last.batch_place)
         if page.number > len(self._receipt.pages):
-            raise ReceiptDiffers(f"The input has records that the run did not send: {spans}.")
+            raise ReceiptDiffers(f"The input has records that the run did not send: input lines {lines}.")
         expected = self._receipt.pages[page.number - 1]
         if page_digest(page.encode()) != expected.sha256:
             raise ReceiptDiffers(
-                f"Page {page.number} differs: here it holds {len(page.items)} entities of {spans}, in the run"
-                f" {expected.entities} of {_as_the_run_made_it(expected)}."
+                f"Page {page.number} differs: here it holds {len(page.items)} entities of input lines"
+                f" {lines}, in the run {expected.entities} of input lines {expected.lines}."
             )
         self._made = page.number
         if not self._complete and self._made == len(self._receipt.pages):
@@ -122,22 +120,3 @@ class Replay:
                 "All pages are the same, but the receipt's counts or digests by entity type are not theirs.",
                 "The receipt contradicts itself: it was changed.",
             )
-
-
-def _span(page: Page) -> str:
-    first, last = origin_of(page.items[0]), origin_of(page.items[-1])
-    return _lines(first.line, first.batch_place, last.line, last.batch_place)
-
-
-def _as_the_run_made_it(page: receipt.Page) -> str:
-    return _lines(page.first_line, page.first_place, page.last_line, page.last_place)
-
-
-def _lines(first: int, first_place: str, last: int, last_place: str) -> str:
-    if not (first_place or last_place):
-        return f"input lines {first} to {last}"
-    ends = (
-        f"input line {line}{f' ({place})' if place else ''}"
-        for line, place in ((first, first_place), (last, last_place))
-    )
-    return " to ".join(ends)

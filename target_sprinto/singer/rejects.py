@@ -17,6 +17,7 @@ import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
 from target_sprinto.push.text import pluralize, quoted, shown, suggested
+from target_sprinto.receipts import document as receipt
 from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
 
 if TYPE_CHECKING:
@@ -168,6 +169,20 @@ class RejectedRecords:
     def rejected(self) -> list[Rejected]:
         """All of them, in the order of the input."""
         return sorted(self._confirmed, key=lambda rejected: rejected.source.number)
+
+    def in_receipt(self) -> list[receipt.Reject]:
+        """The same, as a receipt lists them."""
+        return [
+            receipt.Reject(
+                one.source.line,
+                one.source.batch_place,
+                one.source.stream,
+                one.entity_type,
+                one.code,
+                "sprinto" if one.by_sprinto else "target",
+            )
+            for one in self.rejected
+        ]
 
     def finish(self) -> str:
         """For a run that was applied: finish the file; describe what was rejected, if anything was."""

@@ -162,7 +162,7 @@ class SprintoTarget(ConfiguredTarget):
                 client=self.client,
                 run_uuid=run_uuid,
                 counts=self._counts,
-                rejects=self.rejects,
+                rejects=lambda: self.rejects.in_receipt() if self.rejects else [],
                 state=lambda: self._state,
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self._reader.line,

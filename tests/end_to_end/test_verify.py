@@ -149,7 +149,7 @@ def test_batch_files_are_read_again(door: FrontDoor) -> None:
     assert (first["last_line"], first["last_place"]) == (3, f"batch file '{path}', line 99")
     check_ok(verify(door), "OK: the same 2 pages, 131 people")
     path.write_bytes(gzip.compress(b"".join([*rows[:110], rows[0], *rows[111:]])))
-    check_differs(verify(door), "Page 2 differs", f"input line 3 (batch file '{path}', line 100)")
+    check_differs(verify(door), "Page 2 differs", f"input lines 3 (batch file '{path}', line 100) to 3 (")
 
 
 CHANGES: dict[str, tuple[Callable[[FrontDoor], object], tuple[str, ...]]] = {
