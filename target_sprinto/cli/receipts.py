@@ -12,7 +12,7 @@ from target_sprinto import private_files
 from target_sprinto.cli.options import OK, config_option, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
-from target_sprinto.receipts import html, signing
+from target_sprinto.receipts import receipt_html, signing
 from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of
 from target_sprinto.receipts.errors import (
     ChainBroken,
@@ -21,7 +21,7 @@ from target_sprinto.receipts.errors import (
     ReceiptUnusable,
 )
 from target_sprinto.receipts.folder import read_checked, read_folder
-from target_sprinto.receipts.verify import Matched, Replay
+from target_sprinto.receipts.replay import Matched, Replay
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
@@ -142,7 +142,7 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
 )
 def receipt(receipt: Path, output: IO[bytes], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it does not check the signature."""
-    output.write(html.render(read_checked(receipt, None)))
+    output.write(receipt_html.render(read_checked(receipt, None)))
 
 
 @click.command(

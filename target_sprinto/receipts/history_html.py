@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
-from target_sprinto.receipts.html import CODE, DIGEST, NUMBER, TIGHT, fill, table
+from target_sprinto.receipts.receipt_html import CODE, DIGEST, NUMBER, TIGHT, fill, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,12 +16,12 @@ from threading import Condition
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import snapshot
-from target_sprinto.sandbox.answers import event_body
 from target_sprinto.sandbox.faults import Fired
-from target_sprinto.sandbox.model import Integration
+from target_sprinto.sandbox.integration import Integration
 from target_sprinto.sandbox.operations import Exchange, Reply, receive
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.response_bodies import event_body
 from target_sprinto.sandbox.state import IntegrationState
 
 if TYPE_CHECKING:

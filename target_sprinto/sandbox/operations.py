@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from target_sprinto.sandbox.answers import (
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.request_body import Page, parse_page, uncompressed
+from target_sprinto.sandbox.response_bodies import (
     activity_body,
     close_body,
     ingest_body,
@@ -16,14 +18,12 @@ from target_sprinto.sandbox.answers import (
     session_body,
     status_body,
 )
-from target_sprinto.sandbox.page_body import Page, parse_page, uncompressed
-from target_sprinto.sandbox.refusal import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from target_sprinto.sandbox.faults import Operation
-    from target_sprinto.sandbox.model import Integration
+    from target_sprinto.sandbox.integration import Integration
     from target_sprinto.sandbox.options import SandboxOptions
     from target_sprinto.sandbox.readings import Readings
     from target_sprinto.sandbox.state import Session

@@ -29,8 +29,8 @@ from target_sprinto.sandbox.faults import (
     Reset,
 )
 from target_sprinto.sandbox.operations import Reply, RequestSeen
-from target_sprinto.sandbox.page import render
 from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.web_page import render
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,7 +27,7 @@ from target_sprinto.sandbox.state import (
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.options import SandboxOptions
-    from target_sprinto.sandbox.page_body import Page
+    from target_sprinto.sandbox.request_body import Page
 
 EVENTS: dict[str, tuple[Level, str]] = {
     "session_created": ("info", "Session created"),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from target_sprinto.sandbox.model import Integration
-    from target_sprinto.sandbox.page_body import Page
+    from target_sprinto.sandbox.integration import Integration
     from target_sprinto.sandbox.readings import Readings
+    from target_sprinto.sandbox.request_body import Page
     from target_sprinto.sandbox.state import Event, Session, State
 
 _COUNTS = "accepted_records_by_entity"

@@ -54,7 +54,7 @@ class Table:
 
 def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
     """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
-    return _pages.get_template("page.html").render(
+    return _pages.get_template("web_page.html").render(
         integrations=[
             {
                 "id": name,
