@@ -1,4 +1,4 @@
-"""The bodies of the answers, field by field as documented (Sprinto: Models)."""
+"""The JSON bodies of the responses, field by field as documented (Sprinto: Models)."""
 
 from __future__ import annotations
 
