@@ -13,7 +13,8 @@ from target_sprinto.cli.options import OK, config_option, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import receipt_html, signing
-from target_sprinto.receipts.document import COMPLETE, Receipt, pipeline_of
+from target_sprinto.receipts.chain import pipeline_of
+from target_sprinto.receipts.document import COMPLETE, Receipt
 from target_sprinto.receipts.errors import (
     ChainBroken,
     ReceiptDiffers,

@@ -14,17 +14,60 @@ import time
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from target_sprinto.receipts.document import Head, Pipeline, pipeline_of, read_head
+import msgspec
+
+from target_sprinto.receipts.document import FORMAT_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from target_sprinto.receipts.document import Receipt
 
 if sys.platform != "win32":
     import fcntl
 
 _LOCK_SECONDS = 2.0
+_BEGIN = b'{\n  "format": "target-sprinto receipt '
+_HEAD_END = b',\n  "session": '
+_HEAD_BYTES = 4096
+
+Pipeline: TypeAlias = "tuple[str, str]"
+"""An integration and a `client_reference_prefix`."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """How a receipt begins: enough to find its place in its chain."""
+
+    outcome: str
+    run: str
+    reference: str
+    ended_at: str | None
+    number: int | None
+    previous: str | None
+    integration_id: str
+
+
+def pipeline_of(one: Head | Receipt) -> Pipeline:
+    """Integration and `client_reference_prefix`."""
+    return one.integration_id, one.reference.removesuffix("/hold").removesuffix(f"/{one.run}")
+
+
+def read_head(path: Path) -> Head | None:
+    """How a file begins, of which no more than 4 KiB are read; None for a file that is not a receipt."""
+    try:
+        with path.open("rb") as opened:
+            start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
+        return msgspec.json.decode(start + b"}", type=Head) if more and FORMAT_NUMBER.match(start) else None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def begins_like_one(path: Path) -> bool:
+    """Whether a file begins as receipts do, so that it is one or was one."""
+    with path.open("rb") as opened:
+        return opened.read(len(_BEGIN)) == _BEGIN
 
 
 class Link(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -32,9 +32,6 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in h
 Outcome = Literal["unfinished", "applied", "held", "rehearsed", "nothing-to-send", "failed", "interrupted"]
 COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "rehearsed", "nothing-to-send"})
 """Runs that took all of the input."""
-
-Pipeline: TypeAlias = "tuple[str, str]"
-"""An integration and a `client_reference_prefix`."""
 
 State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
 
@@ -250,6 +247,8 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
 
 
+FORMAT_NUMBER = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
+"""How a receipt begins, in every format."""
 _SEAL = b',\n  "seal": "'
 _END = b'"\n}\n'
 
@@ -278,7 +277,7 @@ def read(path: Path) -> Receipt:
     Raises ReceiptUnusable for one that cannot be read or is not whole, ReceiptFromNewerVersion.
     """
     content = read_bytes(path)
-    if (found := _FORMAT.match(content)) and found[1] != b"1":
+    if (found := FORMAT_NUMBER.match(content)) and found[1] != b"1":
         raise ReceiptFromNewerVersion(
             f"{path} has the receipt format {int(found[1])}, which this version does not read.",
             "Use the target-sprinto that wrote it, or a newer one.",
@@ -301,45 +300,6 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as problem:
         raise ReceiptUnusable(f"The receipt cannot be read ({problem.strerror}): {path}.") from None
-
-
-class Head(msgspec.Struct, frozen=True):
-    """How a receipt begins: enough to find its place in its chain."""
-
-    outcome: str
-    run: str
-    reference: str
-    ended_at: str | None
-    number: int | None
-    previous: str | None
-    integration_id: str
-
-
-def pipeline_of(one: Head | Receipt) -> Pipeline:
-    """Integration and `client_reference_prefix`."""
-    return one.integration_id, one.reference.removesuffix("/hold").removesuffix(f"/{one.run}")
-
-
-def read_head(path: Path) -> Head | None:
-    """How a file begins, of which no more than 4 KiB are read; None for a file that is not a receipt."""
-    try:
-        with path.open("rb") as opened:
-            start, more, _ = opened.read(_HEAD_BYTES).partition(_HEAD_END)
-        return msgspec.json.decode(start + b"}", type=Head) if more and _FORMAT.match(start) else None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def begins_like_one(path: Path) -> bool:
-    """Whether a file begins as receipts do, so that it is one or was one."""
-    with path.open("rb") as opened:
-        return opened.read(len(_BEGIN)) == _BEGIN
-
-
-_BEGIN = b'{\n  "format": "target-sprinto receipt '
-_FORMAT = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
-_HEAD_END = b',\n  "session": '
-_HEAD_BYTES = 4096
 
 
 def published_schema() -> dict[str, Any]:

@@ -10,7 +10,15 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, signing
-from target_sprinto.receipts.chain import Link, broken_links, receipt_files
+from target_sprinto.receipts.chain import (
+    Link,
+    Pipeline,
+    begins_like_one,
+    broken_links,
+    pipeline_of,
+    read_head,
+    receipt_files,
+)
 from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
@@ -26,7 +34,7 @@ class PastRun(NamedTuple):
     """What a receipt says of a run that ended, without its pages. `accepted` is ``{entity_type: int}``."""
 
     path: Path
-    pipeline: document.Pipeline
+    pipeline: Pipeline
     run: str
     outcome: document.Outcome
     error: str | None
@@ -69,8 +77,8 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
     found, links = ReceiptFolder(), []
     for file in sorted(receipt_files(path)):
         check()
-        head = document.read_head(file)
-        if head is None and not document.begins_like_one(file):
+        head = read_head(file)
+        if head is None and not begins_like_one(file):
             found.others += 1
         elif head is not None and head.outcome == "unfinished":
             found.unfinished += 1
@@ -93,7 +101,7 @@ def _past_run(path: Path, receipt: document.Receipt) -> PastRun:
         raise ReceiptUnusable(f"{path} does not say when its run ended.")
     return PastRun(
         path,
-        document.pipeline_of(receipt),
+        pipeline_of(receipt),
         receipt.run,
         receipt.outcome,
         receipt.error,

@@ -17,7 +17,7 @@ from target_sprinto.push.text import in_columns, pluralize, shown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from target_sprinto.receipts.document import Pipeline
+    from target_sprinto.receipts.chain import Pipeline
     from target_sprinto.receipts.folder import PastRun
 
 _RUNS_SHOWN = 5

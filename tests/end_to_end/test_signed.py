@@ -25,8 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from target_sprinto.receipts.chain import Link, broken_links, last_of
-from target_sprinto.receipts.document import Head
+from target_sprinto.receipts.chain import Head, Link, broken_links, last_of
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import SCHEMA, FrontDoor, feed, people, record, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
