@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,20 +16,11 @@ if TYPE_CHECKING:
 GZIP = 16 + zlib.MAX_WBITS
 
 
-class _Body(msgspec.Struct):
-    entities: Entities
-    page_hint: int | None = None
-
-
-_decoder = msgspec.json.Decoder(_Body)
-
-
-@dataclass(frozen=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """A page's records, as sent; `page_hint` is echoed, as its answer's documentation suggests."""
 
     entities: Entities
-    page_hint: int | None
+    page_hint: int | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -41,6 +31,9 @@ class Page:
     def items(self) -> int:
         """Records, over all entity types."""
         return sum(map(len, self.entities.values()))
+
+
+_decode = msgspec.json.Decoder(Page).decode
 
 
 def uncompressed(body: bytes, encoding: str, max_bytes: int, readings: Readings) -> bytes:
@@ -71,7 +64,6 @@ def parse_page(body: bytes) -> Page:
     try:
         # Records stay raw here, and raw text is not checked.
         body.decode()
-        parsed = _decoder.decode(body)
+        return _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused(400, f"Malformed body: {error}") from None
-    return Page(parsed.entities, parsed.page_hint)

@@ -10,6 +10,7 @@ import select
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
@@ -39,38 +41,29 @@ class SprintoReader(GenericSingerReader[bytes]):
     it can be cut short: for a command line, whose stdin nothing else has read from.
     """
 
-    def __init__(  # noqa: PLR0913 - one callable for each thing that ends or begins the reading
-        self,
-        check: Check,
-        failed: Callable[[BaseException], BaseException],
-        refuse: Callable[[bytes, InvalidRecord], None],
-        *,
-        begin: Callable[[], None],
-        guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
-        watch_stdin: bool,
-        longest_silence: Callable[[], float] = lambda: 0.0,
-    ) -> None:
+    check: Check
+    failed: Callable[[BaseException], BaseException]
+    refuse: Callable[[bytes, InvalidRecord], None]
+    begin: Callable[[], None]
+    guard: Callable[[], AbstractContextManager[None]]
+    longest_silence: Callable[[], float]
+    watch_stdin: bool
+    line: int = field(default=0, init=False)
+    digest: hashlib._Hash | None = field(default=None, init=False)
+    from_stdin: bool = field(default=False, init=False)
+    waited_seconds: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
         super().__init__()
-        self._watch_stdin = watch_stdin
-        self.line = 0
-        self.digest: hashlib._Hash | None = None
-        self.from_stdin = False
-        self.waited_seconds = 0.0
-        self._check = check
-        self._failed = failed
-        self._refuse = refuse
-        self._begin = begin
-        self._longest_silence = longest_silence
-        self._guard = guard
 
     @property
     def default_input(self) -> IO[bytes]:
         """Standard input, as bytes."""
-        # It is None where the shell has closed it, and a stand-in without `buffer` in another client's tests.
+        # It is None where the shell has closed it, and a stand-in without `buffer` in a caller's tests.
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()
-        if self._watch_stdin:
+        if self.watch_stdin:
             if stdin.isatty():
                 log.warning(
                     "Nothing is piped in: waiting for Singer messages from this terminal. Run"
@@ -78,7 +71,7 @@ class SprintoReader(GenericSingerReader[bytes]):
                 )
             with contextlib.suppress(io.UnsupportedOperation):
                 return interruptible_reader(
-                    stdin.fileno(), self._check, self._add_to_waits, self._longest_silence()
+                    stdin.fileno(), self.check, self._add_to_waits, self.longest_silence()
                 )
         opened: IO[bytes] = getattr(stdin, "buffer", stdin)
         return opened
@@ -98,13 +91,13 @@ class SprintoReader(GenericSingerReader[bytes]):
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
         try:
-            with self._guard():
-                self._begin()
+            with self.guard():
+                self.begin()
                 for message in self._messages(self.default_input if file_input is None else file_input):
                     callbacks[message["type"]](message)
                     seen[message["type"]] += 1
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._failed(failure) from None
+            raise self.failed(failure) from None
         return seen
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
@@ -122,7 +115,7 @@ class SprintoReader(GenericSingerReader[bytes]):
             try:
                 message = parse_message(line)
             except InvalidRecord as problem:
-                self._refuse(line, problem)
+                self.refuse(line, problem)
                 continue
             yield message
 

@@ -81,9 +81,9 @@ class SprintoTarget(ConfiguredTarget):
         """
         self._signals = signals
         self._reader = SprintoReader(
-            self.raise_if_interrupted,
-            self._end,
-            self._reject_line,
+            check=self.raise_if_interrupted,
+            failed=self._end,
+            refuse=self._reject_line,
             begin=self._begin,
             guard=self._guard,
             watch_stdin=signals is not None,
