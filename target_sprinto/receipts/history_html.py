@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
-from target_sprinto.receipts.receipt_html import CODE, DIGEST, NUMBER, TIGHT, fill, table
+from target_sprinto.receipts.receipt_html import fill, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -66,7 +66,7 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
     verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     kind = one.entity_type
     shown = table(
-        {"When": TIGHT, "Outcome": "", "Records applied": NUMBER, "Rejected": NUMBER},
+        "When:tight, Outcome, Records applied:number, Rejected:number",
         (
             (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
             for run in runs
@@ -92,7 +92,7 @@ def _outcome(run: PastRun, entity_type: str) -> str:
 
 def _details(runs: Iterable[PastRun]) -> str:
     rows = table(
-        {"Receipt": CODE, "Run": CODE, "Signed by": DIGEST},
+        "Receipt:code, Run:code, Signed by:digest",
         ((run.path.name, run.run, run.signed_by or "unsigned") for run in runs),
         "None.",
     )

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from target_sprinto.receipts.document import Receipt, Stream
 
-NUMBER, TIGHT, CODE, DIGEST = "number", "tight", "code", "digest"
-"""Kinds of columns: a count, text on one line, a code, a digest; CSS classes."""
-
 _HEADLINES = {
     "unfinished": ("open", "Unfinished", "The run is still going on, or was cut off before it could end."),
     "applied": (
@@ -55,13 +52,7 @@ def render(receipt: Receipt) -> bytes:
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
         facts=_facts(receipt),
         entities=table(
-            {
-                "Entity type": "",
-                "From streams": "",
-                "Entities": NUMBER,
-                "Accepted": NUMBER,
-                "SHA-256": DIGEST,
-            },
+            "Entity type, From streams, Entities:number, Accepted:number, SHA-256:digest",
             (
                 (one.entity_type, _by_stream(one.streams), one.entities, one.accepted, one.sha256)
                 for one in receipt.entity_types
@@ -69,14 +60,8 @@ def render(receipt: Receipt) -> bytes:
             "No entity was put into a page.",
         ),
         streams=table(
-            {
-                "Stream": "",
-                "Records read": NUMBER,
-                "Skipped as deleted": NUMBER,
-                "Left out by a map": NUMBER,
-                "Dropped fields": "",
-                "Extracted by the tap": "",
-            },
+            "Stream, Records read:number, Skipped as deleted:number, Left out by a map:number,"
+            " Dropped fields, Extracted by the tap",
             (
                 (one.stream, one.records, one.skipped, one.filtered, ", ".join(one.dropped), _extracted(one))
                 for one in receipt.streams
@@ -84,14 +69,7 @@ def render(receipt: Receipt) -> bytes:
             "No record was read.",
         ),
         rejects=table(
-            {
-                "Input line": NUMBER,
-                "In batch file": "",
-                "Stream": "",
-                "Entity type": "",
-                "Reason": CODE,
-                "Rejected by": "",
-            },
+            "Input line:number, In batch file, Stream, Entity type, Reason:code, Rejected by",
             (
                 (one.line, one.place, one.stream, one.entity_type, one.code, _REJECTED_BY[one.refused_by])
                 for one in receipt.rejects
@@ -99,17 +77,8 @@ def render(receipt: Receipt) -> bytes:
             "None.",
         ),
         pages=table(
-            {
-                "Page": NUMBER,
-                "Input lines": "",
-                "Entities": NUMBER,
-                "Accepted": NUMBER,
-                "Bytes": NUMBER,
-                "Requests": NUMBER,
-                "Sent at": TIGHT,
-                "Accepted at": TIGHT,
-                "SHA-256": DIGEST,
-            },
+            "Page:number, Input lines, Entities:number, Accepted:number, Bytes:number, Requests:number,"
+            " Sent at:tight, Accepted at:tight, SHA-256:digest",
             (
                 (
                     *(one.number, one.lines, one.entities, one.accepted, one.bytes, one.requests),
@@ -120,13 +89,13 @@ def render(receipt: Receipt) -> bytes:
             "No page was made.",
         ),
         phases=table(
-            {"At": TIGHT, "Phase": ""},
+            "At:tight, Phase",
             ((_moment(step.at), step.phase) for step in receipt.phases),
             "Nothing was opened.",
             stacked=False,
         ),
         events=table(
-            {"At": TIGHT, "Level": "", "Event": CODE, "Id": CODE},
+            "At:tight, Level, Event:code, Id:code",
             ((_moment(event.at), event.level, event.type, event.id) for event in receipt.events or ()),
             "The log could not be read." if receipt.events is None else "None.",
         ),
@@ -213,32 +182,34 @@ def _indented(value: bytes) -> str:
     return msgspec.json.format(bytes(value), indent=2).decode()
 
 
-def table(
-    columns: Mapping[str, str], rows: Iterable[Sequence[object]], empty: str, *, stacked: bool = True
-) -> str:
-    """A table; `columns` are kinds by head. Without rows, a sentence.
+def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked: bool = True) -> str:
+    """A table, or a sentence where there are no rows.
 
-    `stacked`: on a narrow screen its cells are below each other, each with its head.
+    `columns` are heads, each with its kind after a colon if it has one: `number`, `tight` for text on one
+    line, `code`, `digest`. `stacked`: on a narrow screen its cells are below each other, each with its head.
     """
-    kinds = {head: f' class="{kind}"' if kind in {NUMBER, TIGHT} else "" for head, kind in columns.items()}
+    kinds = {head: kind for head, _, kind in (column.partition(":") for column in columns.split(", "))}
     body = [
-        "".join(
-            f'<td{kinds[head]} data-head="{escape(head)}">{_inner(value, kind)}</td>'
-            for (head, kind), value in zip(columns.items(), row, strict=True)
-        )
+        "".join(_cell(head, kind, value) for (head, kind), value in zip(kinds.items(), row, strict=True))
         for row in rows
     ]
     if not body:
         return f'<p class="empty">{escape(empty)}</p>'
-    heads = "".join(f'<th scope="col"{kinds[head]}>{escape(head)}</th>' for head in columns)
-    kind = ' class="stacked"' if stacked else ""
+    heads = "".join(f'<th scope="col"{_class(kind)}>{escape(head)}</th>' for head, kind in kinds.items())
     lines = "".join(f"<tr>{cells}</tr>" for cells in body)
-    return f"<table{kind}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    look = ' class="stacked"' if stacked else ""
+    return f"<table{look}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def _inner(value: object, kind: str) -> str:
+def _cell(head: str, kind: str, value: object) -> str:
     shown = escape(_figure(value) if isinstance(value, int) else str(value or "-"))
-    return f'<code class="{kind}">{shown}</code>' if kind in {CODE, DIGEST} else shown
+    if kind in {"code", "digest"}:
+        shown = f'<code class="{kind}">{shown}</code>'
+    return f'<td{_class(kind)} data-head="{escape(head)}">{shown}</td>'
+
+
+def _class(kind: str) -> str:
+    return f' class="{kind}"' if kind in {"number", "tight"} else ""
 
 
 def _figure(count: int) -> str:
