@@ -7,7 +7,8 @@ function raises if the mapper would, and also where it cannot be sure: then the 
 from __future__ import annotations
 
 import ast
-from operator import itemgetter
+from functools import partial
+from operator import getitem
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.mapper import CustomStreamMap
@@ -17,7 +18,7 @@ from target_sprinto.singer.map_rules import GIVEN, parsed
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    Compiled = Callable[[Mapping[str, Any]], Any]
+    Compiled = Callable[[Mapping[str, Any]], list[Any]]
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
 _METHODS: dict[str, Callable[..., Any]] = {
@@ -54,87 +55,94 @@ class Compiler:
         functions: Mapping[str, Callable[..., Any]],
     ) -> None:
         self._fields = fields
-        self._operators = operators
+        self._operators = dict(operators)
+        self._operators[ast.Add] = partial(_added, operators[ast.Add])
         self._functions = functions
+        self._called: dict[str, Callable[..., Any]] = {}
 
-    def compile(self, node: ast.AST) -> Compiled:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
-        """An expression as a function of the record. Raises ValueError for what is not in the subset."""
+    def compiled(self, translated: Sequence[ast.expr]) -> Compiled:
+        """A function of the record that returns a list: what each expression comes to."""
+        body = ast.Expression(_lambda(ast.List([*translated], ast.Load())))
+        code = compile(ast.fix_missing_locations(body), "<stream map>", "eval")
+        # Nothing can be reached but what `translated` lets through.
+        made: Compiled = eval(code, {"__builtins__": {}, **self._called})  # noqa: S307
+        return made
+
+    def translated(self, node: ast.AST) -> ast.expr:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
+        """An expression as one of Python's. Raises ValueError or KeyError for what is not in the subset."""
         if (name := field_of_record(node)) is not None:
             return self._read(node, name)
         match node:
-            case ast.Constant(value) if is_constant(node):
-                return lambda _: value
+            case ast.Constant() if is_constant(node):
+                return node
             case ast.Name(name) if name in self._fields and name not in GIVEN:
-                return itemgetter(name)
+                return _field(name)
             case ast.BinOp(left, operator, right) | ast.Compare(left, [operator], [right]):
-                return self._applied(self._operators[type(operator)], [left, right])
+                return self._call(self._operators[type(operator)], [left, right])
             case ast.UnaryOp(operator, operand):
-                return self._applied(self._operators[type(operator)], [operand])
+                return self._call(self._operators[type(operator)], [operand])
             case ast.Call(ast.Name(name), arguments, []) if name in _FUNCTIONS:
-                return self._applied(self._functions[name], arguments)
+                return self._call(self._functions[name], arguments)
             case ast.Call(ast.Attribute(value, name), arguments, []) if name in _METHODS:
                 # Of another type it may be another method; then this one raises.
-                return self._applied(_METHODS[name], [value, *arguments])
-            case ast.Subscript(value, ast.Constant(key)):
-                container = self.compile(value)
-                return lambda record: container(record)[key]
+                return self._call(_METHODS[name], [value, *arguments])
+            case ast.Subscript(value, ast.Constant() as key):
+                return self._call(getitem, [value, key])
             case ast.Dict([], []):
-                return lambda _: {}
+                return node
             case ast.BoolOp(operator, parts):
-                return self._bool(parts, until=isinstance(operator, ast.Or))
+                return ast.BoolOp(operator, [self.translated(part) for part in parts])
             case ast.IfExp(condition, yes, no):
-                test, then, other = self.compile(condition), self.compile(yes), self.compile(no)
-                return lambda record: then(record) if test(record) else other(record)
+                return ast.IfExp(*map(self.translated, (condition, yes, no)))
             case ast.JoinedStr(parts):
-                return self._joined(parts)
+                return self._call(_joined, parts)
             case ast.FormattedValue(value, _, None):
-                return self.compile(value)
+                return self.translated(value)
         raise ValueError(type(node).__name__)
 
-    @staticmethod
-    def _read(node: ast.AST, name: str) -> Compiled:
+    def _read(self, node: ast.AST, name: str) -> ast.expr:
         match node:
-            case ast.Call(_, [_]):
-                return lambda record: record.get(name)
-            case ast.Call(_, [_, ast.Constant(default)]):
-                return lambda record: record.get(name, default)
+            case ast.Call(_, [_, *default]) if all(isinstance(value, ast.Constant) for value in default):
+                return ast.Call(self._called_as(dict.get), [_RECORD, ast.Constant(name), *default], [])
             case ast.Subscript():
-                return itemgetter(name)
+                return _field(name)
         raise ValueError(name)
 
-    def _applied(self, function: Callable[..., Any], arguments: Sequence[ast.expr]) -> Compiled:
-        parts = [self.compile(argument) for argument in arguments]
-        if len(parts) == 1:
-            (only,) = parts
-            return lambda record: function(only(record))
-        if len(parts) == 2:  # noqa: PLR2004 - an operator's two sides
-            first, second = parts
-            return lambda record: function(first(record), second(record))
-        return lambda record: function(*[part(record) for part in parts])
+    def _call(self, function: Callable[..., Any], arguments: Sequence[ast.expr]) -> ast.Call:
+        return ast.Call(self._called_as(function), [self.translated(one) for one in arguments], [])
 
-    def _bool(self, nodes: Sequence[ast.expr], *, until: bool) -> Compiled:
-        parts = [self.compile(node) for node in nodes]
+    def _called_as(self, function: Callable[..., Any]) -> ast.Name:
+        name = f"function_{len(self._called)}"
+        self._called[name] = function
+        return ast.Name(name, ast.Load())
 
-        def evaluate(record: Mapping[str, Any]) -> object:
-            result: object = False
-            for part in parts:
-                result = part(record)
-                if bool(result) is until:
-                    break
-            return result
 
-        return evaluate
+_RECORD = ast.Name("record", ast.Load())
 
-    def _joined(self, nodes: Sequence[ast.expr]) -> Compiled:
-        parts = [self.compile(node) for node in nodes]
 
-        def evaluate(record: Mapping[str, Any]) -> str:
-            text = "".join([str(part(record)) for part in parts])
-            if len(text) > _MAX_LENGTH:
-                raise ValueError
-            return text
+def _lambda(body: ast.expr) -> ast.Lambda:
+    (statement,) = ast.parse("lambda record: None").body
+    function = cast("ast.Lambda", cast("ast.Expr", statement).value)
+    function.body = body
+    return function
 
-        return evaluate
+
+def _field(name: str) -> ast.Subscript:
+    return ast.Subscript(_RECORD, ast.Constant(name), ast.Load())
+
+
+def _added(add: Callable[[Any, Any], Any], left: object, right: object) -> Any:  # noqa: ANN401 - any sum
+    """What the evaluator's `+` makes, which looks up what it was given: two texts are quicker."""
+    if type(left) is str and type(right) is str and len(left) + len(right) <= _MAX_LENGTH:
+        return left + right
+    return add(left, right)
+
+
+def _joined(*parts: object) -> str:
+    text = "".join(map(str, parts))
+    if len(text) > _MAX_LENGTH:
+        raise ValueError
+    return text
 
 
 def is_constant(node: ast.AST) -> bool:

@@ -11,9 +11,10 @@ This is an optimisation only, and decides no verdict: in doubt, the SDK's mapper
 from __future__ import annotations
 
 import ast
+import re
 from decimal import Decimal
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, NewType, TypedDict, Union, cast
+from typing import TYPE_CHECKING, Any, NewType, Union, cast
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from singer_sdk.mapper import StreamMap
 
-    from target_sprinto.singer.map_expressions import Compiled
     from target_sprinto.singer.map_rules import MapRule
 
 LEFT_OUT = b""
@@ -47,7 +47,11 @@ _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """What a schema or a map from anywhere may bring about while a plan is made."""
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_NULL = (Raw(b"null"),)
+_decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NULL = Raw(b"null")
+"""In the place of an optional field that is missing: this object, and no other null."""
+
 _FINITE = frozenset({str, int, bool, type(None)})
 
 _ANNOTATION_KEYWORDS = frozenset(
@@ -87,6 +91,7 @@ class RecordWriter:
         defaults: dict[str, tuple[Any, ...]] = dict.fromkeys(copies, (UNSET,))
         if rule.drops_others or DELETED_AT in fields:
             defaults[DELETED_AT] = (UNSET,)
+        null = (_NULL,)
         constants, computed = dict[str, Raw](), dict[str, str]()
         for target, text in rule.expressions.items():
             tree = tree_of(text)
@@ -96,10 +101,14 @@ class RecordWriter:
                 constants[target] = Raw(_encoder.encode(ast.literal_eval(tree)))
             elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in GIVEN:
                 copies[target], defaults[tree.id] = tree.id, ()
-            elif (source := optional_field(tree)) is not None and defaults.setdefault(source, _NULL) == _NULL:
+            elif (source := optional_field(tree)) is not None and defaults.setdefault(source, null) == null:
                 copies[target] = source
             else:
                 computed[target] = text
+        self._computed: _Computed | None = None
+        if computed or "__filter__" in rule.expressions:
+            self._computed = _Computed(stream_map, rule, computed, fields)
+            defaults = dict.fromkeys(self._computed.fields, (UNSET,)) | defaults
         if not rule.drops_others:
             defaults = dict.fromkeys(fields, (UNSET,)) | defaults
         number = {name: _field(at) for at, name in enumerate(defaults)}
@@ -118,10 +127,9 @@ class RecordWriter:
         self._mark = attrgetter(number[DELETED_AT]) if watches else None
         self._skips = rule.drops_others or bool(rule.removed)
         self._constants = tuple(constants.values())
-        self._computed: _Computed | None = None
         targets = [*copies, *constants]
-        if computed or "__filter__" in rule.expressions:
-            self._computed = _Computed(stream_map, rule, computed, fields)
+        if self._computed is not None:
+            self._computes_from = _getter([number[name] for name in self._computed.fields])
             targets += self._computed.targets
         # In the order of the map, as the SDK's mapper makes them.
         ordered = sorted(targets, key=[*passed, *rule.fields].index)
@@ -135,14 +143,14 @@ class RecordWriter:
 
     def write(self, raw: bytes) -> bytes | None:
         """The mapped record, LEFT_OUT, or None in doubt; both records are JSON."""
-        if self._skips and b"\\" in raw and (b"\\ud" in raw or b"\\uD" in raw):
-            # What is skipped may hold a surrogate that is not a character.
+        if self._skips and _SURROGATE.search(raw):
+            # What is skipped may hold one that is not a character.
             return None
         try:
             read = self._decode(raw)
-            if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != _NULL[0]:
+            if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != _NULL:
                 return None
-            computed = self._computed.of(raw) if self._computed is not None else ()
+            computed = self._computed.of(self._computes_from(read)) if self._computed is not None else ()
             if computed is None:
                 return LEFT_OUT
             values = (*self._copied(read), *self._constants, *computed)
@@ -166,32 +174,38 @@ class _Computed:
     ) -> None:
         compiler = Compiler(fields, stream_map.expr_evaluator.operators, stream_map.functions)
         condition = rule.options.get("__filter__")
-        compiled: dict[str, Compiled] = {}
+        translated: dict[str, ast.expr] = {}
         self._mapped, names = dict[str, str](), set[str]()
         for target, text in {**computed, **({} if condition is None else {"__filter__": condition})}.items():
             read = fields_read(text)
             names |= read | ({target} if "self" in read else set())
             try:
-                compiled[target] = compiler.compile(tree_of(text))
+                translated[target] = compiler.translated(tree_of(text))
             except (KeyError, ValueError):
                 self._mapped[target] = text
-        self._filter = compiled.pop("__filter__", None)
-        self._compiled = list(compiled.values())
+        tested = translated.pop("__filter__", None)
+        self._filter = None if tested is None else compiler.compiled([tested])
+        self._compute = compiler.compiled(list(translated.values()))
         self._mapper = None if not self._mapped else map_of(stream_map, self._mapped)
         self._maps_filter = self._mapped.pop("__filter__", None) is not None
-        self.targets = [*compiled, *self._mapped]
-        values = TypedDict("Values", dict.fromkeys(names, Any), total=False)  # type: ignore[misc] # made from data
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(values, float_hook=Decimal)
-        self._decode = decoder.decode if names else None
+        self.targets = [*translated, *self._mapped]
+        self.fields = sorted(names)
 
-    def of(self, raw: bytes) -> Sequence[object] | None:
-        """The values of `targets`; None if the map leaves the record out. May raise anything."""
-        record = self._decode(raw) if self._decode is not None else {}
-        if self._filter is not None and not self._filter(record):
+    def of(self, parts: Sequence[Any]) -> Sequence[object] | None:
+        """The values of `targets`, from those of `fields`; None if the map leaves the record out.
+
+        May raise anything.
+        """
+        record = {
+            name: _decode_value(part)
+            for name, part in zip(self.fields, parts, strict=True)
+            if part is not UNSET and part is not _NULL
+        }
+        if self._filter is not None and not self._filter(record)[0]:
             return None
         if self._maps_filter and self._mapper is not None and not self._mapper.get_filter_result(record):
             return None
-        values = [compute(record) for compute in self._compiled]
+        values = self._compute(record)
         if self._mapped and self._mapper is not None:
             made = self._mapper.transform(record) or {}
             values += [made[target] for target in self._mapped]

@@ -253,6 +253,7 @@ EXPRESSIONS = st.sampled_from(
             "first.get('a')",
             "office['a'] if office else None",
         ),
+        *("'abc'[1]", "'abc'['x']", "5[0]", "record['first'] if id else 'x'"),
         *("tags[0]['a']", "id[0]", "record['office']['city']", "{}", "{}['a']", "office.get('a', id)"),
         *("config['x']", "__stream_name__", "datetime.date.fromisoformat(first)", "nowhere", "rand"),
     ]
@@ -467,3 +468,11 @@ def test_in_doubt_the_sdks_mapper_has_the_record(raw: bytes) -> None:
     assert writer is not None
     assert writer.write(b'{"id": "a", "first": "b", "_sdc_deleted_at": null}') == b'{"id":"a","new":"B"}'
     assert writer.write(raw) is None
+
+
+def test_a_field_that_is_missing_is_null_for_the_expression_that_says_so_alone() -> None:
+    stream_map, rule = maps_of({"new": "record.get('first')", "other": "str(record['first'])"})
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    assert writer is not None
+    assert writer.write(b'{"id": "a"}') is None
+    assert writer.write(b'{"id": "a", "first": null}') == b'{"id":"a","first":null,"new":null,"other":"None"}'
