@@ -58,7 +58,7 @@ class HttpTransport:
         logging.getLogger("urllib3.connection").addFilter(_without_header_dump)
         self._base_url = base_url
         self._headers = {
-            **requests.utils.default_headers(),
+            "Accept-Encoding": requests.utils.DEFAULT_ACCEPT_ENCODING,
             "User-Agent": "target-sprinto",
             "api-key": api_key,
         }
