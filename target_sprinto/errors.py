@@ -153,11 +153,11 @@ class FinalStateUnfinished(InputError, code="final-state-unfinished"):
 
 
 class StreamMissing(SprintoError, code="stream-missing"):
-    """A stream, or a field of some streams, that the settings name and that did not come."""
+    """A stream, or a field of some streams, that the settings name and the tap did not send."""
 
 
 class TapSilent(InputError, code="tap-silent"):
-    """Nothing came on stdin for `input_timeout_seconds`: the tap probably hangs."""
+    """The tap sent nothing for `input_timeout_seconds`: it probably hangs."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
@@ -183,15 +183,15 @@ class WouldBeRefused(SprintoError, code="would-be-refused"):
 
 
 class PreviewDiffers(SprintoError, code="preview-differs"):
-    """`sprintoctl map preview --expect`: what a run would send is not what was kept."""
+    """`sprintoctl map preview --expect`: a run would send something else than the kept preview."""
 
 
 class RejectsNotWritten(SprintoError, code="rejects-not-written"):
-    """The rejected records cannot be kept, so they must not be left out."""
+    """The rejected records cannot be saved, so the run must not go on without them."""
 
 
 class StateNotWritten(SprintoError, code="state-not-written"):
-    """All is applied, but STATE could not be written to stdout: it follows the message, to be saved."""
+    """Everything was applied, but STATE could not be written to stdout: it follows the message, to be saved."""
 
     def __init__(self, state: str) -> None:
         super().__init__(
@@ -204,7 +204,7 @@ class StateNotWritten(SprintoError, code="state-not-written"):
 
 
 class OutputNotWritten(SprintoError, code="output-not-written"):
-    """What a command prints could not be written."""
+    """A command's output could not be written."""
 
     def __init__(self, problem: OSError) -> None:
         super().__init__(

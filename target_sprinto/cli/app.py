@@ -35,7 +35,7 @@ def _show_where_settings_come_from() -> None:
 
 
 GETTING_STARTED = """\
-sprintoctl works with target-sprinto beside the pipeline.
+sprintoctl is target-sprinto's companion: try it out, check a configuration, manage sessions and receipts.
 
 See a whole run, on this machine (`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'):
   sprintoctl demo

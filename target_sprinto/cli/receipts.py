@@ -105,7 +105,7 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
         raise ReceiptUnusable(
             f"This receipt is of another pipeline: integration {document.integration_id!r}, reference"
             f" {document.reference!r}.",
-            "Take the settings of its run.",
+            "Use the settings of its run.",
         )
     same_settings = settings.fingerprint == document.settings_sha256
     try:
@@ -128,11 +128,13 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
 
 
 @click.command(
-    short_help="Read a receipt as a page.",
+    short_help="Show a receipt as HTML.",
     epilog=examples("sprintoctl receipt receipt.json --html -o receipt.html"),
 )
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--html", "as_html", is_flag=True, required=True, help="As a page, to read and to print.")
+@click.option(
+    "--html", "as_html", is_flag=True, required=True, help="As an HTML report, to read and to print."
+)
 @click.option(
     "-o",
     "--output",

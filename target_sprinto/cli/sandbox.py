@@ -97,12 +97,12 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     """Run a local Sprinto: the whole push API, and a page that shows what was applied."""
     local = import_sandbox()
     rules = _entity_rules(local, str(entities), entities.read_bytes()) if entities else _demo_rules(local)
-    others = "accepted" if any_type else "refused"
+    others = "accepted" if any_type else "rejected"
     options = local.SandboxOptions(
         api_key=api_key,
         integrations=frozenset(integration),
         entities=rules,
-        readings=local.Readings(apply=apply, unknown_entity_types=others),
+        readings=local.Readings(apply=apply, unknown_entity_types="accepted" if any_type else "refused"),
         inactivity_timeout_seconds=inactivity_seconds,
         processing_seconds=processing_seconds,
         light=light,

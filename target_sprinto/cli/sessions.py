@@ -210,14 +210,16 @@ def _require_held(document: Receipt, session: str, settings: Settings) -> None:
     if held is None:
         raise ReceiptUnusable(
             f"This receipt is of a run that holds no session: its outcome is {document.outcome!r}.",
-            "Take the receipt of a run under `finish: hold`.",
+            "Use the receipt of a run under `finish: hold`.",
         )
     if held != session:
-        raise ReceiptUnusable(f"This receipt is of session {held}.", "Take the one of the session to apply.")
+        raise ReceiptUnusable(
+            f"This receipt is of session {held}.", "Use the receipt of the session to apply."
+        )
     if (document.integration_id, document.api_url) != (settings.integration_id, settings.base_url):
         raise ReceiptUnusable(
             f"This receipt is of integration {document.integration_id!r} at {document.api_url}.",
-            "Take the settings of the run.",
+            "Use the settings of the run.",
         )
 
 

@@ -41,7 +41,7 @@ def _gzip(evidence: Evidence) -> Finding:
     means = (
         "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
     )
-    return no(f"a gzip page was answered {page.answer.status}; uncompressed it was accepted", means)
+    return no(f"a gzip page got {page.answer.status}; uncompressed it was accepted", means)
 
 
 _ENCODING_MEANS = {
@@ -57,7 +57,7 @@ def _unknown_encoding(evidence: Evidence) -> Finding:
         return not_shown(NOT_REACHED)
     status = page.answer.status
     means = _ENCODING_MEANS.get(status, "")
-    return Finding(status, f"an unknown Content-Encoding was answered {status}", means)
+    return Finding(status, f"an unknown Content-Encoding got {status}", means)
 
 
 def _ingest_total(evidence: Evidence) -> Finding:
@@ -110,7 +110,7 @@ def _repeated(evidence: Evidence) -> Finding:
         return not_shown(NOT_REACHED)
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
-        return no(f"the same page once more was answered {page.answer.status}", means)
+        return no(f"the same page once more got {page.answer.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
         return not_shown(_NO_COUNTS)
@@ -128,7 +128,7 @@ def _page_hint(evidence: Evidence) -> Finding:
     if page is None:
         return not_shown(NOT_REACHED)
     if not page.accepted:
-        return no(f"a page with `page_hint` was answered {page.answer.status}", means)
+        return no(f"a page with `page_hint` got {page.answer.status}", means)
     echoes = page.answer.get("echoes")
     if isinstance(echoes, dict) and echoes.get("page_hint") == PAGE_HINT:
         return yes("`page_hint` beside `entities` was echoed", means)
@@ -155,6 +155,6 @@ def _rejections(evidence: Evidence) -> Finding:
     accepted = [page for page in evidence.pages if page.accepted]
     for page in accepted:
         if page.answer.get("rejected_count_total") or page.answer.get("validation_errors"):
-            means = "a run takes such an answer for a contradiction, and is discarded"
+            means = "a run treats such a response as a contradiction and is discarded"
             return yes("an accepted page said that something in it was rejected", means)
     return not_shown(f"none of {len(accepted)} accepted pages said so")

@@ -28,7 +28,7 @@ def _naming(evidence: Evidence) -> Findings:
     elif evidence.invalid[-1].pushed.accepted:
         why = "no invalid record was rejected"
     elif not evidence.invalid[-1].pushed.refused:
-        why = f"a page with invalid records was answered {evidence.invalid[-1].pushed.answer.status}"
+        why = f"a page with invalid records got {evidence.invalid[-1].pushed.answer.status}"
     if why:
         return dict.fromkeys(("errors_in", "index_within", "index_base", "all_errors"), not_shown(why))
     last = evidence.invalid[-1]
@@ -51,7 +51,7 @@ def _errors_in(faults: Faults, attempt: InvalidPush) -> Finding:
         means = "nothing: a run reads both places"
     if status != HTTPStatus.BAD_REQUEST:
         means = "the documentation says 400: a run treats this as an unexpected response"
-    return Finding(faults.place, f"{attempt.sent.how.value} was answered {status}, {seen}", means)
+    return Finding(faults.place, f"{attempt.sent.how.value} got {status}, {seen}", means)
 
 
 def _index_within(faults: Faults) -> Finding:

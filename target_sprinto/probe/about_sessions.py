@@ -45,10 +45,10 @@ def _expiry(evidence: Evidence) -> Finding:
 
 
 _FOUND = (
-    "a run finds its session where the answer to `create` was lost, and `on_active_session: discard` works"
+    "a run finds its session when the response to `create` was lost, and `on_active_session: discard` works"
 )
 _NOT_FOUND = (
-    "a run cannot find its session where the answer to `create` was lost,"
+    "a run cannot find its session when the response to `create` was lost,"
     " and `on_active_session: discard` takes nothing over"
 )
 
@@ -58,7 +58,7 @@ def _log_reference(evidence: Evidence) -> Finding:
     if evidence.after_invalid is None:
         return not_shown(NOT_REACHED)
     if events is None:
-        return not_shown("the activity log gave no answer", _NOT_FOUND)
+        return not_shown("the activity log could not be read", _NOT_FOUND)
     logged = next((one for one in logged_sessions(events) if one.id == evidence.session_id), None)
     if logged is None:
         return not_shown("the activity log shows nothing of the session", _NOT_FOUND)
@@ -87,7 +87,7 @@ def _conflict(evidence: Evidence) -> Finding:
         means = "the documentation says 409; `on_active_session` has no effect"
         return not_shown("a second session could be opened beside the first", means)
     if answer.status != HTTPStatus.CONFLICT:
-        return not_shown(f"a second session was answered {answer.status}, not 409")
+        return not_shown(f"a second session got {answer.status}, not 409")
     means = "nothing: a run looks for the session in its way in the activity log"
     if _holds(answer.json, evidence.session_id):
         return yes("a 409 to a second session names the active one", means)

@@ -40,7 +40,7 @@ def require_usable(api_key: str, integration_id: str, region: str, api_url: str 
     if region not in tuple(REGIONS):
         problems.append(f"`region` must be one of {', '.join(REGIONS)}")
     if problems:
-        raise ConfigError(f"The client cannot be made: {'; '.join(problems)}.")
+        raise ConfigError(f"Invalid client settings: {'; '.join(problems)}.")
 
 
 def require_text(name: str, value: object) -> str:
@@ -57,7 +57,7 @@ def text_problems(name: str, value: object) -> Iterator[str]:
     elif not value.strip():
         yield f"`{name}` is empty"
     elif value != value.strip() or not value.isprintable():
-        yield f"`{name}` has a blank or a line break at an end, or an unprintable character"
+        yield f"`{name}` has leading or trailing whitespace, or a non-printable character"
     elif len(value) > (longest := _LONGEST.get(name, LONGEST_NAME)):
         yield f"`{name}` has more than {longest} characters"
 
@@ -65,7 +65,7 @@ def text_problems(name: str, value: object) -> Iterator[str]:
 def key_problems(api_key: object) -> Iterator[str]:
     """What keeps the key from being sent."""
     if not str(api_key).isascii():
-        yield "`api_key` has a character that fits in no HTTP header"
+        yield "`api_key` contains a non-ASCII character, which an HTTP header cannot carry"
 
 
 def url_problems(url: object) -> Iterable[str]:

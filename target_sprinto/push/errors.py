@@ -170,7 +170,7 @@ class BadRequest(ApiError, code="bad-request"):
 
 
 class Redirected(ApiError, code="redirected"):
-    """3xx: never followed, for the `api-key` header must not reach another host."""
+    """3xx: never followed, because the `api-key` header must not reach another host."""
 
     outcome = Outcome.IN_DOUBT
 
@@ -187,7 +187,7 @@ class ProxyRefused(ApiError, code="proxy-refused"):
                 "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
             )
         return cls(
-            f"The proxy made no connection to Sprinto (it answered {status}).",
+            f"The proxy did not connect to Sprinto (it returned {status}).",
             "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
         )
 
@@ -197,7 +197,7 @@ class TLSError(ApiError, code="tls-error"):
 
 
 class NotConnected(ApiError, code="not-connected"):
-    """No connection was made (refused, DNS, connect timeout): nothing was sent."""
+    """The connection failed (refused, DNS, connect timeout): nothing was sent."""
 
     temporary = True
 
@@ -213,7 +213,7 @@ class Throttled(ApiError, code="throttled"):
 
 
 class ResponseLost(ApiError, code="response-lost"):
-    """A timeout, a reset, a cut-off or unreadable answer, 408, another 5xx: in doubt."""
+    """A timeout, a reset, a cut-off or unreadable response, 408, another 5xx: in doubt."""
 
     temporary = True
     outcome = Outcome.IN_DOUBT
@@ -255,7 +255,7 @@ class InconsistentResponse(SprintoError, code="inconsistent-response"):
 
 
 class NotDiscarded(SprintoError, code="not-discarded"):
-    """A session could not be discarded for certain: a dry run's, or one that a user discards."""
+    """The discard of a session was not confirmed: a dry run's, or one that a user discards."""
 
     temporary: bool | None = None
 

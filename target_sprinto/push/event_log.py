@@ -72,7 +72,7 @@ def read_events(
         if repeats or too_long or response.next_page <= page:
             raise errors.LogUnending(
                 f"The activity log did not end: reading stopped after {len(seen)} events on {page} pages.",
-                "What lies beyond is not known; ask Sprinto's support.",
+                "The events after that are unknown; ask Sprinto's support.",
             )
         page = response.next_page
 

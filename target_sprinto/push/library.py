@@ -23,7 +23,7 @@ _HINTS = {
     "encoding-refused": "Pass `compress=False`.",
     "throttled": "Run again later; `Timeouts(retry=…)` limits how long one request may be retried.",
     "processing-timeout": "Look at Sprinto later; raise `Timeouts(processing=…)` if this is usual.",
-    "too-few-records": "Check what is pushed; if so few are right, lower `expected`.",
+    "too-few-records": "Check what is pushed; if the low number is correct, lower `expected`.",
     "record-too-large": "Leave large fields out.",
 }
 """What a Python program can do, by error code, instead of a hint that names the command's settings."""

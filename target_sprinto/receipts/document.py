@@ -172,7 +172,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Outcome,
         Meta(
             description=(
-                "How the run ended. `unfinished`: it goes on still, or was cut off. `rehearsed`: a dry run."
+                "How the run ended. `unfinished`: in progress, or killed. `rehearsed`: a dry run."
                 " `nothing-to-send`: no record came, no session was opened."
             )
         ),
@@ -286,7 +286,7 @@ def read(path: Path) -> Receipt:
     if seal != hashlib.sha256(body).hexdigest().encode() + _END:
         raise ReceiptUnusable(
             f"{path} is not a receipt as a run wrote it: it was cut off or changed, or is another file.",
-            "Take the file that the run wrote, byte for byte.",
+            "Use the file that the run wrote, byte for byte.",
         )
     try:
         return msgspec.json.decode(content, type=Receipt)

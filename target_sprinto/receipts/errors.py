@@ -65,4 +65,4 @@ class EvidenceMissing(SprintoError, code="evidence-missing"):
 
 
 class ReceiptDiffers(SprintoError, code="receipt-differs"):
-    """An input from which other pages are made than a receipt says."""
+    """An input that does not produce the pages that the receipt lists."""

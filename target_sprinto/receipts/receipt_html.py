@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from target_sprinto.receipts.document import Receipt, Stream
 
 _HEADLINES = {
-    "unfinished": ("open", "Unfinished", "The run is still going on, or was cut off before it could end."),
+    "unfinished": ("open", "Unfinished", "The run is still in progress, or was killed before it could end."),
     "applied": (
         "good",
         "Applied",
@@ -120,7 +120,7 @@ def _explain(receipt: Receipt) -> str:
     if session is None:
         unknown = "opening" in phases and "unopened" not in phases
         return (
-            "Whether a session was opened is not known: nothing was sent to it."
+            "Whether a session was opened is unknown; nothing was sent to it."
             if unknown
             else "Nothing was opened."
         )

@@ -107,7 +107,7 @@ class ConfiguredTarget(Target):
         if problems and raise_errors:
             raise SettingsError(*problems)
         if unknown:
-            log.warning("Settings that are not known, and ignored: %s.", ", ".join(sorted(unknown)))
+            log.warning("Unknown settings, ignored: %s.", ", ".join(sorted(unknown)))
         return problems
 
     @classproperty

@@ -41,8 +41,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
     if near := settings_checks.misspelt(given - {*known, *refused}, known):
         raise SettingsError(
             *(
-                f"the environment variable {PREFIX}{name.upper()} is not known:"
-                f" {PREFIX}{meant.upper()} is probably meant"
+                f"unknown environment variable {PREFIX}{name.upper()} (did you mean {PREFIX}{meant.upper()}?)"
                 for name, meant in near.items()
             )
         )
@@ -54,7 +53,7 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
                 found[name] = _value(environ[variable], schema["type"])
             except (ValueError, KeyError, RecursionError):
                 wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
-                raise SettingsError(f"the environment variable {variable} holds no {wanted}") from None
+                raise SettingsError(f"the environment variable {variable} is not a valid {wanted}") from None
     return {name: value for name, value in found.items() if value is not None}
 
 

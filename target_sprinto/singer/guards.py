@@ -69,10 +69,10 @@ class Guards:
             if self._counts[name] < self._least(name):
                 before, percent = self._applied[name], wanted.max_shrink_percent
                 raise ExpectationNotMet(
-                    f"The run brought {self._counts[name]} {shown(name)}; the last applied one had"
+                    f"Received {self._counts[name]} {shown(name)}; the last applied run had"
                     f" {before.records} (receipt {shown(before.receipt)}), and `expect` allows {percent:g} %"
                     " less.",
-                    "If so few are right, raise `max_shrink_percent` for one run.",
+                    "If the low number is correct, raise `max_shrink_percent` for one run.",
                 )
 
     def _least(self, name: str) -> int:
@@ -84,8 +84,8 @@ class Guards:
         self._counts[name] += 1
         if wanted.max_records is not None and self._counts[name] > wanted.max_records:
             raise ExpectationNotMet(
-                f"`expect` allows {wanted.max_records} {shown(name)}, and {self._counts[name]} came.",
-                "Check the tap's selection; if so many are right, raise `max_records`.",
+                f"`expect` allows at most {wanted.max_records} {shown(name)}; received {self._counts[name]}.",
+                "Check the tap's selection; if the high number is correct, raise `max_records`.",
             )
         if wanted.unique:
             record = _decode(body)

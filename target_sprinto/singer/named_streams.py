@@ -86,8 +86,8 @@ class Arrivals:
         for named in self._absent():
             if named.entity_type and named.entity_type not in self._sent_as.values():
                 raise StreamMissing(
-                    f"`{named.setting}` names stream {shortened(named.name)}, which did not come, and nothing"
-                    f" else came for entity type {shortened(named.entity_type)}. Streams that came"
+                    f"`{named.setting}` names stream {shortened(named.name)}, which the tap did not send, nor"
+                    f" any other of entity type {shortened(named.entity_type)}. Streams it sent"
                     f"{nearest_first(named.name, self._fields)}.",
                     "Correct the name; or remove it, if the tap does not have that stream.",
                 )
@@ -99,7 +99,7 @@ class Arrivals:
             )
 
     def doubts(self) -> Iterator[str]:
-        """Sentences on names that may be misspelled: they did not come, and other streams are not named."""
+        """Sentences on names that may be misspelled: never sent, while others were that are not named."""
         absent = self._absent()
         for setting, came in self._came.items():
             named = [one.name for one in self._named if one.setting == setting]
@@ -107,8 +107,8 @@ class Arrivals:
             others = [stream for stream in came if not any(is_named(stream, name) for name in named)]
             if missing and others:
                 yield (
-                    f"`{setting}` names {_list(missing)}, which did not come, and not {_list(others)}, which"
-                    " did. Is a name misspelled?"
+                    f"`{setting}` names {_list(missing)}, which the tap did not send, but not"
+                    f" {_list(others)}, which it sent. Is a name misspelled?"
                 )
 
     def _absent(self) -> list[_Named]:

@@ -80,7 +80,7 @@ class Progress:
         spent["encoding"] = max(0.0, took - sum(spent.values()))
         bottleneck = max(spent, key=lambda name: spent[name])
         others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
-        most = f"the bottleneck was {bottleneck}, with {spent[bottleneck]:.1f} s of it"
+        most = f"bottleneck: {bottleneck}, {spent[bottleneck]:.1f} s"
         return f"in {took:.1f} s; {most} ({others})"
 
     def _tell_now_and_then(self) -> None:

@@ -221,7 +221,9 @@ class RejectedRecords:
             file.path = file.path.rename(finished)
         except OSError:
             log.warning("%s could not be renamed to %s.", file.path, finished.name)
-        return self._finish_file(file, self.rejected) or f"What was rejected until then is in {file.path}."
+        return (
+            self._finish_file(file, self.rejected) or f"The records rejected until then are in {file.path}."
+        )
 
     @staticmethod
     def _finish_file(file: RejectsFile, rejects: Sequence[Rejected]) -> str:

@@ -85,7 +85,7 @@ class RunEnd:
             session_outcome = self.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
-            log.error("Cut off while ending: session %s may be open.", self.run.open_session)  # noqa: TRY400 - no traceback
+            log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics(sinks)

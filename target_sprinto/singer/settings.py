@@ -76,13 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path | None,
         _about(
             "API key file",
-            "File that holds the API key, instead of `api_key`: a mounted secret, say. One newline at its end"
-            " is cut.",
+            "File that holds the API key, instead of `api_key`, such as a mounted secret. One newline at its"
+            " end is removed.",
         ),
     ] = None
     integration_id: Annotated[str, _about("Integration ID", "Sprinto-issued integration identifier.")]
     region: Annotated[
-        str | None, _about("Region", "Which Sprinto host to talk to.", enum=list(endpoint.REGIONS))
+        str | None, _about("Region", "Region of the Sprinto host.", enum=list(endpoint.REGIONS))
     ] = "us"
     """None where `api_url` is set instead."""
     api_url: Annotated[
@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _about(
             "API URL",
             "Base URL instead of the region's, up to and including `/api/external/push`."
-            " Plain http only to this machine.",
+            " Plain http is allowed for this machine only.",
         ),
     ] = None
     entity_types: Annotated[
@@ -115,15 +115,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Unmapped,
         _about(
             "Unmapped streams",
-            "What happens to streams that `entity_types` does not name: the run fails, or they keep their"
-            " names, or they are not sent.",
+            "What to do with streams that `entity_types` does not name: fail the run, send them under their"
+            " own names, or leave them out.",
         ),
     ] = Unmapped.FAIL
     client_reference_prefix: Annotated[
         str,
         _about(
             "Client reference prefix",
-            "First part of the session's `client_reference_id`; `/` and the run's uuid follow.",
+            "Prefix of the session's `client_reference_id`; `/` and the run's uuid follow.",
         ),
     ] = "target-sprinto"
     page_size: Annotated[
@@ -134,17 +134,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=16),
         _about(
             "Pages in flight",
-            "How many pages may be in flight at once, 1 to 16. Above 1 the order of the input is kept for"
-            " each entity key only.",
+            "Maximum pages in flight at once, 1 to 16. Above 1, the order of the input is kept for each"
+            " entity key only.",
         ),
     ] = 1
-    compress: Annotated[bool, _about("Compress", "Whether request bodies are sent gzip-compressed.")] = True
+    compress: Annotated[bool, _about("Compress", "Compress request bodies with gzip.")] = True
     on_invalid_record: Annotated[
         OnInvalidRecord,
         _about(
             "On invalid record",
             "What to do with a record that is invalid, or that Sprinto rejects: discard the run, or divert"
-            " the record to a rejects file and go on.",
+            " the record to a rejects file and continue.",
         ),
     ] = OnInvalidRecord.FAIL
     on_deleted_record: Annotated[
@@ -159,8 +159,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Path,
         _about(
             "Rejects folder",
-            "Each run that diverts writes `<run uuid>.singer` here, which this target can load again. What"
-            " Sprinto said of a rejected page or of a dry run is in `<run uuid>.response.json`.",
+            "Folder for rejected records: a run that diverts writes `<run uuid>.singer`, which this target"
+            " can load again. Sprinto's response to a rejected page is in `<run uuid>.response.json`.",
             default="rejects",
         ),
     ] = msgspec.field(default_factory=lambda: Path("rejects"))
@@ -168,7 +168,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0), _about("Maximum rejects", "Fail the run if more records than this are rejected.")
     ] = 100
     dry_run: Annotated[
-        bool, _about("Dry run", "Stage every page at Sprinto, report what it says, then discard.")
+        bool,
+        _about("Dry run", "Send every page to Sprinto, report what it rejects, then discard the session."),
     ] = False
     finish: Annotated[
         Finish,
@@ -185,12 +186,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _about(
             "Report path",
             "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` in it stands"
-            " for the run's uuid; if the file exists, the uuid is put before its suffix.",
+            " for the run's uuid; if the file exists, the uuid is put before its extension.",
         ),
     ] = None
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
-        _about("Provenance", "Put into the receipt as it is.", examples=[{"tap": "tap-bamboohr 1.4.0"}]),
+        _about("Provenance", "Copied into the receipt unchanged.", examples=[{"tap": "tap-bamboohr 1.4.0"}]),
     ] = {}
     receipt_key_file: Annotated[
         Path | None,
@@ -211,14 +212,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _Seconds,
         _about(
             "Input timeout",
-            "End the run if the tap sends nothing on stdin for so many seconds, as if it crashed. 0: never.",
+            "Seconds without input on stdin after which the run ends, as if the tap had crashed. 0: never.",
         ),
     ] = 0
     expect: Annotated[
         dict[str, Expectation],
         _about(
             "Expect",
-            "By entity type, what a run must bring, else it is discarded: `min_records`, `max_records`,"
+            "By entity type, what a run must hold, else it is discarded: `min_records`, `max_records`,"
             " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
             examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}],
         ),
@@ -232,12 +233,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = OnActiveSession.FAIL
     wait_timeout_seconds: Annotated[
-        _Seconds, _about("Wait timeout", "Seconds that `on_active_session: wait` waits.")
+        _Seconds, _about("Wait timeout", "How long `on_active_session: wait` waits, in seconds.")
     ] = 3900
     stale_session_seconds: Annotated[
         _Seconds,
         _about(
-            "Stale session", "Seconds without activity before `on_active_session: discard` takes it over."
+            "Stale session",
+            "Idle time, in seconds, after which `on_active_session: discard` discards a session.",
         ),
     ] = 600
     on_count_mismatch: Annotated[
@@ -249,13 +251,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
-        _SomeSeconds, _about("Processing timeout", "Seconds to wait for the session to be processed.")
+        _SomeSeconds,
+        _about("Processing timeout", "How long to wait until the session is processed, in seconds."),
     ] = 900
     retry_timeout_seconds: Annotated[
-        _Seconds, _about("Retry timeout", "Seconds that one request may be retried.")
+        _Seconds, _about("Retry timeout", "How long one request may be retried, in seconds.")
     ] = 300
     request_timeout_seconds: Annotated[
-        _SomeSeconds, _about("Request timeout", "Seconds that one request may take.")
+        _SomeSeconds, _about("Request timeout", "Timeout of one request, in seconds.")
     ] = 60
     fingerprint: str
     """SHA-256 of all settings but the keys."""

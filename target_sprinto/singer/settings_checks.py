@@ -26,7 +26,7 @@ NOT_FOR_SPRINTO = {
     "batch_size_rows": "use `page_size`, at most 100",
     "default_target_schema": "Sprinto has no schemas; leave it out",
     "faker_config": "made-up values are not evidence; leave it out",
-    "hard_delete": "Sprinto's documents know no deletion; leave it out",
+    "hard_delete": "Sprinto's documentation describes no deletion; leave it out",
     "load_method": "what applying does to older records is Sprinto's to decide; leave it out",
     "process_activate_version_messages": "ACTIVATE_VERSION changes nothing at Sprinto; leave it out",
 }
@@ -78,14 +78,14 @@ def require_log_level(environ: Mapping[str, str]) -> None:
     level = environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
         raise SettingsError(
-            f"the environment variable {variable} is none of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+            f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
         )
 
 
 def misspelt_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
     """A sentence for each of these names that is within one edit of a setting."""
     near = misspelt(names, known)
-    return [f"`{name}` is not known: `{meant}` is probably meant" for name, meant in near.items()]
+    return [f"unknown setting `{name}` (did you mean `{meant}`?)" for name, meant in near.items()]
 
 
 def misspelt(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:

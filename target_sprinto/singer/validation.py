@@ -106,7 +106,10 @@ def describe_mismatch(schema: dict[str, Any], error: jsonschema_rs.ValidationErr
     where = field_path(schema, error.instance_path)
     if rule == "required":
         return shown(".".join(filter(None, (where, facts["property"])))), "is missing"
-    return where, f"must be {' or '.join(facts['types'])}" if rule == "type" else f"breaks the rule {rule!r}"
+    return (
+        where,
+        f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}",
+    )
 
 
 def _place(path: Iterable[str | int]) -> str:

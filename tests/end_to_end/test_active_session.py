@@ -392,7 +392,7 @@ def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) 
     assert shown in opened
     inject(door, Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
     finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
-    (undiscarded,) = [line for line in finished.stderr.splitlines() if "expires by itself" in line]
+    (undiscarded,) = [line for line in finished.stderr.splitlines() if "its discard is not confirmed" in line]
     assert "(in 60 min)" in undiscarded
 
 

@@ -86,7 +86,7 @@ def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknow
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Answer(404)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert f"the {unknown} is not known there" in finished.error
+    assert f"the {unknown} does not exist there" in finished.error
     assert "[not-found]" in finished.error
 
 
@@ -168,7 +168,7 @@ def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontD
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "said that something in it was rejected" in finished.error
+    assert "reported that something in it was rejected" in finished.error
     assert door.session().state == "cancelled"
 
 
@@ -227,7 +227,7 @@ def test_a_host_that_has_no_name_is_reported(door: FrontDoor) -> None:
         people(3), api_url="https://sprinto.invalid/api/external/push", retry_timeout_seconds=0
     )
     assert finished.code == 75
-    assert "its name is not known" in finished.error
+    assert "the host name does not resolve" in finished.error
 
 
 @pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
@@ -237,10 +237,10 @@ def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Opera
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "[unexpected-response]" in finished.error
-    assert f"Sprinto answered {status}" in finished.error
+    assert f"Sprinto returned {status}" in finished.error
     assert len(door.sandbox.fired(door.integration_id)) == 1
     assert "Trying again" not in finished.stderr
-    assert "Finding out" not in finished.stderr
+    assert "Checking whether Sprinto received" not in finished.stderr
     if operation == "create":
         assert door.operations() == ["create"]
         assert "Nothing was opened" in finished.error

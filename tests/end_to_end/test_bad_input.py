@@ -154,7 +154,7 @@ MISMATCHES: dict[str, tuple[dict[str, Any], str]] = {
         "field 'name.of[1]' must be string",
     ),
     "missing": ({"name": {"type": "object", "required": ["family"]}}, "field 'name.family' is missing"),
-    "another rule": ({"name": {"maxProperties": 0}}, "field 'name' breaks the rule 'maxProperties'"),
+    "another rule": ({"name": {"maxProperties": 0}}, "field 'name' violates the rule 'maxProperties'"),
 }
 
 

@@ -89,7 +89,7 @@ def test_a_mapped_record_is_what_is_checked(door: FrontDoor) -> None:
     settings = {"stream_maps": {"people": {"id": "id * 60"}}, "validate_records": False}
     finished = run(door, people(3), **settings)
     assert "Input line 4: " in finished.error
-    assert "field 'id' breaks the rule 'maximum'" in finished.error
+    assert "field 'id' violates the rule 'maximum'" in finished.error
 
 
 @pytest.mark.parametrize("how", ["file", "environment", "environment: a file"])
@@ -152,7 +152,7 @@ def test_a_pattern_that_steps_back_ends_soon(door: FrontDoor) -> None:
     schema = {"properties": {"id": {}, "name": {"type": "string", "pattern": r"^(?=(a+)+$)b"}}}
     messages = [FIELDS, record(1, name="a" * 5000), STATE]
     finished = run(door, messages, {"Person": {"schema": schema}})
-    assert "field 'name' breaks the rule 'pattern'" in finished.error
+    assert "field 'name' violates the rule 'pattern'" in finished.error
 
 
 def test_only_the_first_problems_of_a_record_are_named(door: FrontDoor) -> None:

@@ -191,7 +191,7 @@ def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: Fro
     door.sandbox.inject(refused)
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
-    assert "whose it is could not be found out: While reading the activity log" in finished.error
+    assert "which run opened it could not be determined: While reading the activity log" in finished.error
     assert "may be open until 20" in finished.error
     assert door.session().state == "active"
 
@@ -217,7 +217,7 @@ def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_noth
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
-    assert f"Sprinto answered {status}" in finished.stderr
+    assert f"Sprinto returned {status}" in finished.stderr
     assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
     assert door.session().state == "cancelled"
 

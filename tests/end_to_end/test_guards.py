@@ -37,7 +37,7 @@ def test_a_run_that_brings_much_less_than_the_last_one_replaces_nothing(door: Fr
     assert first.stderr.count("no receipt says that people was applied before") == 1
     lost = door.run(people(120), **shrink(20))
     check_discarded(
-        door, lost, "expectation", "The run brought 120 people", "the last applied one had 200", "allows 20 %"
+        door, lost, "expectation", "Received 120 people", "the last applied run had 200", "allows 20 %"
     )
     assert len(door.applied()["people"]) == 200
     # What failed is not a baseline, and what is within the limit passes.
@@ -71,7 +71,7 @@ def test_the_baseline_is_the_last_run_that_applied_the_type(door: FrontDoor) -> 
 
 def test_more_than_the_maximum_ends_the_run_at_once(door: FrontDoor) -> None:
     finished = door.run(people(500), expect={"people": {"max_records": 250}})
-    check_discarded(door, finished, "expectation", "`expect` allows 250 people, and 251 came")
+    check_discarded(door, finished, "expectation", "`expect` allows at most 250 people; received 251")
     assert sum(door.pages()) <= 200
     assert door.run(people(250), expect={"people": {"max_records": 250}}).code == 0
 

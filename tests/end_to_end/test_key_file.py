@@ -67,10 +67,10 @@ def test_a_file_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
 
 BAD = {
     "empty": (b"\n", "`api_key_file` is empty"),
-    "two newlines": (b"sandbox-key\n\n", "`api_key_file` has a blank or a line break"),
+    "two newlines": (b"sandbox-key\n\n", "`api_key_file` has leading or trailing whitespace"),
     "not text": (b"\xff\xfe", "`api_key_file` does not hold a key"),
     "too large": (b"k" * 70_000, "`api_key_file` does not hold a key"),
-    "not ASCII": ("schlüssel".encode(), "fits in no HTTP header"),
+    "not ASCII": ("schlüssel".encode(), "which an HTTP header cannot carry"),
 }
 
 

@@ -102,7 +102,7 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
     lines = "[entity-schema], input lines 252, 253, 254, 255, 256, …"
     assert sorted(problems) == [
         f"10 records of Person: field 'fullName' must be string {lines}",
-        f"10 records of Person: field 'personId' breaks the rule 'maximum' {lines}",
+        f"10 records of Person: field 'personId' violates the rule 'maximum' {lines}",
     ]
     assert "A run would fail: 10 records would be rejected." in finished.stderr
     assert finished.stderr.endswith("[would-be-refused]\n")
@@ -113,7 +113,7 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
     [
         ({"max_rejects": 9}, "than `max_rejects` (9) allows"),
         ({"max_rejects": 10}, ""),
-        ({"expect": {"Person": {"max_records": 248}}}, "`expect` allows 248 Person, and 249 came"),
+        ({"expect": {"Person": {"max_records": 248}}}, "`expect` allows at most 248 Person; received 249"),
         (
             {
                 "expect": {"Person": {"unique": ["leader", "personId"], "max_shrink_percent": 5}},
@@ -121,7 +121,7 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
             },
             "",
         ),
-        ({"expect": {"Person": {"min_records": 300}}}, "at least 300 Person, and 249 Person came"),
+        ({"expect": {"Person": {"min_records": 300}}}, "at least 300 Person; received 249 Person"),
     ],
 )
 def test_it_judges_by_the_settings_of_the_run(

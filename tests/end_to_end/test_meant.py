@@ -114,8 +114,8 @@ def test_a_named_stream_that_never_came_fails_the_run(
     settings = {"entity_types": {"people": "User"}, setting: value} | FAIL
     text = refused(door.run(messages, **settings), "stream-missing", door)
     missing = "dev*" if "dev*" in value else "devises"
-    assert f"`{setting}` names stream '{missing}', which did not come" in text
-    assert "Streams that came (nearest first: 'people')." in text
+    assert f"`{setting}` names stream '{missing}', which the tap did not send" in text
+    assert "Streams it sent (nearest first: 'people')." in text
     assert [session.state for session in door.sessions()] == ["cancelled"] * bool(count // 100)
 
 
@@ -130,7 +130,8 @@ def test_that_other_stream_is_warned_of_if_one_came_that_is_not_named(door: Fron
     types = {"people": "User", "staff": "User"}
     finished = door.run(messages, entity_types=types, unmapped_streams="ignore")
     assert finished.code == 0
-    assert "`entity_types` names 'staff', which did not come, and not 'others', which did." in finished.stderr
+    warned = "`entity_types` names 'staff', which the tap did not send, but not 'others', which it sent."
+    assert warned in finished.stderr
 
 
 def test_a_schema_without_records_has_come(door: FrontDoor) -> None:
@@ -160,7 +161,7 @@ def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
     config = door.config(entity_types={"people": "User", "devices": "Device"}, **FAIL)
     finished = door.run(b"", "--config", str(config), "--input", str(path))
     assert finished.code == 0, finished.stderr
-    assert "names stream 'devices', which did not come" in finished.stderr
+    assert "names stream 'devices', which the tap did not send" in finished.stderr
     assert list(door.applied()) == ["User"]
 
 

@@ -320,7 +320,7 @@ def test_a_proxy_that_is_busy_is_tried_again(
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (0, state_line())
-    assert f"(it answered {status}); nothing was sent." in finished.stderr
+    assert f"(it returned {status}); nothing was sent." in finished.stderr
     assert len(proxy.lines) > 2
     assert secure_door.operations().count("create") == 1
 
@@ -351,7 +351,7 @@ def test_a_proxy_that_is_not_there_is_reported(secure_door: FrontDoor, trusted: 
     env = trusted | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0.5)
     assert finished.code == 75
-    assert "No connection to the proxy was made." in finished.error
+    assert "Could not connect to the proxy." in finished.error
     assert "[not-connected]" in finished.error
 
 
@@ -396,7 +396,7 @@ def test_https_to_a_plain_port_was_never_sent(door: FrontDoor) -> None:
     url = door.sandbox.base_url.replace("http:", "https:")
     finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
     assert finished.code == 1
-    assert "no common TLS was found" in finished.error
+    assert "the TLS handshake failed" in finished.error
     assert "Nothing was opened" in finished.error
 
 

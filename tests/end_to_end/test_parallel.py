@@ -203,7 +203,7 @@ def test_several_answers_lost_at_once_are_found_out(door: FrontDoor, what: str, 
     assert (finished.code, finished.stdout) == (0, state_line())
     assert sorted(ids(door)) == list(range(1500))
     assert len(door.sandbox.fired(door.integration_id)) >= 5
-    assert "Finding out whether page" in finished.stderr
+    assert "Checking whether Sprinto received page" in finished.stderr
 
 
 def test_no_page_leaves_while_a_lost_one_is_found_out(door: FrontDoor) -> None:

@@ -237,11 +237,11 @@ TYPED = {"properties": {"name": {"type": "string"}}}
 @pytest.mark.parametrize(
     ("schemas", "message", "pushes"),
     [
-        ({"Device": NEEDS_ID, "User": NEEDS_ID}, "an empty object was answered 400", 7),
-        ({"Device": NEEDS_ID}, "an empty object was answered 400", 8),
-        ({"User": TYPED}, "an object whose fields have other types was answered 400", 9),
-        ({"Device": TYPED}, "an object whose fields have other types was answered 400", 10),
-        ({}, "a number in the place of an object was answered 400", 11),
+        ({"Device": NEEDS_ID, "User": NEEDS_ID}, "an empty object got 400", 7),
+        ({"Device": NEEDS_ID}, "an empty object got 400", 8),
+        ({"User": TYPED}, "an object whose fields have other types got 400", 9),
+        ({"Device": TYPED}, "an object whose fields have other types got 400", 10),
+        ({}, "a number in the place of an object got 400", 11),
     ],
 )
 def test_what_is_refused_depends_on_the_schemas(
@@ -311,7 +311,7 @@ def test_a_repeated_page_may_be_refused(strict: FrontDoor, status: int) -> None:
     inject(strict, Fault("push", AGAIN, effect=Answer(status)))
     finding = probe(strict).finding("repeated_page_counts_twice")
     assert finding["value"] is False
-    assert f"answered {status}" in finding["seen"]
+    assert f"got {status}" in finding["seen"]
 
 
 def without_echo(body: dict[str, Any]) -> dict[str, Any]:
@@ -320,7 +320,7 @@ def without_echo(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("effect", "message"), [(Edit(without_echo), "not echoed"), (Answer(400), "answered 400")]
+    ("effect", "message"), [(Edit(without_echo), "not echoed"), (Answer(400), "got 400")]
 )
 def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, message: str) -> None:
     inject(strict, Fault("push", HINTED, effect=effect))
@@ -361,7 +361,7 @@ def test_an_entity_type_that_is_refused_with_422_is_reported(strict: FrontDoor) 
     inject(strict, Fault("push", INVALID, effect=Answer(422)))
     probed = probe(strict)
     assert probed.finding("errors_in")["value"] == "neither"
-    assert "answered 422, named no record" in probed.finding("errors_in")["seen"]
+    assert "got 422, named no record" in probed.finding("errors_in")["seen"]
     assert "unexpected response" in probed.finding("errors_in")["means"]
 
 
@@ -392,7 +392,7 @@ def test_without_a_log_the_rest_is_found_out(strict: FrontDoor) -> None:
     inject(strict, Fault("activity", 1, effect=Answer(404)))
     probed = probe(strict)
     assert probed.code == 0
-    assert "gave no answer" in probed.finding("log_shows_reference")["seen"]
+    assert "could not be read" in probed.finding("log_shows_reference")["seen"]
     assert any("`on_active_session: discard`" in remark for remark in probed.document["remarks"])
     compare(probed, expected(Readings()) | {"log_shows_reference": None, "activity_order": None})
 

@@ -158,7 +158,7 @@ def test_the_last_line_says_what_the_time_was_spent_on(door: FrontDoor) -> None:
     seconds = r"(\d+\.\d) s"
     found = re.search(
         rf"Sprinto has processed session \S+: 250 people, in 3 pages, in {seconds};"
-        rf" the bottleneck was (\w+), with {seconds} of it \((\w+) {seconds}, (\w+) {seconds}\)\.$",
+        rf" bottleneck: (\w+), {seconds} \((\w+) {seconds}, (\w+) {seconds}\)\.$",
         last,
     )
     assert found, last
@@ -178,7 +178,7 @@ def test_the_bottleneck_is_what_took_most(
     run = SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1").run()
     run.blocked_seconds = sprinto_seconds
     progress = Progress(run, lambda: 0, lambda: input_seconds, by_command=False)
-    assert f"the bottleneck was {bottleneck}, with" in progress.summary()
+    assert f"bottleneck: {bottleneck}, " in progress.summary()
 
 
 def test_metrics_count_records_by_stream_and_requests(door: FrontDoor) -> None:

@@ -200,7 +200,7 @@ def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, An
 def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
     finished = door.run(people(2), expect=EXPECT, page_size=page_size)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "`expect` names at least 3 people, and 2 people came." in finished.error
+    assert "`expect` requires at least 3 people; received 2 people." in finished.error
     assert finished.error.endswith("[too-few-records]")
     assert door.session().state == "cancelled"
     assert door.applied() == {}
@@ -212,7 +212,7 @@ def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) ->
     for silent in (people(0), [STATE], b""):
         finished = door.run(silent, expect=EXPECT)
         assert (finished.code, finished.stdout) == (1, "")
-        assert "and 0 people came. Nothing was opened at Sprinto." in finished.error
+        assert "received 0 people. Nothing was opened at Sprinto." in finished.error
     assert len(door.applied()["people"]) == 3
     assert len(door.sessions()) == 1
 
@@ -429,7 +429,7 @@ def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door:
     session = door.session()
     assert session.state == "active"
     assert f"sprintoctl discard {session.id} --config {door.folder}/" in finished.error
-    assert "it expires by itself 20" in finished.error
+    assert "It expires 20" in finished.error
 
 
 def test_records_with_no_state_after_them_are_a_tap_that_died(door: FrontDoor) -> None:

@@ -88,7 +88,7 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
         assert found
         message = process.stdout.readline()
         assert message.startswith(
-            "Entity types: User, Device, Repository, Vendor; others are refused. `User` is as"
+            "Entity types: User, Device, Repository, Vendor; others are rejected. `User` is as"
         )
         assert "Device, Repository and Vendor are made up" in message
         yield {"url": found[1], "process": process}
@@ -175,7 +175,7 @@ def test_check_names_an_integration_that_is_not_known(served: dict[str, Any], do
     url = served["url"] + "/api/external/push"
     checked = sprintoctl("check", "--config", str(door.config(api_url=url, integration_id="nobody")))
     assert checked.returncode == 1
-    assert "the integration is not known there" in checked.stderr
+    assert "the integration does not exist there" in checked.stderr
 
 
 def test_check_changes_nothing(door: FrontDoor) -> None:
@@ -196,7 +196,7 @@ def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(
     session = door.session().id
     checked = door.finish(door.start("check", *config, env=env, program="sprintoctl"))
     assert checked.code == 1
-    assert "TARGET_SPRINTO_PAGE_SIZ is not known" in checked.stderr
+    assert "unknown environment variable TARGET_SPRINTO_PAGE_SIZ " in checked.stderr
     for words in (("status",), ("activity",), ("discard", session)):
         done = door.finish(door.start(*words, *config, env=env, program="sprintoctl"))
         assert (done.code, done.stderr) == (0, ""), words
@@ -237,7 +237,9 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
     message = door.sprintoctl("discard", session)
     assert (message.code, message.stdout) == (1, "")
-    assert f"Session {session} could not be discarded for certain (unauthorized)" in message.stderr
+    assert (
+        f"Session {session} may still be open (unauthorized): its discard is not confirmed." in message.stderr
+    )
     assert f"sprintoctl discard {session} --config {door.folder}/" in message.stderr
 
 

@@ -162,7 +162,7 @@ def fuzz(warm: str, folder: Path, amount: settings) -> None:
                     check(place, integration_id, case, ran)
                 except AssertionError as failure:
                     seen = [(one.operation, one.status) for one in place.sandbox.requests(integration_id)]
-                    raise AssertionError(f"{case}\nwas answered {seen}\nand ended with {ran}") from failure
+                    raise AssertionError(f"{case}\ngot {seen}\nand ended with {ran}") from failure
 
                 place.forget(integration_id)
 

@@ -275,7 +275,7 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
         fail()
     sandbox.release(stuck)
     (session,) = sandbox.sessions(integration_id)
-    assert f"session {session.id} may be open" in caplog.text
+    assert f"session {session.id} may still be open" in caplog.text
 
 
 def test_a_page_that_failed_ends_the_reading(
@@ -557,7 +557,7 @@ def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
     ("given", "problem"),
     [
         ({"api_key": ""}, "`api_key` is empty"),
-        ({"api_key": "kéy"}, "fits in no HTTP header"),
+        ({"api_key": "kéy"}, "which an HTTP header cannot carry"),
         ({"api_key": "k\ny"}, "`api_key` has"),
         ({"integration_id": " "}, "`integration_id` is empty"),
         ({"region": "mars"}, "`region` must be one of us, in, eu"),

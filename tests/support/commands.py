@@ -50,7 +50,7 @@ _VARYING = {
     "uuid": _UUID,
     "time": r"\d{4}-\d\d-\d\dT[\d:.]+Z",
     "digest": r"[0-9a-f]{64}",
-    "spent": r"the bottleneck was \w+, with \d+\.\d s of it \(\w+ \d+\.\d s, \w+ \d+\.\d s\)",
+    "spent": r"bottleneck: \w+, \d+\.\d s \(\w+ \d+\.\d s, \w+ \d+\.\d s\)",
     "seconds": r"\d+\.\d s\b",
     "ago": r"\d+ min \d+ s ago",
     "anything": "…",

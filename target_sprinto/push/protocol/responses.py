@@ -70,7 +70,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as problem:
             raise errors.UnexpectedResponse(
                 f"The session's status has no `accepted_records_by_entity` that can be read: {problem}.",
-                "Without it it cannot be decided what Sprinto accepted; ask Sprinto's support.",
+                "Without it the run cannot check what Sprinto accepted; ask Sprinto's support.",
             ) from None
         if len(counts) > _MOST_ENTITY_TYPES:
             raise _undocumented(f"The session's status counts more than {_MOST_ENTITY_TYPES:,} entity types.")
@@ -134,7 +134,7 @@ def require_state(status: SessionStatus, documented: frozenset[str], doing: str)
     """The status, if its state is one of those documented here. Raises UnexpectedResponse for any other."""
     if status.state not in documented:
         raise _undocumented(
-            f"{doing} Sprinto answered with the state {status.state!r}, which is not documented there."
+            f"{doing} Sprinto returned the state {status.state!r}, which is not documented there."
         )
     return status
 
@@ -177,9 +177,9 @@ def parse_response(
         return _decode(operation, body)
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         raise errors.UnexpectedResponse(
-            f"While {operation.action} Sprinto answered {status}, where the documents say"
-            f" {operation.documented.value}.",
-            "This is not read as success; check that nothing stands between this machine and Sprinto.",
+            f"While {operation.action} Sprinto returned {status}, where its documentation"
+            f" says {operation.documented.value}.",
+            "This is not read as success; check for a proxy or gateway between this machine and Sprinto.",
         )
     refusal = _refusal(operation, status, headers, body, f"While {operation.action} ({address})")
     refusal.status = status
@@ -197,12 +197,12 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
         raise _undocumented(
-            f"{doing} Sprinto's answer had another shape than documented: {problem}."
+            f"{doing} Sprinto's response does not have the documented shape: {problem}."
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.ResponseLost(
-            f"{doing} the answer could not be read: it is not JSON.",
-            "If a proxy stands between this machine and Sprinto, look at what it does.",
+            f"{doing} Sprinto's response was not JSON.",
+            "Check any proxy or gateway between this machine and Sprinto.",
         ) from None
     if isinstance(result, IngestResult) and result.rejected:
         return msgspec.structs.replace(result, response=body)
@@ -211,28 +211,28 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
 
 _KEY_REFUSED = (
     errors.Unauthorized,
-    ": the API key was refused",
+    ": the API key was rejected",
     "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
 )
 _NOT_NOW = (
     errors.Throttled,
-    ": not now",
+    ": temporarily unavailable",
     "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
 )
-_LOST = (errors.ResponseLost, "", "Run again later; if it stays, ask Sprinto's support.")
+_LOST = (errors.ResponseLost, "", "Run again later; if it persists, ask Sprinto's support.")
 _REDIRECTED = (
     errors.Redirected,
     ": a redirect, which is never followed because the API key must not reach another host",
     "Check `region` and `api_url`, and whether a gateway asks for a login.",
 )
 _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
-    400: (errors.BadRequest, ": the request was refused", "Ask Sprinto's support."),
+    400: (errors.BadRequest, ": the request was rejected", "Ask Sprinto's support."),
     401: _KEY_REFUSED,
     403: _KEY_REFUSED,
     408: _LOST,
-    409: (errors.Conflict, ": it does not fit the session's state", ""),
+    409: (errors.Conflict, ": the session's state does not allow it", ""),
     413: (errors.PageTooLarge, ": the page is too large", ""),
-    415: (errors.EncodingRefused, ": the encoding was refused", "Set `compress` to false."),
+    415: (errors.EncodingRefused, ": the encoding was rejected", "Set `compress` to false."),
     425: _NOT_NOW,
     429: _NOT_NOW,
 }
@@ -243,10 +243,10 @@ def _refusal(
     operation: Operation[Any], status: int, headers: Mapping[str, str], body: bytes, doing: str
 ) -> errors.ApiError:
     """What a status outside 2xx means."""
-    doing = f"{doing} Sprinto answered {status}"
+    doing = f"{doing} Sprinto returned {status}"
     retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
-        return errors.PageRefused(f"{doing}: the page was refused.", faults=_faults(body), response=body)
+        return errors.PageRefused(f"{doing}: the page was rejected.", faults=_faults(body), response=body)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused.answering(status)
     if status == HTTPStatus.NOT_FOUND:
@@ -254,12 +254,12 @@ def _refusal(
         if "{}" in operation.path:
             about, ids = "session", "the session's id, `integration_id`"
         return errors.NotFound(
-            f"{doing}: the {about} is not known there.",
+            f"{doing}: the {about} does not exist there.",
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     kind: type[errors.ApiError] = errors.UnexpectedResponse
     what = ", which is not a documented response"
-    hint = "Check `region` and `api_url`, and what stands between this machine and Sprinto."
+    hint = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
     if status in _MEANINGS:
         kind, what, hint = _MEANINGS[status]
     elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:

@@ -38,7 +38,7 @@ _YEARS = (2000, 3000)
 
 def iso(moment: datetime | None) -> str:
     """A time in UTC, to the second, as Sprinto writes it."""
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment is not None else "at a time that is not known"
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment is not None else "at an unknown time"
 
 
 def with_time_left(expiry: str, now: datetime) -> str:

@@ -98,7 +98,7 @@ class Closing:
         if time.monotonic() >= until:
             raise decisive from None
         tried = isinstance(failure, RETRYABLE)
-        what = f"Trying again in {wait:.1f} s." if tried else "Finding out whether the close has happened."
+        what = f"Trying again in {wait:.1f} s." if tried else "Checking whether the close took effect."
         log.warning("%s %s", failure, what)
         return wait
 
@@ -146,5 +146,5 @@ class Closing:
         )
         if not (status.state == "expired" and self._in_doubt):
             # From `expired` a lost close may still apply it.
-            ended.session_outcome = f"By its status {describe_end(status.state)}."
+            ended.session_outcome = f"According to its status {describe_end(status.state)}."
         return ended

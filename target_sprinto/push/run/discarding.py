@@ -143,7 +143,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     expiry = with_time_left(expiry, client.server_time())
     return DiscardResult(
         None,
-        f"Session {session_id} could not be discarded for certain{reason}; it expires by itself {expiry}."
+        f"Session {session_id} may still be open{reason}: its discard is not confirmed. It expires {expiry}."
         f" To discard it: {suggested('sprintoctl', 'discard', session_id, config=client.config_files)}.",
         temporary=failure is None or bool(failure.temporary),
     )

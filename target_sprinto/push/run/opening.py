@@ -87,7 +87,7 @@ class SessionOpener:
                 if lost is None:
                     self._lost_at = time.monotonic()
                 lost = failure
-                log.warning("%s Trying again: if it did happen, that will show.", failure)
+                log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
                 if left <= 0 or self._retry_policy.stopped.wait(self._client.timings.create):
                     raise
@@ -95,8 +95,8 @@ class SessionOpener:
             else:
                 if lost is not None:
                     log.warning(
-                        "An earlier `create` of this run had no answer. Should Sprinto act on it late,"
-                        " a session with reference %r stays open until it expires.",
+                        "An earlier create request got no response. If Sprinto processes it later, a session"
+                        " with reference %r stays open until it expires.",
                         self._reference,
                     )
                 return session
@@ -115,13 +115,13 @@ class SessionOpener:
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
-            raise self._may_be_ours(f"whose it is could not be found out: {sentence}") from None
+            raise self._may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
         if status.state != "active" or status.counts():
             held = format_counts(status.counts(), ())
             raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
-        log.warning("Session %s is this run's own: going on with it.", status.id)
+        log.warning("Session %s was opened by this run: continuing with it.", status.id)
         return status
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
@@ -150,7 +150,7 @@ class SessionOpener:
         try:
             return result_before(in_background(lambda: self._find_in_log(one_try, left / 2)), Deadline(left))
         except (SprintoError, TimeoutError) as failure:
-            log.warning("The activity log gave no answer. %s", failure)
+            log.warning("The activity log could not be read. %s", failure)
             return None
 
     def describe_unknown(self) -> str:
@@ -158,7 +158,7 @@ class SessionOpener:
         latest = self._client.server_time() + SESSION_EXPIRES_AFTER
         return (
             f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
-            f" {self._reference!r}); until then another run may be answered with a conflict."
+            f" {self._reference!r}); until then another run may fail with a session conflict."
         )
 
     def _find_in_log(self, retry_policy: RetryPolicy, seconds: float) -> SessionStatus | None:

@@ -82,5 +82,5 @@ def _not_processed(staged: StagedSession, status: SessionStatus) -> errors.Proce
         f"Sprinto did not process session {staged.id}.",
         "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
     )
-    failure.session_outcome = f"By its status {describe_end(status.state)}."
+    failure.session_outcome = f"According to its status {describe_end(status.state)}."
     return failure

@@ -233,7 +233,7 @@ class Run:
             message = self.abort(self._session.deadline(stopped=stopped))
         except BaseException:
             # A second Ctrl-C.
-            log.error("Cut off while ending: session %s may be open.", self.open_session)  # noqa: TRY400 - no traceback
+            log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
             raise
         if isinstance(failure, errors.SprintoError):
             # It may have seen what became of the session.

@@ -96,6 +96,6 @@ class RunOptions:
             wanted = ", ".join(f"{self.expected[name]} {name}" for name in missed)
             came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in missed)
             raise TooFewRecords(
-                f"`expect` names at least {wanted}, and {came} came.",
-                "Look at the tap's log; if so few are right, lower `expect`.",
+                f"`expect` requires at least {wanted}; received {came}.",
+                "Check the tap's log; if the low number is correct, lower `expect`.",
             )

@@ -219,7 +219,7 @@ class PageSender:
             faults = objects(answer.validation_errors or ())
             named = f": {describe_faults(page, faults, self._known_field)}" if faults else ""
             raise errors.InconsistentResponse(
-                f"Sprinto accepted page {page.number} and said that something in it was rejected{named}.",
+                f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",
                 answer.response,
             )

@@ -269,7 +269,7 @@ class RunSession:
         except ApiError:
             self._move(Event.CREATE_DID_NOT_HAPPEN)
         except Exception:  # noqa: BLE001 - reported as unknown: `abort` has to say where the session stands
-            log.warning("What became of the session that was being opened could not be found out.")
+            log.warning("Could not determine whether the session was opened.")
         else:
             if session is not None:
                 self._opened(session)

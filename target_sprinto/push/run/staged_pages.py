@@ -66,7 +66,7 @@ class StagedPages:
         if self._retry_policy.stopped.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
-        log.warning("%s Finding out whether page %s has arrived.", loss, names)
+        log.warning("%s Checking whether Sprinto received page %s.", loss, names)
         status = self._stable_status(loss, self._timings.settle_stale if quick else self._timings.settle)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self.batches_are_pages and isinstance(batches, int) else None
@@ -79,9 +79,9 @@ class StagedPages:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
             counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
             raise errors.ResponseLost(
-                f"The answer to page {names} was lost, and Sprinto's counts do not show whether it"
+                f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before.",
-                "Run again; if it stays, ask Sprinto's support.",
+                "Run again; if it persists, ask Sprinto's support.",
             )
         # Distinguished by the records alone, which shows whether batches count the same pages from here on.
         self.batches_are_pages = batches == self.pages + len(landed)
@@ -137,7 +137,7 @@ class StagedPages:
                 raise errors.CountMismatch(
                     f"Sprinto counts {format_counts(status.counts(), self.accepted)} where this run sent"
                     f" {format_counts(self.accepted)}.",
-                    "Run again; if it stays, ask Sprinto's support.",
+                    "Run again; if it persists, ask Sprinto's support.",
                     temporary=True,
                 )
             elif now - began >= self._timings.lag:

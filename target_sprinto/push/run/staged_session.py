@@ -147,7 +147,7 @@ class StagedSession:
         # A page that was sent again may be there twice, which the next run may be spared.
         temporary = self._resent and not session_outcome
         failure = errors.CountMismatch(
-            what, "Run again; if it stays, ask Sprinto's support.", temporary=temporary
+            what, "Run again; if it persists, ask Sprinto's support.", temporary=temporary
         )
         failure.session_outcome = session_outcome
         raise failure

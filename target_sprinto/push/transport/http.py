@@ -142,7 +142,7 @@ def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_ANSWER_BYTES:
-            raise errors.ResponseLost(f"{doing} the answer had no end.")
+            raise errors.ResponseLost(f"{doing} the response exceeded {MAX_ANSWER_BYTES:,} bytes.")
     return b"".join(chunks)
 
 
@@ -159,8 +159,8 @@ def _explain(failure: Exception, doing: str) -> errors.ApiError:
     if isinstance(failure, ConnectError):
         return _explain_never_connected(failure, causes, doing)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
-    happened = "no answer came in time" if late else "the connection broke"
-    lost = errors.ResponseLost(f"{doing} {happened}.", "Run again; if it stays, look at the network.")
+    happened = "no response came in time" if late else "the connection broke"
+    lost = errors.ResponseLost(f"{doing} {happened}.", "Run again; if it persists, check the network.")
     lost.connection_was_stale = isinstance(failure, StaleConnectionError)
     return lost
 
@@ -174,16 +174,16 @@ def _explain_never_connected(
         return _explain_proxy_answer(failure.__cause__)
     if failure.at_proxy:
         return errors.NotConnected(
-            "No connection to the proxy was made.",
+            "Could not connect to the proxy.",
             "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
     if any(isinstance(cause, RuntimeError) for cause in causes):
         return errors.NotConnected(
-            f"{doing} no connection was made: no thread could be started.",
+            f"{doing} the connection failed: no thread could be started.",
             "Raise the limit of threads or processes (ulimit -u, pids.max).",
         )
     return errors.NotConnected(
-        f"{doing} no connection was made: {_reason(causes)}.",
+        f"{doing} the connection failed: {_reason(causes)}.",
         "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
     )
 
@@ -198,28 +198,28 @@ def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | N
     reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
     if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
         return errors.TLSError(
-            f"{doing} no common TLS was found ({reasons[0]}); nothing was sent.",
-            "Check that `api_url` names an https port, and what stands between this machine and Sprinto.",
+            f"{doing} the TLS handshake failed ({reasons[0]}); nothing was sent.",
+            "Check that `api_url` names an https port; check any proxy or gateway on the way.",
         )
     return None
 
 
 def _reason(causes: list[BaseException]) -> str:
     if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
-        return "its name is not known"
+        return "the host name does not resolve"
     if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "no answer"
+        return "timed out"
     numbers = [
         cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
     ]
-    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "it failed"
+    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
 
 
 def _explain_proxy_answer(answer: ProxyAnsweredError) -> errors.ApiError:
     if answer.status not in _PROXY_BUSY:
         return errors.ProxyRefused.answering(answer.status)
     return errors.Throttled(
-        f"The proxy made no connection to Sprinto (it answered {answer.status}); nothing was sent.",
+        f"The proxy did not connect to Sprinto (it returned {answer.status}); nothing was sent.",
         "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
         retry_after=parse_retry_after(answer.retry_after),
     )

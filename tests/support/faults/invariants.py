@@ -201,7 +201,7 @@ def check_failed(ending: Ending, session: Session, error: str) -> None:
         Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded, nothing was applied")),
         Ending.UNCONFIRMED: ({"cancelled"}, (session.id, "sprintoctl discard")),
         Ending.ENDED: ({"expired", "cancelled", "processing", "processed"}, (session.id,)),
-        Ending.LEFT_ACTIVE: ({"active"}, (session.id, "it expires by itself 20", "sprintoctl discard")),
+        Ending.LEFT_ACTIVE: ({"active"}, (session.id, "It expires 20", "sprintoctl discard")),
         Ending.UNSEEN: ({"active"}, ("may be open until 20",)),
         Ending.MAY_BE_APPLIED: (
             {"active", "processing", "processed", "failed"},

@@ -284,7 +284,7 @@ class Verdict:
     def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
         """No session is left active but one that the sentence names, or says to be possible."""
         message = re.search(
-            r"could not be discarded|may be open until|an apply request", ending.session_outcome
+            r"discard is not confirmed|may be open until|an apply request", ending.session_outcome
         )
         kept = ending.summary.session_id if ending.summary else None
         for session in self.own:
@@ -360,7 +360,7 @@ SENTENCES = (
     (r"Session (\S+) was not discarded: (.+)\.", Verdict.ended_otherwise),
     (
         (
-            r"Session (\S+) could not be discarded for certain(?: \(\S+\))?; it expires by itself"
+            r"Session (\S+) may still be open(?: \(\S+\))?: its discard is not confirmed\. It expires"
             r" (?:2.+Z \(in \d+ min\)|60 minutes after its last request)\."
             r" To discard it: sprintoctl discard \1 --config FILE\."
         ),
@@ -371,7 +371,7 @@ SENTENCES = (
         Verdict.may_be_open,
     ),
     (r"Session (\S+) was sent an apply request, and may still be applied\.", Verdict.may_be_applied),
-    (r"By its status (.+)\.", Verdict.by_its_status),
+    (r"According to its status (.+)\.", Verdict.by_its_status),
     (r"This was seen only after session (\S+) was applied\.", Verdict.applied_all_the_same),
 )
 """All that a run may say of its session, and when it is true."""

@@ -383,7 +383,7 @@ def _is_reported(session: Session, line: str) -> bool:
     if session.id not in line:
         return "may be open until" in line
     if session.state in {"cancelled", "expired"}:
-        return "othing was applied" in line or "could not be discarded for certain" in line
+        return "othing was applied" in line or "its discard is not confirmed" in line
     return "applied" in line
 
 
