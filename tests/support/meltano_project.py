@@ -134,8 +134,7 @@ def install(folder: Path) -> Installed:
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
         installed.project.mkdir(parents=True)
-        uv("venv", "--python", sys.executable, folder / "env")
-        uv("pip", "install", "--python", folder / "env", f"meltano=={VERSION}")
+        install_into(folder / "env", f"meltano=={VERSION}")
         define_repository(installed.project)
         fetched([installed.program, "install"], cwd=installed.project)
         (folder / "done").touch()
@@ -150,6 +149,13 @@ def define_repository(project: Path) -> None:
     loader["pip_url"] = f"-e {ROOT}[sandbox]"
     tap["executable"] = str(ROOT / tap["executable"])
     write_yaml(project / "meltano.yml", definition)
+
+
+def install_into(env: Path, package: str) -> Path:
+    """Install a package in an environment of its own; returns the folder of its programs."""
+    uv("venv", "--python", sys.executable, env)
+    uv("pip", "install", "--python", env, package)
+    return env / "bin"
 
 
 def uv(*words: str | Path) -> None:
