@@ -191,7 +191,7 @@ class RejectsNotWritten(SprintoError, code="rejects-not-written"):
 
 
 class StateNotWritten(SprintoError, code="state-not-written"):
-    """Everything was applied, but STATE could not be written to stdout: it follows the message, to be saved."""
+    """All was applied, but STATE could not be written to stdout: it follows the message, to be saved."""
 
     def __init__(self, state: str) -> None:
         super().__init__(
