@@ -101,10 +101,13 @@ class Scheduler:
         with self.started(**env) as process:
             return process.wait(timeout=PATIENCE_SECONDS)
 
+    def console(self) -> str:
+        return (self.home / "console.log").read_text(encoding="utf-8")
+
     def log(self) -> str:
         """All that it shows of a run: its console, and the files in which it keeps a step's stderr."""
-        kept = [self.home / "console.log", *self.home.rglob("*.err")]
-        return "\n".join(path.read_text(encoding="utf-8") for path in kept)
+        kept = [path.read_text(encoding="utf-8") for path in self.home.rglob("*.err")]
+        return "\n".join([self.console(), *kept])
 
     def left_running(self) -> list[str]:
         """The processes of the pipes that it started."""
