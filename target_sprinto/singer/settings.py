@@ -168,8 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0), _about("Maximum rejects", "Fail the run if more records than this are rejected.")
     ] = 100
     dry_run: Annotated[
-        bool,
-        _about("Dry run", "Send every page to Sprinto, report what it rejects, then discard the session."),
+        bool, _about("Dry run", "Send every page to Sprinto, report rejects, then discard the session.")
     ] = False
     finish: Annotated[
         Finish,
@@ -237,10 +236,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3900
     stale_session_seconds: Annotated[
         _Seconds,
-        _about(
-            "Stale session",
-            "Idle time, in seconds, after which `on_active_session: discard` discards a session.",
-        ),
+        _about("Stale session", "Idle seconds before `on_active_session: discard` discards a session."),
     ] = 600
     on_count_mismatch: Annotated[
         OnCountMismatch,
@@ -251,8 +247,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
-        _SomeSeconds,
-        _about("Processing timeout", "How long to wait until the session is processed, in seconds."),
+        _SomeSeconds, _about("Processing timeout", "How long processing may take, in seconds.")
     ] = 900
     retry_timeout_seconds: Annotated[
         _Seconds, _about("Retry timeout", "How long one request may be retried, in seconds.")
