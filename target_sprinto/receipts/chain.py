@@ -108,7 +108,7 @@ def receipt_files(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Let one run at a time end in this folder, where the file system has locks; else none waits for long."""
+    """A lock, so that one run at a time ends in this folder; waits 2 s, and not without locks of files."""
     if sys.platform == "win32":
         yield
         return

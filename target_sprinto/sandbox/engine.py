@@ -140,7 +140,7 @@ class Engine:
             return min(due, default=None)
 
     def advance(self) -> None:
-        """Let happen what is due."""
+        """Do what is due."""
         with self.changed:
             for integration_id in list(self._integrations):
                 self._state(integration_id)
@@ -155,7 +155,7 @@ class Engine:
             return seen
 
     def receive(self, seen: RequestSeen, body: bytes) -> tuple[Received, Fault | None]:
-        """Take in a request's body, and say which fault strikes it."""
+        """A request's body, decoded, and the fault that strikes it."""
         with self.changed:
             received = receive(seen, body, self._options_of(seen.integration_id))
             seen.size = received.size
@@ -177,7 +177,7 @@ class Engine:
 
     def answer(self, seen: RequestSeen, received: Received) -> Reply:
         """Act on a request, and record that; a refusal is an answer too."""
-        # In one breath: what others do meanwhile is later, by the record too.
+        # Under one lock: what others do meanwhile is later, by the record too.
         with self.changed:
             try:
                 reply = self._act(seen, received)
@@ -208,7 +208,7 @@ class Engine:
                 snapshot.save(self.options.data_dir, states)
 
     def date(self, integration_id: str) -> str:
-        """What the `Date` header of an answer says (RFC 9110)."""
+        """The `Date` header of a response (RFC 9110)."""
         with self.changed:
             now = self._now(integration_id)
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
@@ -243,7 +243,7 @@ class Engine:
             integration.admit(now)
             return Exchange(seen, received, integration, now).answer()
         finally:
-            self._tell(integration, changes)
+            self._note_changes(integration, changes)
 
     def _add(self, integration_id: str, state: IntegrationState | None = None) -> Integration:
         integration = Integration(integration_id, self.options, state or IntegrationState())
@@ -256,10 +256,10 @@ class Engine:
             return IntegrationState()
         changes = integration.changes
         integration.advance(self._now(integration_id))
-        self._tell(integration, changes)
+        self._note_changes(integration, changes)
         return integration.state
 
-    def _tell(self, integration: Integration, changes: int) -> None:
+    def _note_changes(self, integration: Integration, changes: int) -> None:
         if integration.changes != changes:
             self.save()
             self.changed.notify_all()

@@ -1,4 +1,4 @@
-"""Records of a page: held to their schemas on receipt, put in place when applied."""
+"""Records of a page: validated when it arrives, put in place when it is applied."""
 
 from __future__ import annotations
 
@@ -26,17 +26,14 @@ _UNKNOWN = jsonschema_rs.validator_for(False)  # noqa: FBT003 - the schema that 
 
 
 class Validator:
-    """Holds records to the JSON Schemas of their entity types; a type without one takes any object.
+    """Validates records by the JSON Schemas of their entity types; a type without one accepts any object.
 
-    A type that is not among the rules does so too, or takes nothing, by the reading.
+    A type that is not among the rules does so too, or accepts nothing, by the reading.
     """
 
     def __init__(self, rules: Mapping[str, EntityRules]) -> None:
-        self._types = set(rules)
         self._schemas = {
-            entity_type: jsonschema_rs.validator_for(rule.schema)
-            for entity_type, rule in rules.items()
-            if rule.schema is not None
+            entity_type: jsonschema_rs.validator_for(rule.schema or {}) for entity_type, rule in rules.items()
         }
 
     def errors(self, entities: Entities, readings: Readings) -> list[tuple[dict[str, Any], str]]:
@@ -48,10 +45,11 @@ class Validator:
         return list(found) if readings.all_errors else list(islice(found, 1))
 
     def _each_error(self, entities: Entities, readings: Readings) -> Iterator[tuple[dict[str, Any], str]]:
+        others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
         before = 0
         for entity_type, records in entities.items():
-            known = entity_type in self._types or readings.unknown_entity_types == "accepted"
-            schema = self._schemas.get(entity_type, _ANY_OBJECT) if known else _UNKNOWN
+            schema = self._schemas.get(entity_type, others)
+            known = schema is not _UNKNOWN
             offset = readings.index_base + (before if readings.index_within == "page" else 0)
             for position, record in enumerate(records):
                 entity = _entity(record)

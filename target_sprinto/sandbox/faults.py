@@ -61,7 +61,7 @@ class CutOff:
 
 @dataclass(frozen=True)
 class Delay:
-    """The real answer, `seconds` late; `moment` says whether the server acts before or after the wait."""
+    """The real answer, `seconds` late; by `moment` the server acts before or after the wait."""
 
     seconds: float
 
@@ -94,7 +94,7 @@ Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw | Inf
 
 @dataclass(frozen=True, eq=False)
 class Fault:
-    """Spoils the nth to the (nth + times - 1)th request of one operation on an integration.
+    """Strikes the nth to the (nth + times - 1)th request of one operation on an integration.
 
     `nth` is the request's own number per integration and operation, from 1, as in `RequestSeen.nth`; with
     `contains`, its number among those whose decoded body contains these bytes, which are all that are meant.
@@ -124,7 +124,7 @@ class Fault:
         )
 
     def hits(self, nth: int) -> bool:
-        """Whether the nth of them is one of those to spoil."""
+        """Whether it strikes the nth of them."""
         return self.nth <= nth < self.nth + self.times
 
 

@@ -72,7 +72,7 @@ class Integration:
         return min((s.due for s in self.state.sessions.values() if s.due is not None), default=None)
 
     def advance(self, now: float) -> None:
-        """Let happen, in the order of time, what was due by now."""
+        """Do what was due by now, in the order of time."""
         while True:
             due = [s for s in self.state.sessions.values() if s.due is not None and s.due <= now]
             if not due:

@@ -18,7 +18,7 @@ Outcome = Literal["processed", "failed"]
 
 
 class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the sandbox holds an entity type to (Sprinto: Ingestion; each account defines its schemas).
+    """How the sandbox validates an entity type (Sprinto: Ingestion; each account defines its schemas).
 
     `key` names the fields that identify an entity when applying upserts; without it `id` does, and without
     that the entity's entire bytes. `schema` is a JSON Schema for every record of the type.

@@ -38,13 +38,13 @@ class Readings:
     """What happens to records of an entity type that the account has not defined."""
 
     log_shows_reference: bool = True
-    """Whether the session_created event tells the session's `client_reference_id`."""
+    """Whether the session_created event shows the session's `client_reference_id`."""
 
     status_shows_reference: bool = False
-    """Whether a session's status tells its `client_reference_id`."""
+    """Whether a session's status shows its `client_reference_id`."""
 
     conflict_shows_session: bool = False
-    """Whether a 409 to a second session tells the active session's id."""
+    """Whether a 409 to a second session shows the active session's id."""
 
     close_answer_state: Literal["active", "processing"] = "active"
     """The state that the answer of close(apply) shows; the documented sample shows `active`."""

@@ -47,7 +47,7 @@ def _unusable(directory: Path, problem: OSError) -> DataUnusable:
 
 
 def _without_finished_pages(state: IntegrationState) -> IntegrationState:
-    """Leave out the pages that nothing will read again, lest the file grow with every session."""
+    """Leave out the pages that nothing will read again, so that the file does not grow with every session."""
     sessions = {
         name: session if TRANSITIONS[session.state] else replace(session, pages=[])
         for name, session in state.sessions.items()

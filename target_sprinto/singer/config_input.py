@@ -69,7 +69,7 @@ def lasting(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_config_file(path: str, number: int) -> dict[str, Any]:
-    """One config file's settings. Raises SettingsError; `number` tells which one it is, from 1.
+    """One config file's settings. Raises SettingsError; `number` is its place in the command, from 1.
 
     What is not a path (settings given inline, say) is not repeated: it may hold the API key.
     """

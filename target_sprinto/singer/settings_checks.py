@@ -54,7 +54,7 @@ def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON
 
 
 def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[str]:
-    """What is wrong with stream maps that their own schema, which is the SDK's, does not say.
+    """What is wrong with stream maps beyond what their own schema, which is the SDK's, can find.
 
     Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
     """
@@ -73,7 +73,7 @@ def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[st
 
 
 def require_log_level(environ: Mapping[str, str]) -> None:
-    """Raise SettingsError where the variable that says which lines to show names no level of them."""
+    """Raise SettingsError where the variable for the log level names none."""
     variable = "TARGET_SPRINTO_LOGLEVEL" if environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
     level = environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
