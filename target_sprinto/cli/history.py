@@ -72,7 +72,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     default="text",
     help="`openmetrics` is for node_exporter's textfile collector, `html` a report for an auditor.",
 )
-@public_key_option("Leave out receipts that are not signed with this key (PEM).")
+@public_key_option(help="Leave out receipts that are not signed with this key (PEM).")
 def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which click hands over by name
     folders: tuple[Path, ...],
     max_age: timedelta | None,

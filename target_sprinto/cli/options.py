@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from target_sprinto.singer.settings import Settings
 
 _T = TypeVar("_T")
-_F = TypeVar("_F", bound="Callable[..., Any]")
 
 OK = click.style("OK", "green")
 
@@ -40,19 +39,17 @@ config_option = partial(
 json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
 
 
-def public_key_option(use: str) -> Callable[[_F], _F]:
-    """The option --public-key, an Ed25519PublicKey for the command; `use` is its help."""
+def _read_public_key(_context: click.Context, _option: click.Parameter, value: Path | None) -> object:
+    return value and signing.keys().read_public(value)
 
-    def read(_context: click.Context, _option: click.Parameter, value: Path | None) -> object:
-        return value and signing.keys().read_public(value)
 
-    return click.option(
-        "--public-key",
-        type=click.Path(dir_okay=False, path_type=Path),
-        callback=read,
-        metavar="FILE",
-        help=use,
-    )
+public_key_option = partial(
+    click.option,
+    "--public-key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_read_public_key,
+    metavar="FILE",
+)
 
 
 def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -42,7 +42,7 @@ _UNSIGNED = "It is unsigned: everyone with write access to the file can change i
     ),
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
-@public_key_option("Check first that the receipt is signed with this key (PEM).")
+@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 @click.option(
     "--input",
     "source",

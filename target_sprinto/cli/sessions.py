@@ -170,7 +170,7 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     metavar="FILE",
     help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed.",
 )
-@public_key_option("Check first that the receipt is signed with this key (PEM).")
+@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")
 def apply_(
     session: str,

@@ -64,10 +64,13 @@ def read_head(path: Path) -> Head | None:
         return None
 
 
-def begins_like_one(path: Path) -> bool:
-    """Whether a file begins as receipts do, so that it is one or was one."""
-    with path.open("rb") as opened:
-        return opened.read(len(_BEGIN)) == _BEGIN
+def may_be_one(path: Path) -> bool:
+    """Whether a file is, was, or may be a receipt: it begins like one, or cannot be read."""
+    try:
+        with path.open("rb") as opened:
+            return opened.read(len(_BEGIN)) == _BEGIN
+    except OSError:
+        return True
 
 
 class Link(NamedTuple):

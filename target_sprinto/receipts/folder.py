@@ -13,8 +13,8 @@ from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import (
     Link,
     Pipeline,
-    begins_like_one,
     broken_links,
+    may_be_one,
     pipeline_of,
     read_head,
     receipt_files,
@@ -78,7 +78,7 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
     for file in sorted(receipt_files(path)):
         check()
         head = read_head(file)
-        if head is None and not begins_like_one(file):
+        if head is None and not may_be_one(file):
             found.others += 1
         elif head is not None and head.outcome == "unfinished":
             found.unfinished += 1

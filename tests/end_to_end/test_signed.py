@@ -530,6 +530,20 @@ def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
     assert "does not follow" in finished.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_file_that_cannot_be_read_is_a_problem(door: FrontDoor) -> None:
+    runs(door, 1)
+    # It opens, and reading it fails, for every user.
+    (door.folder / "receipts/broken.json").symlink_to("/proc/self/mem")
+    finished = sprintoctl(door, "verify", "receipts")
+    check_refused(finished, "receipt-chain", "1 problem in 2 receipts")
+    assert "cannot be read (Input/output error): receipts/broken.json" in finished.stdout
+    assert (
+        "receipts/broken.json" in door.finish(door.start("history", "receipts", program="sprintoctl")).stderr
+    )
+    assert door.run(people(1), **IN_FOLDER).code == 0
+
+
 def test_a_folder_without_a_receipt_is_not_ok(door: FrontDoor) -> None:
     (door.folder / "receipts").mkdir()
     check_refused(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
