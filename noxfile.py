@@ -70,7 +70,7 @@ def full(session: nox.Session) -> None:
         session.notify("workflows")
     install(session)
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    chosen = [] if session.python == here else ["-m", "not slow"]
+    chosen = ["--hypothesis-profile", "thorough", *([] if session.python == here else ["-m", "not slow"])]
     session.run("pytest", *(session.posargs or chosen))
 
 

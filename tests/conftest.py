@@ -22,9 +22,12 @@ from tests.support.front_door import API_KEY, FrontDoor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How fast examples come says nothing of us: the machine may be busy.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# How fast examples come says nothing of us: the machine may be busy. `nox -s full` chooses the second.
+for profile, examples in {"quick": 25, "thorough": 500}.items():
+    settings.register_profile(
+        profile, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("quick")
 
 # Under `nohup` or in a background job the processes that tests start would ignore a signal they are to obey.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -76,13 +76,27 @@ def test_times_are_read_or_unknown(text: object, expected: datetime | None) -> N
     assert time is None or time.tzinfo is timezone.utc
 
 
-@given(
-    st.lists(
-        st.dictionaries(st.text(max_size=10), st.none() | st.integers() | st.text() | st.lists(st.text()))
-    )
+ANYTHING = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=4,
 )
+EVENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["session_created", "page_accepted"]) | ANYTHING,
+        "session_id": st.sampled_from(["a", "b", "c d"]) | ANYTHING,
+        "at": st.sampled_from(["2026-11-21T12:00:00Z", "2026-11-21T12:00:00"]) | ANYTHING,
+        "details": st.fixed_dictionaries({"client_reference_id": ANYTHING}) | ANYTHING,
+    },
+)
+
+
+@given(st.lists(EVENTS, max_size=6))
 def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
-    logged_sessions(events)
+    found = {session.id for session in logged_sessions(events)}
+    named = {event["session_id"] for event in events if isinstance(event.get("session_id"), str)}
+    assert named & {"a", "b"} <= found <= named - {"c d"}
 
 
 @pytest.mark.parametrize(

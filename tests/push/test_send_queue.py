@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import ResponseLost
@@ -99,7 +99,6 @@ def within(seconds: float) -> Callable[[], None]:
     return check
 
 
-@settings(max_examples=150)
 @given(
     parallel=st.integers(1, 8),
     fates=st.lists(st.lists(FATES, max_size=3), min_size=1, max_size=10),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import PluginMapper
@@ -128,18 +128,10 @@ def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
     assert hash(key) == hash(tuple(record[name] for name in names))
 
 
-@settings(max_examples=100)
 @given(st.data(), STREAMS)
 def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
     data: st.DataObject, schema: dict[str, Any]
 ) -> None:
-    require_same_verdict(data, schema)
-
-
-@pytest.mark.slow
-@settings(max_examples=1_000)
-@given(st.data(), STREAMS)
-def test_what_the_short_way_takes_is_valid_at_length(data: st.DataObject, schema: dict[str, Any]) -> None:
     require_same_verdict(data, schema)
 
 
@@ -347,18 +339,8 @@ def require_same_record(rule: dict[str, Any], pairs: list[tuple[str, str]]) -> N
     event(require_equal(stream_map, read, _as_object(pairs).encode()))
 
 
-@settings(max_examples=120)
 @given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
 def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
-    rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
-) -> None:
-    require_same_record(rule | options, pairs)
-
-
-@pytest.mark.slow
-@settings(max_examples=1_500)
-@given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
-def test_what_a_plan_writes_at_length(
     rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
 ) -> None:
     require_same_record(rule | options, pairs)
