@@ -209,7 +209,7 @@ class Conflict:
         blocker = self._find()
         message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
         if not isinstance(failure, errors.Conflict):
-            message += f", and could not tell whether it has ended ({failure.code})"
+            message += f"; cannot tell if it ended ({failure.code})"
         return self.refuse(message, blocker)
 
     def _count_active(self) -> int | None:
