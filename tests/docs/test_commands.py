@@ -60,10 +60,8 @@ class Reader:
         self.folder.mkdir()
         programs = door.folder / "bin"
         programs.mkdir()
-        warm = str(Path(front_door.__file__).parent / "warm.py")
-        for name in ("target-sprinto", "sprintoctl"):
-            words = shlex.join([sys.executable, "-S", "-E", warm, "run", door.warm, name])
-            self._program(programs / name, f'exec {words} "$@"')
+        for name in ("target-sprinto", "sprintoctl", "python"):
+            self._program(programs / name, f'exec {shlex.join(door.command(name))} "$@"')
         self._program(programs / "tap-hr", "cat staff.singer")
         self._program(programs / "mail", "cat")
         self._env = {

@@ -50,7 +50,7 @@ ENDINGS = pytest.mark.parametrize(
 
 def run_script(door: FrontDoor, script: str, tap: str, **env: str) -> int:
     (door.folder / "input.singer").write_bytes(as_input(people(3)))
-    path = programs(door.folder / "bin", tap)
+    path = programs(door.folder / "bin", tap, door.command("target-sprinto"))
     done = subprocess.run(
         ["bash", "-e", "-c", script],
         cwd=door.folder,

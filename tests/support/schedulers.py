@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,9 +37,9 @@ def program(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def programs(folder: Path, tap: str) -> str:
+def programs(folder: Path, tap: str, target: Sequence[str] = (sys.executable, "-m", "target_sprinto")) -> str:
     """A PATH with the real target, and a tap that is `tap`."""
-    program(folder / "target-sprinto", f'exec {sys.executable} -m target_sprinto "$@"')
+    program(folder / "target-sprinto", f'exec {shlex.join(target)} "$@"')
     program(folder / "tap-hr", tap)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 

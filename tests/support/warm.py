@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import gc
+import importlib
 import json
 import os
 import select
@@ -39,8 +40,10 @@ def serve(path: str) -> None:
         "target-sprinto": lambda: process.run(lambda: SprintoTarget.cli()),  # noqa: PLW0108 - see above
         "sprintoctl": lambda: process.run(main),
         "sdk-tap": sdk_taps.main,
+        "python": run_script,
     }
     # What a run imports late.
+    importlib.import_module("target_sprinto.sandbox")
     SprintoTarget.print_version(print_fn=lambda _: None)
     codecs.lookup("utf-8-sig")
     listener = socket.socket(socket.AF_UNIX)
@@ -74,6 +77,18 @@ def serve(path: str) -> None:
                 os.close(descriptor)
             running[run] = asked
             answer(asked, run)
+
+
+def run_script() -> None:
+    """What `python FILE WORD …`, `python - WORD …` and `python -c CODE` do."""
+    import runpy
+
+    sys.argv = sys.argv[1:]
+    if sys.argv[0] not in ("-", "-c"):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        code = sys.stdin.read() if sys.argv[0] == "-" else sys.argv.pop(1)
+        exec(code, {"__name__": "__main__"})  # noqa: S102 - that is what it is for
 
 
 def received(asked: socket.socket) -> tuple[list[int], dict[str, Any]]:
