@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.sandbox import Answer, Drop, Edit, EntityRules, Fault, Hang, Readings, Reset
-from tests.support.front_door import SCHEMA, SIGNALS, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import (
+    SCHEMA,
+    SIGNALS,
+    STATE,
+    FrontDoor,
+    end_of_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
 from tests.support.receipts import change, receipt_of
 
 if TYPE_CHECKING:
@@ -61,9 +71,7 @@ def check_refused(door: FrontDoor, session: str, finished: Finished, *message: s
 def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
     """Write all of the input, and close it."""
     feed(process, messages)
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
 
 
 # The run

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, end_of_input, feed, people, record, state_line
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,9 +26,7 @@ APPEND = Readings(apply="append")
 def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
     """A whole input, and its end."""
     feed(process, messages)
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
 
 
 def ids(door: FrontDoor) -> list[int]:
@@ -67,9 +65,7 @@ def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, la
     forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
     door.sandbox.configure(door.integration_id, readings=forgetful)
     messages = people(100 + last)
-    process = door.start()
-    feed(process, messages[:101])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(messages=messages[:101])
     time.sleep(5)
     finished = door.finish(process, messages[101:])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -85,9 +81,7 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) 
     forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
     door.sandbox.configure(door.integration_id, readings=forgetful)
     messages = people(200)
-    process = door.start()
-    feed(process, messages[:101])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(messages=messages[:101])
     time.sleep(11)
     finished = door.finish(process, messages[101:])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -306,18 +300,8 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     assert door.session().state == "active"
 
 
-def leave_a_session(door: FrontDoor) -> str:
-    """What a run that was killed leaves behind: an active session."""
-    process = door.start(cold=True)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
-    process.kill()
-    process.communicate()
-    return door.session().id
-
-
 def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
-    left = leave_a_session(door)
+    left = door.kill_midway().id
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
     assert f"session {left}, opened 0 min" in finished.error
@@ -336,7 +320,7 @@ def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(d
 
 
 def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
-    leave_a_session(door)
+    door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert sorted(session.state for session in door.sessions()) == ["cancelled", "processed"]
@@ -348,7 +332,7 @@ def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
     [{"stale_session_seconds": 0, "client_reference_prefix": "other"}],
 )
 def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dict[str, object]) -> None:
-    leave_a_session(door)
+    door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", **settings)
     assert (finished.code, finished.stdout) == (75, "")
     assert "takes over only what this pipeline left" in finished.error
@@ -357,7 +341,7 @@ def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dic
 
 def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
-    leave_a_session(door)
+    door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert (finished.code, finished.stdout) == (75, "")
     assert "reference not shown" in finished.error
@@ -365,9 +349,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
 
 
 def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
-    first = door.start()
-    feed(first, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    first = door.midway()
     second = door.start(on_active_session="wait")
     feed(second, [SCHEMA, *(record(number) for number in range(100))])
     door.wait_for_operation("create", 2, answered=True)
@@ -378,14 +360,14 @@ def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
 
 
 def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) -> None:
-    leave_a_session(door)
+    door.kill_midway()
     finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=0.5)
     assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
 
 
 def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
-    leave_a_session(door)
+    door.kill_midway()
     process = door.start(on_active_session="wait")
     feed(process, [SCHEMA, *(record(number) for number in range(100))])
     door.wait_for_operation("create", 2, answered=True)

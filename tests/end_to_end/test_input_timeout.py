@@ -6,16 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from target_sprinto.sandbox import Delay, Fault
-from tests.support.front_door import SCHEMA, STATE, feed, record, state_line
+from tests.support.front_door import SCHEMA, STATE, feed, people, record, state_line
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 
 def test_a_tap_that_hangs_ends_the_run_as_if_it_had_crashed(door: FrontDoor) -> None:
-    process = door.start(input_timeout_seconds=1)
-    feed(process, [SCHEMA, *(record(number) for number in range(101))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(input_timeout_seconds=1, messages=people(101)[:-1])
     process.wait(20)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (1, "")

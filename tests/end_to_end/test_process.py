@@ -22,6 +22,7 @@ from tests.support.front_door import (
     STATE,
     FrontDoor,
     as_input,
+    end_of_input,
     feed,
     people,
     record,
@@ -29,17 +30,10 @@ from tests.support.front_door import (
 )
 
 if TYPE_CHECKING:
-    import subprocess
     from pathlib import Path
 
 PAGE = [SCHEMA, *(record(number) for number in range(100))]
 INVALID = record(1000, name=1000)
-
-
-def close_stdin(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
 
 
 # After the STATE
@@ -53,7 +47,7 @@ def test_no_signal_after_the_state_changes_the_ending(
     """At every moment from the STATE to the end of the process: signals come as fast as they can be sent."""
     process = door.start(cold=True, **settings)  # type: ignore[arg-type] # settings have any type
     feed(process, people(3))
-    close_stdin(process)
+    end_of_input(process)
     assert process.stdout is not None
     assert process.stdout.readline().decode() == state_line()
     sent = 0
@@ -169,7 +163,7 @@ class Stuck:
 
 def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
     stuck = Stuck()
-    process = door.start(cold=True, stderr=stuck.write)
+    process = door.start(stderr=stuck.write)
     out, _ = process.communicate(as_input(people(2000)), timeout=PATIENCE_SECONDS)
     assert (process.returncode, out.decode()) == (0, state_line())
     stuck.read_all()
@@ -178,9 +172,7 @@ def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
 def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> None:
     stuck = Stuck()
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=3)
-    process = door.start(cold=True, stderr=stuck.write)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(stderr=stuck.write)
     seen = door.operations().count("status")
     door.wait_for_operation("status", seen + 4)
     out, _ = process.communicate(as_input([STATE]), timeout=PATIENCE_SECONDS)
@@ -190,9 +182,7 @@ def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> Non
 
 def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: FrontDoor) -> None:
     stuck = Stuck()
-    process = door.start(cold=True, stderr=stuck.write)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(stderr=stuck.write)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     door.wait_for_operation("close", answered=True)
@@ -208,9 +198,7 @@ def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: F
 
 def test_a_signal_ends_a_run_whose_stderr_stays_stuck(door: FrontDoor) -> None:
     stuck = Stuck()
-    process = door.start(cold=True, stderr=stuck.write)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(stderr=stuck.write)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=20)
@@ -224,7 +212,7 @@ def test_a_signal_ends_a_run_whose_stderr_stays_stuck(door: FrontDoor) -> None:
 def test_a_terminal_after_ctrl_s_does_not_hold_a_run(door: FrontDoor) -> None:
     ours, theirs = pty.openpty()
     termios.tcflow(theirs, termios.TCOOFF)
-    process = door.start(cold=True, stderr=theirs, env={"TERM": "xterm"})
+    process = door.start(stderr=theirs, env={"TERM": "xterm"})
     out, _ = process.communicate(as_input(people(150)), timeout=PATIENCE_SECONDS)
     assert (process.returncode, out.decode()) == (0, state_line())
     os.close(theirs)
@@ -238,7 +226,7 @@ def test_a_log_of_the_users_own_goes_the_same_way(door: FrontDoor) -> None:
     logs = {"version": 1, "handlers": {"own": handler}, "root": {"handlers": ["own"], "level": "DEBUG"}}
     path = door.folder / "logging.yaml"
     path.write_text(json.dumps(logs | {"disable_existing_loggers": False}))
-    process = door.start(cold=True, stderr=stuck.write, env={"SINGER_SDK_LOG_CONFIG": str(path)})
+    process = door.start(stderr=stuck.write, env={"SINGER_SDK_LOG_CONFIG": str(path)})
     out, _ = process.communicate(as_input(people(150)), timeout=PATIENCE_SECONDS)
     assert (process.returncode, out.decode()) == (0, state_line())
     stuck.read_all()

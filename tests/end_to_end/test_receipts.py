@@ -26,6 +26,7 @@ from tests.support.front_door import (
     STATE,
     FrontDoor,
     as_input,
+    end_of_input,
     feed,
     people,
     record,
@@ -302,9 +303,7 @@ def test_the_line_of_bad_input_stands_in_the_receipt(door: FrontDoor) -> None:
 
 
 def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
-    process = door.start(**JSON)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(**JSON)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=20)
     assert door.finish(process, None).code == 143
@@ -330,14 +329,10 @@ def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
 
 
 def test_a_run_that_was_killed_left_an_unfinished_receipt(door: FrontDoor) -> None:
-    process = door.start(cold=True, **JSON)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
-    process.kill()
-    process.communicate()
+    session = door.kill_midway(**JSON)
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["exit_code"], receipt["ended_at"]) == ("unfinished", None, None)
-    assert receipt["reference"] == door.session().client_reference_id
+    assert receipt["reference"] == session.client_reference_id
 
 
 def test_a_broken_stdout_is_reported(door: FrontDoor) -> None:
@@ -463,9 +458,7 @@ def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
     hang = fault(door, "close", Hang(), moment="after")
     process = door.start(report_path="receipts/receipt.json")
     feed(process, people(3))
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
     door.wait_for_operation("close")
     shutil.rmtree(door.folder / "receipts")
     door.sandbox.release(hang)
@@ -494,7 +487,7 @@ def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> Non
 
 def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
     """A run that can write no file larger than what its receipt was at first."""
-    process = door.start(cold=True, page_size=10, **JSON, **settings)
+    process = door.start(page_size=10, **JSON, **settings)
     feed(process, people(200)[:150])
     door.wait_for_operation("push")
     most = (door.folder / "receipt.json").stat().st_size
@@ -589,9 +582,7 @@ def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
 
 
 def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
-    process = door.start(**JSON)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(**JSON)
     assert ">Unfinished<" in page(door)
     assert door.finish(process, [STATE]).code == 0
     assert ">Applied<" in page(door)

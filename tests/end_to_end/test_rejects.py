@@ -510,7 +510,7 @@ def many_invalid(first: int, last: int) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("room", [0, 1, 300, 777, 1024])
 def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) -> None:
-    process = door.start(cold=True, **DIVERT)
+    process = door.start(**DIVERT)
     limit_file_size(process, room)
     finished = door.finish(process, [SCHEMA, record(0), *many_invalid(1, 50), STATE])
     assert (finished.code, finished.stdout) == (1, "")
@@ -524,9 +524,7 @@ def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) 
 
 def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: FrontDoor) -> None:
     strict(door, all_errors=False)
-    process = door.start(cold=True, **DIVERT)
-    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
     # The final file is the same three records; the disk is full before it is written.
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
@@ -537,9 +535,7 @@ def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: Fron
 
 
 def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor) -> None:
-    process = door.start(cold=True, **DIVERT)
-    feed(process, [SCHEMA, *many_invalid(0, 3), *(record(number) for number in range(3, 103))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
     limit_file_size(process, 100)
     finished = door.finish(process, [b"not a message"])
     assert (finished.code, finished.stdout) == (1, "")
@@ -549,7 +545,7 @@ def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor
 
 @pytest.mark.parametrize("room", [0, 100])
 def test_a_receipt_that_does_not_fit_on_the_disk_is_not_begun(door: FrontDoor, room: int) -> None:
-    process = door.start(cold=True, report_path="receipt.json")
+    process = door.start(report_path="receipt.json")
     limit_file_size(process, room)
     finished = door.finish(process, people(3))
     assert (finished.code, finished.stdout) == (1, "")

@@ -312,9 +312,7 @@ def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> No
 def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
     door.pace["keep_alive"] = 60
-    process = door.start(cold=True)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     process.send_signal(signal.SIGSTOP)
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
     process.send_signal(signal.SIGCONT)
@@ -326,9 +324,7 @@ def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
 
 
 def test_a_session_that_another_client_applied_is_named_as_applied(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     close_by_hand(door)
     finished = door.finish(process, [record(100), STATE])
     assert (finished.code, finished.stdout) == (1, "")
@@ -345,9 +341,7 @@ def close_by_hand(door: FrontDoor) -> None:
 
 
 def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontDoor) -> None:
-    first = door.start()
-    feed(first, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    first = door.midway()
     second = door.run(people(3))
     assert (second.code, second.stdout) == (75, "")
     assert "[session-conflict]" in second.error

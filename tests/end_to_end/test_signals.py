@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.sandbox import Answer, Fault, Hang, Readings
-from tests.support.front_door import SCHEMA, SIGNALS, Finished, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import (
+    SCHEMA,
+    SIGNALS,
+    Finished,
+    FrontDoor,
+    end_of_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,9 +40,7 @@ def stop(door: FrontDoor, process: subprocess.Popen[bytes], *numbers: int) -> Fi
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals) -> None:
-    process = door.start(cold=True)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(cold=True)
     finished = stop(door, process, number)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
     assert f"Stopped by {number.name}." in finished.error
@@ -41,9 +49,7 @@ def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals
 
 
 def test_the_first_of_several_signals_decides(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     process.send_signal(signal.SIGTERM)
     door.wait_for_operation("close")
     finished = stop(door, process, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
@@ -90,9 +96,7 @@ def test_a_signal_while_a_page_is_unanswered_abandons_it(door: FrontDoor) -> Non
 def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
     busy = Answer(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=busy))
-    process = door.start(retry_timeout_seconds=300)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(retry_timeout_seconds=300)
     finished = stop(door, process, signal.SIGINT)
     assert finished.code == 130
     assert door.session().state == "cancelled"
@@ -148,9 +152,7 @@ def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) ->
 def start_closing(door: FrontDoor, **settings: object) -> subprocess.Popen[bytes]:
     process = door.start(**settings)  # type: ignore[arg-type] # settings have any type
     feed(process, people(3))
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
     door.wait_for_operation("close")
     return process
 
@@ -239,9 +241,7 @@ def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: Fr
     """At the contract's own pace: at most 10 s after a signal."""
     door.pace = {}
     door.sandbox.configure(door.integration_id, readings=Readings(answer_seconds=8))
-    process = door.start(page_size=1)
-    feed(process, [SCHEMA, record(0)])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=20)
@@ -255,14 +255,10 @@ def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: Fr
 def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     door.pace["end_after_signal"] = 3.0
-    process = door.start()
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     process.send_signal(signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
     process.send_signal(signal.SIGCONT)
     process.wait(timeout=12)
     finished = door.finish(process, None)
@@ -289,9 +285,7 @@ def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: F
     process = door.start(cold=True, stdout=write, env={"PYTHONUNBUFFERED": "1"})
     os.close(write)
     feed(process, [SCHEMA, record(1), large])
-    assert process.stdin is not None
-    process.stdin.close()
-    process.stdin = None
+    end_of_input(process)
     door.sandbox.wait_for(lambda box: any(s.state == "processed" for s in box.sessions(door.integration_id)))
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=15)

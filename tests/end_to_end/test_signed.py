@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from target_sprinto.receipts.chain import Head, Link, broken_links, last_of
 from tests.support.commands import DOCS, blocks
-from tests.support.front_door import SCHEMA, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
 
 if TYPE_CHECKING:
@@ -485,12 +484,7 @@ def test_a_receipt_that_was_changed_or_added_is_named(door: FrontDoor) -> None:
 
 def test_a_run_that_was_killed_does_not_break_the_chain(door: FrontDoor) -> None:
     runs(door, 1)
-    process = door.start(cold=True, **IN_FOLDER)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=20)
-    process.communicate()
+    door.kill_midway(**IN_FOLDER)
     killed, first, second = runs(door, 1, on_active_session="fail")
     assert read_receipt(killed)["outcome"] == "unfinished"
     assert read_receipt(second)["previous"] == sha256(first)
@@ -502,9 +496,7 @@ def test_runs_that_end_at_once_follow_each_other(door: FrontDoor) -> None:
     for process in processes:
         feed(process, [SCHEMA])
     for process in processes:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.stdin = None
+        end_of_input(process)
     assert [door.finish(process, None).code for process in processes] == [0] * 6
     numbers = [read_receipt(path)["number"] for path in (door.folder / "receipts").iterdir()]
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]

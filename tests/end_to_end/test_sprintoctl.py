@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,97 +18,90 @@ import pytest
 import requests
 
 from target_sprinto.sandbox import Answer, Fault, Hang
-from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, feed, people, record
+from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, people, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-SPRINTOCTL = [sys.executable, "-c", "from target_sprinto.__main__ import sprintoctl; sprintoctl()"]
 ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
+QUIET = {"TARGET_SPRINTO_LOGLEVEL": "INFO"}
 
 
-def sprintoctl(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [*SPRINTOCTL, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=ENV, cwd=cwd)
+def sprintoctl(door: FrontDoor, *words: str, env: dict[str, str] = QUIET) -> Finished:
+    return door.finish(door.start(*words, env=env, program="sprintoctl"))
 
 
-def test_the_demo_shows_a_whole_run(tmp_path: Path) -> None:
-    shown = sprintoctl("demo", cwd=tmp_path)
-    assert shown.returncode == 0, shown.stderr
+def test_the_demo_shows_a_whole_run(door: FrontDoor) -> None:
+    shown = sprintoctl(door, "demo")
+    assert shown.code == 0, shown.stderr
     for line in ["160  User", "150  Device", "60  Repository", "30  Vendor", '"employeeId": "E-']:
         assert line in shown.stdout
     assert '{"bookmarks":{"employees"' in shown.stdout
     assert "is open (reference target-sprinto/" in shown.stderr
     assert "salary" not in shown.stdout
     assert len((shown.stdout + shown.stderr).splitlines()) <= 40
-    assert list(tmp_path.iterdir()) == []
+    assert list(door.folder.iterdir()) == []
 
 
-def test_a_demo_whose_target_fails_leaves_the_word_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ENV, "TARGET_SPRINTO_LOGLEVEL", "nonsense")
-    shown = sprintoctl("demo")
-    assert shown.returncode == 1
+def test_a_demo_whose_target_fails_leaves_the_word_to_it(door: FrontDoor) -> None:
+    shown = sprintoctl(door, "demo", env={"TARGET_SPRINTO_LOGLEVEL": "nonsense"})
+    assert shown.code == 1
     assert shown.stderr.splitlines()[-1] == (
         "sprintoctl: The demo's target ended with exit code 1."
         " Its own last line, above, says why and what to do. [demo-failed]"
     )
 
 
-def test_the_demo_keeps_its_page_up_until_interrupted(tmp_path: Path) -> None:
-    command = [*SPRINTOCTL, "demo", "--keep"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=ENV
-    ) as process:
-        assert process.stdout is not None
-        address = next(found[1] for line in process.stdout if (found := re.search(r"Look at (\S+) ", line)))
-        page = requests.get(address, timeout=10).text
-        assert "employeeId" in page
-        assert "processed" in page
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 0
+def test_the_demo_keeps_its_page_up_until_interrupted(door: FrontDoor) -> None:
+    process = door.start("demo", "--keep", stderr=subprocess.DEVNULL, program="sprintoctl")
+    assert process.stdout is not None
+    address = next(found[1] for line in process.stdout if (found := re.search(rb"Look at (\S+) ", line)))
+    page = requests.get(address, timeout=10).text
+    assert "employeeId" in page
+    assert "processed" in page
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+@contextmanager
+def serving(door: FrontDoor, *words: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """`sprintoctl sandbox`, its URL and its process, which is interrupted at the end."""
+    process = door.start("sandbox", "--port", "0", *words, program="sprintoctl")
+    assert process.stdout is not None
+    found = re.search(r"at (http://\S+)", process.stdout.readline().decode())
+    assert found
+    yield found[1], process
+    process.send_signal(signal.SIGINT)
+    assert door.finish(process).code == 0
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """`sprintoctl sandbox` in a process of its own."""
-    command = [
-        sys.executable,
-        "-c",
-        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
-        "sandbox",
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        [*command, "--data", str(tmp_path / "data")], stdout=subprocess.PIPE, text=True, env=ENV
-    ) as process:
+def served(door: FrontDoor) -> Iterator[str]:
+    with serving(door, "--data", "data") as (url, process):
         assert process.stdout is not None
-        found = re.search(r"at (http://\S+)", process.stdout.readline())
-        assert found
-        message = process.stdout.readline()
+        message = process.stdout.readline().decode()
         assert message.startswith(
             "Entity types: User, Device, Repository, Vendor; others are rejected. `User` is as"
         )
         assert "Device, Repository and Vendor are made up" in message
-        yield {"url": found[1], "process": process}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        yield url
 
 
-def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], door: FrontDoor) -> None:
+def test_the_sample_config_works_against_the_sandbox(served: str, door: FrontDoor) -> None:
     sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
     assert sample["api_url"] == "http://127.0.0.1:8765/api/external/push"
-    sample["api_url"] = served["url"] + "/api/external/push"
+    sample["api_url"] = served + "/api/external/push"
     path = door.folder / "sample.json"
     path.write_text(json.dumps(sample))
     path.chmod(0o600)
-    checked = sprintoctl("check", "--config", str(path))
-    assert (checked.returncode, checked.stderr) == (0, "")
+    checked = sprintoctl(door, "check", "--config", str(path))
+    assert (checked.code, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
     messages = (ROOT / "target_sprinto/cli/demo/input.singer").read_bytes()
     assert door.run(messages, "--config", str(path)).code == 0
-    applied = requests.get(f"{served['url']}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
+    applied = requests.get(f"{served}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
     assert {name: len(entities) for name, entities in applied.items()} == {
         "User": 160,
         "Device": 150,
@@ -117,37 +110,21 @@ def test_the_sample_config_works_against_the_sandbox(served: dict[str, Any], doo
     }
 
 
-def test_the_sandbox_refuses_entity_types_that_it_does_not_know(
-    served: dict[str, Any], door: FrontDoor
-) -> None:
-    settings = {"api_url": f"{served['url']}/api/external/push", "integration_id": "demo"}
+def test_the_sandbox_refuses_entity_types_that_it_does_not_know(served: str, door: FrontDoor) -> None:
+    settings = {"api_url": f"{served}/api/external/push", "integration_id": "demo"}
     finished = door.run(people(3), entity_types={"people": "Usr"}, **settings)
     assert finished.code == 1
     assert "[page-refused]" in finished.error
 
 
-def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor) -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
-        "sandbox",
-        "--port",
-        "0",
-    ]
-    command += ["--any-type", "--data", str(tmp_path / "data")]
+def test_the_sandbox_remembers_what_was_applied(door: FrontDoor) -> None:
     for attempt in range(2):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENV) as process:
-            assert process.stdout is not None
-            found = re.search(r"at (http://\S+)", process.stdout.readline())
-            assert found
+        with serving(door, "--any-type", "--data", "data") as (url, _):
             if attempt == 0:
-                finished = door.run(people(3), api_url=found[1] + "/api/external/push", integration_id="demo")
+                finished = door.run(people(3), api_url=f"{url}/api/external/push", integration_id="demo")
                 assert finished.code == 0
-            applied = requests.get(f"{found[1]}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
+            applied = requests.get(f"{url}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
             assert len(applied["people"]) == 3
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=10) == 0
 
 
 @pytest.mark.parametrize(
@@ -162,8 +139,8 @@ def test_the_sandbox_remembers_what_was_applied(tmp_path: Path, door: FrontDoor)
 def test_check_says_in_one_line_what_is_wrong(
     door: FrontDoor, settings: dict[str, Any], code: int, message: str
 ) -> None:
-    checked = sprintoctl("check", "--config", str(door.config(**settings)))
-    assert checked.returncode == code
+    checked = door.sprintoctl("check", **settings)
+    assert checked.code == code
     assert checked.stdout == ""
     (line,) = checked.stderr.splitlines()
     assert line.startswith("sprintoctl: ")
@@ -171,15 +148,14 @@ def test_check_says_in_one_line_what_is_wrong(
     assert "wrong-key" not in line
 
 
-def test_check_names_an_integration_that_is_not_known(served: dict[str, Any], door: FrontDoor) -> None:
-    url = served["url"] + "/api/external/push"
-    checked = sprintoctl("check", "--config", str(door.config(api_url=url, integration_id="nobody")))
-    assert checked.returncode == 1
+def test_check_names_an_integration_that_is_not_known(served: str, door: FrontDoor) -> None:
+    checked = door.sprintoctl("check", api_url=f"{served}/api/external/push", integration_id="nobody")
+    assert checked.code == 1
     assert "the integration does not exist there" in checked.stderr
 
 
 def test_check_changes_nothing(door: FrontDoor) -> None:
-    assert sprintoctl("check", "--config", str(door.config())).returncode == 0
+    assert door.sprintoctl("check").code == 0
     assert door.operations() == ["integration_status"]
 
 
@@ -188,12 +164,7 @@ def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(
     broken = {"stream_maps": {"people": {"name": "no such ("}}, "page_size": 0, "entity_types": 5}
     config = ("--config", str(door.config(**broken)), "--config", "ENV")
     env = {"TARGET_SPRINTO_MAX_REJECTS": "many", "TARGET_SPRINTO_PAGE_SIZ": "1"}
-    process = door.start(cold=True)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
-    process.kill()
-    process.communicate()
-    session = door.session().id
+    session = door.kill_midway().id
     checked = door.finish(door.start("check", *config, env=env, program="sprintoctl"))
     assert checked.code == 1
     assert "unknown environment variable TARGET_SPRINTO_PAGE_SIZ " in checked.stderr
@@ -206,23 +177,18 @@ def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(
 
 
 def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> None:
-    process = door.start(cold=True)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
-    process.kill()
-    process.communicate()
-    session = door.session()
+    session = door.kill_midway()
     assert session.state == "active"
-    discarded = sprintoctl("discard", session.id, "--config", str(door.config()))
-    assert (discarded.returncode, discarded.stderr) == (0, "")
+    discarded = door.sprintoctl("discard", session.id)
+    assert (discarded.code, discarded.stderr) == (0, "")
     assert discarded.stdout == f"Session {session.id} was discarded, nothing was applied.\n"
     assert door.session().state == "cancelled"
 
 
 def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
     assert door.run(people(1)).code == 0
-    answer = sprintoctl("discard", door.session().id, "--config", str(door.config()))
-    assert answer.returncode == 1
+    answer = door.sprintoctl("discard", door.session().id)
+    assert answer.code == 1
     assert answer.stderr == (
         f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
         " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
@@ -230,9 +196,7 @@ def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
 
 
 def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    door.midway()
     session = door.session().id
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
     message = door.sprintoctl("discard", session)
@@ -243,22 +207,19 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     assert f"sprintoctl discard {session} --config {door.folder}/" in message.stderr
 
 
-def test_a_missing_extra_is_named(tmp_path: Path) -> None:
-    (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
-    command = [*SPRINTOCTL, "demo"]
-    env = ENV | {"PYTHONPATH": str(tmp_path)}
-    shown = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
-    assert shown.returncode == 1
+def test_a_missing_extra_is_named(door: FrontDoor) -> None:
+    (door.folder / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
+    env = {"PYTHONPATH": str(door.folder)}
+    shown = door.finish(door.start("demo", env=env, program="sprintoctl", cold=True))
+    assert shown.code == 1
     assert "pip install 'target-sprinto[sandbox]'" in shown.stderr
-    assert "Traceback" not in shown.stderr
 
 
-def test_a_port_that_is_taken_is_reported(served: dict[str, Any]) -> None:
-    port = served["url"].rpartition(":")[2]
-    taken = sprintoctl("sandbox", "--port", port)
-    assert taken.returncode == 1
+def test_a_port_that_is_taken_is_reported(served: str, door: FrontDoor) -> None:
+    port = served.rpartition(":")[2]
+    taken = sprintoctl(door, "sandbox", "--port", port)
+    assert taken.code == 1
     assert f"cannot listen on port {port}" in taken.stderr
-    assert "Traceback" not in taken.stderr
 
 
 def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
@@ -289,30 +250,20 @@ def test_a_folder_whose_data_is_something_else_is_reported(door: FrontDoor) -> N
     assert (door.folder / "sandbox.json").read_bytes() == b"[]"
 
 
-def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    command = [
-        sys.executable,
-        "-c",
-        "from target_sprinto.__main__ import sprintoctl; sprintoctl()",
-        "sandbox",
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        [*command, "--data", str(data)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV
-    ) as process:
-        assert process.stdout is not None
-        assert "The sandbox is at" in process.stdout.readline()
-        assert [path.name for path in data.iterdir()] == ["sandbox.json"]
-        shutil.rmtree(data)
-        data.touch()
-        process.send_signal(signal.SIGINT)
-        _, message = process.communicate(timeout=10)
-    assert process.returncode == 1
-    assert f"{data} cannot keep a sandbox's data: " in message
-    assert message.endswith(" [settings]\n")
-    assert "port" not in message
+def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(door: FrontDoor) -> None:
+    data = door.folder / "data"
+    process = door.start("sandbox", "--port", "0", "--data", str(data), program="sprintoctl")
+    assert process.stdout is not None
+    assert b"The sandbox is at" in process.stdout.readline()
+    assert [path.name for path in data.iterdir()] == ["sandbox.json"]
+    shutil.rmtree(data)
+    data.touch()
+    process.send_signal(signal.SIGINT)
+    finished = door.finish(process)
+    assert finished.code == 1
+    assert f"{data} cannot keep a sandbox's data: " in finished.stderr
+    assert finished.stderr.endswith(" [settings]\n")
+    assert "port" not in finished.stderr
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
@@ -420,8 +371,8 @@ def test_the_targets_help_shows_a_pipe(door: FrontDoor) -> None:
     assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in message
 
 
-def test_without_a_word_it_says_what_to_do_next() -> None:
-    message = sprintoctl()
+def test_without_a_word_it_says_what_to_do_next(door: FrontDoor) -> None:
+    message = subprocess.run(door.command("sprintoctl"), capture_output=True, text=True, check=False)
     assert (message.returncode, message.stderr) == (0, "")
     for command in (
         "`demo` and `sandbox` need pip install 'target-sprinto[sandbox]'",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, feed, record
+from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,9 +50,7 @@ def test_a_batch_file_of_newlines(door: FrontDoor, tmp_path: Path) -> None:
         "encoding": {"format": "jsonl", "compression": "gzip"},
         "manifest": [path.as_uri()],
     }
-    process = door.start()
-    feed(process, [*PAGE, batch])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(messages=[*PAGE, batch])
     time.sleep(1)
     assert process.poll() is None
     end(door, process)
@@ -114,9 +112,7 @@ def test_an_exponential_schema_ends_the_run_or_costs_nothing(
 
 
 def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     assert process.stdin is not None
     pipe, costly = os.dup(process.stdin.fileno()), as_input([doubling(12, f"field_{n}") for n in range(500)])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))
@@ -149,9 +145,7 @@ def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> No
     rules, value = WORK[what]
     schema = SCHEMA | {"stream": "costly", "schema": {"properties": {"a": rules}}, "key_properties": []}
     message = {"type": "RECORD", "stream": "costly", "record": {"a": value}}
-    process = door.start(on_invalid_record="divert", max_rejects=100_000)
-    feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    process = door.midway(on_invalid_record="divert", max_rejects=100_000)
     assert process.stdin is not None
     pipe, costly = os.dup(process.stdin.fileno()), as_input([schema, *[message] * 40])
     writing = threading.Thread(target=write_until_closed, args=(pipe, costly))

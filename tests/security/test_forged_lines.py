@@ -12,6 +12,7 @@ from target_sprinto.sandbox import Answer, Edit, Fault
 from tests.support.front_door import SCHEMA, STATE, people, record
 
 if TYPE_CHECKING:
+    from target_sprinto.sandbox.faults import Operation
     from tests.support.front_door import Finished, FrontDoor
 
 FORGED = "2026-01-01 00:00:00,000 | ERROR    | target-sprinto | forged"
@@ -80,20 +81,19 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
         "session_id": word,
         "integration_id": word,
     }
-    own, running = door.integration_id, []
 
     def change(body: dict[str, Any]) -> dict[str, Any]:
         return body | {name: word for name, word in changes.items() if name in body}
 
     # At once, and with less time for a discard: most of them end after waits.
     door.pace["end_after_error"] = 3.0
-    for operation in ("create", "push", "status", "close", "integration_status"):
-        door.integration_id = f"{own}-{operation}"
-        fault = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(change))
-        door.sandbox.inject(fault)
-        running.append(door.start(retry_timeout_seconds=2))
-    for process in running:
-        require_harmless(door.finish(process, people(3)))
+
+    def play(beside: FrontDoor, operation: Operation) -> None:
+        fault = Fault(operation, times=99, integration_id=beside.integration_id, effect=Edit(change))
+        beside.sandbox.inject(fault)
+        require_harmless(beside.run(people(3), retry_timeout_seconds=2))
+
+    door.side_by_side(play, ["create", "push", "status", "close", "integration_status"])
 
 
 @pytest.mark.parametrize("kind", HOSTILE)

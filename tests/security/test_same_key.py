@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from target_sprinto.sandbox import Answer, Fault
-from tests.support.front_door import API_KEY, SCHEMA, STATE, feed, record, state_line
+from tests.support.front_door import API_KEY, STATE, feed, record, state_line
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
@@ -28,9 +28,7 @@ def act(door: FrontDoor, path: str, body: object) -> None:
 def test_records_that_another_pipeline_pushes_into_the_session_discard_it(
     door: FrontDoor, entity_type: str, number: int
 ) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     act(door, "entities", {"entities": {entity_type: FORGED[:number]}})
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (1, "")
@@ -48,9 +46,7 @@ CLOSED = {
 @pytest.mark.parametrize("status", CLOSED)
 def test_a_close_of_another_pipeline_fails_the_run(door: FrontDoor, status: str) -> None:
     state, outcome = CLOSED[status]
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     act(door, "close", {"status": status})
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == state)
     finished = door.finish(process, [record(100), STATE])
@@ -61,9 +57,7 @@ def test_a_close_of_another_pipeline_fails_the_run(door: FrontDoor, status: str)
 
 def test_the_limit_is_a_lost_page_and_as_many_forged_records(door: FrontDoor) -> None:
     """SECURITY.md states it: counts are all that the API shows. Should this fail, that sentence may go."""
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     lie = {"accepted_count_total": 200, "accepted_count_by_entity": {"people": 200}}
     lost = Answer(202, body={"session_id": door.session().id, **lie})
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=lost))

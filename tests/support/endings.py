@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault
 from tests.support import stranger
-from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, feed, people, record
+from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, people, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,18 +61,14 @@ def with_another_session(door: FrontDoor) -> Finished:
 
 
 def ended_by_another(door: FrontDoor, status: str) -> Finished:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(count) for count in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     stranger.close_session(door, door.session().id, status)
     door.sandbox.wait_for(lambda _: door.session().state in {"processed", "cancelled"})
     return door.finish(process, people(3))
 
 
 def signalled(number: signal.Signals, door: FrontDoor) -> Finished:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(count) for count in range(100))])
-    door.wait_for_operation("push", answered=True)
+    process = door.midway()
     process.send_signal(number)
     process.wait(timeout=20)
     return door.finish(process, None)

@@ -8,14 +8,16 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support import warm
 from tests.support.warm import WarmProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from target_sprinto.sandbox import Sandbox, Session
 
@@ -88,7 +90,15 @@ class FrontDoor:
     warm: str
     """The socket of the server in `warm.py`."""
     pace: dict[str, float] = field(
-        default_factory=lambda: {"settle": 0.2, "still": 0.6, "lag": 2.0, "failed": 2.0, "expiry": 0.05}
+        default_factory=lambda: {
+            "settle": 0.2,
+            "still": 0.6,
+            "lag": 2.0,
+            "failed": 2.0,
+            "expiry": 0.05,
+            "look": 0.03,
+            "retry": 0.2,
+        }
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -136,14 +146,49 @@ class FrontDoor:
         if not cold and not through:
             process = WarmProcess(self.warm, [program, *words], self.pace, **streams)
         else:
-            command = [sys.executable, *PROGRAMS[program]]
-            if not cold:
-                warm = str(Path(__file__).with_name("warm.py"))
-                command = [sys.executable, "-S", "-E", warm, "run", self.warm, program]
-                environment["TEST_PACE"] = json.dumps(self.pace)
+            command = [sys.executable, *PROGRAMS[program]] if cold else self.command(program)
+            environment["TEST_PACE"] = json.dumps(self.pace)
             process = subprocess.Popen([*through, *command, *words], **streams)
         self._started.append(process)
         return process
+
+    def command(self, program: str) -> list[str]:
+        """Return the words by which another program starts a warm run; `TEST_PACE` is its pace."""
+        return [sys.executable, "-S", "-E", str(Path(warm.__file__)), "run", self.warm, program]
+
+    def midway(
+        self,
+        *arguments: str,
+        messages: list[Any] | None = None,
+        **options: Any,  # noqa: ANN401 - those of `start`
+    ) -> subprocess.Popen[bytes]:
+        """Start a run whose first page has been accepted, and which reads on."""
+        process = self.start(*arguments, **options)
+        feed(process, people(100)[:-1] if messages is None else messages)
+        self.wait_for_operation("push", answered=True)
+        return process
+
+    def kill_midway(self, **options: Any) -> Session:  # noqa: ANN401 - those of `start`
+        """Return the session that a run left which was killed after its first page."""
+        process = self.midway(**options)
+        process.kill()
+        process.communicate()
+        return self.sessions()[-1]
+
+    def side_by_side(self, play: Callable[[FrontDoor, Any], None], cases: Sequence[object]) -> None:
+        """Play all cases at once, each in an integration and a folder of its own."""
+
+        def play_one(case: object) -> None:
+            folder = self.folder / f"case-{cases.index(case)}"
+            folder.mkdir()
+            integration_id = f"{self.integration_id}-{cases.index(case)}"
+            try:
+                play(replace(self, integration_id=integration_id, folder=folder), case)
+            except AssertionError as failed:
+                raise AssertionError(f"{case}: {failed}") from failed
+
+        with ThreadPoolExecutor(len(cases)) as pool:
+            list(pool.map(play_one, cases))
 
     def close(self) -> None:
         """End what a test that failed has left running: the next test must not see it."""
@@ -221,6 +266,13 @@ def feed(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
     assert process.stdin is not None
     process.stdin.write(as_input(messages))
     process.stdin.flush()
+
+
+def end_of_input(process: subprocess.Popen[bytes]) -> None:
+    """Close the pipe, as a tap that has ended."""
+    if process.stdin is not None:
+        process.stdin.close()
+        process.stdin = None
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

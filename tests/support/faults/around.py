@@ -13,9 +13,8 @@ from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, until_expired
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.front_door import feed
+from tests.support.front_door import end_of_input, feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -144,8 +143,7 @@ def suspended(traffic: Traffic) -> Iterator[Cell]:
 
 
 def stopped(stage: Stage, what: str) -> Finished:
-    """SIGSTOP reaches only a process of its own."""
-    process = stage.start(stage.traffic.input, cold=True)
+    process = stage.start(stage.traffic.input)
     end_of_input(process)
     stage.wait_for_fault()
     process.send_signal(signal.SIGSTOP)

@@ -28,9 +28,8 @@ from tests.support.faults.kills import killed
 from tests.support.faults.refusals import READ, RULES, a_team_in
 from tests.support.faults.several import named
 from tests.support.faults.signals import BUSY
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import marker, stream_of
-from tests.support.front_door import SIGNALS
+from tests.support.front_door import SIGNALS, end_of_input
 
 if TYPE_CHECKING:
     import signal

@@ -10,9 +10,8 @@ from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Readings, Reset
 from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_IN_PART, ENDED, NOT_APPLIED_YET, PROCESSED, Expected
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.front_door import STATE, feed
+from tests.support.front_door import STATE, end_of_input, feed
 
 if TYPE_CHECKING:
     import subprocess

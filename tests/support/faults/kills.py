@@ -10,8 +10,8 @@ from target_sprinto.sandbox import Fault, Hang, Late, Readings, Reset
 from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import NOTHING_OPENED, PROCESSED, Ending, Expected
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import SCHEMAS
+from tests.support.front_door import end_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,13 +128,10 @@ def kills(traffic: Traffic) -> Iterator[Cell]:
 def killed(
     stage: Stage, until: Callable[[Stage], object], records: int | None = None, *, meanwhile: bool = False
 ) -> Finished:
-    """A run that is killed, and the next one. Without `records` the first one has all of its input.
-
-    The first starts cold: the process of a warm one is not ours to kill.
-    """
+    """A run that is killed, and the next one. Without `records` the first one has all of its input."""
     whole = stage.traffic.input
     messages = whole if records is None else [*SCHEMAS, *stage.traffic.records()[:records]]
-    process = stage.start(messages, cold=True, on_active_session="fail", client_reference_prefix=None)
+    process = stage.start(messages, on_active_session="fail", client_reference_prefix=None)
     if records is None:
         end_of_input(process)
     until(stage)

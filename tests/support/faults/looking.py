@@ -12,8 +12,7 @@ from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell
 from tests.support.faults.expectation import DISCARDED, PROCESSED, UNSEEN
 from tests.support.faults.kills import REFUSED
-from tests.support.faults.stage import end_of_input
-from tests.support.front_door import SIGNALS
+from tests.support.front_door import SIGNALS, end_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,8 +25,7 @@ from tests.support.faults.expectation import (
     after_one,
 )
 from tests.support.faults.refusals import READ, RULES
-from tests.support.faults.stage import end_of_input
-from tests.support.front_door import SIGNALS
+from tests.support.front_door import SIGNALS, end_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

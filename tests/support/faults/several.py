@@ -13,8 +13,8 @@ from target_sprinto.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Han
 from tests.support.faults.answers import HTML, MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
+from tests.support.front_door import end_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -20,9 +20,8 @@ from tests.support.faults.expectation import (
     UNSEEN,
     Expected,
 )
-from tests.support.faults.stage import end_of_input
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.front_door import SIGNALS
+from tests.support.front_door import SIGNALS, end_of_input
 
 if TYPE_CHECKING:
     import subprocess

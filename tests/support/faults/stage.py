@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.faults.traffic import EARLIER_AT, EARLIER_STATE, SCHEMAS
 from tests.support.faults.wire import page_of
-from tests.support.front_door import Finished, FrontDoor, feed
+from tests.support.front_door import Finished, FrontDoor, end_of_input, feed
 
 if TYPE_CHECKING:
     import signal
@@ -180,9 +180,3 @@ class Stage:
 
 def is_push(seen: RequestSeen) -> bool:
     return seen.operation == "push"
-
-
-def end_of_input(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
-        process.stdin = None
