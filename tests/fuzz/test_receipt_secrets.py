@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 from html import unescape
@@ -18,14 +19,15 @@ from target_sprinto.sandbox import EntityRules
 from tests.support.front_door import API_KEY, STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from tests.support.front_door import FrontDoor
 
 FIELDS = ("id", "name", "e-mail", "größe", "nested", "_sdc_deleted_at", "status")
 TYPES: tuple[Any, ...] = ({}, {"type": "string"}, {"type": "integer"}, {"type": "object"}, {"maxLength": 4})
-EXPRESSIONS = ("name", "str(id)", "id + 1", "config['seed']", "md5(config['seed'] + str(name))", "1 / 0")
+VALID_EXPRESSIONS = ("str(id)", "config['seed']", "md5(config['seed'] + str(id))")
+EXPRESSIONS = ("name", "id + 1", "md5(config['seed'] + str(name))", "1 / 0", *VALID_EXPRESSIONS)
 OTHER_VARIABLES = (
     "GITHUB_TOKEN",
     "CI_JOB_TOKEN",
@@ -37,11 +39,15 @@ OTHER_VARIABLES = (
 
 
 class Made:
-    """What one run is given, made by chance. `secrets` are the cores of all that must not be seen again."""
+    """What one run is given, made by chance. `secrets` are the cores of all that must not be seen again.
+
+    What is `valid` can be delivered to the end: otherwise nearly every run would fail at its first record.
+    """
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)  # noqa: S311 - what is made is not a secret of anyone's
         self.secrets: list[str] = []
+        self.valid = self.chance.random() < 0.5
 
     def core(self) -> str:
         self.secrets.append(f"{self.chance.randrange(16**12, 16**13):x}")
@@ -78,21 +84,24 @@ class Made:
 
     def stream_maps(self) -> dict[str, Any]:
         fields: dict[str, Any] = {
-            name: self.chance.choice(EXPRESSIONS)
+            name: self.chance.choice(VALID_EXPRESSIONS if self.valid else EXPRESSIONS)
             for name in self.chance.sample(FIELDS, 3)
             if name.isidentifier()
         }
         return {"people": fields | ({"__else__": None} if self.chance.random() < 0.5 else {})}
 
-    def messages(self) -> list[Any]:
-        properties = {name: self.chance.choice(TYPES) for name in FIELDS} | {"id": {}}
-        schema = {"properties": properties, "required": self.chance.sample(FIELDS, 1)}
+    def messages(self, folder: Path) -> list[Any]:
+        types: tuple[Any, ...] = ({},) if self.valid else TYPES
+        properties = {name: self.chance.choice(types) for name in FIELDS} | {"id": {}}
+        required = [] if self.valid else self.chance.sample(FIELDS, 1)
+        schema = {"properties": properties, "required": required}
         lines: list[Any] = [
             {"type": "SCHEMA", "stream": "people", "schema": schema, "key_properties": ["id"]},
             *(self.record() for _ in range(self.chance.randrange(1, 12))),
+            *(self.batch(folder) for _ in range(self.chance.choice([0, 0, 1, 2]))),
             STATE,
         ]
-        if self.chance.random() < 0.3:
+        if not self.valid and self.chance.random() < 0.3:
             broken: tuple[Any, ...] = (
                 f'{{"type": "RECORD", "stream": "people", "record": {{"id": NaN, "name": "{self.core()}"}}}}',
                 f'{{"type": "{self.core()}"}}',
@@ -101,6 +110,22 @@ class Made:
             )
             lines.insert(-1, self.chance.choice(broken).encode())
         return lines
+
+    def batch(self, folder: Path) -> dict[str, Any]:
+        """Records in a file, of which a line may be broken."""
+        lines = [json.dumps(self.record()["record"]).encode() for _ in range(self.chance.randrange(1, 6))]
+        if not self.valid and self.chance.random() < 0.3:
+            lines[-1] = lines[-1][:-4]
+        path = folder / f"{self.chance.random()}.jsonl"
+        compression = self.chance.choice(["gzip", "none"])
+        content = b"\n".join(lines)
+        path.write_bytes(gzip.compress(content) if compression == "gzip" else content)
+        return {
+            "type": "BATCH",
+            "stream": "people",
+            "encoding": {"format": "jsonl", "compression": compression},
+            "manifest": [path.as_uri()],
+        }
 
     def record(self) -> dict[str, Any]:
         values = {name: self.value() for name in self.chance.sample(FIELDS[1:], 4)} | {"id": self.number()}
@@ -134,9 +159,11 @@ def test_no_value_and_no_secret_is_in_a_receipt(door: FrontDoor, seed: int) -> N
     (door.folder / "api-key").chmod(0o600)
     by_file = made.chance.random() < 0.5
     rules = EntityRules(schema={"properties": {"name": {"type": "string", "maxLength": 20}}})
-    door.sandbox.configure(door.integration_id, entities={"people": rules, "User": rules})
+    entities = {} if made.valid else {"people": rules, "User": rules}
+    door.sandbox.configure(door.integration_id, entities=entities)
+    ending: Mapping[str, Any] = made.chance.choice([{}, {}, {"dry_run": True}, {"finish": "hold"}])
     finished = door.run(
-        made.messages(),
+        made.messages(door.folder),
         env=made.environment(),
         api_key=None if by_file else API_KEY,
         api_key_file="api-key" if by_file else None,
@@ -146,9 +173,9 @@ def test_no_value_and_no_secret_is_in_a_receipt(door: FrontDoor, seed: int) -> N
         stream_map_config={"seed": made.core(), made.core(): made.text()},
         entity_types={"people": "User"} if made.chance.random() < 0.5 else None,
         on_invalid_record=made.chance.choice(["fail", "divert"]),
-        on_deleted_record=made.chance.choice(["fail", "skip", "send"]),
-        dry_run=made.chance.random() < 0.3,
+        on_deleted_record=made.chance.choice(["skip", "send"] if made.valid else ["fail", "skip", "send"]),
         expect={"User": {"unique": ["name"]}} if made.chance.random() < 0.3 else None,
+        **ending,
     )
     path = door.folder / "receipt.json"
     seen = shown(path) + finished.stderr.lower()
