@@ -106,7 +106,7 @@ def document(
     rejected = target.rejects.rejected if target.rejects else []
     rejects = Counter((one.source.stream, one.entity_type) for one in rejected)
     streams = []
-    for stream in target.streams:
+    for stream in target.streams.values():
         fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
             place = (stream.name, route.entity_type)

@@ -94,8 +94,9 @@ class SprintoReader(GenericSingerReader[bytes]):
             with self.guard():
                 self.begin()
                 for message in self._messages(self.default_input if file_input is None else file_input):
-                    callbacks[message["type"]](message)
-                    seen[message["type"]] += 1
+                    kind = message["type"]
+                    callbacks[kind](message)
+                    seen[kind] += 1
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self.failed(failure) from None
         return seen
@@ -105,8 +106,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         return parse_message(line)
 
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
-        read_line = _line_reader(source)
-        while line := self._next_line(read_line):
+        for line in self._lines(source):
             self.line += 1
             if self.digest is not None:
                 self.digest.update(line)
@@ -119,13 +119,13 @@ class SprintoReader(GenericSingerReader[bytes]):
                 continue
             yield message
 
-    def _next_line(self, read_line: Callable[[], bytes | str]) -> bytes:
-        """Empty at the end of input."""
+    def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
+        read_line = _line_reader(source)
         try:
-            line = read_line()
-            if len(line) >= MAX_LINE_BYTES:
-                raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
-            return line if isinstance(line, bytes) else line.encode()
+            while line := read_line():
+                if len(line) >= MAX_LINE_BYTES:
+                    raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
+                yield line if isinstance(line, bytes) else line.encode()
         except UnicodeError:
             raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:

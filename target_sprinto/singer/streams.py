@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform
@@ -26,7 +26,7 @@ from target_sprinto.singer.named_streams import Arrivals
 from target_sprinto.singer.routes import Route, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from singer_sdk import Sink
     from singer_sdk.mapper import PluginMapper, StreamMap
@@ -42,9 +42,9 @@ _MELTANO_TEST_STREAM = "meltano_test_stream"
 _CHECK_MAPS = "Check `stream_maps` against the stream's schema."
 
 
-@dataclass(kw_only=True, eq=False)
-class Streams:
-    """The streams of a run. `get_sink` is the SDK's; `fields` learns the paths of all fields."""
+@dataclass(kw_only=True, eq=False, repr=False)
+class Streams(dict[str, Stream]):
+    """The streams of a run, by name. `get_sink` is the SDK's; `fields` learns the paths of all fields."""
 
     settings: Settings
     stream_maps: dict[str, Any]
@@ -55,31 +55,21 @@ class Streams:
 
     def __post_init__(self) -> None:
         self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps)
-        self._streams: dict[str, Stream] = {}
         self._schema_memory: dict[str, int] = {}
         self._memory = 0
 
-    def __iter__(self) -> Iterator[Stream]:
-        return iter(self._streams.values())
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._streams
-
-    def __getitem__(self, name: str) -> Stream:
+    def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
-        try:
-            return self._streams[name]
-        except KeyError:
-            raise RecordBeforeSchema(
-                f"a record of stream {quoted(name)}, which had no SCHEMA yet.", "Fix the tap."
-            ) from None
+        raise RecordBeforeSchema(
+            f"a record of stream {quoted(name)}, which had no SCHEMA yet.", "Fix the tap."
+        )
 
     def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
         """Take a stream's SCHEMA, given as JSON.
 
         Raises InvalidSchema, MapFailed, UnmappedStream, MeltanoTestStream.
         """
-        known = self._streams.get(name)
+        known = self.get(name)
         if known is not None and (known.schema, known.key_properties) == (schema, key_properties):
             return
         self._require_small(name, schema)
@@ -94,7 +84,7 @@ class Streams:
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} is nested too deeply.", "Fix the tap."
             ) from None
-        self._streams[name] = Stream(name, schema, key_properties, routes, self.intake)
+        self[name] = Stream(name, schema, key_properties, routes, self.intake)
 
     def require_named(self, *, complete: bool) -> None:
         """Log names in the settings that may be misspelled; raise StreamMissing if that is certain.
