@@ -23,10 +23,15 @@ FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
 UNSEALED = "0" * 64
 """The seal of a receipt that is not a file yet."""
 
+
+def _about(description: str) -> Meta:
+    return Meta(description=description)
+
+
 Count = Annotated[int, Meta(ge=0)]
 Line = Annotated[int, Meta(ge=1, description="A line of the input, from 1.")]
-Moment = Annotated[str, Meta(description="ISO 8601 in UTC.")]
-Place = Annotated[str, Meta(description="Where in a batch file, if the line is a BATCH message.")]
+Moment = Annotated[str, _about("ISO 8601 in UTC.")]
+Place = Annotated[str, _about("Where in a batch file, if the line is a BATCH message.")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 
 Outcome = Literal["unfinished", "applied", "held", "rehearsed", "nothing-to-send", "failed", "interrupted"]
@@ -52,14 +57,14 @@ class Session(_Part, frozen=True):
 
     id: str
     opened_at: Moment
-    state: Annotated[State, Meta(description="`unknown`: no status was read, or it shows another state.")]
+    state: Annotated[State, _about("`unknown`: no status was read, or it shows another state.")]
     state_read_at: Moment | None
     expires_at: Moment | None
     accepted_records: Annotated[
-        dict[str, Count] | None, Meta(description="Sprinto's own count of records by entity type.")
+        dict[str, Count] | None, _about("Sprinto's own count of records by entity type.")
     ]
     accepted_others: Annotated[
-        Count | None, Meta(description="What it counts of entity types that the run did not send.")
+        Count | None, _about("What it counts of entity types that the run did not send.")
     ]
     accepted_batches: Count | None
     retry_count: Count | None
@@ -69,28 +74,22 @@ class Stream(_Part, frozen=True):
     """A stream of the input."""
 
     stream: str
-    records: Annotated[
-        Count, Meta(description="Records that were read, filtered, skipped and rejected ones included.")
-    ]
-    skipped: Annotated[
-        Count, Meta(description="Records marked as deleted that `on_deleted_record: skip` left out.")
-    ]
-    filtered: Annotated[Count, Meta(description="Records that a stream map left out, once for each map.")]
-    dropped: Annotated[
-        list[str], Meta(description="Fields of its last SCHEMA that no stream map sends or reads.")
-    ]
+    records: Annotated[Count, _about("Records that were read, filtered, skipped and rejected ones included.")]
+    skipped: Annotated[Count, _about("Records marked as deleted that `on_deleted_record: skip` left out.")]
+    filtered: Annotated[Count, _about("Records that a stream map left out, once for each map.")]
+    dropped: Annotated[list[str], _about("Fields of its last SCHEMA that no stream map sends or reads.")]
     first_extracted_at: Annotated[
-        Moment | None, Meta(description="The `time_extracted` of its first record; null if that has none.")
+        Moment | None, _about("The `time_extracted` of its first record; null if that has none.")
     ]
-    last_extracted_at: Annotated[Moment | None, Meta(description="The same of its last record.")]
+    last_extracted_at: Annotated[Moment | None, _about("The same of its last record.")]
 
 
 class Provenance(_Part, frozen=True):
     """Where the run and its data came from: names only."""
 
-    given: Annotated[dict[str, str], Meta(description="The setting `provenance`, as it is.")]
+    given: Annotated[dict[str, str], _about("The setting `provenance`, as it is.")]
     environment: Annotated[
-        dict[str, str], Meta(description="What Meltano, a CI or a scheduler says of itself in its variables.")
+        dict[str, str], _about("What Meltano, a CI or a scheduler says of itself in its variables.")
     ]
     host: str | None
     user: str | None
@@ -100,20 +99,16 @@ class EntityType(_Part, frozen=True):
     """What went to Sprinto under one entity type."""
 
     entity_type: str
-    streams: Annotated[
-        dict[str, Count], Meta(description="By stream, how many entities were put into pages.")
-    ]
-    entities: Annotated[Count, Meta(description="How many entities were put into pages.")]
+    streams: Annotated[dict[str, Count], _about("By stream, how many entities were put into pages.")]
+    entities: Annotated[Count, _about("How many entities were put into pages.")]
     sha256: Annotated[
         Sha256,
-        Meta(
-            description=(
-                "Over the JSON bytes of every entity that was put into a page, joined by newlines, in the"
-                " order of the input; those that Sprinto rejected included."
-            )
+        _about(
+            "Over the JSON bytes of every entity that was put into a page, joined by newlines, in the"
+            " order of the input; those that Sprinto rejected included."
         ),
     ]
-    accepted: Annotated[Count, Meta(description="How many of them Sprinto accepted.")]
+    accepted: Annotated[Count, _about("How many of them Sprinto accepted.")]
 
 
 class Page(_Part, frozen=True):
@@ -122,13 +117,13 @@ class Page(_Part, frozen=True):
     number: Annotated[int, Meta(ge=1)]
     entities: Annotated[int, Meta(ge=1)]
     bytes: Annotated[int, Meta(ge=1, description="Size of the request's body before compression.")]
-    sha256: Annotated[Sha256, Meta(description="Over the request's body before compression.")]
+    sha256: Annotated[Sha256, _about("Over the request's body before compression.")]
     first_line: Line
     first_place: Place
     last_line: Line
     last_place: Place
-    requests: Annotated[Count, Meta(description="How often it, or a part of it, was sent.")]
-    accepted: Annotated[Count, Meta(description="How many of its entities Sprinto accepted.")]
+    requests: Annotated[Count, _about("How often it, or a part of it, was sent.")]
+    accepted: Annotated[Count, _about("How many of its entities Sprinto accepted.")]
     first_sent_at: Moment | None
     last_accepted_at: Moment | None
 
@@ -170,80 +165,70 @@ class Receipt(_Part, frozen=True, kw_only=True):
     format: Literal["target-sprinto receipt 1"]
     outcome: Annotated[
         Outcome,
-        Meta(
-            description=(
-                "How the run ended. `unfinished`: in progress, or killed. `rehearsed`: a dry run."
-                " `nothing-to-send`: no record came, no session was opened."
-            )
+        _about(
+            "How the run ended. `unfinished`: in progress, or killed. `rehearsed`: a dry run."
+            " `nothing-to-send`: no record came, no session was opened."
         ),
     ]
     exit_code: int | None
-    error: Annotated[str | None, Meta(description="Our code of what ended the run, or of what went wrong.")]
-    error_message: Annotated[
-        str | None, Meta(description="The error in our own words, without any value of a record.")
-    ]
+    error: Annotated[str | None, _about("Our code of what ended the run, or of what went wrong.")]
+    error_message: Annotated[str | None, _about("The error in our own words, without any value of a record.")]
     error_line: Line | None
     target_version: str
-    run: Annotated[str, Meta(description="The run's uuid.")]
-    reference: Annotated[str, Meta(description="The session's `client_reference_id`.")]
+    run: Annotated[str, _about("The run's uuid.")]
+    reference: Annotated[str, _about("The session's `client_reference_id`.")]
     started_at: Moment
     ended_at: Moment | None
     number: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(
-            description=(
-                "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
-                " ended. A pipeline is an integration and a `client_reference_prefix`. null: `unfinished`."
-            ),
+        _about(
+            "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
+            " ended. A pipeline is an integration and a `client_reference_prefix`. null: `unfinished`."
         ),
     ]
     previous: Annotated[
-        Sha256 | None, Meta(description="Over the file of the receipt before it; null for the first one.")
+        Sha256 | None, _about("Over the file of the receipt before it; null for the first one.")
     ]
     signed_by: Annotated[
         Sha256 | None,
-        Meta(
-            description=(
-                "Over the public key (DER) whose signature is in the file beside this one, `….json.dsse`."
-                " null: this receipt is unsigned."
-            )
+        _about(
+            "Over the public key (DER) whose signature is in the file beside this one, `….json.dsse`."
+            " null: this receipt is unsigned."
         ),
     ]
     integration_id: str
-    region: Annotated[str | None, Meta(description="null where `api_url` was set instead.")]
+    region: Annotated[str | None, _about("null where `api_url` was set instead.")]
     api_url: str
     finish: Literal["apply", "hold", "discard"]
-    settings_sha256: Annotated[Sha256, Meta(description="Over all settings but the API key.")]
+    settings_sha256: Annotated[Sha256, _about("Over all settings but the API key.")]
     session: Session | None
     input_sha256: Annotated[
-        Sha256 | None, Meta(description="Over all bytes of the input; null unless the run took all of it.")
+        Sha256 | None, _about("Over all bytes of the input; null unless the run took all of it.")
     ]
-    input_lines: Annotated[Count, Meta(description="Lines of the input that the run read.")]
+    input_lines: Annotated[Count, _about("Lines of the input that the run read.")]
     provenance: Provenance
-    entity_mapping: Annotated[dict[str, str], Meta(description="The setting `entity_types`.")]
-    stream_maps: Annotated[
-        msgspec.Raw, Meta(description="The setting `stream_maps`; never `stream_map_config`.")
-    ]
+    entity_mapping: Annotated[dict[str, str], _about("The setting `entity_types`.")]
+    stream_maps: Annotated[msgspec.Raw, _about("The setting `stream_maps`; never `stream_map_config`.")]
     phases: list[Step]
     streams: list[Stream]
     entity_types: list[EntityType]
     pages: list[Page]
     rejects: list[Reject]
     response_kept: Annotated[
-        bool, Meta(description="Whether Sprinto's response is kept in a file in the rejects folder.")
+        bool, _about("Whether Sprinto's response is kept in a file in the rejects folder.")
     ]
     events: Annotated[
         list[Event] | None,
-        Meta(description="Sprinto's events of the session; null where the log could not be read."),
+        _about("Sprinto's events of the session; null where the log could not be read."),
     ]
     state_went_to: Annotated[
         Literal["stdout", "stderr", "receipt", "nowhere"],
-        Meta(description="Where the Singer STATE went. `stderr`: stdout was broken."),
+        _about("Where the Singer STATE went. `stderr`: stdout was broken."),
     ]
-    state: Annotated[msgspec.Raw, Meta(description="The STATE of a run that holds its session, else null.")]
+    state: Annotated[msgspec.Raw, _about("The STATE of a run that holds its session, else null.")]
     seal: Annotated[
         Sha256,
-        Meta(description="Over all bytes of the file up to the comma before it, which is left out."),
+        _about("Over all bytes of the file up to the comma before it, which is left out."),
     ]
 
 
