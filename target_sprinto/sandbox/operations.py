@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from target_sprinto.sandbox import response_bodies as bodies
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.request_body import Page, parse_page, uncompressed
-from target_sprinto.sandbox.response_bodies import (
-    activity_body,
-    close_body,
-    ingest_body,
-    integration_body,
-    session_body,
-    status_body,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -148,13 +141,13 @@ class Exchange:
 
 def _create(exchange: Exchange) -> Reply:
     reference = exchange.body(_CreateBody).client_reference_id
-    return Reply(201, session_body(exchange.integration.create(reference, exchange.now), exchange.now))
+    return Reply(201, bodies.session_body(exchange.integration.create(reference, exchange.now), exchange.now))
 
 
 def _status(exchange: Exchange) -> Reply:
     session = exchange.session()
     exchange.integration.look(session, exchange.now)
-    return Reply(200, status_body(session, exchange.readings, exchange.now))
+    return Reply(200, bodies.status_body(session, exchange.readings, exchange.now))
 
 
 def _push(exchange: Exchange) -> Reply:
@@ -167,7 +160,7 @@ def _push(exchange: Exchange) -> Reply:
     except Refused as refused:
         integration.note_refused_page(session, refused, exchange.now)
         raise
-    return Reply(202, ingest_body(session, page, exchange.readings))
+    return Reply(202, bodies.ingest_body(session, page, exchange.readings))
 
 
 def _close(exchange: Exchange) -> Reply:
@@ -175,14 +168,14 @@ def _close(exchange: Exchange) -> Reply:
     wanted = exchange.body(_CloseBody).status
     before = session.state
     exchange.integration.close(session, wanted, exchange.now)
-    body = close_body(session, exchange.readings, exchange.now)
+    body = bodies.close_body(session, exchange.readings, exchange.now)
     if exchange.readings.close_answer_state == "active":
         body["state"] = before
     return Reply(202, body)
 
 
 def _integration_status(exchange: Exchange) -> Reply:
-    return Reply(200, integration_body(exchange.integration))
+    return Reply(200, bodies.integration_body(exchange.integration))
 
 
 def _activity(exchange: Exchange) -> Reply:
@@ -193,7 +186,7 @@ def _activity(exchange: Exchange) -> Reply:
     begin = query.since.timestamp() if query.since else float("-inf")
     end = exchange.now - exchange.readings.log_lag_seconds
     events = [event for event in exchange.integration.state.events if begin <= event.at <= end]
-    return Reply(200, activity_body(events, query.page, query.page_size, exchange.readings))
+    return Reply(200, bodies.activity_body(events, query.page, query.page_size, exchange.readings))
 
 
 _ACTS: dict[Operation, Callable[[Exchange], Reply]] = {

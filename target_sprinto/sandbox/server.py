@@ -16,18 +16,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 from aiohttp import web
 
-from target_sprinto.sandbox.faults import (
-    Answer,
-    CutOff,
-    Delay,
-    Drop,
-    Edit,
-    Hang,
-    Informational,
-    Late,
-    Raw,
-    Reset,
-)
+from target_sprinto.sandbox import faults
 from target_sprinto.sandbox.operations import Reply, RequestSeen
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.web_page import render
@@ -170,33 +159,33 @@ class Server:
         effect = fault.effect
         reply = act() if fault.moment == "after" else None
         match effect:
-            case Answer():
+            case faults.Answer():
                 return self._finish(request, seen, _other_answer(effect))
-            case Reset() | Drop():
-                return self._break_off(request, seen, reset=isinstance(effect, Reset))
-            case Raw():
+            case faults.Reset() | faults.Drop():
+                return self._break_off(request, seen, reset=isinstance(effect, faults.Reset))
+            case faults.Raw():
                 if request.transport is not None:
                     request.transport.write(effect.data)
                 await _until(lambda: effect.then != "silence" or not _present(request))
                 return self._break_off(request, seen, reset=False)
-            case Hang():
+            case faults.Hang():
                 await _until(lambda: fault in self._released or not _present(request), effect.seconds)
                 if not _present(request):
                     return self._break_off(request, seen, reset=False)
-            case Late():
+            case faults.Late():
                 if effect.reset:
                     self._cut(request, reset=True)
                 await _until(lambda: not _present(request))
                 await _until(lambda: fault in self._released, effect.seconds)
-            case Delay():
+            case faults.Delay():
                 await asyncio.sleep(effect.seconds)
         reply = reply or act()
         match effect:
-            case CutOff():
+            case faults.CutOff():
                 return await self._cut_off(request, seen, _response(reply), effect.at)
-            case Edit():
+            case faults.Edit():
                 reply = replace(reply, body=effect.change(reply.body))
-            case Informational() if request.transport is not None:
+            case faults.Informational() if request.transport is not None:
                 head = b"HTTP/1.1 %d Early\r\nLink: </style.css>; rel=preload\r\n\r\n" % effect.status
                 request.transport.write(head * effect.times)
         return self._finish(request, seen, _response(reply))
@@ -302,7 +291,7 @@ def _response(reply: Reply) -> web.Response:
     )
 
 
-def _other_answer(answer: Answer) -> web.Response:
+def _other_answer(answer: faults.Answer) -> web.Response:
     body = answer.body
     if body is None:
         body = Refused(answer.status, f"Injected fault: {answer.status}").body
