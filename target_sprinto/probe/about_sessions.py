@@ -35,13 +35,13 @@ def _expiry(evidence: Evidence) -> Finding:
         return not_shown("the status has no `expires_at` that can be read, or it goes back")
     if second > first:
         means = "the session of a tap that is silent for long stays open"
-        return yes("reading the status puts off expiry", means)
+        return yes("reading the status extends the expiry", means)
     page = evidence.after_first
     if page is not None and page.expires_at is not None and page.expires_at > second:
-        means = "a tap that is silent for too long loses its session: only pages put off expiry"
-        return no("reading the status does not put off expiry, a page does", means)
+        means = "a tap that is silent for too long loses its session: only pages extend the expiry"
+        return no("reading the status does not extend the expiry, a page does", means)
     means = "the whole of a run has to end before its session expires"
-    return no("neither reading the status nor a page was seen to put off expiry", means)
+    return no("neither reading the status nor a page was seen to extend the expiry", means)
 
 
 _FOUND = (

@@ -99,6 +99,6 @@ class Backoff:
             if self._policy.retry_seconds and failure.retry_after:
                 failure.message += (
                     f" It asks to wait {failure.retry_after:g} s, which `{self._policy.setting}`"
-                    f" ({self._policy.retry_seconds:g} s in all) does not leave."
+                    f" ({self._policy.retry_seconds:g} s in all) does not allow."
                 )
             raise failure from None

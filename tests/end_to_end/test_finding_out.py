@@ -388,7 +388,7 @@ def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     finished = door.finish(process, [record(101), STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.pages() == [100, 1, 1]
-    assert "does not put off" not in finished.stderr
+    assert "does not extend the session" not in finished.stderr
 
 
 def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoor) -> None:
@@ -400,7 +400,7 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     door.wait_for_operation("status", 4, answered=True)
     finished = door.finish(process, [record(100), STATE])
     assert finished.code == 0
-    assert finished.stderr.count("does not put off the session's expiry") == 1
+    assert finished.stderr.count("does not extend the session's expiry") == 1
 
 
 def open_another_session(door: FrontDoor, **body: str) -> None:

@@ -142,7 +142,7 @@ class RunSession:
         expiry = parse_time(status.expires_at)
         if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
             log.warning(
-                "Reading the status does not put off the session's expiry: without a page it expires %s.",
+                "Reading the status does not extend the session's expiry: without a page it expires %s.",
                 with_time_left(status.expiry, self._client.server_time()),
             )
             self._warned_of_expiry = True

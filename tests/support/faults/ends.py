@@ -126,7 +126,7 @@ def silent_taps(traffic: Traffic) -> Iterator[Cell]:
             )
     yield Cell(
         "silent tap: the log says that the session will expire",
-        ENDED.logging("Reading the status does not put off the session's expiry"),
+        ENDED.logging("Reading the status does not extend the session's expiry"),
         readings=NO_POSTPONING,
         server={"inactivity_timeout_seconds": 2.0},
         script=partial(silent, until=until_expired),
