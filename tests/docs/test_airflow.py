@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -110,7 +111,20 @@ def test_a_failure_is_retried_only_where_a_later_try_may_succeed(script: Schedul
     assert script.run() != 0
     assert "[unauthorized]" in script.log()
     assert "push.sh ended with 1; its last lines say what to do." in script.log()
-    assert "UP_FOR_RETRY" not in script.log().upper()
+    assert "new_state=failed" in script.log()
+
+
+def test_a_run_that_meets_another_one_is_left_to_a_retry(
+    script: Scheduler, tap: Path, door: FrontDoor
+) -> None:
+    # `dags test` would wait for that retry.
+    once = Scheduler(script.home, [script.command[0], "tasks", "test", "sprinto_hr", "push"], script.env)
+    with (tap / "run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        once.run()
+    assert "RuntimeError: push.sh ended with 75; the task is tried again." in once.log()
+    assert "new_state=up_for_retry" in once.log()
+    assert door.operations() == []
 
 
 def test_a_script_whose_task_is_stopped_is_discarded(script: Scheduler, tap: Path, door: FrontDoor) -> None:
