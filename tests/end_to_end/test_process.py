@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import resource
 import signal
 import termios
 import threading
@@ -20,6 +21,7 @@ from tests.support.front_door import (
     SCHEMA,
     SECRET,
     STATE,
+    Finished,
     FrontDoor,
     as_input,
     end_of_input,
@@ -320,8 +322,7 @@ if hasattr(threading, "_start_joinable_thread"):
 """
 
 
-# The third is one without which the run waits for its deadline.
-@pytest.mark.parametrize("threads", [0, 1, 2, pytest.param(3, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
 def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)
@@ -332,7 +333,33 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
     assert "[internal]" not in finished.stderr
     assert "o thread could be started." in finished.error
     assert "(ulimit -u, pids.max)" in finished.error
+    assert "may be open" not in finished.error
+    assert all(session.state == "cancelled" for session in door.sessions())
     assert door.applied() == {}
+
+
+def limited_to_less_memory_than_it_uses(door: FrontDoor, parallel: int) -> Finished:
+    process = door.start(cold=True, page_size=10, max_parallel_pages=parallel)
+    feed(process, people(200)[:12])
+    door.wait_for_operation("push", answered=True)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
+    began = time.monotonic()
+    finished = door.finish(process, people(200)[12:])
+    assert time.monotonic() - began < 10
+    return finished
+
+
+def test_a_run_that_can_start_no_more_threads_finishes_with_those_it_has(door: FrontDoor) -> None:
+    finished = limited_to_less_memory_than_it_uses(door, parallel=1)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert door.session().state == "processed"
+
+
+def test_a_run_that_needs_one_more_thread_is_discarded_at_once(door: FrontDoor) -> None:
+    finished = limited_to_less_memory_than_it_uses(door, parallel=2)
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[resources-exhausted]" in finished.error
+    assert door.session().state == "cancelled"
 
 
 BUG = f"""

@@ -26,7 +26,7 @@ from target_sprinto.push.protocol.bisection import Part
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
-from target_sprinto.push.transport.background import POLL_INTERVAL, Check
+from target_sprinto.push.transport.background import POLL_INTERVAL, Check, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +116,7 @@ class SendQueue:
             self._insert(open_page)
             if self._threads < self._parallel:
                 self._threads += 1
-                threading.Thread(target=self._work, name="sprinto-pages", daemon=True).start()
+                start_thread(self._work, "sprinto-pages")
             self._not_empty.notify()
             return True
 

@@ -6,6 +6,7 @@ raising.
 
 from __future__ import annotations
 
+import mmap
 import threading
 import time
 from collections.abc import Callable
@@ -24,8 +25,25 @@ _STANDSTILL_SECONDS = 0.5
 """Ticks further apart than this are not a mere delay."""
 
 
+_THREAD_BYTES = 16 << 20
+"""More than a thread takes to begin: its stack, and what Python keeps of it."""
+
+
+def start_thread(work: Callable[[], None], name: str) -> None:
+    """Do `work` on a daemon thread. Raises RuntimeError if none can be started."""
+    try:
+        # One for which memory runs out as it begins ends without a word, and `start` would wait for ever.
+        mmap.mmap(-1, _THREAD_BYTES).close()
+    except OSError:
+        raise RuntimeError("can't start new thread") from None
+    threading.Thread(target=work, name=name, daemon=True).start()
+
+
 def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> Future[_T]:
-    """Do `work` on a daemon thread of its own: one that is stuck never keeps the process from ending."""
+    """Do `work` on a daemon thread of its own: one that is stuck never keeps the process from ending.
+
+    If no thread can be started it is done before this returns: a run must still be able to discard.
+    """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
 
@@ -37,7 +55,10 @@ def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> F
         else:
             future.set_result(result)
 
-    threading.Thread(target=run, name="sprinto-call", daemon=True).start()
+    try:
+        start_thread(run, "sprinto-call")
+    except RuntimeError:
+        run()
     return future
 
 
