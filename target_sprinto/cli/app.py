@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -13,6 +13,10 @@ from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessi
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
 from target_sprinto.signals import process_signals
+from target_sprinto.singer.hints import advise
+
+if TYPE_CHECKING:
+    from target_sprinto.push.errors import SprintoError
 
 
 class _Group(click.Group):
@@ -21,7 +25,11 @@ class _Group(click.Group):
         warnings.simplefilter("ignore")
         _show_where_settings_come_from()
         run = super().main
-        return exit_with_one_line(lambda: run(*args, **kwargs), report_error, process_signals)
+        return exit_with_one_line(lambda: run(*args, **kwargs), _report, process_signals)
+
+
+def _report(failure: SprintoError) -> None:
+    report_error(advise(failure))
 
 
 def _show_where_settings_come_from() -> None:

@@ -68,7 +68,7 @@ def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClie
     """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
     with process_signals.ended_by(_report_nothing_opened):
         settings = config_input.read_only(config, (*config_input.OF_THE_CLIENT, *needed))
-    return settings, config_input.client_of(settings, config)
+    return settings, config_input.client_of(settings)
 
 
 def interruptible(call: Callable[[], _T]) -> _T:

@@ -15,6 +15,8 @@ from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.signals import process_signals
+from target_sprinto.singer.config_input import lasting
+from target_sprinto.singer.hints import how_to_discard, name_blocker
 from target_sprinto.singer.response_file import ResponseFile, response_of
 
 
@@ -87,8 +89,12 @@ def probe(
         for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
     if probed.failure is not None:
+        names = lasting(config)
+        name_blocker(probed.failure, names)
         file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
         kept = file.keep(response_of(probed.failure))
-        probed.failure.session_outcome = f"{probed.failure.session_outcome} {kept}".rstrip()
+        commands = (how_to_discard(session, names) for session in probed.left_open)
+        sentences = (probed.failure.session_outcome, *commands, kept)
+        probed.failure.session_outcome = " ".join(filter(None, sentences))
         raise probed.failure
     click.echo(probed.session_outcome, err=True)

@@ -31,6 +31,8 @@ from target_sprinto.push.transport.background import Deadline, GracePeriod
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
+from target_sprinto.singer.config_input import lasting
+from target_sprinto.singer.hints import how_to_discard
 from target_sprinto.singer.settings import SCHEMA
 from target_sprinto.singer.state_output import write_state
 
@@ -149,7 +151,8 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     deadline = Deadline(_DISCARD_SECONDS, process_signals.check, 0.0)
     result = discard_session(client, session, status.expiry, deadline)
     if result.state is None:
-        raise NotDiscarded(result.sentence, temporary=result.temporary)
+        hint = how_to_discard(session, lasting(config))
+        raise NotDiscarded(result.sentence, hint, temporary=result.temporary)
     if not result.is_discarded:
         raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
     click.echo(result.sentence)

@@ -34,11 +34,15 @@ UNKNOWN_ENCODING = "x-target-sprinto-probe"
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What a probe has seen, the outcome of its session, and what ended it early, if anything did."""
+    """What a probe has seen, the outcome of its session, and what ended it early, if anything did.
+
+    `left_open` are the ids of sessions that could not be discarded for certain.
+    """
 
     evidence: Evidence
     session_outcome: str
     failure: SprintoError | None
+    left_open: list[str]
 
 
 def probe(
@@ -64,7 +68,7 @@ def probe(
         failure.session_outcome = session_outcome
     elif not asking.evidence.discarded:
         failure = SprintoError(session_outcome)
-    return ProbeResult(asking.evidence, session_outcome, failure)
+    return ProbeResult(asking.evidence, session_outcome, failure, session.left_open)
 
 
 class _Asking:

@@ -17,8 +17,7 @@ from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, Session
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import discard_session
-from target_sprinto.push.run.opening import CLOCK_SKEW, SessionOpener
-from target_sprinto.push.text import suggested
+from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.transport.background import Deadline, in_background, pause, wait_for
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ class ProbedSession:
     ) -> None:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
+        self.left_open: list[str] = []
         self._reference_prefix = reference_prefix
         self._client = client
         self._retry_policy = retry_policy
@@ -56,10 +56,7 @@ class ProbedSession:
         try:
             self.id = opening.wait(self._check).id
         except SessionConflict as conflict:
-            conflict.hint = (
-                "Probe again once it has ended. If its run died:"
-                f" {suggested('sprintoctl', 'discard', 'SESSION', config=self._client.config_files)}."
-            )
+            conflict.hint, conflict.policy = "Probe again once it has ended.", ""
             raise
 
     def look(self) -> Look:
@@ -157,8 +154,10 @@ class ProbedSession:
             log.warning("Could not determine whether the session was opened.")
             session = None
         if session is None:
-            return False, opening.describe_unknown()
+            return False, opening.describe_unknown(self._client.server_time() + SESSION_EXPIRES_AFTER)
         result = discard_session(self._client, session.id, session.expiry, deadline)
+        if result.state is None:
+            self.left_open.append(session.id)
         return result.is_discarded, result.sentence
 
     def _start_push(

@@ -80,8 +80,6 @@ class ApiClient:
             self._transport = arguments.methods("transport", Transport, transport)
         self.address = f"integration {integration_id!r} at {urlsplit(base_url).netloc}"
         """Integration and host, for messages."""
-        self.config_files: tuple[str, ...] = ()
-        """What `--config` was given, for commands that a message suggests; empty where there is none."""
         self.requests = 0
         self.request_seconds = 0.0
         self._counting = threading.Lock()

@@ -65,14 +65,15 @@ class Outcome(enum.Enum):
 class SprintoError(Exception):
     """Root of all errors: one line that says what happened and what to do.
 
-    `message` and `hint` are sentences; neither ever holds the API key or a value from a record. `code` names
-    the class, for documentation and programs. `session_outcome` is the state of the run's session, and
-    `result` what the run did, both filled in by the code that ended the run. `temporary`: a later run may
-    succeed with nothing changed; otherwise a person must do something first. None for a class of which each
-    error decides by its facts.
+    `message` and `hint` are sentences; neither ever holds the API key or a value from a record. A hint is for
+    a Python program; the commands have their own, by `code`. `session_outcome` is the state of the run's
+    session, and `result` what the run did, both filled in by the code that ended the run. `temporary`: a
+    later run may succeed with nothing changed; otherwise a person must do something first. None for a class
+    of which each error decides by its facts.
     """
 
     code: ClassVar[str] = "sprinto"
+    hint: str = ""
     temporary: bool | None = False
 
     def __init_subclass__(cls, *, code: str = "") -> None:
@@ -82,7 +83,8 @@ class SprintoError(Exception):
     def __init__(self, message: str, hint: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        if hint:
+            self.hint = hint
         self.session_outcome = ""
         self.result: RunResult | None = None
         if temporary is not None:
@@ -135,10 +137,13 @@ class Conflict(ApiError, code="conflict"):
 class SessionConflict(ApiError, code="session-conflict"):
     """Another session of this integration is active.
 
-    Its `outcome` is IN_DOUBT where that session may be this run's own.
+    Its `outcome` is IN_DOUBT where that session may be this run's own. `session_id` is that session's, if it
+    is known, and `policy` what the run was to do about it: `fail`, `wait`, `discard` or nothing.
     """
 
     temporary = True
+    session_id: str | None = None
+    policy = ""
 
 
 class PageRefused(ApiError, code="page-refused"):
@@ -147,6 +152,8 @@ class PageRefused(ApiError, code="page-refused"):
     `faults` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
     `response` is its body. Both may quote values of records: the error's own text does not.
     """
+
+    hint = "Fix them at the source."
 
     def __init__(self, message: str, hint: str = "", faults: Faults = (), response: bytes = b"") -> None:
         super().__init__(message, hint)
@@ -164,9 +171,13 @@ class PageTooLarge(ApiError, code="page-too-large"):
 class EncodingRefused(ApiError, code="encoding-refused"):
     """415: Sprinto does not accept the body's encoding."""
 
+    hint = "Set `compress` to false."
+
 
 class BadRequest(ApiError, code="bad-request"):
     """400 on anything but a page."""
+
+    hint = "Ask Sprinto's support."
 
 
 class Redirected(ApiError, code="redirected"):
@@ -205,6 +216,7 @@ class NotConnected(ApiError, code="not-connected"):
 class Throttled(ApiError, code="throttled"):
     """425, 429, or 503 with a Retry-After: not acted upon, may be sent again."""
 
+    hint = "Run again later; `Timeouts(retry=…)` limits how long one request may be retried."
     temporary = True
 
     def __init__(self, message: str, hint: str = "", retry_after: float | None = None) -> None:
@@ -215,6 +227,7 @@ class Throttled(ApiError, code="throttled"):
 class ResponseLost(ApiError, code="response-lost"):
     """A timeout, a reset, a cut-off or unreadable response, 408, another 5xx: in doubt."""
 
+    hint = "Run again later; if it persists, ask Sprinto's support."
     temporary = True
     outcome = Outcome.IN_DOUBT
     connection_was_stale = False
@@ -240,6 +253,7 @@ class LogUnending(UnexpectedResponse, code="log-unending"):
 class SessionEnded(SprintoError, code="session-ended"):
     """The session was ended before it could be closed. Temporary if nothing of it was applied."""
 
+    hint = "Run again; look in Sprinto's activity log for what ended it."
     temporary: bool | None = None
 
 
@@ -263,25 +277,33 @@ class NotDiscarded(SprintoError, code="not-discarded"):
 class CountMismatch(SprintoError, code="count-mismatch"):
     """Sprinto's counts are not what was sent. Temporary if a page in doubt was sent again."""
 
+    hint = "Run again; if it persists, ask Sprinto's support."
     temporary: bool | None = None
 
 
 class ProcessingFailed(SprintoError, code="processing-failed"):
     """Sprinto reports that the session was not processed."""
 
+    hint = "Ask Sprinto's support about it."
+
 
 class ProcessingTimeout(SprintoError, code="processing-timeout"):
     """The session was not processed in time; it may still be."""
 
+    hint = "Look at Sprinto later; raise `Timeouts(processing=…)` if this is usual."
     temporary = True
 
 
 class TooFewRecords(SprintoError, code="too-few-records"):
     """Fewer records of an entity type than `expect` requires, so nothing replaces what is applied now."""
 
+    hint = "Check what is pushed; if the low number is correct, lower `expected`."
+
 
 class RecordTooLarge(SprintoError, code="record-too-large"):
     """One record alone is larger than a page may be."""
+
+    hint = "Leave large fields out at the source, or before they are sent."
 
 
 class UnserializableRecord(SprintoError, code="unserializable-record"):

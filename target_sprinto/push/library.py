@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     from target_sprinto.push.transport.base import Transport
 
 
-_HINTS = {
-    "session-conflict": "Wait until it has ended, or pass `on_conflict=ConflictPolicy('wait')`.",
-    "encoding-refused": "Pass `compress=False`.",
-    "throttled": "Run again later; `Timeouts(retry=…)` limits how long one request may be retried.",
-    "processing-timeout": "Look at Sprinto later; raise `Timeouts(processing=…)` if this is usual.",
-    "too-few-records": "Check what is pushed; if the low number is correct, lower `expected`.",
-    "record-too-large": "Leave large fields out.",
-}
-"""What a Python program can do, by error code, instead of a hint that names the command's settings."""
-
-
 class SprintoClient:
     """Sprinto's push API for one integration.
 
@@ -97,7 +86,6 @@ class SprintoClient:
         while the run waits, and ends it by raising. Raises ConfigError before anything is sent.
         """
         options = RunOptions(
-            hints=_HINTS,
             reference_prefix=reference_prefix,
             page_size=page_size,
             max_parallel_pages=max_parallel_pages,

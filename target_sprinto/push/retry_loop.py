@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from target_sprinto.push import arguments, endpoint, errors
+from target_sprinto.push import arguments, errors
 from target_sprinto.push.protocol import retry
 
 if TYPE_CHECKING:
@@ -30,20 +30,17 @@ _T = TypeVar("_T")
 class RetryPolicy:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
-    `stopped` is set by a run that has ended: no further try is started then. `setting` names what limits
-    the tries, for messages. Raises ConfigError.
+    `stopped` is set by a run that has ended: no further try is started then. Raises ConfigError.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
-    setting: str = "retry_timeout_seconds"
 
     def __post_init__(self) -> None:
         arguments.seconds("request_seconds", self.request_seconds, may_be_zero=False)
         arguments.seconds("retry_seconds", self.retry_seconds)
         arguments.instance("stopped", threading.Event, self.stopped)
-        endpoint.require_text("setting", self.setting)
 
     def once(self) -> RetryPolicy:
         """The same for one request that is not retried."""
@@ -98,7 +95,7 @@ class Backoff:
         except StopIteration:
             if self._policy.retry_seconds and failure.retry_after:
                 failure.message += (
-                    f" It asks to wait {failure.retry_after:g} s, which `{self._policy.setting}`"
+                    f" It asks to wait {failure.retry_after:g} s, which the time for retries"
                     f" ({self._policy.retry_seconds:g} s in all) does not allow."
                 )
             raise failure from None

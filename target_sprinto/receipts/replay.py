@@ -89,9 +89,9 @@ class Replay:
                 f" rejected {len(there)} in the run; the first that differs is in {where} [{code}]."
             )
 
-    def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
-        """Nothing was opened, and nothing is to be said."""
-        return ""
+    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
+        """Nothing was opened."""
+        return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
 
     def _compare(self, page: Page) -> None:
         self._digests.add(page)

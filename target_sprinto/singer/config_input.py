@@ -56,11 +56,9 @@ def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
     return Settings.from_config(own)
 
 
-def client_of(own: Settings, names: Sequence[str]) -> ApiClient:
-    """A client; `names` are what `--config` was given. Raises ConfigError."""
-    client = ApiClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
-    client.config_files = lasting(names)
-    return client
+def client_of(own: Settings) -> ApiClient:
+    """A client. Raises ConfigError."""
+    return ApiClient(api_key=own.api_key, integration_id=own.integration_id, api_url=own.base_url)
 
 
 def lasting(names: Sequence[str]) -> tuple[str, ...]:

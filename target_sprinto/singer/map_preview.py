@@ -77,9 +77,9 @@ class PreviewRun:
         self.flush()
         return RunResult(RunOutcome.NOTHING_SENT, None, dict(self.counts), self.pages)
 
-    def abort(self, deadline: Deadline | None = None) -> str:  # noqa: ARG002 - nothing takes time
+    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
         """Nothing was opened."""
-        return ""
+        return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
 
     def _take(self, page: Page | None) -> None:
         if page is not None:

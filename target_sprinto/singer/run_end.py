@@ -21,10 +21,10 @@ from target_sprinto.errors import (
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.times import iso, with_time_left
-from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, GracePeriod
 from target_sprinto.receipts.recorder import Ending
+from target_sprinto.singer.hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.problems import grouped
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.state_output import write_state
@@ -50,7 +50,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's."""
+    """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's.
+
+    `config_files` are named in commands that a message suggests.
+    """
 
     run: Delivery
     client: ApiClient
@@ -60,6 +63,7 @@ class RunEnd:
     progress: Progress | None
     signals: Signals | None
     disposition: Finish
+    config_files: tuple[str, ...]
 
     def finish(self, summary: RunResult, state: bytes | None, sinks: Iterable[Sink]) -> None:
         """End a run that did not fail: log it, let its STATE out, and write its receipt.
@@ -82,24 +86,26 @@ class RunEnd:
         seconds = self._seconds_left() if stopped else timings.end_after_error
         deadline = Deadline(seconds, self._raise_if_interrupted, timings.end_after_signal)
         try:
-            session_outcome = self.run.abort(deadline)
+            result = self.run.abort(deadline)
         except BaseException:
             # A second Ctrl-C where no command line has taken the signals.
             log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
         self._log_metrics(sinks)
-        if isinstance(failure, SprintoError) and failure.session_outcome:
-            # It has seen what became of the session.
-            session_outcome = failure.session_outcome
-        session_outcome = f"{session_outcome} {self._left_behind(failure)}".strip()
+        # It may have seen what became of the session.
+        own = failure.session_outcome if isinstance(failure, SprintoError) else ""
+        command = how_to_discard(result.left_open, self.config_files)
+        sentences = (own or result.session_outcome, command, self._left_behind(failure))
+        session_outcome = " ".join(filter(None, sentences))
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
         if isinstance(failure, InputError) and failure.line is None and failure.is_of_a_line:
             failure.line = self.intake.line()
         if isinstance(failure, SprintoError):
-            failure.session_outcome = session_outcome
-            failure.result = self.run.result if isinstance(self.run, Run) else None
+            failure.session_outcome, failure.result = session_outcome, result
+            advise(failure)
+            name_blocker(failure, self.config_files)
         elif session_outcome:
             log.error("%s", session_outcome)
         if self.report is not None:
@@ -187,7 +193,7 @@ class RunEnd:
 
     def _held(self, summary: RunResult) -> None:
         receipt = str(self.report.path) if self.report else ""
-        session, config = str(summary.session_id), self.client.config_files
+        session, config = str(summary.session_id), self.config_files
         log.info(
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",
             session,

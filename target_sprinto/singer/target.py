@@ -27,7 +27,6 @@ from target_sprinto.errors import (
     InvalidRecord,
     explained,
 )
-from target_sprinto.push.client import ApiClient
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
@@ -96,13 +95,9 @@ class SprintoTarget(ConfiguredTarget):
             validate_config=validate_config,
         )
         settings, run_uuid = self.settings, str(uuid.uuid4())
-        self.client = ApiClient(
-            api_key=settings.api_key,
-            integration_id=settings.integration_id,
-            api_url=settings.base_url,
-        )
+        self.client = config_input.client_of(settings)
         self._config_identities = identities(config_names)
-        self.client.config_files = config_input.lasting(config_names)
+        self._config_files = config_input.lasting(config_names)
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._state: bytes | None = None
@@ -141,6 +136,7 @@ class SprintoTarget(ConfiguredTarget):
             progress=self._progress,
             signals=signals,
             disposition=settings.finish,
+            config_files=self._config_files,
         )
 
     def _rejected_records(self, run_uuid: str, *, at_sprinto: bool) -> RejectedRecords | None:
@@ -150,7 +146,7 @@ class SprintoTarget(ConfiguredTarget):
         if not (settings.diverts or settings.dry_run):
             return None
         path = settings.rejects_dir / f"{run_uuid}.singer" if settings.diverts else None
-        return RejectedRecords(path, settings.max_rejects, self.client.config_files)
+        return RejectedRecords(path, settings.max_rejects, self._config_files)
 
     def _run_at_sprinto(self, run_uuid: str) -> Run:
         settings = self.settings

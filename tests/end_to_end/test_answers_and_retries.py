@@ -55,7 +55,7 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
     finished = door.run(people(3), retry_timeout_seconds=5)
     assert time.monotonic() - began < 8
     assert (finished.code, finished.stdout) == (75, "")
-    assert "asks to wait 100 s, which `retry_timeout_seconds` (5 s in all) does not allow" in finished.error
+    assert "asks to wait 100 s, which the time for retries (5 s in all) does not allow" in finished.error
     assert door.session().state == "cancelled"
 
 

@@ -200,7 +200,7 @@ def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, An
 def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
     finished = door.run(people(2), expect=EXPECT, page_size=page_size)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "`expect` requires at least 3 people; received 2 people." in finished.error
+    assert "requires at least 3 people; received 2 people." in finished.error
     assert finished.error.endswith("[too-few-records]")
     assert door.session().state == "cancelled"
     assert door.applied() == {}

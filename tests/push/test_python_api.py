@@ -174,7 +174,7 @@ def test_a_block_may_end_its_run_by_itself(
 ) -> None:
     with client.run() as run:
         run.push("people", numbered(100))
-        assert "was discarded" in run.abort()
+        assert "was discarded" in run.abort().session_outcome
     with client.run() as run:
         run.push("people", numbered(1))
         assert run.finish() is run.result
@@ -661,7 +661,6 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
             "request_seconds": [*NO_SECONDS, 0],
             "retry_seconds": NO_SECONDS,
             "stopped": [None, True, 0, "", threading.Event],
-            "setting": NO_TEXT,
         },
     ),
     "Timeouts": (
@@ -765,9 +764,7 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
 ANYTHING = {"Run.add.origin"}
 """What takes any value."""
 
-IN_OTHER_TESTS = {"RunOptions.hints"} | {
-    f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters
-}
+IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters}
 
 
 @pytest.mark.parametrize(

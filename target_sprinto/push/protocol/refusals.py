@@ -69,14 +69,13 @@ def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) 
     if not refusal.faults:
         return PageRefused(
             f"{span} and named no record.",
-            "Check with Sprinto what this entity type must look like, and the stream maps and entity types.",
+            "Check with Sprinto what this entity type must look like, and how its fields are mapped.",
             response=refusal.response,
         )
     return PageRefused(
         f"{span}: {describe_faults(page, refusal.faults, known_field)}.",
-        "Fix them at the source or with a stream map.",
-        refusal.faults,
-        refusal.response,
+        faults=refusal.faults,
+        response=refusal.response,
     )
 
 

@@ -214,29 +214,25 @@ _KEY_REFUSED = (
     ": the API key was rejected",
     "Check `api_key`, that it belongs to this region, and that it may write to this integration.",
 )
-_NOT_NOW = (
-    errors.Throttled,
-    ": temporarily unavailable",
-    "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
-)
-_LOST = (errors.ResponseLost, "", "Run again later; if it persists, ask Sprinto's support.")
+_NOT_NOW = (errors.Throttled, ": temporarily unavailable", "")
+_LOST = (errors.ResponseLost, "", "")
 _REDIRECTED = (
     errors.Redirected,
     ": a redirect, which is never followed because the API key must not reach another host",
     "Check `region` and `api_url`, and whether a gateway asks for a login.",
 )
 _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
-    400: (errors.BadRequest, ": the request was rejected", "Ask Sprinto's support."),
+    400: (errors.BadRequest, ": the request was rejected", ""),
     401: _KEY_REFUSED,
     403: _KEY_REFUSED,
     408: _LOST,
     409: (errors.Conflict, ": the session's state does not allow it", ""),
     413: (errors.PageTooLarge, ": the page is too large", ""),
-    415: (errors.EncodingRefused, ": the encoding was rejected", "Set `compress` to false."),
+    415: (errors.EncodingRefused, ": the encoding was rejected", ""),
     425: _NOT_NOW,
     429: _NOT_NOW,
 }
-"""By status: the error, how its message goes on, and its hint (contract, "What a response means")."""
+"""By status: the error, how its message goes on, and its hint if the class has another or none."""
 
 
 def _refusal(

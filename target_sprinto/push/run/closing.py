@@ -141,7 +141,6 @@ class Closing:
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:
         ended = errors.SessionEnded(
             f"Session {self._staged.id} was ended before this run closed it.",
-            "Run again; look in Sprinto's activity log for what ended it.",
             temporary=nothing_was_applied(status.state),
         )
         if not (status.state == "expired" and self._in_doubt):

@@ -27,7 +27,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.run.discarding import discard_session
-from target_sprinto.push.text import quoted, suggested
+from target_sprinto.push.text import quoted
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
@@ -164,13 +164,11 @@ class Conflict:
 
     def refuse(self, message: str, blocker: ActiveSession | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
-        command = ""
-        if blocker:
-            words = ("sprintoctl", "discard", blocker.session.id)
-            command = f" If its run died: {suggested(*words, config=self._client.config_files)}."
-        fails = self._policy.choice is OnActiveSession.FAIL
-        hint = f"Wait until it ends{', or set `on_active_session: wait`' if fails else ''}."
-        return SessionConflict(f"Another session is active: {message}.", f"{hint}{command}")
+        policy = OnActiveSession(self._policy.choice)
+        wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
+        conflict = SessionConflict(f"Another session is active: {message}.", f"Wait until it ends{wait}.")
+        conflict.session_id, conflict.policy = blocker.session.id if blocker else None, policy.value
+        return conflict
 
     # Waiting
 
@@ -207,7 +205,7 @@ class Conflict:
 
     def _timed_out(self, failure: ApiError) -> SessionConflict:
         blocker = self._find()
-        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s (`wait_timeout_seconds`)"
+        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s"
         if not isinstance(failure, errors.Conflict):
             message += f"; cannot tell if it ended ({failure.code})"
         return self.refuse(message, blocker)
@@ -228,9 +226,7 @@ class Conflict:
         if self._has_taken_over:
             raise self.refuse(f"{message}; a run takes over one session, no more", blocker)
         if not blocker.was_left_by(policy.own_prefix):
-            raise self.refuse(
-                f"{message}; `on_active_session: discard` takes over only what this pipeline left", blocker
-            )
+            raise self.refuse(f"{message}; only what this pipeline left itself is taken over", blocker)
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():
@@ -262,8 +258,7 @@ class Conflict:
         second = SessionLook.of(status, again.session, self._client.server_time())
         if status.state == "active" and shows_life(first, second):
             raise self.refuse(
-                f"{_named(again)}; it showed a sign of life within `stale_session_seconds`"
-                f" ({self._policy.stale_seconds:g} s)",
+                f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s",
                 again,
             )
         return status

@@ -11,7 +11,6 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.times import with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.text import suggested
 from target_sprinto.push.transport.background import (
     POLL_INTERVAL,
     Deadline,
@@ -143,8 +142,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     expiry = with_time_left(expiry, client.server_time())
     return DiscardResult(
         None,
-        f"Session {session_id} may still be open{reason}: its discard is not confirmed. It expires {expiry}."
-        f" To discard it: {suggested('sprintoctl', 'discard', session_id, config=client.config_files)}.",
+        f"Session {session_id} may still be open{reason}: its discard is not confirmed. It expires {expiry}.",
         temporary=failure is None or bool(failure.temporary),
     )
 

@@ -26,6 +26,8 @@ from target_sprinto.push.transport.background import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from target_sprinto.push.client import ApiClient
     from target_sprinto.push.transport.background import Check
 
@@ -126,8 +128,7 @@ class SessionOpener:
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
         conflict = self._conflict.refuse(f"the response to `create` was lost, and {sentence}")
-        conflict.hint = "Wait until it ends."
-        conflict.outcome = Outcome.IN_DOUBT
+        conflict.hint, conflict.policy, conflict.outcome = "Wait until it ends.", "", Outcome.IN_DOUBT
         return conflict
 
     def settle(self, deadline: Deadline) -> SessionStatus | None:
@@ -153,9 +154,8 @@ class SessionOpener:
             log.warning("The activity log could not be read. %s", failure)
             return None
 
-    def describe_unknown(self) -> str:
-        """What to say of a session that may be open, and until when."""
-        latest = self._client.server_time() + SESSION_EXPIRES_AFTER
+    def describe_unknown(self, latest: datetime) -> str:
+        """What to say of a session that may be open until then."""
         return (
             f"A session of this run may be open until {latest:%Y-%m-%dT%H:%M:%SZ} (reference"
             f" {self._reference!r}); until then another run may fail with a session conflict."

@@ -54,10 +54,7 @@ def wait_until_processed(
         elif verdict is not Processing.PENDING:
             raise _not_processed(staged, status)
         elif now >= until:
-            raise errors.ProcessingTimeout(
-                f"Sprinto did not finish processing within {limit_seconds:g} s.",
-                "Look at Sprinto later; raise `processing_timeout_seconds` if this is usual.",
-            )
+            raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
         pause(seconds, grace)
     return None
 
@@ -78,9 +75,6 @@ def _compare_applied(staged: StagedSession, response: SessionStatus | None, proc
 
 
 def _not_processed(staged: StagedSession, status: SessionStatus) -> errors.ProcessingFailed:
-    failure = errors.ProcessingFailed(
-        f"Sprinto did not process session {staged.id}.",
-        "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
-    )
+    failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
     failure.session_outcome = f"According to its status {describe_end(status.state)}."
     return failure

@@ -25,7 +25,8 @@ class RunResult:
     """What a run did: `records` are those accepted, ``{entity_type: int}``, in so many `pages`.
 
     `session_id` is None where no session is known, `expires_at` where Sprinto gave no time. That is when a
-    session that is held, or still open, expires by itself.
+    session that is held, or still open, expires by itself. `session_outcome` says in a sentence what became
+    of the session of a run that was ended early.
     """
 
     outcome: RunOutcome
@@ -33,3 +34,9 @@ class RunResult:
     records: dict[str, int]
     pages: int
     expires_at: datetime | None = None
+    session_outcome: str = ""
+
+    @property
+    def left_open(self) -> str | None:
+        """The id of a session that could not be discarded for certain, and may still be open."""
+        return self.session_id if self.outcome is RunOutcome.IN_DOUBT and self.expires_at else None

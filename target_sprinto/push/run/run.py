@@ -58,8 +58,8 @@ class Delivery(Protocol):
     def finish(self) -> RunResult:
         """There is no more input."""
 
-    def abort(self, deadline: Deadline | None = None) -> str:
-        """End it early, and say what became of it."""
+    def abort(self, deadline: Deadline | None = None) -> RunResult:
+        """End it early."""
 
     @property
     def open_session(self) -> str | None:
@@ -80,7 +80,6 @@ class Run:
     def __init__(self, client: ApiClient, run_options: RunOptions) -> None:
         arguments.instance("client", ApiClient, client)
         self.uuid = run_options.uuid
-        self._hints = run_options.hints
         self._builder = PageBuilder(run_options.page_size, pages_in_flight=run_options.max_parallel_pages)
         self._session = RunSession(client, self._builder, run_options)
         self.blocked_seconds = 0.0
@@ -202,12 +201,12 @@ class Run:
         with self._blocked():
             return self._session.finish()
 
-    def abort(self, deadline: Deadline | None = None) -> str:
-        """End the run without applying it, and say in a sentence what became of its session.
+    def abort(self, deadline: Deadline | None = None) -> RunResult:
+        """End the run without applying it; the result's `session_outcome` says what became of its session.
 
         It ends by the deadline, by default after as long as the contract allows after an error. Never raises
-        for what goes wrong meanwhile: that is in the sentence. Where `close(apply)` may have reached Sprinto,
-        nothing is discarded. A run that has already ended has nothing to say.
+        for what goes wrong meanwhile: that is in the result. Where `close(apply)` may have reached Sprinto,
+        nothing is discarded. A run that has already ended stays as it is.
         """
         if deadline is None:
             return self._session.abort(self._session.deadline())
@@ -230,7 +229,7 @@ class Run:
         self._failure = failure
         stopped = isinstance(failure, errors.Interrupted) or not isinstance(failure, Exception)
         try:
-            message = self.abort(self._session.deadline(stopped=stopped))
+            message = self.abort(self._session.deadline(stopped=stopped)).session_outcome
         except BaseException:
             # A second Ctrl-C.
             log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
@@ -238,7 +237,6 @@ class Run:
         if isinstance(failure, errors.SprintoError):
             # It may have seen what became of the session.
             message = failure.session_outcome = failure.session_outcome or message
-            failure.hint = self._hints.get(failure.code, failure.hint)
         elif message:
             _note(failure, message)
         self.session_outcome = message

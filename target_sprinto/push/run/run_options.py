@@ -44,7 +44,6 @@ class RunOptions:
     """What a run is made with; `library.SprintoClient.run` explains the settings. Raises ConfigError.
 
     `rejects` takes records that Sprinto rejects, `known_field` names their fields, `observer` is called back.
-    `hints` replaces the hint of an error that ends a `with` block or a `push`: ``{code: hint}``.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a run, each with its default
@@ -64,7 +63,6 @@ class RunOptions:
         observer: RunObserver | None = None,
         interrupted: Check = lambda: None,
         run_uuid: str | None = None,
-        hints: Mapping[str, str] | None = None,
     ) -> None:
         require_text("reference_prefix", reference_prefix)
         self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
@@ -85,7 +83,6 @@ class RunOptions:
         observer = RunObserver() if observer is None else observer
         self.observer = arguments.instance("observer", RunObserver, observer)
         self.interrupted = arguments.function("interrupted", interrupted)
-        self.hints = hints or {}
 
     def require_expected(self, accepted: Mapping[str, int]) -> None:
         """Raise TooFewRecords, or what `rejects` raises. `accepted` is ``{entity_type: int}``."""
@@ -95,7 +92,4 @@ class RunOptions:
         if missed:
             wanted = ", ".join(f"{self.expected[name]} {name}" for name in missed)
             came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in missed)
-            raise TooFewRecords(
-                f"`expect` requires at least {wanted}; received {came}.",
-                "Check the tap's log; if the low number is correct, lower `expect`.",
-            )
+            raise TooFewRecords(f"The run requires at least {wanted}; received {came}.")

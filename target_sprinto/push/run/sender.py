@@ -234,7 +234,6 @@ class PageSender:
         if isinstance(refusal, PageTooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
-                f" {len(page.items[0].body):,} bytes.",
-                "Leave large fields out with a stream map.",
+                f" {len(page.items[0].body):,} bytes."
             )
         return refusal

@@ -223,38 +223,38 @@ class RunSession:
         self._move(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         if not result.is_discarded:
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened))
             hint = "Everything else went well."
             raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
         return self._end(Event.SETTLED, RunOutcome.DISCARDED)
 
-    def abort(self, deadline: Deadline) -> str:
+    def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
         self._retry_policy.stopped.set()
         if self.phase is Phase.OPENING:
             self._settle_opening(deadline)
-        if self.phase is Phase.ENDED:
-            return ""
+        if self.phase is Phase.ENDED and self.result is not None:
+            return self.result
         if self.phase is Phase.UNOPENED:
-            self._end(Event.ABORTED, RunOutcome.NOTHING_SENT)
-            return "Nothing was opened at Sprinto."
+            return self._end(Event.ABORTED, RunOutcome.NOTHING_SENT, None, "Nothing was opened at Sprinto.")
         if self._open is None:
             until = self._client.server_time() + SESSION_EXPIRES_AFTER
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until)
-            return self._opening.describe_unknown()
+            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
         session = self._open.session
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT)
-            return f"Session {session.id} was sent an apply request, and may still be applied."
+            sentence = f"Session {session.id} was sent an apply request, and may still be applied."
+            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, None, sentence)
         self._move(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
-        if discarded.state is None:
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, parse_time(session.expires_at))
-        else:
-            nothing_applied = nothing_was_applied(discarded.state)
-            self._end(Event.SETTLED, RunOutcome.DISCARDED if nothing_applied else RunOutcome.IN_DOUBT)
-        return discarded.sentence
+        applied_nothing = discarded.state is not None and nothing_was_applied(discarded.state)
+        outcome = RunOutcome.DISCARDED if applied_nothing else RunOutcome.IN_DOUBT
+        expires_at = self._expires_at(self._open) if discarded.state is None else None
+        return self._end(Event.SETTLED, outcome, expires_at, discarded.sentence)
+
+    def _expires_at(self, opened: _Open) -> datetime:
+        found = parse_time(opened.session.expires_at)
+        return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:
         """When the contract wants the run to have ended: after an error, or because it was `stopped`."""
@@ -274,16 +274,21 @@ class RunSession:
             if session is not None:
                 self._opened(session)
 
-    def _result(self, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
+    def _result(
+        self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
+    ) -> RunResult:
         opened = self._open
         if opened is None:
-            return RunResult(outcome, None, {}, 0, expires_at)
+            return RunResult(outcome, None, {}, 0, expires_at, sentence)
         staged = opened.sender.staged
-        return RunResult(outcome, opened.session.id, dict(staged.accepted), staged.pages, expires_at)
+        accepted = dict(staged.accepted)
+        return RunResult(outcome, opened.session.id, accepted, staged.pages, expires_at, sentence)
 
-    def _end(self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None) -> RunResult:
+    def _end(
+        self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
+    ) -> RunResult:
         self._move(event)
-        self.result = self.result or self._result(outcome, expires_at)
+        self.result = self.result or self._result(outcome, expires_at, sentence)
         return self.result
 
     def _move(self, event: Event) -> None:

@@ -80,8 +80,7 @@ class StagedPages:
             counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
             raise errors.ResponseLost(
                 f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
-                f" arrived: it counts {counted}, and {accepted} were accepted before.",
-                "Run again; if it persists, ask Sprinto's support.",
+                f" arrived: it counts {counted}, and {accepted} were accepted before."
             )
         # Distinguished by the records alone, which shows whether batches count the same pages from here on.
         self.batches_are_pages = batches == self.pages + len(landed)
@@ -137,7 +136,6 @@ class StagedPages:
                 raise errors.CountMismatch(
                     f"Sprinto counts {format_counts(status.counts(), self.accepted)} where this run sent"
                     f" {format_counts(self.accepted)}.",
-                    "Run again; if it persists, ask Sprinto's support.",
                     temporary=True,
                 )
             elif now - began >= self._timings.lag:
@@ -172,6 +170,5 @@ class StagedPages:
         """The error of a session that accepts no more pages, by its state."""
         return errors.SessionEnded(
             f"Session {self._session_id} accepts no more pages: its state is {state!r}.",
-            "Run again; look in Sprinto's activity log for what ended it.",
             temporary=nothing_was_applied(state),
         )

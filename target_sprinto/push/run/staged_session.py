@@ -71,7 +71,7 @@ class StagedSession:
     def retry_policy_until(self, until: float) -> RetryPolicy:
         """Once all pages are accepted a refusal for now never ends the run before its time is up."""
         left = max(0.0, until - time.monotonic())
-        return replace(self.retry_policy, retry_seconds=left, setting="processing_timeout_seconds")
+        return replace(self.retry_policy, retry_seconds=left)
 
     def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's status, and a heartbeat that shows whether this process stood still since."""
@@ -146,9 +146,7 @@ class StagedSession:
             return
         # A page that was sent again may be there twice, which the next run may be spared.
         temporary = self._resent and not session_outcome
-        failure = errors.CountMismatch(
-            what, "Run again; if it persists, ask Sprinto's support.", temporary=temporary
-        )
+        failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure
 
@@ -156,7 +154,6 @@ class StagedSession:
         """The error of a session that can no longer be closed."""
         return errors.SessionEnded(
             f"Session {self.id} can no longer be closed: its state is {status.state!r}.",
-            "Run again; look in Sprinto's activity log for what ended it.",
             temporary=nothing_was_applied(status.state),
         )
 

@@ -158,7 +158,8 @@ class Reader:
         try:
             timings = ApiClient.timings
             seconds = timings.end_after_signal if stopped else timings.end_after_error
-            sentence = self.run.abort(Deadline(seconds, self._listen, timings.end_after_signal))
+            deadline = Deadline(seconds, self._listen, timings.end_after_signal)
+            sentence = self.run.abort(deadline).session_outcome
         except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
             return Ending(None, second)
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""

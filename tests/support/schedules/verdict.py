@@ -362,7 +362,6 @@ SENTENCES = (
         (
             r"Session (\S+) may still be open(?: \(\S+\))?: its discard is not confirmed\. It expires"
             r" (?:2.+Z \(in \d+ min\)|60 minutes after its last request)\."
-            r" To discard it: sprintoctl discard \1 --config FILE\."
         ),
         Verdict.named_with_its_expiry,
     ),

@@ -1,0 +1,52 @@
+"""What a user of the commands can do about an error of `push`, whose own hints are for a Python program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from target_sprinto.push.errors import SessionConflict
+from target_sprinto.push.text import suggested
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from target_sprinto.push.errors import SprintoError
+
+_HINTS = {
+    "page-refused": "Fix them at the source or with a stream map.",
+    "processing-failed": "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
+    "processing-timeout": "Look at Sprinto later; raise `processing_timeout_seconds` if this is usual.",
+    "throttled": "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
+    "too-few-records": "Check the tap's log; if the low number is correct, lower `expect`.",
+}
+"""By error code, in the place of the hint of its class."""
+
+_CONFLICT_HINTS = {
+    "fail": "Wait until it ends, or set `on_active_session: wait`.",
+    "wait": "Wait until it ends, or raise `wait_timeout_seconds`.",
+}
+"""By `on_active_session`."""
+
+
+def advise(failure: SprintoError) -> SprintoError:
+    """The error, with a hint that names settings. One that was made for the very case stays."""
+    if isinstance(failure, SessionConflict) and failure.policy in _CONFLICT_HINTS:
+        failure.hint = _CONFLICT_HINTS[failure.policy]
+    elif failure.hint == type(failure).hint:
+        failure.hint = _HINTS.get(failure.code, failure.hint)
+    return failure
+
+
+def name_blocker(failure: SprintoError, config: Sequence[str]) -> None:
+    """Add to a session conflict's hint the command that discards what is in the way."""
+    if isinstance(failure, SessionConflict) and failure.session_id:
+        failure.hint += (
+            f" If its run died: {suggested('sprintoctl', 'discard', failure.session_id, config=config)}."
+        )
+
+
+def how_to_discard(session_id: str | None, config: Sequence[str]) -> str:
+    """The command that discards what was left open; empty where nothing was."""
+    if session_id is None:
+        return ""
+    return f"To discard it: {suggested('sprintoctl', 'discard', session_id, config=config)}."
