@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from target_sprinto.probe.evidence import grown
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
-from target_sprinto.push.timing import Timings
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence
@@ -93,14 +92,14 @@ def _counts_lag(evidence: Evidence) -> Finding:
     if evidence.after_first.total is None:
         return not_shown("the status has no counts by entity type that can be read", fatal)
     if evidence.shown_after is None:
-        return not_shown(f"an accepted page was not counted within {Timings.lag:g} s", fatal)
+        return not_shown(f"an accepted page was not counted within {evidence.lag:g} s", fatal)
     seconds = round(evidence.shown_after, 1)
     if not seconds:
         return Finding(0.0, "an accepted page was counted at once", "no run has to wait for counts")
     return Finding(
         seconds,
         f"an accepted page was counted after about {seconds:g} s",
-        f"a run waits for its counts, at most {Timings.lag:g} s",
+        f"a run waits for its counts, at most {evidence.lag:g} s",
     )
 
 

@@ -76,6 +76,7 @@ class _Asking:
 
     def __init__(self, client: ApiClient, session: ProbedSession, examples: Sequence[Example]) -> None:
         self.evidence = Evidence(tuple(example.entity_type for example in examples), session.reference)
+        self.evidence.lag = client.timings.lag
         self._client = client
         self._session = session
         self._examples = examples

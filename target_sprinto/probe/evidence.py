@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from target_sprinto.push.timing import Timings
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -111,6 +113,8 @@ class Evidence:
     session_id: str = ""
     events: list[dict[str, Any]] | None = None
     discarded: bool = False
+    lag: float = Timings.lag
+    """For how many seconds counts were waited for."""
 
     @property
     def uuid(self) -> str:

@@ -342,7 +342,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (75, "")
     assert "[throttled]" in finished.error
-    assert "`retry_timeout_seconds`" in finished.error
+    assert "which the time for retries" in finished.error
     assert "Nothing was opened" in finished.error
     assert len(proxy.lines) == 1
 
