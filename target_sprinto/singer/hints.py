@@ -23,7 +23,7 @@ _HINTS = {
 
 _CONFLICT_HINTS = {
     "fail": "Wait until it ends, or set `on_active_session: wait`.",
-    "wait": "Wait until it ends, or raise `wait_timeout_seconds`.",
+    "wait": "Wait, or raise `wait_timeout_seconds`.",
 }
 """By `on_active_session`."""
 
