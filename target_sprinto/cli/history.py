@@ -88,13 +88,18 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     """
     now = datetime.now(timezone.utc)
     runs, problems = _read(folders, public_key)
-    series, end = past.series_of(runs), until or now
+    series, begin, end = past.series_of(runs), since or runs[0].ended_at, until or now
+    if (since is not None or form == "html") and begin >= end:
+        raise click.UsageError(
+            f"The period ends before it begins: {past.minute(begin)} to {past.minute(end)}."
+            " Correct --since or --until."
+        )
     if form == "openmetrics":
         click.echo(past.openmetrics(series), nl=False)
     elif form == "html":
         report = history_html.render(
             series,
-            (since or runs[0].ended_at, end, every),
+            (begin, end, every),
             integrity=f"The signatures of {len(runs)} receipts were {'' if public_key else 'not '}checked.",
             problems=problems,
         )

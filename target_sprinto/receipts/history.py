@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from target_sprinto.receipts.folder import PastRun
 
 _RUNS_SHOWN = 5
+_CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Series(NamedTuple):
@@ -75,12 +76,16 @@ def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
 
 
 def stale(series: Iterable[Series], now: datetime, max_age: timedelta) -> Iterator[str]:
-    """A line for each entity type that was not applied for longer than that."""
+    """A line for each entity type of which it does not show that it was applied within that time."""
     for one in series:
         if not one.applied:
             yield f"{one.name}: never applied."
-        elif (age := now - one.applied[-1].ended_at) > max_age:
-            yield f"{one.name}: last applied {length(age)} ago, {minute(one.applied[-1].ended_at)}."
+            continue
+        last = one.applied[-1].ended_at
+        if (age := now - last) > max_age:
+            yield f"{one.name}: last applied {length(age)} ago, {minute(last)}."
+        elif age < -_CLOCK_SKEW:
+            yield f"{one.name}: last applied in the future, {minute(last)}; a clock was wrong."
 
 
 def gaps(series: Iterable[Series], since: datetime, until: datetime, every: timedelta) -> Iterator[str]:

@@ -122,6 +122,13 @@ def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past:
     assert line.startswith(f"{door.integration_id}/target-sprinto Device: last applied 40 hours ago, ")
 
 
+def test_a_receipt_from_the_future_is_no_evidence_of_today(door: FrontDoor, past: Past) -> None:
+    past.add(datetime.now(timezone.utc) + timedelta(days=30))
+    shown = ask(door, "past", "--max-age", "36h")
+    assert shown.code == 1
+    assert "User: last applied in the future, " in shown.stdout.splitlines()[-1]
+
+
 def test_each_gap_of_a_period_is_named(door: FrontDoor, past: Past) -> None:
     for days in (0, 1, 4, 5):
         past.add(NOON + timedelta(days=days))
@@ -231,6 +238,23 @@ def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, wor
     shown = ask(door, "past", *words)
     assert shown.code == 2
     assert words[0] in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--since", "2026-11-20", "--until", "2026-11-10"),
+        ("--since", "2126-01-01"),
+        ("--until", "2026-11-01", "--format", "html"),
+    ],
+)
+def test_a_period_that_ends_before_it_begins_is_not_complete(
+    door: FrontDoor, past: Past, words: tuple[str, ...]
+) -> None:
+    past.add(NOON)
+    shown = ask(door, "past", *words)
+    assert (shown.code, shown.stdout) == (2, "")
+    assert "The period ends before it begins" in shown.stderr
 
 
 def test_a_thousand_receipts_take_less_than_three_seconds(past: Past) -> None:
