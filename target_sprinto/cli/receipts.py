@@ -143,9 +143,10 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
     metavar="FILE",
     help="Where to write the page; - is stdout.",
 )
-def receipt(receipt: Path, output: IO[bytes], *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
-    """Make a page of RECEIPT, which needs nothing but itself; it does not check the signature."""
-    output.write(receipt_html.render(read_checked(receipt, None)))
+@public_key_option(help="Check first that the receipt is signed with this key (PEM).")
+def receipt(receipt: Path, output: IO[bytes], public_key: Ed25519PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
+    """Make a page of RECEIPT, which needs nothing but itself; it says whether the signature was checked."""
+    output.write(receipt_html.render(read_checked(receipt, public_key), is_checked=public_key is not None))
 
 
 @click.command(

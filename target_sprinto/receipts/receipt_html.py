@@ -37,8 +37,8 @@ _ENDS = {
 }
 
 
-def render(receipt: Receipt) -> bytes:
-    """The page's bytes."""
+def render(receipt: Receipt, *, is_checked: bool = False) -> bytes:
+    """The page's bytes. `is_checked`: the signature was."""
     mood, headline, explained = _HEADLINES[receipt.outcome]
     # What failed comes first; of a run that did not fail it is a fact among others.
     reason = None if explained else receipt.error_message
@@ -50,7 +50,7 @@ def render(receipt: Receipt) -> bytes:
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
-        facts=_facts(receipt),
+        facts=_facts(receipt, is_checked=is_checked),
         entities=table(
             "Entity type, From streams, Entities:number, Accepted:number, SHA-256:digest",
             (
@@ -132,8 +132,9 @@ def _explain(receipt: Receipt) -> str:
     return "The session's end was not observed. Nothing is applied unless someone applies it."
 
 
-def _facts(receipt: Receipt) -> str:
+def _facts(receipt: Receipt, *, is_checked: bool) -> str:
     session = receipt.session
+    signature = f"by the key {receipt.signed_by}, {'' if is_checked else 'not '}checked for this page"
     facts: list[tuple[str, object]] = [
         ("Integration", receipt.integration_id),
         ("Region", receipt.region or "set by api_url"),
@@ -170,7 +171,7 @@ def _facts(receipt: Receipt) -> str:
         ("Stream maps", _indented(receipt.stream_maps)),
         ("Number", receipt.number),
         ("Follows (SHA-256)", receipt.previous),
-        ("Signature", f"by the key {receipt.signed_by}" if receipt.signed_by else "none: unsigned"),
+        ("Signature", signature if receipt.signed_by else "none: unsigned"),
     ]
     shown = (
         f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None

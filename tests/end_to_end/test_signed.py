@@ -107,6 +107,19 @@ def test_a_run_with_a_key_signs_its_receipt(door: FrontDoor) -> None:
     assert f"The signature is by the key {receipt['signed_by']}." in finished.stdout
 
 
+def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
+    path = sign(door)
+    page = ("receipt", "receipts/receipt.json", "--html")
+    key = read_receipt(path)["signed_by"]
+    assert f"by the key {key}, not checked for this page" in sprintoctl(door, *page).stdout
+    with_key = (*page, "--public-key", "key.pub.pem")
+    assert f"by the key {key}, checked for this page" in sprintoctl(door, *with_key).stdout
+    for name in ("people", "entities", "accepted"):
+        change(path, f'"{name}":3', f'"{name}":30')
+    assert sprintoctl(door, *page).code == 0
+    check_refused(sprintoctl(door, *with_key), "receipt-counts")
+
+
 def test_a_run_that_failed_and_one_that_holds_are_signed(door: FrontDoor) -> None:
     keygen(door)
     assert door.run([SCHEMA, b"{"], **SIGNED).code == 1
