@@ -141,7 +141,7 @@ def _parallel(evidence: Evidence) -> Finding:
     stay = "`max_parallel_pages` has to stay 1"
     if not all(page.accepted for page in pages):
         answers = " and ".join(str(page.answer.status) for page in pages)
-        return no(f"two pages sent at once were answered {answers}", stay)
+        return no(f"two pages sent at once got {answers}", stay)
     if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
         return yes("two pages sent at once were accepted and counted", means)
@@ -155,5 +155,5 @@ def _rejections(evidence: Evidence) -> Finding:
     for page in accepted:
         if page.answer.get("rejected_count_total") or page.answer.get("validation_errors"):
             means = "a run treats such a response as a contradiction and is discarded"
-            return yes("an accepted page said that something in it was rejected", means)
+            return yes("an accepted page reported that something in it was rejected", means)
     return not_shown(f"none of {len(accepted)} accepted pages said so")

@@ -40,7 +40,7 @@ def _remarks(found: Findings, entity_types: Sequence[str]) -> Iterator[str]:
         )
     if not found["log_shows_reference"].value and found["log_shows_reference"].means:
         yield (
-            "`on_active_session: discard` would take nothing over. Where runs may meet use `wait`;"
+            "`on_active_session: discard` would take nothing over. If runs may meet, use `wait`;"
             " `sprintoctl discard SESSION` ends what a killed run left."
         )
     if found["status_postpones_expiry"].value is False:
@@ -51,7 +51,7 @@ def _remarks(found: Findings, entity_types: Sequence[str]) -> Iterator[str]:
     if found["repeated_page_counts_twice"].value is False:
         yield (
             "A record that comes twice in a run may not be counted twice, which `on_count_mismatch: discard`"
-            " takes for a loss. Ask Sprinto what is counted before you set it to `apply`."
+            " treats as a loss. Ask Sprinto what is counted before you set it to `apply`."
         )
     if not found["counts_lag_seconds"].shown and found["counts_lag_seconds"].means:
         yield (
@@ -64,5 +64,5 @@ def _remarks(found: Findings, entity_types: Sequence[str]) -> Iterator[str]:
         least = msgspec.json.encode({name: {"min_records": 1} for name in entity_types}).decode()
         yield (
             "What applying does to older records was not shown. Until you know that it does not replace them,"
-            f' guard against runs that bring too little: "expect": {least}'
+            f' guard against runs with too few records: "expect": {least}'
         )

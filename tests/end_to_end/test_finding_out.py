@@ -121,7 +121,7 @@ def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door:
     door.pace |= {"settle": 0.2, "still": 4.0}
     finished = door.run(people(300), request_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
+    assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
     assert door.session().state == "cancelled"
     assert door.applied() == {}
 
@@ -294,7 +294,7 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     door.sandbox.release(late)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "Sprinto counts 400 people where this run sent 300 people." in finished.error
+    assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
     assert "was sent an apply request, and may still be applied." in finished.error
     assert door.operations().count("close") == 1
     assert door.session().state == "active"

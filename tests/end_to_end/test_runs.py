@@ -179,7 +179,7 @@ def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
     )
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "Sprinto counts 4 people where this run sent 3 people." in finished.error
+    assert "Sprinto counts 4 people, but this run sent 3 people." in finished.error
     assert door.session().state == "cancelled"
 
 
@@ -235,7 +235,7 @@ def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoo
     )
     finished = door.run(people(3), on_count_mismatch="apply")
     assert (finished.code, finished.stdout) == (0, state_line())
-    message = f"Sprinto counts {counted} people where this run sent 3 people. It is applied anyway"
+    message = f"Sprinto counts {counted} people, but this run sent 3 people. It is applied anyway"
     # Before the close and at `processed`.
     assert finished.stderr.count(message) == 2
     assert len(door.applied()["people"]) == 3
@@ -261,7 +261,7 @@ def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user
     )
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (1, "")
-    assert "4 people where this run sent 3 people" in finished.error
+    assert "4 people, but this run sent 3 people" in finished.error
     assert door.applied() == {}
 
 
@@ -277,7 +277,7 @@ def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: F
     )
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
-    assert "5 people where this run sent 3 people" in finished.error
+    assert "5 people, but this run sent 3 people" in finished.error
     assert "only after session" in finished.error
     assert door.session().state == "processed"
 

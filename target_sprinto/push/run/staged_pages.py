@@ -134,7 +134,7 @@ class StagedPages:
                     return
             elif comparison is Comparison.DIFFERENT or equal_at is not None:
                 raise errors.CountMismatch(
-                    f"Sprinto counts {format_counts(status.counts(), self.accepted)} where this run sent"
+                    f"Sprinto counts {format_counts(status.counts(), self.accepted)}, but this run sent"
                     f" {format_counts(self.accepted)}.",
                     temporary=True,
                 )

@@ -139,7 +139,7 @@ class StagedSession:
         Not from `expired`: there a close is allowed only if the counts are right.
         """
         counted, sent = format_counts(status.counts(), self._sent), format_counts(self._sent)
-        what = f"Sprinto counts {counted} where this run sent {sent}."
+        what = f"Sprinto counts {counted}, but this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
