@@ -267,7 +267,7 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
 
 def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: FrontDoor) -> None:
     late = lose_the_close_and_expire(door)
-    process = door.start(request_timeout_seconds=2)
+    process = door.start(request_timeout_seconds=1)
     feed_all(process, people(3))
     door.sandbox.wait_for(
         lambda box: any(session.state == "expired" for session in box.sessions(door.integration_id)), 20
@@ -288,7 +288,7 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     lost = Fault("close", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(late)
     door.sandbox.inject(lost)
-    process = door.start(request_timeout_seconds=2)
+    process = door.start(request_timeout_seconds=1)
     feed_all(process, people(300))
     door.wait_for_operation("close")
     door.sandbox.release(late)

@@ -173,7 +173,7 @@ def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
 
 def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> None:
     stuck = Stuck()
-    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=3)
+    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
     process = door.midway(stderr=stuck.write)
     seen = door.operations().count("status")
     door.wait_for_operation("status", seen + 4)

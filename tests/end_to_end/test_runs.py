@@ -225,6 +225,7 @@ def test_a_minimum_is_of_the_entity_type(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("counted", [2, 4])
 def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoor, counted: int) -> None:
+    door.pace["lag"] = 0.3
     door.sandbox.inject(
         Fault(
             "status",

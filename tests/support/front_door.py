@@ -98,6 +98,9 @@ class FrontDoor:
             "expiry": 0.05,
             "look": 0.03,
             "retry": 0.2,
+            "create": 0.2,
+            "ask": 0.5,
+            "end_after_signal": 5.0,
         }
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""
