@@ -14,7 +14,7 @@ from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
-from target_sprinto.receipts.folder import PastRun, read_folder
+from target_sprinto.receipts.folder import PastRun, distinct, read_folder
 from target_sprinto.signals import process_signals
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 
 def _read(folders: tuple[Path, ...], public_key: Ed25519PublicKey | None) -> tuple[list[PastRun], list[str]]:
     found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
-    problems = [problem for one in found for problem in one.problems]
+    runs, differing = distinct(run for one in found for run in one.runs)
+    problems = [*(problem for one in found for problem in one.problems), *differing]
     for problem in problems:
         click.echo(problem, err=True)
-    runs = sorted((run for one in found for run in one.runs), key=lambda run: run.ended_at)
     if not runs:
         where = ", ".join(f"{folder} ({one})" for folder, one in zip(folders, found, strict=True))
         raise ReceiptUnusable(f"No receipt of a run that ended: {where}.")

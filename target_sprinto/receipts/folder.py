@@ -23,7 +23,7 @@ from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -46,7 +46,7 @@ class PastRun(NamedTuple):
 
 @dataclass
 class ReceiptFolder:
-    """The runs in the order of their ends. `problems` are sentences, each with its code."""
+    """What is in a folder. `problems` are sentences, each with its code."""
 
     runs: list[PastRun] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -91,8 +91,23 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
             except SprintoError as problem:
                 found.problems.append(str(problem))
     found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
-    found.runs.sort(key=lambda run: run.ended_at)
     return found
+
+
+def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
+    """The runs in the order of their ends, copies of a receipt once; and what is wrong, in sentences.
+
+    Where two receipts of one run differ, neither is returned.
+    """
+    kept: dict[str, PastRun] = {}
+    differing: dict[str, str] = {}
+    for run in runs:
+        first = kept.setdefault(run.run, run)
+        if run._replace(path=first.path) != first:
+            problem = f"{first.path} and {run.path} are of the same run and differ: one was changed."
+            differing[run.run] = f"{problem} [{ChainBroken.code}]"
+    own = (run for run in kept.values() if run.run not in differing)
+    return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
 
 
 def _past_run(path: Path, receipt: document.Receipt) -> PastRun:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -53,9 +54,12 @@ class Past:
         pages = [replace(page, entities=total, accepted=total, **times) for page in self._pattern.pages]
         assert self._pattern.session
         self._number += 1
+        run = f"00000000-0000-4000-8000-{self._number:012}"
         receipt = replace(
             self._pattern,
             **{
+                "run": run,
+                "reference": f"target-sprinto/{run}",
                 "started_at": at,
                 "ended_at": at,
                 "phases": [],
@@ -120,6 +124,23 @@ def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past:
     assert stale.code == 1
     (line,) = [line for line in stale.stdout.splitlines() if line.endswith(".")]
     assert line.startswith(f"{door.integration_id}/target-sprinto Device: last applied 40 hours ago, ")
+
+
+def test_copies_of_a_receipt_count_once_and_differing_ones_not_at_all(door: FrontDoor, past: Past) -> None:
+    for number in range(2):
+        past.add(NOON + timedelta(days=number))
+    shutil.copytree(past.folder, door.folder / "copy")
+    shown = ask(door, "past", "copy")
+    assert (shown.code, shown.stderr) == (0, "")
+    assert " 100 100 " in shown.stdout
+    assert " 100 100 100" not in shown.stdout
+    for name in ("people", "entities", "accepted"):
+        change(door.folder / "copy/0001.json", f'"{name}":100', f'"{name}":99')
+    shown = ask(door, "past", "copy", "--since", "2026-11-10", "--until", "2026-11-12", "--every", "25h")
+    assert shown.code == 1
+    assert "past/0001.json and copy/0001.json are of the same run and differ" in shown.stderr
+    assert " 100 100 " not in shown.stdout
+    assert "not applied from 2026-11-10 00:00Z to 2026-11-11 12:00Z" in shown.stdout
 
 
 def test_a_receipt_from_the_future_is_no_evidence_of_today(door: FrontDoor, past: Past) -> None:
