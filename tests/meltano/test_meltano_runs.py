@@ -66,6 +66,12 @@ def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) 
     assert project.state() == state_at(8)
 
 
+def test_a_backfill_sends_everything_again(begun: Project, door: FrontDoor) -> None:
+    assert begun.run("--full-refresh", "tap-people", "target-sprinto").code == 0
+    assert door.pages() == [2, 8]
+    assert begun.state() == state_at(8)
+
+
 def test_a_run_that_holds_waits_for_a_person(project: Project, door: FrontDoor) -> None:
     project.write_rows(3)
     held = project.run(TARGET_SPRINTO_FINISH="hold", TARGET_SPRINTO_REPORT_PATH="receipt.json")
