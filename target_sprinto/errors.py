@@ -8,7 +8,6 @@ Errors about receipts are in `receipts/errors.py`.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import traceback
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import NamedTuple
 from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import ConfigError, SprintoError
-from target_sprinto.push.text import listed, quoted
+from target_sprinto.push.text import in_json, listed, quoted
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +122,7 @@ class DeletedRecord(InputError, code="deleted-record"):
         super().__init__(
             f"a record of stream {quoted(stream)} is marked as deleted (`_sdc_deleted_at`), and no stream map"
             " reads that mark.",
-            f'Map it to an end date: `stream_maps: {{{json.dumps(stream)}: {{"employmentEndDate":'
+            f'Map it to an end date: `stream_maps: {{{in_json(stream)}: {{"employmentEndDate":'
             " \"record.get('_sdc_deleted_at')\"}}`; or set `on_deleted_record` to `skip` or `send`.",
         )
 

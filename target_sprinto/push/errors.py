@@ -43,7 +43,7 @@ import signal
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
-from target_sprinto.push.text import printable
+from target_sprinto.push.text import fitted, printable
 
 if TYPE_CHECKING:
     from target_sprinto.push.run.result import RunResult
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
 
+
+LONGEST_MESSAGE = 300
+"""Characters of what happened and what to do; names are cut to keep to it."""
 
 Faults = tuple[dict[str, object], ...]
 
@@ -83,8 +86,7 @@ class SprintoError(Exception):
     def __init__(self, message: str, hint: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
-        if hint:
-            self.hint = hint
+        self.advise(hint or self.hint)
         self.session_outcome = ""
         self.result: RunResult | None = None
         if temporary is not None:
@@ -93,6 +95,11 @@ class SprintoError(Exception):
     def __str__(self) -> str:
         sentences = " ".join(part for part in (self.message, self.session_outcome, self.hint) if part)
         return f"{printable(' '.join(sentences.split()))} [{self.code}]"
+
+    def advise(self, hint: str) -> None:
+        """Change the hint; names in the message are cut as far as both together have to be short."""
+        self.hint = hint
+        self.message = fitted(self.message, LONGEST_MESSAGE - len(hint) - 1)
 
     @property
     def exit_code(self) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +17,10 @@ LONGEST_NAME = 255
 """Characters of a stream's, entity type's or integration's name. Sprinto documents no limit."""
 
 SHOWN_CHARACTERS = 100
+_NAME_CHARACTERS = 40
 _MOST_NAMES = 10
+_QUOTED = re.compile(r"(?<!\w)'([^'/]+)'(?!\w)")
+"""Neither an apostrophe, which has a letter before it, nor a path, which is of use only as a whole."""
 
 
 def printable(text: str) -> str:
@@ -41,6 +46,31 @@ def shown(text: str) -> str:
 def quoted(text: str) -> str:
     """The same, in quotes."""
     return f"'{shown(text)}'"
+
+
+def short(name: str, most: int = _NAME_CHARACTERS) -> str:
+    """A name, cut in the middle, for where several have to fit into one message."""
+    half = most // 2
+    return printable(name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}")
+
+
+def fitted(message: str, room: int) -> str:
+    """The message, with the names in quotes cut as far as it takes to fit into `room` characters."""
+    cut = message
+    for most in (48, 32, 24, 16, 10, 6):
+        if len(cut) <= room:
+            break
+        cut = _QUOTED.sub(partial(_cut, most), message)
+    return cut
+
+
+def _cut(most: int, found: re.Match[str]) -> str:
+    return f"'{short(found[1], most)}'"
+
+
+def in_json(name: str) -> str:
+    """A name as a message suggests it for a JSON file; an ellipsis for one that is too long to be typed."""
+    return json.dumps(name if len(name) <= _NAME_CHARACTERS else "…", ensure_ascii=False)
 
 
 def suggested(*words: str, config: Sequence[str] = ()) -> str:
@@ -71,16 +101,26 @@ def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def format_counts(counts: Mapping[str, int], sent: Collection[str] | None = None) -> str:
+def format_counts(
+    counts: Mapping[str, int], sent: Collection[str] | None = None, most: int = _MOST_NAMES
+) -> str:
     """``{entity_type: int}`` as a reader wants it.
 
     In counts of Sprinto's a name that was not `sent` is not repeated: it may be anything. Of many names the
-    first ten are shown.
+    first `most` are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
-    message = [f"{count} {shown(name)}" for name, count in sorted(named.items()) if count]
-    if (more := len(message) - _MOST_NAMES) > 0:
-        message[_MOST_NAMES:] = [f"{more} more types"]
+    message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count]
+    if (more := len(message) - most) > 0:
+        message[most:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
         message.append(f"{others} of types that were not sent")
     return ", ".join(message) or "nothing"
+
+
+def format_difference(counted: Mapping[str, int], sent: Mapping[str, int]) -> tuple[str, str]:
+    """Sprinto's counts and our own, of two entity types at most: those in which they differ."""
+    differing = {name for name in (*counted, *sent) if counted.get(name, 0) != sent.get(name, 0)}
+    theirs = {name: count for name, count in counted.items() if name in differing}
+    ours = {name: count for name, count in sent.items() if name in differing}
+    return format_counts(theirs, sent, 2), format_counts(ours, most=2)

@@ -12,7 +12,7 @@ import jsonschema_rs
 import msgspec
 
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
-from target_sprinto.push.text import listed, pluralize, quoted, shown
+from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.names import within_one_edit
 from target_sprinto.singer.validation import describe_mismatch
@@ -76,7 +76,7 @@ class EntitySchema:
         raise EntityMismatch(
             f"a record of stream {quoted(stream)} does not fit entity type {quoted(self.entity_type)}"
             f" (`entity_schemas`): {listed([str(one) for one in problems], _ROOM)}.",
-            "Fix it at its source or in the stream map; `sprintoctl map preview` shows all problems.",
+            "`sprintoctl map preview` shows all problems.",
             problems,
         )
 
@@ -88,7 +88,7 @@ class EntitySchema:
             if rule == "additionalProperties":
                 issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
             elif rule == "enum":
-                issue = f"must be one of {shown(', '.join(map(str, facts['options'])))}"
+                issue = f"must be one of {short(', '.join(map(str, facts['options'])))}"
             elif rule == "format":
                 issue = f"must be a {facts['format']}"
             yield FieldProblem(where, issue)

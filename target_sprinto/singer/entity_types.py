@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import enum
-import json
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from target_sprinto.errors import UnmappedStream
-from target_sprinto.push.text import LONGEST_NAME
-from target_sprinto.singer.names import nearest_first, shortened
+from target_sprinto.push.text import LONGEST_NAME, in_json, quoted, short
+from target_sprinto.singer.names import nearest_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,22 +48,25 @@ class EntityTypes:
         """
         named = self.named(stream)
         if named is None and self.unmapped is Unmapped.FAIL:
-            names = nearest_first(stream, self.names, lambda name: f"{shortened(name)} as {self.names[name]}")
+            names = nearest_first(stream, self.names, self._described)
             raise UnmappedStream(
-                f"stream {shortened(stream)} has no entity type:"
+                f"stream {quoted(stream)} has no entity type:"
                 f" `entity_types` {f'does not name it{names}' if names else 'is empty'}.",
-                f'Name it there: {{{json.dumps(stream)}: "User"}}; or set `unmapped_streams` to `ignore`'
-                " (leave it out) or `keep` (send it under its own name).",
+                f'Name it there: {{{in_json(stream)}: "User"}}; or set `unmapped_streams` to `ignore`,'
+                " or to `keep` (under its own name).",
             )
         if named is not None or self.unmapped is Unmapped.IGNORE:
             return named
         if not stream.strip() or len(stream) > LONGEST_NAME:
             raise UnmappedStream(
-                f"stream {shortened(stream)} has a name that cannot be an entity type: it is blank or longer"
+                f"stream {quoted(stream)} has a name that cannot be an entity type: it is blank or longer"
                 f" than {LONGEST_NAME} characters.",
                 "Name its entity type in `entity_types`.",
             )
         return stream
+
+    def _described(self, name: str) -> str:
+        return f"{quoted(name)} as {short(self.names[name])}"
 
 
 def is_named(stream: str, name: str) -> bool:

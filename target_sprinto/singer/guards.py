@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import ExpectationNotMet
-from target_sprinto.push.text import quoted, shown
+from target_sprinto.push.text import quoted, short, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ class Guards:
                 log.warning(
                     "`max_shrink_percent`: no receipt says that %s was applied before; its number is not"
                     " compared in this run.",
-                    shown(name),
+                    short(name),
                 )
 
     def minimums(self) -> dict[str, int]:
@@ -69,7 +69,7 @@ class Guards:
             if self._counts[name] < self._least(name):
                 before, percent = self._applied[name], wanted.max_shrink_percent
                 raise ExpectationNotMet(
-                    f"Received {self._counts[name]} {shown(name)}; the last applied run had"
+                    f"Received {self._counts[name]} {short(name)}; the last applied run had"
                     f" {before.records} (receipt {shown(before.receipt)}), and `expect` allows {percent:g} %"
                     " less.",
                     "If the low number is correct, raise `max_shrink_percent` for one run.",
@@ -84,7 +84,7 @@ class Guards:
         self._counts[name] += 1
         if wanted.max_records is not None and self._counts[name] > wanted.max_records:
             raise ExpectationNotMet(
-                f"`expect` allows at most {wanted.max_records} {shown(name)}; received {self._counts[name]}.",
+                f"`expect` allows at most {wanted.max_records} {short(name)}; received {self._counts[name]}.",
                 "Check the tap's selection; if the high number is correct, raise `max_records`.",
             )
         if wanted.unique:
@@ -98,7 +98,7 @@ class Guards:
         digest = blake2b(_encode(value), digest_size=8).digest()
         if digest in seen:
             raise ExpectationNotMet(
-                f"A {shown(name)} ({origin}) has a {quoted(field)} that an earlier record of this run has;"
+                f"A {short(name)} ({origin}) has a {quoted(field)} that an earlier record of this run has;"
                 " `expect` says that it is unique.",
                 "Fix it at the source, or take the field out of `unique`.",
             )

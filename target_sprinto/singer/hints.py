@@ -31,9 +31,9 @@ _CONFLICT_HINTS = {
 def advise(failure: SprintoError) -> SprintoError:
     """The error, with a hint that names settings. One that was made for the very case stays."""
     if isinstance(failure, SessionConflict) and failure.policy in _CONFLICT_HINTS:
-        failure.hint = _CONFLICT_HINTS[failure.policy]
+        failure.advise(_CONFLICT_HINTS[failure.policy])
     elif failure.hint == type(failure).hint:
-        failure.hint = _HINTS.get(failure.code, failure.hint)
+        failure.advise(_HINTS.get(failure.code, failure.hint))
     return failure
 
 

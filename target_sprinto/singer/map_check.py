@@ -7,13 +7,12 @@ field, what is missing, the nearest names, and the likely cause.
 from __future__ import annotations
 
 import ast
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.map_rules import parsed
-from target_sprinto.singer.names import nearest_first, shortened
+from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.schema_parts import properties_of, types_of
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
+_LONGEST_HINT = 130
 
 
 class _Missing(NamedTuple):
@@ -42,8 +42,8 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
     for target, expression in rule.expressions.items():
         if parsed(expression) is None:
             raise MapFailed(
-                f"{_in(stream, target)} is {shortened(expression)}, which is not an expression.",
-                _CONSTANT.format(f"'{expression}'") if expression.isprintable() else "Correct it.",
+                f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
+                _as_typed(_CONSTANT.format(f"'{expression}'"), "Correct it."),
             )
     named = rule.options.get("__key_properties__", keys) or []
     outputs = rule.outputs(fields)
@@ -52,15 +52,14 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
             continue
         if "__key_properties__" in rule.options:
             raise MapFailed(
-                f"`__key_properties__` of stream {quoted(stream)} names {shortened(key)}, which its map does"
+                f"`__key_properties__` of stream {quoted(stream)} names {quoted(key)}, which its map does"
                 f" not make{nearest_first(key, outputs, most=3)}.",
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.expressions.items() if expression == key] or ["…"]
         raise MapFailed(
-            f"the stream map of stream {quoted(stream)} drops its key property {shortened(key)}.",
-            f'Add "__key_properties__": {json.dumps(made[:1], ensure_ascii=False)} to it: the field that'
-            " identifies an entity.",
+            f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",
+            f'Add "__key_properties__": [{in_json(made[0])}] to it: the field that identifies an entity.',
         )
 
 
@@ -101,7 +100,7 @@ def require_entity(
     for field in sent:
         if field not in entity.fields and (entity.closed or (rule and rule.fields.get(field))):
             raise MapFailed(
-                f"stream {quoted(stream)} sends field {shortened(field)}, and entity type {name} has no"
+                f"stream {quoted(stream)} sends field {quoted(field)}, and entity type {name} has no"
                 f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
@@ -111,21 +110,21 @@ def require_entity(
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
                 f" {_list(wanted)} (`entity_schemas`).",
-                f'Convert it in the stream map: "str({source})".'
+                _as_typed(f'Convert it in the stream map: "str({source})".', "Convert it in the stream map.")
                 if "string" in wanted
                 else "Map another field.",
             )
     for field in entity.required:
         if field not in sent and (fields or rule):
             raise MapFailed(
-                f"stream {quoted(stream)} does not send field {shortened(field)}, which entity type {name}"
+                f"stream {quoted(stream)} does not send field {quoted(field)}, which entity type {name}"
                 f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
-                f'Map it in `stream_maps`: {{{json.dumps(stream)}: {{{json.dumps(field)}: "…"}}}}.',
+                f'Map it in `stream_maps`: {{{in_json(stream)}: {{{in_json(field)}: "…"}}}}.',
             )
 
 
 def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
-    place = "`__filter__`" if target == "__filter__" else f"field {target!r}"
+    place = "`__filter__`" if target == "__filter__" else f"field {quoted(target)}"
     return MapFailed(
         f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {place}, and the"
         f" stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
@@ -136,13 +135,14 @@ def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
 def _cause(name: str, expression: str, fields: Mapping[str, Any]) -> str:
     """What to do about a name that is not a field."""
     if expression.strip() == name and name.isupper():
-        return _CONSTANT.format(repr(name))
+        return _as_typed(_CONSTANT.format(repr(name)), _OPTIONAL)
     for field, schema in fields.items():
         inner = properties_of(schema)
         part = name.removeprefix(f"{field}__")
         if part in inner:
             why = "Flattening comes after the map. " if part != name else ""
-            return f"{why}It is inside {shortened(field)}: write `{field}.get({part!r})`."
+            inside = f"{why}It is inside {quoted(field)}"
+            return _as_typed(f"{inside}: write `{field}.get({part!r})`.", f"{inside}.")
     return _OPTIONAL
 
 
@@ -160,7 +160,7 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
             yield _Missing(
                 name,
                 list(inner),
-                f"Correct it; or, if it may be missing, write `{base}.get({name!r})`.",
+                _as_typed(f"Correct it; or, if it may be missing, write `{base}.get({name!r})`.", _OPTIONAL),
             )
 
 
@@ -179,9 +179,14 @@ def _schema_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
     return properties_of(_schema_at(step[0], fields)).get(step[1]) if step else None
 
 
+def _as_typed(hint: str, otherwise: str) -> str:
+    """A hint that has text to be typed, unless that is too long for a message."""
+    return hint if len(hint) <= _LONGEST_HINT and hint.isprintable() else otherwise
+
+
 def _list(kinds: Iterable[str]) -> str:
     return " or ".join(sorted(kinds))
 
 
 def _in(stream: str, target: str) -> str:
-    return f"field {shortened(target)} of stream {quoted(stream)}"
+    return f"field {quoted(target)} of stream {quoted(stream)}"

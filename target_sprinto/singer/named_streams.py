@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
+from target_sprinto.push.text import quoted
 from target_sprinto.singer.entity_types import is_named
 from target_sprinto.singer.map_rules import rules_of
-from target_sprinto.singer.names import nearest_first, shortened
+from target_sprinto.singer.names import nearest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +74,7 @@ class Arrivals:
                 return
             self._reported.update((stream, field) for field in named)
             if named:
-                yield f"Stream {shortened(stream)} {text}: {_list(named)}."
+                yield f"Stream {quoted(stream)} {text}: {_list(named)}."
 
     def require_named(self) -> None:
         """Raise StreamMissing for a named stream that did not come, if nothing of its entity type came.
@@ -86,14 +87,14 @@ class Arrivals:
         for named in self._absent():
             if named.entity_type and named.entity_type not in self._sent_as.values():
                 raise StreamMissing(
-                    f"`{named.setting}` names stream {shortened(named.name)}, which the tap did not send, nor"
-                    f" any other of entity type {shortened(named.entity_type)}. Streams it sent"
+                    f"`{named.setting}` names stream {quoted(named.name)}, which the tap did not send, nor"
+                    f" any other of entity type {quoted(named.entity_type)}. Streams it sent"
                     f"{nearest_first(named.name, self._fields)}.",
                     "Correct the name; or remove it, if the tap does not have that stream.",
                 )
         for name, field in self._removed_in_vain():
             raise StreamMissing(
-                f"`stream_maps` removes field {shortened(field)} from {shortened(name)}, and no such stream"
+                f"`stream_maps` removes field {quoted(field)} from {quoted(name)}, and no such stream"
                 f" has it{nearest_first(field, self._fields_of(name))}.",
                 "Correct the name, so that no other field is sent unintended; or remove the rule.",
             )
@@ -145,4 +146,4 @@ def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterat
 def _list(names: Iterable[str]) -> str:
     known = list(names)
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return ", ".join(map(shortened, known[:_SHOWN])) + more
+    return ", ".join(map(quoted, known[:_SHOWN])) + more

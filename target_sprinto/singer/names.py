@@ -5,11 +5,13 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from target_sprinto.push.text import short
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _SHOWN = 5
-_LONGEST = 40
+_ROOM = 80
 
 
 def within_one_edit(first: str, second: str) -> bool:
@@ -38,18 +40,19 @@ def by_nearness(name: str, known: Iterable[str]) -> list[str]:
 
 
 def nearest_first(
-    name: str, known: Iterable[str], show: Callable[[str], str] | None = None, *, most: int = _SHOWN
+    name: str,
+    known: Iterable[str],
+    show: Callable[[str], str] = lambda name: f"'{short(name)}'",
+    *,
+    most: int = _SHOWN,
 ) -> str:
-    """A part of a sentence that names the known names, the nearest first, and as many as a reader can use."""
+    """A part of a sentence that names the known names, the nearest first, and as many as fit into it."""
     names = by_nearness(name, known)
-    shown = ", ".join((show or shortened)(one) for one in names[:most])
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f" (nearest first: {shown}{more})" if names else ""
-
-
-def shortened(name: str) -> str:
-    """A name in quotes, with control characters escaped, and no longer than a message allows."""
-    return repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+    parts = [show(one) for one in names[:most]]
+    while len(parts) > 1 and len(", ".join(parts)) > _ROOM:
+        parts.pop()
+    more = f" and {len(names) - len(parts)} more" if len(names) > len(parts) else ""
+    return f" (nearest first: {', '.join(parts)}{more})" if names else ""
 
 
 def _letters(name: str) -> str:

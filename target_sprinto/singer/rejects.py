@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import pluralize, quoted, shown, suggested
+from target_sprinto.push.text import pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
 from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
 
@@ -35,6 +35,8 @@ MAX_RESPONSE_BYTES = 1_000_000
 
 _LONG_KEY_BYTES = 500
 _KINDS_SHOWN = 3
+_ROOM = 120
+"""Characters of a message for them."""
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):
@@ -245,10 +247,12 @@ class RejectedRecords:
             if entity_type in {None, rejected.entity_type}
         ).most_common()
         named = [
-            f"{count} {shown(name)}{f', field {quoted(field)}' if field else ''}, {code}"
+            f"{count} {short(name)}{f', field {quoted(field)}' if field else ''}, {code}"
             for (name, field, code), count in kinds[:_KINDS_SHOWN]
         ]
-        if more := sum(count for _, count in kinds[_KINDS_SHOWN:]):
+        while len(named) > 1 and len("; ".join(named)) > _ROOM:
+            named.pop()
+        if more := sum(count for _, count in kinds[len(named) :]):
             named.append(f"{more} for other reasons")
         return "; ".join(named)
 

@@ -22,7 +22,6 @@ from target_sprinto.singer.messages import (
     diagnose_line,
     has_more_values,
 )
-from target_sprinto.singer.names import shortened
 from target_sprinto.singer.record_plan import record_writer, typed_decoder
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
@@ -217,5 +216,5 @@ def _failing(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]
             try:
                 map_of(stream_map, {target: expression}).transform(dict(record))
             except Exception:  # noqa: BLE001 - the same that has failed before
-                return f"field {shortened(target)} = {shortened(expression)}"
+                return f"field {quoted(target)} = {quoted(expression)}"
     return ""

@@ -200,7 +200,7 @@ def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, An
 def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
     finished = door.run(people(2), expect=EXPECT, page_size=page_size)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "requires at least 3 people; received 2 people." in finished.error
+    assert "Too few records: 2 people (at least 3)." in finished.error
     assert finished.error.endswith("[too-few-records]")
     assert door.session().state == "cancelled"
     assert door.applied() == {}
@@ -212,7 +212,7 @@ def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) ->
     for silent in (people(0), [STATE], b""):
         finished = door.run(silent, expect=EXPECT)
         assert (finished.code, finished.stdout) == (1, "")
-        assert "received 0 people. Nothing was opened at Sprinto." in finished.error
+        assert "Too few records: 0 people (at least 3). Nothing was opened at Sprinto." in finished.error
     assert len(door.applied()["people"]) == 3
     assert len(door.sessions()) == 1
 

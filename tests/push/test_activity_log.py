@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.activity_log import (
 )
 from target_sprinto.push.protocol.times import parse_time
 from target_sprinto.push.run.conflict import ActiveSession
-from target_sprinto.push.text import shown
+from target_sprinto.push.text import short
 
 UUID = "673e4ff4-f76b-40c6-81dd-ceb7f00a4324"
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=timezone.utc)
@@ -119,7 +119,7 @@ def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
     message = ActiveSession(found, NOW).describe()
-    assert f"reference '{shown(reference)}'" in message
+    assert f"reference '{short(reference, 64)}'" in message
     assert message.isprintable()
     assert len(message) < 300
 

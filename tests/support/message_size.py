@@ -1,7 +1,6 @@
 """Every message that a test makes is short: what happened and what to do, in 300 characters at most.
 
-What became of the session, a command to type and the names of a hundred characters that a test makes up come
-on top.
+What became of the session, a command to type and the path of a file come on top.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ if TYPE_CHECKING:
 
 LONGEST = 300
 _COMMAND = re.compile(r"(sprintoctl|target-sprinto) [a-z].*")
-_LONG_NAME = re.compile(r"'[^']{60,}'")
+_LONG_PATH = re.compile(r"'[^']*/[^']{60,}'")
 
 
 def size(error: SprintoError) -> int:
     """In characters, without the session's outcome and a command at the end."""
     text = _COMMAND.sub("", f"{error.message} {error.hint}".strip())
-    return len(_LONG_NAME.sub("'a long name'", text))
+    return len(_LONG_PATH.sub("'a path'", text))
 
 
 def note_long_messages(report: Path) -> None:

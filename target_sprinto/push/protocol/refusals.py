@@ -26,7 +26,8 @@ _ROOM = 120
 """Characters of a message for the records that a response names."""
 
 _FIELDS = 3
-"""Fields of one record that are named."""
+_FIELDS_ROOM = 180
+"""So many fields of one record are named, if they fit into so many characters."""
 
 _RULES = {
     "required": "is missing",
@@ -119,15 +120,21 @@ def _describe(page: Page, faults: list[Mapping[str, object]], known_field: Known
             parts.append(
                 f"which is {_within(page, items[index].origin)} if Sprinto counts within the type from 0"
             )
-    for known in (
-        read_fault(items[0].entity_type, fault, known_field) for fault in faults[:_FIELDS] if items
-    ):
-        if known.field or known.issue:
-            field = f"field {quoted(known.field)}" if known.field else "a field"
-            parts.append(" ".join(filter(None, (field, known.issue))))
-    if len(faults) > _FIELDS:
-        parts.append(f"and {pluralize(len(faults) - _FIELDS, 'problem')} more")
+    shown = faults[:_FIELDS]
+    known = [read_fault(items[0].entity_type, fault, known_field) for fault in shown if items]
+    fields = [_field(one) for one in known if one.field or one.issue]
+    while len(fields) > 1 and len(", ".join(fields)) > _FIELDS_ROOM:
+        fields.pop()
+        shown = shown[:-1]
+    parts += fields
+    if more := len(faults) - len(shown):
+        parts.append(f"and {pluralize(more, 'problem')} more")
     return ", ".join(parts)
+
+
+def _field(known: Fault) -> str:
+    field = f"field {quoted(known.field)}" if known.field else "a field"
+    return " ".join(filter(None, (field, known.issue)))
 
 
 def _rule(value: object) -> str | None:

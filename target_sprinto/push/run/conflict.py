@@ -27,7 +27,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.run.discarding import discard_session
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import short
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ class ActiveSession:
         parts = [f"session {self.session.id}"]
         if self.session.created_at:
             parts.append(f"opened {_ago(self.now - self.session.created_at)}")
-        parts.append(
-            f"reference {quoted(self.session.reference)}" if self.session.reference else "reference not shown"
-        )
+        reference = self.session.reference
+        parts.append(f"reference '{short(reference, 64)}'" if reference else "reference not shown")
         if self.session.last_at:
             parts.append(f"last event {_ago(self.now - self.session.last_at)}")
         return ", ".join(parts)

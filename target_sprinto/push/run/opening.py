@@ -54,12 +54,10 @@ class SessionOpener:
         self._retry_policy = retry_policy
         self._began = self._lost_at = time.monotonic()
         self._conflict = Conflict(client, policy, retry_policy)
-        self._answer: Future[SessionStatus] | None = None
+        self._answer: Future[SessionStatus] = Future()
 
     def wait(self, check: Check) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
-        # Known before it begins: a KeyboardInterrupt may come while its thread starts.
-        self._answer = Future()
         return wait_for(in_background(self._create, self._answer), check)
 
     def _create(self) -> SessionStatus:
@@ -138,9 +136,11 @@ class SessionOpener:
         where it definitely was not opened.
         """
         # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
+        if self._answer.cancel():
+            # A KeyboardInterrupt came before its thread had begun.
+            raise errors.NotConnected("No session was asked for.")
         try:
-            if self._answer is not None:
-                return result_before(self._answer, Deadline(deadline.left() / 2))
+            return result_before(self._answer, Deadline(deadline.left() / 2))
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
                 raise

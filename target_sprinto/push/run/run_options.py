@@ -13,12 +13,16 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.refusals import no_field
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.observer import Rejects, RunObserver
+from target_sprinto.push.text import listed, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_sprinto.push.protocol.refusals import KnownField
     from target_sprinto.push.transport.background import Check
+
+_ROOM = 150
+"""Characters of a message for entity types with too few records."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class RunOptions:
             self.rejects.raise_if_none_accepted(accepted)
         missed = sorted(name for name, least in self.expected.items() if accepted.get(name, 0) < least)
         if missed:
-            wanted = ", ".join(f"{self.expected[name]} {name}" for name in missed)
-            came = ", ".join(f"{accepted.get(name, 0)} {name}" for name in missed)
-            raise TooFewRecords(f"The run requires at least {wanted}; received {came}.")
+            problems = [
+                f"{accepted.get(name, 0)} {short(name)} (at least {self.expected[name]})" for name in missed
+            ]
+            raise TooFewRecords(f"Too few records: {listed(problems, _ROOM)}.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, nothing_was_applied
-from target_sprinto.push.text import format_counts
+from target_sprinto.push.text import format_counts, format_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -77,7 +77,7 @@ class StagedPages:
         landed = committed_pages(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
-            counted, accepted = format_counts(counts, sent), format_counts(self.accepted)
+            counted, accepted = format_counts(counts, sent, 2), format_counts(self.accepted, most=2)
             raise errors.ResponseLost(
                 f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before."
@@ -133,9 +133,9 @@ class StagedPages:
                 if now - equal_at >= apart:
                     return
             elif comparison is Comparison.DIFFERENT or equal_at is not None:
+                counted, sent = format_difference(status.counts(), self.accepted)
                 raise errors.CountMismatch(
-                    f"Sprinto counts {format_counts(status.counts(), self.accepted)}, but this run sent"
-                    f" {format_counts(self.accepted)}.",
+                    f"Sprinto counts {counted}, but this run sent {sent}.",
                     temporary=True,
                 )
             elif now - began >= self._timings.lag:

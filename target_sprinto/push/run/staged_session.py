@@ -15,7 +15,7 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     nothing_was_applied,
 )
-from target_sprinto.push.text import format_counts
+from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class StagedSession:
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
-        counted, sent = format_counts(status.counts(), self._sent), format_counts(self._sent)
+        counted, sent = format_difference(status.counts(), self._sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
         if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied anyway (`on_count_mismatch`).", what)

@@ -48,6 +48,8 @@ def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> F
     future = Future() if future is None else future
 
     def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             result = work()
         except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread

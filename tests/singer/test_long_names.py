@@ -1,0 +1,190 @@
+"""Messages about names of 255 characters, the longest that there are, fit into 300 characters."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import pytest
+
+from target_sprinto import SprintoClient, errors
+from target_sprinto.push import errors as push
+from target_sprinto.push.protocol.activity_log import LoggedSession
+from target_sprinto.push.protocol.lifecycle import OnCountMismatch
+from target_sprinto.push.protocol.pages import Item, Page, too_large
+from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.conflict import ActiveSession, Conflict, ConflictPolicy
+from target_sprinto.push.run.run_options import RunOptions
+from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.singer import map_check
+from target_sprinto.singer.entity_schemas import EntitySchema
+from target_sprinto.singer.entity_types import EntityTypes, Unmapped
+from target_sprinto.singer.guards import Guards
+from target_sprinto.singer.hints import advise
+from target_sprinto.singer.map_rules import MapRule, rules_of
+from target_sprinto.singer.named_streams import Arrivals
+from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
+from target_sprinto.singer.settings import Expectation
+from target_sprinto.singer.validation import RecordValidator
+from tests.support.message_size import LONGEST, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def long(start: str) -> str:
+    return start + "x" * (255 - len(start))
+
+
+STREAM, TYPE, KEY = long("stream_"), long("Type"), long("key_")
+FIELDS = [long(f"field_{number}_") for number in range(9)]
+STRING = {"type": "string"}
+SCHEMA = {"properties": dict.fromkeys(FIELDS, STRING)}
+SOURCE = Source(STREAM, 123_456_789, number=1)
+
+
+def rule(**fields: Any) -> MapRule:  # noqa: ANN401 - any map
+    (only,) = rules_of({STREAM: fields}, STREAM)
+    assert only is not None
+    return only
+
+
+def known_names(**fields: Any) -> None:  # noqa: ANN401 - any map
+    map_check.require_known_names(rule(**fields), STREAM, SCHEMA["properties"], ())
+
+
+def entity(**rules: Any) -> EntitySchema:  # noqa: ANN401 - a JSON Schema
+    properties = {name: {"type": "integer"} for name in FIELDS[:4]}
+    return EntitySchema(TYPE, {"schema": {"properties": properties, **rules}})
+
+
+def arrivals(maps: dict[str, Any], types: dict[str, str]) -> None:
+    found = Arrivals(EntityTypes(types, Unmapped.KEEP), maps)
+    for number in range(9):
+        list(found.add(long(f"other_{number}_"), FIELDS, {}))
+    found.require_named()
+
+
+def rejected_records() -> RejectedRecords:
+    records = RejectedRecords(None, 100)
+    for field in FIELDS:
+        records.add(Rejected(SOURCE, TYPE, None, "invalid-record", field, "must be a string"))
+    return records
+
+
+def guards(**expected: Any) -> Guards:  # noqa: ANN401 - by the name
+    return Guards({TYPE: Expectation(**expected)}, {})
+
+
+def in_the_way(policy: str) -> NoReturn:
+    began = datetime(2026, 11, 21, tzinfo=timezone.utc)
+    session = LoggedSession("0b0e6e0c-52f0-4d7c-9a4e-4c0f54b63a0e", f"{STREAM}/{uuid.uuid4()}", began, began)
+    blocker = ActiveSession(session, began + timedelta(hours=20))
+    conflict = Conflict(
+        SprintoClient(api_key="key", integration_id="demo")._api, ConflictPolicy(policy), RetryPolicy()
+    )
+    raise conflict.refuse(
+        f"{blocker.describe()}; waited 3900 s; cannot tell if it ended (throttled)", blocker
+    )
+
+
+def count_mismatch() -> None:
+    counts = {long(f"Type{number}"): 10**9 for number in range(9)}
+    staged = StagedSession(
+        None,  # type: ignore[arg-type] # nothing is sent
+        "session",
+        counts,
+        RetryPolicy(),
+        lambda: None,
+        on_count_mismatch=OnCountMismatch.DISCARD,
+    )
+    more = {name: count + 1 for name, count in counts.items()}
+    staged.report_mismatch(SessionStatus("session", "active", accepted_records_by_entity=more))
+
+
+def raised(failure: push.SprintoError) -> NoReturn:
+    raise failure
+
+
+PAGE = Page(1_000_000, tuple(Item(TYPE, b"{}", SOURCE) for _ in range(100)))
+FAULTS = tuple(
+    {"entity_type": TYPE, "index": number, "field": field, "issue": "additionalProperties"}
+    for number in range(100)
+    for field in FIELDS
+)
+
+MESSAGES: dict[str, Callable[[], object]] = {
+    "no expression": lambda: map_check.require_map(rule(**{FIELDS[0]: long("not an (")}), STREAM, FIELDS, []),
+    "key not made": lambda: map_check.require_map(
+        rule(__key_properties__=[KEY], **{field: field for field in FIELDS}), STREAM, FIELDS, []
+    ),
+    "key dropped": lambda: map_check.require_map(
+        rule(__else__=None, **{FIELDS[0]: KEY, FIELDS[1]: FIELDS[1]}), STREAM, FIELDS, [KEY]
+    ),
+    "unknown name": lambda: known_names(**{FIELDS[0]: KEY}),
+    "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
+    "removed in vain": lambda: known_names(**{KEY: None}),
+    "field of no entity": lambda: map_check.require_entity(
+        entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY]
+    ),
+    "other type": lambda: map_check.require_entity(entity(), STREAM, None, SCHEMA["properties"], [FIELDS[0]]),
+    "required field": lambda: map_check.require_entity(
+        entity(required=[KEY]), STREAM, None, SCHEMA["properties"], FIELDS
+    ),
+    "no entity type": lambda: EntityTypes(
+        {long(f"name_{number}"): TYPE for number in range(9)}, Unmapped.FAIL
+    ).of(STREAM),
+    "no name for an entity type": lambda: EntityTypes({}, Unmapped.KEEP).of(STREAM + "x"),
+    "stream missing": lambda: arrivals({}, {STREAM: TYPE}),
+    "removed from no stream": lambda: arrivals({"other*": {KEY: None}}, {}),
+    "entity mismatch": lambda: entity(
+        properties={FIELDS[0]: {"enum": FIELDS}, FIELDS[1]: {"type": "integer"}}
+    ).check(STREAM, dict.fromkeys(FIELDS, "x"), b""),
+    "invalid record": lambda: RecordValidator(STREAM, {**SCHEMA, "type": "object"}).validate(
+        dict.fromkeys(FIELDS, 1)
+    ),
+    "missing field": lambda: RecordValidator(STREAM, {"type": "object", "required": [KEY]}).validate({}),
+    "invalid schema": lambda: RecordValidator(STREAM, {"properties": {KEY: {"type": "no type"}}}),
+    "deleted record": lambda: raised(errors.DeletedRecord(STREAM)),
+    "too many rejects": lambda: rejected_records().raise_if_more_than(1),
+    "nothing accepted": lambda: rejected_records().raise_if_none_accepted({}),
+    "too many records": lambda: Guards({TYPE: Expectation(max_records=0)}, {}).before(lambda *_: None)(
+        TYPE, b"{}"
+    ),
+    "too few records": lambda: RunOptions(
+        expected={long(f"Type{number}"): 10**9 for number in range(9)}
+    ).require_expected({}),
+    "page refused": lambda: raised(
+        describe_refusal(PAGE, push.PageRefused("", faults=FAULTS), lambda _, spelt: spelt)
+    ),
+    "record too large": lambda: raised(too_large(b"", SOURCE, TYPE)),
+    "count mismatch": count_mismatch,
+    "in the way": lambda: in_the_way("fail"),
+    "in the way for long": lambda: in_the_way("wait"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_with_long_names_is_short(name: str) -> None:
+    with pytest.raises(push.SprintoError) as caught:
+        MESSAGES[name]()
+    assert size(advise(caught.value)) <= LONGEST, caught.value
+
+
+def all_kinds(kind: type[push.SprintoError] = push.SprintoError) -> Iterator[type[push.SprintoError]]:
+    yield kind
+    for below in kind.__subclasses__():
+        yield from all_kinds(below)
+
+
+@pytest.mark.parametrize("kind", dict.fromkeys(all_kinds()), ids=lambda kind: kind.__name__)
+def test_the_names_in_a_message_are_cut_whatever_the_error(kind: type[push.SprintoError]) -> None:
+    failure = kind.__new__(kind)
+    names = ", ".join(f"'{field}'" for field in FIELDS[:5])
+    push.SprintoError.__init__(failure, f"Sprinto's fields {names} of stream '{STREAM}' differ.", "h" * 100)
+    assert size(advise(failure)) <= LONGEST
+    assert failure.message.startswith("Sprinto's fields 'field_0")
+    assert failure.message.endswith("' differ.")
