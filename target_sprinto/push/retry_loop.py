@@ -1,4 +1,8 @@
-"""One call, retried while that is safe and while there is time."""
+"""One call, retried while that is safe and while there is time.
+
+Three calls have loops of their own: a page (`run/send_queue.py`), whose turn others wait for; the close
+(`run/closing.py`), before which the session is looked at; and a create in doubt (`run/opening.py`).
+"""
 
 from __future__ import annotations
 

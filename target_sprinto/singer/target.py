@@ -84,7 +84,7 @@ class SprintoTarget(ConfiguredTarget):
             failed=self._end,
             refuse=self._reject_line,
             begin=self._begin,
-            guard=self._guard,
+            guard=self._signals_noticed,
             watch_stdin=signals is not None,
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
@@ -287,7 +287,7 @@ class SprintoTarget(ConfiguredTarget):
         """End the run because of `failure`; return what to raise."""
         return self._ending.because_of(failure, self._sinks_active.values())
 
-    def _guard(self) -> AbstractContextManager[None]:
+    def _signals_noticed(self) -> AbstractContextManager[None]:
         """A signal that the reading thread does not notice ends the run on another one."""
         return self._signals.ended_by(self._end_and_report) if self._signals else nullcontext()
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 class Throttle:
     """How many pages may be in flight, and when the next may leave: for every sender the same. Pure.
 
-    A 429 or 503 halves the number, once for all pages that were out together; each success raises it by one.
-    A connection that loses answers gets one page at a time. Times are monotonic seconds.
+    A 429, 425 or 503 halves the number, once for all pages that were out together; each success raises it
+    by one. A connection that loses answers gets one page at a time. Times are monotonic seconds.
     """
 
     def __init__(self, most: int) -> None:

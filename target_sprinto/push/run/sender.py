@@ -1,6 +1,7 @@
-"""One page at Sprinto: sent, understood, and where its answer was lost, found out.
+"""One page sent once, and what its response means for it: accepted, sent again later, divided, or in doubt.
 
-`lifecycle.next_step_after` decides what follows a response; `send_queue.py`, when a page may leave.
+A 429 or a failed connection is sent again; what follows any other error, `lifecycle.next_step_after` decides.
+When a page may leave is decided in `send_queue.py`, and a page in doubt is resolved in `staged_pages.py`.
 """
 
 from __future__ import annotations
