@@ -62,7 +62,7 @@ def _require_no_signal_yet(signals: Signals) -> None:
     try:
         signals.check()
     except SprintoError as early:
-        early.session_outcome = "Nothing was opened at Sprinto."
+        early.session_outcome = "No session was opened."
         raise
 
 

@@ -78,5 +78,5 @@ def interruptible(call: Callable[[], _T]) -> _T:
 
 def _report_nothing_opened(interrupted: Interrupted) -> None:
     """A config file may be a pipe that nothing is written to."""
-    interrupted.session_outcome = "Nothing was opened at Sprinto."
+    interrupted.session_outcome = "No session was opened."
     report_error(str(interrupted))

@@ -141,7 +141,7 @@ class ProbedSession:
                 end = self._end(opening, deadline)
             ends += [end] if end is not None else []
         if not ends:
-            return True, "Nothing was opened at Sprinto."
+            return True, "No session was opened."
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
 
     def _end(self, opening: SessionOpener, deadline: Deadline) -> tuple[bool, str] | None:

@@ -1,4 +1,4 @@
-"""Where an integration is reached, and what makes a key, an identifier or a URL unusable. Pure."""
+"""Base URLs by region; validation of API key, integration id and URL. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures as a reader wants them. Pure."""
+"""Formatting of counts and names for messages. Pure."""
 
 from __future__ import annotations
 

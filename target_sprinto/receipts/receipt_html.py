@@ -91,7 +91,7 @@ def render(receipt: Receipt, *, is_checked: bool = False) -> bytes:
         phases=table(
             "At:tight, Phase",
             ((_moment(step.at), step.phase) for step in receipt.phases),
-            "Nothing was opened.",
+            "No session was opened.",
             stacked=False,
         ),
         events=table(
@@ -122,7 +122,7 @@ def _explain(receipt: Receipt) -> str:
         return (
             "Whether a session was opened is unknown; nothing was sent to it."
             if unknown
-            else "Nothing was opened."
+            else "No session was opened."
         )
     if session.state in _ENDS:
         return _ENDS[session.state]

@@ -90,7 +90,7 @@ class Replay:
             )
 
     def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
-        """Nothing was opened."""
+        """No session was opened."""
         return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
 
     def _compare(self, page: Page) -> None:

@@ -102,7 +102,7 @@ class ConfiguredTarget(Target):
         known = self._known_settings()
         problems = settings_checks.schema_problems(self._config, JSONSchemaValidator(self.config_jsonschema))
         unknown = set(self._config) - set(known) - set(settings_checks.NOT_FOR_SPRINTO)
-        # A guard that one letter has switched off is worse than none.
+        # A safety setting that a typo has disabled is worse than none.
         problems += settings_checks.misspelt_settings(unknown, known)
         if problems and raise_errors:
             raise SettingsError(*problems)
@@ -207,7 +207,7 @@ class ConfiguredTarget(Target):
 
 
 def _report_nothing_opened(interrupted: Interrupted) -> None:
-    interrupted.session_outcome = "Nothing was opened at Sprinto."
+    interrupted.session_outcome = "No session was opened."
     log.error("%s", interrupted)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Unmapped(enum.Enum):
-    """What happens to streams that `entity_types` does not name."""
+    """How to treat streams that `entity_types` does not name."""
 
     KEEP = "keep"
     IGNORE = "ignore"

@@ -78,7 +78,7 @@ class PreviewRun:
         return RunResult(RunOutcome.NOTHING_SENT, None, dict(self.counts), self.pages)
 
     def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
-        """Nothing was opened."""
+        """No session was opened."""
         return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
 
     def _take(self, page: Page | None) -> None:

@@ -220,7 +220,7 @@ def test_a_host_that_takes_no_connection_is_retried_and_then_reported(door: Fron
     assert (finished.code, finished.stdout) == (75, "")
     assert "connection refused" in finished.error
     assert "[not-connected]" in finished.error
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert "Trying again" in finished.stderr
 
 
@@ -245,7 +245,7 @@ def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Opera
     assert "Checking whether Sprinto received" not in finished.stderr
     if operation == "create":
         assert door.operations() == ["create"]
-        assert "Nothing was opened" in finished.error
+        assert "No session was opened" in finished.error
     else:
         assert door.session().state == "cancelled"
         assert "was discarded, nothing was applied" in finished.error

@@ -375,7 +375,7 @@ def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
     process.wait(timeout=9)
     finished = door.finish(process, None)
     assert finished.code == 143
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
 
 
 def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:

@@ -29,7 +29,7 @@ def test_a_tap_that_hangs_before_its_first_page_opens_nothing(door: FrontDoor) -
     process.wait(20)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert door.operations() == []
 
 

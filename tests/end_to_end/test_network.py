@@ -343,7 +343,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
     assert (finished.code, finished.stdout) == (75, "")
     assert "[throttled]" in finished.error
     assert "which the time for retries" in finished.error
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert len(proxy.lines) == 1
 
 
@@ -397,7 +397,7 @@ def test_https_to_a_plain_port_was_never_sent(door: FrontDoor) -> None:
     finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
     assert finished.code == 1
     assert "the TLS handshake failed" in finished.error
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
 
 
 def test_a_socks_proxy_without_its_package_is_reported(secure_door: FrontDoor) -> None:
@@ -405,7 +405,7 @@ def test_a_socks_proxy_without_its_package_is_reported(secure_door: FrontDoor) -
     finished = secure_door.run(people(3), env=env)
     assert finished.code == 1
     assert "PySocks" in finished.error
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
 
 
 class Trickle(socketserver.BaseRequestHandler):

@@ -488,7 +488,7 @@ def test_another_active_session_is_left_alone(strict: FrontDoor) -> None:
     second = finish(strict, start(strict), state="active")
     assert second.code == 75
     assert f"session {strict.session().id}" in second.error
-    assert "Nothing was opened at Sprinto." in second.error
+    assert "No session was opened." in second.error
     assert second.error.endswith("[session-conflict]")
     assert {finding["value"] for finding in second.document["findings"]} == {None}
     assert strict.session().state == "active"

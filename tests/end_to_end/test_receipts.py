@@ -449,7 +449,7 @@ def test_a_path_that_takes_no_file_fails_the_run_before_anything(
     finished = door.run(messages, report_path="file/receipt.json")
     assert (finished.code, finished.stdout) == (1, "")
     assert "[receipt-not-written]" in finished.error
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert door.operations() == []
 
 
@@ -548,7 +548,7 @@ PAGES = {
         "Failed [page-refused]",
         "was discarded: nothing",
     ),
-    "a refused key": (("create", Answer(401), {}), "Failed [unauthorized]", "Nothing was opened."),
+    "a refused key": (("create", Answer(401), {}), "Failed [unauthorized]", "No session was opened."),
     "a lost discard": (
         ("close", Answer(401), {"times": 99}),
         "Failed [unauthorized]",

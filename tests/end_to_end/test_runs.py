@@ -40,7 +40,7 @@ def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
     feed(process, [SCHEMA, *(record(number) for number in range(99))])
     finished = door.finish(process, [b'{"type":'])
     assert finished.code == 1
-    assert "Nothing was opened at Sprinto." in finished.error
+    assert "No session was opened." in finished.error
     assert door.operations() == []
 
 
@@ -346,7 +346,7 @@ def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontD
     second = door.run(people(3))
     assert (second.code, second.stdout) == (75, "")
     assert "[session-conflict]" in second.error
-    assert "Nothing was opened" in second.error
+    assert "No session was opened" in second.error
     assert door.finish(first, [STATE]).code == 0
     assert len(door.applied()["people"]) == 100
 

@@ -63,7 +63,7 @@ def test_a_signal_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
     wait_until_reading(process)
     finished = stop(door, process, signal.SIGTERM)
     assert (finished.code, finished.stdout) == (143, "")
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert door.operations() == []
 
 
@@ -145,7 +145,7 @@ def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) ->
     door.wait_for_operation("create", answered=True)
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
-    assert "Nothing was opened" in finished.error
+    assert "No session was opened" in finished.error
     assert door.operations() == ["create"]
 
 
@@ -276,7 +276,7 @@ def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number
     process.send_signal(number)
     finished = door.finish(process, None)
     assert finished.code == SIGNALS[number]
-    assert f"Stopped by {number.name}. Nothing was opened at Sprinto." in finished.error
+    assert f"Stopped by {number.name}. No session was opened." in finished.error
 
 
 def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: FrontDoor) -> None:

@@ -333,7 +333,7 @@ def test_a_key_that_cannot_sign_fails_the_run_before_anything(door: FrontDoor, w
     spoil, shown = KEYS[what]
     spoil(door.folder / "key.pem")
     finished = door.run(people(3), **SIGNED)
-    check_refused(finished, "receipt-key", shown, "Nothing was opened")
+    check_refused(finished, "receipt-key", shown, "No session was opened")
     assert finished.stdout == ""
     assert door.operations() == []
     assert not (door.folder / "receipts").exists()
@@ -351,7 +351,7 @@ def test_a_missing_extra_fails_the_run_before_anything(door: FrontDoor) -> None:
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='cryptography')")
     finished = door.run(people(3), cold=True, env={"PYTHONPATH": str(hidden.parent)}, **SIGNED)
-    check_refused(finished, "receipt-key", "pip install 'target-sprinto[sign]'", "Nothing was opened")
+    check_refused(finished, "receipt-key", "pip install 'target-sprinto[sign]'", "No session was opened")
     assert door.operations() == []
 
 

@@ -131,7 +131,7 @@ def check_line(sessions: list[Session], error: str, *, is_applied: bool) -> None
     """What the one line says of the run's sessions is so, and none is left open without a word."""
     if "nothing was applied" in error:
         assert not is_applied, (sessions, error)
-    if "Nothing was opened" in error:
+    if "No session was opened" in error:
         assert sessions == [], (sessions, error)
     for session in sessions:
         named = session.id in error

@@ -453,7 +453,7 @@ def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
         "was discarded": {"cancelled"},
         "an apply request": {"processing", "processed"},
         "applied": {"processed"},
-        "Nothing was opened": set(),
+        "No session was opened": set(),
     }
     seen = set()
     for attempt, line in enumerate(lines):

@@ -36,7 +36,7 @@ def end(door: FrontDoor, process: subprocess.Popen[bytes], *, opened: bool = Tru
         assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
         assert door.session().state == "cancelled"
     else:
-        assert "Nothing was opened at Sprinto." in finished.error
+        assert "No session was opened." in finished.error
     return finished.stderr
 
 
@@ -81,7 +81,7 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     _, err = process.communicate()
     os.close(writer)
     assert process.returncode == 143
-    assert b"Nothing was opened at Sprinto." in err
+    assert b"No session was opened." in err
 
 
 def doubling(levels: int, name: str = "a") -> dict[str, Any]:

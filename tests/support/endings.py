@@ -86,7 +86,7 @@ _miscounted = Edit(lambda body: body | {"accepted_records_by_entity": {"people":
 _hold: dict[str, Any] = {"finish": "hold", "report_path": "receipts/{run}.json"}
 _expect: dict[str, Any] = {"expect": {"people": {"min_records": 50}}}
 _discarded = ("discarded, nothing applied", "cancelled", NONE)
-_unopened = ("nothing was opened", None, NONE)
+_unopened = ("no session was opened", None, NONE)
 _invalid = [SCHEMA, *(record(count) for count in range(100)), record(1, id="one"), STATE]
 
 ENDINGS = [
@@ -99,7 +99,7 @@ ENDINGS = [
         LAST,
         partial(with_a_refused_record, on_invalid_record="divert"),
     ),
-    Ending("no records", 0, "nothing was opened", None, LAST, partial(run, people(0))),
+    Ending("no records", 0, "no session was opened", None, LAST, partial(run, people(0))),
     Ending("`dry_run`, and no record rejected", 0, *_discarded, partial(run, people(3), dry_run=True)),
     Ending("`dry_run`, and records rejected", 1, *_discarded, partial(with_a_refused_record, dry_run=True)),
     Ending(
@@ -123,7 +123,7 @@ ENDINGS = [
     Ending(
         "another session is active, and `on_active_session` does not get past it",
         75,
-        "nothing was opened; the other one is left as it is",
+        "no session was opened; the other one is left as it is",
         "active",
         NONE,
         with_another_session,

@@ -1,10 +1,10 @@
-"""Which records of a refused page are to blame. Pure.
+"""Which records made Sprinto reject a page. Pure.
 
-Sprinto rejects a page as a whole and names the records in it, but its documents leave open whether an index
-counts within the entity type or within the page, from 0 or from 1, and whether all are named (Sprinto:
+Sprinto rejects a page as a whole and names the records in it, but its documentation does not say whether an
+index counts within the entity type or within the page, from 0 or from 1, and whether all are named (Sprinto:
 Pushing Entities Data). So what it names is never trusted: the named records are taken out and the rest is
-sent; only if that is accepted were they the ones: were one of them innocent, one to blame would be left in
-the rest, for no more are taken out than were named. Else the page is halved, and each half begins anew.
+sent. If the rest is accepted, the named records were exactly the invalid ones: otherwise an invalid one would
+still be in the rest. If not, the page is halved, and each half is sent as a page of its own.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RefusedPage:
 
 @dataclass(eq=False)
 class Part:
-    """What is sent of a refused page: all but the `suspects`, who are to blame if the rest is accepted."""
+    """A rejected page without its `suspects`: if it is accepted, they were the invalid records."""
 
     page: Page
     dispute: RefusedPage

@@ -236,7 +236,7 @@ class RunSession:
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
         if self.phase is Phase.UNOPENED:
-            return self._end(Event.ABORTED, RunOutcome.NOTHING_SENT, None, "Nothing was opened at Sprinto.")
+            return self._end(Event.ABORTED, RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
             until = self._client.server_time() + SESSION_EXPIRES_AFTER
             return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))

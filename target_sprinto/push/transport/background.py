@@ -155,7 +155,7 @@ def _clocks() -> tuple[float, float]:
 
 
 class GracePeriod:
-    """A check for the time after `close(apply)` went out: an interruption still leaves some seconds."""
+    """An interrupt check with a grace period, used once `close(apply)` may have been sent."""
 
     def __init__(self, interrupted: Check, grace_seconds: float) -> None:
         self._interrupted = interrupted

@@ -20,7 +20,7 @@ FOR_GOOD = 9999
 
 
 def adopting(traffic: Traffic) -> Iterator[Cell]:
-    # Its session is there all along: that nothing was opened must not be said.
+    # Its session is there all along: that no session was opened must not be said.
     lost = Fault("create", moment="after", effect=Reset())
     asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
     for readings in (READINGS, CONTRARY):

@@ -312,7 +312,10 @@ class Verdict:
             by_another = looks and any(other.began_at <= at <= other.ended_at for other in others)
             if self.is_own(seen) and not by_another:
                 assert at < self.reader.ended_at + MOMENT_SECONDS, seen
-        if "nothing was applied" in ending.session_outcome or "Nothing was opened" in ending.session_outcome:
+        if (
+            "nothing was applied" in ending.session_outcome
+            or "No session was opened" in ending.session_outcome
+        ):
             for session in self.own:
                 assert session.state not in APPLIED or Limit.APPLIED_BY_ANOTHER in self.limits
 
@@ -355,7 +358,7 @@ class Verdict:
 
 
 SENTENCES = (
-    (r"Nothing was opened at Sprinto\.", Verdict.nothing_opened),
+    (r"No session was opened\.", Verdict.nothing_opened),
     (r"Session (\S+) was discarded, nothing was applied\.", Verdict.discarded),
     (r"Session (\S+) was not discarded: (.+)\.", Verdict.ended_otherwise),
     (

@@ -41,7 +41,7 @@ class Ending(enum.Enum):
     DECLINED = "held, then discarded by a person"
     REHEARSED = "a dry run to its end: discarded, no STATE"
     DISCARDED = "discarded"
-    NOTHING_OPENED = "nothing was opened"
+    NOTHING_OPENED = "no session was opened"
     ENDED = "expired, nothing applied"
     MAY_BE_APPLIED = "sent an apply request, and the line says that it may still be applied"
     SLIPPED_IN = "a late page arrived between the last status and the close: detected after it"
@@ -368,8 +368,8 @@ def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
         return
     if "othing was applied" in line and evidence.applied:
         yield "it says that nothing was applied"
-    if "othing was opened" in line and evidence.sessions:
-        yield "it says that nothing was opened"
+    if "o session was opened" in line and evidence.sessions:
+        yield "it says that no session was opened"
     # One before the last has expired, or it would have been in the way.
     for session in evidence.sessions[-1:]:
         if not _is_reported(session, line):
