@@ -212,7 +212,7 @@ def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) ->
     for silent in (people(0), [STATE], b""):
         finished = door.run(silent, expect=EXPECT)
         assert (finished.code, finished.stdout) == (1, "")
-        assert "Too few records: 0 people (at least 3). Nothing was opened at Sprinto." in finished.error
+        assert "Too few records: 0 people (at least 3). No session was opened." in finished.error
     assert len(door.applied()["people"]) == 3
     assert len(door.sessions()) == 1
 
