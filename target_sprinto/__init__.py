@@ -48,13 +48,13 @@ if TYPE_CHECKING:
         UnexpectedResponse,
         UnserializableRecord,
     )
-    from target_sprinto.push.library import SprintoClient
     from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
     from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
     from target_sprinto.push.run.result import RunOutcome, RunResult
     from target_sprinto.push.run.run import Run
     from target_sprinto.push.run.run_options import Timeouts
     from target_sprinto.push.run.send_queue import RunProgress
+    from target_sprinto.push.sprinto_client import SprintoClient
     from target_sprinto.push.transport.background import Deadline
     from target_sprinto.push.transport.base import Request, Response, Transport
 
@@ -110,7 +110,7 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = ("errors", "library", "run.conflict", "run.run_options", "run.session", "transport.base")
+_MODULES = ("errors", "sprinto_client", "run.conflict", "run.run_options", "run.session", "transport.base")
 """Modules of `push` that know the public names, in the order in which they are asked."""
 
 

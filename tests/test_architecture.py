@@ -48,7 +48,7 @@ def says_that_it_is_pure(path: Path) -> bool:
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": ("cli", "singer", "receipts", "push", "probe", "sandbox", "root"),
-    "cli/demo": (),
+    "cli/demo_data": (),
     "singer": ("singer", "receipts", "push", "root"),
     "receipts": ("receipts", "push", "root"),
     "probe": ("probe", "push", "root"),

@@ -137,7 +137,7 @@ def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> N
 
 def test_the_sample_config_maps_what_the_demo_maps() -> None:
     sample = json.loads((ROOT / "sample_config.json").read_text(encoding="utf-8"))
-    demo = json.loads((ROOT / "target_sprinto/cli/demo/config.json").read_text(encoding="utf-8"))
+    demo = json.loads((ROOT / "target_sprinto/cli/demo_data/config.json").read_text(encoding="utf-8"))
     assert demo.items() <= sample.items()
 
 

@@ -83,9 +83,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "target_sprinto").rglob("*.py")}
     assert names - about - modules == {
         "target_sprinto/py.typed",
-        "target_sprinto/cli/demo/config.json",
-        "target_sprinto/cli/demo/entities.json",
-        "target_sprinto/cli/demo/input.singer",
+        "target_sprinto/cli/demo_data/config.json",
+        "target_sprinto/cli/demo_data/entities.json",
+        "target_sprinto/cli/demo_data/input.singer",
         "target_sprinto/receipts/receipt.schema.json",
         "target_sprinto/receipts/history.html",
         "target_sprinto/receipts/receipt.html",

@@ -10,7 +10,7 @@ import click
 
 from target_sprinto.cli.options import public_key_option
 from target_sprinto.console import examples
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable

@@ -18,8 +18,8 @@ from target_sprinto.push.text import printable, shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import entity_schemas, map_draft, map_preview, tap_sample
 from target_sprinto.singer.entity_schemas import BUNDLED, EntitySchema
-from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.reader import interruptible_reader
+from target_sprinto.singer.similar_names import nearest_first
 from target_sprinto.singer.target import SprintoTarget
 
 if TYPE_CHECKING:

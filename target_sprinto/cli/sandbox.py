@@ -138,7 +138,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 def demo(port: int, *, keep: bool | None) -> None:
     """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
     local = import_sandbox()
-    bundled = resources.files("target_sprinto.cli") / "demo"
+    bundled = resources.files("target_sprinto.cli") / "demo_data"
     readings = local.Readings(unknown_entity_types="refused")
     server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
     try:
@@ -206,7 +206,7 @@ def _show(server: Sandbox, stdout: bytes) -> None:
 
 
 def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
-    made_up = resources.files("target_sprinto.cli") / "demo" / "entities.json"
+    made_up = resources.files("target_sprinto.cli") / "demo_data" / "entities.json"
     documented = json.dumps({"User": bundled_user()}).encode()
     return _entity_rules(local, "User", documented) | _entity_rules(local, "demo", made_up.read_bytes())
 

@@ -20,10 +20,10 @@ from target_sprinto.cli.options import (
     session_id,
 )
 from target_sprinto.console import examples
+from target_sprinto.push.activity_log_reader import cut_off
 from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
-from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.applying import apply_session
+from target_sprinto.push.run.apply_held import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import format_counts, printable, shown

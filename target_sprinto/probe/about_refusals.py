@@ -5,8 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from target_sprinto.probe.faults import Faults, read_faults
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
+from target_sprinto.probe.named_records import Faults, read_faults
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence, InvalidPush

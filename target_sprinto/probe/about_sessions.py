@@ -9,7 +9,7 @@ import msgspec
 
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
 from target_sprinto.push.protocol.activity_log import logged_sessions
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 
 if TYPE_CHECKING:
     from target_sprinto.probe.evidence import Evidence

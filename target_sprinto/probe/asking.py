@@ -1,4 +1,4 @@
-"""What is asked of the session, in which order. `all_findings.py` says what the responses mean.
+"""What is asked of the session, in which order. `findings.py` says what the responses mean.
 
 Nineteen requests if nothing goes wrong; more only if counts lag, or if an invalid record is accepted and has
 to be made invalid in another way.

@@ -14,7 +14,7 @@ from target_sprinto.probe.evidence import Look
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.conflict import ConflictPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener

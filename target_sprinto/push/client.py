@@ -17,11 +17,11 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from target_sprinto.push import arguments, endpoint, errors
-from target_sprinto.push.event_log import read_events
+from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
-from target_sprinto.push.protocol.times import parse_http_date
+from target_sprinto.push.protocol.timestamps import parse_http_date
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Transport

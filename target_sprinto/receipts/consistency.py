@@ -10,7 +10,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import quoted
 from target_sprinto.receipts.document import COMPLETE
 from target_sprinto.receipts.errors import CountsForged, OutcomeForged, TimesForged

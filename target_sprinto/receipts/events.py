@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.transport.background import in_background, result_before
 from target_sprinto.receipts.document import Event

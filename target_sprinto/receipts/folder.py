@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import (

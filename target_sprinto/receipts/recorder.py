@@ -20,7 +20,7 @@ from target_sprinto.errors import InputError, InternalError
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.responses import STATES
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import client_reference_id
 from target_sprinto.push.text import printable

@@ -14,7 +14,7 @@ import msgspec
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits
-from target_sprinto.singer.names import within_one_edit
+from target_sprinto.singer.similar_names import within_one_edit
 from target_sprinto.singer.validation import describe_mismatch
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.run import Delivery
     from target_sprinto.receipts.run_info import InputCounts
     from target_sprinto.singer.entity_schemas import EntitySchema
+    from target_sprinto.singer.expectations import Expectations
     from target_sprinto.singer.final_state import FinalState
-    from target_sprinto.singer.guards import Guards
     from target_sprinto.singer.rejects import RejectedRecords, Source
 
 DELETED_AT = "_sdc_deleted_at"
@@ -44,11 +44,11 @@ class Intake:
     needs_keys: bool
     on_deleted_record: OnDeletedRecord
     entity_schemas: Mapping[str, EntitySchema]
-    guards: Guards | None = None
+    expectations: Expectations | None = None
     records: int = 0
 
     def __post_init__(self) -> None:
-        self.add = self.guards.before(self.run.add) if self.guards is not None else self.run.add
+        self.add = self.expectations.before(self.run.add) if self.expectations is not None else self.run.add
         self.needs_keys = self.needs_keys or self.rejects is not None
         self._key_properties: dict[str, tuple[str, ...]] = {}
 

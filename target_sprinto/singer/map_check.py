@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.map_rules import parsed
-from target_sprinto.singer.names import nearest_first
 from target_sprinto.singer.schema_parts import properties_of, types_of
+from target_sprinto.singer.similar_names import nearest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -14,9 +14,9 @@ from target_sprinto.push.protocol.pages import PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
-from target_sprinto.singer.guards import Guards
+from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.messages import decode_object
-from target_sprinto.singer.problems import grouped
+from target_sprinto.singer.problem_groups import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,7 +52,7 @@ class PreviewRun:
     def expect(self, expected: Mapping[str, Expectation]) -> None:
         """Check records as `expect` asks; what was applied last is not known here."""
         known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
-        self._checked = Guards(known, {}).before(self._add)
+        self._checked = Expectations(known, {}).before(self._add)
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises RecordTooLarge or ExpectationNotMet."""

@@ -8,7 +8,7 @@ from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
 from target_sprinto.singer.entity_types import is_named
 from target_sprinto.singer.map_rules import rules_of
-from target_sprinto.singer.names import nearest_first
+from target_sprinto.singer.similar_names import nearest_first
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -20,12 +20,12 @@ from target_sprinto.errors import (
 )
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.protocol.times import iso, with_time_left
+from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, GracePeriod
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.hints import advise, how_to_discard, name_blocker
-from target_sprinto.singer.problems import grouped
+from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.state_output import write_state
 

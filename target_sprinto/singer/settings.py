@@ -18,9 +18,9 @@ from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.singer import entity_schemas
+from target_sprinto.singer.api_key_file import with_api_key
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.entity_types import EntityTypes, Unmapped
-from target_sprinto.singer.key_file import with_api_key
 from target_sprinto.singer.settings_checks import problems_of
 from target_sprinto.singer.settings_schema import json_schema
 

@@ -12,7 +12,7 @@ from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.entity_schemas import similar_type
-from target_sprinto.singer.names import within_one_edit
+from target_sprinto.singer.similar_names import within_one_edit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

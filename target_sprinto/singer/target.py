@@ -36,8 +36,8 @@ from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer import config_input
 from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
+from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.final_state import FinalState
-from target_sprinto.singer.guards import Guards
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
@@ -105,7 +105,7 @@ class SprintoTarget(ConfiguredTarget):
         self._said_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
-        self._guards: Guards | None = None
+        self._expectations: Expectations | None = None
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
@@ -117,7 +117,7 @@ class SprintoTarget(ConfiguredTarget):
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
-            guards=self._guards,
+            expectations=self._expectations,
         )
         self.streams = Streams(
             settings=settings,
@@ -166,7 +166,7 @@ class SprintoTarget(ConfiguredTarget):
                 interrupted=self._interrupted,
             )
         if settings.expect:
-            self._guards = Guards(
+            self._expectations = Expectations(
                 settings.expect, self._report.last_applied(settings.expect) if self._report else {}
             )
         run_options = RunOptions(
@@ -182,7 +182,7 @@ class SprintoTarget(ConfiguredTarget):
             timeouts=settings.timeouts,
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
-            expected=self._guards.minimums() if self._guards else {},
+            expected=self._expectations.minimums() if self._expectations else {},
             interrupted=self._interrupted,
         )
         run = Run(self.client, run_options)
@@ -272,8 +272,8 @@ class SprintoTarget(ConfiguredTarget):
             if self._reader.from_stdin and self.settings.require_final_state:
                 self._final_state.require_complete()
             self.streams.require_named(complete=self._reader.from_stdin)
-            if self._guards is not None:
-                self._guards.require_no_loss()
+            if self._expectations is not None:
+                self._expectations.require_no_loss()
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None

@@ -99,7 +99,7 @@ def test_the_sample_config_works_against_the_sandbox(served: str, door: FrontDoo
     checked = sprintoctl(door, "check", "--config", str(path))
     assert (checked.code, checked.stderr) == (0, "")
     assert checked.stdout.startswith("OK: ")
-    messages = (ROOT / "target_sprinto/cli/demo/input.singer").read_bytes()
+    messages = (ROOT / "target_sprinto/cli/demo_data/input.singer").read_bytes()
     assert door.run(messages, "--config", str(path)).code == 0
     applied = requests.get(f"{served}/api/sandbox/demo/applied?key=sandbox-key", timeout=10).json()
     assert {name: len(entities) for name, entities in applied.items()} == {

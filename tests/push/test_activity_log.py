@@ -15,7 +15,7 @@ from target_sprinto.push.protocol.activity_log import (
     logged_sessions,
     shows_life,
 )
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.conflict import ActiveSession
 from target_sprinto.push.text import short
 

@@ -22,7 +22,7 @@ from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.singer import map_check
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.entity_types import EntityTypes, Unmapped
-from target_sprinto.singer.guards import Guards
+from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.hints import advise
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.named_streams import Arrivals
@@ -75,8 +75,8 @@ def rejected_records() -> RejectedRecords:
     return records
 
 
-def guards(**expected: Any) -> Guards:  # noqa: ANN401 - by the name
-    return Guards({TYPE: Expectation(**expected)}, {})
+def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - by the name
+    return Expectations({TYPE: Expectation(**expected)}, {})
 
 
 def in_the_way(policy: str) -> NoReturn:
@@ -151,7 +151,7 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "deleted record": lambda: raised(errors.DeletedRecord(STREAM)),
     "too many rejects": lambda: rejected_records().raise_if_more_than(1),
     "nothing accepted": lambda: rejected_records().raise_if_none_accepted({}),
-    "too many records": lambda: Guards({TYPE: Expectation(max_records=0)}, {}).before(lambda *_: None)(
+    "too many records": lambda: Expectations({TYPE: Expectation(max_records=0)}, {}).before(lambda *_: None)(
         TYPE, b"{}"
     ),
     "too few records": lambda: RunOptions(

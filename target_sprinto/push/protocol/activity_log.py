@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from target_sprinto.push.protocol.responses import SESSION_ID
-from target_sprinto.push.protocol.times import parse_time
+from target_sprinto.push.protocol.timestamps import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ import msgspec
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry import parse_retry_after
-from target_sprinto.push.protocol.times import parse_http_date, parse_time
+from target_sprinto.push.protocol.timestamps import parse_http_date, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

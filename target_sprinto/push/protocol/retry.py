@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import backoff
 
-from target_sprinto.push.protocol.times import parse_http_date
+from target_sprinto.push.protocol.timestamps import parse_http_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

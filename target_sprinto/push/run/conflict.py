@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import backoff
 
 from target_sprinto.push import arguments, errors
+from target_sprinto.push.activity_log_reader import cut_off
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
-from target_sprinto.push.event_log import cut_off
 from target_sprinto.push.protocol.activity_log import (
     LOOK_BACK,
     LoggedSession,

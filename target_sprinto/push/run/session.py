@@ -21,7 +21,7 @@ from target_sprinto.push.protocol.lifecycle import (
     next_phase,
     nothing_was_applied,
 )
-from target_sprinto.push.protocol.times import parse_time, with_time_left
+from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import discard_session

@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
-class Guards:
+class Expectations:
     """Checks one run. `expect` and `applied`, what was applied last, are by entity type."""
 
     def __init__(self, expect: Mapping[str, Expectation], applied: Mapping[str, Applied]) -> None:
