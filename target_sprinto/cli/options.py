@@ -67,7 +67,7 @@ def report_error(line: object) -> None:
 def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClient]:
     """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
     with process_signals.ended_by(_report_nothing_opened):
-        settings = config_input.read_only(config, (*config_input.OF_THE_CLIENT, *needed))
+        settings = config_input.read_needed(config, (*config_input.OF_THE_CLIENT, *needed))
     return settings, config_input.client_of(settings)
 
 

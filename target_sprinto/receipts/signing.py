@@ -83,13 +83,10 @@ def envelope(key: Ed25519PrivateKey, document: receipts.Receipt, name: str, cont
     }
     payload = json.dumps(statement).encode()
     signature = key.sign(pre_authentication_encoding(payload))
-    shown = {
-        "payload": base64.b64encode(payload).decode(),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": document.signed_by, "sig": base64.b64encode(signature).decode()}],
-    }
+    signatures = [_Signature(str(document.signed_by), base64.b64encode(signature).decode())]
+    shown = _Envelope(base64.b64encode(payload).decode(), PAYLOAD_TYPE, signatures)
     # A field a line, in this order: `docs/signed-receipts.md` reads it with `sed`.
-    return json.dumps(shown, indent=1).encode() + b"\n"
+    return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
 def require_signed(path: Path, key: Ed25519PublicKey) -> None:

@@ -61,24 +61,22 @@ class Sandbox(Engine):
     def start(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
         """Serve; return the URL when connections are accepted. Port 0 takes a free one."""
         listening: Future[str] = Future()
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=lambda: asyncio.run(self._run(listening, host, port, ssl_context)),
             name="sandbox",
             daemon=True,
         )
-        self._thread.start()
-        try:
-            self.url = listening.result()
-        except BaseException:
-            self._join()
-            raise
+        thread.start()
+        self.url = listening.result()
+        self._thread = thread
         return self.url
 
     def stop(self) -> None:
         """Stop serving and write the snapshot. What is remembered stays readable."""
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
-            self._join()
+            self._thread.join()
+            self._thread = None
             self.save()
 
     def __enter__(self) -> Self:
@@ -105,11 +103,6 @@ class Sandbox(Engine):
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._runner.server.connections) if self._runner.server else 0
-
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
 
     async def _run(
         self, listening: Future[str], host: str, port: int, ssl_context: ssl.SSLContext | None

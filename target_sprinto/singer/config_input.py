@@ -42,7 +42,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_only(names: Sequence[str], needed: Sequence[str]) -> Settings:
+def read_needed(names: Sequence[str], needed: Sequence[str]) -> Settings:
     """The settings that are `needed`, and the defaults of all others. Raises SettingsError."""
     settings_checks.require_log_level(os.environ)
     known = {name: SCHEMA["properties"][name] for name in needed}
