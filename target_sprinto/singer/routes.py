@@ -11,7 +11,7 @@ from singer_sdk.mapper import CustomStreamMap, SameRecordTransform, StreamMap
 from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_expressions import map_of
 from target_sprinto.singer.messages import (
@@ -216,5 +216,5 @@ def _failing(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]
             try:
                 map_of(stream_map, {target: expression}).transform(dict(record))
             except Exception:  # noqa: BLE001 - the same that has failed before
-                return f"field {quoted(target)} = {quoted(expression)}"
+                return f"field {quoted(target)} = {shown(expression)!r}"
     return ""
