@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from target_sprinto.push import arguments, errors
-from target_sprinto.push.protocol import retry
+from target_sprinto.push.protocol.retry import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +66,7 @@ def retried(
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
     arguments.instance("retry_policy", RetryPolicy, retry_policy)
-    backoff = Backoff(retry_policy, timings)
+    backoff = Backoff(retry_policy.retry_seconds, timings)
     while True:
         try:
             return call()
@@ -76,30 +75,3 @@ def retried(
             log.warning("%s Trying again in %.1f s.", failure, wait)
             if retry_policy.stopped.wait(wait):
                 raise
-
-
-class Backoff:
-    """When one call may be sent again, from now on and for as long as its policy allows."""
-
-    def __init__(self, retry_policy: RetryPolicy, timings: Timings) -> None:
-        self._policy = retry_policy
-        self._ends_at = time.monotonic() + retry_policy.retry_seconds
-        self._delays = retry.backoff_delays(retry_policy.retry_seconds, timings)
-        next(self._delays)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is no time left."""
-        return time.monotonic() >= self._ends_at
-
-    def next_delay(self, failure: errors.ApiError) -> float:
-        """Seconds until the next try. Raises the failure itself if there is to be none."""
-        try:
-            return self._delays.send(failure)
-        except StopIteration:
-            if self._policy.retry_seconds and failure.retry_after:
-                failure.message += (
-                    f" It asks to wait {failure.retry_after:g} s, which the time for retries"
-                    f" ({self._policy.retry_seconds:g} s in all) does not allow."
-                )
-            raise failure from None

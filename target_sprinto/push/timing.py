@@ -13,43 +13,27 @@ _LONGEST_POLL_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Timings:
-    """The waits that are not settings.
+    """The waits that are not settings."""
 
-    `settle`: between two looks at the counts after an answer was lost. `still`: how long the counts must
-    stand still before the close of a run that sent a page again. `lag`: how long counts may stay below what
-    was sent. `replica`: how long after its own create or first page a session may be unknown to a replica,
-    and how long a 404 or 401 among the polls after the close is retried. `failed`: after how long `failed`
-    without a counted retry is final. `keep_alive`: the longest silence of an open session.
-    `end_after_error`, `end_after_signal`: how long a failed run may take to end, with a second left of what
-    the contract allows for the process to leave.
-
-    `retry`: the longest first wait before a request is sent again. `look`: the first wait between two looks
-    at a status. `create`: before a create in doubt is tried again. `retry_most`: the longest
-    wait before a request is sent again. `ask`, `ask_most`: the shortest and the longest time between two
-    requests that find out whether another session has ended. `log`: how long one reading of the activity log
-    may take. `one_try`: one request of a run that ends. `expiry`: before each of a
-    probe's two looks at a session's expiry, which may be given in whole seconds. `tell`: between two lines
-    that say how far a run is.
-    """
-
-    settle: float = 5.0
-    still: float = 30.0
-    lag: float = 30.0
-    replica: float = 30.0
-    failed: float = 60.0
-    keep_alive: float = 240.0
+    settle: float = 5.0  # between two looks at the counts after a response was lost
+    still: float = 30.0  # in which the counts must not change before the close, once a page was sent again
+    lag: float = 30.0  # for which counts may stay below what was sent
+    replica: float = 30.0  # for which a new session may be unknown, or a poll after the close get 404 or 401
+    failed: float = 60.0  # after which `failed` without a counted retry is final
+    keep_alive: float = 240.0  # the longest silence of an open session
+    # How long a failed run may take to end: the contract allows a second more, for the process to leave.
     end_after_error: float = 29.0
     end_after_signal: float = 9.0
-    retry: float = 0.5
-    look: float = 0.1
-    create: float = 1.0
-    retry_most: float = 30.0
-    ask: float = 5.0
-    ask_most: float = 60.0
-    log: float = 30.0
-    one_try: float = 5.0
-    expiry: float = 1.5
-    tell: float = 10.0
+    retry: float = 0.5  # the longest first wait before a request is sent again
+    retry_most: float = 30.0  # the longest of all such waits
+    look: float = 0.1  # the first wait between two looks at a status
+    create: float = 1.0  # before a create in doubt is tried again
+    ask: float = 5.0  # the shortest wait between two requests that check whether another session has ended
+    ask_most: float = 60.0  # the longest of these
+    log: float = 30.0  # one reading of the activity log
+    one_try: float = 5.0  # one request of a run that ends
+    expiry: float = 1.5  # before each of a probe's looks at an expiry, which may be given in whole seconds
+    tell: float = 10.0  # between two lines about progress
 
     @property
     def settle_stale(self) -> float:

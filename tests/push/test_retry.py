@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, Throttled
-from target_sprinto.push.protocol.retry import backoff_delays, parse_retry_after
+from target_sprinto.push.protocol.retry import Backoff, parse_retry_after
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.timing import Timings
 
@@ -61,21 +61,19 @@ class Clock:
 def test_waits_grow_and_are_jittered() -> None:
     longest = [0.0] * 8
     for _ in range(200):
-        generator = backoff_delays(1e9, Timings(), Clock())
-        next(generator)
+        backoff = Backoff(1e9, Timings(), Clock())
         for number in range(8):
-            longest[number] = max(longest[number], generator.send(NotConnected("x")))
+            longest[number] = max(longest[number], backoff.next_delay(NotConnected("x")))
     for ceiling, wait in zip([0.5, 1, 2, 4, 8, 16, 30, 30], longest, strict=True):
         assert ceiling * 0.8 < wait <= ceiling
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -> None:
-    generator = backoff_delays(budget, Timings(), Clock())
-    next(generator)
+    backoff = Backoff(budget, Timings(), Clock())
     try:
-        wait = generator.send(Throttled("x", retry_after=least))
-    except StopIteration:
+        wait = backoff.next_delay(Throttled("x", retry_after=least))
+    except Throttled:
         assert budget == 0 or least > budget
     else:
         assert least <= wait <= budget
@@ -83,13 +81,13 @@ def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -
 
 def test_the_budget_ends_the_waits() -> None:
     clock = Clock()
-    generator = backoff_delays(10, Timings(), clock)
-    next(generator)
+    backoff = Backoff(10, Timings(), clock)
     clock.now = 9.999
-    assert generator.send(NotConnected("x")) <= 0.001 + 1e-9
+    assert backoff.next_delay(NotConnected("x")) <= 0.001 + 1e-9
     clock.now = 10
-    with pytest.raises(StopIteration):
-        generator.send(NotConnected("x"))
+    assert backoff.is_over
+    with pytest.raises(NotConnected):
+        backoff.next_delay(NotConnected("x"))
 
 
 def test_one_volley_halves_the_pages_in_flight_once() -> None:

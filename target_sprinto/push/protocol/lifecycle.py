@@ -210,6 +210,14 @@ def nothing_was_applied(state: str) -> bool:
     return state in {"expired", "cancelled"}
 
 
+def session_ended(status: SessionStatus, what: str) -> errors.SessionEnded:
+    """The error of a run whose session was ended early; `what` follows from that, as a clause."""
+    return errors.SessionEnded(
+        f"Session {status.id} {what}: its state is {status.state!r}.",
+        temporary=nothing_was_applied(status.state),
+    )
+
+
 def describe_end(state: str) -> str:
     """What a session that we did not end ourselves has come to, in a clause.
 

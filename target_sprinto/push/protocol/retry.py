@@ -12,7 +12,7 @@ import backoff
 from target_sprinto.push.protocol.timestamps import parse_http_date
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.timing import Timings
@@ -37,23 +37,35 @@ def _seconds_to_wait(text: str, now: datetime) -> float | None:
     return None if date is None else max(0.0, (date - now).total_seconds())
 
 
-def backoff_delays(
-    budget_seconds: float,
-    timings: Timings,
-    clock: Callable[[], float] = time.monotonic,
-) -> Generator[float, ApiError, None]:
-    """Seconds to wait after each failure sent in: exponential, full jitter, at least its `retry_after`.
+class Backoff:
+    """When one call may be sent again, from now on and within `budget_seconds`."""
 
-    The first value only starts the clock. Ends when nothing of `budget_seconds` is left, or when the least
-    wait does not fit into what is left.
-    """
-    started = clock()
-    ceilings = backoff.expo(factor=timings.retry, max_value=timings.retry_most)
-    next(ceilings)
-    failure = yield 0.0
-    while True:
+    def __init__(
+        self, budget_seconds: float, timings: Timings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._budget = budget_seconds
+        self._clock = clock
+        self._ends_at = clock() + budget_seconds
+        self._ceilings = backoff.expo(factor=timings.retry, max_value=timings.retry_most)
+        next(self._ceilings)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time left."""
+        return self._clock() >= self._ends_at
+
+    def next_delay(self, failure: ApiError) -> float:
+        """Seconds until the next try: exponential, full jitter, at least the failure's `retry_after`.
+
+        Raises the failure itself if no time is left, or less than it asks for.
+        """
         least = failure.retry_after or 0.0
-        left = budget_seconds - (clock() - started)
-        if left <= 0 or least > left:
-            return
-        failure = yield min(left, max(least, backoff.full_jitter(next(ceilings))))
+        left = self._ends_at - self._clock()
+        if left > 0 and least <= left:
+            return min(left, max(least, backoff.full_jitter(next(self._ceilings))))
+        if self._budget and least:
+            failure.message += (
+                f" It asks to wait {least:g} s, which the time for retries ({self._budget:g} s in all) does"
+                " not allow."
+            )
+        raise failure

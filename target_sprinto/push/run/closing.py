@@ -15,7 +15,8 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
-from target_sprinto.push.retry_loop import RETRYABLE, Backoff
+from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.transport.background import interruptibly, pause
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Closing:
         with APPLY_DID_NOT_HAPPEN once every attempt so far was definitely not performed.
         """
         until = time.monotonic() + limit_seconds
-        backoff = Backoff(self._staged.retry_policy_until(until), self._timings)
+        backoff = Backoff(limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.

@@ -18,7 +18,8 @@ from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.retry_loop import RETRYABLE, Backoff
+from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class PageSender:
     def send(self, open_page: PendingPage) -> Outcome:
         """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
         if open_page.backoff is None:
-            open_page.backoff = Backoff(self._retry_policy, self._client.timings)
+            open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
             self._encode(open_page, compress=False)

@@ -20,6 +20,7 @@ from target_sprinto.push.protocol.lifecycle import (
     keep_alive_interval,
     next_phase,
     nothing_was_applied,
+    session_ended,
 )
 from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -164,7 +165,7 @@ class RunSession:
                 log.warning("Session %s has expired: it accepts no more pages.", status.id)
             self._warned_of_end = True
             return
-        raise opened.sender.staged.session_ended(status.state)
+        raise session_ended(status, "accepts no more pages")
 
     # The end
 
@@ -195,7 +196,8 @@ class RunSession:
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:
-            staged.require_active(status)
+            if status.state != "active":
+                raise session_ended(status, "can no longer be closed")
             self._options.interrupted()
             self._options.observer.before_hold()
             return self._end(Event.HELD, RunOutcome.HELD, parse_time(status.expires_at))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
-from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, nothing_was_applied
+from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, session_ended
 from target_sprinto.push.text import format_counts, format_difference
 
 if TYPE_CHECKING:
@@ -163,12 +163,5 @@ class StagedPages:
     def _active_status(self) -> SessionStatus:
         status = self._client.session_status(self._session_id, self._retry_policy)
         if status.state != "active":
-            raise self.session_ended(status.state)
+            raise session_ended(status, "accepts no more pages")
         return status
-
-    def session_ended(self, state: str) -> errors.SessionEnded:
-        """The error of a session that accepts no more pages, by its state."""
-        return errors.SessionEnded(
-            f"Session {self._session_id} accepts no more pages: its state is {state!r}.",
-            temporary=nothing_was_applied(state),
-        )

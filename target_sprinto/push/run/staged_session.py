@@ -13,7 +13,7 @@ from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
     compare_counts,
-    nothing_was_applied,
+    session_ended,
 )
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause
@@ -91,7 +91,7 @@ class StagedSession:
         for seconds in self.client.timings.poll_intervals():
             status = self.look(self.interrupted, self.retry_policy)
             if not self.takes_close(status):
-                raise self.ended(status)
+                raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
             comparison = self.compare(status)
             if comparison is Comparison.EQUAL:
@@ -107,11 +107,6 @@ class StagedSession:
                 return status
             pause(seconds, self.interrupted)
         raise AssertionError("the intervals never end")
-
-    def require_active(self, status: SessionStatus) -> None:
-        """Raise SessionEnded unless the session is as it was left."""
-        if status.state != "active":
-            raise self.ended(status)
 
     def takes_close(self, status: SessionStatus) -> bool:
         """Whether `close(apply)` may be sent from the session's state.
@@ -129,7 +124,7 @@ class StagedSession:
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded or CountMismatch where the session can no longer be closed as it is."""
         if not self.takes_close(status):
-            raise self.ended(status)
+            raise session_ended(status, "can no longer be closed")
         if self.compare(status) is Comparison.DIFFERENT:
             self.report_mismatch(status)
 
@@ -149,13 +144,6 @@ class StagedSession:
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure
-
-    def ended(self, status: SessionStatus) -> errors.SessionEnded:
-        """The error of a session that can no longer be closed."""
-        return errors.SessionEnded(
-            f"Session {self.id} can no longer be closed: its state is {status.state!r}.",
-            temporary=nothing_was_applied(status.state),
-        )
 
     def logged_sessions(self, check: Check) -> list[LoggedSession]:
         """The sessions of the activity log, the one opened last first."""
