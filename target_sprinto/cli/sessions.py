@@ -27,7 +27,7 @@ from target_sprinto.push.run.apply_held import apply_session
 from target_sprinto.push.run.conflict import find_active_session
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import format_counts, printable, shown
-from target_sprinto.push.transport.background import Deadline, GracePeriod
+from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
@@ -204,7 +204,7 @@ def apply_(
     apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check)
     click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
     if document and document.state_went_to == "receipt":
-        write_state(bytes(document.state), GracePeriod(check, client.timings.end_after_signal))
+        write_state(bytes(document.state), grace_period(check, client.timings.end_after_signal))
 
 
 def _require_held(document: Receipt, session: str, settings: Settings) -> None:

@@ -130,16 +130,14 @@ class ProbedSession:
         """
         self._retry_policy.stopped.set()
         timings = self._client.timings
-        seconds, seconds_when_stopped = timings.end_after_error, timings.end_after_signal
-        deadline = Deadline(seconds, self._check, seconds_when_stopped)
-        ends = []
+        whole, half = (
+            Deadline(timings.end_after_error * part, self._check, timings.end_after_signal * part)
+            for part in (1, 0.5)
+        )
         # The second one first: as long as it has no answer, an active session keeps it from being opened.
-        for opening in self._openings[::-1]:
-            if opening is not self._openings[0]:
-                end = self._end(opening, Deadline(seconds / 2, self._check, seconds_when_stopped / 2))
-            else:
-                end = self._end(opening, deadline)
-            ends += [end] if end is not None else []
+        found = [self._end(opening, half) for opening in self._openings[:0:-1]]
+        found += [self._end(opening, whole) for opening in self._openings[:1]]
+        ends = [end for end in found if end is not None]
         if not ends:
             return True, "No session was opened."
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)

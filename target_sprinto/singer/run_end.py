@@ -22,7 +22,7 @@ from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.text import format_counts, pluralize, suggested
-from target_sprinto.push.transport.background import Deadline, GracePeriod
+from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.recorder import Ending
 from target_sprinto.singer.hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.problem_groups import grouped
@@ -178,7 +178,7 @@ class RunEnd:
         if state is None:
             return Ending(outcome)
         try:
-            write_state(state, GracePeriod(self._raise_if_interrupted, self.client.timings.end_after_signal))
+            write_state(state, grace_period(self._raise_if_interrupted, self.client.timings.end_after_signal))
         except StateNotWritten as failure:
             return Ending(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")

@@ -12,10 +12,10 @@ from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.transport.background import interruptibly
 
 if TYPE_CHECKING:
-    from target_sprinto.push.transport.background import GracePeriod
+    from target_sprinto.push.transport.background import Check
 
 
-def write_state(state: bytes, grace: GracePeriod) -> None:
+def write_state(state: bytes, grace: Check) -> None:
     """Let the STATE out as a line, until `grace` is over. Raises StateNotWritten, which holds it."""
     line = state + b"\n"
     try:

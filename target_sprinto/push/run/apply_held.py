@@ -11,7 +11,7 @@ from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Check, GracePeriod
+from target_sprinto.push.transport.background import Check, grace_period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     staged = StagedSession(
         client, session_id, counts, retry_policy, interrupted, on_count_mismatch=on_count_mismatch
     )
-    grace = GracePeriod(interrupted, client.timings.end_after_signal)
+    grace = grace_period(interrupted, client.timings.end_after_signal)
     close_sent, limit = False, timeouts.processing
 
     def moved(event: Event) -> None:

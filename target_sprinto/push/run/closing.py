@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import Check, GracePeriod
+    from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Closing:
         self._close_sent = False
 
     def apply(
-        self, limit_seconds: float, grace: GracePeriod, moved: Callable[[Event], None]
+        self, limit_seconds: float, grace: Check, moved: Callable[[Event], None]
     ) -> SessionStatus | None:
         """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
 
@@ -75,7 +75,7 @@ class Closing:
                 pause(self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace))
         raise AssertionError("the intervals never end")
 
-    def _interrupted_or(self, grace: GracePeriod) -> Check:
+    def _interrupted_or(self, grace: Check) -> Check:
         return grace if self._in_doubt else self._staged.interrupted
 
     def _after_attempt(self, failure: ApiError, moved: Callable[[Event], None]) -> None:

@@ -14,13 +14,13 @@ from target_sprinto.push.transport.background import pause
 if TYPE_CHECKING:
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import GracePeriod
+    from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
 
 
 def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: GracePeriod
+    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: Check
 ) -> None:
     """Poll until the session is processed, with the counts that were sent.
 

@@ -1,9 +1,6 @@
 """One run: records become pages of one session, which is applied or discarded as a whole.
 
-    with SprintoClient(api_key="…", integration_id="…") as client, client.run() as run:
-        run.push("User", [{"employeeId": "E-1"}])
-
-If you already have JSON bytes, or handle failures yourself:
+`SprintoClient` shows its use. If you already have JSON bytes, or handle failures yourself:
 
     run = client.run(reference_prefix="target-sprinto")
     try:

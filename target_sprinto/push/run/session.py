@@ -33,7 +33,7 @@ from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Deadline, GracePeriod, interruptibly
+from target_sprinto.push.transport.background import Deadline, grace_period, interruptibly
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -206,7 +206,7 @@ class RunSession:
     def _apply(self, staged: StagedSession) -> RunResult:
         interrupted, limit = self._options.interrupted, self._options.timeouts.processing
         interrupted()
-        grace = GracePeriod(interrupted, self._client.timings.end_after_signal)
+        grace = grace_period(interrupted, self._client.timings.end_after_signal)
         try:
             response = Closing(staged).apply(limit, grace, self._move)
         except ApiError:

@@ -6,6 +6,7 @@ raising.
 
 from __future__ import annotations
 
+import math
 import mmap
 import threading
 import time
@@ -104,6 +105,17 @@ class Deadline:
         return max(0.0, self._at - time.monotonic())
 
 
+def grace_period(interrupted: Check, seconds: float) -> Check:
+    """An interrupt check that leaves some `seconds` more, used once `close(apply)` may have been sent."""
+    deadline = Deadline(math.inf, interrupted, seconds)
+
+    def check() -> None:
+        if not deadline.left():
+            interrupted()
+
+    return check
+
+
 def result_before(future: Future[_T], deadline: Deadline) -> _T:
     """What the call comes to. Raises TimeoutError once the deadline has passed."""
     while not is_done_within(future, min(POLL_INTERVAL, deadline.left())):
@@ -152,23 +164,3 @@ def _clocks() -> tuple[float, float]:
     Of a virtual machine that was paused the wall clock may be the only one that has moved.
     """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), time.time()
-
-
-class GracePeriod:
-    """An interrupt check with a grace period, used once `close(apply)` may have been sent."""
-
-    def __init__(self, interrupted: Check, grace_seconds: float) -> None:
-        self._interrupted = interrupted
-        self._grace_seconds = grace_seconds
-        self._deadline: float | None = None
-
-    def __call__(self) -> None:
-        """Raise the interruption once its time of grace is over."""
-        try:
-            self._interrupted()
-        except SprintoError:
-            now = time.monotonic()
-            if self._deadline is None:
-                self._deadline = now + self._grace_seconds
-            if now >= self._deadline:
-                raise
