@@ -180,7 +180,9 @@ def test_every_folder_has_its_room_in_the_table_of_contributing() -> None:
     text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(
         re.findall(
-            r"^\| `([a-z_/]+)/` \|", text.partition("## The rooms")[2].partition("## Tests")[0], re.MULTILINE
+            r"^\| `([a-z_/]+)/` \|",
+            text.partition("## Code structure")[2].partition("## Tests")[0],
+            re.MULTILINE,
         )
     )
     assert named == {str(path.parent.relative_to(ROOT)) for path in files("") if path.parent != ROOT}

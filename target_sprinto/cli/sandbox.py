@@ -75,7 +75,7 @@ _PORT = click.IntRange(0, 65535)
 @click.option(
     "--requests-per-minute",
     type=click.IntRange(1),
-    help="Answer 429 to more than this many requests a minute, per integration. Default: no limit.",
+    help="Respond with 429 to more than this many requests a minute, per integration. Default: no limit.",
 )
 @click.option("--retry-after/--no-retry-after", default=True, help="Whether those 429 have a `Retry-After`.")
 @click.option("--light", is_flag=True, help="Count records and forget them: for measuring speed.")
