@@ -4,10 +4,18 @@ Only pytest's own processes write there: what a test starts may be killed, or ha
 """
 
 import os
+import py_compile
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
 os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 sys.dont_write_bytecode = False
+
+# What was imported before this has left nothing there.
+for _module in list(sys.modules.values()):
+    _source = getattr(_module, "__file__", None) or ""
+    if _source.endswith(".py") and not Path(cache_from_source(_source)).exists():
+        py_compile.compile(_source)

@@ -41,8 +41,20 @@ INVALID = record(1000, name=1000)
 # After the STATE
 
 
-@pytest.mark.parametrize("settings", [{}, {"report_path": "receipt.json"}], ids=["plain", "with a receipt"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+RECEIPT = {"report_path": "receipt.json"}
+
+
+@pytest.mark.parametrize(
+    ("number", "settings"),
+    [
+        (signal.SIGTERM, {}),
+        (signal.SIGINT, RECEIPT),
+        (signal.SIGHUP, {}),
+        pytest.param(signal.SIGTERM, RECEIPT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, {}, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, RECEIPT, marks=pytest.mark.slow),
+    ],
+)
 def test_no_signal_after_the_state_changes_the_ending(
     door: FrontDoor, number: signal.Signals, settings: dict[str, str]
 ) -> None:
@@ -64,7 +76,14 @@ def test_no_signal_after_the_state_changes_the_ending(
         assert json.loads((door.folder / "receipt.json").read_text())["exit_code"] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_no_signal_after_the_state_changes_the_ending_of_sprintoctl_apply(
     door: FrontDoor, number: signal.Signals
 ) -> None:

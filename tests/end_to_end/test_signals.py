@@ -40,7 +40,7 @@ def stop(door: FrontDoor, process: subprocess.Popen[bytes], *numbers: int) -> Fi
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals) -> None:
-    process = door.midway(cold=True)
+    process = door.midway(cold=number is signal.SIGTERM)
     finished = stop(door, process, number)
     assert (finished.code, finished.stdout) == (SIGNALS[number], "")
     assert f"Stopped by {number.name}." in finished.error
@@ -266,7 +266,14 @@ def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) 
     assert "Stopped by SIGTERM" in finished.error
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number: signal.Signals) -> None:
     process = door.start(cold=True, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert process.stderr is not None
