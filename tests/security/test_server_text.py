@@ -134,7 +134,9 @@ def test_a_run_that_fails_shows_no_value_and_names_the_file(door: FrontDoor, see
 def test_a_run_that_diverts_keeps_the_words_beside_the_records(door: FrontDoor) -> None:
     for finished in both(door, range(20), on_invalid_record="divert"):
         assert finished.code == 0
-    for path in (door.folder / "rejects").iterdir():
+    files = list((door.folder / "rejects").iterdir())
+    assert len(files) == 2
+    for path in files:
         assert path.suffix == ".singer"
         rejects = [json.loads(line) for line in path.read_text().splitlines()]
         words = [one["reject"]["response"] for one in rejects if one["type"] == "RECORD"]

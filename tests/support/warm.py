@@ -43,7 +43,8 @@ def serve(path: str) -> None:
         "python": run_script,
     }
     # What a run imports late.
-    importlib.import_module("target_sprinto.sandbox")
+    for late in ("target_sprinto.sandbox", "target_sprinto.receipts.keys"):
+        importlib.import_module(late)
     SprintoTarget.print_version(print_fn=lambda _: None)
     codecs.lookup("utf-8-sig")
     listener = socket.socket(socket.AF_UNIX)
