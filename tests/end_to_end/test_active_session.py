@@ -12,7 +12,17 @@ import pytest
 
 from target_sprinto.sandbox import Answer, Edit, Fault, RateLimit, Readings, Reset
 from tests.support import stranger
-from tests.support.front_door import SCHEMA, STATE, as_input, end_of_input, feed, people, record, state_line
+from tests.support.front_door import (
+    PAGE,
+    SCHEMA,
+    STATE,
+    as_input,
+    end_of_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import RequestSeen
@@ -282,7 +292,7 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
     process = door.start(on_active_session="wait", retry_timeout_seconds=0.8)
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    feed(process, PAGE)
     door.wait_for_operation("create", 2, answered=True)
     time.sleep(1)
     stranger.close_session(door, left, "discard")

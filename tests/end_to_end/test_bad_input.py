@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, record
+from tests.support.front_door import PAGE, SCHEMA, SECRET, STATE, FrontDoor, record
 
-GOOD = [SCHEMA, *(record(number) for number in range(100))]
 """A page is out and a session open before the bad line comes, as line 102."""
 
 
@@ -109,7 +108,7 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("what", BAD_LINES)
 def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
     line, code = BAD_LINES[what]
-    finished = door.run([*GOOD, line, STATE])
+    finished = door.run([*PAGE, line, STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 102: ")
     assert finished.error.endswith(f"[{code}]")
@@ -119,7 +118,7 @@ def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
 
 
 def test_a_truncated_last_line_says_that_the_tap_has_probably_died(door: FrontDoor) -> None:
-    whole = b"".join(__import__("json").dumps(message).encode() + b"\n" for message in [*GOOD, STATE])
+    whole = b"".join(__import__("json").dumps(message).encode() + b"\n" for message in [*PAGE, STATE])
     finished = door.run(whole + b'{"type":"RECORD","stream":"people","rec')
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 103: ")

@@ -11,7 +11,17 @@ import pytest
 import requests
 
 from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, end_of_input, feed, people, record, state_line
+from tests.support.front_door import (
+    PAGE,
+    SCHEMA,
+    STATE,
+    FrontDoor,
+    end_of_input,
+    feed,
+    people,
+    record,
+    state_line,
+)
 
 if TYPE_CHECKING:
     import subprocess
@@ -351,7 +361,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
 def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
     first = door.midway()
     second = door.start(on_active_session="wait")
-    feed(second, [SCHEMA, *(record(number) for number in range(100))])
+    feed(second, PAGE)
     door.wait_for_operation("create", 2, answered=True)
     assert door.finish(first, [STATE]).code == 0
     finished = door.finish(second, [STATE])
@@ -369,7 +379,7 @@ def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) 
 def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
     door.kill_midway()
     process = door.start(on_active_session="wait")
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    feed(process, PAGE)
     door.wait_for_operation("create", 2, answered=True)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=9)
@@ -396,7 +406,7 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)
     door.pace["keep_alive"] = 0.4
     process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    feed(process, PAGE)
     door.wait_for_operation("status", 4, answered=True)
     finished = door.finish(process, [record(100), STATE])
     assert finished.code == 0

@@ -22,7 +22,7 @@ from singer_sdk.testing.runners import TargetTestRunner
 from target_sprinto.push.errors import RunEnded, SprintoError
 from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
+from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,7 +126,7 @@ def test_a_run_that_failed_cannot_be_finished(door: FrontDoor, capsys: pytest.Ca
 
 def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> None:
     def lines() -> Iterator[str]:
-        yield from as_input([SCHEMA, *(record(number) for number in range(100))]).decode().splitlines()
+        yield from as_input(PAGE).decode().splitlines()
         door.wait_for_operation("push", answered=True)
         raise KeyboardInterrupt
 

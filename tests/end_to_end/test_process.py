@@ -17,6 +17,7 @@ import pytest
 
 from target_sprinto.process import BackgroundWriter
 from tests.support.front_door import (
+    PAGE,
     PATIENCE_SECONDS,
     SCHEMA,
     SECRET,
@@ -34,7 +35,6 @@ from tests.support.front_door import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGE = [SCHEMA, *(record(number) for number in range(100))]
 INVALID = record(1000, name=1000)
 
 

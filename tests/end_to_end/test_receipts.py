@@ -21,6 +21,7 @@ from target_sprinto.receipts.document import published_schema
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Late, Readings, Reset
 from tests.support.front_door import (
     API_KEY,
+    PAGE,
     SCHEMA,
     SECRET,
     STATE,
@@ -215,7 +216,6 @@ class Ends:
     pages: int = 2
 
 
-PAGE = [SCHEMA, *(record(number) for number in range(100))]
 ENDS = {
     "no records": Ends(0, "nothing-to-send", None, None, [SCHEMA, STATE], went_to="stdout", pages=0),
     "no STATE": Ends(

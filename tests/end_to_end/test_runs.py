@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Readings
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, feed, people, record, state_line
 
 
 def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
@@ -389,7 +389,7 @@ def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
 def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Answer(400)))
     process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100))])
+    feed(process, PAGE)
     assert process.wait(timeout=15) == 1
     assert door.session().state == "cancelled"
     process.communicate()

@@ -11,6 +11,7 @@ import pytest
 
 from target_sprinto.sandbox import Answer, Fault, Hang, Readings
 from tests.support.front_door import (
+    PAGE,
     SCHEMA,
     SIGNALS,
     Finished,
@@ -24,8 +25,6 @@ from tests.support.front_door import (
 
 if TYPE_CHECKING:
     import subprocess
-
-PAGE = [SCHEMA, *(record(number) for number in range(100))]
 
 
 def stop(door: FrontDoor, process: subprocess.Popen[bytes], *numbers: int) -> Finished:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record
+from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, as_input
 
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
 
-PAGE = [SCHEMA, *(record(number) for number in range(100))]
 LIMIT_SECONDS = 10.5
 """The contract's ten, and what the test itself takes."""
 

@@ -55,6 +55,10 @@ def people(count: int) -> list[dict[str, Any]]:
     return [SCHEMA, *(record(number) for number in range(count)), STATE]
 
 
+PAGE = people(100)[:-1]
+"""A whole page, and no STATE yet."""
+
+
 def as_input(messages: list[Any] | bytes) -> bytes:
     if isinstance(messages, bytes):
         return messages
@@ -167,7 +171,7 @@ class FrontDoor:
     ) -> subprocess.Popen[bytes]:
         """Start a run whose first page has been accepted, and which reads on."""
         process = self.start(*arguments, **options)
-        feed(process, people(100)[:-1] if messages is None else messages)
+        feed(process, messages or PAGE)
         self.wait_for_operation("push", answered=True)
         return process
 

@@ -9,6 +9,7 @@ with the run's exit code.
 from __future__ import annotations
 
 import codecs
+import functools
 import gc
 import importlib
 import json
@@ -20,6 +21,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -42,7 +44,8 @@ def serve(path: str) -> None:
         "sdk-tap": sdk_taps.main,
         "python": run_script,
     }
-    # What a run imports late.
+    # What a run imports late, and versions, which it would look up again.
+    metadata.version = functools.cache(metadata.version)
     for late in ("target_sprinto.sandbox", "target_sprinto.receipts.keys"):
         importlib.import_module(late)
     SprintoTarget.print_version(print_fn=lambda _: None)

@@ -14,7 +14,7 @@ from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, until_expired
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.front_door import end_of_input, feed
+from tests.support.front_door import feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,8 +118,7 @@ def changed_before(traffic: Traffic) -> Iterator[Cell]:
 
 
 def meanwhile(stage: Stage, what: str) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault()
     happen(stage, what)
     stage.release()
@@ -143,8 +142,7 @@ def suspended(traffic: Traffic) -> Iterator[Cell]:
 
 
 def stopped(stage: Stage, what: str) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault()
     process.send_signal(signal.SIGSTOP)
     stage.release()
@@ -175,8 +173,7 @@ def noticed(traffic: Traffic) -> Iterator[Cell]:
 
 
 def discarded_while_waiting(stage: Stage) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault(times=2)
     stranger.close_session(stage.door, stage.door.session().id, "discard")
     return stage.finish(process)

@@ -8,11 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Reset
-from tests.support import stranger
 from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.counts import ABOVE, BELOW, lasting
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, end_by, ended, until_expired
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -29,7 +28,7 @@ from tests.support.faults.refusals import READ, RULES, a_team_in
 from tests.support.faults.several import named
 from tests.support.faults.signals import BUSY
 from tests.support.faults.traffic import marker, stream_of
-from tests.support.front_door import SIGNALS, end_of_input
+from tests.support.front_door import SIGNALS
 
 if TYPE_CHECKING:
     import signal
@@ -186,8 +185,7 @@ def stopped(traffic: Traffic) -> Iterator[Cell]:
 
 
 def signalled(stage: Stage, number: signal.Signals) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     asked = [index for index, fault in enumerate(stage.faults) if fault.operation == "status"]
     stage.wait_for_fault(asked[0] if asked else 0)
     finished = stage.stop(process, number)
@@ -256,7 +254,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
             expected,
             bad,
             held,
-            script=partial(ended, end=partial(end_by, how=how)),
+            script=partial(ended, end=partial(end_by, status=how)),
         )
     yield cell(
         "SIGKILL while the rest hangs, next run",
@@ -266,19 +264,6 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
         settings={"on_active_session": "discard", "stale_session_seconds": 0},
         script=partial(killed, until=lambda stage: stage.wait_for_fault()),
     )
-
-
-def end_by(stage: Stage, how: str) -> None:
-    stranger.close_session(stage.door, stage.door.session().id, how)
-
-
-def ended(stage: Stage, end: Callable[[Stage], None]) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
-    stage.wait_for_fault()
-    end(stage)
-    stage.release()
-    return stage.finish(process)
 
 
 # Several pages at once

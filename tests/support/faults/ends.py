@@ -11,7 +11,7 @@ from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_IN_PART, ENDED, NOT_APPLIED_YET, PROCESSED, Expected
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.front_door import STATE, end_of_input, feed
+from tests.support.front_door import STATE, feed
 
 if TYPE_CHECKING:
     import subprocess
@@ -231,8 +231,7 @@ def expire_while_closing(stage: Stage) -> Finished:
 
 def closing(stage: Stage) -> subprocess.Popen[bytes]:
     """A run whose close hangs."""
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault()
     return process
 
@@ -307,7 +306,7 @@ def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
                 faults,
                 readings,
                 server=EXPIRES,
-                script=partial(ended, end=until_expired),
+                script=partial(ended, end=until_expired, until=all_in_flight),
                 traffic=traffic,
             )
             for status, expected in {"discard": NOTHING_APPLIED, "apply": APPLIED_IN_PART}.items():
@@ -316,7 +315,7 @@ def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
                     expected,
                     faults,
                     readings,
-                    script=partial(ended, end=partial(end_by, status=status)),
+                    script=partial(ended, end=partial(end_by, status=status), until=all_in_flight),
                     traffic=traffic,
                 )
 
@@ -344,12 +343,20 @@ def end_by(stage: Stage, status: str) -> None:
     stranger.close_session(stage.door, stage.door.session().id, status)
 
 
-def ended(stage: Stage, end: Callable[[Stage], None]) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+def all_in_flight(stage: Stage) -> None:
     stage.wait_for_volley()
     if stage.faults[0].moment == "after":
         stage.wait_for_acts(stage.traffic.together)
+
+
+def ended(
+    stage: Stage,
+    end: Callable[[Stage], None],
+    until: Callable[[Stage], None] = lambda stage: stage.wait_for_fault(),
+) -> Finished:
+    """`until` waits for the moment at which another client, or time, ends the session."""
+    process = stage.start_whole()
+    until(stage)
     end(stage)
     stage.release()
     return stage.finish(process)

@@ -145,8 +145,7 @@ def released_while_reading(stage: Stage) -> Finished:
 
 
 def slips_in(stage: Stage) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.door.wait_for_operation("close")
     before = stage.door.session().accepted_total
     stage.release(0)

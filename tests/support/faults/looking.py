@@ -12,7 +12,7 @@ from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell
 from tests.support.faults.expectation import DISCARDED, PROCESSED, UNSEEN
 from tests.support.faults.kills import REFUSED
-from tests.support.front_door import SIGNALS, end_of_input
+from tests.support.front_door import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,15 +121,13 @@ def meet(stage: Stage, prefix: str) -> Finished:
 def stopped_beside(stage: Stage) -> Finished:
     stranger.open_session(stage.door, OWN)
     stage.others_are_all()
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault()
     return stage.stop(process, signal.SIGTERM)
 
 
 def stopped_while_creating(stage: Stage) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_session(lambda _: True)
     return stage.stop(process, signal.SIGTERM)
 

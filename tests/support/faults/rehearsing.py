@@ -7,13 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Fault, Hang, Reset
-from tests.support import stranger
 from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import READINGS, Acts, Cell
 from tests.support.faults.counts import ABOVE, BELOW, lasting
 from tests.support.faults.discards import PACE, closes, statuses
 from tests.support.faults.diverting import in_each_page, signalled, unnamed
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, end_by, ended, until_expired
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -25,15 +24,13 @@ from tests.support.faults.expectation import (
     after_one,
 )
 from tests.support.faults.refusals import READ, RULES
-from tests.support.front_door import SIGNALS, end_of_input
+from tests.support.front_door import SIGNALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.faults.expectation import Expected
-    from tests.support.faults.stage import Stage
     from tests.support.faults.traffic import Traffic
-    from tests.support.front_door import Finished
 
 
 def rehearsing(traffic: Traffic) -> Iterator[Cell]:
@@ -165,28 +162,15 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
         REHEARSED,
         traffic,
         held,
-        script=partial(ended, end=partial(by, how="discard")),
+        script=partial(ended, end=partial(end_by, status="discard")),
     )
     yield cell(
         "another client applies it before",
         APPLIED_IN_PART,
         traffic,
         held,
-        script=partial(ended, end=partial(by, how="apply")),
+        script=partial(ended, end=partial(end_by, status="apply")),
     )
-
-
-def by(stage: Stage, how: str) -> None:
-    stranger.close_session(stage.door, stage.door.session().id, how)
-
-
-def ended(stage: Stage, end: Callable[[Stage], None]) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
-    stage.wait_for_fault()
-    end(stage)
-    stage.release()
-    return stage.finish(process)
 
 
 def discarding(traffic: Traffic) -> Iterator[Cell]:

@@ -14,7 +14,6 @@ from tests.support.faults.answers import HTML, MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
-from tests.support.front_door import end_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -187,8 +186,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
 
 
 def let_go(stage: Stage, pages: tuple[int, ...], how_many: int) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     for page in pages:
         stage.wait_until_sent_again(page)
     for index in range(how_many):
@@ -230,8 +228,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
 
 def release_when_struck(stage: Stage, by: int) -> Finished:
     """What was late goes on as soon as the other fault has struck."""
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault(by)
     stage.release_and_wait()
     return stage.finish(process)

@@ -68,6 +68,12 @@ class Stage:
         feed(process, messages)
         return process
 
+    def start_whole(self) -> subprocess.Popen[bytes]:
+        """Start a run that has all of its input."""
+        process = self.start(self.traffic.input)
+        end_of_input(process)
+        return process
+
     def run(self, messages: list[Any], **options: Any) -> Finished:  # noqa: ANN401 - settings
         process = self.start(messages, **options)
         return self.finish(process)

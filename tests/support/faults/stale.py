@@ -15,7 +15,7 @@ from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PAGES, PROCESSED
 from tests.support.faults.late import released_by, released_when_sent_again
 from tests.support.faults.stage import is_push
-from tests.support.front_door import end_of_input, feed
+from tests.support.front_door import feed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,8 +126,7 @@ def check_quick(stage: Stage, lag: float) -> None:
 
 
 def released_while_looking(stage: Stage) -> Finished:
-    process = stage.start(stage.traffic.input)
-    end_of_input(process)
+    process = stage.start_whole()
     stage.wait_for_fault(1)
     stage.release_and_wait(0)
     stage.release(1)
