@@ -67,10 +67,10 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
                 pace={"lag": 1.5},
                 traffic=traffic,
             )
-        for name, faults in tolerable(traffic):
+        for name, says, faults in tolerable(traffic):
             yield Cell(
                 f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
-                PROCESSED.logging(ALL_THE_SAME, traffic.format_counts()),
+                PROCESSED.logging(ALL_THE_SAME, *says),
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
@@ -80,7 +80,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
     yield from lagging(traffic)
 
 
-def tolerable(traffic: Traffic) -> Iterator[tuple[str, tuple[Fault, ...]]]:
+def tolerable(traffic: Traffic) -> Iterator[tuple[str, tuple[str, ...], tuple[Fault, ...]]]:
     """Counts that differ, which a user may choose to be only warned of."""
     for name, expected, faults in (*before_the_close(traffic), *after_the_close(traffic)):
         # A page that was sent again must be confirmed, whatever the user wants at the close.
@@ -88,7 +88,7 @@ def tolerable(traffic: Traffic) -> Iterator[tuple[str, tuple[Fault, ...]]]:
             continue
         # Counts that cannot be read are not counts that differ.
         if name not in {f"are {unreadable}" for unreadable in UNREADABLE} and expected is not PROCESSED:
-            yield name, faults
+            yield name, expected.says, faults
 
 
 def lagging(traffic: Traffic) -> Iterator[Cell]:
@@ -112,15 +112,16 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
 
 def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     sent, below, above = (
-        traffic.format_counts(),
-        traffic.format_counts(people=-2),
-        traffic.format_counts(people=2),
+        traffic.format_counts("people"),
+        traffic.format_counts("people", people=-2),
+        traffic.format_counts("people", people=2),
     )
     yield "lag for three looks", PROCESSED, (Fault("status", times=3, effect=BELOW),)
     yield "fall short for good", DISCARDED.saying(below, sent), (lasting(BELOW),)
     yield "go over", DISCARDED.saying(above, sent), (lasting(ABOVE),)
     yield "go over once", DISCARDED.saying(sent), (Fault("status", effect=ABOVE),)
-    yield "add up, type by type they do not", DISCARDED.saying(sent), (lasting(AGAINST_EACH_OTHER),)
+    both = DISCARDED.saying(traffic.format_counts())
+    yield "add up, type by type they do not", both, (lasting(AGAINST_EACH_OTHER),)
     yield (
         "have a type that was never sent",
         DISCARDED.saying("1 of types that were not sent"),
@@ -137,9 +138,9 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
 
 def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     sent, below, above = (
-        traffic.format_counts(),
-        traffic.format_counts(people=-2),
-        traffic.format_counts(people=2),
+        traffic.format_counts("people"),
+        traffic.format_counts("people", people=-2),
+        traffic.format_counts("people", people=2),
     )
     yield "go over at processed", APPLIED_DIFFERS.saying(above, sent), (lasting(ABOVE, 2),)
     yield "fall short at processed", APPLIED_DIFFERS.saying(below, sent), (lasting(BELOW, 2),)

@@ -221,12 +221,12 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
     bad = in_each_page(traffic)
     yield cell(
         "counts fall short for good",
-        DISCARDED.saying(bad.format_counts()),
+        DISCARDED.saying(bad.format_counts("people")),
         bad,
         lasting(BELOW),
         pace={"lag": 1.5},
     )
-    yield cell("counts go over", DISCARDED.saying(bad.format_counts()), bad, lasting(ABOVE))
+    yield cell("counts go over", DISCARDED.saying(bad.format_counts("people")), bad, lasting(ABOVE))
     for name, expected in (
         ("reset", PROCESSED),
         ("429", PROCESSED),

@@ -135,7 +135,7 @@ def rehearsed(expected: Expected) -> Expected:
 
 
 def at_the_end(traffic: Traffic) -> Iterator[Cell]:
-    sent = traffic.format_counts()
+    sent = traffic.format_counts("people")
     yield cell("counts lag for three looks", REHEARSED, traffic, Fault("status", times=3, effect=BELOW))
     yield cell(
         "counts fall short for good", DISCARDED.saying(sent), traffic, lasting(BELOW), pace={"lag": 1.5}

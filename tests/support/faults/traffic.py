@@ -111,11 +111,11 @@ class Traffic:
         """How many there are of each in these pages, numbered from 1."""
         return Counter(stream_of(number) for page in pages for number in self.pages[page - 1])
 
-    def format_counts(self, **more: int) -> str:
-        """The counts as an error tells them, off by so many."""
+    def format_counts(self, *only: str, **more: int) -> str:
+        """The counts of these types, or of all, as an error tells them, off by so many."""
         counts = Counter(self.counts)
         counts.update(more)
-        return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        return ", ".join(f"{counts[name]} {name}" for name in sorted(only or counts))
 
     def with_bad(self, *numbers: int) -> Traffic:
         return replace(self, bad=numbers)
