@@ -1,10 +1,10 @@
 # target-sprinto in a slim image: not root, and content with a read-only file system.
 #
 #   docker build -t target-sprinto .
-#   tap … | docker run -i --rm --read-only --cap-drop ALL --env-file sprinto.env target-sprinto --config ENV
+#   tap … | docker run -i --rm --init --read-only --cap-drop ALL --env-file sprinto.env target-sprinto --config ENV
 #
-# Receipts and rejects need a folder that user 10001 may write to: -v "$PWD/receipts:/work". For another of the two
-# programs: --entrypoint sprintoctl.
+# Receipts and rejects need a folder of yours: --user "$(id -u):$(id -g)" -v "$PWD/receipts:/work". For the other
+# program: --entrypoint sprintoctl. More in docs/docker.md.
 
 # An image that others rely on is built on a digest, which a tag is not:
 #   docker build --build-arg "BASE=$(.ci/base-image)" -t target-sprinto .
@@ -28,7 +28,7 @@ RUN /opt/tools/bin/uv build --wheel --build-constraint tools.txt --require-hashe
 
 FROM ${BASE}
 COPY --from=build /opt/target-sprinto /opt/target-sprinto
-RUN useradd --system --uid 10001 --no-create-home sprinto
+RUN useradd --uid 10001 --no-create-home sprinto
 USER 10001
 WORKDIR /work
 # joblib, far under the SDK, tries to write as it is imported, and warns where it may not.

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PORT = "8765"
 SHELLS = {"sh", "bash", "shell", "console"}
-RUN_ELSEWHERE = {"test-command", "meltano"}
-"""CI runs the first; `test_meltano_readme.py` and `test_meltano_guide.py` run the second."""
+RUN_ELSEWHERE = {"test-command", "meltano", "docker"}
+"""CI runs the first, the files `test_meltano_*.py` the second, `test_containers.py` the third."""
 IN_ANOTHER_TERMINAL = "run: in another terminal"
 
 
