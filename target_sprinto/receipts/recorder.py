@@ -33,7 +33,7 @@ from target_sprinto.receipts.receipt_file import ReceiptFile
 from target_sprinto.receipts.run_info import origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from target_sprinto.push.client import ApiClient
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.transport.background import Check
-    from target_sprinto.receipts.receipt_file import Applied
     from target_sprinto.receipts.run_info import InputCounts, RunInfo
 
 log = logging.getLogger(__name__)
@@ -70,8 +69,8 @@ class Ending:
 class ReceiptRecorder(RunObserver):
     """Keeps account of one run (push/run/observer.py), and writes its receipt.
 
-    `rejects` returns what was rejected so far, `state` the STATE that is held back, `input_sha256` the digest
-    of the input so far.
+    `file` keeps it. `rejects` returns what was rejected so far, `state` the STATE that is held back,
+    `input_sha256` the digest of the input so far.
     """
 
     report_path: Path
@@ -88,7 +87,7 @@ class ReceiptRecorder(RunObserver):
 
     def __post_init__(self) -> None:
         self._started_at = _now()
-        self._file = ReceiptFile(self.report_path, self.info, self.run_uuid, self._started_at)
+        self.file = ReceiptFile(self.report_path, self.info, self.run_uuid, self._started_at)
         self._provenance = provenance_of(self.info.provenance)
         self._lock = threading.Lock()
         self._phases: list[receipt.Step] = []
@@ -100,19 +99,10 @@ class ReceiptRecorder(RunObserver):
         self._pages: dict[int, receipt.Page] = {}
         self._written = False
 
-    @property
-    def path(self) -> Path | None:
-        """The receipt's file, once it is made."""
-        return self._file.path
-
-    def last_applied(self, entity_types: Collection[str]) -> dict[str, Applied]:
-        """By entity type, what was applied last, according to the receipts in the same folder."""
-        return self._file.last_applied(entity_types)
-
     def begin(self) -> None:
         """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
-        if self.path is None:
-            self._file.make(self._receipt(Ending("unfinished", None), None))
+        if self.file.path is None:
+            self.file.make(self._receipt(Ending("unfinished", None), None))
 
     def extracted(self, stream: str, time: bytes) -> None:
         """Note a record's `time_extracted`, given as JSON; empty where it has none."""
@@ -176,23 +166,23 @@ class ReceiptRecorder(RunObserver):
         ending = Ending("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
         self.interrupted()
-        self._file.write(lambda: self._receipt(ending, events))
+        self.file.write(lambda: self._receipt(ending, events))
         self._written = True
 
     # The end
 
     def end(self, ending: Ending, deadline: Deadline) -> None:
         """Write the receipt of a run that has ended. That this fails is logged and changes no ending."""
-        if self.path is None or self._written:
+        if self.file.path is None or self._written:
             return
         self._written = True
         try:
             events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.left())))
-            self._file.write(lambda: self._receipt(ending, events))
+            self.file.write(lambda: self._receipt(ending, events))
         except ReceiptNotWritten as problem:
             log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
-            log.warning("The receipt %s could not be written. %s", self.path, InternalError(bug))
+            log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
     def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
         info, failure = self.info, ending.failure

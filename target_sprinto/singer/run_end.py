@@ -192,7 +192,7 @@ class RunEnd:
         return rejected
 
     def _held(self, summary: RunResult) -> None:
-        receipt = str(self.report.path) if self.report else ""
+        receipt = str(self.report.file.path) if self.report else ""
         session, config = str(summary.session_id), self.config_files
         log.info(
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",

@@ -167,7 +167,7 @@ class SprintoTarget(ConfiguredTarget):
             )
         if settings.expect:
             self._expectations = Expectations(
-                settings.expect, self._report.last_applied(settings.expect) if self._report else {}
+                settings.expect, self._report.file.last_applied(settings.expect) if self._report else {}
             )
         run_options = RunOptions(
             run_uuid=run_uuid,
