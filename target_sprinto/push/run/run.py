@@ -17,7 +17,7 @@ import contextlib
 import logging
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from target_sprinto.push import arguments, errors
 from target_sprinto.push.client import ApiClient
@@ -95,12 +95,8 @@ class Run:
             raise errors.RunEnded("This run has not ended yet.", "Leave its `with` block first.")
         return self._session.result
 
-    @property
-    def _finished(self) -> bool:
-        return self._session.phase not in _TAKES_RECORDS
-
     def __enter__(self) -> Self:
-        if self._entered or self._finished:
+        if self._entered or self._session.phase not in _TAKES_RECORDS:
             raise errors.RunEnded(
                 "This run has been used already.", "Each run is one session: start a new one."
             )
@@ -140,8 +136,7 @@ class Run:
         decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
         longer than Sprinto's inactivity timeout, an hour, lets the session expire.
         """
-        if self._finished:
-            self._raise_ended()
+        self._require_unfinished()
         self._pushes += 1
         try:
             arguments.entity_type("entity_type", entity_type)
@@ -164,8 +159,7 @@ class Run:
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was refused, an interruption, … Call `abort` then.
         """
-        if self._session.phase not in _TAKES_RECORDS:
-            self._raise_ended()
+        self._require_unfinished()
         if not isinstance(entity_type, str) or entity_type not in self._entity_types:
             self._entity_types.add(arguments.entity_type("entity_type", entity_type))
         arguments.json_object(body)
@@ -176,8 +170,7 @@ class Run:
 
     def flush(self) -> None:
         """Send the page gathered so far, if there is one, though it is not full. Raises what `add` does."""
-        if self._finished:
-            self._raise_ended()
+        self._require_unfinished()
         if page := self._builder.flush():
             self._put(page)
 
@@ -191,8 +184,7 @@ class Run:
         Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
         SprintoError in every other case; call `abort` then.
         """
-        if self._finished:
-            self._raise_ended()
+        self._require_unfinished()
         if page := self._builder.flush():
             self._put(page)
         with self._blocked():
@@ -250,8 +242,9 @@ class Run:
         with self._blocked():
             self._session.put(page)
 
-    def _raise_ended(self) -> NoReturn:
-        raise errors.RunEnded("This run has already ended.", "Start a new one.")
+    def _require_unfinished(self) -> None:
+        if self._session.phase not in _TAKES_RECORDS:
+            raise errors.RunEnded("This run has already ended.", "Start a new one.")
 
 
 _TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)

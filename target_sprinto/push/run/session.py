@@ -216,7 +216,7 @@ class RunSession:
         try:
             wait_until_processed(staged, response, limit, grace)
         except errors.CountMismatch:
-            self.result = self._result(RunOutcome.APPLIED)
+            self._end(Event.SETTLED, RunOutcome.APPLIED)
             raise
         return self._end(Event.SETTLED, RunOutcome.APPLIED)
 
@@ -276,21 +276,15 @@ class RunSession:
             if session is not None:
                 self._opened(session)
 
-    def _result(
-        self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
-    ) -> RunResult:
-        opened = self._open
-        if opened is None:
-            return RunResult(outcome, None, {}, 0, expires_at, sentence)
-        staged = opened.sender.staged
-        accepted = dict(staged.accepted)
-        return RunResult(outcome, opened.session.id, accepted, staged.pages, expires_at, sentence)
-
     def _end(
         self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
     ) -> RunResult:
         self._move(event)
-        self.result = self.result or self._result(outcome, expires_at, sentence)
+        session_id, accepted, pages = None, {}, 0
+        if self._open is not None:
+            staged = self._open.sender.staged
+            session_id, accepted, pages = self._open.session.id, dict(staged.accepted), staged.pages
+        self.result = RunResult(outcome, session_id, accepted, pages, expires_at, sentence)
         return self.result
 
     def _move(self, event: Event) -> None:
