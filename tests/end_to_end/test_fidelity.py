@@ -170,7 +170,7 @@ def test_any_json_arrives_as_it_was_sent(door: FrontDoor, values: list[dict[str,
 def test_the_demos_input_arrives_whole(door: FrontDoor) -> None:
     from importlib import resources  # noqa: PLC0415 - used once
 
-    bundled = resources.files("target_sprinto.cli") / "demo"
+    bundled = resources.files("target_sprinto.cli") / "demo_data"
     config = json.loads((bundled / "config.json").read_bytes())
     messages = (bundled / "input.singer").read_bytes()
     door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
