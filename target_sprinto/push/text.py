@@ -19,6 +19,9 @@ LONGEST_NAME = 255
 SHOWN_CHARACTERS = 100
 _NAME_CHARACTERS = 40
 _MOST_NAMES = 10
+_ROOM = 150
+"""Characters of a message for two lists of counts."""
+
 _QUOTED = re.compile(r"(?<!\w)'([^'/]+)'(?!\w)")
 """Neither an apostrophe, which has a letter before it, nor a path, which is of use only as a whole."""
 
@@ -118,9 +121,15 @@ def format_counts(
     return ", ".join(message) or "nothing"
 
 
-def format_difference(counted: Mapping[str, int], sent: Mapping[str, int]) -> tuple[str, str]:
-    """Sprinto's counts and our own, of two entity types at most: those in which they differ."""
+def format_difference(
+    counted: Mapping[str, int], sent: Mapping[str, int], known: Collection[str] | None = None
+) -> tuple[str, str]:
+    """Sprinto's counts and our own; of many types two in which they differ. `known` may be named."""
+    known = sent if known is None else known
+    both = format_counts(counted, known), format_counts(sent)
+    if sum(map(len, both)) <= _ROOM:
+        return both
     differing = {name for name in (*counted, *sent) if counted.get(name, 0) != sent.get(name, 0)}
     theirs = {name: count for name, count in counted.items() if name in differing}
     ours = {name: count for name, count in sent.items() if name in differing}
-    return format_counts(theirs, sent, 2), format_counts(ours, most=2)
+    return format_counts(theirs, known, 2), format_counts(ours, most=2)

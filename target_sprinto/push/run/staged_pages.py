@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, session_ended
-from target_sprinto.push.text import format_counts, format_difference
+from target_sprinto.push.text import format_difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -77,7 +77,7 @@ class StagedPages:
         landed = committed_pages(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
-            counted, accepted = format_counts(counts, sent, 2), format_counts(self.accepted, most=2)
+            counted, accepted = format_difference(counts, self.accepted, sent)
             raise errors.ResponseLost(
                 f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before."
