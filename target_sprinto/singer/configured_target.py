@@ -97,6 +97,9 @@ class ConfiguredTarget(Target):
         for name in settings_checks.NOT_FOR_SPRINTO:
             properties.pop(name, None)
         properties["stream_maps"] = settings_checks.without_bare_types(properties["stream_maps"])
+        # The SDK's own says that the schema is validated.
+        description = "Check each record against its stream's schema."
+        properties["validate_records"] = {**properties["validate_records"], "description": description}
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         known = self._known_settings()
