@@ -165,7 +165,7 @@ def test_the_cron_jobs_script_in_its_image(door: FrontDoor, shell: Shell) -> Non
     assert page.count("target-sprinto tap-hr") == 1
     page = page.replace("target-sprinto tap-hr", f"/{name}").replace("RUN pip", f"COPY {name} /\nRUN pip")
     (folder / "Dockerfile").write_text(f"{page}COPY tap-hr /usr/local/bin/\n")
-    shell.run(f"docker build -t {shell.name} image")
+    shell.run("docker build -t sprinto-cron-job image")
 
     for mounted in ("config", "key", "state", "work"):
         (door.folder / mounted).mkdir()
@@ -176,7 +176,7 @@ def test_the_cron_jobs_script_in_its_image(door: FrontDoor, shell: Shell) -> Non
     rights = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--user=10001:10001"]
     words = [*container()["command"], *container()["args"]]
     run = ["docker", "run", "--rm", f"--name={shell.name}", *rights, *mounts, f"--entrypoint={words[0]}"]
-    job = shlex.join([*run, shell.name, *words[1:]])
+    job = shlex.join([*run, "sprinto-cron-job", *words[1:]])
 
     (door.folder / "tap/1").write_bytes(as_input(people(250)))
     shell.run(job)
