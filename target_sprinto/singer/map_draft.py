@@ -173,7 +173,7 @@ def _converted(
             midnight = f"{expression} + 'T00:00:00Z'"
             rule = f"{midnight} if {expression} else None" if nullable else midnight
             return rule, "a date becomes midnight UTC"
-        return expression, "" if shapes == {"date-time"} else "whether it is a date and time is not known"
+        return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
     return expression, ""
 
 

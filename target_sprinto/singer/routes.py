@@ -194,8 +194,7 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
         return stream_map.transform(dict(record))
     except RecursionError:
         raise InvalidRecord(
-            f"the stream map of stream {quoted(stream_map.stream_alias)} met a record that is nested too"
-            " deeply."
+            f"a record of stream {quoted(stream_map.stream_alias)} is nested too deeply for its stream map."
         ) from None
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
         failing = _failing(stream_map, rule, record)

@@ -111,25 +111,25 @@ class SprintoSink(BatchSink):
         return Source(self.stream_name, self._intake.line(), original=original)
 
     def _encoded(self, record: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
-        """A record as JSON bytes, and its fields that hold a NaN or Infinity."""
+        """A record as JSON bytes, and its fields that hold NaN or Infinity."""
         try:
             return _encoder.encode(record), frozenset(
                 field for field, value in record.items() if not is_finite(value)
             )
         except RecursionError:
             raise InvalidRecord(
-                f"the stream map of stream {quoted(self.stream_name)} met a record that is nested too deeply."
+                f"a record of stream {quoted(self.stream_name)} is nested too deeply for its stream map."
             ) from None
         except (TypeError, ValueError):
             raise MapFailed(
-                f"the stream map of stream {quoted(self.stream_name)} made something that is not JSON.",
+                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
                 _ADVICE,
             ) from None
 
     def _require_valid(self, record: dict[str, Any], body: bytes, not_finite: frozenset[str]) -> None:
         if not_finite:
             raise InvalidRecord(
-                f"the stream map of stream {quoted(self.stream_name)} made a NaN or Infinity.",
+                f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
                 _ADVICE,
                 field=min(not_finite),
             )
