@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.push.client import ApiClient
+from target_sprinto.push.protocol.lifecycle import Phase
+from target_sprinto.push.run.observer import RunObserver
+from target_sprinto.push.run.result import RunOutcome
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
 from target_sprinto.sandbox import Delay, Fault, Hang
@@ -37,3 +40,21 @@ def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
     client.close()
     operations = [seen.operation for seen in sandbox.requests(integration_id)]
     assert operations == ["create", "push", "close", "status"]
+
+
+class FailsAtTheEnd(RunObserver):
+    def on_phase(self, phase: Phase) -> None:
+        if phase is Phase.ENDED:
+            raise OSError("the disk is full")
+
+
+def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: Sandbox, integration_id: str) -> None:
+    with ApiClient(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    ) as client:
+        run = Run(client, RunOptions(observer=FailsAtTheEnd()))
+        run.add("people", b"{}")
+        with pytest.raises(OSError, match="the disk is full"):
+            run.finish()
+        assert run.abort() is run.result
+    assert run.result.outcome is RunOutcome.APPLIED

@@ -279,12 +279,12 @@ class RunSession:
     def _end(
         self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
     ) -> RunResult:
-        self._move(event)
         session_id, accepted, pages = None, {}, 0
         if self._open is not None:
             staged = self._open.sender.staged
             session_id, accepted, pages = self._open.session.id, dict(staged.accepted), staged.pages
         self.result = RunResult(outcome, session_id, accepted, pages, expires_at, sentence)
+        self._move(event)
         return self.result
 
     def _move(self, event: Event) -> None:
