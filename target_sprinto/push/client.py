@@ -30,8 +30,6 @@ from target_sprinto.push.transport.http import HttpTransport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typing_extensions import Self
-
     from target_sprinto.push.protocol.responses import ActivityPage, IngestResult, IntegrationStatus
     from target_sprinto.push.transport.base import Response
 
@@ -88,12 +86,6 @@ class ApiClient:
         self._server_date: tuple[datetime, float] | None = None
         self._young: dict[str, float] = {}
         self._has_a_page: set[str] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""

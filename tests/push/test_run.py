@@ -49,12 +49,13 @@ class FailsAtTheEnd(RunObserver):
 
 
 def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: Sandbox, integration_id: str) -> None:
-    with ApiClient(
+    client = ApiClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    ) as client:
-        run = Run(client, RunOptions(observer=FailsAtTheEnd()))
-        run.add("people", b"{}")
-        with pytest.raises(OSError, match="the disk is full"):
-            run.finish()
-        assert run.abort() is run.result
+    )
+    run = Run(client, RunOptions(observer=FailsAtTheEnd()))
+    run.add("people", b"{}")
+    with pytest.raises(OSError, match="the disk is full"):
+        run.finish()
+    assert run.abort() is run.result
+    client.close()
     assert run.result.outcome is RunOutcome.APPLIED
