@@ -73,8 +73,7 @@ def test_another_runs_session_is_not_discarded_on_a_signal(door: FrontDoor) -> N
     stranger.open_session(door, OWN)
     lost = Fault("create", 2, 9, door.integration_id, moment="after", effect=Reset())
     inject(door, lost)
-    process = door.start()
-    feed(process, people(100))
+    process = door.fed(people(100))
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)), timeout=20)
     process.terminate()
     finished = door.finish(process, None)
@@ -176,8 +175,7 @@ def test_discard_waits_for_what_is_missing_and_takes_over(
 def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones: bool) -> None:
     configure(door, status_postpones_expiry=postpones)
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
-    second = door.start(on_active_session="discard", stale_session_seconds=2)
-    feed(second, people(100))
+    second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
     # It has looked once, and waits.
     door.wait_for_operation("status", answered=True)
     feed(first, [record(1)])
@@ -257,8 +255,7 @@ def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
 def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
     door.pace |= {"ask": 0.1, "ask_most": 0.3}
     left = stranger.open_session(door)
-    process = door.start(on_active_session="wait")
-    feed(process, people(3))
+    process = door.fed(people(3), on_active_session="wait")
     end_of_input(process)
     door.wait_for_operation("integration_status", 5, answered=True)
     stranger.close_session(door, left, "discard")
@@ -291,8 +288,7 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     left = stranger.open_session(door)
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
-    process = door.start(on_active_session="wait", retry_timeout_seconds=0.8)
-    feed(process, PAGE)
+    process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=0.8)
     door.wait_for_operation("create", 2, answered=True)
     time.sleep(1)
     stranger.close_session(door, left, "discard")
@@ -369,8 +365,7 @@ def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds
 def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, status_postpones_expiry=False)
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
-    second = door.start(on_active_session="discard", stale_session_seconds=600)
-    feed(second, people(100))
+    second = door.fed(people(100), on_active_session="discard", stale_session_seconds=600)
     door.wait_for_operation("status", answered=True)
     second.terminate()
     refused = door.finish(second, None)

@@ -143,8 +143,7 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     looked = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
     for fault in (late, lost, looked):
         door.sandbox.inject(fault)
-    process = door.start(request_timeout_seconds=2)
-    feed(process, people(300))
+    process = door.fed(people(300), request_timeout_seconds=2)
     door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
     door.sandbox.release(late)
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 200)
@@ -360,8 +359,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
 
 def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
     first = door.midway()
-    second = door.start(on_active_session="wait")
-    feed(second, PAGE)
+    second = door.fed(PAGE, on_active_session="wait")
     door.wait_for_operation("create", 2, answered=True)
     assert door.finish(first, [STATE]).code == 0
     finished = door.finish(second, [STATE])
@@ -378,8 +376,7 @@ def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) 
 
 def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
     door.kill_midway()
-    process = door.start(on_active_session="wait")
-    feed(process, PAGE)
+    process = door.fed(PAGE, on_active_session="wait")
     door.wait_for_operation("create", 2, answered=True)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=9)
@@ -390,8 +387,7 @@ def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
 
 def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(100)), record(100)])
+    process = door.fed([SCHEMA, *(record(number) for number in range(100)), record(100)])
     # The part-filled page goes first, then the status is read, again and again.
     door.wait_for_operation("push", 2, answered=True)
     door.wait_for_operation("status", 4, answered=True)
@@ -405,8 +401,7 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     readings = Readings(status_postpones_expiry=False)
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)
     door.pace["keep_alive"] = 0.4
-    process = door.start()
-    feed(process, PAGE)
+    process = door.fed(PAGE)
     door.wait_for_operation("status", 4, answered=True)
     finished = door.finish(process, [record(100), STATE])
     assert finished.code == 0

@@ -24,8 +24,7 @@ def test_a_tap_that_hangs_ends_the_run_as_if_it_had_crashed(door: FrontDoor) -> 
 
 
 def test_a_tap_that_hangs_before_its_first_page_opens_nothing(door: FrontDoor) -> None:
-    process = door.start(input_timeout_seconds=0.5)
-    feed(process, [SCHEMA])
+    process = door.fed([SCHEMA], input_timeout_seconds=0.5)
     process.wait(20)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (1, "")
@@ -43,8 +42,7 @@ def test_a_slow_tap_is_not_taken_for_dead(door: FrontDoor) -> None:
 
 
 def test_by_default_a_tap_may_be_silent(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, record(0)])
+    process = door.fed([SCHEMA, record(0)])
     time.sleep(1.5)
     assert process.poll() is None
     finished = door.finish(process, [STATE])

@@ -358,8 +358,7 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
 
 
 def limited_to_less_memory_than_it_uses(door: FrontDoor, parallel: int) -> Finished:
-    process = door.start(cold=True, page_size=10, max_parallel_pages=parallel)
-    feed(process, people(200)[:12])
+    process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=parallel)
     door.wait_for_operation("push", answered=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
     began = time.monotonic()

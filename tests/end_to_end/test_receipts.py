@@ -28,7 +28,6 @@ from tests.support.front_door import (
     FrontDoor,
     as_input,
     end_of_input,
-    feed,
     people,
     record,
     state_line,
@@ -317,8 +316,7 @@ def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
     door.pace["end_after_signal"] = 1.0
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     fault(door, "create", Late())
-    process = door.start(**JSON)
-    feed(process, PAGE)
+    process = door.fed(PAGE, **JSON)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     process.send_signal(signal.SIGINT)
     process.wait(timeout=20)
@@ -456,8 +454,7 @@ def test_a_path_that_takes_no_file_fails_the_run_before_anything(
 def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
     """All is applied: that the receipt's folder went away meanwhile is logged, and changes nothing."""
     hang = fault(door, "close", Hang(), moment="after")
-    process = door.start(report_path="receipts/receipt.json")
-    feed(process, people(3))
+    process = door.fed(people(3), report_path="receipts/receipt.json")
     end_of_input(process)
     door.wait_for_operation("close")
     shutil.rmtree(door.folder / "receipts")
@@ -487,8 +484,7 @@ def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> Non
 
 def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
     """A run that can write no file larger than what its receipt was at first."""
-    process = door.start(page_size=10, **JSON, **settings)
-    feed(process, people(200)[:150])
+    process = door.fed(people(200)[:150], page_size=10, **JSON, **settings)
     door.wait_for_operation("push")
     most = (door.folder / "receipt.json").stat().st_size
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))

@@ -16,7 +16,6 @@ from tests.support.front_door import (
     SECRET,
     STATE,
     FrontDoor,
-    feed,
     people,
     record,
     state_line,
@@ -214,8 +213,7 @@ def test_each_run_writes_a_file_of_its_own(door: FrontDoor) -> None:
 def test_rejects_are_on_disk_before_the_rest_is_sent_again(door: FrontDoor) -> None:
     strict(door)
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Hang()))
-    process = door.start(**DIVERT)
-    feed(process, [SCHEMA, *(record(n) for n in range(99)), bad(99)])
+    process = door.fed([SCHEMA, *(record(n) for n in range(99)), bad(99)], **DIVERT)
     door.wait_for_operation("push", 2)
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [99]
     process.terminate()
@@ -312,8 +310,7 @@ def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: Fr
 
 def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
     strict(door)
-    process = door.start(**DIVERT)
-    feed(process, [SCHEMA, bad(1), *(record(n) for n in range(2, 101))])
+    process = door.fed([SCHEMA, bad(1), *(record(n) for n in range(2, 101))], **DIVERT)
     door.wait_for_operation("push", 2, answered=True)
     finished = door.finish(process, [b"{", STATE])
     assert finished.code == 1

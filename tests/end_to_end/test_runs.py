@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Readings
-from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, feed, people, record, state_line
+from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, people, record, state_line
 
 
 def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
@@ -36,8 +36,7 @@ def test_the_session_is_named_after_this_run_and_logged_with_its_expiry(door: Fr
 
 
 def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(99))])
+    process = door.fed([SCHEMA, *(record(number) for number in range(99))])
     finished = door.finish(process, [b'{"type":'])
     assert finished.code == 1
     assert "No session was opened." in finished.error
@@ -45,8 +44,7 @@ def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
 
 
 def test_pages_are_sent_while_input_is_still_being_read(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, *(record(number) for number in range(250))])
+    process = door.fed([SCHEMA, *(record(number) for number in range(250))])
     door.wait_for_operation("push", 2, answered=True)
     assert process.poll() is None
     finished = door.finish(process, [STATE])
@@ -254,8 +252,7 @@ def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user
             effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
         )
     )
-    process = door.start(on_count_mismatch="apply", page_size=1)
-    feed(process, people(3)[:-1])
+    process = door.fed(people(3)[:-1], on_count_mismatch="apply", page_size=1)
     door.wait_for_operation("push", 3, answered=True)
     door.sandbox.wait_for(
         lambda box: all(session.state == "expired" for session in box.sessions(door.integration_id))
@@ -388,8 +385,7 @@ def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
 
 def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Answer(400)))
-    process = door.start()
-    feed(process, PAGE)
+    process = door.fed(PAGE)
     assert process.wait(timeout=15) == 1
     assert door.session().state == "cancelled"
     process.communicate()

@@ -57,8 +57,7 @@ def test_the_first_of_several_signals_decides(door: FrontDoor) -> None:
 
 
 def test_a_signal_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
-    process = door.start()
-    feed(process, [SCHEMA, record(1)])
+    process = door.fed([SCHEMA, record(1)])
     wait_until_reading(process)
     finished = stop(door, process, signal.SIGTERM)
     assert (finished.code, finished.stdout) == (143, "")
@@ -83,8 +82,7 @@ def wait_until_reading(process: subprocess.Popen[bytes]) -> None:
 def test_a_signal_while_a_page_is_unanswered_abandons_it(door: FrontDoor) -> None:
     hang = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
-    process = door.start()
-    feed(process, PAGE)
+    process = door.fed(PAGE)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
@@ -105,8 +103,7 @@ def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
 def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoor) -> None:
     hang = Fault("create", moment="after", integration_id=door.integration_id, effect=Hang(seconds=2))
     door.sandbox.inject(hang)
-    process = door.start()
-    feed(process, PAGE)
+    process = door.fed(PAGE)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
@@ -116,8 +113,7 @@ def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoo
 @pytest.mark.parametrize("prefix", ["evidence", 'the "best" evidence\\'])
 def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, prefix: str) -> None:
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
-    process = door.start(client_reference_prefix=prefix)
-    feed(process, PAGE)
+    process = door.fed(PAGE, client_reference_prefix=prefix)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
@@ -128,8 +124,7 @@ def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, pr
 def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
-    process = door.start()
-    feed(process, PAGE)
+    process = door.fed(PAGE)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
@@ -139,8 +134,7 @@ def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
 def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) -> None:
     busy = Answer(503, {"Retry-After": "200"})
     door.sandbox.inject(Fault("create", times=99, integration_id=door.integration_id, effect=busy))
-    process = door.start(retry_timeout_seconds=300)
-    feed(process, PAGE)
+    process = door.fed(PAGE, retry_timeout_seconds=300)
     door.wait_for_operation("create", answered=True)
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
@@ -227,8 +221,7 @@ def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) ->
 def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
     door.pace["end_after_signal"] = 3.0
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
-    process = door.start()
-    feed(process, [*PAGE, b"no message"])
+    process = door.fed([*PAGE, b"no message"])
     door.wait_for_operation("close")
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.sandbox import EntityRules
-from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, feed, people, record
+from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, people, record
 from tests.support.receipts import change, receipt_of
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def test_pages_that_a_silent_tap_has_cut_short_are_cut_so_again(door: FrontDoor)
     door.pace["keep_alive"] = 0.3
     messages = people(150)
     (door.folder / "tap.singer").write_bytes(as_input(messages))
-    process = door.start(**JSON)
-    feed(process, messages[:131])
+    process = door.fed(messages[:131], **JSON)
     door.wait_for_operation("push", 2, answered=True)
     assert door.finish(process, messages[131:]).code == 0
     assert [page["entities"] for page in receipt_of(door)["pages"]] == [100, 30, 20]

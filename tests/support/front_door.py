@@ -163,15 +163,15 @@ class FrontDoor:
         """Return the words by which another program starts a warm run; `TEST_PACE` is its pace."""
         return [sys.executable, "-S", "-E", str(Path(warm.__file__)), "run", self.warm, program]
 
-    def midway(
-        self,
-        *arguments: str,
-        messages: list[Any] | None = None,
-        **options: Any,  # noqa: ANN401 - those of `start`
-    ) -> subprocess.Popen[bytes]:
+    def fed(self, messages: list[Any], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of `start`
+        """Start a run that has these messages to read, and reads on."""
+        process = self.start(**options)
+        feed(process, messages)
+        return process
+
+    def midway(self, messages: list[Any] | None = None, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of `start`
         """Start a run whose first page has been accepted, and which reads on."""
-        process = self.start(*arguments, **options)
-        feed(process, messages or PAGE)
+        process = self.fed(messages or PAGE, **options)
         self.wait_for_operation("push", answered=True)
         return process
 
