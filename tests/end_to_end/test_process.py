@@ -59,19 +59,20 @@ def test_no_signal_after_the_state_changes_the_ending(
     door: FrontDoor, number: signal.Signals, settings: dict[str, str]
 ) -> None:
     """At every moment from the STATE to the end of the process: signals come as fast as they can be sent."""
-    process = door.start(cold=True, **settings)  # type: ignore[arg-type] # settings have any type
-    feed(process, people(3))
-    end_of_input(process)
-    assert process.stdout is not None
-    assert process.stdout.readline().decode() == state_line()
     sent = 0
-    while process.poll() is None:
-        process.send_signal(number)
-        sent += 1
-    assert sent
-    finished = door.finish(process, None)
-    assert finished.code == 0
-    assert "ERROR" not in finished.stderr
+    # On a busy machine the process may have ended before this one sends anything.
+    while not sent:
+        process = door.start(cold=True, **settings)  # type: ignore[arg-type] # settings have any type
+        feed(process, people(3))
+        end_of_input(process)
+        assert process.stdout is not None
+        assert process.stdout.readline().decode() == state_line()
+        while process.poll() is None:
+            process.send_signal(number)
+            sent += 1
+        finished = door.finish(process, None)
+        assert finished.code == 0
+        assert "ERROR" not in finished.stderr
     if settings:
         assert json.loads((door.folder / "receipt.json").read_text())["exit_code"] == 0
 
