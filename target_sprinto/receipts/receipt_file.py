@@ -93,11 +93,12 @@ class ReceiptFile:
         folder, found = self._asked.parent, dict[str, Applied]()
         receipts = chain.newest_first(folder, self._pipeline) if folder.is_dir() else []
         applied = [path for head, path in receipts if head.outcome == "applied"]
+        public_key = self._key.public_key() if self._key else None
         for path in applied[:_RUNS_LOOKED_BACK]:
             if found.keys() >= set(entity_types):
                 break
             try:
-                types = read_checked(path, self._key.public_key() if self._key else None).entity_types
+                types = read_checked(path, public_key).entity_types
             except SprintoError as problem:
                 log.warning("%s It is not compared with.", problem)
                 continue

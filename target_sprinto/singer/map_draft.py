@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.text import in_columns
-from target_sprinto.singer.map_rules import GIVEN
+from target_sprinto.singer.map_rules import NOT_FIELDS
 from target_sprinto.singer.schema_parts import types_of
 from target_sprinto.singer.tap_sample import MAX_RECORDS
 
@@ -179,7 +179,7 @@ def _converted(
 
 def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: FBT001 - of the field's objects
     first, *inner = path
-    named = first.isidentifier() and not keyword.iskeyword(first) and first not in GIVEN
+    named = first.isidentifier() and not keyword.iskeyword(first) and first not in NOT_FIELDS
     always = sample.present[path[:1]] == min(sample.records, MAX_RECORDS)
     expression = first if named and always else f"record.get({first!r})"
     for name in inner:

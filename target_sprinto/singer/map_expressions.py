@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.map_rules import GIVEN, parsed
+from target_sprinto.singer.map_rules import NOT_FIELDS, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -75,7 +75,7 @@ class Compiler:
         match node:
             case ast.Constant() if is_constant(node):
                 return node
-            case ast.Name(name) if name in self._fields and name not in GIVEN:
+            case ast.Name(name) if name in self._fields and name not in NOT_FIELDS:
                 return _field(name)
             case ast.BinOp(left, operator, right) | ast.Compare(left, [operator], [right]):
                 return self._call(self._operators[type(operator)], [left, right])

@@ -16,6 +16,9 @@ _REMOVED = (None, "__NULL__")
 GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
 """Names that the SDK gives to every expression, besides the record's fields and its functions."""
 
+NOT_FIELDS = GIVEN | {"self"}
+"""Names that need not mean the record's field: `self` is the target field's value, if the record has one."""
+
 
 @dataclass(frozen=True)
 class MapRule:
@@ -59,7 +62,9 @@ class MapRule:
     def copies(self, fields: Iterable[str]) -> dict[str, str]:
         """By target field the field of the stream that it is a copy of, unchanged."""
         known = list(fields)
-        made = {field: rule for field, rule in self.fields.items() if rule in known}
+        made = {
+            field: rule for field, rule in self.fields.items() if rule in known and rule not in NOT_FIELDS
+        }
         return made | {field: field for field in self.outputs(known) if field not in self.fields}
 
     def dropped(self, fields: Iterable[str]) -> list[str]:

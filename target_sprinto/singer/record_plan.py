@@ -1,8 +1,8 @@
 """How the records of a stream are mapped and checked without being taken apart: one plan for schema and map.
 
-A field that the stream map copies or renames keeps its very bytes; a constant is encoded once; any other
-expression is the SDK's mapper's, which is given the fields that it reads. What comes out is checked while
-msgspec reads it, if its schema says no more than types.
+A field that the stream map copies or renames keeps its very bytes; a constant is encoded once; common
+expressions are compiled, and any other is the SDK's mapper's, which is given the fields that it reads. What
+comes out is checked while msgspec reads it, if its schema says no more than types.
 
 This is an optimisation only, and decides no verdict: in doubt, the SDK's mapper and the full validation
 (`validation.py`) have the record. A field that is neither sent nor read is not looked at.
@@ -30,7 +30,7 @@ from target_sprinto.singer.map_expressions import (
     optional_field,
     tree_of,
 )
-from target_sprinto.singer.map_rules import GIVEN
+from target_sprinto.singer.map_rules import NOT_FIELDS
 from target_sprinto.singer.sink import is_finite
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class RecordWriter:
                 continue
             if is_constant(tree):
                 constants[target] = Raw(_encoder.encode(ast.literal_eval(tree)))
-            elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in GIVEN:
+            elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in NOT_FIELDS:
                 copies[target], defaults[tree.id] = tree.id, ()
             elif (source := optional_field(tree)) is not None and defaults.setdefault(source, null) == null:
                 copies[target] = source

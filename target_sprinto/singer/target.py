@@ -166,8 +166,11 @@ class SprintoTarget(ConfiguredTarget):
                 interrupted=self._interrupted,
             )
         if settings.expect:
+            compared = [
+                name for name, wanted in settings.expect.items() if wanted.max_shrink_percent is not None
+            ]
             self._expectations = Expectations(
-                settings.expect, self._report.file.last_applied(settings.expect) if self._report else {}
+                settings.expect, self._report.file.last_applied(compared) if self._report else {}
             )
         run_options = RunOptions(
             run_uuid=run_uuid,

@@ -209,6 +209,7 @@ FIELDS = {
     "office": {"type": ["object", "null"]},
     "tags": {"type": ["array", "null"]},
     "é b": {"type": ["string", "null"]},
+    "self": {"type": ["string", "null"]},
     "_sdc_deleted_at": {"type": ["string", "null"]},
 }
 EXPRESSIONS = st.sampled_from(
@@ -245,6 +246,7 @@ EXPRESSIONS = st.sampled_from(
             "first.get('a')",
             "office['a'] if office else None",
         ),
+        *("self.lower()", "record['self']", "record.get('self')", "self + id"),
         *("'abc'[1]", "'abc'['x']", "5[0]", "record['first'] if id else 'x'"),
         *("tags[0]['a']", "id[0]", "record['office']['city']", "{}", "{}['a']", "office.get('a', id)"),
         *("config['x']", "__stream_name__", "datetime.date.fromisoformat(first)", "nowhere", "rand"),
@@ -276,6 +278,7 @@ FITTING: dict[str, st.SearchStrategy[str]] = {
     "office": st.sampled_from(['{"city": "x", "a": 1.0}', "{}", "null"]),
     "tags": st.sampled_from(['["t", 1.0]', "[]", "null"]),
     "é b": TEXT,
+    "self": TEXT,
     "_sdc_deleted_at": st.sampled_from(["null", "null", "null", '"2026-01-01"']),
 }
 WHOLE = st.tuples(*(st.tuples(st.just(name), value) for name, value in FITTING.items())).flatmap(
@@ -351,6 +354,7 @@ def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
 def test_each_expression_comes_to_the_same(expression: str, others: dict[str, Any]) -> None:
     stream_map, rule = maps_of({"new": expression} | others)
     whole = {"id": "a", "first": "b c", "amount": 2.50, "office": {"city": "x"}, "tags": ["t"], "é b": None}
+    whole |= {"new": "N", "self": "https://example.com/a"}
     for record in (whole, whole | {"first": None, "amount": None}, {"id": "a"}, whole | {"unknown": 1}):
         require_equal(stream_map, rule, json.dumps(record).encode())
 
@@ -458,3 +462,12 @@ def test_a_field_that_is_missing_is_null_for_the_expression_that_says_so_alone()
     assert writer is not None
     assert writer.write(b'{"id": "a"}') is None
     assert writer.write(b'{"id": "a", "first": null}') == b'{"id":"a","first":null,"new":null,"other":"None"}'
+
+
+@pytest.mark.parametrize("expression", ["self", "self.lower()"])
+def test_self_is_the_target_field_although_the_stream_has_a_field_of_that_name(expression: str) -> None:
+    stream_map, rule = maps_of({"first": expression})
+    raw = b'{"id": "a", "first": "B", "self": "https://example.com/1"}'
+    writer = record_writer(stream_map, rule, list(FIELDS))
+    written = writer.write(raw) if writer else None
+    assert written is None or meaning(written) == meaning(by_the_mapper(stream_map, rule, raw) or b"")
