@@ -81,20 +81,21 @@ def probe(
         RetryPolicy(limits.request, limits.retry),
         process_signals.check,
     )
-    if isinstance(probed.failure, Interrupted):
-        raise probed.failure
+    failure, names = probed.failure, lasting(config)
+    if failure is not None:
+        commands = (how_to_discard(session, names) for session in probed.left_open)
+        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, *commands)))
+    if isinstance(failure, Interrupted):
+        raise failure
     if as_json:
         click.echo(render_json(probed.evidence))
     else:
         for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
-    if probed.failure is not None:
-        names = lasting(config)
-        name_blocker(probed.failure, names)
+    if failure is not None:
+        name_blocker(failure, names)
         file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-        kept = file.keep(response_of(probed.failure))
-        commands = (how_to_discard(session, names) for session in probed.left_open)
-        sentences = (probed.failure.session_outcome, *commands, kept)
-        probed.failure.session_outcome = " ".join(filter(None, sentences))
-        raise probed.failure
+        kept = file.keep(response_of(failure))
+        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, kept)))
+        raise failure
     click.echo(probed.session_outcome, err=True)

@@ -622,6 +622,19 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     assert probed.document["discarded"] is False
 
 
+def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> None:
+    strict.pace["end_after_signal"] = 1.0
+    inject(strict, Fault("push", FIRST, moment="after", effect=Hang()))
+    inject(strict, Fault("close", 1, times=99, effect=Answer(500)))
+    process = start(strict)
+    strict.wait_for_operation("push", FIRST)
+    number, code = next(iter(SIGNALS.items()))
+    process.send_signal(number)
+    probed = finish(strict, process, state="active")
+    assert probed.code == code
+    assert f"sprintoctl discard {strict.session().id} --config {strict.folder}/" in probed.error
+
+
 # What is asked for
 
 

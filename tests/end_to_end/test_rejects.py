@@ -493,7 +493,17 @@ def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) ->
     finished = door.run(people(3), dry_run=True)
     assert (finished.code, finished.stdout) == (1, "")
     assert "[not-discarded]" in finished.error
-    assert door.session().id in finished.error
+    assert f"sprintoctl discard {door.session().id}" in finished.error
+
+
+@pytest.mark.parametrize("state", ["expired", "processed"])
+def test_a_dry_run_whose_session_has_ended_names_no_command(door: FrontDoor, state: str) -> None:
+    effect = Edit(lambda status: status | {"state": state})
+    door.sandbox.inject(Fault("status", 2, integration_id=door.integration_id, effect=effect))
+    finished = door.run(people(3), dry_run=True)
+    assert "[not-discarded]" in finished.error
+    assert f"Session {door.session().id} was not discarded" in finished.error
+    assert "sprintoctl discard" not in finished.error
 
 
 def limit_file_size(process: subprocess.Popen[bytes], size: int) -> None:

@@ -225,7 +225,8 @@ class RunSession:
         self._move(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         if not result.is_discarded:
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened))
+            expires_at = self._expires_at(opened) if result.state is None else None
+            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, expires_at)
             hint = "Everything else went well."
             raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
         return self._end(Event.SETTLED, RunOutcome.DISCARDED)
