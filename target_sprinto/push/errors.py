@@ -96,6 +96,11 @@ class SprintoError(Exception):
         sentences = " ".join(part for part in (self.message, self.session_outcome, self.hint) if part)
         return f"{printable(' '.join(sentences.split()))} [{self.code}]"
 
+    @property
+    def brief(self) -> str:
+        """What happened, with the code and without the hint: for a run that continues."""
+        return f"{printable(' '.join(self.message.split()))} [{self.code}]"
+
     def advise(self, hint: str) -> None:
         """Change the hint; names in the message are cut as far as both together have to be short."""
         self.hint = hint

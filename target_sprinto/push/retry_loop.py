@@ -72,6 +72,6 @@ def retried(
             return call()
         except repeatable as failure:
             wait = backoff.next_delay(failure)
-            log.warning("%s Trying again in %.1f s.", failure, wait)
+            log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             if retry_policy.stopped.wait(wait):
                 raise

@@ -35,7 +35,8 @@ def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, status: int) 
         first, second = moments(beside, operation)[:2]
         assert second - first >= 1
         assert len(beside.applied()["people"]) == 3
-        assert "Trying again in" in finished.stderr
+        assert "[throttled] Trying again in" in finished.stderr
+        assert "Run again later" not in finished.stderr
 
     door.side_by_side(play, [*POSTS, *GETS])
 

@@ -100,7 +100,7 @@ class Closing:
             raise decisive from None
         tried = isinstance(failure, RETRYABLE)
         what = f"Trying again in {wait:.1f} s." if tried else "Checking whether the close took effect."
-        log.warning("%s %s", failure, what)
+        log.warning("%s %s", failure.brief, what)
         return wait
 
     def _note_close(self, moved: Callable[[Event], None], *, sent: bool) -> None:

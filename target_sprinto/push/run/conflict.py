@@ -214,7 +214,7 @@ class Conflict:
         try:
             return self._client.integration_status(self._retry_policy).active_sessions()
         except ApiError as failure:
-            log.warning("The integration's status could not be read. %s", failure)
+            log.warning("The integration's status could not be read. %s", failure.brief)
             return None
 
     # Taking over
@@ -281,7 +281,7 @@ class Conflict:
         try:
             return find_active_session(self._client, self._retry_policy)
         except ApiError as failure:
-            log.warning("The activity log could not be read. %s", failure)
+            log.warning("The activity log could not be read. %s", failure.brief)
             return None
 
 

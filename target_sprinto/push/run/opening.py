@@ -87,7 +87,7 @@ class SessionOpener:
                 if lost is None:
                     self._lost_at = time.monotonic()
                 lost = failure
-                log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure)
+                log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure.brief)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
                 if left <= 0 or self._retry_policy.stopped.wait(self._client.timings.create):
                     raise
@@ -150,9 +150,11 @@ class SessionOpener:
         one_try = RetryPolicy(min(self._client.timings.one_try, max(0.1, left)), 0.0)
         try:
             return result_before(in_background(lambda: self._find_in_log(one_try, left / 2)), Deadline(left))
-        except (SprintoError, TimeoutError) as failure:
-            log.warning("The activity log could not be read. %s", failure)
-            return None
+        except SprintoError as failure:
+            log.warning("The activity log could not be read. %s", failure.brief)
+        except TimeoutError:
+            log.warning("The activity log could not be read in time.")
+        return None
 
     def describe_unknown(self, latest: datetime) -> str:
         """What to say of a session that may be open until then."""

@@ -76,7 +76,7 @@ class OtherSessions:
         try:
             logged = self._staged.logged_sessions(self._staged.interrupted)
         except errors.ApiError as failure:
-            log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure)
+            log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             return None
         return next((session.id for session in logged if session.id != self._staged.id), None)
 

@@ -40,7 +40,7 @@ def wait_until_processed(
             forbidden = refusal.status == HTTPStatus.FORBIDDEN
             if forbidden or time.monotonic() - refused_since >= timings.replica:
                 raise
-            log.warning("%s Reading it again.", refusal)
+            log.warning("%s Reading it again.", refusal.brief)
             pause(seconds, grace)
             continue
         refused_since = None

@@ -128,7 +128,7 @@ class PageSender:
             self._push(open_page)
         except RETRYABLE as failure:
             wait = open_page.backoff.next_delay(failure)
-            log.warning("%s Trying again in %.1f s.", failure, wait)
+            log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as refusal:
             return self._after(open_page, refusal)

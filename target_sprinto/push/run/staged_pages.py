@@ -66,7 +66,7 @@ class StagedPages:
         if self._retry_policy.stopped.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
-        log.warning("%s Checking whether Sprinto received page %s.", loss, names)
+        log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
         status = self._stable_status(loss, self._timings.settle_stale if quick else self._timings.settle)
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self.batches_are_pages and isinstance(batches, int) else None
