@@ -68,8 +68,9 @@ class Page:
         return Counter({entity_type: len(items) for entity_type, items in self.by_entity_type.items()})
 
     @cached_property
-    def _keys(self) -> frozenset[tuple[str, object]]:
-        return frozenset([(item.entity_type, item.key) for item in self.items])
+    def _key_hashes(self) -> frozenset[int]:
+        # Quicker to compare than keys; where two are equal by chance, the pages go one after the other.
+        return frozenset([hash((item.entity_type, item.key)) for item in self.items])
 
     @cached_property
     def _unkeyed(self) -> frozenset[str]:
@@ -78,7 +79,7 @@ class Page:
     def may_overlap(self, other: Page) -> bool:
         """Whether both may hold the same entity, so that their order matters."""
         return (
-            not self._keys.isdisjoint(other._keys)
+            not self._key_hashes.isdisjoint(other._key_hashes)
             or not self._unkeyed.isdisjoint(other.counts)
             or not other._unkeyed.isdisjoint(self.counts)
         )
