@@ -12,9 +12,11 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.errors import Interrupted
+from target_sprinto.push.transport.background import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -147,10 +149,12 @@ class Signals:
         with self._ending:
             if self._noticed or self._end is None:
                 return
-            # On a thread of its own, for it may be stuck: behind a full stderr, say.
-            ending = threading.Thread(target=self._end, args=(Interrupted(first),), daemon=True)
-            ending.start()
-            ending.join(_EXIT_SECONDS - self.seconds_since_first())
+            end = partial(self._end, Interrupted(first))
+            try:
+                # On a thread of its own, for it may be stuck: behind a full stderr, say.
+                start_thread(end, "sprinto-end").join(_EXIT_SECONDS - self.seconds_since_first())
+            except RuntimeError:
+                end()
             self.before_exit()
             os._exit(128 + first)
 

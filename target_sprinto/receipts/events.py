@@ -36,7 +36,7 @@ def session_events(
         return sorted((event for event in own if event is not None), key=lambda event: event.at)
 
     try:
-        return result_before(in_background(read), deadline)
+        return result_before(in_background(read, or_here=True), deadline)
     except (SprintoError, TimeoutError):
         return None
 

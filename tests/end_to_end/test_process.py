@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.process import BackgroundWriter
+from target_sprinto.sandbox import Fault, Hang
 from tests.support.front_door import (
     PAGE,
     PATIENCE_SECONDS,
@@ -34,6 +35,8 @@ from tests.support.front_door import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from target_sprinto.sandbox.faults import Operation
 
 INVALID = record(1000, name=1000)
 
@@ -348,9 +351,8 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
     (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)
     env = {"PYTHONPATH": str(door.folder / "site"), "THREADS": str(threads)}
     finished = door.run(people(150), cold=True, env=env, retry_timeout_seconds=0)
-    # As for any connection that is not made, a later try may succeed.
-    assert (finished.code, finished.stdout) == (75 if "[not-connected]" in finished.error else 1, "")
-    assert "[internal]" not in finished.stderr
+    assert (finished.code, finished.stdout) == (1, "")
+    assert "[resources-exhausted]" in finished.error
     assert "o thread could be started." in finished.error
     assert "(ulimit -u, pids.max)" in finished.error
     assert "may be open" not in finished.error
@@ -379,6 +381,25 @@ def test_a_run_that_needs_one_more_thread_is_discarded_at_once(door: FrontDoor) 
     assert (finished.code, finished.stdout) == (1, "")
     assert "[resources-exhausted]" in finished.error
     assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize("operation", ["status", "close"])
+def test_a_signal_ends_a_run_that_can_start_no_more_threads(door: FrontDoor, operation: Operation) -> None:
+    hang = Fault(operation, moment="before", integration_id=door.integration_id, effect=Hang())
+    door.sandbox.inject(hang)
+    process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=1)
+    door.wait_for_operation("push", answered=True)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
+    feed(process, people(200)[12:])
+    end_of_input(process)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    began = time.monotonic()
+    process.terminate()
+    process.wait(timeout=20)
+    assert time.monotonic() - began < 10
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (143, "")
+    assert "Stopped by SIGTERM." in finished.error
 
 
 BUG = f"""

@@ -73,7 +73,7 @@ class _Hedged(Generic[_T]):
         if self._under_way and time.monotonic() - self._sent_at < self._again_after:
             return
         retry_policy = RetryPolicy(max(0.1, self._deadline.left()), 0.0)
-        self._under_way.append(in_background(lambda: self._call(retry_policy)))
+        self._under_way.append(in_background(lambda: self._call(retry_policy), or_here=True))
         self._sent_at = time.monotonic()
 
     def wait(self, seconds: float) -> bool:
@@ -108,8 +108,8 @@ class _Hedged(Generic[_T]):
 def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
     """Close with `discard` until a status confirms it, or until the deadline.
 
-    Never raises an ApiError: what went wrong is in the sentence, with what to do about it. `expiry` says
-    when the session ends by itself.
+    Never raises an ApiError: what went wrong is in the sentence. `expiry` says when the session ends
+    by itself.
     """
     accepted = False
     failure: errors.SprintoError | None = None

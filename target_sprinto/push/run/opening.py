@@ -41,7 +41,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 class SessionOpener:
-    """One session being opened, on its way from the moment it is made.
+    """One session being opened, on its way from `wait` on.
 
     `reference` names this run and no other. Another active session is dealt with as `policy` says.
     """
@@ -149,7 +149,8 @@ class SessionOpener:
         left = deadline.left() / 2
         one_try = RetryPolicy(min(self._client.timings.one_try, max(0.1, left)), 0.0)
         try:
-            return result_before(in_background(lambda: self._find_in_log(one_try, left / 2)), Deadline(left))
+            reading = in_background(lambda: self._find_in_log(one_try, left / 2), or_here=True)
+            return result_before(reading, Deadline(left))
         except SprintoError as failure:
             log.warning("The activity log could not be read. %s", failure.brief)
         except TimeoutError:

@@ -1,18 +1,19 @@
 """Waits that can be cut short.
 
-Work is done on a thread of its own, and the waiting thread calls `check` every 0.1 s, which ends the wait by
-raising.
+Work is done on another thread, and the waiting one calls `check` every 0.1 s, which ends the wait by raising.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
+import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeAlias, TypeVar
 
 from target_sprinto.push.errors import SprintoError
 
@@ -30,39 +31,82 @@ _THREAD_BYTES = 16 << 20
 """More than a thread takes to begin: its stack, and what Python keeps of it."""
 
 
-def start_thread(work: Callable[[], None], name: str) -> None:
+_MOST_IDLE = 2
+"""Threads kept for later calls: one for a request and one for its connection."""
+
+_Inbox: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
+
+_idle: list[_Inbox] = []
+"""Where threads without work wait for it: where no more can be started, a run finishes with these."""
+
+if os.name == "posix":
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
+def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
     """Do `work` on a daemon thread. Raises RuntimeError if none can be started."""
     try:
         # One for which memory runs out as it begins ends without a word, and `start` would wait for ever.
         mmap.mmap(-1, _THREAD_BYTES).close()
     except OSError:
         raise RuntimeError("can't start new thread") from None
-    threading.Thread(target=work, name=name, daemon=True).start()
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
-def in_background(work: Callable[[], _T], future: Future[_T] | None = None) -> Future[_T]:
-    """Do `work` on a daemon thread of its own: one that is stuck never keeps the process from ending.
+def in_background(
+    work: Callable[[], _T], future: Future[_T] | None = None, *, or_here: bool = False
+) -> Future[_T]:
+    """Do `work` on a daemon thread: one that is stuck never keeps the process from ending.
 
-    If no thread can be started it is done before this returns: a run must still be able to discard.
+    Raises RuntimeError if none is idle and none can be started; with `or_here` the work is done before this
+    returns, which nothing interrupts: for what a run needs in order to discard, and takes a limited time.
     """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
-
-    def run() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = work()
-        except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
-            future.set_exception(failure)
-        else:
-            future.set_result(result)
-
     try:
-        start_thread(run, "sprinto-call")
-    except RuntimeError:
-        run()
+        inbox = _idle.pop()
+    except IndexError:
+        inbox = SimpleQueue()
+        try:
+            start_thread(lambda: _work_through(inbox), "sprinto-call")
+        except RuntimeError:
+            if not or_here:
+                raise
+            _settle(work, future, lambda: None)
+            return future
+    inbox.put(lambda: _settle(work, future, lambda: _after_work(inbox)))
     return future
+
+
+def _work_through(inbox: _Inbox) -> None:
+    for work in iter(inbox.get, None):
+        work()
+        # Idle, it is to keep nothing of the call alive.
+        del work
+
+
+def _after_work(inbox: _Inbox) -> None:
+    if len(_idle) < _MOST_IDLE:
+        _idle.append(inbox)
+    else:
+        inbox.put(None)
+
+
+def _settle(work: Callable[[], _T], future: Future[_T], done: Callable[[], None]) -> None:
+    """Do the work; `done` is called before its result can be seen."""
+    if not future.set_running_or_notify_cancel():
+        return done()
+    try:
+        result = work()
+    except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
+        done()
+        future.set_exception(failure)
+    else:
+        done()
+        future.set_result(result)
+    return None
 
 
 def is_done_within(future: Future[Any], seconds: float) -> bool:
@@ -79,7 +123,10 @@ def wait_for(future: Future[_T], check: Check) -> _T:
 
 
 def interruptibly(work: Callable[[], _T], check: Check) -> _T:
-    """Do `work` on a thread of its own and return its result; raises what `check` raises before that."""
+    """Do `work` on another thread and return its result; raises what `check` raises before that.
+
+    Raises RuntimeError if there is no thread for it.
+    """
     return wait_for(in_background(work), check)
 
 

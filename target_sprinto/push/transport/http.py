@@ -177,11 +177,6 @@ def _explain_never_connected(
             "Could not connect to the proxy.",
             "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
-    if any(isinstance(cause, RuntimeError) for cause in causes):
-        return errors.NotConnected(
-            f"{doing} the connection failed: no thread could be started.",
-            "Raise the limit of threads or processes (ulimit -u, pids.max).",
-        )
     return errors.NotConnected(
         f"{doing} the connection failed: {_reason(causes)}.",
         "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",

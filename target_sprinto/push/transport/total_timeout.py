@@ -84,8 +84,8 @@ class _TotalTimeoutConnection(_Connection):
         self._until, self._is_new = self._deadline(), True
         self._limit_answer(_ProxyResponse)
         try:
-            # On a thread of its own, for a resolver knows of no limit.
-            connecting = in_background(self._connect)
+            # On another thread, for a resolver knows of no limit.
+            connecting = in_background(self._connect, or_here=True)
             self._given_up = not is_done_within(connecting, _left(self._until))
             if not self._given_up:
                 return connecting.result()
