@@ -117,7 +117,7 @@ class _Asking:
             self._client.read(PUSH, answer)
         except PageRefused as refusal:
             message = describe_refusal(page, refusal, self._fields.find)
-            message.hint = "Fix the example, then probe again."
+            message.advise("Fix the example, then probe again.")
             raise message from None
         self._latest, self.evidence.shown_after = self._session.look_until(
             self._wanted(pushed), self._client.timings.lag

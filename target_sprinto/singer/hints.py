@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 _HINTS = {
     "page-refused": "Fix them at the source or with a stream map.",
     "processing-failed": "Ask Sprinto's support about it. No STATE was written: a new run sends all again.",
-    "processing-timeout": "Look at Sprinto later; raise `processing_timeout_seconds` if this is usual.",
-    "throttled": "Run again later; `retry_timeout_seconds` says how long one request may be retried.",
+    "record-too-large": "Leave large fields out at the tap or with a stream map.",
     "too-few-records": "Check the tap's log; if the low number is correct, lower `expect`.",
 }
 """By error code, in the place of the hint of its class."""
+
+_SETTINGS = {
+    "`Timeouts(processing=…)`": "`processing_timeout_seconds`",
+    "`Timeouts(retry=…)`": "`retry_timeout_seconds`",
+    "`stale_seconds`": "`stale_session_seconds`",
+}
+"""By the argument that a hint names."""
 
 _CONFLICT_HINTS = {
     "fail": "Wait until it ends, or set `on_active_session: wait`.",
@@ -29,20 +35,25 @@ _CONFLICT_HINTS = {
 
 
 def advise(failure: SprintoError) -> SprintoError:
-    """The error, with a hint that names settings. One that was made for the very case stays."""
+    """The error, with a hint that names settings. One that was made for the very case stays else as it is."""
     if isinstance(failure, SessionConflict) and failure.policy in _CONFLICT_HINTS:
         failure.advise(_CONFLICT_HINTS[failure.policy])
-    elif failure.hint == type(failure).hint:
-        failure.advise(_HINTS.get(failure.code, failure.hint))
+        return failure
+    hint = failure.hint
+    if hint == type(failure).hint:
+        hint = _HINTS.get(failure.code, hint)
+    for argument, setting in _SETTINGS.items():
+        hint = hint.replace(argument, setting)
+    failure.advise(hint)
     return failure
 
 
 def name_blocker(failure: SprintoError, config: Sequence[str]) -> None:
     """Add to a session conflict's hint the command that discards what is in the way."""
     if isinstance(failure, SessionConflict) and failure.session_id:
-        failure.hint += (
-            f" If its run died: {suggested('sprintoctl', 'discard', failure.session_id, config=config)}."
-        )
+        # A command is not cut, and does not count.
+        failure.advise(f"{failure.hint} If its run died: ")
+        failure.hint += f"{suggested('sprintoctl', 'discard', failure.session_id, config=config)}."
 
 
 def how_to_discard(session_id: str | None, config: Sequence[str]) -> str:

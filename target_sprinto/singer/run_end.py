@@ -95,8 +95,10 @@ class RunEnd:
         self._log_metrics(sinks)
         # It may have seen what became of the session.
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
-        command = how_to_discard(result.left_open, self.config_files)
-        sentences = (own or result.session_outcome, command, self._left_behind(failure))
+        said = own or result.session_outcome
+        left_open = result.left_open if said == result.session_outcome else None
+        command = how_to_discard(left_open, self.config_files)
+        sentences = (said, command, self._left_behind(failure))
         session_outcome = " ".join(filter(None, sentences))
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)

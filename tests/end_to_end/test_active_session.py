@@ -183,6 +183,7 @@ def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones:
     refused = door.finish(second, None)
     assert refused.code != 0
     assert "it showed a sign of life within 2 s" in refused.error
+    assert "`stale_session_seconds`" in refused.error
     assert door.finish(first, [STATE]).code == 0
     assert door.session().accepted_total == 2
 

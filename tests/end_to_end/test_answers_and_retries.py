@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,7 +58,36 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
     assert time.monotonic() - began < 8
     assert (finished.code, finished.stdout) == (75, "")
     assert "asks to wait 100 s, which the time for retries (5 s in all) does not allow" in finished.error
+    assert "`retry_timeout_seconds`" in finished.error
     assert door.session().state == "cancelled"
+
+
+@pytest.mark.parametrize(("operation", "nth"), [("close", 1), ("status", 2)])
+def test_from_the_close_on_another_setting_limits_the_tries(
+    door: FrontDoor, operation: Operation, nth: int
+) -> None:
+    answer = Answer(429, {"Retry-After": "100"})
+    door.sandbox.inject(Fault(operation, nth, integration_id=door.integration_id, effect=answer))
+    finished = door.run(people(3), processing_timeout_seconds=5)
+    assert finished.code == 75
+    assert "asks to wait 100 s" in finished.error
+    assert "`processing_timeout_seconds`" in finished.error
+    assert "retry_timeout_seconds" not in finished.error
+
+
+def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontDoor) -> None:
+    door.pace["end_after_error"] = 1.0
+    cancelled = Edit(lambda status: status | {"state": "cancelled"})
+    for fault in [
+        Fault("close", 1, effect=Answer(429)),
+        Fault("status", 2, effect=cancelled),
+        Fault("close", 2, 99, effect=Answer(500)),
+        Fault("status", 3, 99, effect=Answer(500)),
+    ]:
+        door.sandbox.inject(replace(fault, integration_id=door.integration_id))
+    finished = door.run(people(3))
+    assert "According to its status it is cancelled, nothing was applied" in finished.error
+    assert "sprintoctl discard" not in finished.error
 
 
 @pytest.mark.parametrize("operation", ["create", "push", *GETS])
@@ -191,7 +221,7 @@ def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> Non
     finished = door.run(people(2))
     assert (finished.code, finished.stdout) == (1, "")
     assert "stream 'people', input line 2" in finished.error
-    assert "[record-too-large]" in finished.error
+    assert "Leave large fields out at the tap or with a stream map. [record-too-large]" in finished.error
 
 
 @pytest.mark.parametrize("status", [415, 400])

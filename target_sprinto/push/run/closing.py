@@ -17,6 +17,7 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.retry import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE
+from target_sprinto.push.run.staged_session import name_limit
 from target_sprinto.push.transport.background import interruptibly, pause
 
 if TYPE_CHECKING:
@@ -93,11 +94,11 @@ class Closing:
             try:
                 wait = backoff.next_delay(failure)
             except ApiError:
-                raise decisive from None
+                raise name_limit(decisive) from None
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
-            raise decisive from None
+            raise name_limit(decisive) from None
         tried = isinstance(failure, RETRYABLE)
         what = f"Trying again in {wait:.1f} s." if tried else "Checking whether the close took effect."
         log.warning("%s %s", failure.brief, what)
@@ -116,7 +117,7 @@ class Closing:
         began = time.monotonic()
         for looks, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
-                status = self._staged.look(check, self._staged.retry_policy_until(until))
+                status = self._staged.look_until(until, check)
                 if status.state in CLOSED:
                     self._note_close(moved, sent=True)
                     return False

@@ -256,10 +256,11 @@ class Conflict:
         status = self._read(again)
         second = SessionLook.of(status, again.session, self._client.server_time())
         if status.state == "active" and shows_life(first, second):
-            raise self.refuse(
-                f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s",
-                again,
+            conflict = self.refuse(
+                f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s", again
             )
+            conflict.advise("Wait; see `stale_seconds`.")
+            raise conflict
         return status
 
     def _read(self, blocker: ActiveSession) -> SessionStatus:

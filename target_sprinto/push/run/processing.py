@@ -34,7 +34,7 @@ def wait_until_processed(
     processed_since: float | None = None
     for seconds in timings.poll_intervals():
         try:
-            status = staged.look(grace, staged.retry_policy_until(until))
+            status = staged.look_until(until, grace)
         except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN

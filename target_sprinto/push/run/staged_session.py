@@ -22,11 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
+
+
+def name_limit(failure: ApiError) -> ApiError:
+    """The failure; a Throttled from the close on names what limits the tries there."""
+    if isinstance(failure, errors.Throttled) and failure.hint == errors.Throttled.hint:
+        failure.advise("Run again later; `Timeouts(processing=…)` limits the time from the close on.")
+    return failure
 
 
 class StagedSession:
@@ -68,15 +76,21 @@ class StagedSession:
         """Whether this process stood still since the last look began."""
         return self._heartbeat.stood_still()
 
-    def retry_policy_until(self, until: float) -> RetryPolicy:
-        """Once all pages are accepted a refusal for now never ends the run before its time is up."""
-        left = max(0.0, until - time.monotonic())
-        return replace(self.retry_policy, retry_seconds=left)
-
     def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's status, and a heartbeat that shows whether this process stood still since."""
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
+
+    def look_until(self, until: float, check: Check) -> SessionStatus:
+        """The same, retried as far as `until`, in monotonic seconds.
+
+        From the close on, a refusal for now never ends the run before its time is up.
+        """
+        left = max(0.0, until - time.monotonic())
+        try:
+            return self.look(check, replace(self.retry_policy, retry_seconds=left))
+        except errors.Throttled as failure:
+            raise name_limit(failure) from None
 
     def reconcile(self, still_seconds: float) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
