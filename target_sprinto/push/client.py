@@ -53,7 +53,7 @@ class ApiClient:
 
     `requests` is how many went out so far, `request_seconds` how long they took together.
 
-    Its settings are those of `library.SprintoClient`. Safe to call from several threads.
+    Its settings are those of `sprinto_client.SprintoClient`. Safe to call from several threads.
     """
 
     timings = Timings()

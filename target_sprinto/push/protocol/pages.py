@@ -122,7 +122,7 @@ def page_sizes(max_items: int) -> tuple[int, ...]:
 def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MAX_BYTES) -> RecordTooLarge:
     """What to raise for a record that fits no page even alone."""
     return RecordTooLarge(
-        f"A record of {len(body):,} bytes is larger than a page, {max_bytes:,} bytes of JSON,"
+        f"A record of {len(body):,} bytes is larger than a page, {max_bytes:,} bytes of JSON"
         f" ({origin}, entity type {quoted(entity_type)})."
     )
 

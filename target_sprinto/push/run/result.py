@@ -24,9 +24,9 @@ class RunOutcome(enum.Enum):
 class RunResult:
     """What a run did: `records` are those accepted, ``{entity_type: int}``, in so many `pages`.
 
-    `session_id` is None where no session is known, `expires_at` where Sprinto gave no time. That is when a
-    session that is held, or still open, expires by itself. `session_outcome` says in a sentence what became
-    of the session of a run that was ended early.
+    `session_id` is None where no session is known. `expires_at` is when a session that is held, or still
+    open, expires by itself; estimated for an open one where Sprinto gave no time, else None.
+    `session_outcome` says in a sentence what became of the session of a run that was ended early.
     """
 
     outcome: RunOutcome

@@ -45,7 +45,7 @@ def client_reference_id(prefix: str, run_uuid: str, finish: Finish) -> str:
 
 
 class RunOptions:
-    """What a run is made with; `library.SprintoClient.run` explains the settings. Raises ConfigError.
+    """What a run is made with; `sprinto_client.SprintoClient.run` explains the settings. Raises ConfigError.
 
     `rejects` takes records that Sprinto rejects, `known_field` names their fields, `observer` is called back.
     """
