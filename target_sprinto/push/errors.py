@@ -85,7 +85,7 @@ class SprintoError(Exception):
 
     def __init__(self, message: str, hint: str = "", *, temporary: bool | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self._whole = message
         self.advise(hint or self.hint)
         self.session_outcome = ""
         self.result: RunResult | None = None
@@ -101,10 +101,11 @@ class SprintoError(Exception):
         """What happened, with the code and without the hint: for a run that continues."""
         return f"{printable(' '.join(self.message.split()))} [{self.code}]"
 
-    def advise(self, hint: str) -> None:
-        """Change the hint; names in the message are cut as far as both together have to be short."""
+    def advise(self, hint: str, added: str = "") -> None:
+        """Change the hint, and add to the message, whose names are cut as far as both together need it."""
         self.hint = hint
-        self.message = fitted(self.message, LONGEST_MESSAGE - len(hint) - 1)
+        self._whole += added
+        self.message = fitted(self._whole, LONGEST_MESSAGE - len(hint) - 1)
 
     @property
     def exit_code(self) -> int:

@@ -105,7 +105,11 @@ def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def format_counts(
-    counts: Mapping[str, int], sent: Collection[str] | None = None, most: int = _MOST_NAMES
+    counts: Mapping[str, int],
+    sent: Collection[str] | None = None,
+    most: int = _MOST_NAMES,
+    *,
+    with_zeros: bool = False,
 ) -> str:
     """``{entity_type: int}`` as a reader wants it.
 
@@ -113,7 +117,7 @@ def format_counts(
     first `most` are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
-    message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count]
+    message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count or with_zeros]
     if (more := len(message) - most) > 0:
         message[most:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
@@ -130,6 +134,8 @@ def format_difference(
     if sum(map(len, both)) <= _ROOM:
         return both
     differing = {name for name in (*counted, *sent) if counted.get(name, 0) != sent.get(name, 0)}
-    theirs = {name: count for name, count in counted.items() if name in differing}
-    ours = {name: count for name, count in sent.items() if name in differing}
-    return format_counts(theirs, known, 2), format_counts(ours, most=2)
+    if not differing.intersection(known):
+        return format_counts(counted, known, 2), format_counts(sent, most=2)
+    theirs = {name: counted.get(name, 0) for name in differing}
+    ours = {name: sent.get(name, 0) for name in differing.intersection(known)}
+    return format_counts(theirs, known, 2, with_zeros=True), format_counts(ours, most=2, with_zeros=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.errors import PageRefused, SprintoError
+from target_sprinto.push.errors import PageRefused, SprintoError, Throttled
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.refusals import describe_refusal
-from target_sprinto.push.text import listed
+from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.text import format_difference, listed
+from target_sprinto.push.timing import Timings
 from tests.support.message_size import LONGEST, size
 
 parts = st.lists(st.text("abc", min_size=1, max_size=30), min_size=1, max_size=20)
@@ -47,3 +50,34 @@ def test_a_page_of_which_every_record_is_named_is_described_in_short() -> None:
 def test_a_command_to_type_is_not_counted() -> None:
     short = SprintoError("x" * 100, "If its run died: sprintoctl discard SESSION --config FILE.")
     assert size(short) == len("x" * 100 + " If its run died: ")
+
+
+MANY = {f"EntityTypeWithALongName{number}": 100 for number in range(9)}
+OF_TWO = "100 EntityTypeWithALongName0, 100 EntityTypeWithALongName1, 7 more types"
+
+
+def test_a_difference_among_many_types_shows_both_figures() -> None:
+    assert format_difference(MANY, {**MANY, "User": 5}) == ("0 User", "5 User")
+    assert format_difference({**MANY, "User": 5}, {**MANY, "User": 7}) == ("5 User", "7 User")
+    assert format_difference({**MANY, "User": 5}, MANY, {*MANY, "User"}) == ("5 User", "0 User")
+
+
+def test_many_types_without_a_difference_that_can_be_named_are_not_nothing() -> None:
+    assert format_difference(MANY, MANY) == (OF_TWO, OF_TWO)
+    unnamed = format_difference({**MANY, "Unknown": 5}, MANY)
+    assert unnamed == (f"{OF_TWO}, 5 of types that were not sent", OF_TWO)
+
+
+def test_a_wait_that_is_not_allowed_is_added_within_the_limit() -> None:
+    failure = Throttled(f"To open a session of '{'x' * 100}' and '{'y' * 100}' was refused.", retry_after=400)
+    with pytest.raises(Throttled, match="It asks to wait 400 s") as raised:
+        Backoff(300, Timings()).next_delay(failure)
+    assert size(raised.value) <= LONGEST
+
+
+def test_a_shorter_hint_brings_back_what_a_longer_one_cut() -> None:
+    name = "x" * 200
+    error = SprintoError(f"Session of '{name}' failed.", "y" * 150)
+    assert name not in error.message
+    error.advise("")
+    assert name in error.message

@@ -64,8 +64,9 @@ class Backoff:
         if left > 0 and least <= left:
             return min(left, max(least, backoff.full_jitter(next(self._ceilings))))
         if self._budget and least:
-            failure.message += (
+            failure.advise(
+                failure.hint,
                 f" It asks to wait {least:g} s, which the time for retries ({self._budget:g} s in all) does"
-                " not allow."
+                " not allow.",
             )
         raise failure
