@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Delivery(Protocol):
-    """Where records go: a `Run`, or what stands in for one."""
+    """Where records go: a `Run`, or a preview or replay in its place."""
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record."""
