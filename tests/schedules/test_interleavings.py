@@ -32,6 +32,7 @@ from target_sprinto.push.client import ApiClient
 from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.timing import Timings
+from target_sprinto.push.transport import background
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
@@ -367,9 +368,13 @@ class Interleavings(RuleBasedStateMachine):
             )
         )
         for thread in set(threading.enumerate()) - self._before:
-            if thread.name.startswith("sprinto-") or thread.name == "reader":
+            if thread.name in {"sprinto-pages", "reader"}:
                 thread.join(5.0)
                 assert not thread.is_alive(), stacks()
+        # Two threads stay for later calls: none of them may still be making one.
+        self._wait_until(
+            lambda: sum(one.name == "sprinto-call" for one in threading.enumerate()) == len(background._idle)
+        )
         self._jump(NEVER_SECONDS * 3)
 
     def _judge(self, reader: Reader, hold: Callable[[Verdict], None]) -> None:
