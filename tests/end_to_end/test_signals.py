@@ -150,12 +150,11 @@ def start_closing(door: FrontDoor, **settings: object) -> subprocess.Popen[bytes
     return process
 
 
-@pytest.mark.parametrize("pace", [{"end_after_signal": 3.0}, pytest.param({}, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("left", [3.0, pytest.param(9.0, marks=pytest.mark.slow)])
 def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(
-    door: FrontDoor, pace: dict[str, float]
+    door: FrontDoor, left: float
 ) -> None:
-    door.pace |= pace
-    left = pace.get("end_after_signal", 9)
+    door.pace["end_after_signal"] = left
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     process = start_closing(door)
     door.wait_for_operation("status", 2)
