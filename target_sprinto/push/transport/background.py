@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
 from target_sprinto.push.errors import SprintoError
@@ -33,6 +33,9 @@ _THREAD_BYTES = 16 << 20
 
 _MOST_IDLE = 2
 """Threads kept for later calls: one for a request and one for its connection."""
+
+_IDLE_SECONDS = 7.0
+"""After which such a thread ends: longer than any wait between two looks at a status."""
 
 _Inbox: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
 
@@ -81,10 +84,27 @@ def in_background(
 
 
 def _work_through(inbox: _Inbox) -> None:
-    for work in iter(inbox.get, None):
+    while True:
+        try:
+            work = inbox.get(timeout=_IDLE_SECONDS)
+        except Empty:
+            if _is_taken(inbox):
+                continue
+            return
+        if work is None:
+            return
         work()
         # Idle, it is to keep nothing of the call alive.
         del work
+
+
+def _is_taken(inbox: _Inbox) -> bool:
+    """Whether a call has just taken a thread that would end; else it can be taken no more."""
+    try:
+        _idle.remove(inbox)
+    except ValueError:
+        return True
+    return False
 
 
 def _after_work(inbox: _Inbox) -> None:
