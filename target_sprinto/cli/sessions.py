@@ -212,7 +212,7 @@ def _require_held(document: Receipt, session: str, settings: Settings) -> None:
     held = document.session.id if document.session and document.outcome == "held" else None
     if held is None:
         raise ReceiptUnusable(
-            f"This receipt is of a run that holds no session: its outcome is {document.outcome!r}.",
+            f"The run of this receipt holds no session: its outcome is {document.outcome!r}.",
             "Use the receipt of a run under `finish: hold`.",
         )
     if held != session:

@@ -82,14 +82,21 @@ def suggested(*words: str, config: Sequence[str] = ()) -> str:
     return shlex.join([*words, *(named or ["--config", "FILE"])])
 
 
+def fitting(parts: Sequence[str], room: int, separator: str = "; ") -> list[str]:
+    """As many of the parts as fit into `room` characters once they are joined, at least one."""
+    kept = list(parts[:1])
+    for part in parts[1:]:
+        if len(separator.join([*kept, part])) > room:
+            break
+        kept.append(part)
+    return kept
+
+
 def listed(parts: Sequence[str], room: int) -> str:
     """As many of the parts as fit into `room` characters, at least one, and how many are left out."""
-    shown_parts = list(parts[:1])
-    for part in parts[1:]:
-        if len("; ".join([*shown_parts, part])) > room:
-            return f"{'; '.join(shown_parts)}; and {len(parts) - len(shown_parts)} more"
-        shown_parts.append(part)
-    return "; ".join(shown_parts)
+    kept = fitting(parts, room)
+    more = [f"and {len(parts) - len(kept)} more"] if len(kept) < len(parts) else []
+    return "; ".join([*kept, *more])
 
 
 def pluralize(number: int, noun: str) -> str:

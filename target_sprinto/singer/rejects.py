@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
-from target_sprinto.push.text import pluralize, quoted, short, suggested
+from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
 from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
 
@@ -250,8 +250,7 @@ class RejectedRecords:
             f"{count} {short(name)}{f', field {quoted(field)}' if field else ''}, {code}"
             for (name, field, code), count in kinds[:_KINDS_SHOWN]
         ]
-        while len(named) > 1 and len("; ".join(named)) > _ROOM:
-            named.pop()
+        named = fitting(named, _ROOM)
         if more := sum(count for _, count in kinds[len(named) :]):
             named.append(f"{more} for other reasons")
         return "; ".join(named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.text import short
+from target_sprinto.push.text import fitting, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,9 +48,7 @@ def nearest_first(
 ) -> str:
     """A part of a sentence that names the known names, the nearest first, and as many as fit into it."""
     names = by_nearness(name, known)
-    parts = [show(one) for one in names[:most]]
-    while len(parts) > 1 and len(", ".join(parts)) > _ROOM:
-        parts.pop()
+    parts = fitting([show(one) for one in names[:most]], _ROOM, ", ")
     more = f" and {len(names) - len(parts)} more" if len(names) > len(parts) else ""
     return f" (nearest first: {', '.join(parts)}{more})" if names else ""
 

@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.text import listed, pluralize, quoted
+from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,11 +123,9 @@ def _describe(page: Page, faults: list[Mapping[str, object]], known_field: Known
     shown = faults[:_FIELDS]
     known = [read_fault(items[0].entity_type, fault, known_field) for fault in shown if items]
     fields = [_field(one) for one in known if one.field or one.issue]
-    while len(fields) > 1 and len(", ".join(fields)) > _FIELDS_ROOM:
-        fields.pop()
-        shown = shown[:-1]
-    parts += fields
-    if more := len(faults) - len(shown):
+    fitted = fitting(fields, _FIELDS_ROOM, ", ")
+    parts += fitted
+    if more := len(faults) - len(shown) + len(fields) - len(fitted):
         parts.append(f"and {pluralize(more, 'problem')} more")
     return ", ".join(parts)
 

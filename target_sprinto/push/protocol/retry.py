@@ -51,7 +51,7 @@ class Backoff:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is no time left."""
+        """Whether no time is left."""
         return self._clock() >= self._ends_at
 
     def next_delay(self, failure: ApiError) -> float:
