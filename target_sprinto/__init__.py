@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         UnserializableRecord,
     )
     from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
-    from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+    from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
     from target_sprinto.push.run.result import RunOutcome, RunResult
     from target_sprinto.push.run.run import Run
     from target_sprinto.push.run.run_options import Timeouts
@@ -110,7 +110,14 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = ("errors", "sprinto_client", "run.conflict", "run.run_options", "run.session", "transport.base")
+_MODULES = (
+    "errors",
+    "sprinto_client",
+    "run.opening_conflict",
+    "run.run_options",
+    "run.session",
+    "transport.base",
+)
 """Modules of `push` that know the public names, in the order in which they are asked."""
 
 

@@ -108,7 +108,7 @@ def test_what_says_that_it_is_pure_does_no_io(path: Path) -> None:
 
 
 def test_the_heart_of_a_run_says_that_it_is_pure() -> None:
-    names = ["pages", "lifecycle", "retry", "responses", "refusals", "encoding"]
+    names = ["pages", "lifecycle", "retry_delay", "responses", "refusals", "encoding"]
     names += ["in_doubt", "bisection", "digests", "activity_log"]
     heart = {ROOT / "push" / "protocol" / f"{name}.py" for name in names} | {ROOT / "push" / "endpoint.py"}
     assert heart <= set(PURE)
@@ -141,7 +141,7 @@ def test_only_the_asking_of_a_probe_does_io(path: Path) -> None:
     if path.stem not in {"asking", "session"}:
         waits = {
             "target_sprinto.push.transport.background",
-            "target_sprinto.push.client",
+            "target_sprinto.push.api_calls",
             "target_sprinto.probe.session",
         }
         assert not imported(path) & (IO | waits)

@@ -13,7 +13,7 @@ from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessi
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.hints import advise
+from target_sprinto.singer.error_hints import advise
 
 if TYPE_CHECKING:
     from target_sprinto.push.errors import SprintoError

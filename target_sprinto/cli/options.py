@@ -19,7 +19,7 @@ from target_sprinto.singer import config_input
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.errors import Interrupted
     from target_sprinto.singer.settings import Settings
 

@@ -16,7 +16,7 @@ from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
-from target_sprinto.singer.hints import how_to_discard, name_blocker
+from target_sprinto.singer.error_hints import how_to_discard, name_blocker
 from target_sprinto.singer.response_file import ResponseFile, response_of
 
 

@@ -1,4 +1,4 @@
-"""What is asked of the session, in which order. `findings.py` says what the responses mean.
+"""What is asked of the session, in which order. `conclusions.py` says what the responses mean.
 
 Nineteen requests if nothing goes wrong; more only if counts lag, or if an invalid record is accepted and has
 to be made invalid in another way.
@@ -23,7 +23,7 @@ from target_sprinto.push.protocol.responses import PUSH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.transport.background import Check
     from target_sprinto.push.transport.base import Response

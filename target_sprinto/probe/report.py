@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from target_sprinto.probe.findings import read_findings
+from target_sprinto.probe.conclusions import read_findings
 from target_sprinto.probe.suggestions import suggest
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from target_sprinto.push import arguments, errors
-from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.protocol.retry_delay import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from target_sprinto.push.run.conflict import ConflictPolicy
+    from target_sprinto.push.run.opening_conflict import ConflictPolicy
     from target_sprinto.push.transport.base import Transport
 
 

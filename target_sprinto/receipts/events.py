@@ -13,7 +13,7 @@ from target_sprinto.push.transport.background import in_background, result_befor
 from target_sprinto.receipts.document import Event
 
 if TYPE_CHECKING:
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.transport.background import Deadline
 
 _CLOCK_SKEW = timedelta(minutes=5)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.protocol.lifecycle import Phase
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus

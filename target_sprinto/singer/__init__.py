@@ -1,6 +1,6 @@
 """The Singer target: messages in, STATE out.
 
-    reader ─▶ messages ─▶ target ─▶ routes ─▶ record_plan ─▶ sink ─▶ intake ─▶ push/run/run
+    reader ─▶ messages ─▶ target ─▶ record_path ─▶ record_plan ─▶ sink ─▶ intake ─▶ push/run/run
 
-`streams.py` makes the routes from each SCHEMA. `target.py` holds STATE until `run_end.py` lets it out.
+`streams.py` builds the routes of each SCHEMA. `target.py` holds STATE until `run_end.py` lets it out.
 """

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.singer import environment, settings_checks
 from target_sprinto.singer.settings import SCHEMA, Settings
 

@@ -108,7 +108,7 @@ def read(setting: object) -> dict[str, Any]:
 
 def bundled_user() -> dict[str, Any]:
     """Key and JSON Schema of Sprinto's documented `User`."""
-    text = (resources.files("target_sprinto.singer") / "user.json").read_text(encoding="utf-8")
+    text = (resources.files("target_sprinto.singer") / "user_entity_schema.json").read_text(encoding="utf-8")
     rules: dict[str, Any] = json.loads(text)
     return rules
 

@@ -24,7 +24,7 @@ from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.recorder import Ending
-from target_sprinto.singer.hints import advise, how_to_discard, name_blocker
+from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
 from target_sprinto.singer.state_output import write_state
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Sink
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.run.result import RunResult
     from target_sprinto.push.run.run import Delivery
     from target_sprinto.receipts.document import Outcome

@@ -15,7 +15,7 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
-from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.singer import entity_schemas
 from target_sprinto.singer.api_key_file import with_api_key

@@ -23,7 +23,7 @@ from target_sprinto.singer.map_check import require_entity, require_known_names,
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.named_streams import Arrivals
-from target_sprinto.singer.routes import Route, Stream
+from target_sprinto.singer.record_path import Route, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable

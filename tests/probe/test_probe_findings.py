@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.probe.conclusions import read_findings
 from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
 from target_sprinto.probe.examples import (
     INVALID_AT,
@@ -16,7 +17,6 @@ from target_sprinto.probe.examples import (
     InvalidPage,
     invalid_pages,
 )
-from target_sprinto.probe.findings import read_findings
 from target_sprinto.probe.named_records import read_faults
 from target_sprinto.probe.report import render_json, render_table
 

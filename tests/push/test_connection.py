@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions

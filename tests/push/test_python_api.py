@@ -32,7 +32,7 @@ from target_sprinto import (
     Timeouts,
 )
 from target_sprinto.push import errors
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import (
     ConfigError,
     Interrupted,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import NotConnected, Throttled
-from target_sprinto.push.protocol.retry import Backoff, parse_retry_after
+from target_sprinto.push.protocol.retry_delay import Backoff, parse_retry_after
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.timing import Timings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.result import RunOutcome

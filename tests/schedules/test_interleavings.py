@@ -28,8 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from target_sprinto.push.client import ApiClient
-from target_sprinto.push.run.conflict import ConflictPolicy, OnActiveSession
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport import background

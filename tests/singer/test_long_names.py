@@ -16,14 +16,14 @@ from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.conflict import ActiveSession, Conflict, ConflictPolicy
+from target_sprinto.push.run.opening_conflict import ActiveSession, Conflict, ConflictPolicy
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.singer import map_check
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.entity_types import EntityTypes, Unmapped
+from target_sprinto.singer.error_hints import advise, name_blocker
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.hints import advise, name_blocker
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.named_streams import Arrivals
 from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source

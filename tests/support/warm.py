@@ -152,7 +152,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.timing import Timings
 
     sys.dont_write_bytecode = True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.retry import parse_retry_after
+from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.protocol.timestamps import parse_http_date, parse_time
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
-from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.staged_session import name_limit
 from target_sprinto.push.transport.background import interruptibly, pause

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
 
 _T = TypeVar("_T")
 

@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.activity_log import is_birth_certificate
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.conflict import Conflict, ConflictPolicy
+from target_sprinto.push.run.opening_conflict import Conflict, ConflictPolicy
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
     Deadline,
@@ -28,7 +28,7 @@ from target_sprinto.push.transport.background import (
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from target_sprinto.push import arguments, errors
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder

@@ -18,14 +18,14 @@ from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
-from target_sprinto.push.protocol.retry import Backoff
+from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.staged_pages import StagedPages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.run.observer import Rejects

@@ -26,8 +26,8 @@ from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import discard_session
+from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
-from target_sprinto.push.run.other_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
@@ -38,7 +38,7 @@ from target_sprinto.push.transport.background import Deadline, grace_period, int
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.protocol.pages import Page, PageBuilder
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.run.run_options import RunOptions

@@ -15,7 +15,7 @@ from target_sprinto.push.text import format_difference
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.pages import Page
     from target_sprinto.push.protocol.responses import SessionStatus

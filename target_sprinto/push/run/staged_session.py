@@ -21,7 +21,7 @@ from target_sprinto.push.transport.background import Heartbeat, interruptibly, p
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.errors import ApiError
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.retry_loop import RetryPolicy

@@ -21,7 +21,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.retry import parse_retry_after
+from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.transport.base import Request, Response
 from target_sprinto.push.transport.total_timeout import (
     ConnectError,

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from target_sprinto.push.client import ApiClient
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Condition
 
-    from target_sprinto.push.run.conflict import ConflictPolicy
+    from target_sprinto.push.run.opening_conflict import ConflictPolicy
     from target_sprinto.push.run.result import RunResult
 
 

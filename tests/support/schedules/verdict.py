@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.run.conflict import OnActiveSession
+from target_sprinto.push.run.opening_conflict import OnActiveSession
 from tests.support.schedules.evidence import FOREVER, MILLISECONDS, content, counts, is_ours, reference
 from tests.support.schedules.mishaps import Heard
 

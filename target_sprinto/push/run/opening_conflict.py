@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from target_sprinto.push.client import ApiClient
+    from target_sprinto.push.api_calls import ApiClient
     from target_sprinto.push.protocol.responses import SessionStatus
     from target_sprinto.push.retry_loop import RetryPolicy
     from target_sprinto.push.timing import Timings
