@@ -7,9 +7,10 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,11 +18,7 @@ from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
 from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import printable, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.signals import Signals
+from target_sprinto.signals import Signals
 
 _WRITING_FAILED = frozenset({errno.ENOSPC, errno.EPIPE, errno.EFBIG, errno.EDQUOT, errno.EIO})
 """Only stdout is left to fail so: whatever else is written has an error of its own."""

@@ -6,11 +6,8 @@ import os
 import select
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _LARGEST_SECRET = 1 << 16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -12,11 +12,9 @@ from click.shell_completion import get_completion_class
 from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import advise
-
-if TYPE_CHECKING:
-    from target_sprinto.push.errors import SprintoError
 
 
 class _Group(click.Group):

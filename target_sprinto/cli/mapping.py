@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 import msgspec
@@ -21,9 +22,6 @@ from target_sprinto.singer.entity_schemas import BUNDLED, EntitySchema
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.similar_names import nearest_first
 from target_sprinto.singer.target import SprintoTarget
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
 """A preview needs no account, so that it can run where no key is."""

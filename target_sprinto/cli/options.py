@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import click
 
 from target_sprinto.console import colours
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts import signing
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.errors import Interrupted
-    from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.settings import Settings
 
 _T = TypeVar("_T")
 

@@ -21,6 +21,7 @@ from target_sprinto.cli.options import (
 )
 from target_sprinto.console import examples
 from target_sprinto.push.activity_log_reader import cut_off
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.apply_held import apply_session
@@ -28,20 +29,17 @@ from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening_conflict import find_active_session
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
+from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard
-from target_sprinto.singer.settings import SCHEMA
+from target_sprinto.singer.settings import SCHEMA, Settings
 from target_sprinto.singer.state_output import write_state
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.receipts.document import Receipt
-    from target_sprinto.singer.settings import Settings
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
 """Colour by state."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from target_sprinto.probe.evidence import grown
+from target_sprinto.probe.evidence import Evidence, grown
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
-
-if TYPE_CHECKING:
-    from target_sprinto.probe.evidence import Evidence
 
 _NO_COUNTS = "the session's counts do not show it"
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
+from target_sprinto.probe.evidence import Evidence, InvalidPush
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
 from target_sprinto.probe.named_records import Faults, read_faults
-
-if TYPE_CHECKING:
-    from target_sprinto.probe.evidence import Evidence, InvalidPush
-
 
 _AS_TAKEN = "a run takes it so from the first"
 _OTHERWISE = "a run that diverts finds it out; the record that a message hints at is another"

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.timestamps import parse_time
-
-if TYPE_CHECKING:
-    from target_sprinto.probe.evidence import Evidence
 
 
 def findings(evidence: Evidence) -> Findings:

@@ -6,27 +6,24 @@ to be made invalid in another way.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from target_sprinto.errors import InternalError
 from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import PUSH
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.retry_loop import RetryPolicy
-    from target_sprinto.push.transport.background import Check
-    from target_sprinto.push.transport.base import Response
+from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.base import Response
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
 """A Content-Encoding that no server knows."""

@@ -6,13 +6,9 @@ shown has no value, and says why. No finding quotes a value of a record.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from target_sprinto.probe import about_pages, about_refusals, about_sessions
+from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.finding import Findings, not_shown
-
-if TYPE_CHECKING:
-    from target_sprinto.probe.evidence import Evidence
 
 _NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_leaves")
 """Readings that only applying or expiring could show."""

@@ -6,17 +6,14 @@ A field is empty where the probe did not come so far.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.push.timing import Timings
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from target_sprinto.probe.examples import InvalidPage
 
 
 @dataclass(frozen=True)

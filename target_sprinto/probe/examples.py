@@ -7,16 +7,14 @@ the other, until one of them is rejected.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.protocol.pages import MAX_BYTES, Item, Page
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
 
 MOST = 2
 """How many entity types a probe asks about: two show all that there is to be seen."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, Fault, IndexConvention, named_by
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_sprinto.probe.examples import InvalidPage
-    from target_sprinto.push.protocol.pages import Item
+from target_sprinto.push.protocol.pages import Item
 
 Place = Literal["details", "validation_errors", "both", "neither"]
 

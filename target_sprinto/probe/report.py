@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from target_sprinto.probe.conclusions import read_findings
+from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.suggestions import suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from target_sprinto.probe.evidence import Evidence
 
 _GAP = 2
 _NARROWEST = 20

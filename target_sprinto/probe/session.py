@@ -5,28 +5,24 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from concurrent.futures import Future
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from target_sprinto.probe.evidence import Look
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
-from target_sprinto.push.transport.background import Deadline, in_background, pause, wait_for
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.retry_loop import RetryPolicy
-    from target_sprinto.push.transport.background import Check
-    from target_sprinto.push.transport.base import Response
+from target_sprinto.push.transport.background import Check, Deadline, in_background, pause, wait_for
+from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import msgspec
 
 from target_sprinto.push import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from datetime import datetime
-
-    from target_sprinto.push.protocol.responses import ActivityPage
+from target_sprinto.push.protocol.responses import ActivityPage
 
 log = logging.getLogger(__name__)
 

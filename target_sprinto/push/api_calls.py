@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from math import inf
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -20,18 +21,19 @@ from target_sprinto.push import arguments, endpoint, errors
 from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.protocol import responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
-from target_sprinto.push.protocol.responses import Operation, SessionStatus, require_state
+from target_sprinto.push.protocol.responses import (
+    ActivityPage,
+    IngestResult,
+    IntegrationStatus,
+    Operation,
+    SessionStatus,
+    require_state,
+)
 from target_sprinto.push.protocol.timestamps import parse_http_date
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy, retried, retryable_for
 from target_sprinto.push.timing import Timings
-from target_sprinto.push.transport.base import Request, Transport
+from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from target_sprinto.push.protocol.responses import ActivityPage, IngestResult, IntegrationStatus
-    from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import LONGEST_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 REGIONS = {
     "us": "https://api.sprinto.com/api/external/push",

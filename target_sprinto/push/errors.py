@@ -41,12 +41,10 @@ from __future__ import annotations
 import enum
 import signal
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from target_sprinto.push.run.result import RunResult
 from target_sprinto.push.text import fitted, printable
-
-if TYPE_CHECKING:
-    from target_sprinto.push.run.result import RunResult
 
 EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""

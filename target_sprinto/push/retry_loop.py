@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from target_sprinto.push import arguments, errors
 from target_sprinto.push.protocol.retry_delay import Backoff
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.push.timing import Timings
+from target_sprinto.push.timing import Timings
 
 log = logging.getLogger(__name__)
 

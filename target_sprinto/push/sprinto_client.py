@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
+from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
+from target_sprinto.push.transport.base import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from typing_extensions import Self
-
-    from target_sprinto.push.run.opening_conflict import ConflictPolicy
-    from target_sprinto.push.transport.base import Transport
 
 
 class SprintoClient:

@@ -6,12 +6,8 @@ import json
 import re
 import shlex
 import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
 
 LONGEST_NAME = 255
 """Characters of a stream's, entity type's or integration's name. Sprinto documents no limit."""

@@ -12,18 +12,14 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from target_sprinto.receipts.document import FORMAT_NUMBER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from target_sprinto.receipts.document import Receipt
+from target_sprinto.receipts.document import FORMAT_NUMBER, Receipt
 
 if sys.platform != "win32":
     import fcntl

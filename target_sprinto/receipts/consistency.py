@@ -7,19 +7,13 @@ genuine: its signature does.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import quoted
-from target_sprinto.receipts.document import COMPLETE
-from target_sprinto.receipts.errors import CountsForged, OutcomeForged, TimesForged
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from target_sprinto.receipts.document import Receipt
-    from target_sprinto.receipts.errors import ReceiptForged
+from target_sprinto.receipts.document import COMPLETE, Receipt
+from target_sprinto.receipts.errors import CountsForged, OutcomeForged, ReceiptForged, TimesForged
 
 _CLOCK_SET = timedelta(minutes=5)
 """By how much the machine's clock may be set while a run goes on."""

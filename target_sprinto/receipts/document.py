@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusable
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
 UNSEALED = "0" * 64

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.transport.background import in_background, result_before
+from target_sprinto.push.transport.background import Deadline, in_background, result_before
 from target_sprinto.receipts.document import Event
-
-if TYPE_CHECKING:
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.transport.background import Deadline
 
 _CLOCK_SKEW = timedelta(minutes=5)
 _WORD = re.compile(r"[A-Za-z_-]{1,40}")

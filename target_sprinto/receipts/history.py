@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from target_sprinto.push.text import in_columns, pluralize, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from target_sprinto.receipts.chain import Pipeline
-    from target_sprinto.receipts.folder import PastRun
+from target_sprinto.receipts.chain import Pipeline
+from target_sprinto.receipts.folder import PastRun
 
 _RUNS_SHOWN = 5
 _CLOCK_SKEW = timedelta(minutes=5)

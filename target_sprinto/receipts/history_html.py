@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from html import escape
 from importlib import metadata
-from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
+from target_sprinto.receipts.folder import PastRun
+from target_sprinto.receipts.history import Series
 from target_sprinto.receipts.receipt_html import fill, table
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime, timedelta
-
-    from target_sprinto.receipts.folder import PastRun
-    from target_sprinto.receipts.history import Series
 
 _WORDS = {
     "applied": "Applied",

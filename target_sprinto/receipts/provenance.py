@@ -6,12 +6,9 @@ import getpass
 import os
 import re
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from target_sprinto.receipts.document import Provenance
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 VARIABLES = (
     *("MELTANO_ENVIRONMENT", "MELTANO_EXTRACTOR_NAME", "MELTANO_EXTRACTOR_VARIANT", "MELTANO_LOADER_NAME"),

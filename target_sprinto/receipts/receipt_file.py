@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,18 +14,13 @@ import msgspec
 from target_sprinto import private_files
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.receipts import chain, signing
-from target_sprinto.receipts.document import encode
+from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.folder import read_checked
+from target_sprinto.receipts.run_info import RunInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from datetime import datetime
-
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    from target_sprinto.receipts.document import Receipt
-    from target_sprinto.receipts.run_info import RunInfo
 
 log = logging.getLogger(__name__)
 

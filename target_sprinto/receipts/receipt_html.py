@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from string import Template
-from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from target_sprinto.receipts.document import Receipt, Stream
+from target_sprinto.receipts.document import Receipt, Stream
 
 _HEADLINES = {
     "unfinished": ("open", "Unfinished", "The run is still in progress, or was killed before it could end."),

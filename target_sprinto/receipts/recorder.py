@@ -10,38 +10,32 @@ import importlib.metadata
 import logging
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal, cast
+from pathlib import Path
+from typing import Literal, cast
 
 import msgspec
 
 from target_sprinto.errors import InputError, InternalError
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
-from target_sprinto.push.protocol.responses import STATES
+from target_sprinto.push.protocol.lifecycle import Phase
+from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.responses import STATES, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import client_reference_id
 from target_sprinto.push.text import printable
-from target_sprinto.push.transport.background import Deadline
+from target_sprinto.push.transport.background import Check, Deadline
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
 from target_sprinto.receipts.provenance import provenance_of
 from target_sprinto.receipts.receipt_file import ReceiptFile
-from target_sprinto.receipts.run_info import origin_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.protocol.lifecycle import Phase
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.transport.background import Check
-    from target_sprinto.receipts.run_info import InputCounts, RunInfo
+from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of
 
 log = logging.getLogger(__name__)
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
-from target_sprinto.push.protocol.pages import PageBuilder
+from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.transport.background import Check, Deadline
+from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.document import COMPLETE, span
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
 from target_sprinto.receipts.run_info import origin_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.transport.background import Check, Deadline
-    from target_sprinto.receipts import document as receipt
 
 
 class Matched(ReceiptDiffers):

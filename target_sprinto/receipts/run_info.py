@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from pathlib import Path
+from typing import Protocol, cast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from target_sprinto.push.protocol.lifecycle import Finish
-    from target_sprinto.push.protocol.pages import Item
+from target_sprinto.push.protocol.lifecycle import Finish
+from target_sprinto.push.protocol.pages import Item
 
 
 @dataclass

@@ -9,28 +9,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from threading import Condition
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from target_sprinto.sandbox import snapshot
-from target_sprinto.sandbox.faults import Fired
+from target_sprinto.sandbox.faults import Fault, Fired
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.operations import Exchange, Reply, receive
+from target_sprinto.sandbox.operations import Exchange, Received, Reply, RequestSeen, receive
 from target_sprinto.sandbox.options import SandboxOptions
+from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.response_bodies import event_body
-from target_sprinto.sandbox.state import IntegrationState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.sandbox.faults import Fault
-    from target_sprinto.sandbox.operations import Received, RequestSeen
-    from target_sprinto.sandbox.readings import Readings
-    from target_sprinto.sandbox.state import Rejection, Session
+from target_sprinto.sandbox.state import IntegrationState, Rejection, Session
 
 REQUESTS_KEPT = 20_000
 REQUESTS_KEPT_LIGHT = 1_000

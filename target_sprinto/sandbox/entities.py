@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import msgspec
 
 from target_sprinto.sandbox.options import EntityRules
+from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from target_sprinto.sandbox.readings import Readings
-    from target_sprinto.sandbox.state import Entities
+from target_sprinto.sandbox.state import Entities
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode

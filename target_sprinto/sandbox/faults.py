@@ -6,11 +6,9 @@ the answer is invalid. That is the difference between a page that was lost and o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 Operation = Literal["create", "status", "push", "close", "integration_status", "activity"]
 

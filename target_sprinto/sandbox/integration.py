@@ -11,10 +11,12 @@ import math
 import uuid
 from collections import Counter, deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from target_sprinto.sandbox.entities import Validator, put_in_place
+from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.request_body import Page
 from target_sprinto.sandbox.state import (
     TRANSITIONS,
     Event,
@@ -24,10 +26,6 @@ from target_sprinto.sandbox.state import (
     Session,
     Trigger,
 )
-
-if TYPE_CHECKING:
-    from target_sprinto.sandbox.options import SandboxOptions
-    from target_sprinto.sandbox.request_body import Page
 
 EVENTS: dict[str, tuple[Level, str]] = {
     "session_created": ("info", "Session created"),

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation at run time
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
 from target_sprinto.sandbox import response_bodies as bodies
+from target_sprinto.sandbox.faults import Operation
+from target_sprinto.sandbox.integration import Integration
+from target_sprinto.sandbox.options import SandboxOptions
+from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.request_body import Page, parse_page, uncompressed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from target_sprinto.sandbox.faults import Operation
-    from target_sprinto.sandbox.integration import Integration
-    from target_sprinto.sandbox.options import SandboxOptions
-    from target_sprinto.sandbox.readings import Readings
-    from target_sprinto.sandbox.state import Session
+from target_sprinto.sandbox.state import Session
 
 _T = TypeVar("_T")
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.state import Entities  # noqa: TC001 - msgspec reads the annotation at run time
-
-if TYPE_CHECKING:
-    from target_sprinto.sandbox.readings import Readings
+from target_sprinto.sandbox.state import Entities
 
 GZIP = 16 + zlib.MAX_WBITS
 

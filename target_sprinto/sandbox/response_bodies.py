@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_sprinto.sandbox.integration import Integration
-    from target_sprinto.sandbox.readings import Readings
-    from target_sprinto.sandbox.request_body import Page
-    from target_sprinto.sandbox.state import Event, Session, State
+from target_sprinto.sandbox.integration import Integration
+from target_sprinto.sandbox.readings import Readings
+from target_sprinto.sandbox.request_body import Page
+from target_sprinto.sandbox.state import Event, Session, State
 
 _COUNTS = "accepted_records_by_entity"
 COUNTED_STATES: tuple[State, ...] = ("active", "processing", "processed", "failed", "expired")

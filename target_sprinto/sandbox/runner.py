@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from target_sprinto.sandbox.engine import Engine
+from target_sprinto.sandbox.faults import Fault
+from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.server import API, Server
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-    from types import FrameType
-
     from typing_extensions import Self
-
-    from target_sprinto.sandbox.faults import Fault
-    from target_sprinto.sandbox.options import SandboxOptions
 
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""

@@ -8,8 +8,8 @@ import secrets
 import socket
 import struct
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -17,15 +17,11 @@ import msgspec
 from aiohttp import web
 
 from target_sprinto.sandbox import faults
+from target_sprinto.sandbox.engine import Engine
+from target_sprinto.sandbox.faults import Fault, Operation
 from target_sprinto.sandbox.operations import Reply, RequestSeen
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.web_page import render
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from target_sprinto.sandbox.engine import Engine
-    from target_sprinto.sandbox.faults import Fault, Operation
 
 API = "/api/external/push"
 _INTEGRATION = API + "/v1/integrations/{integration_id}"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import jinja2
 import msgspec
 
-if TYPE_CHECKING:
-    from target_sprinto.sandbox.engine import Engine
+from target_sprinto.sandbox.engine import Engine
 
 ROWS_SHOWN = 10
 REFRESH_SECONDS = 5

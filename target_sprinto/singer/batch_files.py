@@ -10,21 +10,17 @@ import gzip
 import os
 import stat
 import zlib
-from typing import IO, TYPE_CHECKING, Literal, cast
+from collections.abc import Iterable, Iterator
+from typing import IO, Literal, cast
 from urllib.request import url2pathname
 
 import msgspec
 
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
+from target_sprinto.push.transport.background import Check
 from target_sprinto.singer.messages import MAX_LINE_BYTES
 from target_sprinto.singer.reader import interruptible_reader
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_sprinto.push.transport.background import Check
-
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import stat
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
@@ -19,9 +20,6 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.singer import environment, settings_checks
 from target_sprinto.singer.settings import SCHEMA, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that it takes to reach Sprinto."""

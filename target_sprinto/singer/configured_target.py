@@ -28,16 +28,15 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.console import SprintoCommand, examples
 from target_sprinto.errors import SettingsError
+from target_sprinto.push.errors import Interrupted
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
+from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.reader import SprintoReader, interruptible_reader
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-    from target_sprinto.push.errors import Interrupted
-    from target_sprinto.singer.intake import Intake
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -16,9 +17,6 @@ from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.similar_names import within_one_edit
 from target_sprinto.singer.validation import describe_mismatch
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from target_sprinto.errors import UnmappedStream
 from target_sprinto.push.text import LONGEST_NAME, in_json, quoted, short
 from target_sprinto.singer.similar_names import nearest_first
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Unmapped(enum.Enum):

@@ -11,17 +11,15 @@ import logging
 import math
 import os
 import stat
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dotenv import dotenv_values
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.singer import settings_checks
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 PREFIX = "TARGET_SPRINTO_"
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from target_sprinto.push.errors import SessionConflict
+from target_sprinto.push.errors import SessionConflict, SprintoError
 from target_sprinto.push.text import suggested
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.push.errors import SprintoError
 
 _HINTS = {
     "page-refused": "Fix them at the source or with a stream map.",

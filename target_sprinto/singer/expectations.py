@@ -8,20 +8,17 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from target_sprinto.receipts.receipt_file import Applied
-    from target_sprinto.singer.settings import Expectation
+from target_sprinto.receipts.receipt_file import Applied
+from target_sprinto.singer.settings import Expectation
 
 log = logging.getLogger(__name__)
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from target_sprinto.errors import DeletedRecord
-from target_sprinto.singer.rejects import Rejected
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.run.run import Delivery
+from target_sprinto.receipts.run_info import InputCounts
+from target_sprinto.singer.entity_schemas import EntitySchema
+from target_sprinto.singer.expectations import Expectations
+from target_sprinto.singer.final_state import FinalState
+from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
 from target_sprinto.singer.settings import OnDeletedRecord
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from target_sprinto.push.errors import SprintoError
-    from target_sprinto.push.run.run import Delivery
-    from target_sprinto.receipts.run_info import InputCounts
-    from target_sprinto.singer.entity_schemas import EntitySchema
-    from target_sprinto.singer.expectations import Expectations
-    from target_sprinto.singer.final_state import FinalState
-    from target_sprinto.singer.rejects import RejectedRecords, Source
 
 DELETED_AT = "_sdc_deleted_at"
 """The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""

@@ -7,19 +7,15 @@ field, what is missing, the nearest names, and the likely cause.
 from __future__ import annotations
 
 import ast
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
-from target_sprinto.singer.map_rules import parsed
+from target_sprinto.singer.entity_schemas import EntitySchema
+from target_sprinto.singer.map_rules import MapRule, parsed
 from target_sprinto.singer.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import nearest_first
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from target_sprinto.singer.entity_schemas import EntitySchema
-    from target_sprinto.singer.map_rules import MapRule
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."

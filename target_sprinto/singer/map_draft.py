@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from target_sprinto.push.text import in_columns
+from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.map_rules import NOT_FIELDS
 from target_sprinto.singer.schema_parts import types_of
-from target_sprinto.singer.tap_sample import MAX_RECORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from target_sprinto.singer.entity_schemas import EntitySchema
-    from target_sprinto.singer.tap_sample import Path, StreamSample
+from target_sprinto.singer.tap_sample import MAX_RECORDS, Path, StreamSample
 
 UNDECIDED = "?"
 _LIKELY = 100

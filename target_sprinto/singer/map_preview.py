@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from target_sprinto.errors import WouldBeRefused
-from target_sprinto.push.protocol.pages import PageBuilder
+from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
+from target_sprinto.push.transport.background import Check, Deadline
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problem_groups import grouped
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from target_sprinto.push.errors import SprintoError
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.transport.background import Check, Deadline
-    from target_sprinto.singer.rejects import RejectedRecords, Source
-    from target_sprinto.singer.settings import Expectation, Settings
-    from target_sprinto.singer.target import SprintoTarget
+from target_sprinto.singer.rejects import RejectedRecords, Source
+from target_sprinto.singer.settings import Expectation, Settings
+from target_sprinto.singer.target import SprintoTarget
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _LONGEST = 60

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from target_sprinto.singer.entity_types import is_named
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
 
 _OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _REMOVED = (None, "__NULL__")

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal, DecimalException
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 
 from target_sprinto.errors import InputError, InvalidLine, InvalidRecord
 from target_sprinto.push.text import LONGEST_NAME
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MAX_LINE_BYTES = 20_000_000
 """A longer line is not a message."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
-from target_sprinto.singer.entity_types import is_named
+from target_sprinto.singer.entity_types import EntityTypes, is_named
 from target_sprinto.singer.map_rules import rules_of
 from target_sprinto.singer.similar_names import nearest_first
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from target_sprinto.singer.entity_types import EntityTypes
-
 
 _SHOWN = 5
 _MAX_REPORTED = 1_000

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import pluralize, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from target_sprinto.singer.rejects import Rejected
+from target_sprinto.singer.rejects import Rejected
 
 _LINES_SHOWN = 5
 

@@ -12,16 +12,12 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from target_sprinto.push.run.run import Run
+from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.text import pluralize
 from target_sprinto.push.timing import Timings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.push.run.run import Run
-    from target_sprinto.push.run.send_queue import RunProgress
 
 log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import logging
 import os
@@ -10,20 +11,17 @@ import select
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import POLL_INTERVAL, Check
 from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
-
-if TYPE_CHECKING:
-    import hashlib
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
 
 log = logging.getLogger(__name__)
 

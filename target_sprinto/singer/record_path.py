@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform, StreamMap
@@ -12,8 +13,9 @@ from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted, shown
-from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.intake import DELETED_AT, Intake
 from target_sprinto.singer.map_expressions import map_of
+from target_sprinto.singer.map_rules import MapRule
 from target_sprinto.singer.messages import (
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
@@ -25,13 +27,7 @@ from target_sprinto.singer.messages import (
 from target_sprinto.singer.record_plan import record_writer, typed_decoder
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.singer.intake import Intake
-    from target_sprinto.singer.map_rules import MapRule
-    from target_sprinto.singer.sink import SprintoSink
+from target_sprinto.singer.sink import SprintoSink
 
 
 class Route:

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Any, NewType, Union, cast
+from typing import Any, NewType, Union, cast
 
 import msgspec
 from msgspec import UNSET, Raw
 from singer_sdk.exceptions import MappingError
-from singer_sdk.mapper import CustomStreamMap
+from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_expressions import (
@@ -30,15 +31,8 @@ from target_sprinto.singer.map_expressions import (
     optional_field,
     tree_of,
 )
-from target_sprinto.singer.map_rules import NOT_FIELDS
+from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule
 from target_sprinto.singer.sink import is_finite
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from singer_sdk.mapper import StreamMap
-
-    from target_sprinto.singer.map_rules import MapRule
 
 LEFT_OUT = b""
 """What a map makes of a record that it filters out."""

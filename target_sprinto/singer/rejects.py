@@ -10,23 +10,19 @@ import logging
 import sys
 import threading
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
+from target_sprinto.errors import FieldProblem, NothingAccepted, RejectsNotWritten, TooManyRejects
+from target_sprinto.push.protocol.bisection import Reject
+from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
 from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from target_sprinto.errors import FieldProblem
-    from target_sprinto.push.protocol.bisection import Reject
-    from target_sprinto.push.protocol.pages import Item, Page
 
 log = logging.getLogger("target_sprinto")
 

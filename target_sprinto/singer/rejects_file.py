@@ -7,16 +7,14 @@ its bytes. The finished file has the records that are left, in the order of the 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.errors import RejectsNotWritten
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 _READ_BYTES = 1_000_000
 

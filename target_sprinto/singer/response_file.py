@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.push.errors import InconsistentResponse, PageRefused
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from target_sprinto.singer.rejects import Rejected
+from target_sprinto.singer.rejects import Rejected
 
 _MAX_BYTES = 1_000_000
 """Of all responses together; what comes after it is left out."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from singer_sdk import metrics
+from singer_sdk import Sink, metrics
 
 from target_sprinto.console import log_fields
 from target_sprinto.errors import (
@@ -18,32 +19,25 @@ from target_sprinto.errors import (
     WouldBeRefused,
     explained,
 )
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
+from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.run.run import Delivery
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
-from target_sprinto.receipts.recorder import Ending
+from target_sprinto.receipts.document import Outcome
+from target_sprinto.receipts.recorder import Ending, ReceiptRecorder
+from target_sprinto.signals import Signals
 from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
+from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.problem_groups import grouped
+from target_sprinto.singer.progress import Progress
+from target_sprinto.singer.rejects import Rejected
 from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
+from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from singer_sdk import Sink
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.run.result import RunResult
-    from target_sprinto.push.run.run import Delivery
-    from target_sprinto.receipts.document import Outcome
-    from target_sprinto.receipts.recorder import ReceiptRecorder
-    from target_sprinto.signals import Signals
-    from target_sprinto.singer.intake import Intake
-    from target_sprinto.singer.progress import Progress
-    from target_sprinto.singer.rejects import Rejected
-    from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)
 

@@ -9,15 +9,14 @@ References are followed within the schema and into the drafts' own metaschemas, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+if TYPE_CHECKING:  # A private name, which only its type needs.
     from referencing._core import Resolver
 
 MAX_SUBSCHEMAS = 20_000

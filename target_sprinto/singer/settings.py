@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -23,9 +24,6 @@ from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.entity_types import EntityTypes, Unmapped
 from target_sprinto.singer.settings_checks import problems_of
 from target_sprinto.singer.settings_schema import json_schema
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _WEEK = 7 * 24 * 3600
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from target_sprinto.errors import SettingsError
@@ -14,9 +15,7 @@ from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.entity_schemas import similar_type
 from target_sprinto.singer.similar_names import within_one_edit
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
+if TYPE_CHECKING:  # The SDK's dependency, not ours.
     from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    import enum
-    from collections.abc import Iterable, Mapping
 
 
 def json_schema(settings: type[msgspec.Struct], choices: Iterable[type[enum.Enum]]) -> dict[str, Any]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from difflib import SequenceMatcher
-from typing import TYPE_CHECKING
 
 from target_sprinto.push.text import fitting, short
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 _SHOWN = 5
 _ROOM = 80

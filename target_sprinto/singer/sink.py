@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 from singer_sdk import metrics
@@ -12,13 +12,11 @@ from singer_sdk.sinks import BatchSink
 from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
+from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.validation import RecordValidator
-
-if TYPE_CHECKING:
-    from target_sprinto.singer.configured_target import ConfiguredTarget
 
 _COUNT_EVERY = 100
 """Records between two times that the SDK's counter reads the clock."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING
 
 from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport.background import interruptibly
-
-if TYPE_CHECKING:
-    from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import Check, interruptibly
 
 
 def write_state(state: bytes, grace: Check) -> None:

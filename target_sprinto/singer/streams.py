@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
+from singer_sdk import Sink
 from singer_sdk.exceptions import MappingError
-from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform
+from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform, StreamMap
 
 from target_sprinto.errors import (
     InvalidSchema,
@@ -16,25 +18,18 @@ from target_sprinto.errors import (
     RecordBeforeSchema,
     StreamMissing,
 )
+from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
+from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.named_streams import Arrivals
 from target_sprinto.singer.record_path import Route, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from singer_sdk import Sink
-    from singer_sdk.mapper import PluginMapper, StreamMap
-
-    from target_sprinto.push.protocol.field_paths import FieldPaths
-    from target_sprinto.singer.intake import Intake
-    from target_sprinto.singer.settings import Settings
-    from target_sprinto.singer.sink import SprintoSink
+from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)
 

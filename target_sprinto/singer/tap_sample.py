@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from target_sprinto.errors import InvalidLine, MapFailed
 from target_sprinto.singer.schema_parts import properties_of, types_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 MAX_RECORDS = 500
 """Records of a stream whose values are looked at."""

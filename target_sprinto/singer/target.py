@@ -18,8 +18,8 @@ import json
 import logging
 import sys
 import uuid
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from target_sprinto.console import log_failure
 from target_sprinto.errors import (
@@ -27,12 +27,14 @@ from target_sprinto.errors import (
     InvalidRecord,
     explained,
 )
+from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.run import Delivery, Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.receipts.run_info import InputCounts
+from target_sprinto.signals import Signals
 from target_sprinto.singer import config_input
 from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
@@ -47,12 +49,6 @@ from target_sprinto.singer.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.streams import Streams
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from target_sprinto.push.errors import Interrupted, SprintoError
-    from target_sprinto.signals import Signals
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ fetch documents.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
@@ -17,10 +18,6 @@ from target_sprinto.errors import InputError, InvalidRecord, InvalidSchema
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer import schema_limits
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 

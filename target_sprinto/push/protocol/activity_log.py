@@ -9,19 +9,15 @@ because of that session.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from target_sprinto.push.protocol.responses import SESSION_ID
+from target_sprinto.push.protocol.responses import SESSION_ID, SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from target_sprinto.push.protocol.responses import SessionStatus
 
 CREATED = "session_created"
 """The type of the event of a session's creation (Sprinto: Integration Monitoring)."""

@@ -9,20 +9,15 @@ still be in the rest. If not, the page is halved, and each half is sent as a pag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from target_sprinto.push.protocol.pages import Page
-from target_sprinto.push.protocol.refusals import read_fault
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.push.errors import PageRefused, PageTooLarge
-    from target_sprinto.push.protocol.pages import Item
-    from target_sprinto.push.protocol.refusals import KnownField
+from target_sprinto.push.errors import PageRefused, PageTooLarge
+from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.push.protocol.refusals import KnownField, read_fault
 
 Fault = dict[str, object]
 """``{entity_type, index, field, issue}`` as an answer named it."""

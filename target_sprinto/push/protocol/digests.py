@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.pages import Page
 
 
 def page_digest(body: bytes) -> str:

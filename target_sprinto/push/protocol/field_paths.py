@@ -7,12 +7,10 @@ an email address in a map: it is shown as `*`.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from target_sprinto.push.text import shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 Schema = dict[str, Any]
 

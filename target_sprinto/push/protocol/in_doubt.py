@@ -11,11 +11,8 @@ no answer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _MOST_SUMS = 100_000
 """With more sums than these the pages stay in doubt: all choices of sixteen pages are 65,536."""

@@ -21,16 +21,12 @@ event that the table lacks is a programming error and raises.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.responses import SessionStatus
 
 
 class Phase(enum.Enum):

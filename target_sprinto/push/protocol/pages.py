@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
 
 MAX_ITEMS = 100
 """Most items in a page, over all entity types (Sprinto: Custom Integrations, Batching)."""

@@ -7,17 +7,13 @@ name. The response itself goes into a file that its owner alone can read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from target_sprinto.push.errors import PageRefused
+from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from target_sprinto.push.protocol.pages import Page
 
 KnownField = Callable[[str, str], "str | None"]
 """The schema's own path of a field, from an entity type and a response's spelling; None if it has none."""

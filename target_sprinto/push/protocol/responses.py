@@ -7,19 +7,17 @@ decision needs and that is missing or of another type is an `UnexpectedResponse`
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.protocol.timestamps import parse_http_date, parse_time
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 _T = TypeVar("_T")
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 import backoff
 
+from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.timestamps import parse_http_date
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.push.errors import ApiError
-    from target_sprinto.push.timing import Timings
+from target_sprinto.push.timing import Timings
 
 
 def parse_retry_after(value: str | None, now: datetime | None = None) -> float | None:

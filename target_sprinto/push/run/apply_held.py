@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
+from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import Check, grace_period
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.run.run_options import Timeouts
 
 
 def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, and by which rule

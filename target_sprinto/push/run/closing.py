@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from target_sprinto.push import errors
 from target_sprinto.push.errors import ApiError
@@ -15,17 +15,11 @@ from target_sprinto.push.protocol.lifecycle import (
     is_in_doubt,
     nothing_was_applied,
 )
+from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE
-from target_sprinto.push.run.staged_session import name_limit
-from target_sprinto.push.transport.background import interruptibly, pause
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import Check
+from target_sprinto.push.run.staged_session import StagedSession, name_limit
+from target_sprinto.push.transport.background import Check, interruptibly, pause
 
 log = logging.getLogger(__name__)
 

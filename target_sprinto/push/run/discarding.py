@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import describe_end, nothing_was_applied
 from target_sprinto.push.protocol.timestamps import with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -17,12 +20,6 @@ from target_sprinto.push.transport.background import (
     in_background,
     is_done_within,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
-    from target_sprinto.push.api_calls import ApiClient
 
 _T = TypeVar("_T")
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
+from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import interruptibly, pause
-
-if TYPE_CHECKING:
-    from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
-    from target_sprinto.push.run.staged_session import StagedSession
 
 log = logging.getLogger(__name__)
 

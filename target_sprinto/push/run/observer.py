@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from target_sprinto.push.protocol.bisection import Reject
-    from target_sprinto.push.protocol.lifecycle import Phase
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.bisection import Reject
+from target_sprinto.push.protocol.lifecycle import Phase
+from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.responses import SessionStatus
 
 
 class RunObserver:

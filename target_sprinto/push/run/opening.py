@@ -7,10 +7,10 @@ import textwrap
 import time
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import is_birth_certificate
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
@@ -19,17 +19,12 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.opening_conflict import Conflict, ConflictPolicy
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
+    Check,
     Deadline,
     in_background,
     result_before,
     wait_for,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.transport.background import Check
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import enum
 import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
 import backoff
 
 from target_sprinto.push import arguments, errors
 from target_sprinto.push.activity_log_reader import cut_off
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol.activity_log import (
@@ -26,18 +28,12 @@ from target_sprinto.push.protocol.activity_log import (
     logged_sessions,
     shows_life,
 )
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import short
+from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import Deadline
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import datetime, timedelta
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retry_loop import RetryPolicy
-    from target_sprinto.push.timing import Timings
 
 log = logging.getLogger(__name__)
 

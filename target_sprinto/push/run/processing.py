@@ -5,16 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
-from target_sprinto.push.transport.background import pause
-
-if TYPE_CHECKING:
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.run.staged_session import StagedSession
-    from target_sprinto.push.transport.background import Check
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.run.staged_session import StagedSession
+from target_sprinto.push.transport.background import Check, pause
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,8 @@ import contextlib
 import logging
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from target_sprinto.push import arguments, errors
@@ -24,18 +26,14 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
+from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.run.run_options import RunOptions
+from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.run.session import RunSession
 from target_sprinto.push.transport.background import Deadline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
-
     from typing_extensions import Self
-
-    from target_sprinto.push.run.result import RunResult
-    from target_sprinto.push.run.run_options import RunOptions
-    from target_sprinto.push.run.send_queue import RunProgress
 
 log = logging.getLogger(__name__)
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from target_sprinto.push import arguments
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import TooFewRecords
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
-from target_sprinto.push.protocol.refusals import no_field
+from target_sprinto.push.protocol.refusals import KnownField, no_field
 from target_sprinto.push.run.observer import Rejects, RunObserver
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.text import listed, short
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from target_sprinto.push.protocol.refusals import KnownField
-    from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import Check
 
 _ROOM = 150
 """Characters of a message for entity types with too few records."""

@@ -18,21 +18,16 @@ from __future__ import annotations
 import bisect
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from target_sprinto.push.errors import ResponseLost
+from target_sprinto.push.errors import ApiError, ResponseLost
 from target_sprinto.push.protocol.bisection import Part
-from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE
+from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
 from target_sprinto.push.transport.background import POLL_INTERVAL, Check, start_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from target_sprinto.push.errors import ApiError
-    from target_sprinto.push.protocol.pages import Page
 
 
 class RunProgress(NamedTuple):

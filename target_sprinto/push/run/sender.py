@@ -8,29 +8,23 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
 from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
-from target_sprinto.push.protocol.pages import compressed
+from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retry_loop import RETRYABLE
+from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
+from target_sprinto.push.run.observer import Rejects
+from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_pages import StagedPages
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.retry_loop import RetryPolicy
-    from target_sprinto.push.run.observer import Rejects
-    from target_sprinto.push.run.run_options import RunOptions
-
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Outcome
 from target_sprinto.push.protocol.lifecycle import (
     Event,
@@ -22,6 +23,8 @@ from target_sprinto.push.protocol.lifecycle import (
     nothing_was_applied,
     session_ended,
 )
+from target_sprinto.push.protocol.pages import Page, PageBuilder
+from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
@@ -30,18 +33,11 @@ from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import Deadline, grace_period, interruptibly
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.protocol.pages import Page, PageBuilder
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.run.run_options import RunOptions
 
 log = logging.getLogger(__name__)
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Sequence
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.in_doubt import committed_pages
 from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, session_ended
+from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import format_difference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.errors import ApiError
-    from target_sprinto.push.protocol.pages import Page
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retry_loop import RetryPolicy
 
 log = logging.getLogger(__name__)
 

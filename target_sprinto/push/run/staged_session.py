@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from target_sprinto.push import errors
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, is_latest, logged_sessions
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
@@ -15,17 +17,10 @@ from target_sprinto.push.protocol.lifecycle import (
     compare_counts,
     session_ended,
 )
+from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import format_difference
-from target_sprinto.push.transport.background import Heartbeat, interruptibly, pause
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from target_sprinto.push.api_calls import ApiClient
-    from target_sprinto.push.errors import ApiError
-    from target_sprinto.push.protocol.responses import SessionStatus
-    from target_sprinto.push.retry_loop import RetryPolicy
-    from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import Check, Heartbeat, interruptibly, pause
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ import logging
 import os
 import ssl
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -29,9 +30,6 @@ from target_sprinto.push.transport.total_timeout import (
     StaleConnectionError,
     with_total_timeout,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_ANSWER_BYTES = 16_000_000
 """No documented answer comes near it; a larger one is not read to its end."""
