@@ -1,8 +1,8 @@
 """The sandbox without its sockets: who may ask, which integration is meant, what time it is, what went on.
 
 Everything here is safe to call from any thread: one lock is held while anything is read or moved, and
-`changed` is notified of every request's start and end and of every change of a session's
-state.
+`changed` is notified of every request's start and end. What time alone brings about (expiry, processing)
+is worked out when something is read.
 """
 
 from __future__ import annotations
@@ -123,22 +123,6 @@ class Engine:
 
     # What the server asks.
 
-    def next_due(self) -> float | None:
-        """When something will next happen by itself, in seconds since the epoch."""
-        with self.changed:
-            due = [
-                at - integration.options.readings.clock_offset_seconds
-                for integration in self._integrations.values()
-                if (at := integration.next_due) is not None
-            ]
-            return min(due, default=None)
-
-    def advance(self) -> None:
-        """Do what is due."""
-        with self.changed:
-            for integration_id in list(self._integrations):
-                self._state(integration_id)
-
     def begin(self, seen: RequestSeen) -> RequestSeen:
         """Number and record a request whose head has arrived."""
         with self.changed:
@@ -195,9 +179,11 @@ class Engine:
             self.changed.notify_all()
 
     def save(self) -> None:
-        """Write the snapshot, if there is a place for it."""
+        """Write the snapshot, as of now, if there is a place for it. Raises DataUnusable."""
         if self.options.data_dir:
             with self.changed:
+                for name, integration in self._integrations.items():
+                    integration.advance(self._now(name))
                 states = {name: integration.state for name, integration in self._integrations.items()}
                 snapshot.save(self.options.data_dir, states)
 

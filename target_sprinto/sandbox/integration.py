@@ -64,11 +64,6 @@ class Integration:
         self._validator = Validator(options.entities)
         self._outcomes = deque(options.processing_outcomes)
 
-    @property
-    def next_due(self) -> float | None:
-        """When something will next happen by itself."""
-        return min((s.due for s in self.state.sessions.values() if s.due is not None), default=None)
-
     def advance(self, now: float) -> None:
         """Do what was due by now, in the order of time."""
         while True:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""
 
+POLL_SECONDS = 0.02
+"""How often `wait_for` looks whether time alone has moved something."""
+
 LOOK_SECONDS = 0.1
 """How often `serve` looks whether a signal has come."""
 
@@ -85,13 +88,16 @@ class Sandbox(Engine):
         self.stop()
 
     def wait_for(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:
-        """Block until the predicate holds, asked at each request's start and end and each change of a state.
+        """Block until the predicate holds: asked at each request's start and end, and 50 times a second.
 
         Raises TimeoutError after `timeout` seconds.
         """
+        until = time.monotonic() + timeout
         with self.changed:
-            if not self.changed.wait_for(lambda: predicate(self), timeout):
-                raise TimeoutError(f"Nothing of the kind within {timeout} s")
+            while not predicate(self):
+                if time.monotonic() >= until:
+                    raise TimeoutError(f"Nothing of the kind within {timeout} s")
+                self.changed.wait(POLL_SECONDS)
 
     def release(self, fault: Fault) -> None:
         """Let the requests go on that hang by this fault."""
@@ -121,10 +127,7 @@ class Sandbox(Engine):
         bound = runner.addresses[0][1]
         shown = f"[{host}]" if ":" in host else host
         listening.set_result(f"{'https' if ssl_context else 'http'}://{shown}:{bound}")
-        keeper = asyncio.create_task(self._server.keep_time())
         await self._stopping.wait()
-        keeper.cancel()
-        await asyncio.gather(keeper, return_exceptions=True)
         await runner.cleanup()
 
 

@@ -46,8 +46,6 @@ class Server:
         self._engine = engine
         self._released: set[Fault] = set()
         self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
-        self.moved = asyncio.Event()
-        """Set when a request may have changed what is due."""
         # Sizes are the engine's to judge, by the decoded body.
         self.app = web.Application(
             middlewares=[_errors_as_documented, self._require_known_host], client_max_size=0
@@ -85,19 +83,6 @@ class Server:
         """Let the requests go on that hang by this fault, now or later."""
         self._released.add(fault)
 
-    async def keep_time(self) -> None:
-        """Let sessions expire and be processed when it is time, until cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = self._engine.next_due()
-            # Not asyncio.wait_for: before Python 3.12 it can swallow a cancellation.
-            alarm = None if due is None else loop.call_later(due - self._engine.clock(), self.moved.set)
-            await self.moved.wait()
-            self.moved.clear()
-            if alarm is not None:
-                alarm.cancel()
-            self._engine.advance()
-
     def _handler(self, operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             seen = self._engine.begin(
@@ -127,10 +112,7 @@ class Server:
             return self._break_off(request, seen, reset=True)
 
         def act() -> Reply:
-            reply = self._engine.answer(seen, received)
-            if seen.operation in ("create", "close"):
-                self.moved.set()
-            return reply
+            return self._engine.answer(seen, received)
 
         if fault is None:
             reply = act()

@@ -62,6 +62,17 @@ def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
         api.wait(session_id, "processed")
 
 
+def test_what_was_due_before_a_restart_happened_before_it(tmp_path: Path) -> None:
+    """Though nothing looked at the session in between."""
+    with (
+        Sandbox(SandboxOptions(data_dir=tmp_path, processing_seconds=0)) as sandbox,
+        Api(sandbox, "demo") as api,
+    ):
+        api.close(api.open())
+    failing = SandboxOptions(data_dir=tmp_path, processing_outcomes=("failed", "failed"))
+    assert [session.state for session in Sandbox(failing).sessions("demo")] == ["processed"]
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sandbox.json").write_bytes(b"[]")
     with pytest.raises(ValueError, match="not a sandbox snapshot"):

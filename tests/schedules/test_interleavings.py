@@ -301,7 +301,6 @@ class Interleavings(RuleBasedStateMachine):
     def _jump(self, seconds: float) -> None:
         with self.sandbox.changed:
             self.clock.jump(seconds)
-            self.sandbox.advance()
 
     def _look_on(self, seconds: float) -> None:
         """Let the run go on until it rests, or until it waits for a request that is held for the rules."""
