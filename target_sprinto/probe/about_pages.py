@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from target_sprinto.probe.evidence import Evidence, grown
 from target_sprinto.probe.examples import PAGE_HINT
-from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
+from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 
 _NO_COUNTS = "the session's counts do not show it"
 
 
-def findings(evidence: Evidence) -> Findings:
-    """Compression, counting, repeats, hints, pages sent at once."""
-    return {
-        "gzip": _gzip(evidence),
-        "unknown_encoding_status": _unknown_encoding(evidence),
-        "ingest_total": _ingest_total(evidence),
-        "counts_lag_seconds": _counts_lag(evidence),
-        "repeated_page_counts_twice": _repeated(evidence),
-        "page_hint_echoed": _page_hint(evidence),
-        "parallel_pages": _parallel(evidence),
-        "rejections_in_202": _rejections(evidence),
-    }
-
-
 def _gzip(evidence: Evidence) -> Finding:
-    page = evidence.compressed
-    if page is None:
-        return not_shown(NOT_REACHED)
+    page = reached(evidence.compressed)
     if page.accepted:
         return yes("a gzip page was accepted", "`compress: true`, the default, fits")
     if evidence.first is None:
-        return not_shown("the example was accepted neither compressed nor as it is")
+        raise NotShown("the example was accepted neither compressed nor as it is")
     told_apart = page.answer.status in {400, 415}
     means = (
         "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
@@ -46,9 +30,7 @@ _ENCODING_MEANS = {
 
 
 def _unknown_encoding(evidence: Evidence) -> Finding:
-    page = evidence.unknown_encoding
-    if page is None:
-        return not_shown(NOT_REACHED)
+    page = reached(evidence.unknown_encoding)
     status = page.answer.status
     means = _ENCODING_MEANS.get(status, "")
     return Finding(status, f"an unknown Content-Encoding got {status}", means)
@@ -60,8 +42,7 @@ def _ingest_total(evidence: Evidence) -> Finding:
         for page in (evidence.first, evidence.repeated, evidence.hinted)
         if page is not None and page.accepted
     ]
-    if not pages:
-        return not_shown(NOT_REACHED)
+    reached(pages)
     fits = {
         "page": all(total == page.items for page, total in pages),
         "session": all(
@@ -71,7 +52,7 @@ def _ingest_total(evidence: Evidence) -> Finding:
     }
     fitting = [name for name, fit in fits.items() if fit]
     if len(fitting) != 1:
-        return not_shown("`accepted_count_total` fits both readings, or neither")
+        raise NotShown("`accepted_count_total` fits both readings, or neither")
     counted = "the page" if fitting == ["page"] else "the session so far"
     return Finding(
         fitting[0],
@@ -82,12 +63,10 @@ def _ingest_total(evidence: Evidence) -> Finding:
 
 def _counts_lag(evidence: Evidence) -> Finding:
     fatal = "every run would be discarded: its counts cannot be compared"
-    if evidence.after_first is None:
-        return not_shown(NOT_REACHED)
-    if evidence.after_first.total is None:
-        return not_shown("the status has no counts by entity type that can be read", fatal)
+    if reached(evidence.after_first).total is None:
+        raise NotShown("the status has no counts by entity type that can be read", fatal)
     if evidence.shown_after is None:
-        return not_shown(f"an accepted page was not counted within {evidence.lag:g} s", fatal)
+        raise NotShown(f"an accepted page was not counted within {evidence.lag:g} s", fatal)
     seconds = round(evidence.shown_after, 1)
     if not seconds:
         return Finding(0.0, "an accepted page was counted at once", "no run has to wait for counts")
@@ -99,15 +78,13 @@ def _counts_lag(evidence: Evidence) -> Finding:
 
 
 def _repeated(evidence: Evidence) -> Finding:
-    page = evidence.repeated
-    if page is None:
-        return not_shown(NOT_REACHED)
+    page = reached(evidence.repeated)
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
         return no(f"the same page once more got {page.answer.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
-        return not_shown(_NO_COUNTS)
+        raise NotShown(_NO_COUNTS)
     if counted:
         means = "a page is never sent again blindly: that would stage it twice"
         return yes("the same page once more was counted once more", means)
@@ -118,9 +95,7 @@ def _repeated(evidence: Evidence) -> Finding:
 
 
 def _page_hint(evidence: Evidence) -> Finding:
-    page, means = evidence.hinted, "nothing: the target sends no `page_hint`"
-    if page is None:
-        return not_shown(NOT_REACHED)
+    page, means = reached(evidence.hinted), "nothing: the target sends no `page_hint`"
     if not page.accepted:
         return no(f"a page with `page_hint` got {page.answer.status}", means)
     echoes = page.answer.get("echoes")
@@ -130,9 +105,7 @@ def _page_hint(evidence: Evidence) -> Finding:
 
 
 def _parallel(evidence: Evidence) -> Finding:
-    pages = evidence.parallel
-    if not pages:
-        return not_shown(NOT_REACHED)
+    pages = reached(evidence.parallel)
     stay = "`max_parallel_pages` has to stay 1"
     if not all(page.accepted for page in pages):
         answers = " and ".join(str(page.answer.status) for page in pages)
@@ -140,9 +113,9 @@ def _parallel(evidence: Evidence) -> Finding:
     if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
         return yes("two pages sent at once were accepted and counted", means)
-    if _repeated(evidence).value:
-        return no("two pages sent at once were accepted, and not both counted", stay)
-    return not_shown(_NO_COUNTS)
+    if not _repeated(evidence).value:
+        raise NotShown(_NO_COUNTS)
+    return no("two pages sent at once were accepted, and not both counted", stay)
 
 
 def _rejections(evidence: Evidence) -> Finding:
@@ -151,4 +124,17 @@ def _rejections(evidence: Evidence) -> Finding:
         if page.answer.get("rejected_count_total") or page.answer.get("validation_errors"):
             means = "a run treats such a response as a contradiction and is discarded"
             return yes("an accepted page reported that something in it was rejected", means)
-    return not_shown(f"none of {len(accepted)} accepted pages said so")
+    raise NotShown(f"none of {len(accepted)} accepted pages said so")
+
+
+POINTS: Points = {
+    "gzip": _gzip,
+    "unknown_encoding_status": _unknown_encoding,
+    "ingest_total": _ingest_total,
+    "counts_lag_seconds": _counts_lag,
+    "repeated_page_counts_twice": _repeated,
+    "page_hint_echoed": _page_hint,
+    "parallel_pages": _parallel,
+    "rejections_in_202": _rejections,
+}
+"""Compression, counting, repeats, hints, pages sent at once."""

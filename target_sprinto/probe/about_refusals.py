@@ -1,98 +1,141 @@
-"""How the rejection of a page names its records. Pure."""
+"""How the rejection of a page names its records: where, and by which way of counting. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Literal
 
-from target_sprinto.probe.evidence import Evidence, InvalidPush
-from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
-from target_sprinto.probe.named_records import Faults, read_faults
+from target_sprinto.probe.evidence import Evidence
+from target_sprinto.probe.examples import InvalidPage
+from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
+from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, Fault, IndexConvention, named_by
+from target_sprinto.push.protocol.pages import Item
 
 _AS_TAKEN = "a run takes it so from the first"
 _OTHERWISE = "a run that diverts finds it out; the record that a message hints at is another"
 
-
-def findings(evidence: Evidence) -> Findings:
-    """Where a rejection's errors are, how they count records, and whether batches count the page."""
-    return {**_naming(evidence), "batches_count_rejected": _batches(evidence)}
+Place = Literal["details", "validation_errors", "both", "neither"]
 
 
-def _naming(evidence: Evidence) -> Findings:
-    why = ""
-    if not evidence.invalid:
-        why = NOT_REACHED
-    elif evidence.invalid[-1].pushed.accepted:
-        why = "no invalid record was rejected"
-    elif not evidence.invalid[-1].pushed.refused:
-        why = f"a page with invalid records got {evidence.invalid[-1].pushed.answer.status}"
-    if why:
-        return dict.fromkeys(("errors_in", "index_within", "index_base", "all_errors"), not_shown(why))
-    last = evidence.invalid[-1]
-    faults = read_faults(last.pushed.answer.json, last.sent)
-    return {
-        "errors_in": _errors_in(faults, last),
-        "index_within": _index_within(faults),
-        "index_base": _index_base(faults),
-        "all_errors": _all_errors(faults),
-    }
+@dataclass(frozen=True)
+class Faults:
+    """What one rejection names. `ways` are those of counting that lead to invalid records alone.
+
+    `names_all`: whether every invalid record is named; None if that is not clear.
+    """
+
+    place: Place
+    ways: tuple[IndexConvention, ...]
+    names_all: bool | None
 
 
-def _errors_in(faults: Faults, attempt: InvalidPush) -> Finding:
-    status = attempt.pushed.answer.status
-    if faults.place == "neither":
+def read_faults(body: object, sent: InvalidPage) -> Faults:
+    """What the response to a rejected page names."""
+    error = _get(body, "error")
+    details, listed = _objects(_get(error, "details")), _objects(_get(body, "validation_errors"))
+    place: Place = "neither"
+    if details and listed:
+        place = "both"
+    elif details or listed:
+        place = "details" if details else "validation_errors"
+    faults = details or listed
+    own = [fault for fault in faults if fault.get("entity_type") == sent.invalid[0].entity_type] or faults
+    invalid = _ids(sent.invalid)
+    found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in INDEX_CONVENTIONS}
+    fitting = {way: ids for way, ids in found.items() if ids and ids <= invalid}
+    names_all = next((ids == invalid for ids in fitting.values()), None)
+    return Faults(place, tuple(fitting), False if len(faults) == 1 else names_all)
+
+
+def _ids(items: Iterable[Item]) -> set[int]:
+    return {id(item) for item in items}
+
+
+def _objects(value: object) -> list[Fault]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _get(value: object, name: str) -> object:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _faults(evidence: Evidence) -> Faults:
+    *_, last = reached(evidence.invalid)
+    if last.pushed.accepted:
+        raise NotShown("no invalid record was rejected")
+    if not last.pushed.refused:
+        raise NotShown(f"a page with invalid records got {last.pushed.answer.status}")
+    return read_faults(last.pushed.answer.json, last.sent)
+
+
+def _errors_in(evidence: Evidence) -> Finding:
+    place, last = _faults(evidence).place, evidence.invalid[-1]
+    status = last.pushed.answer.status
+    if place == "neither":
         seen, means = "named no record", "a run that diverts has to halve a rejected page to find the records"
     else:
         places = {"details": "`error.details`", "validation_errors": "`validation_errors`"}
-        seen = f"named in {places.get(faults.place, ' and '.join(places.values()))}"
+        seen = f"named in {places.get(place, ' and '.join(places.values()))}"
         means = "nothing: a run reads both places"
     if status != HTTPStatus.BAD_REQUEST:
         means = "the documentation says 400: a run treats this as an unexpected response"
-    return Finding(faults.place, f"{attempt.sent.how.value} got {status}, {seen}", means)
+    return Finding(place, f"{last.sent.how.value} got {status}, {seen}", means)
 
 
-def _index_within(faults: Faults) -> Finding:
-    within = {way.within for way in faults.ways}
+def _index_within(evidence: Evidence) -> Finding:
+    within = {way.within for way in _faults(evidence).ways}
     if not within:
-        return not_shown("no `index` fits a known way of counting")
+        raise NotShown("no `index` fits a known way of counting")
     if len(within) > 1:
-        return not_shown("one entity type does not show it; name a second one")
+        raise NotShown("one entity type does not show it; name a second one")
     if within == {"page"}:
         return Finding("page", "the index counts over the whole page", _OTHERWISE)
     return Finding("type", "the index counts within the entity type", _AS_TAKEN)
 
 
-def _index_base(faults: Faults) -> Finding:
-    bases = {way.base for way in faults.ways}
+def _index_base(evidence: Evidence) -> Finding:
+    bases = {way.base for way in _faults(evidence).ways}
     if len(bases) != 1:
-        return not_shown("no `index` fits a known way of counting")
+        raise NotShown("no `index` fits a known way of counting")
     if bases == {1}:
         return Finding(1, "the first index is 1", _OTHERWISE)
     return Finding(0, "the first index is 0", _AS_TAKEN)
 
 
-def _all_errors(faults: Faults) -> Finding:
-    if faults.names_all is None:
-        return not_shown("which records were named is not clear")
-    if faults.names_all:
+def _all_errors(evidence: Evidence) -> Finding:
+    names_all = _faults(evidence).names_all
+    if names_all is None:
+        raise NotShown("which records were named is not clear")
+    if names_all:
         return yes("both of two invalid records were named", "one response names all records")
     means = "each invalid record of a page costs a rejection"
     return no("one of two invalid records was named", means)
 
 
 def _batches(evidence: Evidence) -> Finding:
-    before, after = evidence.before_invalid, evidence.after_invalid
-    if before is None or after is None:
-        return not_shown(NOT_REACHED)
+    before, after = reached(evidence.before_invalid), reached(evidence.after_invalid)
     refused = sum(attempt.pushed.refused for attempt in evidence.invalid)
     if not refused:
-        return not_shown("no invalid record was rejected")
+        raise NotShown("no invalid record was rejected")
     if before.batches is None or after.batches is None:
-        return not_shown("the status has no `accepted_batches` that can be read")
+        raise NotShown("the status has no `accepted_batches` that can be read")
     accepted = sum(attempt.pushed.accepted for attempt in evidence.invalid)
     counted = after.batches - before.batches - accepted
     if counted not in {0, refused}:
-        return not_shown("`accepted_batches` grew by another number")
+        raise NotShown("`accepted_batches` grew by another number")
     if counted:
         means = "after a rejected page a run distinguishes its pages by their records alone"
         return yes("`accepted_batches` counts a rejected page too", means)
     return no("`accepted_batches` counts accepted pages only", "it may distinguish pages")
+
+
+POINTS: Points = {
+    "errors_in": _errors_in,
+    "index_within": _index_within,
+    "index_base": _index_base,
+    "all_errors": _all_errors,
+    "batches_count_rejected": _batches,
+}
+"""Where a rejection's errors are, how they count records, and whether batches count the page."""

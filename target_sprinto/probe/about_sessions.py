@@ -7,29 +7,16 @@ from http import HTTPStatus
 import msgspec
 
 from target_sprinto.probe.evidence import Evidence
-from target_sprinto.probe.finding import NOT_REACHED, Finding, Findings, no, not_shown, yes
+from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.timestamps import parse_time
 
 
-def findings(evidence: Evidence) -> Findings:
-    """Expiry, references, a second session, the log's order, the discard."""
-    return {
-        "status_postpones_expiry": _expiry(evidence),
-        "log_shows_reference": _log_reference(evidence),
-        "status_shows_reference": _status_reference(evidence),
-        "conflict_shows_session": _conflict(evidence),
-        "activity_order": _order(evidence),
-        "discard_confirmed": _discard(evidence),
-    }
-
-
 def _expiry(evidence: Evidence) -> Finding:
-    if len(evidence.idle) < 2:  # noqa: PLR2004 - it takes two to compare
-        return not_shown(NOT_REACHED)
-    first, second = (look.expires_at for look in evidence.idle[:2])
+    second = reached(evidence.idle[1:])[0].expires_at
+    first = evidence.idle[0].expires_at
     if first is None or second is None or second < first:
-        return not_shown("the status has no `expires_at` that can be read, or it goes back")
+        raise NotShown("the status has no `expires_at` that can be read, or it goes back")
     if second > first:
         means = "the session of a tap that is silent for long stays open"
         return yes("reading the status extends the expiry", means)
@@ -51,14 +38,13 @@ _NOT_FOUND = (
 
 
 def _log_reference(evidence: Evidence) -> Finding:
+    reached(evidence.after_invalid)
     events = evidence.events
-    if evidence.after_invalid is None:
-        return not_shown(NOT_REACHED)
     if events is None:
-        return not_shown("the activity log could not be read", _NOT_FOUND)
+        raise NotShown("the activity log could not be read", _NOT_FOUND)
     logged = next((one for one in logged_sessions(events) if one.id == evidence.session_id), None)
     if logged is None:
-        return not_shown("the activity log shows nothing of the session", _NOT_FOUND)
+        raise NotShown("the activity log shows nothing of the session", _NOT_FOUND)
     if logged.reference == evidence.reference:
         return yes("the activity log shows the session's reference", _FOUND)
     if any(_holds(event, evidence.uuid) for event in events):
@@ -69,22 +55,18 @@ def _log_reference(evidence: Evidence) -> Finding:
 
 def _status_reference(evidence: Evidence) -> Finding:
     means = "nothing: a run does not look for it there"
-    if not evidence.idle:
-        return not_shown(NOT_REACHED)
-    if any(look.shows_reference for look in evidence.idle):
+    if any(look.shows_reference for look in reached(evidence.idle)):
         return yes("a session's status shows its reference", means)
     return no("a session's status does not show its reference", means)
 
 
 def _conflict(evidence: Evidence) -> Finding:
-    answer = evidence.conflict
-    if answer is None:
-        return not_shown(NOT_REACHED)
+    answer = reached(evidence.conflict)
     if answer.status == HTTPStatus.CREATED:
         means = "the documentation says 409; `on_active_session` has no effect"
-        return not_shown("a second session could be opened beside the first", means)
+        raise NotShown("a second session could be opened beside the first", means)
     if answer.status != HTTPStatus.CONFLICT:
-        return not_shown(f"a second session got {answer.status}, not 409")
+        raise NotShown(f"a second session got {answer.status}, not 409")
     means = "nothing: a run looks for the session in its way in the activity log"
     if _holds(answer.json, evidence.session_id):
         return yes("a 409 to a second session names the active one", means)
@@ -93,19 +75,17 @@ def _conflict(evidence: Evidence) -> Finding:
 
 def _order(evidence: Evidence) -> Finding:
     means = "nothing: events are read in any order"
-    if evidence.after_invalid is None:
-        return not_shown(NOT_REACHED)
+    reached(evidence.after_invalid)
     times = [time for event in evidence.events or [] if (time := parse_time(event.get("at")))]
     orders = {"oldest_first": sorted(times), "newest_first": sorted(times, reverse=True)}
     fitting = [name for name, order in orders.items() if order == times]
     if len(fitting) != 1:
-        return not_shown("the activity log shows too few events, or no order", means)
+        raise NotShown("the activity log shows too few events, or no order", means)
     return Finding(fitting[0], f"the activity log is {fitting[0].replace('_', ' ')}", means)
 
 
 def _discard(evidence: Evidence) -> Finding:
-    if not evidence.session_id:
-        return not_shown(NOT_REACHED)
+    reached(evidence.session_id)
     if evidence.discarded:
         means = "a run that fails can say that nothing was applied"
         return yes("after close(discard) the status is `cancelled`", means)
@@ -114,3 +94,14 @@ def _discard(evidence: Evidence) -> Finding:
 
 def _holds(value: object, text: str) -> bool:
     return text.encode() in msgspec.json.encode(value)
+
+
+POINTS: Points = {
+    "status_postpones_expiry": _expiry,
+    "log_shows_reference": _log_reference,
+    "status_shows_reference": _status_reference,
+    "conflict_shows_session": _conflict,
+    "activity_order": _order,
+    "discard_confirmed": _discard,
+}
+"""Expiry, references, a second session, the log's order, the discard."""

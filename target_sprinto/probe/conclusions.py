@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from target_sprinto.probe import about_pages, about_refusals, about_sessions
 from target_sprinto.probe.evidence import Evidence
-from target_sprinto.probe.finding import Findings, not_shown
+from target_sprinto.probe.finding import Findings, NotShown
+
+_POINTS = about_pages.POINTS | about_refusals.POINTS | about_sessions.POINTS
 
 _NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_leaves")
 """Readings that only applying or expiring could show."""
@@ -16,10 +18,11 @@ _NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_l
 
 def read_findings(evidence: Evidence) -> Findings:
     """All points, in the order in which a reader wants them."""
-    never = not_shown("a session that is discarded does not show it")
-    return {
-        **about_pages.findings(evidence),
-        **about_refusals.findings(evidence),
-        **about_sessions.findings(evidence),
-        **dict.fromkeys(_NEVER_SHOWN, never),
-    }
+    found: Findings = {}
+    for point, conclude in _POINTS.items():
+        try:
+            found[point] = conclude(evidence)
+        except NotShown as unknown:
+            found[point] = unknown.finding
+    never = NotShown("a session that is discarded does not show it").finding
+    return found | dict.fromkeys(_NEVER_SHOWN, never)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-NOT_REACHED = "the probe ended before it came to this"
+from target_sprinto.probe.evidence import Evidence
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,23 @@ class Finding:
 Findings = dict[str, Finding]
 """By point."""
 
+Points = dict[str, Callable[[Evidence], Finding]]
+"""How each point is concluded from what was seen. Raises NotShown."""
 
-def not_shown(why: str, means: str = "") -> Finding:
-    """A point that the probe could not tell."""
-    return Finding(None, f"not shown: {why}", means)
+
+class NotShown(Exception):
+    """The probe could not tell a point: why, and what that means for a run."""
+
+    def __init__(self, why: str, means: str = "") -> None:
+        super().__init__(why)
+        self.finding = Finding(None, f"not shown: {why}", means)
+
+
+def reached(seen: _T | None) -> _T:
+    """What was seen. Raises NotShown if the probe ended before it came to this."""
+    if not seen:
+        raise NotShown("the probe ended before it came to this")
+    return seen
 
 
 def yes(seen: str, means: str) -> Finding:

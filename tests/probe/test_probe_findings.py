@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from target_sprinto.probe.about_refusals import read_faults
 from target_sprinto.probe.conclusions import read_findings
 from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
 from target_sprinto.probe.examples import (
@@ -17,7 +18,6 @@ from target_sprinto.probe.examples import (
     InvalidPage,
     invalid_pages,
 )
-from target_sprinto.probe.named_records import read_faults
 from target_sprinto.probe.report import render_json, render_table
 
 SECRET = "s3cr3t"
