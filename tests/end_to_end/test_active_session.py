@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Edit, Fault, RateLimit, Readings, Reset
+from target_sprinto.sandbox import Answer, Delay, Edit, Fault, RateLimit, Readings, Reset
 from tests.support import stranger
 from tests.support.front_door import (
     PAGE,
@@ -296,6 +297,31 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 4
+
+
+@pytest.mark.parametrize("state", ["cancelled", "expired"])
+def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doubt(
+    door: FrontDoor, state: str
+) -> None:
+    if state == "expired":
+        configure(door, inactivity_timeout_seconds=1)
+    lost = Fault("create", integration_id=door.integration_id, moment="after", effect=Reset())
+    slow = Fault("activity", integration_id=door.integration_id, effect=Delay(2))
+    inject(door, lost)
+    inject(door, slow)
+    process = door.fed(PAGE)
+    door.wait_for_operation("create", 2, answered=True)
+    if state == "cancelled":
+        stranger.close_session(door, door.session().id, "discard")
+    finished = door.finish(process)
+    assert (finished.code, finished.stdout) == (75, "")
+    assert f"Session {door.session().id} accepts no more pages: its state is {state!r}." in finished.error
+    assert re.search("(was discarded|not discarded: it is expired), nothing was applied", finished.error)
+    assert "is open" not in finished.stderr
+    assert "[session-ended]" in finished.error
+    assert "may be open" not in finished.error
+    assert not door.applied()
+    assert [struck.fault for struck in door.sandbox.fired(door.integration_id)] == [lost, slow]
 
 
 SCALE = 20.0

@@ -45,6 +45,7 @@ PACE = {
     "settle": 0.05,
     "still": 0.1,
     "lag": 0.3,
+    "replica": 1.0,
     "failed": 0.3,
     "end_after_error": 2.0,
     "retry": 0.2,

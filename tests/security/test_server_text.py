@@ -61,7 +61,8 @@ def people(values: list[str], count: int) -> list[dict[str, Any]]:
 def shown(finished: Finished) -> list[str]:
     lines = [line.split(" | ", 3)[-1] for line in finished.stderr.splitlines()]
     # How long a run took, how long a response is, and what urllib3 logs from threads of its own.
-    kept = [line for line in lines if not re.search("bottleneck|METRIC|HTTP/1.1|Converted|connection", line)]
+    left_out = "bottleneck|METRIC|HTTP/1.1|Converted|connection|Progress"
+    kept = [line for line in lines if not re.search(left_out, line)]
     # Threads of their own read and send: the order of their lines says nothing.
     return sorted(_VARIES.sub("…", line) for line in kept)
 

@@ -13,7 +13,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import is_birth_certificate
-from target_sprinto.push.protocol.lifecycle import is_in_doubt
+from target_sprinto.push.protocol.lifecycle import is_in_doubt, nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.opening_conflict import Conflict, ConflictPolicy
@@ -103,7 +103,7 @@ class SessionOpener:
             raise failure
 
     def _recover(self) -> SessionStatus:
-        """Our own session, its answer lost: active, with nothing accepted. Raises SessionConflict else."""
+        """Our own session, its answer lost: active or ended, with nothing accepted. Else SessionConflict."""
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
@@ -113,10 +113,10 @@ class SessionOpener:
             raise self._may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
             raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
-        if status.state != "active" or status.counts():
+        if status.counts() or not (status.state == "active" or nothing_was_applied(status.state)):
             held = format_counts(status.counts(), ())
             raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
-        log.warning("Session %s was opened by this run: continuing with it.", status.id)
+        log.warning("Session %s was opened by this run.", status.id)
         return status
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:

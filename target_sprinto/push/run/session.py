@@ -102,11 +102,21 @@ class RunSession:
         )
         self._move(Event.FIRST_PAGE)
         try:
-            return self._opened(self._opening.wait(options.interrupted))
+            session = self._opening.wait(options.interrupted)
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
                 self._move(Event.CREATE_DID_NOT_HAPPEN)
             raise
+        opened = self._opened(session)
+        if session.state != "active":
+            raise session_ended(session, "accepts no more pages")
+        log.info(
+            "Session %s is open (reference %s); it expires %s.",
+            session.id,
+            options.reference,
+            with_time_left(session.expiry, self._client.server_time()),
+        )
+        return opened
 
     def _opened(self, session: SessionStatus) -> _Open:
         options = self._options
@@ -115,12 +125,6 @@ class RunSession:
         self._open = _Open(session, sender, SendQueue(sender, options.max_parallel_pages))
         self._move(Event.CREATED)
         options.observer.on_session(session)
-        log.info(
-            "Session %s is open (reference %s); it expires %s.",
-            session.id,
-            options.reference,
-            with_time_left(session.expiry, self._client.server_time()),
-        )
         return self._open
 
     def _keep_alive(self, opened: _Open, *, with_a_page: bool) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.faults.stage import Stage
     from tests.support.front_door import Finished
 
-SLACK_SECONDS = 1.5
+SLACK_SECONDS = 3.0
 """What starting and ending a process may add to the contract's limits, where a cell shortens them."""
 
 
