@@ -257,8 +257,11 @@ class ApiClient:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if encoding is not None:
             headers["Content-Encoding"] = encoding
-        request = Request(url, body, headers, retry_policy.request_seconds, self._doing(operation))
         began = time.monotonic()
+        seconds = min(retry_policy.request_seconds, retry_policy.until - began)
+        request = Request(url, body, headers, seconds, self._doing(operation))
+        if seconds <= 0:
+            raise errors.NotConnected(f"{request.action} no time was left.")
         if operation not in {responses.INTEGRATION, responses.ACTIVITY}:
             self._session_request_at = began
         try:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TypeVar
 
 from target_sprinto.push import arguments, errors
@@ -30,12 +31,14 @@ _T = TypeVar("_T")
 class RetryPolicy:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
-    `stopped` is set by a run that has ended: no further try is started then. Raises ConfigError.
+    `stopped` is set by a run that has ended: no further try is started then. No request lasts beyond `until`,
+    in monotonic seconds. Raises ConfigError.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
+    until: float = inf
 
     def __post_init__(self) -> None:
         arguments.seconds("request_seconds", self.request_seconds, may_be_zero=False)

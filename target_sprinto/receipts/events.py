@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -25,7 +26,7 @@ def session_events(
     """The session's events, oldest first; None if the log does not show them in time."""
     if not (seconds := deadline.left()):
         return None
-    retry_policy = RetryPolicy(seconds, 0.0)
+    retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
 
     def read() -> list[Event]:
         events = client.events(age + _CLOCK_SKEW, retry_policy)
@@ -33,7 +34,7 @@ def session_events(
         return sorted((event for event in own if event is not None), key=lambda event: event.at)
 
     try:
-        return result_before(in_background(read, or_here=True), deadline)
+        return result_before(in_background(read, or_here=read), deadline)
     except (SprintoError, TimeoutError):
         return None
 

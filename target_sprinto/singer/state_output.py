@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import io
 import sys
+from functools import partial
 
 from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport.background import Check, interruptibly
+from target_sprinto.push.transport.background import Check, in_background, wait_for
 
 
 def write_state(state: bytes, grace: Check) -> None:
     """Let the STATE out as a line, until `grace` is over. Raises StateNotWritten, which holds it."""
-    line = state + b"\n"
+    write = partial(_write, state + b"\n")
     try:
         # A reader that stands still must not keep a signal from ending the process.
-        interruptibly(lambda: _write(line), grace)
+        wait_for(in_background(write, or_here=write), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None
 

@@ -345,8 +345,7 @@ if hasattr(threading, "_start_joinable_thread"):
 """
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
-def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
+def run_with_threads(door: FrontDoor, threads: int) -> Finished:
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(NO_THREADS)
     env = {"PYTHONPATH": str(door.folder / "site"), "THREADS": str(threads)}
@@ -356,50 +355,68 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
     assert "o thread could be started." in finished.error
     assert "(ulimit -u, pids.max)" in finished.error
     assert "may be open" not in finished.error
+    return finished
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
+def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
+    run_with_threads(door, threads)
     assert all(session.state == "cancelled" for session in door.sessions())
     assert door.applied() == {}
 
 
-def limited_to_less_memory_than_it_uses(door: FrontDoor, parallel: int) -> Finished:
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [5, 6, 7, 8, 9, 10])
+def test_threads_that_run_out_later_discard_the_run_until_its_close_was_sent(
+    door: FrontDoor, threads: int
+) -> None:
+    finished = run_with_threads(door, threads)
+    is_closed = door.session().state in {"processing", "processed"}
+    assert is_closed or door.session().state == "cancelled"
+    assert is_closed == ("was sent an apply request, and may still be applied" in finished.error)
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDoor, parallel: int) -> None:
+    """With two pages in flight while it reads, else with the status before the close."""
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=parallel)
     door.wait_for_operation("push", answered=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
     began = time.monotonic()
     finished = door.finish(process, people(200)[12:])
     assert time.monotonic() - began < 10
-    return finished
-
-
-def test_a_run_that_can_start_no_more_threads_finishes_with_those_it_has(door: FrontDoor) -> None:
-    finished = limited_to_less_memory_than_it_uses(door, parallel=1)
-    assert (finished.code, finished.stdout) == (0, state_line())
-    assert door.session().state == "processed"
-
-
-def test_a_run_that_needs_one_more_thread_is_discarded_at_once(door: FrontDoor) -> None:
-    finished = limited_to_less_memory_than_it_uses(door, parallel=2)
     assert (finished.code, finished.stdout) == (1, "")
     assert "[resources-exhausted]" in finished.error
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
     assert door.session().state == "cancelled"
+    assert door.applied() == {}
 
 
 @pytest.mark.parametrize("operation", ["status", "close"])
-def test_a_signal_ends_a_run_that_can_start_no_more_threads(door: FrontDoor, operation: Operation) -> None:
+@pytest.mark.parametrize("fails_first", [True, False])
+def test_a_signal_ends_a_run_that_can_start_no_more_threads(
+    door: FrontDoor, operation: Operation, *, fails_first: bool
+) -> None:
+    """Before the run fails, or while it discards: a request that hangs is given up after 5 s."""
     hang = Fault(operation, moment="before", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=1)
     door.wait_for_operation("push", answered=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
-    feed(process, people(200)[12:])
-    end_of_input(process)
-    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    if fails_first:
+        feed(process, people(200)[12:])
+        end_of_input(process)
+        door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
     began = time.monotonic()
     process.terminate()
     process.wait(timeout=20)
     assert time.monotonic() - began < 10
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (143, "")
-    assert "Stopped by SIGTERM." in finished.error
+    assert ("[resources-exhausted]" if fails_first else "Stopped by SIGTERM.") in finished.error
+    assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
+    assert door.session().state == "cancelled"
+    assert door.applied() == {}
 
 
 BUG = f"""

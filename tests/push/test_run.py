@@ -48,6 +48,34 @@ class FailsAtTheEnd(RunObserver):
             raise OSError("the disk is full")
 
 
+def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
+    sandbox: Sandbox, integration_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    class NoThreadFromTheClose(RunObserver):
+        def on_phase(self, phase: Phase) -> None:
+            if phase is Phase.APPLYING:
+                monkeypatch.setattr(threading.Thread, "start", start_no_call)
+
+    def start_no_call(thread: threading.Thread) -> None:
+        if thread.name == "sprinto-call":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    client = ApiClient(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    )
+    run = Run(client, RunOptions(observer=NoThreadFromTheClose()))
+    run.add("people", b"{}")
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        run.finish()
+    assert run.abort().outcome is RunOutcome.DISCARDED
+    client.close()
+    operations = [seen.operation for seen in sandbox.requests(integration_id)]
+    assert operations == ["create", "push", "integration_status", "status", "close", "status"]
+
+
 def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: Sandbox, integration_id: str) -> None:
     client = ApiClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url

@@ -32,7 +32,6 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.timing import Timings
-from target_sprinto.push.transport import background
 from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
@@ -370,10 +369,7 @@ class Interleavings(RuleBasedStateMachine):
             if thread.name in {"sprinto-pages", "reader"}:
                 thread.join(5.0)
                 assert not thread.is_alive(), stacks()
-        # Two threads stay for later calls: none of them may still be making one.
-        self._wait_until(
-            lambda: sum(one.name == "sprinto-call" for one in threading.enumerate()) == len(background._idle)
-        )
+        self._wait_until(lambda: all(one.name != "sprinto-call" for one in threading.enumerate()))
         self._jump(NEVER_SECONDS * 3)
 
     def _judge(self, reader: Reader, hold: Callable[[Verdict], None]) -> None:

@@ -19,7 +19,7 @@ from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.staged_session import StagedSession, name_limit
-from target_sprinto.push.transport.background import Check, interruptibly, pause
+from target_sprinto.push.transport.background import Check, NoThreadError, interruptibly, pause
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,9 @@ class Closing:
                 return interruptibly(
                     lambda: self._staged.client.apply_session(self._staged.id, one_try), grace
                 )
+            except NoThreadError:
+                self._not_sent(moved)
+                raise
             except ApiError as failure:
                 self._after_attempt(failure, moved)
                 pause(self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace))
@@ -76,7 +79,11 @@ class Closing:
     def _after_attempt(self, failure: ApiError, moved: Callable[[Event], None]) -> None:
         if is_in_doubt(failure):
             self._in_doubt = failure
-        elif failure.outcome is errors.Outcome.NOT_PERFORMED and self._in_doubt is None:
+        elif failure.outcome is errors.Outcome.NOT_PERFORMED:
+            self._not_sent(moved)
+
+    def _not_sent(self, moved: Callable[[Event], None]) -> None:
+        if self._in_doubt is None:
             self._note_close(moved, sent=False)
 
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:

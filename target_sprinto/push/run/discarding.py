@@ -69,9 +69,14 @@ class _Hedged(Generic[_T]):
         """Send it, unless an earlier one has been under way for a short time only."""
         if self._under_way and time.monotonic() - self._sent_at < self._again_after:
             return
-        retry_policy = RetryPolicy(max(0.1, self._deadline.left()), 0.0)
-        self._under_way.append(in_background(lambda: self._call(retry_policy), or_here=True))
+        left = max(0.1, self._deadline.left())
+        self._under_way.append(
+            in_background(self._try(left), or_here=self._try(min(left, self._again_after)))
+        )
         self._sent_at = time.monotonic()
+
+    def _try(self, seconds: float) -> Callable[[], _T]:
+        return lambda: self._call(RetryPolicy(seconds, 0.0))
 
     def wait(self, seconds: float) -> bool:
         """Whether one of them has come to an end within `seconds`, which are never more than are left."""

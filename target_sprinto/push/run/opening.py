@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
@@ -142,10 +143,12 @@ class SessionOpener:
         except TimeoutError:
             pass
         left = deadline.left() / 2
-        one_try = RetryPolicy(min(self._client.timings.one_try, max(0.1, left)), 0.0)
+        one_try = RetryPolicy(
+            min(self._client.timings.one_try, max(0.1, left)), 0.0, until=time.monotonic() + left
+        )
+        read = partial(self._find_in_log, one_try, left / 2)
         try:
-            reading = in_background(lambda: self._find_in_log(one_try, left / 2), or_here=True)
-            return result_before(reading, Deadline(left))
+            return result_before(in_background(read, or_here=read), Deadline(left))
         except SprintoError as failure:
             log.warning("The activity log could not be read. %s", failure.brief)
         except TimeoutError:

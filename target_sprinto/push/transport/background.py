@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 import mmap
-import os
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from target_sprinto.push.errors import SprintoError
 
@@ -31,102 +30,47 @@ _THREAD_BYTES = 16 << 20
 """More than a thread takes to begin: its stack, and what Python keeps of it."""
 
 
-_MOST_IDLE = 2
-"""Threads kept for later calls: one for a request and one for its connection."""
-
-_IDLE_SECONDS = 7.0
-"""After which such a thread ends: longer than any wait between two looks at a status."""
-
-_Inbox: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
-
-_idle: list[_Inbox] = []
-"""Where threads without work wait for it: where no more can be started, a run finishes with these."""
-
-if os.name == "posix":
-    os.register_at_fork(after_in_child=_idle.clear)
+class NoThreadError(RuntimeError):
+    """No thread could be started: the work was not begun."""
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """Do `work` on a daemon thread. Raises RuntimeError if none can be started."""
+    """Do `work` on a daemon thread. Raises NoThreadError."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
     try:
         # One for which memory runs out as it begins ends without a word, and `start` would wait for ever.
         mmap.mmap(-1, _THREAD_BYTES).close()
-    except OSError:
-        raise RuntimeError("can't start new thread") from None
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    thread.start()
+        thread.start()
+    except (OSError, RuntimeError):
+        raise NoThreadError("can't start new thread") from None
     return thread
 
 
 def in_background(
-    work: Callable[[], _T], future: Future[_T] | None = None, *, or_here: bool = False
+    work: Callable[[], _T], future: Future[_T] | None = None, *, or_here: Callable[[], _T] | None = None
 ) -> Future[_T]:
     """Do `work` on a daemon thread: one that is stuck never keeps the process from ending.
 
-    Raises RuntimeError if none is idle and none can be started; with `or_here` the work is done before this
-    returns, which nothing interrupts: for what a run needs in order to discard, and takes a limited time.
+    Raises NoThreadError. `or_here` is what to do then instead, before this returns:
+    for what a run needs in order to discard. Nothing interrupts that, so it has to limit its own time.
     """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
     try:
-        inbox = _idle.pop()
-    except IndexError:
-        inbox = SimpleQueue()
-        try:
-            start_thread(lambda: _work_through(inbox), "sprinto-call")
-        except RuntimeError:
-            if not or_here:
-                raise
-            _settle(work, future, lambda: None)
-            return future
-    inbox.put(lambda: _settle(work, future, lambda: _after_work(inbox)))
+        start_thread(partial(_settle, work, future), "sprinto-call")
+    except NoThreadError:
+        if or_here is None:
+            raise
+        _settle(or_here, future)
     return future
 
 
-def _work_through(inbox: _Inbox) -> None:
-    while True:
+def _settle(work: Callable[[], _T], future: Future[_T]) -> None:
+    if future.set_running_or_notify_cancel():
         try:
-            work = inbox.get(timeout=_IDLE_SECONDS)
-        except Empty:
-            if _is_taken(inbox):
-                continue
-            return
-        if work is None:
-            return
-        work()
-        # Idle, it is to keep nothing of the call alive.
-        del work
-
-
-def _is_taken(inbox: _Inbox) -> bool:
-    """Whether a call has just taken a thread that would end; else it can be taken no more."""
-    try:
-        _idle.remove(inbox)
-    except ValueError:
-        return True
-    return False
-
-
-def _after_work(inbox: _Inbox) -> None:
-    if len(_idle) < _MOST_IDLE:
-        _idle.append(inbox)
-    else:
-        inbox.put(None)
-
-
-def _settle(work: Callable[[], _T], future: Future[_T], done: Callable[[], None]) -> None:
-    """Do the work; `done` is called before its result can be seen."""
-    if not future.set_running_or_notify_cancel():
-        return done()
-    try:
-        result = work()
-    except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
-        done()
-        future.set_exception(failure)
-    else:
-        done()
-        future.set_result(result)
-    return None
+            future.set_result(work())
+        except BaseException as failure:  # noqa: BLE001 - handed on whole to the waiting thread
+            future.set_exception(failure)
 
 
 def is_done_within(future: Future[Any], seconds: float) -> bool:
@@ -145,7 +89,7 @@ def wait_for(future: Future[_T], check: Check) -> _T:
 def interruptibly(work: Callable[[], _T], check: Check) -> _T:
     """Do `work` on another thread and return its result; raises what `check` raises before that.
 
-    Raises RuntimeError if there is no thread for it.
+    Raises NoThreadError if there is no thread for it.
     """
     return wait_for(in_background(work), check)
 

@@ -85,7 +85,7 @@ class _TotalTimeoutConnection(_Connection):
         self._limit_answer(_ProxyResponse)
         try:
             # On another thread, for a resolver knows of no limit.
-            connecting = in_background(self._connect, or_here=True)
+            connecting = in_background(self._connect, or_here=self._connect)
             self._given_up = not is_done_within(connecting, _left(self._until))
             if not self._given_up:
                 return connecting.result()
