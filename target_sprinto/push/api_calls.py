@@ -114,8 +114,6 @@ class ApiClient:
 
         `retry_throttled`: a 429 is retried here, otherwise raised at once.
         """
-        endpoint.require_text("client_reference_id", client_reference_id)
-        arguments.instance("retry_throttled", bool, retry_throttled)
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(responses.CREATE, "", retry_policy, body, retryable=retryable)
@@ -139,8 +137,6 @@ class ApiClient:
         self, session_id: str, body: bytes, retry_policy: RetryPolicy, *, gzipped: bool
     ) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
-        arguments.instance("body", bytes, body)
-        arguments.instance("gzipped", bool, gzipped)
         encoding = "gzip" if gzipped else None
         result = self._call(responses.PUSH, session_id, retry_policy, body, encoding)
         if session_id in self._young and session_id not in self._has_a_page:
@@ -250,9 +246,6 @@ class ApiClient:
         encoding: str | None,
         query: str = "",
     ) -> Response:
-        # The path would be that of another call.
-        if "{}" in operation.path and not arguments.instance("session_id", str, session_id):
-            raise errors.ConfigError("`session_id` is empty.")
         url = self._base_url + operation.path.format(quote(session_id, safe="")) + query
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if encoding is not None:

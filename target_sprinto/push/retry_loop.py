@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TypeVar
 
-from target_sprinto.push import arguments, errors
+from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.timing import Timings
 
@@ -32,18 +32,13 @@ class RetryPolicy:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
     `stopped` is set by a run that has ended: no further try is started then. No request lasts beyond `until`,
-    in monotonic seconds. Raises ConfigError.
+    in monotonic seconds.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
     stopped: threading.Event = field(default_factory=threading.Event)
     until: float = inf
-
-    def __post_init__(self) -> None:
-        arguments.seconds("request_seconds", self.request_seconds, may_be_zero=False)
-        arguments.seconds("retry_seconds", self.retry_seconds)
-        arguments.instance("stopped", threading.Event, self.stopped)
 
     def once(self) -> RetryPolicy:
         """The same for one request that is not retried."""
@@ -65,7 +60,6 @@ def retried(
 
     backoff's own loop sleeps where nothing can wake it; a run that has ended must not send again.
     """
-    arguments.instance("retry_policy", RetryPolicy, retry_policy)
     backoff = Backoff(retry_policy.retry_seconds, timings)
     while True:
         try:
