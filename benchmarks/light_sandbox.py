@@ -10,34 +10,30 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import asdict
-from typing import TYPE_CHECKING, get_args
 
 from counted import Counted
 
-from target_sprinto.sandbox import Delay, Fault, Sandbox, SandboxOptions
-from target_sprinto.sandbox.faults import Operation
-
-if TYPE_CHECKING:
-    from target_sprinto.sandbox import RequestSeen
-    from target_sprinto.sandbox.operations import Received
+from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
+from target_sprinto.sandbox.operations import Call, Reply
 
 
 class CountingSandbox(Sandbox):
-    """Counts by integration; the sandbox's own record keeps only the last requests."""
+    """Counts by integration."""
 
     def __init__(self, options: SandboxOptions) -> None:
-        super().__init__(options, keep_bodies=False)
+        super().__init__(options)
         self._counted: defaultdict[str, Counted] = defaultdict(Counted)
 
-    def receive(self, seen: RequestSeen, body: bytes) -> tuple[Received, Fault | None]:
-        received, fault = super().receive(seen, body)
-        counted = self._counted[seen.integration_id]
+    def answer(self, call: Call) -> Reply:
+        counted = self._counted[call.integration_id]
         counted.requests += 1
-        counted.sent_bytes += len(body)
-        if seen.operation == "push":
-            counted.most_bytes = max(counted.most_bytes, seen.size)
-            counted.most_records = max(counted.most_records, seen.items)
-        return received, fault
+        counted.sent_bytes += len(call.body)
+        if call.operation == "push":
+            counted.most_bytes = max(counted.most_bytes, _decoded_bytes(call))
+        reply = super().answer(call)
+        for session in self.sessions(call.integration_id)[-1:]:
+            counted.most_records = max(counted.most_records, sum(session.last_page.values()))
+        return reply
 
     def counted(self, integration_id: str) -> Counted:
         counted = self._counted[integration_id]
@@ -47,16 +43,26 @@ class CountingSandbox(Sandbox):
         return counted
 
 
+def _decoded_bytes(call: Call) -> int:
+    # A gzip body ends with its size before compression (RFC 1952).
+    is_gzip = call.headers.get("Content-Encoding") == "gzip"
+    return int.from_bytes(call.body[-4:], "little") if is_gzip else len(call.body)
+
+
 def main() -> None:
     api_key, seconds = sys.argv[1], float(sys.argv[2]) / 1000
     # Any integration id exists, so that every run counts in one of its own. Processing takes no time:
-    # no contestant waits for it.
-    options = SandboxOptions(api_key=api_key, integrations=None, light=True, processing_seconds=0)
-    sandbox = CountingSandbox(options)
-    if seconds:
-        # It waits in the event loop: requests in flight together wait together, and cost no processor.
-        for operation in get_args(Operation):
-            sandbox.inject(Fault(operation, times=sys.maxsize, effect=Delay(seconds)))
+    # no contestant waits for it. Answers wait in the event loop: requests in flight together wait together,
+    # and cost no processor.
+    sandbox = CountingSandbox(
+        SandboxOptions(
+            api_key=api_key,
+            integrations=None,
+            readings=Readings(answer_seconds=seconds),
+            light=True,
+            processing_seconds=0,
+        )
+    )
     with sandbox:
         print(sandbox.base_url, flush=True)
         for line in sys.stdin:

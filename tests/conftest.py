@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from tests.support import meltano_project, message_size
 from tests.support.front_door import API_KEY, FrontDoor
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,9 +39,9 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox() -> Iterator[FaultySandbox]:
     """One server for all tests: each has an integration of its own, so they do not meet."""
-    with Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02)) as running:
+    with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02)) as running:
         yield running
 
 
@@ -82,7 +83,7 @@ def warm(short_folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(sandbox: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> Iterator[FrontDoor]:
+def door(sandbox: FaultySandbox, integration_id: str, tmp_path: Path, warm: str) -> Iterator[FrontDoor]:
     opened = FrontDoor(sandbox, integration_id, tmp_path, warm)
     yield opened
     opened.close()
@@ -100,7 +101,7 @@ def meltano(tmp_path_factory: pytest.TempPathFactory) -> meltano_project.Install
 
 @pytest.fixture
 def project(
-    meltano: meltano_project.Installed, sandbox: Sandbox, integration_id: str, tmp_path: Path
+    meltano: meltano_project.Installed, sandbox: FaultySandbox, integration_id: str, tmp_path: Path
 ) -> meltano_project.Project:
     """This repository as a Meltano project, in a folder of its own, set up for the sandbox."""
     folder = tmp_path / "project"

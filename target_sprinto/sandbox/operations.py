@@ -1,4 +1,4 @@
-"""The six calls of the push API: a request in, an answer out. No sockets, no clock, no faults."""
+"""The six calls of the push API: a request in, an answer out. No sockets, no clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from target_sprinto.sandbox import response_bodies as bodies
-from target_sprinto.sandbox.faults import Operation
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.request_body import Page, parse_page, uncompressed
@@ -20,44 +18,19 @@ from target_sprinto.sandbox.state import Session
 
 _T = TypeVar("_T")
 
+Operation = Literal["create", "status", "push", "close", "integration_status", "activity"]
+
 
 @dataclass
-class RequestSeen:
-    """A request as it arrived, and its outcome.
-
-    `nth` counts per integration and operation, from 1. `body` is as sent, `size` is that of the decoded
-    body in bytes, `items` the number of records. `status` is None while there is no answer, and for good
-    when none was sent. `acted_at` is when the server acted on it (a refusal is an act too), which it may do
-    unanswered. `ended_at` is when the server was done with it, answered or not. Times are seconds since the
-    epoch.
-    """
+class Call:
+    """A request of the API; `body` is as sent."""
 
     operation: Operation
     integration_id: str
     session_id: str | None
-    nth: int
-    method: str
-    path: str
     headers: Mapping[str, str]
-    at: float
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    size: int = 0
-    items: int = 0
-    status: int | None = None
-    answered_at: float | None = None
-    acted_at: float | None = None
-    ended_at: float | None = None
-
-
-@dataclass(frozen=True)
-class Received:
-    """A body undone from its encoding: its size in bytes and a push's page, or why there is none."""
-
-    size: int
-    body: bytes = b""
-    page: Page | None = None
-    refused: Refused | None = None
 
 
 @dataclass(frozen=True)
@@ -83,34 +56,21 @@ class _ActivityQuery(msgspec.Struct):
     page_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-def receive(seen: RequestSeen, body: bytes, options: SandboxOptions) -> Received:
-    """Unpack a request's body; a refusal waits for its turn: the key and the session are looked at first."""
-    size, encoding = len(body), seen.headers.get("Content-Encoding", "")
-    try:
-        body = uncompressed(body, encoding, options.max_bytes, options.readings)
-        size = len(body)
-        page = parse_page(body) if seen.operation == "push" else None
-    except Refused as refused:
-        return Received(size, refused=refused)
-    return Received(size, body, page)
-
-
 @dataclass(frozen=True)
 class Exchange:
-    """A request in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
+    """A call in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
 
-    seen: RequestSeen
-    received: Received
+    call: Call
     integration: Integration
     now: float
 
     def answer(self) -> Reply:
-        """Act on the request, or raise `Refused`."""
-        return _ACTS[self.seen.operation](self)
+        """Act on the call, or raise `Refused`."""
+        return _ACTS[self.call.operation](self)
 
     def session(self) -> Session:
-        """Find the session that the request names."""
-        return self.integration.session(self.seen.session_id or "", self.now)
+        """Find the session that the call names."""
+        return self.integration.session(self.call.session_id or "", self.now)
 
     @property
     def readings(self) -> Readings:
@@ -119,18 +79,15 @@ class Exchange:
 
     def body(self, shape: type[_T]) -> _T:
         """Read the body as `shape`; an empty one counts as `{}`."""
-        if self.received.refused:
-            raise self.received.refused
+        body = uncompressed(self.call.body, self.call.headers, self.integration.options)
         try:
-            return msgspec.json.decode(self.received.body or b"{}", type=shape)
+            return msgspec.json.decode(body or b"{}", type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Refused(400, f"Malformed body: {error}") from None
 
     def page(self) -> Page:
-        """Take the page, if it is one and within the limits."""
-        page = self.received.page
-        if page is None:
-            raise self.received.refused or Refused(400, "No page")
+        """Read the page, if it is one and within the limits."""
+        page = parse_page(uncompressed(self.call.body, self.call.headers, self.integration.options))
         if page.items > (most := self.integration.options.max_items):
             raise Refused(413, f"The page has {page.items} records; {most} are allowed")
         return page
@@ -177,7 +134,7 @@ def _integration_status(exchange: Exchange) -> Reply:
 
 def _activity(exchange: Exchange) -> Reply:
     try:
-        query = msgspec.convert(dict(exchange.seen.query), _ActivityQuery, strict=False)
+        query = msgspec.convert(dict(exchange.call.query), _ActivityQuery, strict=False)
     except msgspec.ValidationError as error:
         raise Refused(400, f"Bad query: {error}") from None
     begin = query.since.timestamp() if query.since else float("-inf")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 import msgspec
 
-from target_sprinto.sandbox.readings import Readings
+from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
 
@@ -33,15 +34,16 @@ class Page(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Page).decode
 
 
-def uncompressed(body: bytes, encoding: str, max_bytes: int, readings: Readings) -> bytes:
+def uncompressed(body: bytes, headers: Mapping[str, str], options: SandboxOptions) -> bytes:
     """Undo a body's Content-Encoding; 413 beyond `max_bytes`, without unpacking more than that."""
-    encoding = encoding.strip().lower()
+    encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding == "gzip":
-        body = _gunzip(body, max_bytes)
+        body = _gunzip(body, options.max_bytes)
     elif encoding not in ("", "identity"):
-        raise Refused(readings.unknown_encoding_status, f"Content-Encoding {encoding!r} is not supported")
-    if len(body) > max_bytes:
-        raise Refused(413, f"The body exceeds {max_bytes} bytes")
+        status = options.readings.unknown_encoding_status
+        raise Refused(status, f"Content-Encoding {encoding!r} is not supported")
+    if len(body) > options.max_bytes:
+        raise Refused(413, f"The body exceeds {options.max_bytes} bytes")
     return body
 
 

@@ -16,7 +16,6 @@ from urllib.parse import quote
 from aiohttp import web
 
 from target_sprinto.sandbox.engine import Engine
-from target_sprinto.sandbox.faults import Fault
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.server import API, Server
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""
 
-POLL_SECONDS = 0.02
-"""How often `wait_for` looks whether time alone has moved something."""
-
 LOOK_SECONDS = 0.1
 """How often `serve` looks whether a signal has come."""
 
@@ -36,8 +32,7 @@ LOOK_SECONDS = 0.1
 class Sandbox(Engine):
     """A local Sprinto behind a real port, with its event loop in a thread of its own.
 
-    Everything else (configure, inject, requests, sessions, applied, …) is `Engine`'s and works whether or
-    not the server runs.
+    Everything else (sessions, applied, …) is `Engine`'s and works whether or not the server runs.
     """
 
     url: str = ""
@@ -50,7 +45,6 @@ class Sandbox(Engine):
 
     _thread: threading.Thread | None = None
     _loop: asyncio.AbstractEventLoop
-    _server: Server
     _runner: web.AppRunner
     _stopping: asyncio.Event
 
@@ -87,35 +81,19 @@ class Sandbox(Engine):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait_for(self, predicate: Callable[[Sandbox], bool], timeout: float = 10.0) -> None:
-        """Block until the predicate holds: asked at each request's start and end, and 50 times a second.
-
-        Raises TimeoutError after `timeout` seconds.
-        """
-        until = time.monotonic() + timeout
-        with self.changed:
-            while not predicate(self):
-                if time.monotonic() >= until:
-                    raise TimeoutError(f"Nothing of the kind within {timeout} s")
-                self.changed.wait(POLL_SECONDS)
-
-    def release(self, fault: Fault) -> None:
-        """Let the requests go on that hang by this fault."""
-        self._loop.call_soon_threadsafe(self._server.release, fault)
-
-    @property
-    def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._runner.server.connections) if self._runner.server else 0
+    def make_server(self) -> Server:
+        """Make the web application, in the event loop that it belongs to."""
+        return Server(self)
 
     async def _run(
         self, listening: Future[str], host: str, port: int, ssl_context: ssl.SSLContext | None
     ) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        self._server = Server(self)
         # Bodies stay as sent: sizes and corruption are the sandbox's to judge.
         options: dict[str, Any] = {"auto_decompress": False, "access_log": None}
-        self._runner = runner = web.AppRunner(self._server.app, shutdown_timeout=SHUTDOWN_SECONDS, **options)
+        self._runner = runner = web.AppRunner(
+            self.make_server().app, shutdown_timeout=SHUTDOWN_SECONDS, **options
+        )
         try:
             await runner.setup()
             site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
@@ -134,9 +112,9 @@ class Sandbox(Engine):
 def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[Sandbox], None]) -> None:
     """Serve until SIGINT or SIGTERM, then write the snapshot and return; call from the main thread.
 
-    `announce` is called once, with the sandbox, when connections are accepted. Requests' bodies are not kept,
-    so that a long run does not grow by them. Raises DataUnusable where a snapshot cannot be written, before
-    anything is served if that can be seen then; and OSError where the port takes no connections.
+    `announce` is called once, with the sandbox, when connections are accepted. Raises DataUnusable where a
+    snapshot cannot be written, before anything is served if that can be seen then; and OSError where the port
+    takes no connections.
     """
     stopped = False
 
@@ -145,7 +123,7 @@ def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[San
         nonlocal stopped
         stopped = True
 
-    sandbox = Sandbox(options, keep_bodies=False)
+    sandbox = Sandbox(options)
     sandbox.save()
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

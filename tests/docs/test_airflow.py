@@ -17,9 +17,9 @@ from tests.support.schedulers import Scheduler, add_meltano, add_script, file_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_sprinto.sandbox import Sandbox
     from tests.support.front_door import FrontDoor
     from tests.support.meltano_project import Project
+    from tests.support.sandbox import FaultySandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -89,7 +89,7 @@ def test_a_run_whose_task_is_stopped_is_discarded(
 
 
 @pytest.fixture
-def tap(sandbox: Sandbox, integration_id: str, tmp_path: Path) -> Path:
+def tap(sandbox: FaultySandbox, integration_id: str, tmp_path: Path) -> Path:
     return add_script(tmp_path / "hr", sandbox, integration_id)
 
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Fault, Hang
 from tests.docs.test_schedulers import container
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import API_KEY, SECRET, as_input, people, state_line
 from tests.support.meltano_project import ROOT, define_repository, read_yaml, row, state_at, uv, write_yaml
+from tests.support.sandbox import Fault, Hang
 from tests.support.schedulers import file_of, program
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from tests.support.front_door import SECRET, state_line
 from tests.support.meltano_project import PATIENCE_SECONDS, install_into, row, state_at
+from tests.support.sandbox import FaultySandbox
 from tests.support.schedulers import Scheduler, add_meltano, add_script, file_of, programs
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def slow_sandbox() -> Iterator[Sandbox]:
+def slow_sandbox() -> Iterator[FaultySandbox]:
     """One that processes long enough to be interrupted meanwhile."""
-    with Sandbox(SandboxOptions(integrations=None, processing_seconds=3)) as running:
+    with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=3)) as running:
         yield running
 
 
@@ -58,7 +59,7 @@ def scripts(dagster: Path, tmp_path: Path) -> Scheduler:
 
 
 def test_dagster_runs_ten_integrations_side_by_side(
-    scripts: Scheduler, slow_sandbox: Sandbox, tmp_path: Path
+    scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     taps = [add_script(tmp_path / "taps" / name, slow_sandbox, name) for name in INTEGRATIONS]
     assert scripts.run() == 0, scripts.log()[-3000:]
@@ -69,7 +70,7 @@ def test_dagster_runs_ten_integrations_side_by_side(
 
 
 def test_a_step_that_failed_shows_why_and_is_not_tried_again(
-    scripts: Scheduler, slow_sandbox: Sandbox, tmp_path: Path
+    scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0", api_key="another-key")
     assert scripts.run() != 0
@@ -79,7 +80,7 @@ def test_a_step_that_failed_shows_why_and_is_not_tried_again(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_terminated_run_discards_its_session_and_leaves_no_process(
-    scripts: Scheduler, slow_sandbox: Sandbox, tmp_path: Path, number: signal.Signals
+    scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     (add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0") / "waits").touch()
     with scripts.started() as run:
@@ -97,7 +98,7 @@ def test_a_terminated_run_discards_its_session_and_leaves_no_process(
 
 
 def test_a_run_that_is_terminated_while_sprinto_processes_keeps_its_state(
-    scripts: Scheduler, slow_sandbox: Sandbox, tmp_path: Path
+    scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     tap = add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0")
     with scripts.started() as run:

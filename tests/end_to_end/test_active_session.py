@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Delay, Edit, Fault, RateLimit, Readings, Reset
+from target_sprinto.sandbox import RateLimit, Readings
 from tests.support import stranger
 from tests.support.front_door import (
     PAGE,
@@ -24,10 +24,11 @@ from tests.support.front_door import (
     record,
     state_line,
 )
+from tests.support.sandbox import Answer, Delay, Edit, Fault, Reset
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import RequestSeen
     from tests.support.front_door import Finished, FrontDoor
+    from tests.support.sandbox import RequestSeen
 
 MINUTE = 60.0
 DAY = 86_400.0

@@ -13,9 +13,10 @@ import pytest
 from tests.support.front_door import API_KEY, SCHEMA, STATE, FrontDoor, people, record, state_line
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
-from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Informational, Raw, Reset
+from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Informational, Raw, Reset
 
 POSTS: list[Operation] = ["create", "push", "close"]
 GETS: list[Operation] = ["status", "integration_status"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Drop, Edit, EntityRules, Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import (
     SCHEMA,
     SIGNALS,
@@ -22,12 +22,14 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import change, receipt_of
+from tests.support.sandbox import Answer, Drop, Edit, Fault, Hang, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
     from tests.support.front_door import Finished
+    from tests.support.sandbox import Effect
 
 HOLD: dict[str, Any] = {"finish": "hold", "report_path": "receipt.json"}
 SPELLED = b'{"bookmarks":  {"people": 1.10, "n": 12345678901234567890}}'

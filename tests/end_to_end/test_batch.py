@@ -14,9 +14,10 @@ import pytest
 from singer_sdk import Stream, Tap
 from singer_sdk import typing as th
 
-from target_sprinto.sandbox import EntityRules, Readings, Sandbox, SandboxOptions
+from target_sprinto.sandbox import EntityRules, Readings, SandboxOptions
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
 from tests.support.peak import peak
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -226,7 +227,7 @@ def test_no_file_is_whole_in_memory(door: FrontDoor, folder: Path) -> None:
     with gzip.open(folder / "1", "wb", compresslevel=1) as file:
         for number in range(count):
             file.write(b'{"id": %d, "name": "%s"}\n' % (number, b"x" * size))
-    with Sandbox(SandboxOptions(integrations=None, light=True)) as door.sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None, light=True)) as door.sandbox:
         given = as_input([SCHEMA, batch(folder / "1", encoding=GZIP), STATE])
         exit_code, memory, _ = peak(door, iter([given]), compress=False)
         assert (exit_code, door.session().accepted_total) == (0, count)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.sandbox import Fault, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support import front_door
 from tests.support.front_door import people, state_line
+from tests.support.sandbox import Fault, Reset
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 import requests
 
-from target_sprinto.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support.front_door import (
     PAGE,
     SCHEMA,
@@ -22,11 +22,13 @@ from tests.support.front_door import (
     record,
     state_line,
 )
+from tests.support.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     import subprocess
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 Moment = Literal["before", "after"]
 HTML = b"<html>a proxy's page</html>"

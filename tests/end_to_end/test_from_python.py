@@ -20,9 +20,10 @@ from singer_sdk.exceptions import (
 from singer_sdk.testing.runners import TargetTestRunner
 
 from target_sprinto.push.errors import RunEnded, SprintoError
-from target_sprinto.sandbox import Answer, Fault, Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
+from tests.support.sandbox import Answer, Fault, FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def test_listen_takes_bytes_too(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("last", [STATE, b"{"])
 def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or what is none
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         settings = {
             "api_key": "sandbox-key",
             "integration_id": "some",

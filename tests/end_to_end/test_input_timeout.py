@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Delay, Fault
 from tests.support.front_door import SCHEMA, STATE, feed, people, record, state_line
+from tests.support.sandbox import Delay, Fault
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from target_sprinto.sandbox import Answer, Drop, Fault, Readings, Reset, Sandbox, SandboxOptions
+from target_sprinto.sandbox import Readings, SandboxOptions
 from tests.support.dropping import dropping
 from tests.support.front_door import FrontDoor, feed, people, state_line
+from tests.support.sandbox import Answer, Drop, Fault, FaultySandbox, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -174,18 +176,18 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def secure(authority: trustme.CA) -> Iterator[Sandbox]:
+def secure(authority: trustme.CA) -> Iterator[FaultySandbox]:
     """The sandbox behind TLS, with a certificate of a private authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
+    box = FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
     box.start(ssl_context=context)
     yield box
     box.stop()
 
 
 @pytest.fixture
-def secure_door(secure: Sandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
+def secure_door(secure: FaultySandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
     return FrontDoor(secure, integration_id, tmp_path, warm)
 
 
@@ -217,7 +219,7 @@ def test_a_certificate_for_another_name_fails_at_once(
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("sprinto.example").configure_cert(context)
-    box = Sandbox(SandboxOptions(integrations=None, hosts=frozenset({"sprinto.example"})))
+    box = FaultySandbox(SandboxOptions(integrations=None, hosts=frozenset({"sprinto.example"})))
     box.start(ssl_context=context)
     try:
         finished = replace(door, sandbox=box).run(people(3), env=trusted)
@@ -490,7 +492,9 @@ def test_a_name_whose_first_address_drops_everything_is_reached_by_its_second(
     (tmp_path / "site" / "sitecustomize.py").write_text(TWO_ADDRESSES)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("two.test").configure_cert(context)
-    box = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02, hosts=frozenset({"two.test"})))
+    box = FaultySandbox(
+        SandboxOptions(integrations=None, processing_seconds=0.02, hosts=frozenset({"two.test"}))
+    )
     box.start(ssl_context=context)
     port = int(box.base_url.split(":")[2].partition("/")[0])
     try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_sprinto.sandbox import Edit, Fault
 from tests.support.front_door import API_KEY, people, state_line
+from tests.support.sandbox import Edit, Fault
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.options import Outcome

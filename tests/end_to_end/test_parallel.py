@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Delay, Drop, Fault, Hang, Late, Readings, RequestSeen, Reset
+from target_sprinto.sandbox import Readings
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, people, record, state_line
+from tests.support.sandbox import Answer, Delay, Drop, Fault, Hang, Late, RequestSeen, Reset
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.faults import Effect
+    from tests.support.sandbox import Effect
 
 SIZES = [100, 99, 98, 96, 93, 87, 76, 56]
 EIGHT = {"max_parallel_pages": 8}

@@ -13,26 +13,18 @@ import msgspec
 import pytest
 
 from target_sprinto.probe.examples import PAGE_HINT
-from target_sprinto.sandbox import (
-    Answer,
-    CutOff,
-    Drop,
-    Edit,
-    EntityRules,
-    Fault,
-    Hang,
-    Readings,
-    Reset,
-)
+from target_sprinto.sandbox import EntityRules, Readings
 from target_sprinto.singer import settings
 from tests.support.front_door import API_KEY, SECRET, SIGNALS, FrontDoor
+from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Reset
 
 if TYPE_CHECKING:
     import signal
     import subprocess
     from collections.abc import Mapping
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 NUMBER = 48151623
 """As part of every example, it must never come back."""

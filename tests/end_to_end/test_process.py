@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.process import BackgroundWriter
-from target_sprinto.sandbox import Fault, Hang
 from tests.support.front_door import (
     PAGE,
     PATIENCE_SECONDS,
@@ -32,11 +31,12 @@ from tests.support.front_door import (
     record,
     state_line,
 )
+from tests.support.sandbox import Fault, Hang
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.operations import Operation
 
 INVALID = record(1000, name=1000)
 

@@ -16,7 +16,6 @@ import pytest
 
 from target_sprinto import SprintoClient
 from target_sprinto.push.run.send_queue import RunProgress
-from target_sprinto.sandbox import Answer, Fault
 from target_sprinto.singer.progress import Progress, describe
 from tests.support.front_door import (
     PATIENCE_SECONDS,
@@ -29,6 +28,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
+from tests.support.sandbox import Answer, Fault
 
 if TYPE_CHECKING:
     import subprocess

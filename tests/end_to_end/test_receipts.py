@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.receipts.document import published_schema
-from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Late, Readings, Reset
+from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import (
     API_KEY,
     PAGE,
@@ -33,11 +33,13 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import SCHEMA_FILE, digest, receipt_of
+from tests.support.sandbox import Answer, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 JSON: dict[str, Any] = {"report_path": "receipt.json"}
 STRICT = {"people": EntityRules(schema={"properties": {"name": {"maxLength": 20}}})}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Hang, Readings
+from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import (
     SCHEMA,
     SECRET,
@@ -21,6 +21,7 @@ from tests.support.front_door import (
     state_line,
     would_be_refused,
 )
+from tests.support.sandbox import Answer, Edit, Fault, Hang
 
 if TYPE_CHECKING:
     import subprocess

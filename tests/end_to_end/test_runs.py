@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault, Readings
+from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, people, record, state_line
+from tests.support.sandbox import Answer, Edit, Fault
 
 
 def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:

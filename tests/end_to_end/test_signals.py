@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Fault, Hang, Readings
+from target_sprinto.sandbox import Readings
 from tests.support.front_door import (
     PAGE,
     SCHEMA,
@@ -22,6 +22,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
+from tests.support.sandbox import Answer, Fault, Hang
 
 if TYPE_CHECKING:
     import subprocess

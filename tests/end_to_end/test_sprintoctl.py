@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_sprinto.sandbox import Answer, Fault, Hang
 from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, people, record
+from tests.support.sandbox import Answer, Fault, Hang
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Fault
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import feed, people
+from tests.support.sandbox import Answer, Fault
 
 if TYPE_CHECKING:
     import subprocess

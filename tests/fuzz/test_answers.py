@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.text import pluralize
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from tests.support.front_door import API_KEY, SCHEMA, SECRET, STATE, as_input, state_line
 from tests.support.fuzz.amounts import at_random, same_each_time, unshrunk
 from tests.support.fuzz.invalid_responses import CASES, Case
 from tests.support.fuzz.running import SECRET_NUMBER, Place, check_end, check_receipt
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +150,7 @@ def check_line(sessions: list[Session], error: str, *, is_applied: bool) -> None
 
 def fuzz(warm: str, folder: Path, amount: settings) -> None:
     options = SandboxOptions(integrations=None, processing_seconds=0.02)
-    with Sandbox(options) as sandbox, ThreadPoolExecutor(AT_A_TIME) as pool:
+    with FaultySandbox(options) as sandbox, ThreadPoolExecutor(AT_A_TIME) as pool:
         place = Place(sandbox, warm, folder, PACE)
         endings: Counter[str] = Counter()
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
+from target_sprinto.sandbox import Readings, SandboxOptions
 from tests.support.fuzz.amounts import at_random, same_each_time
 from tests.support.fuzz.oracle import Asked, asked, by_value, exactly, may_be_named
 from tests.support.fuzz.running import Place, check_end, check_receipt
 from tests.support.fuzz.singer_input import BATCH_URL, KINDS, Input
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +126,7 @@ def check_state(wanted: Asked, ran: Ran) -> None:
 
 def fuzz(kind: str, warm: str, folder: Path, amount: settings) -> None:
     options = SandboxOptions(integrations=None, processing_seconds=0, readings=Readings(apply="append"))
-    with Sandbox(options) as sandbox:
+    with FaultySandbox(options) as sandbox:
         place = Place(sandbox, warm, folder)
         endings: Counter[str] = Counter()
 

@@ -18,9 +18,9 @@ from tests.support.meltano_project import PATIENCE_SECONDS, row, state_at
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.sandbox import Sandbox
     from tests.support.front_door import FrontDoor
     from tests.support.meltano_project import Project
+    from tests.support.sandbox import FaultySandbox
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -270,7 +270,7 @@ def test_ten_taps_that_share_an_integration_take_turns(project: Project, door: F
     project.define(definition)
     del project.env["TAP_PEOPLE_PATH"]
 
-    def asking(_: Sandbox) -> int:
+    def asking(_: FaultySandbox) -> int:
         """How many runs have asked for a session, each by its own reference."""
         asked = door.sandbox.requests(door.integration_id)
         return len({seen.body for seen in asked if seen.operation == "create" and seen.status} - {b"{}"})

@@ -9,7 +9,8 @@ import pytest
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.sandbox import Answer, Fault, Reset, Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
+from tests.support.sandbox import Answer, Fault, FaultySandbox, Reset
 
 IMPATIENT = RetryPolicy(5.0, 0.0)
 
@@ -18,7 +19,7 @@ def new_client(api_url: str, api_key: str) -> ApiClient:
     return ApiClient(api_key=api_key, integration_id="some", api_url=api_url)
 
 
-def wait_for_no_connection(sandbox: Sandbox) -> None:
+def wait_for_no_connection(sandbox: FaultySandbox) -> None:
     until = time.monotonic() + 5
     while sandbox.connections and time.monotonic() < until:
         time.sleep(0.01)
@@ -26,7 +27,7 @@ def wait_for_no_connection(sandbox: Sandbox) -> None:
 
 
 def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept() -> None:
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         sandbox.inject(Fault("create", effect=Reset()))
         sandbox.inject(Fault("create", nth=2, effect=Answer(409)))
         client = new_client(sandbox.base_url, sandbox.options.api_key)
@@ -41,7 +42,7 @@ def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept()
 
 
 def test_a_closed_client_sends_nothing() -> None:
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         client = new_client(sandbox.base_url, sandbox.options.api_key)
         client.close()
         with pytest.raises(RunEnded):
@@ -52,7 +53,7 @@ def test_a_closed_client_sends_nothing() -> None:
 
 def test_a_large_page_may_be_the_first_on_its_connection() -> None:
     page = {"entities": {"User": [{"id": "U-1", "text": "x" * 500_000}]}}
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         first, second = (new_client(sandbox.base_url, sandbox.options.api_key) for _ in range(2))
         session = first.create_session("a/b", IMPATIENT)
         second.push_page(session.id, json.dumps(page).encode(), IMPATIENT, gzipped=False)

@@ -47,12 +47,12 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.timing import Timings
-from target_sprinto.sandbox import Answer, Drop, Fault, Hang
+from tests.support.sandbox import Answer, Drop, Fault, Hang
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from target_sprinto.sandbox import Sandbox
+    from tests.support.sandbox import FaultySandbox
 
 IMPATIENT = Timeouts(request=5.0, retry=5.0, processing=10.0)
 
@@ -63,18 +63,18 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(sandbox: Sandbox, integration_id: str) -> Iterator[SprintoClient]:
+def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[SprintoClient]:
     with SprintoClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     ) as made:
         yield made
 
 
-def operations(sandbox: Sandbox, integration_id: str) -> list[str]:
+def operations(sandbox: FaultySandbox, integration_id: str) -> list[str]:
     return [seen.operation for seen in sandbox.requests(integration_id)]
 
 
-def state(sandbox: Sandbox, integration_id: str) -> str:
+def state(sandbox: FaultySandbox, integration_id: str) -> str:
     (session,) = sandbox.sessions(integration_id)
     return session.state
 
@@ -92,7 +92,9 @@ def message(failure: BaseException, logged: str) -> str:
         return logged
 
 
-def test_leaving_the_block_applies(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+def test_leaving_the_block_applies(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
     with client.run() as run:
         run.push("staff_members", numbered(120))
         run.push("devices", [{"serial": "a"}])
@@ -106,7 +108,7 @@ def test_leaving_the_block_applies(client: SprintoClient, sandbox: Sandbox, inte
 
 
 def test_without_records_nothing_is_opened(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     with client.run() as run:
         run.push("people", [])
@@ -117,7 +119,7 @@ def test_without_records_nothing_is_opened(
 @pytest.mark.parametrize("failure", [ValueError("of the caller's"), KeyboardInterrupt(), SystemExit(3)])
 def test_an_exception_discards_and_goes_on_and_says_so(
     client: SprintoClient,
-    sandbox: Sandbox,
+    sandbox: FaultySandbox,
     integration_id: str,
     failure: BaseException,
     caplog: pytest.LogCaptureFixture,
@@ -139,7 +141,7 @@ def test_an_exception_discards_and_goes_on_and_says_so(
 
 
 def test_what_the_records_raise_discards_at_once(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def records() -> Iterator[dict[str, int]]:
         yield from numbered(100)
@@ -153,7 +155,7 @@ def test_what_the_records_raise_discards_at_once(
 
 
 def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def swallow() -> None:
         with client.run() as run:
@@ -170,7 +172,7 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
 
 
 def test_a_block_may_end_its_run_by_itself(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     with client.run() as run:
         run.push("people", numbered(100))
@@ -182,7 +184,7 @@ def test_a_block_may_end_its_run_by_itself(
 
 
 def test_what_sprinto_refuses_discards_and_is_raised(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     refusal = {"error": {"code": "validation", "message": "no", "details": [
         {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
@@ -199,7 +201,7 @@ def test_what_sprinto_refuses_discards_and_is_raised(
 
 
 def test_a_failure_on_leaving_discards_and_is_raised(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("status", integration_id=integration_id, effect=Answer(401)))
     with pytest.raises(Unauthorized, match="was discarded"), client.run() as run:
@@ -209,7 +211,7 @@ def test_a_failure_on_leaving_discards_and_is_raised(
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_lost_answer_is_found_out(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str, moment: Literal["before", "after"]
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, moment: Literal["before", "after"]
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
     with client.run(timeouts=IMPATIENT) as run:
@@ -221,7 +223,7 @@ def test_a_lost_answer_is_found_out(
 
 
 def test_pages_leave_before_the_records_end(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def records() -> Iterator[dict[str, int]]:
         yield from numbered(100)
@@ -234,7 +236,7 @@ def test_pages_leave_before_the_records_end(
 
 
 def test_the_records_are_read_no_faster_than_pages_leave(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     stuck = Fault("push", integration_id=integration_id, effect=Hang())
     sandbox.inject(stuck)
@@ -257,7 +259,7 @@ def test_the_records_are_read_no_faster_than_pages_leave(
 
 
 def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_session(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str, caplog: pytest.LogCaptureFixture
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = Fault("close", integration_id=integration_id, effect=Hang())
     sandbox.inject(stuck)
@@ -279,7 +281,7 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
 
 
 def test_a_page_that_failed_ends_the_reading(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(401)))
     before = {thread for thread in threading.enumerate() if thread.name == "sprinto-pages"}
@@ -302,7 +304,7 @@ def test_a_page_that_failed_ends_the_reading(
 
 
 def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def versions(entity: str) -> Iterator[dict[str, Any]]:
         for version in range(60):
@@ -333,7 +335,7 @@ def test_no_thread_is_left(client: SprintoClient) -> None:
             assert not thread.is_alive(), thread.name
 
 
-def test_a_run_is_used_once(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+def test_a_run_is_used_once(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
     run = client.run()
     with run:
         run.push("people", numbered(1))
@@ -370,7 +372,7 @@ with client, client.run() as run:
 """
 
 
-def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) -> None:
+def test_signals_are_left_to_the_program(sandbox: FaultySandbox, integration_id: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", PROGRAM, integration_id, sandbox.base_url],
         capture_output=True,
@@ -388,7 +390,7 @@ def test_signals_are_left_to_the_program(sandbox: Sandbox, integration_id: str) 
 
 
 def test_an_interruption_that_leaves_a_lock_taken_still_discards(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     before = threading.enumerate()
 
@@ -437,7 +439,7 @@ for attempt in range(60):
 
 @pytest.mark.slow
 def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
-    sandbox: Sandbox, integration_id: str
+    sandbox: FaultySandbox, integration_id: str
 ) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, integration_id, sandbox.base_url],
@@ -470,7 +472,9 @@ class Text(str):
     __slots__ = ()
 
 
-def test_records_arrive_as_they_were(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+def test_records_arrive_as_they_were(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
     offset = timezone(timedelta(hours=5, minutes=30))
     record = {
         "decimal": Decimal("1.10"),
@@ -732,7 +736,7 @@ IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClie
     ],
 )
 def test_an_argument_that_is_not_understood_is_an_error(
-    client: SprintoClient, sandbox: Sandbox, call: Callable[..., object], name: str, value: object
+    client: SprintoClient, sandbox: FaultySandbox, call: Callable[..., object], name: str, value: object
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         call(client, **{name: value})
@@ -753,7 +757,7 @@ def test_no_argument_is_left_out_of_the_table(door: str) -> None:
 
 
 def test_a_push_that_is_not_understood_discards_the_run(
-    client: SprintoClient, sandbox: Sandbox, integration_id: str
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     """Even if the program catches the error: what it meant to push is missing."""
     run = client.run()
@@ -782,7 +786,7 @@ def test_the_words_of_the_settings_are_understood() -> None:
     assert ConflictPolicy(choice="discard").choice is OnActiveSession.DISCARD
 
 
-def test_hold_as_a_word_holds(client: SprintoClient, sandbox: Sandbox, integration_id: str) -> None:
+def test_hold_as_a_word_holds(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
     with client.run(finish="hold") as run:
         run.push("people", [{"id": 1}])
     assert state(sandbox, integration_id) == "active"

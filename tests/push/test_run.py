@@ -13,16 +13,15 @@ from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.result import RunOutcome
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
-from target_sprinto.sandbox import Delay, Fault, Hang
+from tests.support.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import Sandbox
-    from target_sprinto.sandbox.faults import Effect
+    from tests.support.sandbox import Effect, FaultySandbox
 
 
 @pytest.mark.parametrize("effect", [Hang(), Delay(0.5)])
 def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
-    sandbox: Sandbox, integration_id: str, effect: Effect
+    sandbox: FaultySandbox, integration_id: str, effect: Effect
 ) -> None:
     in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
     sandbox.inject(in_flight)
@@ -49,7 +48,7 @@ class FailsAtTheEnd(RunObserver):
 
 
 def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
-    sandbox: Sandbox, integration_id: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, integration_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
 
@@ -76,7 +75,7 @@ def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
     assert operations == ["create", "push", "integration_status", "status", "close", "status"]
 
 
-def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: Sandbox, integration_id: str) -> None:
+def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: FaultySandbox, integration_id: str) -> None:
     client = ApiClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import EntityRules, Sandbox
+from target_sprinto.sandbox import EntityRules
 from tests.support.bare_api import Api
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
     with Api(sandbox, integration_id) as bare:
         yield bare
 
@@ -70,7 +71,7 @@ def test_the_only_version_is_v1(api: Api) -> None:
 
 def test_the_integration_id_is_issued_by_sprinto() -> None:
     """`{integration_id}` is issued by Sprinto."""
-    with Sandbox() as sandbox, Api(sandbox, "demo") as demo, Api(sandbox, "other") as other:
+    with FaultySandbox() as sandbox, Api(sandbox, "demo") as demo, Api(sandbox, "other") as other:
         assert demo.create().status_code == 201
         assert_error(other.create(), 404)
         assert_error(other.http.get(f"{other.url}/status"), 404)

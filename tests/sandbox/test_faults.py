@@ -14,28 +14,29 @@ import pytest
 import requests
 import trustme
 
-from target_sprinto.sandbox import (
+from target_sprinto.sandbox import SandboxOptions
+from tests.support.bare_api import Api
+from tests.support.sandbox import (
     Answer,
     CutOff,
     Delay,
     Drop,
     Edit,
     Fault,
+    FaultySandbox,
     Hang,
     Informational,
     Late,
     Raw,
     Reset,
-    Sandbox,
-    SandboxOptions,
 )
-from tests.support.bare_api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 
 @pytest.fixture
-def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
     with Api(sandbox, integration_id) as bare:
         yield bare
 
@@ -137,7 +138,7 @@ def test_a_fault_waits_for_company_and_then_for_its_pause(api: Api) -> None:
     inject(api, "push", Delay(0), nth=2, times=2, company=3)
     answers: list[int] = []
 
-    def has_arrived(nth: int, sandbox: Sandbox) -> bool:
+    def has_arrived(nth: int, sandbox: FaultySandbox) -> bool:
         return sandbox.requests(api.id)[-1].nth == nth
 
     def push() -> None:
@@ -305,7 +306,7 @@ def test_a_client_that_leaves_in_mid_request(api: Api) -> None:
 
 
 def test_a_stop_ends_a_hang() -> None:
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox, requests.Session() as http:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox, requests.Session() as http:
         sandbox.inject(Fault("activity", effect=Hang()))
         failures: list[Exception] = []
 
@@ -323,14 +324,14 @@ def test_a_stop_ends_a_hang() -> None:
     assert len(failures) == 1
 
 
-def test_waiting_ends(sandbox: Sandbox) -> None:
+def test_waiting_ends(sandbox: FaultySandbox) -> None:
     with pytest.raises(TimeoutError):
         sandbox.wait_for(lambda _: False, timeout=0.01)
 
 
-def test_a_port_in_use(sandbox: Sandbox) -> None:
+def test_a_port_in_use(sandbox: FaultySandbox) -> None:
     with pytest.raises(OSError, match="address already in use"):
-        Sandbox().start(port=int(sandbox.url.rpartition(":")[2]))
+        FaultySandbox().start(port=int(sandbox.url.rpartition(":")[2]))
 
 
 def test_over_tls(tmp_path: Path) -> None:
@@ -339,7 +340,7 @@ def test_over_tls(tmp_path: Path) -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     bundle = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(bundle))
-    sandbox = Sandbox(SandboxOptions(integrations=None))
+    sandbox = FaultySandbox(SandboxOptions(integrations=None))
     url = sandbox.start(ssl_context=context)
     try:
         assert url.startswith("https://")

@@ -6,34 +6,35 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from target_sprinto.sandbox import EntityRules, Sandbox, SandboxOptions
+from target_sprinto.sandbox import EntityRules, SandboxOptions
 from tests.support.bare_api import Api
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
     with Api(sandbox, integration_id) as bare:
         yield bare
 
 
-def page(sandbox: Sandbox) -> str:
+def page(sandbox: FaultySandbox) -> str:
     answer = requests.get(sandbox.page_url, timeout=5)
     assert answer.status_code == 200
     return answer.text
 
 
 def test_an_empty_sandbox_says_how_to_send() -> None:
-    with Sandbox() as sandbox:
+    with FaultySandbox() as sandbox:
         text = page(sandbox)
         assert f"{sandbox.base_url}/v1/integrations/demo/sessions" in text
         assert "sandbox-key" not in text
 
 
 def test_a_sandbox_without_integrations_says_how_to_send() -> None:
-    with Sandbox(SandboxOptions(integrations=None)) as sandbox:
+    with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         assert "No integration yet" in page(sandbox)
 
 
@@ -76,7 +77,7 @@ def test_it_shows_what_was_wrong_with_a_rejected_page(api: Api) -> None:
     assert text.index("Nothing is applied yet") < text.index("In rejected pages") < text.index(">Sessions ")
 
 
-def test_it_reloads_itself_unless_that_is_not_wanted(sandbox: Sandbox) -> None:
+def test_it_reloads_itself_unless_that_is_not_wanted(sandbox: FaultySandbox) -> None:
     assert '<meta http-equiv="refresh" content="5">' in page(sandbox)
     answer = requests.get(f"{sandbox.page_url}&still", timeout=5)
     assert answer.status_code == 200
@@ -99,7 +100,7 @@ def test_the_first_rows_are_shown(api: Api) -> None:
     assert "60 applied, the first 10 shown" in text
 
 
-def test_it_needs_nothing_from_elsewhere(sandbox: Sandbox) -> None:
+def test_it_needs_nothing_from_elsewhere(sandbox: FaultySandbox) -> None:
     answer = requests.get(sandbox.page_url, timeout=5)
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "<script" not in answer.text
@@ -147,13 +148,13 @@ def test_this_machine_is_known_by_its_names(api: Api, host: str) -> None:
 
 
 def test_a_name_that_the_options_allow_is_served() -> None:
-    with Sandbox(SandboxOptions(hosts=frozenset({"sandbox.example"}))) as sandbox:
+    with FaultySandbox(SandboxOptions(hosts=frozenset({"sandbox.example"}))) as sandbox:
         answer = requests.get(sandbox.page_url, headers={"Host": "sandbox.example:9"}, timeout=5)
         assert answer.status_code == 200
 
 
 def test_light_mode_counts_and_forgets() -> None:
-    with Sandbox(SandboxOptions(light=True, processing_seconds=0)) as sandbox:
+    with FaultySandbox(SandboxOptions(light=True, processing_seconds=0)) as sandbox:
         url = f"{sandbox.base_url}/v1/integrations/demo/sessions"
         headers = {"api-key": "sandbox-key"}
         session_id = requests.post(url, headers=headers, timeout=5).json()["id"]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from target_sprinto.sandbox import EntityRules, RateLimit, Readings, Sandbox, SandboxOptions
+from target_sprinto.sandbox import EntityRules, RateLimit, Readings, SandboxOptions
 from tests.support.bare_api import Api
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ INVALID: dict[str, list[Any]] = {"Device": [{}, {}], "User": [{"id": 1}, {"id": 
 
 
 @pytest.fixture
-def api(sandbox: Sandbox, integration_id: str) -> Iterator[Api]:
+def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
     with Api(sandbox, integration_id) as bare:
         yield bare
 
@@ -38,7 +39,10 @@ class Timed:
 def timed(integration_id: str) -> Iterator[Timed]:
     clock = Timed()
     options = SandboxOptions(integrations=None)
-    with Sandbox(options, clock=lambda: clock.now) as sandbox, Api(sandbox, integration_id) as clock.api:
+    with (
+        FaultySandbox(options, clock=lambda: clock.now) as sandbox,
+        Api(sandbox, integration_id) as clock.api,
+    ):
         yield clock
 
 

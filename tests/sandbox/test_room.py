@@ -14,7 +14,7 @@ from tests.support.bare_api import Api
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_sprinto.sandbox import Sandbox
+    from tests.support.sandbox import FaultySandbox
 
 ROOM = "target_sprinto.sandbox"
 
@@ -40,7 +40,7 @@ def test_the_states_are_the_documented_ones() -> None:
     assert {state for ways in TRANSITIONS.values() for state in ways.values()} < set(TRANSITIONS)
 
 
-def test_many_clients_at_once(sandbox: Sandbox, integration_id: str) -> None:
+def test_many_clients_at_once(sandbox: FaultySandbox, integration_id: str) -> None:
     with Api(sandbox, integration_id) as api:
         session_id = api.open()
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from tests.support.bare_api import Api
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +30,10 @@ def fill(api: Api) -> str:
 
 def test_it_survives_a_restart(tmp_path: Path) -> None:
     options = SandboxOptions(data_dir=tmp_path / "data", processing_seconds=0)
-    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+    with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         active = fill(api)
         sessions, events = sandbox.sessions("demo"), sandbox.events("demo")
-    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+    with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         assert sandbox.applied("demo") == {"User": [RECORD]}
         assert sandbox.sessions("demo") == sessions
         assert sandbox.events("demo") == events
@@ -44,9 +45,9 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
 
 def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with Sandbox(SandboxOptions(data_dir=data)) as sandbox, Api(sandbox, "demo") as api:
+    with FaultySandbox(SandboxOptions(data_dir=data)) as sandbox, Api(sandbox, "demo") as api:
         api.open()
-        assert len(Sandbox(SandboxOptions(data_dir=data)).sessions("demo")) == 1
+        assert len(FaultySandbox(SandboxOptions(data_dir=data)).sessions("demo")) == 1
     assert [path.name for path in data.iterdir()] == ["sandbox.json"]
     assert (data / "sandbox.json").stat().st_mode & 0o777 == 0o600
     assert data.stat().st_mode & 0o777 == 0o700
@@ -54,29 +55,29 @@ def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> 
 
 def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
     options = SandboxOptions(data_dir=tmp_path, processing_seconds=0.3)
-    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+    with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         session_id = api.open()
         api.close(session_id)
         assert sandbox.sessions("demo")[0].state == "processing"
-    with Sandbox(options) as sandbox, Api(sandbox, "demo") as api:
+    with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         api.wait(session_id, "processed")
 
 
 def test_what_was_due_before_a_restart_happened_before_it(tmp_path: Path) -> None:
     """Though nothing looked at the session in between."""
     with (
-        Sandbox(SandboxOptions(data_dir=tmp_path, processing_seconds=0)) as sandbox,
+        FaultySandbox(SandboxOptions(data_dir=tmp_path, processing_seconds=0)) as sandbox,
         Api(sandbox, "demo") as api,
     ):
         api.close(api.open())
     failing = SandboxOptions(data_dir=tmp_path, processing_outcomes=("failed", "failed"))
-    assert [session.state for session in Sandbox(failing).sessions("demo")] == ["processed"]
+    assert [session.state for session in FaultySandbox(failing).sessions("demo")] == ["processed"]
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sandbox.json").write_bytes(b"[]")
     with pytest.raises(ValueError, match="not a sandbox snapshot"):
-        Sandbox(SandboxOptions(data_dir=tmp_path))
+        FaultySandbox(SandboxOptions(data_dir=tmp_path))
 
 
 PROGRAM = """
@@ -94,14 +95,14 @@ def test_serving_ends_by_signal_with_a_snapshot(tmp_path: Path, number: signal.S
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        away = Sandbox()
+        away = FaultySandbox()
         away.url = process.stdout.readline().strip()
         with Api(away, "demo") as api:
             session_id = api.open()
             assert api.push(session_id, User=[{}]).status_code == 202
         process.send_signal(number)
         assert process.wait(10) == 0
-    remembered = Sandbox(SandboxOptions(data_dir=tmp_path)).sessions("demo")
+    remembered = FaultySandbox(SandboxOptions(data_dir=tmp_path)).sessions("demo")
     assert [(s.id, s.accepted_batches) for s in remembered] == [(session_id, 1)]
 
 

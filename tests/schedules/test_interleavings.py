@@ -32,7 +32,8 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.timing import Timings
-from target_sprinto.sandbox import Fault, Hang, Late, Readings, Sandbox, SandboxOptions
+from target_sprinto.sandbox import Readings, SandboxOptions
+from tests.support.sandbox import Fault, FaultySandbox, Hang, Late
 from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
 from tests.support.schedules.other_client import OtherClient
@@ -128,7 +129,9 @@ class Interleavings(RuleBasedStateMachine):
         # Another test's runs, which have not ended, are not ours.
         self._before = set(threading.enumerate())
         self.clock = Clock()
-        self.sandbox = Sandbox(SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock)
+        self.sandbox = FaultySandbox(
+            SandboxOptions(integrations=None, processing_seconds=0.0), clock=self.clock
+        )
         self.sandbox.start()
         self.other_client = OtherClient(self.sandbox, INTEGRATION)
         self.readers: list[Reader] = []

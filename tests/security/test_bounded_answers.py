@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Edit, Fault
 from tests.support.front_door import as_input, people
 from tests.support.peak import MB, peak
+from tests.support.sandbox import Answer, Edit, Fault
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor

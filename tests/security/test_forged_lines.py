@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.push.text import shown
-from target_sprinto.sandbox import Answer, Edit, Fault
 from tests.support.front_door import SCHEMA, STATE, people, record
+from tests.support.sandbox import Answer, Edit, Fault
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.operations import Operation
     from tests.support.front_door import Finished, FrontDoor
 
 FORGED = "2026-01-01 00:00:00,000 | ERROR    | target-sprinto | forged"

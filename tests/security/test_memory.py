@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record, state_line
 from tests.support.peak import MB, peak
+from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,16 +182,18 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def light() -> Iterator[Sandbox]:
+def light() -> Iterator[FaultySandbox]:
     """A server that counts records and forgets them."""
-    with Sandbox(SandboxOptions(integrations=None, processing_seconds=0.02, light=True)) as running:
+    with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02, light=True)) as running:
         yield running
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(12))
-def test_no_input_of_any_sizes_takes_more_than_300_mb(door: FrontDoor, light: Sandbox, seed: int) -> None:
+def test_no_input_of_any_sizes_takes_more_than_300_mb(
+    door: FrontDoor, light: FaultySandbox, seed: int
+) -> None:
     draw = random.Random(seed)  # noqa: S311 - sizes that are the same each time
     settings: dict[str, Any] = {
         "max_parallel_pages": draw.choice((1, 8, 16)),
@@ -213,7 +216,7 @@ def test_no_input_of_any_sizes_takes_more_than_300_mb(door: FrontDoor, light: Sa
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", INPUTS)
-def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: Sandbox, what: str) -> None:
+def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: FaultySandbox, what: str) -> None:
     chunks, settings, code = INPUTS[what]
     if settings.pop("light", False):
         door.sandbox = light

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from target_sprinto.sandbox import Answer, Fault
 from tests.support.front_door import API_KEY, STATE, feed, record, state_line
+from tests.support.sandbox import Answer, Fault
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor

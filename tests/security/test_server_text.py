@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from target_sprinto.sandbox import Answer, Edit, Fault
 from tests.support.front_door import SCHEMA, STATE, would_be_refused
+from tests.support.sandbox import Answer, Edit, Fault
 from tests.support.security.wordings import rejection
 
 if TYPE_CHECKING:

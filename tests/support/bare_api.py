@@ -7,13 +7,13 @@ import requests
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from target_sprinto.sandbox import Sandbox
+    from tests.support.sandbox import FaultySandbox
 
 
 class Api:
     """Bare `requests` against one integration: none of the loader's code."""
 
-    def __init__(self, sandbox: Sandbox, integration_id: str) -> None:
+    def __init__(self, sandbox: FaultySandbox, integration_id: str) -> None:
         self.http = requests.Session()
         self.http.headers["api-key"] = "sandbox-key"
         self.sandbox = sandbox
@@ -53,7 +53,7 @@ class Api:
         return self.http.post(f"{self.url}/sessions/{session_id}/close", json={"status": status})
 
     def wait(self, session_id: str, state: str) -> None:
-        def there(sandbox: Sandbox) -> bool:
+        def there(sandbox: FaultySandbox) -> bool:
             return any(s.id == session_id and s.state == state for s in sandbox.sessions(self.id))
 
         self.sandbox.wait_for(there)

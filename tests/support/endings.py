@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Edit, EntityRules, Fault
+from target_sprinto.sandbox import EntityRules
 from tests.support import stranger
 from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, people, record
+from tests.support.sandbox import Answer, Edit, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
 NONE = "none"
 LAST = "the last one, once"

@@ -19,7 +19,8 @@ from tests.support.warm import WarmProcess
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from target_sprinto.sandbox import Sandbox, Session
+    from target_sprinto.sandbox import Session
+    from tests.support.sandbox import FaultySandbox
 
 API_KEY = "sandbox-key"
 SECRET = "s3cr3t"
@@ -88,7 +89,7 @@ class Finished:
 class FrontDoor:
     """Runs the real command against one integration of the sandbox."""
 
-    sandbox: Sandbox
+    sandbox: FaultySandbox
     integration_id: str
     folder: Path
     warm: str
@@ -246,7 +247,7 @@ class FrontDoor:
     def wait_for_operation(
         self, operation: str, nth: int = 1, *, answered: bool = False, within: float = 40
     ) -> None:
-        def seen(sandbox: Sandbox) -> bool:
+        def seen(sandbox: FaultySandbox) -> bool:
             return any(
                 request.operation == operation and request.nth >= nth and (request.status or not answered)
                 for request in sandbox.requests(self.integration_id)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from target_sprinto.sandbox import Sandbox
     from tests.support.meltano_project import Project
+    from tests.support.sandbox import FaultySandbox
 
 PATIENCE_SECONDS = 400
 
@@ -44,7 +44,7 @@ def programs(folder: Path, tap: str, target: Sequence[str] = (sys.executable, "-
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
-def add_script(folder: Path, sandbox: Sandbox, integration: str, **settings: object) -> Path:
+def add_script(folder: Path, sandbox: FaultySandbox, integration: str, **settings: object) -> Path:
     """A folder with the script of pipe-and-cron.md, its config, and what `tap-hr` prints: 250 people."""
     folder.mkdir(parents=True)
     (folder / "push.sh").write_text(file_of("pipe-and-cron.md", "push.sh"), encoding="utf-8")

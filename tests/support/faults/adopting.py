@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Fault, Reset
 from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, UNCONFIRMED, UNSEEN
+from tests.support.sandbox import Fault, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.operations import Operation
     from tests.support.faults.traffic import Traffic
 
 FINAL = ("401", "404", "503 for too long", "no fields")

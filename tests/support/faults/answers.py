@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.expectation import GETS, PAGES, PROCESSED, Kind, after_all, after_one
+from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
     from tests.support.faults.expectation import Expected
     from tests.support.faults.traffic import Traffic
+    from tests.support.sandbox import Effect
 
 MOMENTS: dict[str, tuple[Operation, int]] = {
     "create": ("create", 1),

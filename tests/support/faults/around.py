@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Readings
+from target_sprinto.sandbox import Readings
 from tests.support import stranger
 from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
@@ -15,6 +15,7 @@ from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, l
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import feed
+from tests.support.sandbox import Answer, Edit, Fault, Hang, Late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

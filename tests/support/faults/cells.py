@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from target_sprinto.sandbox import Fault, Readings
+from target_sprinto.sandbox import Readings
 from tests.support.faults.traffic import SINGLE, Traffic
+from tests.support.sandbox import Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Edit, Fault, Reset
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, PROCESSED, Expected
+from tests.support.sandbox import Edit, Fault, Reset
 
 if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic

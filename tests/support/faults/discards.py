@@ -5,19 +5,19 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Answer, Fault
 from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import Cell
 from tests.support.faults.expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected, failed
 from tests.support.faults.traffic import SCHEMAS
+from tests.support.sandbox import Answer, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from target_sprinto.sandbox.faults import Effect
     from tests.support.faults.stage import Stage
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
+    from tests.support.sandbox import Effect
 
 PACE = {"end_after_error": 4.0, "end_after_signal": 4.0, "one_try": 2.0}
 FOR_GOOD = 9999

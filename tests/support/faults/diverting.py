@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Late, Reset
 from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.counts import ABOVE, BELOW, lasting
@@ -29,6 +28,7 @@ from tests.support.faults.several import named
 from tests.support.faults.signals import BUSY
 from tests.support.faults.traffic import marker, stream_of
 from tests.support.front_door import SIGNALS
+from tests.support.sandbox import Answer, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     import signal

@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Edit, Fault, Hang, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_IN_PART, ENDED, NOT_APPLIED_YET, PROCESSED, Expected
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import STATE, feed
+from tests.support.sandbox import Answer, Edit, Fault, Hang, Reset
 
 if TYPE_CHECKING:
     import subprocess

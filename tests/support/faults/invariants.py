@@ -8,12 +8,12 @@ import time
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Fault, Late, RequestSeen
 from tests.support.faults.expectation import NEVER_PERFORMED, Ending
 from tests.support.faults.stage import is_push
 from tests.support.faults.truth import check_receipt
 from tests.support.faults.wire import is_by_the_target, is_close, keys_of, most_in_flight, were_together
 from tests.support.front_door import state_line, would_be_refused
+from tests.support.sandbox import Answer, Fault, Late, RequestSeen
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Fault, Hang, Late, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import NOTHING_OPENED, PROCESSED, Ending, Expected
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import end_of_input
+from tests.support.sandbox import Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Fault, Hang, Late
 from tests.support.faults.answers import in_flight
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, PAGES, PROCESSED, lost_create
 from tests.support.front_door import end_of_input
+from tests.support.sandbox import Fault, Hang, Late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Fault, Hang, RateLimit, Reset
+from target_sprinto.sandbox import RateLimit
 from tests.support import stranger
 from tests.support.faults.cells import CONTRARY, READINGS, Cell
 from tests.support.faults.expectation import DISCARDED, PROCESSED, UNSEEN
 from tests.support.faults.kills import REFUSED
 from tests.support.front_door import SIGNALS
+from tests.support.sandbox import Fault, Hang, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

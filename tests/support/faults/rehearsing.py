@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Fault, Hang, Reset
 from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import READINGS, Acts, Cell
 from tests.support.faults.counts import ABOVE, BELOW, lasting
@@ -25,6 +24,7 @@ from tests.support.faults.expectation import (
 )
 from tests.support.faults.refusals import READ, RULES
 from tests.support.front_door import SIGNALS
+from tests.support.sandbox import Fault, Hang, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

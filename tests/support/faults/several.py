@@ -9,20 +9,20 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
 from tests.support.faults.answers import HTML, MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
+from tests.support.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from target_sprinto.sandbox.faults import Effect
     from tests.support.faults.expectation import Expected
     from tests.support.faults.stage import Stage
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
+    from tests.support.sandbox import Effect
 
 FOR_GOOD = 9999
 ALL = (1, 2, 3, 4, 5, 6, 7, 8)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Answer, Delay, Edit, Fault, Hang, Late, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.end_to_end.test_signals import wait_until_reading
 from tests.support import stranger
 from tests.support.faults.cells import READINGS, Cell, read_as
@@ -22,6 +22,7 @@ from tests.support.faults.expectation import (
 )
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import SIGNALS, end_of_input
+from tests.support.sandbox import Answer, Delay, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     import subprocess

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from target_sprinto.sandbox import Fault, RequestSeen, Session
+    from target_sprinto.sandbox import Session
     from tests.support.faults.cells import Cell
     from tests.support.faults.traffic import Traffic
+    from tests.support.sandbox import Fault, RequestSeen
 
 ENOUGH_SECONDS = 20
 

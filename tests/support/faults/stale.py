@@ -10,12 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from target_sprinto.sandbox import Drop, Fault, Hang, Late, Reset
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PAGES, PROCESSED
 from tests.support.faults.late import released_by, released_when_sent_again
 from tests.support.faults.stage import is_push
 from tests.support.front_door import feed
+from tests.support.sandbox import Drop, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ from functools import cached_property
 from itertools import accumulate, cycle, takewhile
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Delay, Fault
 from tests.support.front_door import SCHEMA, STATE, record
+from tests.support.sandbox import Delay, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

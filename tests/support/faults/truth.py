@@ -6,18 +6,19 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from target_sprinto.sandbox import Edit
 from tests.support.faults.expectation import Ending
 from tests.support.faults.stage import is_push
 from tests.support.faults.traffic import stream_of
 from tests.support.faults.wire import is_by_the_target, is_close, page_of
 from tests.support.front_door import SIGNALS
 from tests.support.receipts import digest, receipt_at
+from tests.support.sandbox import Edit
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import RequestSeen, Session
+    from target_sprinto.sandbox import Session
     from tests.support.faults.stage import Stage
     from tests.support.front_door import Finished
+    from tests.support.sandbox import RequestSeen
 
 Receipt = dict[str, Any]
 

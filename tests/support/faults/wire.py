@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import RequestSeen
+    from tests.support.sandbox import RequestSeen
 
 FOR_EVER = float("inf")
 

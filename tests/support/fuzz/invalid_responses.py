@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from hypothesis import strategies as st
 
-from target_sprinto.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw, Readings, Reset
+from target_sprinto.sandbox import Readings
 from tests.support.front_door import API_KEY, SECRET
 from tests.support.fuzz.running import RECEIPT, SECRET_NUMBER
+from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw, Reset
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect
 
     Moment = tuple[Operation, int]
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from target_sprinto.sandbox import Sandbox, Session
+    from target_sprinto.sandbox import Session
+    from tests.support.sandbox import FaultySandbox
 
 SECRET_NUMBER = 86753090210
 """Digits that tests put into numbers of records: they must never come back on stderr."""
@@ -87,7 +88,7 @@ class Place:
     `pace` shortens the contract's own waits. `runs` counts the processes that were started here.
     """
 
-    sandbox: Sandbox
+    sandbox: FaultySandbox
     warm: str
     folder: Path
     pace: Mapping[str, float] = field(default_factory=dict)

@@ -15,8 +15,9 @@ import msgspec
 from tests.support.schedules.mishaps import Heard, heard
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import Fault, RequestSeen, Sandbox, Session
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox import Session
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Fault, FaultySandbox, RequestSeen
 
 Page = dict[str, list[bytes]]
 
@@ -75,7 +76,7 @@ class Evidence:
     events: list[dict[str, Any]]
 
     @classmethod
-    def gather(cls, sandbox: Sandbox, integration_id: str, others: list[RequestSeen]) -> Evidence:
+    def gather(cls, sandbox: FaultySandbox, integration_id: str, others: list[RequestSeen]) -> Evidence:
         with sandbox.changed:
             sessions = sandbox.sessions(integration_id)
             return cls(

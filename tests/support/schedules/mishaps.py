@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from hypothesis import strategies as st
 
-from target_sprinto.sandbox import Answer, CutOff, Delay, Drop, Hang, Late, Reset
+from tests.support.sandbox import Answer, CutOff, Delay, Drop, Hang, Late, Reset
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import Fault, RequestSeen
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect, Fault, RequestSeen
 
 Moment = Literal["before", "after"]
 

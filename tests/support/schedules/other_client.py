@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_sprinto.sandbox import RequestSeen
-from target_sprinto.sandbox.operations import receive
+from tests.support.sandbox import RequestSeen
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox import Sandbox
-    from target_sprinto.sandbox.faults import Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import FaultySandbox
 
 
 class OtherClient:
     """Opens, fills and closes sessions. `requests` are what was asked, as in the sandbox's own record."""
 
-    def __init__(self, sandbox: Sandbox, integration_id: str) -> None:
+    def __init__(self, sandbox: FaultySandbox, integration_id: str) -> None:
         self.requests: list[RequestSeen] = []
         self._sandbox = sandbox
         self._integration_id = integration_id
@@ -35,19 +34,16 @@ class OtherClient:
         self._ask("close", session_id, {"status": status})
 
     def _ask(self, operation: Operation, session_id: str, body: object) -> None:
-        box, raw = self._sandbox, msgspec.json.encode(body)
+        box = self._sandbox
         seen = RequestSeen(
             operation=operation,
             integration_id=self._integration_id,
             session_id=session_id,
-            nth=0,
-            method="POST",
-            path="",
             headers={"api-key": box.options.api_key},
+            body=msgspec.json.encode(body),
             at=box.clock(),
-            body=raw,
         )
         with box.changed:
-            seen.status = box.answer(seen, receive(seen, raw, box.options)).status
+            seen.status = box.answer(seen).status
             self.requests.append(seen)
             box.changed.notify_all()

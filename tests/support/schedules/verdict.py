@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from target_sprinto.push.timing import Timings
-    from target_sprinto.sandbox import Readings, RequestSeen, Session
+    from target_sprinto.sandbox import Readings, Session
+    from tests.support.sandbox import RequestSeen
     from tests.support.schedules.evidence import Clock, Evidence, Landing, Page
     from tests.support.schedules.reader import Ending, Reader
 

@@ -16,16 +16,18 @@ from typing import IO, TYPE_CHECKING, Any
 
 from requests import RequestException
 
-from target_sprinto.sandbox import Sandbox, SandboxOptions
+from target_sprinto.sandbox import SandboxOptions
 from tests.support import stranger
 from tests.support.front_door import FrontDoor
+from tests.support.sandbox import FaultySandbox
 from tests.support.soak.courses import INACTIVITY_SECONDS, RECEIPT, Aim, Course, Plot
 from tests.support.soak.strikes import SETTLE_SECONDS, Struck, latencies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_sprinto.sandbox import RequestSeen, Session
+    from target_sprinto.sandbox import Session
+    from tests.support.sandbox import RequestSeen
 
 PACE = {
     "settle": SETTLE_SECONDS,
@@ -95,7 +97,7 @@ class Evidence:
 def play(course: Course, warm: str) -> Evidence:
     """Run a course to its end. `warm` is the socket of the server in `warm.py`."""
     options = SandboxOptions(integrations=frozenset({course.name}))
-    with tempfile.TemporaryDirectory() as folder, Sandbox(options) as sandbox:
+    with tempfile.TemporaryDirectory() as folder, FaultySandbox(options) as sandbox:
         door = FrontDoor(sandbox, course.name, Path(folder), warm, pace=PACE)
         sandbox.configure(course.name, readings=course.readings, **course.server)
         for fault in (*(strike.fault for strike in course.strikes), *latencies(course.name)):
@@ -203,10 +205,10 @@ class _Play:
         with suppress(BrokenPipeError):
             stdin.close()
 
-    def _has_expired(self, _: Sandbox) -> bool:
+    def _has_expired(self, _: FaultySandbox) -> bool:
         return any(session.state == "expired" for session in self._door.sessions())
 
-    def _has_been_silent(self, sandbox: Sandbox) -> bool:
+    def _has_been_silent(self, sandbox: FaultySandbox) -> bool:
         """Whether a request came after a third of the session's time: it was kept alive."""
         times = [seen.at for seen in sandbox.requests()]
         silence = INACTIVITY_SECONDS[self._course.plot] / 3 * 0.9
@@ -222,13 +224,13 @@ class _Play:
                 with suppress(RequestException):
                     stranger.close_session(self._door, self._door.session().id, "discard")
 
-    def _moment_has_come(self, sandbox: Sandbox) -> bool:
+    def _moment_has_come(self, sandbox: FaultySandbox) -> bool:
         pages = self._course.pages
         at_close = self._course.moment > pages
         operation, nth = ("close", 1) if at_close else ("push", self._course.moment)
         return any(seen.operation == operation and seen.nth >= nth for seen in sandbox.requests())
 
-    def _wait_while_running(self, happens: Callable[[Sandbox], bool]) -> bool:
+    def _wait_while_running(self, happens: Callable[[FaultySandbox], bool]) -> bool:
         """Whether it happened before the process ended."""
         while self._process.poll() is None:
             with suppress(TimeoutError):

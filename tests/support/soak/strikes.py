@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from target_sprinto.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from target_sprinto.sandbox import RequestSeen
-    from target_sprinto.sandbox.faults import Effect, Operation
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.sandbox import Effect, RequestSeen
     from tests.support.soak.courses import Course
 
 RATE = 0.05

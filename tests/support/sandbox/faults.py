@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Operation = Literal["create", "status", "push", "close", "integration_status", "activity"]
+from target_sprinto.sandbox.operations import Operation
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""The sandbox as tests need it: with faults on demand, and a record of every request."""
+
+from tests.support.sandbox.faults import (
+    Answer,
+    CutOff,
+    Delay,
+    Drop,
+    Edit,
+    Effect,
+    Fault,
+    Fired,
+    Hang,
+    Informational,
+    Late,
+    Raw,
+    Reset,
+)
+from tests.support.sandbox.faulty_sandbox import FaultySandbox
+from tests.support.sandbox.request_seen import RequestSeen
+
+__all__ = [
+    "Answer",
+    "CutOff",
+    "Delay",
+    "Drop",
+    "Edit",
+    "Effect",
+    "Fault",
+    "FaultySandbox",
+    "Fired",
+    "Hang",
+    "Informational",
+    "Late",
+    "Raw",
+    "RequestSeen",
+    "Reset",
+]

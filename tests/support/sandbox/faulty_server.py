@@ -1,0 +1,144 @@
+"""The sandbox's HTTP with faults, which live on the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+
+from target_sprinto.sandbox.operations import Call, Operation
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.server import Server, cut, json_response
+from tests.support.sandbox import faults
+from tests.support.sandbox.request_seen import RequestSeen, seen_of
+
+if TYPE_CHECKING:
+    from tests.support.sandbox.faulty_sandbox import FaultySandbox
+
+PRESENCE_SECONDS = 0.02
+"""How often a hanging request polls whether it may go on, and whether its client is still there."""
+
+
+class FaultyServer(Server):
+    """Records each request in the sandbox, and lets the sandbox's faults strike."""
+
+    def __init__(self, sandbox: FaultySandbox) -> None:
+        super().__init__(sandbox)
+        self._sandbox = sandbox
+
+    def arrived(self, request: web.Request, operation: Operation) -> Call:
+        call = super().arrived(request, operation)
+        return self._sandbox.begin(
+            RequestSeen(**vars(call), method=request.method, path=request.path_qs, at=self._sandbox.clock())
+        )
+
+    async def exchange(self, request: web.Request, call: Call) -> web.StreamResponse:
+        seen = seen_of(call)
+        fault = self._sandbox.receive(seen)
+        if fault is None:
+            return await super().exchange(request, call)
+        if self.is_forgotten(request, call):
+            return self.break_off(request, call, reset=True)
+
+        def has_company() -> bool:
+            return self._sandbox.arrived(seen) >= fault.company
+
+        await _until(lambda: has_company() or not _present(request))
+        # A client may leave as soon as there is company: the fault strikes all the same.
+        if not has_company():
+            return self.break_off(request, call, reset=False)
+        await asyncio.sleep(fault.pause)
+        return await self._strike(fault, request, call)
+
+    def finish(self, request: web.Request, call: Call, response: web.Response) -> web.Response:
+        response = super().finish(request, call, response)
+        self._sandbox.finish(seen_of(call), response.status if _present(request) else None)
+        return response
+
+    def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:
+        self._sandbox.finish(seen_of(call), None)
+        return super().break_off(request, call, reset=reset)
+
+    async def _strike(  # noqa: C901 - one case for each effect
+        self, fault: faults.Fault, request: web.Request, call: Call
+    ) -> web.StreamResponse:
+        """Let a fault have its way with a request."""
+        effect = fault.effect
+        reply = self._sandbox.answer(call) if fault.moment == "after" else None
+        match effect:
+            case faults.Answer():
+                return self.finish(request, call, _other_answer(effect))
+            case faults.Reset() | faults.Drop():
+                return self.break_off(request, call, reset=isinstance(effect, faults.Reset))
+            case faults.Raw():
+                if request.transport is not None:
+                    request.transport.write(effect.data)
+                await _until(lambda: effect.then != "silence" or not _present(request))
+                return self.break_off(request, call, reset=False)
+            case faults.Hang():
+                await _until(
+                    lambda: self._sandbox.is_released(fault) or not _present(request), effect.seconds
+                )
+                if not _present(request):
+                    return self.break_off(request, call, reset=False)
+            case faults.Late():
+                if effect.reset:
+                    cut(request, reset=True)
+                await _until(lambda: not _present(request))
+                await _until(lambda: self._sandbox.is_released(fault), effect.seconds)
+            case faults.Delay():
+                await asyncio.sleep(effect.seconds)
+        reply = reply or self._sandbox.answer(call)
+        match effect:
+            case faults.CutOff():
+                return await self._cut_off(request, call, json_response(reply), effect.at)
+            case faults.Edit():
+                reply = replace(reply, body=effect.change(reply.body))
+            case faults.Informational() if request.transport is not None:
+                head = b"HTTP/1.1 %d Early\r\nLink: </style.css>; rel=preload\r\n\r\n" % effect.status
+                request.transport.write(head * effect.times)
+        return self.finish(request, call, json_response(reply))
+
+    async def _cut_off(
+        self, request: web.Request, call: Call, answer: web.Response, at: int
+    ) -> web.StreamResponse:
+        body = answer.body
+        whole = body if isinstance(body, bytes) else b""
+        part = web.StreamResponse(status=answer.status, headers=answer.headers)
+        part.headers.setdefault("Date", self._sandbox.date(call.integration_id))
+        part.content_length = len(whole)
+        self._sandbox.finish(seen_of(call), answer.status)
+        # The client may have left meanwhile.
+        with contextlib.suppress(ConnectionError):
+            await part.prepare(request)
+            await part.write(whole[:at])
+        if request.transport is not None:
+            request.transport.close()
+        return part
+
+
+async def _until(reached: Callable[[], bool], seconds: float | None = None) -> None:
+    """Poll until it is so, or for so long: a client that leaves sets no event."""
+    loop = asyncio.get_running_loop()
+    until = None if seconds is None else loop.time() + seconds
+    while not reached() and (until is None or loop.time() < until):  # noqa: ASYNC110 - see above
+        await asyncio.sleep(PRESENCE_SECONDS)
+
+
+def _present(request: web.Request) -> bool:
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _other_answer(answer: faults.Answer) -> web.Response:
+    body = answer.body
+    if body is None:
+        body = Refused(answer.status, f"Injected fault: {answer.status}").body
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    headers = dict(answer.headers)
+    headers.setdefault("Content-Type", "application/json")
+    return web.Response(status=answer.status, body=raw, headers=headers)

@@ -1,0 +1,50 @@
+"""A request as the sandbox's record of it holds it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from target_sprinto.sandbox import SandboxOptions
+from target_sprinto.sandbox.operations import Call
+from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.request_body import parse_page, uncompressed
+
+
+@dataclass
+class RequestSeen(Call):
+    """A request as it arrived, and its outcome.
+
+    `nth` counts per integration and operation, from 1. `size` is that of the decoded body in bytes, `items`
+    the number of records. `status` is None while there is no answer, and for good when none was sent.
+    `acted_at` is when the server acted on it (a refusal is an act too), which it may do unanswered.
+    `ended_at` is when the server was done with it, answered or not. Times are seconds since the epoch.
+    """
+
+    nth: int = 0
+    method: str = "POST"
+    path: str = ""
+    at: float = 0.0
+    size: int = 0
+    items: int = 0
+    status: int | None = None
+    answered_at: float | None = None
+    acted_at: float | None = None
+    ended_at: float | None = None
+
+    def measure(self, options: SandboxOptions) -> bytes:
+        """Set `size` and `items`; return the decoded body, or nothing if it cannot be decoded."""
+        self.size = len(self.body)
+        with suppress(Refused):
+            body = uncompressed(self.body, self.headers, options)
+            self.size = len(body)
+            if self.operation == "push":
+                self.items = parse_page(body).items
+            return body
+        return b""
+
+
+def seen_of(call: Call) -> RequestSeen:
+    """Return the record of a call: every call of a `FaultySandbox` is one."""
+    assert isinstance(call, RequestSeen)
+    return call
