@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from math import inf
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -41,13 +41,6 @@ _SHORTEST_KEY = 8
 """A shorter one may be a part of any word."""
 
 _T = TypeVar("_T")
-
-
-class TimestampedStatus(NamedTuple):
-    """A session's status, and when it was read."""
-
-    status: SessionStatus
-    at: datetime
 
 
 class ApiClient:
@@ -84,7 +77,8 @@ class ApiClient:
         self.request_seconds = 0.0
         self._counting = threading.Lock()
         self._session_request_at = time.monotonic()
-        self._last_statuses: dict[str, TimestampedStatus] = {}
+        self.last_statuses: dict[str, tuple[SessionStatus, datetime]] = {}
+        """By session id the status that was read last, and when."""
         self._server_date: tuple[datetime, float] | None = None
         self._young: dict[str, float] = {}
         self._has_a_page: set[str] = set()
@@ -126,12 +120,8 @@ class ApiClient:
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
         status = self._call(responses.STATUS, session_id, retry_policy)
-        self._last_statuses[session_id] = TimestampedStatus(status, datetime.now(timezone.utc))
+        self.last_statuses[session_id] = status, datetime.now(timezone.utc)
         return status
-
-    def last_status(self, session_id: str) -> TimestampedStatus | None:
-        """The status that was read last; None where none was."""
-        return self._last_statuses.get(session_id)
 
     def push_page(
         self, session_id: str, body: bytes, retry_policy: RetryPolicy, *, gzipped: bool

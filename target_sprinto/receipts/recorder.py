@@ -240,10 +240,9 @@ class ReceiptRecorder(RunObserver):
         if self._session is None:
             return None
         session_id, opened_at = self._session
-        sighting = self.client.last_status(session_id)
-        if sighting is None:
+        if (last := self.client.last_statuses.get(session_id)) is None:
             return receipt.Session(session_id, iso(opened_at), "unknown", None, None, None, None, None, None)
-        status = sighting.status
+        status, read_at = last
         try:
             counts = status.counts()
         except SprintoError:
@@ -256,7 +255,7 @@ class ReceiptRecorder(RunObserver):
             session_id,
             iso(opened_at),
             cast("receipt.State", status.state if status.state in STATES else "unknown"),
-            iso(sighting.at),
+            iso(read_at),
             _iso_if_time(status.expires_at),
             own,
             others,
