@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
+from target_sprinto.push.protocol.bisection import FirstRefusal, Naming, Part, Reject, divide
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.refusals import no_field
 
@@ -43,24 +43,23 @@ class Refusing:
 
 def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
     """What was accepted and what rejected, in order, by records' numbers."""
-    dispute = RefusedPage(page, ())
     accepted: list[object] = []
     rejected: list[Reject] = []
-    waiting = [Part(page, dispute)]
+    first = sprinto.faults(page)
+    if first is None:
+        return [item.origin for item in page.items], []
+    waiting = [Part(page, FirstRefusal(page, first))]
     while waiting:
         part = waiting.pop(0)
-        faults = sprinto.faults(part.page)
+        faults = first if part.page is page else sprinto.faults(part.page)
         if faults is None:
             accepted += [item.origin for item in part.page.items]
             rejected += part.suspects
+            naming.learn(part.first, part.page)
             continue
-        if part.page is page and not part.suspects:
-            dispute.faults = faults
         division = divide(part.page, part, PageRefused("", faults=tuple(faults)), naming, no_field)
         rejected += division.blamed
         waiting = [*division.parts, *waiting]
-    dispute.rejected = rejected
-    naming.learn(dispute)
     return accepted, [reject.item.origin for reject in rejected]
 
 

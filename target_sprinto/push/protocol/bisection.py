@@ -70,28 +70,22 @@ class Naming:
                 return named
         return []
 
-    def learn(self, dispute: RefusedPage) -> None:
-        """Drop the ways of counting by which a record was named that is not to blame."""
-        to_blame = {id(reject.item) for reject in dispute.rejected}
+    def learn(self, first: FirstRefusal, accepted: Page) -> None:
+        """Drop the ways of counting by which a record was named that was accepted after all."""
+        innocent = {id(item) for item in accepted.items}
         fitting = [
             counting
             for counting in self._countings
-            if {id(item) for item, _ in named_by(counting, dispute.page, dispute.faults)} <= to_blame
+            if innocent.isdisjoint(id(item) for item, _ in named_by(counting, first.page, first.faults))
         ]
         self._countings = fitting or self._countings
 
 
-@dataclass(eq=False)
-class RefusedPage:
-    """A page that was refused, until each of its records is accepted or rejected."""
+class FirstRefusal(NamedTuple):
+    """A whole page that was refused, and what the response named."""
 
     page: Page
     faults: Sequence[Fault]
-    rejected: list[Reject] = field(default_factory=list)
-    unsettled: int = 0
-
-    def __post_init__(self) -> None:
-        self.unsettled = len(self.page.items)
 
 
 @dataclass(eq=False)
@@ -99,7 +93,7 @@ class Part:
     """A rejected page without its `suspects`: if it is accepted, they were the invalid records."""
 
     page: Page
-    dispute: RefusedPage
+    first: FirstRefusal
     suspects: list[Reject] = field(default_factory=list)
     whole: Page | None = None
 
@@ -115,7 +109,6 @@ def divide(
     page: Page, part: Part, refusal: PageRefused | PageTooLarge, naming: Naming, known_field: KnownField
 ) -> Division:
     """What to send instead of a refused page. `part` is what it was of the first refusal."""
-    dispute = part.dispute
     whole = part.whole or page
     code, faults = refusal.code, refusal.faults
     if len(whole.items) == 1:
@@ -127,8 +120,8 @@ def divide(
         blamed = {id(item) for item, _ in named}
         rest = Page(page.number, tuple(item for item in page.items if id(item) not in blamed))
         suspects = [_reject(item, code, fault, known_field) for item, fault in named]
-        return Division([Part(rest, dispute, suspects, whole)], [])
-    return Division([Part(half, dispute) for half in whole.halves()], [])
+        return Division([Part(rest, part.first, suspects, whole)], [])
+    return Division([Part(half, part.first) for half in whole.halves()], [])
 
 
 def named_by(counting: IndexConvention, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:

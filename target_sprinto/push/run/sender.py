@@ -15,7 +15,7 @@ from typing import NamedTuple
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
-from target_sprinto.push.protocol.bisection import Naming, Part, RefusedPage, Reject, divide
+from target_sprinto.push.protocol.bisection import FirstRefusal, Naming, Part, Reject, divide
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
@@ -144,8 +144,8 @@ class PageSender:
         if part := open_page.part:
             with self._disputes:
                 if part.suspects:
-                    self._reject(part.dispute, part.suspects)
-                self._settle(part.dispute, len(open_page.page.items))
+                    self._confirm(part.suspects, self._rejects)
+                self._naming.learn(part.first, open_page.page)
 
     def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
         body = open_page.page.encode()
@@ -178,30 +178,22 @@ class PageSender:
     ) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
-        part = open_page.part or Part(page, RefusedPage(page, refusal.faults))
+        part = open_page.part or Part(page, FirstRefusal(page, refusal.faults))
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
             division = divide(page, part, refusal, self._naming, self._known_field)
             if division.blamed:
                 rejects.keep(division.blamed)
-                self._reject(part.dispute, division.blamed)
+                self._confirm(division.blamed, rejects)
             for one in division.parts:
                 if one.suspects:
                     rejects.keep(one.suspects)
         return Split(division.parts)
 
-    def _reject(self, dispute: RefusedPage, blamed: Sequence[Reject]) -> None:
-        dispute.rejected += blamed
+    def _confirm(self, blamed: Sequence[Reject], rejects: Rejects) -> None:
         self.settled += len(blamed)
-        if self._rejects is not None:
-            self._rejects.confirm(blamed)
-        self._settle(dispute, len(blamed))
-
-    def _settle(self, dispute: RefusedPage, records: int) -> None:
-        dispute.unsettled -= records
-        if not dispute.unsettled:
-            self._naming.learn(dispute)
+        rejects.confirm(blamed)
 
     def _push(self, open_page: PendingPage) -> None:
         if self._retry_policy.stopped.is_set():
