@@ -143,9 +143,7 @@ class SessionOpener:
         except TimeoutError:
             pass
         left = deadline.left() / 2
-        one_try = RetryPolicy(
-            min(self._client.timings.one_try, max(0.1, left)), 0.0, until=time.monotonic() + left
-        )
+        one_try = RetryPolicy(self._client.timings.one_try, 0.0, until=time.monotonic() + left)
         read = partial(self._find_in_log, one_try, left / 2)
         try:
             return result_before(in_background(read, or_here=read), Deadline(left))
