@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
-from target_sprinto.errors import InputError, InvalidRecord, InvalidSchema
+from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer import schema_limits
@@ -62,39 +62,26 @@ class RecordValidator(BaseJSONSchemaValidator):
                 issue="it is too large for the rules of its schema",
             )
         try:
-            is_valid = self._compiled.is_valid(record)
-        except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
-            raise self._unusable(problem) from None
-        if not is_valid:
-            # Not held by a variable: a frame and its own exception would keep the record until a collection.
-            raise self._first_error(record)
-
-    def _first_error(self, record: dict[str, Any]) -> InputError:
-        """Not all of them: a list of alternatives may have a million."""
-        try:
+            if self._compiled.is_valid(record):
+                return
+            # The first error alone: a list of alternatives may have a million.
             self._compiled.validate(record)
         except jsonschema_rs.ValidationError as error:
-            return self._invalid(error)
-        except Exception as problem:  # noqa: BLE001 - as above
-            return self._unusable(problem)
+            where, issue = describe_mismatch(self._raw, error)
+            raise InvalidRecord(
+                f"a record of stream {quoted(self._stream)} is invalid:"
+                f" {f'field {quoted(where)}' if where else 'it'} {issue}.",
+                "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
+                field=where or None,
+                issue=issue,
+            ) from None
+        except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
+            raise InvalidSchema(
+                f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
+                f" ({type(problem).__name__}).",
+                _ADVICE,
+            ) from None
         raise AssertionError("a record that is not valid has an error")
-
-    def _unusable(self, problem: Exception) -> InvalidSchema:
-        return InvalidSchema(
-            f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
-            f" ({type(problem).__name__}).",
-            _ADVICE,
-        )
-
-    def _invalid(self, error: jsonschema_rs.ValidationError) -> InvalidRecord:
-        where, issue = describe_mismatch(self._raw, error)
-        return InvalidRecord(
-            f"a record of stream {quoted(self._stream)} is invalid:"
-            f" {f'field {quoted(where)}' if where else 'it'} {issue}.",
-            "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
-            field=where or None,
-            issue=issue,
-        )
 
 
 def describe_mismatch(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> tuple[str, str]:
