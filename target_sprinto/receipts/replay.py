@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from target_sprinto.push.protocol.digests import EntityDigests, page_digest
-from target_sprinto.push.protocol.pages import Page, PageBuilder
-from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.push.transport.background import Check, Deadline
+from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.run.offline_run import OfflineRun
+from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.transport.background import Check
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.document import COMPLETE, span
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
@@ -18,35 +19,26 @@ class Matched(ReceiptDiffers):
     """No difference: all that a run made before it failed came out the same, and the rest does not count."""
 
 
-class Replay:
-    """Takes the place of a run (push/run/run.py: Delivery). `interrupted` may raise to end it.
-
-    Pages are cut where the run cut them, which may have been while the tap was silent.
-    """
-
-    open_session: str | None = None
+class Replay(OfflineRun):
+    """Pages are cut where the run cut them, which may have been while the tap was silent."""
 
     def __init__(self, document: receipt.Receipt, interrupted: Check) -> None:
         """Raises ReceiptUnusable for a run that has not ended, or that failed before it made a page."""
         self._complete = document.outcome in COMPLETE
         if document.outcome == "unfinished" or not (self._complete or document.pages):
             raise ReceiptUnusable("The receipt's run made no page that an input could be compared with.")
+        super().__init__(interrupted)
         self._receipt = document
-        self._interrupted = interrupted
-        self._builder = PageBuilder()
         self._gathered = 0
         self._digests = EntityDigests()
         self._made = 0
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
-        page = self._builder.add(entity_type, body, origin, key)
         self._gathered += 1
-        if page is None and self._gathered == self._next_size:
-            page = self._builder.flush()
-        if page is not None:
-            self._gathered -= len(page.items)
-            self._compare(page)
+        super().add(entity_type, body, origin, key)
+        if self._gathered == self._next_size:
+            super().flush()
 
     @property
     def _next_size(self) -> int:
@@ -56,21 +48,16 @@ class Replay:
     def flush(self) -> None:
         """Nothing: pages are cut where the run cut them."""
 
-    def check(self) -> None:
-        """Raise an interruption."""
-        self._interrupted()
-
     def finish(self) -> RunResult:
         """Compare what is left. Raises ReceiptDiffers, or Matched."""
-        if page := self._builder.flush():
-            self._compare(page)
+        super().flush()
         if self._made < len(self._receipt.pages):
             missing = self._receipt.pages[self._made]
             raise ReceiptDiffers(
                 f"The input ends before page {missing.number}, which spanned input lines {missing.lines}."
             )
         self._compare_entities()
-        return RunResult(RunOutcome.NOTHING_SENT, None, dict(self._digests.counts), self._made)
+        return self.abort()
 
     def compare_rejects(self, rejected: Sequence[receipt.Reject]) -> None:
         """Compare what our own checks have rejected. Raises ReceiptDiffers."""
@@ -84,11 +71,8 @@ class Replay:
                 f" rejected {len(there)} in the run; the first that differs is in {where} [{code}]."
             )
 
-    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
-        """No session was opened."""
-        return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
-
-    def _compare(self, page: Page) -> None:
+    def _look_at(self, page: Page) -> None:
+        self._gathered -= len(page.items)
         self._digests.add(page)
         first, last = origin_of(page.items[0]), origin_of(page.items[-1])
         lines = span(first.line, first.batch_place, last.line, last.batch_place)

@@ -10,7 +10,8 @@ import msgspec
 
 from target_sprinto.errors import DeletedRecord
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.run.run import Delivery
+from target_sprinto.push.run.offline_run import OfflineRun
+from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.expectations import Expectations
@@ -32,7 +33,7 @@ class Intake:
     whether records are to be given with their key, where their type has one.
     """
 
-    run: Delivery
+    run: Run | OfflineRun
     rejects: RejectedRecords | None
     line: Callable[[], int]
     counts: InputCounts

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.pages import Page, PageBuilder
-from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
-from target_sprinto.push.transport.background import Check, Deadline
+from target_sprinto.push.transport.background import Check
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problem_groups import grouped
@@ -29,21 +29,18 @@ _LONGEST = 60
 """Characters of a value that are shown."""
 
 
-class PreviewRun:
-    """Takes the records of a run, makes its pages, and sends nothing. `keep` records of each are kept."""
-
-    open_session: str | None = None
+class PreviewRun(OfflineRun):
+    """Counts what a run would send. `keep` records of each stream and entity type are kept."""
 
     def __init__(self, page_size: int, keep: int, interrupted: Check) -> None:
+        super().__init__(interrupted, page_size)
         self.counts: Counter[str] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self.filled: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.records: defaultdict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.pages = self.bytes = 0
-        self._builder = PageBuilder(page_size)
         self._keep = keep
         self._checked = self._add
-        self.check = interrupted
 
     def expect(self, expected: Mapping[str, Expectation]) -> None:
         """Check records as `expect` asks; what was applied last is not known here."""
@@ -55,7 +52,7 @@ class PreviewRun:
         self._checked(entity_type, body, origin, key)
 
     def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        self._take(self._builder.add(entity_type, body, origin, key))
+        super().add(entity_type, body, origin, key)
         source: Source = origin  # type: ignore[assignment] # the target's own
         place, record = (source.stream, entity_type), decode_object(body)
         self.counts[entity_type] += 1
@@ -64,23 +61,9 @@ class PreviewRun:
         if len(self.records[place]) < self._keep:
             self.records[place].append((source.line, record))
 
-    def flush(self) -> None:
-        """Count the page gathered so far, if there is one."""
-        self._take(self._builder.flush())
-
-    def finish(self) -> RunResult:
-        """There is no more input."""
-        self.flush()
-        return RunResult(RunOutcome.NOTHING_SENT, None, dict(self.counts), self.pages)
-
-    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
-        """No session was opened."""
-        return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
-
-    def _take(self, page: Page | None) -> None:
-        if page is not None:
-            self.pages += 1
-            self.bytes += len(page.encode())
+    def _look_at(self, page: Page) -> None:
+        self.pages += 1
+        self.bytes += len(page.encode())
 
 
 def verdict(settings: Settings, run: PreviewRun, rejects: RejectedRecords) -> None:

@@ -23,8 +23,9 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
+from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunResult
-from target_sprinto.push.run.run import Delivery
+from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Outcome
@@ -49,7 +50,7 @@ class RunEnd:
     `config_files` are named in commands that a message suggests.
     """
 
-    run: Delivery
+    run: Run | OfflineRun
     client: ApiClient
     intake: Intake
     responses: ResponseFile

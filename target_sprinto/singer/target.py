@@ -30,7 +30,8 @@ from target_sprinto.errors import (
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
-from target_sprinto.push.run.run import Delivery, Run
+from target_sprinto.push.run.offline_run import OfflineRun
+from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.receipts.run_info import InputCounts
@@ -66,7 +67,7 @@ class SprintoTarget(ConfiguredTarget):
         validate_config: bool = True,
         signals: Signals | None = None,
         config_names: tuple[str, ...] = (),
-        run: Delivery | None = None,
+        run: OfflineRun | None = None,
     ) -> None:
         """Set up a run; nothing is sent before its first page.
 

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from target_sprinto.push import arguments, errors
 from target_sprinto.push.api_calls import ApiClient
@@ -36,29 +36,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger(__name__)
-
-
-class Delivery(Protocol):
-    """Where records go: a `Run`, or a preview or replay in its place."""
-
-    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        """Take one record."""
-
-    def flush(self) -> None:
-        """Send the page gathered so far, if there is one."""
-
-    def check(self) -> None:
-        """Raise what ended the run meanwhile."""
-
-    def finish(self) -> RunResult:
-        """There is no more input."""
-
-    def abort(self, deadline: Deadline | None = None) -> RunResult:
-        """End it early."""
-
-    @property
-    def open_session(self) -> str | None:
-        """The id of the session that may be left open."""
 
 
 class Run:

@@ -1,0 +1,39 @@
+"""What takes the place of a run where nothing is sent: its pages are made, and a subclass looks at them."""
+
+from __future__ import annotations
+
+from target_sprinto.push.protocol.pages import MAX_ITEMS, Page, PageBuilder
+from target_sprinto.push.run.result import RunOutcome, RunResult
+from target_sprinto.push.transport.background import Check, Deadline
+
+
+class OfflineRun:
+    """Makes the pages of a run. `interrupted` may raise to end it."""
+
+    open_session: str | None = None
+
+    def __init__(self, interrupted: Check, page_size: int = MAX_ITEMS) -> None:
+        self.check = interrupted
+        self._builder = PageBuilder(page_size)
+
+    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Take one record."""
+        if page := self._builder.add(entity_type, body, origin, key):
+            self._look_at(page)
+
+    def flush(self) -> None:
+        """Make a page of what was gathered so far, if there is anything."""
+        if page := self._builder.flush():
+            self._look_at(page)
+
+    def finish(self) -> RunResult:
+        """There is no more input."""
+        self.flush()
+        return self.abort()
+
+    def abort(self, deadline: Deadline | None = None) -> RunResult:  # noqa: ARG002 - nothing takes time
+        """No session was opened."""
+        return RunResult(RunOutcome.NOTHING_SENT, None, {}, 0)
+
+    def _look_at(self, page: Page) -> None:
+        raise NotImplementedError
