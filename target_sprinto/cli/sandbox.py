@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,22 +114,20 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         else None,
     )
     try:
-        local.serve(
-            options,
-            "127.0.0.1",
-            port,
-            lambda running: click.echo(
-                f"The sandbox is at {running.url} (Ctrl-C ends it). Its page: {running.page_url}\n"
+        server = local.Sandbox(options)
+        # A folder that cannot be written to is reported before anything is served.
+        server.save()
+        with _serving(server, port):
+            click.echo(
+                f"The sandbox is at {server.url} (Ctrl-C ends it). Its page: {server.page_url}\n"
                 f"Entity types: {', '.join(map(shown, rules))}; others are {others}."
                 f"{'' if entities else f' {_MADE_UP}'}"
-            ),
-        )
+            )
+            _wait_for_signal()
     except local.DataUnusable as problem:
-        # A Ctrl-C is how a sandbox ends. What fails after it has an exit code of its own.
+        # A signal is how a sandbox ends. What fails after it has an exit code of its own.
         process_signals.first = None
         raise ConfigError(f"{problem}.", "Choose another folder with --data.") from None
-    except OSError as problem:
-        raise _port_taken(port, problem) from None
 
 
 @click.command(short_help="See a whole run, on this machine.", epilog=examples("sprintoctl demo"))
@@ -141,8 +141,7 @@ def demo(port: int, *, keep: bool | None) -> None:
     bundled = resources.files("target_sprinto.cli") / "demo_data"
     readings = local.Readings(unknown_entity_types="refused")
     server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
-    try:
-        server.start(port=port)
+    with _serving(server, port):
         config = json.loads((bundled / "config.json").read_bytes()) | {
             "api_key": server.options.api_key,
             "integration_id": "demo",
@@ -161,20 +160,29 @@ def demo(port: int, *, keep: bool | None) -> None:
         _show(server, finished.stdout)
         if sys.stdout.isatty() if keep is None else keep:
             click.echo(f"Look at {server.page_url} (Ctrl-C ends the sandbox).")
-            while process_signals.first is None:
-                time.sleep(0.1)
+            _wait_for_signal()
         else:
             click.echo("`sprintoctl demo --keep` leaves the sandbox's page up to look at.")
+
+
+@contextmanager
+def _serving(server: Sandbox, port: int) -> Iterator[None]:
+    """Serve while the block runs. Raises ConfigError where the port takes no connections."""
+    try:
+        server.start(port=port)
     except OSError as problem:
-        raise _port_taken(port, problem) from None
+        raise ConfigError(
+            f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
+        ) from None
+    try:
+        yield
     finally:
         server.stop()
 
 
-def _port_taken(port: int, problem: OSError) -> ConfigError:
-    return ConfigError(
-        f"The sandbox cannot listen on port {port}: {problem.strerror}.", "Choose another with --port."
-    )
+def _wait_for_signal() -> None:
+    while process_signals.first is None:
+        time.sleep(0.1)
 
 
 def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -5,7 +5,7 @@ A real HTTP server, which imports nothing of the loader, so that the two cannot 
 
 from target_sprinto.sandbox.options import EntityRules, RateLimit, SandboxOptions
 from target_sprinto.sandbox.readings import Readings
-from target_sprinto.sandbox.runner import Sandbox, serve
+from target_sprinto.sandbox.runner import Sandbox
 from target_sprinto.sandbox.snapshot import DataUnusable
 from target_sprinto.sandbox.state import Session
 
@@ -17,5 +17,4 @@ __all__ = [
     "Sandbox",
     "SandboxOptions",
     "Session",
-    "serve",
 ]

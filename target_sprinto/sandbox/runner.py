@@ -1,22 +1,17 @@
-"""The sandbox as a thing to start and stop, beside a test or as a program of its own."""
+"""The sandbox as a thing to start and stop."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import ssl
 import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import Future
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from aiohttp import web
 
 from target_sprinto.sandbox.engine import Engine
-from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.server import API, Server
 
 if TYPE_CHECKING:
@@ -24,9 +19,6 @@ if TYPE_CHECKING:
 
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""
-
-LOOK_SECONDS = 0.1
-"""How often `serve` looks whether a signal has come."""
 
 
 class Sandbox(Engine):
@@ -107,31 +99,3 @@ class Sandbox(Engine):
         listening.set_result(f"{'https' if ssl_context else 'http'}://{shown}:{bound}")
         await self._stopping.wait()
         await runner.cleanup()
-
-
-def serve(options: SandboxOptions, host: str, port: int, announce: Callable[[Sandbox], None]) -> None:
-    """Serve until SIGINT or SIGTERM, then write the snapshot and return; call from the main thread.
-
-    `announce` is called once, with the sandbox, when connections are accepted. Raises DataUnusable where a
-    snapshot cannot be written, before anything is served if that can be seen then; and OSError where the port
-    takes no connections.
-    """
-    stopped = False
-
-    def on_signal(_signal: int, _frame: FrameType | None) -> None:
-        # No more than a flag: a second signal may come in here, where an Event's lock would wait for itself.
-        nonlocal stopped
-        stopped = True
-
-    sandbox = Sandbox(options)
-    sandbox.save()
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        sandbox.start(host, port)
-        announce(sandbox)
-        while not stopped:
-            time.sleep(LOOK_SECONDS)
-    finally:
-        sandbox.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)

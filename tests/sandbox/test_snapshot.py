@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -7,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from target_sprinto.sandbox import SandboxOptions
+from target_sprinto.sandbox import Sandbox, SandboxOptions
 from tests.support.bare_api import Api
 from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.support.front_door import FrontDoor
 
 RECORD = b'{"id": 1.10,  "name": "\xc5\x81ukasz"}'
 
@@ -80,29 +83,20 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         FaultySandbox(SandboxOptions(data_dir=tmp_path))
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from target_sprinto.sandbox import SandboxOptions, serve
-
-options = SandboxOptions(data_dir=Path(sys.argv[1]))
-serve(options, "127.0.0.1", 0, lambda running: print(running.url, flush=True))
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serving_ends_by_signal_with_a_snapshot(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        away = FaultySandbox()
-        away.url = process.stdout.readline().strip()
-        with Api(away, "demo") as api:
-            session_id = api.open()
-            assert api.push(session_id, User=[{}]).status_code == 202
-        process.send_signal(number)
-        assert process.wait(10) == 0
-    remembered = FaultySandbox(SandboxOptions(data_dir=tmp_path)).sessions("demo")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_serving_ends_by_signal_with_a_snapshot(door: FrontDoor, number: signal.Signals) -> None:
+    process = door.start("sandbox", "--port", "0", "--data", "data", "--any-type", program="sprintoctl")
+    assert process.stdout is not None
+    found = re.search(r"at (http://\S+)", process.stdout.readline().decode())
+    assert found
+    away = FaultySandbox()
+    away.url = found[1]
+    with Api(away, "demo") as api:
+        session_id = api.open()
+        assert api.push(session_id, people=[{}]).status_code == 202
+    process.send_signal(number)
+    assert door.finish(process).code == 0
+    remembered = Sandbox(SandboxOptions(data_dir=door.folder / "data")).sessions("demo")
     assert [(s.id, s.accepted_batches) for s in remembered] == [(session_id, 1)]
 
 
@@ -110,7 +104,11 @@ TWO_SIGNALS = """
 import signal
 import sys
 from itertools import count
-from target_sprinto.sandbox import SandboxOptions, serve
+
+import click
+
+from target_sprinto.cli.sandbox import sandbox
+from target_sprinto.signals import process_signals
 
 def serve_and_strike_twice(line):
     "SIGINT, and SIGTERM while Python is at its so-manieth line after that: at first, in the handler."
@@ -121,13 +119,17 @@ def serve_and_strike_twice(line):
             signal.raise_signal(signal.SIGTERM)
         return trace
 
-    def strike(_url):
+    def strike(_message):
         sys.settrace(trace)
         signal.raise_signal(signal.SIGINT)
 
-    serve(SandboxOptions(), "127.0.0.1", 0, strike)
+    click.echo = strike
+    process_signals.first = None
+    with process_signals:
+        sandbox.main(["--port", "0"], standalone_mode=False)
     sys.settrace(None)
     assert next(lines) > line
+    assert process_signals.first in {signal.SIGINT, signal.SIGTERM}
 
 for line in range(20):
     serve_and_strike_twice(line)
