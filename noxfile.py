@@ -183,5 +183,4 @@ def readme(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """The benchmarks. Words after `--` are those of benchmarks/run.py."""
     install(session)
-    session.install(*nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), "bench"))
     session.run("python", "benchmarks/run.py", *session.posargs)

@@ -9,10 +9,10 @@ asserted.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,7 +64,9 @@ def origin() -> str:
 
 def draw(plot: Plot) -> None:
     """Draw a plot beside the README."""
-    command = [sys.executable, str(HERE / "plots.py"), str(README.with_name(plot.file))]
+    # In an environment of its own: joblib, which the SDK imports, would load numpy into each start.
+    python = ["uv", "run", "--no-project", "--with", "matplotlib", "python"]
+    command = [*python, str(HERE / "plots.py"), str(README.with_name(plot.file))]
     subprocess.run(command, input=json.dumps(asdict(plot)), text=True, check=True)
 
 
@@ -77,8 +79,8 @@ def arguments() -> argparse.Namespace:
         "--write", action="store_true", help="put figures and plots into benchmarks/README.md"
     )
     options = parser.parse_args()
-    if options.write and not importlib.util.find_spec("matplotlib"):
-        parser.error("--write draws plots, which takes the dependency group `bench`")
+    if options.write and not shutil.which("uv"):
+        parser.error("--write draws plots, which takes uv")
     return options
 
 
