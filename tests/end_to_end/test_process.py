@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from target_sprinto.process import BackgroundWriter
+from target_sprinto.singer.state_output import write_state
 from tests.support.front_door import (
     PAGE,
     PATIENCE_SECONDS,
@@ -374,6 +375,17 @@ def test_threads_that_run_out_later_discard_the_run_until_its_close_was_sent(
     is_closed = door.session().state in {"processing", "processed"}
     assert is_closed or door.session().state == "cancelled"
     assert is_closed == ("was sent an apply request, and may still be applied" in finished.error)
+
+
+def test_a_state_for_which_no_thread_can_be_started_is_written(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    write_state(b'{"bookmarks":{}}', lambda: None)
+    assert capfd.readouterr().out == '{"bookmarks":{}}\n'
 
 
 @pytest.mark.parametrize("parallel", [1, 2])
