@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
-from target_sprinto.push.errors import ConfigError, SprintoError
+from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import printable, shown
 from target_sprinto.signals import Signals
@@ -56,11 +56,14 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
 
 def _require_no_signal_yet(signals: Signals) -> None:
     """One may have come while the imports were made."""
-    try:
-        signals.check()
-    except SprintoError as early:
-        early.session_outcome = "No session was opened."
-        raise
+    if signals.first is not None:
+        raise interrupted_early(Interrupted(signals.first))
+
+
+def interrupted_early(interrupted: Interrupted) -> Interrupted:
+    """Have the line of a signal that came early say so."""
+    interrupted.session_outcome = "No session was opened."
+    return interrupted
 
 
 def _require_working_folder() -> None:

@@ -82,12 +82,9 @@ class Signals:
     def __enter__(self) -> Self:
         # Entered again, it is in place already.
         if threading.current_thread() is threading.main_thread() and not self._before:
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                if number is None:
-                    continue
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 # Under nohup, or in a shell's background job, what the parent ignores is meant to be ignored.
-                if name == "SIGTERM" or signal.getsignal(number) != signal.SIG_IGN:
+                if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
             self._watch()
         self._depth += 1
@@ -112,7 +109,7 @@ class Signals:
             self.first = number
 
     def _watch(self) -> None:
-        if self._pipe is None and os.name == "posix":
+        if self._pipe is None:
             reading, writing = os.pipe()
             listening = threading.Thread(
                 target=self._listen, args=(reading,), name="sprinto-signals", daemon=True

@@ -10,9 +10,8 @@ from typing import TypeVar
 
 import click
 
-from target_sprinto.console import colours
+from target_sprinto.console import colours, interrupted_early
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts import signing
@@ -63,7 +62,8 @@ def report_error(line: object) -> None:
 
 def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClient]:
     """A client, and the settings that are `needed` beside its own. Raises SettingsError."""
-    with process_signals.ended_by(_report_nothing_opened):
+    # A config file may be a pipe that nothing is written to.
+    with process_signals.ended_by(lambda early: report_error(interrupted_early(early))):
         settings = config_input.read_needed(config, (*config_input.OF_THE_CLIENT, *needed))
     return settings, config_input.client_of(settings)
 
@@ -71,9 +71,3 @@ def configured(config: tuple[str, ...], *needed: str) -> tuple[Settings, ApiClie
 def interruptible(call: Callable[[], _T]) -> _T:
     """Make a call that a signal cuts short."""
     return interruptibly(call, process_signals.check)
-
-
-def _report_nothing_opened(interrupted: Interrupted) -> None:
-    """A config file may be a pipe that nothing is written to."""
-    interrupted.session_outcome = "No session was opened."
-    report_error(str(interrupted))

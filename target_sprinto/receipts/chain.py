@@ -7,9 +7,9 @@ that were killed (`unfinished`) are not part of it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,6 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from target_sprinto.receipts.document import FORMAT_NUMBER, Receipt
-
-if sys.platform != "win32":
-    import fcntl
 
 _LOCK_SECONDS = 2.0
 _BEGIN = b'{\n  "format": "target-sprinto receipt '
@@ -108,9 +105,6 @@ def receipt_files(folder: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """A lock, so that one run at a time ends in this folder; waits 2 s, and not without locks of files."""
-    if sys.platform == "win32":
-        yield
-        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         deadline = time.monotonic() + _LOCK_SECONDS

@@ -93,7 +93,7 @@ class BatchFile:
 
     def _open(self, opened: contextlib.ExitStack, check: Check) -> IO[bytes]:
         # Not to wait for a process that might open the other end, where it is not a file.
-        descriptor = os.open(self._path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)
         if _identity(status) in self._own:

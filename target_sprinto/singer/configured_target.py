@@ -26,9 +26,8 @@ from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.plugin_base import JSONSchemaValidator
 
-from target_sprinto.console import SprintoCommand, examples
+from target_sprinto.console import SprintoCommand, examples, interrupted_early
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.errors import Interrupted
 from target_sprinto.signals import Signals, process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
 from target_sprinto.singer.intake import Intake
@@ -199,18 +198,13 @@ class ConfiguredTarget(Target):
         Raises SettingsError for what cannot be read.
         """
         # A config file may be a pipe that nothing is written to.
-        with process_signals.ended_by(_report_nothing_opened):
+        with process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early))):
             merged = config_input.read(value, cls._known_settings())
         # The SDK's own reading is laxer, and its errors are tracebacks.
         found: Any = super().cb_config(ctx, param, ())
         found.config |= merged
         found.names = value
         return found
-
-
-def _report_nothing_opened(interrupted: Interrupted) -> None:
-    interrupted.session_outcome = "No session was opened."
-    log.error("%s", interrupted)
 
 
 def quieten_sdk(plugin: str) -> None:

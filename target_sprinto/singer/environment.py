@@ -76,7 +76,7 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
 def _read(path: Path) -> str:
     try:
         # A pipe in its place is not waited for.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return ""
     except OSError as problem:
@@ -105,11 +105,10 @@ def _read(path: Path) -> str:
 def _distrusted(status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is not a regular file"
-    if hasattr(os, "geteuid"):
-        if status.st_uid != os.geteuid():
-            return "belongs to another user: it is not used; remove it or make it your own"
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return "may be written by others: it is not used; run `chmod go-w .env`"
+    if status.st_uid != os.geteuid():
+        return "belongs to another user: it is not used; remove it or make it your own"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "may be written by others: it is not used; run `chmod go-w .env`"
     return ""
 
 

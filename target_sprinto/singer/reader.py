@@ -159,8 +159,7 @@ class _Waiting(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._look_up()
         began = time.monotonic()
-        # Windows cannot wait for a pipe this way: there an interruption is seen with the next input.
-        while sys.platform != "win32" and not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
+        while not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
             if time.monotonic() - began >= self._longest_silence:
                 raise TapSilent(self._longest_silence)
             self._look_up()
@@ -179,7 +178,7 @@ def interruptible_reader(
     """A file to be read whose waiting can be cut short: `check` is called on every tick, and may raise.
 
     `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
-    for `longest_silence` seconds; 0 means never. Not on Windows, which cannot wait for a pipe this way.
+    for `longest_silence` seconds; 0 means never.
     """
     return io.BufferedReader(_Waiting(descriptor, check, waited, longest_silence), 1 << 16)
 
