@@ -32,6 +32,8 @@ def run(command: Callable[[], object]) -> NoReturn:
     Signals are noted from here until the process is gone: the interpreter, while it shuts down, puts back
     handlers that would end it, and the exit code of an applied run would be lost.
     """
+    if sys.platform == "win32":
+        sys.exit("Windows is not supported: run this on Linux or macOS, or in WSL. Nothing was sent.")
     _open_standard_descriptors()
     process_signals.install()
     writer = BackgroundWriter(2)
