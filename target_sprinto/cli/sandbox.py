@@ -167,7 +167,7 @@ def demo(port: int, *, keep: bool | None) -> None:
 
 @contextmanager
 def _serving(server: Sandbox, port: int) -> Iterator[None]:
-    """Serve while the block runs. Raises ConfigError where the port takes no connections."""
+    """Serve while the block runs. Raises ConfigError if it cannot listen on the port."""
     try:
         server.start(port=port)
     except OSError as problem:

@@ -16,18 +16,24 @@ from target_sprinto.push.run.run_options import RunOptions, Timeouts
 from tests.support.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.support.sandbox import Effect, FaultySandbox
+
+
+@pytest.fixture
+def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[ApiClient]:
+    made = ApiClient(api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("effect", [Hang(), Delay(0.5)])
 def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
-    sandbox: FaultySandbox, integration_id: str, effect: Effect
+    sandbox: FaultySandbox, integration_id: str, client: ApiClient, effect: Effect
 ) -> None:
     in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
     sandbox.inject(in_flight)
-    client = ApiClient(
-        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    )
     run = Run(client, RunOptions(page_size=2, timeouts=Timeouts(request=1.0)))
     for number in range(4):
         run.add("people", b'{"id":%d}' % number)
@@ -36,7 +42,6 @@ def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
     for thread in threading.enumerate():
         if thread.name.startswith("sprinto-"):
             thread.join(5)
-    client.close()
     operations = [seen.operation for seen in sandbox.requests(integration_id)]
     assert operations == ["create", "push", "close", "status"]
 
@@ -48,7 +53,7 @@ class FailsAtTheEnd(RunObserver):
 
 
 def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
-    sandbox: FaultySandbox, integration_id: str, monkeypatch: pytest.MonkeyPatch
+    sandbox: FaultySandbox, integration_id: str, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
 
@@ -62,27 +67,19 @@ def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
             raise RuntimeError("can't start new thread")
         start(thread)
 
-    client = ApiClient(
-        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    )
     run = Run(client, RunOptions(observer=NoThreadFromTheClose()))
     run.add("people", b"{}")
     with pytest.raises(RuntimeError, match="can't start new thread"):
         run.finish()
     assert run.abort().outcome is RunOutcome.DISCARDED
-    client.close()
     operations = [seen.operation for seen in sandbox.requests(integration_id)]
     assert operations == ["create", "push", "integration_status", "status", "close", "status"]
 
 
-def test_an_observer_that_fails_at_the_end_hides_nothing(sandbox: FaultySandbox, integration_id: str) -> None:
-    client = ApiClient(
-        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    )
+def test_an_observer_that_fails_at_the_end_hides_nothing(client: ApiClient) -> None:
     run = Run(client, RunOptions(observer=FailsAtTheEnd()))
     run.add("people", b"{}")
     with pytest.raises(OSError, match="the disk is full"):
         run.finish()
     assert run.abort() is run.result
-    client.close()
     assert run.result.outcome is RunOutcome.APPLIED

@@ -27,7 +27,7 @@ class OfflineRun:
             self._look_at(page)
 
     def finish(self) -> RunResult:
-        """There is no more input."""
+        """The input has ended: make the last page."""
         self.flush()
         return self.abort()
 

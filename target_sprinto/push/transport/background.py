@@ -89,7 +89,7 @@ def wait_for(future: Future[_T], check: Check) -> _T:
 def interruptibly(work: Callable[[], _T], check: Check) -> _T:
     """Do `work` on another thread and return its result; raises what `check` raises before that.
 
-    Raises NoThreadError if there is no thread for it.
+    Raises NoThreadError.
     """
     return wait_for(in_background(work), check)
 
