@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -15,8 +15,8 @@ import msgspec
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits
+from target_sprinto.singer.schema_errors import SchemaError, SchemaErrors
 from target_sprinto.singer.similar_names import within_one_edit
-from target_sprinto.singer.validation import describe_mismatch
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
@@ -46,9 +46,7 @@ class EntitySchema:
         try:
             given = msgspec.convert(rules, _Rules)
             self._cost = schema_limits.cost_of(given.schema)
-            self._compiled = jsonschema_rs.validator_for(
-                given.schema, validate_formats=True, offline=True, pattern_options=_PATTERNS
-            )
+            self._compiled = _compile(given.schema)
         except (ValueError, jsonschema_rs.ValidationError):
             raise SettingsError(
                 f"`entity_schemas.{shown(entity_type)}` must be"
@@ -56,6 +54,7 @@ class EntitySchema:
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
+        self._errors = SchemaErrors(self.schema, self._cost, _compile)
         properties = self.schema.get("properties")
         self.fields: dict[str, Any] = properties if isinstance(properties, dict) else {}
         self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))
@@ -70,7 +69,8 @@ class EntitySchema:
         elif self._compiled.is_valid(record):
             return
         else:
-            problems = list(islice(self._problems(record), _MAX_PROBLEMS))
+            errors = islice(self._errors.every(record, body), _MAX_PROBLEMS)
+            problems = list(map(_describe, errors)) or [FieldProblem("", "does not fit its entity schema")]
         raise EntityMismatch(
             f"a record of stream {quoted(stream)} does not fit entity type {quoted(self.entity_type)}"
             f" (`entity_schemas`): {listed([str(one) for one in problems], _ROOM)}.",
@@ -78,18 +78,21 @@ class EntitySchema:
             problems,
         )
 
-    def _problems(self, record: Mapping[str, Any]) -> Iterator[FieldProblem]:
-        for error in self._compiled.iter_errors(record):
-            where, issue = describe_mismatch(self.schema, error)
-            rule, facts = error.kind.name, error.kind.as_dict()
-            # The user wrote this schema, so what it allows is not a record's value.
-            if rule == "additionalProperties":
-                issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
-            elif rule == "enum":
-                issue = f"must be one of {short(', '.join(map(str, facts['options'])))}"
-            elif rule == "format":
-                issue = f"must be a {facts['format']}"
-            yield FieldProblem(where, issue)
+
+def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, pattern_options=_PATTERNS)
+
+
+def _describe(error: SchemaError) -> FieldProblem:
+    """The user wrote this schema, so what it allows is not a record's value."""
+    where, issue, rule, facts = error
+    if rule == "additionalProperties":
+        issue = f"has {pluralize(len(facts['unexpected']), 'field')} that its schema does not name"
+    elif rule == "enum":
+        issue = f"must be one of {short(', '.join(map(str, facts['options'])))}"
+    elif rule == "format":
+        issue = f"must be a {facts['format']}"
+    return FieldProblem(where, issue)
 
 
 def read(setting: object) -> dict[str, Any]:

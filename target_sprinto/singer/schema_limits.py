@@ -32,6 +32,10 @@ BACKTRACK_LIMIT = 1_000
 PATTERN_BYTES = 1_000_000
 """What one regular expression may use: steps back, and memory when compiled."""
 
+MAX_ERRORS = 50_000
+MAX_COPIED = 100_000_000
+"""Of one record at once: errors, of some 1.5 kB each, and bytes of the values that are copied into them."""
+
 _LINEAR_PATTERN_WORK = 30
 _UNEVALUATED_WORK = 4
 _ENUM_WORK = 10
@@ -57,18 +61,31 @@ class TooCostly(ValueError):
 
 
 class Cost(NamedTuple):
-    """Steps for one record: at most `per_value` for each of its values, and `per_byte` for each byte."""
+    """Steps for one record: at most `per_value` for each of its values, and `per_byte` for each byte.
+
+    `total` is the schema's expanded size.
+    """
 
     per_value: int
     per_byte: int
+    total: int
 
     def allows(self, record: bytes, *, backtracking: bool) -> bool:
         """Whether the record's validation stays within the limit."""
         per_byte = self.per_byte * (BACKTRACK_LIMIT if backtracking else _LINEAR_PATTERN_WORK)
         if (self.per_value + per_byte) * len(record) <= MAX_WORK:
             return True
-        values = sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
-        return self.per_value * values + per_byte * len(record) <= MAX_WORK
+        return self.per_value * _count_values(record) + per_byte * len(record) <= MAX_WORK
+
+    def allows_all_errors(self, record: bytes) -> bool:
+        """Whether all errors of a record may be had at once: each has a copy of its value."""
+        errors = self.total + self.per_value * _count_values(record)
+        return errors <= MAX_ERRORS and self.total * len(record) <= MAX_COPIED
+
+
+def _count_values(record: bytes) -> int:
+    """At most how many values are in a record's JSON."""
+    return sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
 
 
 def memory_of(schema: bytes) -> int:
@@ -82,7 +99,7 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     measuring = _Measuring(schema)
     measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
     per_value = measuring.total if measuring.recursive else measuring.repeated
-    return Cost(per_value, measuring.patterns)
+    return Cost(per_value, measuring.patterns, measuring.total)
 
 
 class _Entered:

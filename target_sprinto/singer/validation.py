@@ -8,16 +8,17 @@ fetch documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import jsonschema_rs
 from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.push.protocol.field_paths import field_path
-from target_sprinto.push.text import quoted, shown
+from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
+from target_sprinto.singer.schema_errors import SchemaErrors
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
@@ -27,12 +28,6 @@ _BACKTRACKING = jsonschema_rs.FancyRegexOptions(
 )
 
 
-class _Compiled(Protocol):
-    def is_valid(self, instance: Any) -> bool: ...  # noqa: ANN401 - any JSON
-
-    def validate(self, instance: Any) -> None: ...  # noqa: ANN401 - any JSON
-
-
 class RecordValidator(BaseJSONSchemaValidator):
     """Says whether a record is as its stream's schema wants it. Formats are not asserted, as in the SDK."""
 
@@ -40,14 +35,15 @@ class RecordValidator(BaseJSONSchemaValidator):
         """Compile the schema. Raises InvalidSchema for one that is not a JSON Schema, or costs too much."""
         super().__init__(schema)
         self._stream = stream
-        self._raw = schema
         try:
             self._cost = schema_limits.cost_of(schema)
         except schema_limits.TooCostly as problem:
             raise InvalidSchema(
                 f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _ADVICE
             ) from None
-        self._compiled, self._backtracking = _compile(stream, schema)
+        self._compiled, patterns = _compile(stream, schema)
+        self._backtracking = patterns is _BACKTRACKING
+        self._errors = SchemaErrors(schema, self._cost, partial(_compile_as, type(self._compiled), patterns))
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.
@@ -64,58 +60,53 @@ class RecordValidator(BaseJSONSchemaValidator):
         try:
             if self._compiled.is_valid(record):
                 return
-            # The first error alone: a list of alternatives may have a million.
-            self._compiled.validate(record)
-        except jsonschema_rs.ValidationError as error:
-            where, issue = describe_mismatch(self._raw, error)
-            raise InvalidRecord(
-                f"a record of stream {quoted(self._stream)} is invalid:"
-                f" {f'field {quoted(where)}' if where else 'it'} {issue}.",
-                "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
-                field=where or None,
-                issue=issue,
-            ) from None
+            error = self._errors.first(record)
         except Exception as problem:  # noqa: BLE001 - whatever a schema from anywhere brings about
             raise InvalidSchema(
                 f"the schema of stream {quoted(self._stream)} cannot be applied to its records"
                 f" ({type(problem).__name__}).",
                 _ADVICE,
             ) from None
-        raise AssertionError("a record that is not valid has an error")
-
-
-def describe_mismatch(schema: dict[str, Any], error: jsonschema_rs.ValidationError) -> tuple[str, str]:
-    """The field path, "" for the record itself, and what the schema requires there; never the value."""
-    rule, facts = error.kind.name, error.kind.as_dict()
-    where = field_path(schema, error.instance_path)
-    if rule == "required":
-        return shown(".".join(filter(None, (where, facts["property"])))), "is missing"
-    return (
-        where,
-        f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}",
-    )
+        where, issue = error[:2] if error else ("", "does not fit its schema")
+        raise InvalidRecord(
+            f"a record of stream {quoted(self._stream)} is invalid:"
+            f" {f'field {quoted(where)}' if where else 'it'} {issue}.",
+            "Fix it or the tap's schema; `validate_records: false` sends records unchecked.",
+            field=where or None,
+            issue=issue,
+        )
 
 
 def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _compile(stream: str, schema: dict[str, Any]) -> tuple[_Compiled, bool]:
-    """The compiled schema, and whether it has patterns that step back. Raises InvalidSchema."""
+_Patterns = jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
+
+
+def _compile_as(
+    compiler: Callable[..., jsonschema_rs.Validator], patterns: _Patterns, schema: dict[str, Any]
+) -> jsonschema_rs.Validator:
+    return compiler(schema, validate_formats=False, offline=True, pattern_options=patterns)
+
+
+def _compile(stream: str, schema: dict[str, Any]) -> tuple[jsonschema_rs.Validator, _Patterns]:
+    """The compiled schema, and how its patterns were. Raises InvalidSchema."""
     where = ""
-    compilers = [jsonschema_rs.validator_for, jsonschema_rs.Draft7Validator]
+    compilers: list[Callable[..., jsonschema_rs.Validator]] = [
+        jsonschema_rs.validator_for,
+        jsonschema_rs.Draft7Validator,
+    ]
     if "$schema" not in schema:
         compilers[1] = jsonschema_rs.Draft4Validator
     for patterns in (_PATTERNS, _BACKTRACKING):
         for compiler in compilers:
             try:
-                compiled = compiler(schema, validate_formats=False, offline=True, pattern_options=patterns)
+                return _compile_as(compiler, patterns, schema), patterns
             except jsonschema_rs.ValidationError as problem:
                 where = where or _place(problem.instance_path)
             except ValueError:
                 continue
-            else:
-                return compiled, patterns is _BACKTRACKING
     raise InvalidSchema(
         f"the schema of stream {quoted(stream)} is not a JSON Schema that can be used"
         f"{f', in {quoted(where)}' if where else ''}.",

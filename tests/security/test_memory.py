@@ -83,6 +83,26 @@ def worst() -> Iterator[bytes]:
         yield from large_record(19 * MB)
 
 
+def worst_of_alternatives() -> Iterator[bytes]:
+    """The same with alternatives in every field, of which a second validator is made for what is wrong."""
+    either = b'{"anyOf": [{"type": "null"}, {"type": "string"}]}'
+    for chunk in worst():
+        fields = chunk.replace(b'{"type": ["null", "string"]}', either)
+        if fields is not chunk and chunk.startswith(b'{"type": "SCHEMA"'):
+            number = 6_000 if b'"people"' in chunk else 2_600
+            stream = "people" if b'"people"' in chunk else "others"
+            fields = columns(number, stream).replace(b'{"type": ["null", "string"]}', either)
+        yield fields
+
+
+def many_alternatives() -> Iterator[bytes]:
+    """As many as there may be in one field, and values that are none of them."""
+    schema = {"properties": {"id": {}, "v": {"anyOf": [{"minLength": n} for n in range(10, 19_000)]}}}
+    yield as_input([SCHEMA | {"schema": schema}])
+    for _ in range(10):
+        yield as_input([record(1, v=""), record(1, v="x" * 8)])
+
+
 def chunked_state(chunk: bytes) -> Iterator[bytes]:
     """Of 4.8 MB, or of as many values as there may be."""
     count = min(4_800_000 // len(chunk), 249_000 // (chunk.count(b",") + chunk.count(b"{")))
@@ -162,6 +182,16 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     ),
     "all at once": (worst, {}, "[invalid-record]"),
     "all at once, diverted": (worst, {"on_invalid_record": "divert"}, "[final-state-missing]"),
+    "all at once, with alternatives, diverted": (
+        worst_of_alternatives,
+        {"on_invalid_record": "divert"},
+        "[final-state-missing]",
+    ),
+    "many alternatives, diverted": (
+        many_alternatives,
+        {"on_invalid_record": "divert"},
+        "[final-state-missing]",
+    ),
     "all at once, mapped": (
         worst,
         {"on_invalid_record": "divert", "stream_maps": MAPPED},
@@ -224,6 +254,51 @@ def test_no_input_takes_more_than_300_mb(door: FrontDoor, light: FaultySandbox, 
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
     assert exit_code == bool(code)
     assert code in stderr
+    assert memory < LIMIT
+
+
+ALTERNATIVES: dict[str, tuple[list[Any], list[Any]]] = {
+    "of lists": (
+        [{"type": "array", "items": {"type": "string", "minLength": n}} for n in range(200)],
+        [1] * 50_000,
+    ),
+    "of lengths": ([{"maxItems": n} for n in range(1_000)], [1] * 90_000),
+    "of alternatives": (
+        [{"oneOf": [{"items": {"anyOf": [{"type": "string"}, {"minimum": n}]}}]} for n in range(2, 200)],
+        [1] * 50_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("where", ["schema", "entity schema"])
+@pytest.mark.parametrize("rule", ["anyOf", "oneOf"])
+@pytest.mark.parametrize("what", ALTERNATIVES)
+def test_of_alternatives_that_all_fail_only_the_rule_is_kept(
+    door: FrontDoor, what: str, rule: str, where: str
+) -> None:
+    """The validator's own error would hold those of every alternative, each with a copy of its value."""
+    alternatives, values = ALTERNATIVES[what]
+    rules = {"type": "object", "properties": {"id": {"type": "integer"}, "v": {rule: alternatives}}}
+    schema, settings = SCHEMA | {"schema": rules}, {}
+    if where == "entity schema":
+        schema = SCHEMA | {"schema": {"properties": {"id": {}, "v": {}}}}
+        settings = {"entity_schemas": {"people": {"schema": rules}}}
+    chunks = iter([as_input([schema, record(1, v=values), STATE])])
+    exit_code, memory, stderr = peak(door, chunks, **settings)
+    assert exit_code == 1
+    assert f"field 'v' violates the rule '{rule}'" in stderr
+    assert memory < LIMIT
+    assert not door.operations()
+
+
+def test_of_fifty_thousand_wrong_values_the_first_is_named(door: FrontDoor) -> None:
+    items = {"allOf": [{"type": "string", "minLength": n} for n in range(200)]}
+    entity_schemas = {"people": {"schema": {"properties": {"v": {"items": items}}}}}
+    schema = SCHEMA | {"schema": {"properties": {"id": {}, "v": {}}}}
+    chunks = iter([as_input([schema, record(1, v=[1] * 50_000), STATE])])
+    exit_code, memory, stderr = peak(door, chunks, entity_schemas=entity_schemas)
+    assert exit_code == 1
+    assert "field 'v[0]' must be string" in stderr
     assert memory < LIMIT
 
 

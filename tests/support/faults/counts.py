@@ -99,7 +99,7 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
     twice = DISCARDED.temporary
     for name, expected, faults, lag, pace in (
         ("all pages", PROCESSED, (), 0.5, {}),
-        ("all pages, for too long", DISCARDED.saying(traffic.format_counts()), (), 9.0, {"lag": 1.0}),
+        ("all pages, for too long", DISCARDED.saying(traffic.format_counts()), (), 60.0, {"lag": 1.0}),
         ("a page was lost", PROCESSED, (again,), 0.1, {"settle": 0.4}),
         ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
         ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),

@@ -1,0 +1,126 @@
+"""What is wrong with a record that its JSON Schema does not allow. Pure.
+
+The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
+value: gigabytes for a list of some thousand values. So errors come from a copy of the schema, made when the
+first is wanted, with its alternatives behind `not: {not: …}`: as strict, but an error says only that none
+fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+
+from target_sprinto.push.protocol.field_paths import field_path
+from target_sprinto.push.text import shown
+from target_sprinto.singer.schema_limits import Cost
+
+_ALTERNATIVES = ("anyOf", "oneOf")
+_UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
+_VALUES = ("enum", "const")
+_BY_NAME = (
+    "properties",
+    "patternProperties",
+    "dependentSchemas",
+    "dependencies",
+    "definitions",
+    "$defs",
+)
+
+
+class SchemaError(NamedTuple):
+    """The field path, "" for the record itself, and what the schema requires there; never the value."""
+
+    where: str
+    issue: str
+    rule: str
+    facts: dict[str, Any]
+
+
+class SchemaErrors:
+    """The errors of records that are not valid by a schema; `compiler` compiles one as the schema was."""
+
+    def __init__(
+        self, schema: dict[str, Any], cost: Cost, compiler: Callable[[Any], jsonschema_rs.Validator]
+    ) -> None:
+        self._schema = schema
+        self._cost = cost
+        self._compiler = compiler
+
+    def first(self, record: object) -> SchemaError | None:
+        """The first error, or None where it cannot be said."""
+        if self._compiled is None:
+            return None
+        try:
+            self._compiled.validate(record)
+        except jsonschema_rs.ValidationError as error:
+            return self._described(error)
+        return None
+
+    def every(self, record: object, body: bytes) -> Iterator[SchemaError]:
+        """All errors, or the first where all would take too much memory; `body` is the record's JSON."""
+        if self._compiled is not None and self._cost.allows_all_errors(body):
+            yield from map(self._described, self._compiled.iter_errors(record))
+        elif (error := self.first(record)) is not None:
+            yield error
+
+    @cached_property
+    def _compiled(self) -> jsonschema_rs.Validator | None:
+        try:
+            return self._compiler(
+                _silenced(self._schema) if _has_alternatives(self._schema) else self._schema
+            )
+        except (ValueError, jsonschema_rs.ReferencingError):
+            # A reference leads into one of the alternatives, which are elsewhere now.
+            return None
+
+    def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
+        rule, facts = error.kind.name, error.kind.as_dict()
+        where = field_path(self._schema, error.instance_path)
+        if rule == "required":
+            return SchemaError(
+                shown(".".join(filter(None, (where, facts["property"])))), "is missing", rule, facts
+            )
+        if rule == "not":
+            rule = next((name for name in _ALTERNATIVES if name in _negated(facts["schema"])), rule)
+        issue = f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}"
+        return SchemaError(where, issue, rule, facts)
+
+
+def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The schema with its alternatives behind a double negation.
+
+    Raises ValueError where that would change what it allows, since `unevaluated…` no longer sees what the
+    alternatives evaluate, or where a value may be used as a schema with alternatives.
+    """
+    if isinstance(schema, list):
+        return [_silenced(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: dict[str, Any] = {}
+    negated = []
+    for keyword, said in schema.items():
+        if keyword in _UNEVALUATED or (keyword in _VALUES and _has_alternatives(said)):
+            raise ValueError(keyword)
+        if keyword in _BY_NAME and isinstance(said, dict):
+            found[keyword] = {name: _silenced(part) for name, part in said.items()}
+        elif keyword in _ALTERNATIVES:
+            negated.append({"not": {"not": {keyword: _silenced(said)}}})
+        else:
+            found[keyword] = said if keyword in _VALUES else _silenced(said)
+    if negated:
+        found["allOf"] = [*found.get("allOf", ()), *negated]
+    return found
+
+
+def _negated(schema: object) -> Any:  # noqa: ANN401 - any JSON
+    return schema.get("not") or () if isinstance(schema, dict) else ()
+
+
+def _has_alternatives(value: object) -> bool:
+    if isinstance(value, dict):
+        return not value.keys().isdisjoint(_ALTERNATIVES) or any(map(_has_alternatives, value.values()))
+    return isinstance(value, list) and any(map(_has_alternatives, value))
