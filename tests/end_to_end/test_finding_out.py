@@ -157,6 +157,28 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     assert door.session().state == "cancelled"
 
 
+def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(door: FrontDoor) -> None:
+    """A look shows how it was when Sprinto read the counts, which may be long before its answer comes."""
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    door.pace["still"] = 1.0
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
+    looked = Fault(
+        "status", nth=4, integration_id=door.integration_id, moment="after", effect=Delay(seconds=1.3)
+    )
+    door.sandbox.inject(late)
+    door.sandbox.inject(looked)
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(300))
+    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    assert door.session().accepted_total == 300
+    door.sandbox.release(late)
+    finished = door.finish(process, None)
+    assert door.applied() == {}
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
+    assert door.session().state == "cancelled"
+
+
 def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
     odd = Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 150}})

@@ -412,7 +412,7 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
 
 
 INTERRUPTED = """
-import random, signal, sys
+import random, signal, sys, time
 from target_sprinto import SprintoClient
 
 def interrupt(*_):
@@ -426,10 +426,15 @@ for attempt in range(60):
     )
     run = client.run(max_parallel_pages=random.choice([1, 4]))
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001 + random.random() ** 2 * 0.4)
+        # The first one shows how long a run takes here.
+        began = time.monotonic()
+        if attempt:
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + random.random() ** 2 * 2 * whole_run)
         with run:
             run.push("people", ({"id": number} for number in range(4000)), key="id")
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if not attempt:
+            whole_run = time.monotonic() - began
     except KeyboardInterrupt:
         pass
     print(run.session_outcome or ("applied" if run._session.result else "nothing reported"))

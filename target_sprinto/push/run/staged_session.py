@@ -98,6 +98,8 @@ class StagedSession:
         began = time.monotonic()
         equal_since: float | None = None
         for seconds in self.client.timings.poll_intervals():
+            # A look shows how it was at some moment between these two.
+            asked = time.monotonic()
             status = self.look(self.interrupted, self.retry_policy)
             if not self.takes_close(status):
                 raise session_ended(status, "can no longer be closed")
@@ -105,7 +107,7 @@ class StagedSession:
             comparison = self.compare(status)
             if comparison is Comparison.EQUAL:
                 equal_since = now if equal_since is None else equal_since
-                if now - equal_since >= still_seconds:
+                if not still_seconds or asked - equal_since >= still_seconds:
                     return status
             elif (
                 comparison is Comparison.DIFFERENT

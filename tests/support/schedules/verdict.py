@@ -10,6 +10,7 @@ import enum
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from target_sprinto.push.errors import SprintoError
@@ -175,10 +176,13 @@ class Verdict:
         landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
         for first, second in self._sent_again(self.evidence.of("push", session.id)):
             looks = [seen for seen in self.evidence.looks(session.id, before=second.at) if seen.at > first.at]
-            assert len(looks) >= 2, (first, second)
-            # One that keeps the session alive may come between the two.
-            apart = self.clock.real(looks[-1].at) - self.clock.real(looks[-3:][0].at)
-            assert apart >= self.pace.settle / 2
+            # Another one, which keeps the session alive, may come after the two.
+            shown = [at + self.readings.counts_lag_seconds for at in landed.values()]
+            assert any(
+                self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.settle / 2
+                and not any((look.acted_at or 0) < at <= (later.acted_at or 0) for at in shown)
+                for look, later in combinations(looks, 2)
+            )
             assert landed.get(first.nth, FOREVER) > (looks[-1].acted_at or 0), (first, second)
 
     def is_never_discarded_once_it_may_be_applied(self, session: Session) -> None:
