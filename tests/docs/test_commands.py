@@ -85,7 +85,8 @@ class Reader:
         printed = ""
         for block in blocks(page):
             kind, _, detail = block.mark.partition(": ")
-            text = self._seen.real(block.text).replace(PORT, self._port)
+            # Not in what was seen: a uuid may have these digits.
+            text = self._seen.real(block.text.replace(PORT, self._port))
             if kind == "file":
                 path = self.folder / detail
                 path.parent.mkdir(exist_ok=True)

@@ -413,8 +413,15 @@ def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDo
     assert door.applied() == {}
 
 
-@pytest.mark.parametrize("operation", ["status", "close"])
-@pytest.mark.parametrize("fails_first", [True, False])
+@pytest.mark.parametrize(
+    ("fails_first", "operation"),
+    [
+        (True, "close"),
+        (False, "status"),
+        pytest.param(True, "status", marks=pytest.mark.slow),
+        pytest.param(False, "close", marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_a_run_that_can_start_no_more_threads(
     door: FrontDoor, operation: Operation, *, fails_first: bool
 ) -> None:

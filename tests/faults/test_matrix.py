@@ -66,7 +66,14 @@ CELLS: list[Cell] = [
 BY_DEFAULT = sample(CELLS)
 
 
-@pytest.mark.parametrize("cell", [cell.as_parameter(slow=cell.id not in BY_DEFAULT) for cell in CELLS])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Leave the slow cells out where they are not wanted: each worker takes a second to collect them."""
+    if "cell" in metafunc.fixturenames:
+        all_of_them = metafunc.config.getoption("markexpr") != "not slow"
+        wanted = [cell for cell in CELLS if all_of_them or cell.id in BY_DEFAULT]
+        metafunc.parametrize("cell", [cell.as_parameter(slow=cell.id not in BY_DEFAULT) for cell in wanted])
+
+
 def test_cell(door: FrontDoor, cell: Cell) -> None:
     stage = Stage(door, cell)
     check(stage, cell.script(stage))

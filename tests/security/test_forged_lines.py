@@ -69,7 +69,9 @@ def test_a_key_of_a_map_is_not_shown(door: FrontDoor) -> None:
         assert mail not in finished.stderr
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    "kind", ["lines", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("controls", "long"))]
+)
 def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> None:
     word = HOSTILE[kind]
     changes: dict[str, Any] = {
