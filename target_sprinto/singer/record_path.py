@@ -29,6 +29,9 @@ from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.sink import SprintoSink
 
+_MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
+"""Errors of simpleeval, which the SDK's mapper uses, and what holds the name that was not there."""
+
 
 class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
@@ -195,7 +198,11 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
     except Exception as problem:  # noqa: BLE001 - an expression of the user's may raise anything
         failing = _failing(stream_map, rule, record)
         # The mapper's own error hides which name was not there; any other text may quote a value.
-        cause = type(problem.__cause__ if isinstance(problem, MapExpressionError) else problem).__name__
+        raised = problem.__cause__ if isinstance(problem, MapExpressionError) else problem
+        cause = type(raised).__name__
+        # A name in the expression, never a value.
+        if isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
+            cause = f"the record has no {quoted(missing)}"
         raise MapFailed(
             f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
             f" {f'{failing} ({cause})' if failing else cause}.",

@@ -73,7 +73,7 @@ class SchemaErrors:
             return self._compiler(
                 _silenced(self._schema) if _has_alternatives(self._schema) else self._schema
             )
-        except (ValueError, jsonschema_rs.ReferencingError):
+        except ValueError:
             # A reference leads into one of the alternatives, which are elsewhere now.
             return None
 

@@ -56,7 +56,8 @@ class Streams(dict[str, Stream]):
     def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
         raise RecordBeforeSchema(
-            f"a record of stream {quoted(name)}, which had no SCHEMA yet.", "Fix the tap."
+            f"a record of stream {quoted(name)}, which had no SCHEMA yet.",
+            "Pipe in all that the tap prints, from its first line; if it prints this, fix the tap.",
         )
 
     def register(self, name: str, schema: bytes, key_properties: list[str] | None) -> None:
