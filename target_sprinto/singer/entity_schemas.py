@@ -54,7 +54,7 @@ class EntitySchema:
             ) from None
         self.entity_type = entity_type
         self.schema, self.key = given.schema, given.key
-        self._errors = SchemaErrors(self.schema, self._cost, _compile)
+        self._errors = SchemaErrors(self.schema, self._compiled, self._cost, _compile)
         properties = self.schema.get("properties")
         self.fields: dict[str, Any] = properties if isinstance(properties, dict) else {}
         self.required = list(dict.fromkeys([*given.key, *self.schema.get("required", [])]))

@@ -1,15 +1,15 @@
 """What is wrong with a record that its JSON Schema does not allow. Pure.
 
 The library's error for `anyOf` and `oneOf` holds the errors of every alternative, each with a copy of its
-value: gigabytes for a list of some thousand values. So errors come from a copy of the schema, made when the
-first is wanted, with its alternatives behind `not: {not: …}`: as strict, but an error says only that none
-fits.
+value: gigabytes for a list of some thousand values. So where a schema has any, errors come from a copy of it,
+made when the first is wanted, with its alternatives behind `not: {not: …}`: as strict, but an error says only
+that none fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jsonschema_rs
@@ -17,6 +17,9 @@ import jsonschema_rs
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import shown
 from target_sprinto.singer.schema_limits import Cost
+
+_MAX_SUBSCHEMAS = 5_000
+"""Of a schema that is compiled a second time: some 1,500 fields of two alternatives each."""
 
 _ALTERNATIVES = ("anyOf", "oneOf")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
@@ -41,12 +44,17 @@ class SchemaError(NamedTuple):
 
 
 class SchemaErrors:
-    """The errors of records that are not valid by a schema; `compiler` compiles one as the schema was."""
+    """The errors of records that are not valid by a schema; `compiler` compiles one as `compiled` was."""
 
     def __init__(
-        self, schema: dict[str, Any], cost: Cost, compiler: Callable[[Any], jsonschema_rs.Validator]
+        self,
+        schema: dict[str, Any],
+        compiled: jsonschema_rs.Validator,
+        cost: Cost,
+        compiler: Callable[[dict[str, Any]], jsonschema_rs.Validator],
     ) -> None:
         self._schema = schema
+        self._whole = compiled
         self._cost = cost
         self._compiler = compiler
 
@@ -67,15 +75,21 @@ class SchemaErrors:
         elif (error := self.first(record)) is not None:
             yield error
 
-    @cached_property
+    @property
     def _compiled(self) -> jsonschema_rs.Validator | None:
+        if not _has_alternatives(self._schema):
+            return self._whole
+        if self._cost.total > _MAX_SUBSCHEMAS:
+            return None
         try:
-            return self._compiler(
-                _silenced(self._schema) if _has_alternatives(self._schema) else self._schema
-            )
+            return _latest(self)
         except ValueError:
             # A reference leads into one of the alternatives, which are elsewhere now.
             return None
+
+    def recompiled(self) -> jsonschema_rs.Validator:
+        """The schema with its alternatives silenced. Raises ValueError where it cannot be."""
+        return self._compiler(_silenced(self._schema))
 
     def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
         rule, facts = error.kind.name, error.kind.as_dict()
@@ -88,6 +102,12 @@ class SchemaErrors:
             rule = next((name for name in _ALTERNATIVES if name in _negated(facts["schema"])), rule)
         issue = f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}"
         return SchemaError(where, issue, rule, facts)
+
+
+@lru_cache(maxsize=1)
+def _latest(errors: SchemaErrors) -> jsonschema_rs.Validator:
+    """Of the schema whose records were wrong last: those of all would take as much memory as the schemas."""
+    return errors.recompiled()
 
 
 def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -43,7 +43,9 @@ class RecordValidator(BaseJSONSchemaValidator):
             ) from None
         self._compiled, patterns = _compile(stream, schema)
         self._backtracking = patterns is _BACKTRACKING
-        self._errors = SchemaErrors(schema, self._cost, partial(_compile_as, type(self._compiled), patterns))
+        self._errors = SchemaErrors(
+            schema, self._compiled, self._cost, partial(_compile_as, type(self._compiled), patterns)
+        )
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.

@@ -84,15 +84,13 @@ def worst() -> Iterator[bytes]:
 
 
 def worst_of_alternatives() -> Iterator[bytes]:
-    """The same with alternatives in every field, of which a second validator is made for what is wrong."""
-    either = b'{"anyOf": [{"type": "null"}, {"type": "string"}]}'
-    for chunk in worst():
-        fields = chunk.replace(b'{"type": ["null", "string"]}', either)
-        if fields is not chunk and chunk.startswith(b'{"type": "SCHEMA"'):
-            number = 6_000 if b'"people"' in chunk else 2_600
-            stream = "people" if b'"people"' in chunk else "others"
-            fields = columns(number, stream).replace(b'{"type": ["null", "string"]}', either)
-        yield fields
+    """The same with alternatives in every field, and a stream whose errors are explained."""
+    plain, either = b'{"type": ["null", "string"]}', b'{"anyOf": [{"type": "null"}, {"type": "string"}]}'
+    yield columns(6_000).replace(b'"column_0": ' + plain, b'"name": {}').replace(plain, either)
+    yield columns(2_600, "others").replace(plain, either)
+    yield columns(1_600, "explained").replace(plain, either)
+    yield as_input([record(1, column_1=5) | {"stream": "explained"}])
+    yield from (chunk for chunk in worst() if not chunk.startswith(b'{"type": "SCHEMA"'))
 
 
 def many_alternatives() -> Iterator[bytes]:
@@ -199,6 +197,11 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     ),
     "all at once, mapped, 16 pages in flight": (
         worst,
+        {"on_invalid_record": "divert", "stream_maps": MAPPED, "max_parallel_pages": 16},
+        "[final-state-missing]",
+    ),
+    "all at once, with alternatives, 16 pages in flight": (
+        worst_of_alternatives,
         {"on_invalid_record": "divert", "stream_maps": MAPPED, "max_parallel_pages": 16},
         "[final-state-missing]",
     ),
