@@ -202,7 +202,7 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
         cause = type(raised).__name__
         # A name in the expression, never a value.
         if isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
-            cause = f"the record has no {quoted(missing)}"
+            cause = f"{quoted(missing)} is missing"
         raise MapFailed(
             f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
             f" {f'{failing} ({cause})' if failing else cause}.",

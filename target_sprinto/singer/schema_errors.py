@@ -9,14 +9,14 @@ that none fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jsonschema_rs
 
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import shown
-from target_sprinto.singer.schema_limits import Cost
+from target_sprinto.singer.schema_limits import SCHEMAS_BY_NAME, Cost
 
 _MAX_SUBSCHEMAS = 5_000
 """Of a schema that is compiled a second time: some 1,500 fields of two alternatives each."""
@@ -24,14 +24,7 @@ _MAX_SUBSCHEMAS = 5_000
 _ALTERNATIVES = ("anyOf", "oneOf")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 _VALUES = ("enum", "const")
-_BY_NAME = (
-    "properties",
-    "patternProperties",
-    "dependentSchemas",
-    "dependencies",
-    "definitions",
-    "$defs",
-)
+_BY_NAME = (*SCHEMAS_BY_NAME, "definitions", "$defs")
 
 
 class SchemaError(NamedTuple):
@@ -60,36 +53,39 @@ class SchemaErrors:
 
     def first(self, record: object) -> SchemaError | None:
         """The first error, or None where it cannot be said."""
-        if self._compiled is None:
+        explaining = self._explaining()
+        if explaining is None:
             return None
         try:
-            self._compiled.validate(record)
+            explaining.validate(record)
         except jsonschema_rs.ValidationError as error:
             return self._described(error)
         return None
 
     def every(self, record: object, body: bytes) -> Iterator[SchemaError]:
         """All errors, or the first where all would take too much memory; `body` is the record's JSON."""
-        if self._compiled is not None and self._cost.allows_all_errors(body):
-            yield from map(self._described, self._compiled.iter_errors(record))
-        elif (error := self.first(record)) is not None:
-            yield error
+        if not self._cost.allows_all_errors(body):
+            error = self.first(record)
+            yield from [] if error is None else [error]
+        elif (explaining := self._explaining()) is not None:
+            yield from map(self._described, explaining.iter_errors(record))
 
-    @property
-    def _compiled(self) -> jsonschema_rs.Validator | None:
-        if not _has_alternatives(self._schema):
-            return self._whole
+    def _explaining(self) -> jsonschema_rs.Validator | None:
+        return _latest(self) if self._has_alternatives else self._whole
+
+    @cached_property
+    def _has_alternatives(self) -> bool:
+        return _has_alternatives(self._schema)
+
+    def recompiled(self) -> jsonschema_rs.Validator | None:
+        """The schema with its alternatives silenced; None where it cannot be."""
         if self._cost.total > _MAX_SUBSCHEMAS:
             return None
         try:
-            return _latest(self)
+            return self._compiler(_silenced(self._schema))
         except ValueError:
             # A reference leads into one of the alternatives, which are elsewhere now.
             return None
-
-    def recompiled(self) -> jsonschema_rs.Validator:
-        """The schema with its alternatives silenced. Raises ValueError where it cannot be."""
-        return self._compiler(_silenced(self._schema))
 
     def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
         rule, facts = error.kind.name, error.kind.as_dict()
@@ -99,13 +95,13 @@ class SchemaErrors:
                 shown(".".join(filter(None, (where, facts["property"])))), "is missing", rule, facts
             )
         if rule == "not":
-            rule = next((name for name in _ALTERNATIVES if name in _negated(facts["schema"])), rule)
+            rule = _silenced_rule(facts["schema"]) or rule
         issue = f"must be {' or '.join(facts['types'])}" if rule == "type" else f"violates the rule {rule!r}"
         return SchemaError(where, issue, rule, facts)
 
 
 @lru_cache(maxsize=1)
-def _latest(errors: SchemaErrors) -> jsonschema_rs.Validator:
+def _latest(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
     """Of the schema whose records were wrong last: those of all would take as much memory as the schemas."""
     return errors.recompiled()
 
@@ -136,8 +132,9 @@ def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON
     return found
 
 
-def _negated(schema: object) -> Any:  # noqa: ANN401 - any JSON
-    return schema.get("not") or () if isinstance(schema, dict) else ()
+def _silenced_rule(negated: object) -> str | None:
+    inner = negated.get("not") if isinstance(negated, dict) else None
+    return next((name for name in _ALTERNATIVES if isinstance(inner, dict) and name in inner), None)
 
 
 def _has_alternatives(value: object) -> bool:

@@ -45,7 +45,7 @@ _SAME_VALUE = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependen
 _EACH_FIELD = ("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames")
 _EACH_ITEM = ("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-_OF_SCHEMAS_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "dependencies")
+SCHEMAS_BY_NAME = ("properties", "patternProperties", "dependentSchemas", "dependencies")
 
 _ANY_FIELD, _ANY_ITEM = "{}", "[]"
 _STEPS: dict[str, str | None] = {
@@ -203,7 +203,7 @@ def _overlap(one: _Path, other: _Path) -> bool:
 def _parts(schema: dict[str, Any]) -> Iterator[tuple[object, str | None]]:
     """The subschemas that apply, each with the step to the value it applies to; None for the same one."""
     for keyword, said in schema.items():
-        if keyword in _OF_SCHEMAS_BY_NAME and isinstance(said, dict):
+        if keyword in SCHEMAS_BY_NAME and isinstance(said, dict):
             for name, part in said.items():
                 yield part, (f".{name}" if keyword == "properties" else _STEPS[keyword])
         elif keyword in _STEPS:

@@ -22,6 +22,7 @@ from target_sprinto.singer.schema_errors import SchemaErrors
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
+_Patterns = jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=schema_limits.PATTERN_BYTES)
 _BACKTRACKING = jsonschema_rs.FancyRegexOptions(
     backtrack_limit=schema_limits.BACKTRACK_LIMIT, size_limit=schema_limits.PATTERN_BYTES
@@ -81,9 +82,6 @@ class RecordValidator(BaseJSONSchemaValidator):
 
 def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-_Patterns = jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
 
 
 def _compile_as(

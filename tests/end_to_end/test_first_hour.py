@@ -214,7 +214,7 @@ def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
             {"managerId": "profile.managerId"},
             {name: value for name, value in PROFILE.items() if name != "managerId"}
             | {"userType": "employee"},
-            "failed on a record: field 'managerId' = 'profile.managerId' (the record has no 'managerId')",
+            "failed on a record: field 'managerId' = 'profile.managerId' ('managerId' is missing)",
             "record.get('x')",
             id="missing in one record",
         ),

@@ -121,14 +121,12 @@ class StagedPages:
         apart = began - lost_at + self._timings.settle_stale
         equal_at: float | None = None
         while True:
-            # A look shows how it was at some moment between these two.
-            asked = time.monotonic()
             status = self._active_status()
             now = time.monotonic()
             comparison = compare_counts(self.accepted, status.counts())
             if comparison is Comparison.EQUAL:
                 equal_at = now if equal_at is None else equal_at
-                if asked - equal_at >= apart:
+                if now - equal_at >= apart:
                     return
             elif comparison is Comparison.DIFFERENT or equal_at is not None:
                 counted, sent = format_difference(status.counts(), self.accepted)
