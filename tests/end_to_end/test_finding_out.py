@@ -157,6 +157,24 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     assert door.session().state == "cancelled"
 
 
+def test_a_page_as_large_as_one_that_was_sent_again_is_divided_so_that_its_loss_is_found_out(
+    door: FrontDoor,
+) -> None:
+    """Page 2 is sent again, and page 3, just as large, is made already. Then page 3 is lost too."""
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    losses = [
+        Fault("push", integration_id=door.integration_id, effect=Hang(), moment="after"),
+        Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()),
+        Fault("push", nth=4, integration_id=door.integration_id, effect=Reset(), moment="after"),
+    ]
+    for fault in losses:
+        door.sandbox.inject(fault)
+    finished = door.run(people(400), request_timeout_seconds=1)
+    assert len(door.sandbox.fired(door.integration_id)) == len(losses)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == list(range(400))
+
+
 def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(door: FrontDoor) -> None:
     """A look shows how it was when Sprinto read the counts, which may be long before its answer comes."""
     door.sandbox.configure(door.integration_id, readings=APPEND)

@@ -41,9 +41,6 @@ class Staged:
     confirmed: int = 0
     slow_losses: int = 0
 
-    def not_before(self, _page: Page) -> float:
-        return 0.0
-
     def resolve(self, pages: Sequence[Page], _loss: ApiError, *, quick: bool) -> list[bool]:
         assert pages
         assert quick in {True, False}

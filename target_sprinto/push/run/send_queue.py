@@ -152,7 +152,7 @@ class SendQueue:
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                held = max(self._throttle.not_before, self._sender.staged.not_before(open_page.page)) - now
+                held = self._throttle.not_before - now
                 if held <= 0 and self._can_send(open_page):
                     open_page.sent_at = now
                     self._in_flight.append(open_page)

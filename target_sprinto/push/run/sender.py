@@ -112,8 +112,13 @@ class PageSender:
             self._encode(open_page, compress=self._compress)
 
     def send(self, open_page: PendingPage) -> Outcome:
-        """Send one page once. Raises what ends the run: a refusal, or a page that may be sent no more."""
+        """Send one page once, or have it divided first.
+
+        Raises what ends the run: a refusal, or a page that may be sent no more.
+        """
         if open_page.backoff is None:
+            if self._must_divide(open_page):
+                return Split(list(open_page.page.halves()))
             open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
@@ -146,6 +151,14 @@ class PageSender:
                 if part.suspects:
                     self._confirm(part.suspects, self._rejects)
                 self._naming.learn(part.first, open_page.page)
+
+    def _must_divide(self, open_page: PendingPage) -> bool:
+        """Whether the page, made before another was lost, is to get other counts than that one."""
+        return (
+            open_page.part is None
+            and len(open_page.page.items) > 1
+            and self.staged.resembles_resent(open_page.page)
+        )
 
     def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
         body = open_page.page.encode()

@@ -99,16 +99,15 @@ class StagedPages:
         self._resent = recent + [(now, page) for page in pages]
         self._avoid_sizes({len(page.items) for _, page in self._resent})
 
-    def not_before(self, page: Page) -> float:
-        """When the page may leave, in monotonic seconds: not while it looks like another that was sent again.
+    def resembles_resent(self, page: Page) -> bool:
+        """Whether the page has the counts of another that was sent again.
 
-        Were it lost too, a late copy of the other could be taken for it. After the first loss of a run the
-        wait costs more than it is worth: a second one so soon is unlikely.
+        Were it lost too, a late copy of the other could be taken for it. After the first loss of a run that
+        is left to chance: a second one so soon is unlikely.
         """
         if self._losses <= 1:
-            return 0.0
-        alike = [at for at, resent in self._resent if resent is not page and resent.counts == page.counts]
-        return max(alike, default=float("-inf")) + self._timings.still
+            return False
+        return any(resent is not page and resent.counts == page.counts for _, resent in self._resent)
 
     def confirm_resent(self, lost_at: float) -> None:
         """After a stale connection: look twice whether what was sent again was staged once only.
