@@ -176,10 +176,11 @@ class Verdict:
         landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
         for first, second in self._sent_again(self.evidence.of("push", session.id)):
             looks = [seen for seen in self.evidence.looks(session.id, before=second.at) if seen.at > first.at]
-            # Another one, which keeps the session alive, may come after the two.
+            # Another one, which keeps the session alive, may come after the two. After a stale connection
+            # they are closer to each other than after other losses.
             shown = [at + self.readings.counts_lag_seconds for at in landed.values()]
             assert any(
-                self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.settle / 2
+                self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.settle_stale / 2
                 and not any((look.acted_at or 0) < at <= (later.acted_at or 0) for at in shown)
                 for look, later in combinations(looks, 2)
             )
