@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -142,3 +144,37 @@ def test_counts_that_are_missing_are_no_counts() -> None:
     assert SessionStatus(id="s", state="active", accepted_records_by_entity={"a": 0, "b": 1}).counts() == {
         "b": 1
     }
+
+
+AT_ONCE = """
+import os, sys, threading
+from target_sprinto.push.protocol.responses import ACTIVITY, INTEGRATION, PUSH, STATUS, parse_response
+
+def decode(gate):
+    gate.wait()
+    parse_response(STATUS, 200, {}, b'{"id": "s", "state": "active"}', "")
+    parse_response(PUSH, 202, {}, b'{"session_id": "s", "accepted_count_total": 1}', "")
+    parse_response(INTEGRATION, 200, {}, b'{"integration_id": "i", "sessions": {"processing": 0}}', "")
+    parse_response(ACTIVITY, 200, {}, b'{"items": []}', "")
+
+def decode_at_once():
+    gate = threading.Barrier(8)
+    threads = [threading.Thread(target=decode, args=[gate]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+sys.setswitchinterval(1e-6)
+for _ in range(30):
+    if (child := os.fork()) == 0:
+        decode_at_once()
+        os._exit(0)
+    print(os.waitpid(child, 0)[1])
+"""
+"""Thirty processes whose first responses come to eight threads at once. Most of them crashed."""
+
+
+def test_the_first_responses_may_come_to_several_threads_at_once() -> None:
+    ended = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["0"] * 30

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from msgspec.json import Decoder
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.retry_delay import parse_retry_after
@@ -147,21 +148,24 @@ def _undocumented(message: str) -> errors.UnexpectedResponse:
 class Operation(Generic[_T]):
     """A call of the push API. `action` is what messages call it, `path` follows the integration's.
 
-    A `documented` status comes with a body of type `response`.
+    A `documented` status comes with a body that `response` decodes. That is made at the import: msgspec 0.22
+    crashes the process where two threads are the first to decode a type.
     """
 
     action: str
     path: str
     documented: HTTPStatus
-    response: type[_T]
+    response: Decoder[_T]
 
 
-CREATE = Operation("opening a session", "/sessions", HTTPStatus.CREATED, SessionStatus)
-STATUS = Operation("reading the session's status", "/sessions/{}", HTTPStatus.OK, SessionStatus)
-PUSH = Operation("sending a page", "/sessions/{}/entities", HTTPStatus.ACCEPTED, IngestResult)
-CLOSE = Operation("closing the session", "/sessions/{}/close", HTTPStatus.ACCEPTED, SessionStatus)
-INTEGRATION = Operation("reading the integration's status", "/status", HTTPStatus.OK, IntegrationStatus)
-ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, ActivityPage)
+CREATE = Operation("opening a session", "/sessions", HTTPStatus.CREATED, Decoder(SessionStatus))
+STATUS = Operation("reading the session's status", "/sessions/{}", HTTPStatus.OK, Decoder(SessionStatus))
+PUSH = Operation("sending a page", "/sessions/{}/entities", HTTPStatus.ACCEPTED, Decoder(IngestResult))
+CLOSE = Operation("closing the session", "/sessions/{}/close", HTTPStatus.ACCEPTED, Decoder(SessionStatus))
+INTEGRATION = Operation(
+    "reading the integration's status", "/status", HTTPStatus.OK, Decoder(IntegrationStatus)
+)
+ACTIVITY = Operation("reading the activity log", "/activity", HTTPStatus.OK, Decoder(ActivityPage))
 
 
 def parse_response(
@@ -191,7 +195,7 @@ def _decode(operation: Operation[_T], body: bytes) -> _T:
             f"{doing} Sprinto's response had {len(body):,} bytes; up to {_MAX_DECODED_BYTES:,} are read."
         )
     try:
-        result = msgspec.json.decode(body, type=operation.response)
+        result = operation.response.decode(body)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
         raise _undocumented(
