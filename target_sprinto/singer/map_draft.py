@@ -158,7 +158,7 @@ def _converted(
                 return (f"{expression}.upper()", "in capitals") if upper else (expression, "")
         return None, f"its values are not all among {', '.join(map(str, allowed))}"
     kinds = types_of(schema)
-    nullable = len(path) > 1 or ("null" in kinds and path[0] not in sample.key_properties)
+    nullable = len(path) > 1 or "null" in kinds or not kinds
     if "string" in types_of(wanted) and "string" not in kinds:
         return (
             f"str({expression}) if {expression} is not None else None" if nullable else f"str({expression})"

@@ -12,7 +12,13 @@ def properties_of(schema: object) -> dict[str, Any]:
 
 
 def types_of(schema: object) -> set[str]:
-    """The types that a value may have. A number may be an integer."""
-    found = schema.get("type") if isinstance(schema, dict) else None
+    """The types that a value may have; none where the schema does not say. A number may be an integer."""
+    if not isinstance(schema, dict):
+        return set()
+    found = schema.get("type")
     kinds = {kind for kind in (found if isinstance(found, list) else [found]) if isinstance(kind, str)}
+    if found is None:
+        alternatives = schema.get("anyOf", schema.get("oneOf"))
+        each = list(map(types_of, alternatives)) if isinstance(alternatives, list) else []
+        kinds = set[str]().union(*each) if all(each) else set()
     return kinds | {"integer"} if "number" in kinds else kinds

@@ -144,8 +144,25 @@ def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> Non
     assert all(one.level in {"", "decide", "likely"} for one in draft(sample, USER))
 
 
-def test_a_key_is_never_null() -> None:
-    assert proposed("id:integer")["employeeId"].rule == "str(id)"
+@pytest.mark.parametrize("key", [["id"], []])
+@pytest.mark.parametrize(
+    "nullable",
+    [
+        {"type": ["integer", "null"]},
+        {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+        {"oneOf": [{"type": "null"}, {"type": "integer"}]},
+        {},
+    ],
+)
+def test_what_may_be_null_never_becomes_the_text_none(key: list[str], nullable: dict[str, Any]) -> None:
+    found = draft(StreamSample(key, {"properties": {"id": nullable}}), USER)
+    (rule,) = [one.rule for one in found if one.field == "employeeId"]
+    assert rule == "str(id) if id is not None else None"
+
+
+def test_what_is_never_null_needs_no_condition() -> None:
+    found = draft(StreamSample(["id"], {"properties": {"id": {"type": "integer"}}}), USER)
+    assert found[0].rule == "str(id)"
 
 
 def test_it_is_the_same_each_time() -> None:
