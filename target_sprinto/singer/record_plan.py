@@ -281,6 +281,8 @@ def _kinds(schema: dict[str, Any]) -> frozenset[str]:
 def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     if schema.keys() - _SUPPORTED_KEYWORDS:
         raise _NotPlainError
+    if not schema:
+        return Any
     return Union[tuple(_type_of_kind(kind, schema) for kind in sorted(_kinds(schema)))]  # noqa: UP007 - made from data
 
 

@@ -25,6 +25,7 @@ from target_sprinto.singer import schema_limits
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
 from target_sprinto.singer.map_rules import MapRule, rules_of
+from target_sprinto.singer.map_schema import mapped_schema
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.named_streams import Arrivals
 from target_sprinto.singer.record_path import Route, Stream
@@ -154,6 +155,8 @@ class Streams(dict[str, Stream]):
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
         schema = stream_map.transformed_schema
+        if rule is not None and isinstance(stream_map, CustomStreamMap) and not stream_map.flattening_enabled:
+            schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}

@@ -1,0 +1,90 @@
+"""The schema of a mapped record, where the SDK's mapper has another idea of it than the map. Pure.
+
+The mapper takes what an expression makes for text, or for what the field was before, unless it begins with
+`int(` or the like. It leaves definitions behind that a copied field refers to, and its null beside other
+alternatives is not a schema.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any, cast
+
+from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, parsed
+from target_sprinto.singer.schema_parts import properties_of, types_of
+
+_TEXT = {"type": ["string", "null"]}
+_DEFINITIONS = ("definitions", "$defs")
+_TEXT_METHODS = frozenset(
+    {"capitalize", "casefold", "dumps", "format", "isoformat", "join", "ljust", "lower"}
+)
+_TEXT_METHODS |= {"lstrip", "removeprefix", "removesuffix", "replace", "rjust", "rstrip", "strip", "title"}
+_TEXT_METHODS |= {"upper", "zfill"}
+
+
+def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]) -> dict[str, Any]:
+    """What the mapper `made`, with the type of each field that the `stream`'s schema or the map shows.
+
+    A field of which neither shows it may be anything.
+    """
+    fields, properties = properties_of(stream), dict(made["properties"])
+    for target, expression in rule.fields.items():
+        tree = parsed(expression) if expression is not None else None
+        if tree is not None and target in properties:
+            node = cast("ast.Expr", tree.body[0]).value
+            properties[target] = _made_by(node, fields, properties[target])
+    definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
+    return {**definitions, **made, "properties": properties}
+
+
+def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any]) -> dict[str, Any]:
+    match node:
+        case ast.IfExp(body=inner, orelse=ast.Constant(None)):
+            return _made_by(inner, fields, as_mapped)
+        case ast.Call(ast.Name("int" | "float" | "bool")) | ast.Name("record" | "_"):
+            return as_mapped
+    if _is_text(node):
+        return as_mapped if "string" in types_of(as_mapped) else _TEXT
+    found = _read_at(node, fields)
+    return _or_null(found) if isinstance(found, dict) else {}
+
+
+def _is_text(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value):
+            return isinstance(value, str)
+        case ast.JoinedStr() | ast.Call(ast.Name("str")):
+            return True
+        case ast.Call(ast.Attribute(_, name)):
+            return name in _TEXT_METHODS
+        case ast.BinOp(left, ast.Add(), right):
+            return _is_text(left) or _is_text(right)
+    return False
+
+
+def _read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
+    """The schema of the place in a record that an expression reads; None for any other expression."""
+    match node:
+        case ast.Name("record" | "_"):
+            return {"properties": fields}
+        case ast.Name(name):
+            return None if name in NOT_FIELDS else fields.get(name)
+        case ast.BoolOp(ast.Or(), [inner, ast.Dict(keys=[])]):
+            return _read_at(inner, fields)
+        case (
+            ast.Subscript(inner, ast.Constant(str(name)))
+            | ast.Call(ast.Attribute(inner, "get"), [ast.Constant(str(name))], [])
+            | ast.Attribute(inner, name)
+        ):
+            return properties_of(_read_at(inner, fields)).get(name)
+    return None
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    kinds = schema.get("type")
+    if not schema or "null" in types_of(schema):
+        return schema
+    if kinds is None or not {"enum", "const"}.isdisjoint(schema):
+        return {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "type": [*(kinds if isinstance(kinds, list) else [kinds]), "null"]}

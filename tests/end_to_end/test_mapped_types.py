@@ -1,0 +1,128 @@
+"""A mapped record has the types that its map makes, and is validated by no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.front_door import STATE, as_input, state_line
+
+if TYPE_CHECKING:
+    from tests.support.front_door import Finished, FrontDoor
+
+FIELDS: dict[str, Any] = {
+    "id": {"type": "integer"},
+    "name": {"type": "string"},
+    "extra": {"type": "boolean"},
+    "pay": {"type": ["number", "null"]},
+    "any": {},
+    "either": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+    "number": {"anyOf": [{"type": "integer"}, {"type": "number"}]},
+    "one": {"oneOf": [{"type": "integer"}, {"type": "string"}]},
+    "kind": {"$ref": "#/definitions/kind"},
+    "level": {"type": "string", "enum": ["a", "b"]},
+    "inner": {"type": "object", "properties": {"flag": {"type": "boolean"}, "Int Col": {"type": "integer"}}},
+}
+DEFINITIONS = {"kind": {"type": ["integer", "string"]}}
+RECORD: dict[str, Any] = {
+    "id": 7,
+    "name": "Ada",
+    "extra": True,
+    "pay": 1.5,
+    "any": [1],
+    "either": 3,
+    "number": 2,
+    "one": 1,
+    "kind": 5,
+    "level": "a",
+    "inner": {"flag": False, "Int Col": 8},
+}
+
+MADE: dict[str, Any] = {
+    "either": 3,
+    "record.get('either')": 3,
+    "number": 2,
+    "one": 1,
+    "kind": 5,
+    "level": "a",
+    "any": [1],
+    "extra": True,
+    "record.get('extra')": True,
+    "record['extra']": True,
+    "extra if extra else None": True,
+    "id > 1": True,
+    "not extra": False,
+    "str(id) == '7'": True,
+    "True": True,
+    "5": 5,
+    "id + 1": 8,
+    "[id, name]": [7, "Ada"],
+    "{'id': id}": {"id": 7},
+    "inner['Int Col']": 8,
+    "(inner or {}).get('flag')": False,
+    "inner": {"flag": False, "Int Col": 8},
+    "name.upper()": "ADA",
+    "'Dr ' + name": "Dr Ada",
+    "'a constant'": "a constant",
+    "int(pay)": 1,
+    "bool(id)": True,
+    "str(id)": "7",
+}
+"""What expressions make of that record."""
+
+
+def run(door: FrontDoor, stream_map: dict[str, Any], record: dict[str, Any]) -> Finished:
+    door.sandbox.configure(door.integration_id)
+    schema = {"type": "object", "properties": FIELDS, "definitions": DEFINITIONS}
+    messages = [
+        {"type": "SCHEMA", "stream": "staff", "schema": schema, "key_properties": ["id"]},
+        {"type": "RECORD", "stream": "staff", "record": record},
+        STATE,
+    ]
+    return door.run(as_input(messages), stream_maps={"staff": stream_map}, entity_types={"staff": "Staff"})
+
+
+def test_what_a_map_makes_is_sent_whatever_its_type(door: FrontDoor) -> None:
+    made = {f"made-{number}": expression for number, expression in enumerate(MADE)}
+    finished = run(door, {"id": "id", "__else__": None, **made}, RECORD)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    (sent,) = door.applied()["Staff"]
+    assert {made[field]: value for field, value in sent.items() if field in made} == MADE
+
+
+@pytest.mark.parametrize("expression", ["extra", "record.get('extra')", "id > 1", "'a constant'", "either"])
+def test_what_a_map_makes_may_have_another_type_than_the_field_that_it_replaces(
+    door: FrontDoor, expression: str
+) -> None:
+    finished = run(door, {"name": expression, "pay": expression}, RECORD)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    assert door.applied()["Staff"] == [RECORD | dict.fromkeys(["name", "pay"], MADE[expression])]
+
+
+@pytest.mark.parametrize(
+    ("field", "expression", "wrong"),
+    [
+        ("extra", "record.get('extra')", "yes"),
+        ("extra", "record['extra']", 1),
+        ("either", "either", "x"),
+        ("kind", "kind", True),
+        ("level", "record.get('level')", "c"),
+        ("inner", "(inner or {}).get('flag')", {"flag": 1}),
+    ],
+)
+def test_a_field_that_a_map_copies_keeps_its_type(
+    door: FrontDoor, field: str, expression: str, wrong: object
+) -> None:
+    finished = run(door, {"id": "id", "made": expression, "__else__": None}, RECORD | {field: wrong})
+    assert (finished.code, finished.stdout, door.applied()) == (1, "", {})
+    assert "invalid-record" in finished.error
+    assert "'made'" in finished.error
+
+
+@pytest.mark.parametrize("expression", ["record.get('level')", "record.get('extra')", "record.get('one')"])
+def test_a_field_that_is_missing_is_null(door: FrontDoor, expression: str) -> None:
+    record = {field: value for field, value in RECORD.items() if field not in {"level", "extra", "one"}}
+    finished = run(door, {"id": "id", "made": expression, "__else__": None}, record)
+    assert (finished.code, finished.stdout) == (0, state_line()), finished.error
+    assert door.applied()["Staff"] == [{"id": 7, "made": None}]
