@@ -108,10 +108,12 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
             "Use the settings of its run.",
         )
     same_settings = settings.fingerprint == document.settings_sha256
+    digest = target.reader.start_digest()
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
         replay.finish()
         replay.compare_rejects(target.rejects.in_receipt() if target.rejects else [])
+        replay.compare_input(digest.hexdigest())
     except Matched:
         pass
     except ReceiptDiffers as difference:

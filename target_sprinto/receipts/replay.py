@@ -71,6 +71,15 @@ class Replay(OfflineRun):
                 f" rejected {len(there)} in the run; the first that differs is in {where} [{code}]."
             )
 
+    def compare_input(self, sha256: str) -> None:
+        """Compare the whole input, of which not all need show in a page. Raises ReceiptDiffers."""
+        if self._receipt.input_sha256 not in {None, sha256}:
+            raise ReceiptDiffers(
+                "All pages are the same, but the input is not the run's: its SHA-256 is another.",
+                "Something differs that is not sent: a record or field that the settings leave out, a STATE,"
+                " the end of the input.",
+            )
+
     def _look_at(self, page: Page) -> None:
         self._gathered -= len(page.items)
         self._digests.add(page)

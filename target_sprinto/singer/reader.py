@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
-    `digest`, where it is set, is of all lines. `check` is called while waiting for input, and may raise to
+    `check` is called while waiting for input, and may raise to
     end the reading. `failed` is called with what ended it and returns what to raise. `refuse` is handed a
     line that is a message but for a number that JSON does not know, and raises unless the record may be left
     out. `begin` is called before the first line, and may raise. `guard` is entered while lines are read.
@@ -47,12 +47,17 @@ class SprintoReader(GenericSingerReader[bytes]):
     longest_silence: Callable[[], float]
     watch_stdin: bool
     line: int = field(default=0, init=False)
-    digest: hashlib._Hash | None = field(default=None, init=False)
     from_stdin: bool = field(default=False, init=False)
     waited_seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         super().__init__()
+        self._digest: hashlib._Hash | None = None
+
+    def start_digest(self) -> hashlib._Hash:
+        """A SHA-256 that all lines from now on are added to."""
+        self._digest = hashlib.sha256()
+        return self._digest
 
     @property
     def default_input(self) -> IO[bytes]:
@@ -106,8 +111,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
         for line in self._lines(source):
             self.line += 1
-            if self.digest is not None:
-                self.digest.update(line)
+            if self._digest is not None:
+                self._digest.update(line)
             if line.isspace():
                 continue
             try:

@@ -13,7 +13,6 @@ STATE is never given to the SDK (`_latest_state` stays None), so no path of its 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -76,7 +75,7 @@ class SprintoTarget(ConfiguredTarget):
         a run at Sprinto: then nothing is written, and rejects are counted only. Raises SettingsError.
         """
         self._signals = signals
-        self._reader = SprintoReader(
+        self.reader = SprintoReader(
             check=self.raise_if_interrupted,
             failed=self._end,
             refuse=self._reject_line,
@@ -86,7 +85,7 @@ class SprintoTarget(ConfiguredTarget):
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         super().__init__(
-            self._reader,
+            self.reader,
             config=config,
             parse_env_config=parse_env_config,
             validate_config=validate_config,
@@ -108,7 +107,7 @@ class SprintoTarget(ConfiguredTarget):
         self.intake = Intake(
             run=self.run,
             rejects=self.rejects,
-            line=lambda: self._reader.line,
+            line=lambda: self.reader.line,
             counts=self._counts,
             final_state=self._final_state,
             needs_keys=settings.max_parallel_pages > 1,
@@ -148,7 +147,7 @@ class SprintoTarget(ConfiguredTarget):
     def _run_at_sprinto(self, run_uuid: str) -> Run:
         settings = self.settings
         if settings.report_path:
-            self._reader.digest = digest = hashlib.sha256()
+            digest = self.reader.start_digest()
             self._report = ReceiptRecorder(
                 report_path=settings.report_path,
                 info=settings,
@@ -158,7 +157,7 @@ class SprintoTarget(ConfiguredTarget):
                 rejects=lambda: self.rejects.in_receipt() if self.rejects else [],
                 state=lambda: self._state,
                 input_sha256=digest.hexdigest,
-                input_lines=lambda: self._reader.line,
+                input_lines=lambda: self.reader.line,
                 stream_maps=self.stream_maps,
                 interrupted=self._interrupted,
             )
@@ -189,7 +188,7 @@ class SprintoTarget(ConfiguredTarget):
         self._progress = Progress(
             run,
             records=lambda: self.intake.records,
-            input_seconds=lambda: self._reader.waited_seconds,
+            input_seconds=lambda: self.reader.waited_seconds,
             by_command=self._signals is not None,
             interval=self.client.timings.tell,
         )
@@ -269,9 +268,9 @@ class SprintoTarget(ConfiguredTarget):
         try:
             # A signal that came with the end of input says more than a STATE that did not come.
             self.raise_if_interrupted()
-            if self._reader.from_stdin and self.settings.require_final_state:
+            if self.reader.from_stdin and self.settings.require_final_state:
                 self._final_state.require_complete()
-            self.streams.require_named(complete=self._reader.from_stdin)
+            self.streams.require_named(complete=self.reader.from_stdin)
             if self._expectations is not None:
                 self._expectations.require_no_loss()
             summary = self.run.finish()

@@ -180,6 +180,23 @@ def test_the_first_page_that_differs_is_named(door: FrontDoor, what: str) -> Non
     check_differs(verify(door), *message)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (json.dumps(STATE["value"]).encode(), b"{}"),
+        (as_input([STATE]), b""),
+        (b'"id": 14, "name": "s3cr3t 14"', b'"id": 14, "name": "s3cr3t 15"'),
+        (b'"id": 15, "name": "s3cr3t 15"', b'"id": 15, "other": 1, "name": "s3cr3t 15"'),
+    ],
+    ids=["another STATE", "no STATE", "a record that is left out", "a field that is dropped"],
+)
+def test_what_makes_no_page_is_compared_too(door: FrontDoor, old: bytes, new: bytes) -> None:
+    run(door, people(150), stream_maps=MAPS)
+    check_ok(verify(door, stream_maps=MAPS), "OK: the same 2 pages, 128 people, as in the receipt.")
+    replace(door, old, new)
+    check_differs(verify(door, stream_maps=MAPS), "All pages are the same, but the input is not the run's")
+
+
 def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
     run(door, people(150))
     replace(door, b'{"type": "RECORD"', b"{")
