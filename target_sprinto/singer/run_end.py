@@ -160,6 +160,8 @@ class RunEnd:
             return Ending("rehearsed", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
+            if not self.intake.line():
+                log.warning("The input is empty: no message came. Check the tap, and what pipes it in.")
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:
             self._held(summary)

@@ -145,9 +145,14 @@ class Streams(dict[str, Stream]):
         self, tap_stream: str, fields: dict[str, Any], stream_map: StreamMap, rule: MapRule | None
     ) -> Route | None:
         """The way of one map's records; None where they are not to be sent."""
-        if isinstance(stream_map, RemoveRecordTransform):
-            return None
         stream = stream_map.stream_alias
+        if isinstance(stream_map, RemoveRecordTransform):
+            if stream in self.settings.stream_types.names:
+                log.warning(
+                    "Stream %s is not sent: `entity_types` names it, and `stream_maps` leaves it out.",
+                    quoted(stream),
+                )
+            return None
         entity_type = self.settings.stream_types.of(stream)
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)

@@ -152,6 +152,8 @@ def test_a_stream_that_a_map_leaves_out_has_come(door: FrontDoor) -> None:
     maps = {"others": "__NULL__", "unknown": "__NULL__"}
     finished = door.run([SCHEMA, OTHERS, record(1), STATE], entity_types=types, stream_maps=maps, **FAIL)
     assert finished.code == 0
+    said = "Stream 'others' is not sent: `entity_types` names it, and `stream_maps` leaves it out."
+    assert said in finished.stderr
 
 
 def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:

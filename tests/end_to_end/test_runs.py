@@ -62,7 +62,10 @@ def test_no_records_opens_no_session_and_passes_the_state_on(door: FrontDoor) ->
 def test_empty_input_is_no_error(door: FrontDoor) -> None:
     finished = door.run(b"")
     assert (finished.code, finished.stdout) == (0, "")
+    assert "WARNING" in finished.stderr
+    assert "The input is empty: no message came." in finished.stderr
     assert door.operations() == []
+    assert "WARNING" not in door.run([STATE]).stderr
 
 
 def test_closed_stdin_is_no_error(door: FrontDoor) -> None:
