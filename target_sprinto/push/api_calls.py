@@ -88,13 +88,18 @@ class ApiClient:
         return time.monotonic() - self._session_request_at
 
     def server_time(self) -> datetime:
-        """Sprinto's time by the `Date` of its latest response; this machine's before the first one.
+        """Sprinto's time; this machine's where it is not known."""
+        return self.known_server_time() or datetime.now(timezone.utc)
+
+    def known_server_time(self) -> datetime | None:
+        """Sprinto's time by the `Date` of its latest response; None if none had any.
 
         Sprinto's times are compared with this one only: this machine's clock may differ by minutes or days.
         """
-        now = time.monotonic()
-        date, read_at = self._server_date or (datetime.now(timezone.utc), now)
-        return date + timedelta(seconds=now - read_at)
+        if self._server_date is None:
+            return None
+        date, read_at = self._server_date
+        return date + timedelta(seconds=time.monotonic() - read_at)
 
     def close(self) -> None:
         """Give the connections back."""

@@ -90,9 +90,11 @@ class Engine:
                 snapshot.save(self.options.data_dir, states)
 
     def date(self, integration_id: str) -> str:
-        """The `Date` header of a response (RFC 9110)."""
+        """The `Date` header of a response (RFC 9110); empty if it has none."""
         with self.lock:
-            now = self._now(integration_id)
+            now, shown = self._now(integration_id), self._options_of(integration_id).readings.date_header
+        if shown != "this server's":
+            return "" if shown == "none" else format_datetime(datetime.now(timezone.utc), usegmt=True)
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
 
     def _options_of(self, integration_id: str) -> SandboxOptions:

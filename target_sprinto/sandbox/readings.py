@@ -100,3 +100,6 @@ class Readings:
 
     clock_offset_seconds: float = 0.0
     """How far this server's clock, the `Date` header included, is ahead of the machine's."""
+
+    date_header: Literal["this server's", "a proxy's", "none"] = "this server's"
+    """Whose clock the `Date` header shows, if there is one: a proxy's is that of the machine."""

@@ -50,6 +50,7 @@ class Server:
             self.app.router.add_route(method, path, self._handler(operation))
         self.app.router.add_get("/", self._page)
         self.app.router.add_get("/api/sandbox/{integration_id}/applied", self._applied)
+        self.app.on_response_prepare.append(_drop_empty_date)
 
     @web.middleware
     async def _require_known_host(
@@ -169,6 +170,12 @@ def cut(request: web.Request, *, reset: bool) -> None:
         transport.abort()
     elif transport is not None:
         transport.close()
+
+
+async def _drop_empty_date(_: web.Request, response: web.StreamResponse) -> None:
+    # aiohttp gives a response without any the machine's own.
+    if not response.headers["Date"]:
+        del response.headers["Date"]
 
 
 def json_response(reply: Reply) -> web.Response:

@@ -381,6 +381,50 @@ AHEAD = pytest.mark.parametrize("seconds", [-3 * DAY, -11 * MINUTE, -6 * MINUTE,
 """How far Sprinto's clock is ahead of this machine's."""
 
 
+WITHOUT_DATE = pytest.mark.parametrize("seconds", [-DAY, -20 * MINUTE, 11 * MINUTE, 3 * DAY])
+"""The log is read back for two days by this machine's clock."""
+
+
+@WITHOUT_DATE
+@pytest.mark.parametrize("date", ["none", "a proxy's"])
+def test_a_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds, date_header=date)
+    inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (0, state_line())
+
+
+@WITHOUT_DATE
+def test_a_run_at_work_is_not_taken_for_dead_without_sprintos_date(door: FrontDoor, seconds: float) -> None:
+    configure(door, clock_offset_seconds=seconds, date_header="none")
+    first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
+    second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
+    door.wait_for_operation("status", answered=True)
+    feed(first, [record(1)])
+    door.wait_for_operation("push", 2, answered=True)
+    refused = door.finish(second, None)
+    assert refused.code == 75
+    assert "Waiting 2 s for a sign of life of" in refused.stderr
+    assert "it showed a sign of life within 2 s" in refused.error
+    assert door.finish(first, [record(2), STATE]).code == 0
+    assert len(door.applied()["people"]) == 3
+
+
+@WITHOUT_DATE
+@pytest.mark.parametrize("postpones", [True, False])
+def test_what_a_dead_run_left_is_taken_over_without_sprintos_date(
+    door: FrontDoor, seconds: float, *, postpones: bool
+) -> None:
+    configure(door, clock_offset_seconds=seconds, date_header="none", status_postpones_expiry=postpones)
+    dead = door.midway(page_size=1, messages=[SCHEMA, record(0)])
+    dead.kill()
+    door.finish(dead, None)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "Waiting 1 s for a sign of life of" in finished.stderr
+    assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
+
+
 @AHEAD
 def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)

@@ -42,6 +42,7 @@ NOT_REPORTED = {
     "log_ends",
     "old_sessions_are_purged",
     "clock_offset_seconds",
+    "date_header",
     "close_answer_counts",
     "processed_counts_lag_seconds",
     "session_hidden_seconds",

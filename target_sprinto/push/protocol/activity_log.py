@@ -104,28 +104,31 @@ def _references(value: object, name: str = "") -> Iterator[str]:
 class SessionLook(NamedTuple):
     """What one look at a session shows. Times are Sprinto's.
 
-    `at` is when it was read, `counts` what it holds, `event_at` its last event, `request_times` when its last
-    request came by its own status, which may be this very look.
+    `at` is when it was read, None if Sprinto's time is not known; request times say nothing then. `counts` is
+    what it holds, `event_at` its last event, `request_times` when its last request came by its own status,
+    which may be this very look.
     """
 
-    at: datetime
+    at: datetime | None
     counts: object
     event_at: datetime | None
     request_times: tuple[datetime, ...]
 
     @classmethod
-    def of(cls, status: SessionStatus, logged: LoggedSession, at: datetime) -> SessionLook:
+    def of(cls, status: SessionStatus, logged: LoggedSession, at: datetime | None) -> SessionLook:
         """The look at a status that was read at `at`."""
         expires_at, timeout = parse_time(status.expires_at), status.inactivity_timeout_seconds
         times = [parse_time(status.updated_at)]
         if expires_at and isinstance(timeout, int | float) and 0 < timeout < _LONGEST_TIMEOUT:
             times.append(expires_at - timedelta(seconds=timeout))
-        found = tuple(time for time in times if time)
+        found = tuple(time for time in times if time and at)
         return cls(at, status.accepted_records_by_entity, logged.last_at, found)
 
     @property
     def silence_seconds(self) -> float:
-        """How long before this look the session showed its last sign of life; 0 where none is known."""
+        """How long before this look the session showed its last sign of life; 0 where that is not known."""
+        if self.at is None:
+            return 0.0
         latest = max((time for time in (self.event_at, *self.request_times) if time), default=self.at)
         return (self.at - latest).total_seconds()
 
@@ -135,15 +138,15 @@ def shows_life(first: SessionLook, second: SessionLook) -> bool:
 
     A request time that one of the looks has moved itself is none.
     """
-    moved = [
-        time
+    if second.counts != first.counts or second.event_at != first.event_at:
+        return True
+    if first.at is None or second.at is None:
+        return False
+    latest = max(first.request_times, default=first.at)
+    looks = (first.at, second.at)
+    return any(
+        time > latest and all(abs(time - look) > _LOOK_TOLERANCE for look in looks)
         for time in second.request_times
-        if all(abs(time - look.at) > _LOOK_TOLERANCE for look in (first, second))
-    ]
-    return (
-        second.counts != first.counts
-        or second.event_at != first.event_at
-        or any(time > max(first.request_times, default=first.at) for time in moved)
     )
 
 

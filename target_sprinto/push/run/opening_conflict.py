@@ -228,7 +228,7 @@ class Conflict:
                 return
             raise self.refuse("the activity log does not show which")
         self._has_taken_over = True
-        first = SessionLook.of(status, blocker.session, self._client.server_time())
+        first = SessionLook.of(status, blocker.session, self._client.known_server_time())
         if (missing := policy.stale_seconds - first.silence_seconds) > 0:
             log.warning(
                 "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
@@ -250,7 +250,7 @@ class Conflict:
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
             raise self.refuse(_named(again), again)
         status = self._read(again)
-        second = SessionLook.of(status, again.session, self._client.server_time())
+        second = SessionLook.of(status, again.session, self._client.known_server_time())
         if status.state == "active" and shows_life(first, second):
             conflict = self.refuse(
                 f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s", again

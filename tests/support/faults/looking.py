@@ -35,6 +35,10 @@ LATELY: dict[str, dict[str, Any]] = {
     "old sessions are purged": {"old_sessions_are_purged": True},
     "Sprinto's clock is 11 minutes ahead": {"clock_offset_seconds": 660.0},
     "Sprinto's clock is 11 minutes behind": {"clock_offset_seconds": -660.0},
+    "Sprinto's clock is 20 minutes behind, and no `Date` shows it": {
+        "clock_offset_seconds": -1200.0,
+        "date_header": "none",
+    },
     "all of these at once": {
         "log_shows_refused_creates": True,
         "log_lag_seconds": 0.5,
