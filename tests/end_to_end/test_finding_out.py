@@ -333,6 +333,31 @@ def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: Front
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_close_that_hangs_is_looked_into_after_a_signal(door: FrontDoor, moment: Moment) -> None:
+    hung = Fault("close", integration_id=door.integration_id, effect=Hang(), moment=moment)
+    door.sandbox.inject(hung)
+    process = door.start()
+    feed_all(process, people(3))
+    door.sandbox.wait_for(lambda box: any(fired.fault is hung for fired in box.fired()), timeout=20)
+    process.terminate()
+    finished = door.finish(process, None)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_close_that_hangs_is_looked_into_before_the_time_to_process_is_over(
+    door: FrontDoor, moment: Moment
+) -> None:
+    hung = Fault("close", integration_id=door.integration_id, effect=Hang(), moment=moment)
+    door.sandbox.inject(hung)
+    door.pace["one_try"] = 1.0
+    finished = door.run(people(3), request_timeout_seconds=60, processing_timeout_seconds=4)
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert ids(door) == [0, 1, 2]
+
+
 def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())

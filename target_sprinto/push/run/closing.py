@@ -17,9 +17,16 @@ from target_sprinto.push.protocol.lifecycle import (
 )
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retry_loop import RETRYABLE
+from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
 from target_sprinto.push.run.staged_session import StagedSession, name_limit
-from target_sprinto.push.transport.background import Check, NoThreadError, interruptibly, pause
+from target_sprinto.push.transport.background import (
+    Check,
+    Deadline,
+    NoThreadError,
+    in_background,
+    pause,
+    result_before,
+)
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +69,7 @@ class Closing:
                 return None
             self._note_close(moved, sent=True)
             try:
-                return interruptibly(
-                    lambda: self._staged.client.apply_session(self._staged.id, one_try), grace
-                )
+                return self._attempt(one_try, until)
             except NoThreadError:
                 self._not_sent(moved)
                 raise
@@ -72,6 +77,17 @@ class Closing:
                 self._after_attempt(failure, moved)
                 pause(self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace))
         raise AssertionError("the intervals never end")
+
+    def _attempt(self, one_try: RetryPolicy, until: float) -> SessionStatus:
+        """Send one close. Its response is not waited for so long that no time is left to look instead."""
+        client = self._staged.client
+        seconds = max(self._timings.one_try, (until - time.monotonic()) * 0.75)
+        deadline = Deadline(seconds, self._staged.interrupted, self._timings.end_after_signal / 3)
+        answer = in_background(lambda: client.apply_session(self._staged.id, one_try))
+        try:
+            return result_before(answer, deadline)
+        except TimeoutError:
+            raise errors.ResponseLost("While closing the session no response came in time.") from None
 
     def _interrupted_or(self, grace: Check) -> Check:
         return grace if self._in_doubt else self._staged.interrupted

@@ -193,7 +193,7 @@ def closing() -> dict[str, When]:
             (Fault("integration_status", times=FOR_GOOD, effect=ANOTHER),),
             whole=True,
         ),
-        "closing, not acted": When(NOT_APPLIED_YET, struck(), (Fault("close", effect=Hang()),), whole=True),
+        "closing, not acted": When(PROCESSED, struck(), (Fault("close", effect=Hang()),), whole=True),
         "closing, acted": When(
             NOT_APPLIED_YET,
             struck(),
