@@ -230,6 +230,24 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
     assert door.session().state == "active"
 
 
+@pytest.mark.parametrize("session_id", ["x" * 3000, "a b", "../x", "é"])
+def test_a_session_whose_id_cannot_be_used_is_neither_asked_for_nor_shown(
+    door: FrontDoor, session_id: str
+) -> None:
+    def renamed(answer: Any) -> Any:  # noqa: ANN401 - any JSON
+        items = [event | {"session_id": session_id} for event in answer.get("items", [])]
+        return answer | ({"items": items} if "items" in answer else {"id": session_id})
+
+    for operation in ("create", "activity"):
+        named = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(renamed))
+        door.sandbox.inject(named)
+    finished = door.run(people(3))
+    assert (finished.code, finished.stdout) == (75, "")
+    assert "[session-conflict]" in finished.error
+    assert session_id not in finished.stderr
+    assert "status" not in door.operations()
+
+
 def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from target_sprinto.push.protocol.activity_log import (
     LoggedSession,
     SessionLook,
-    is_birth_certificate,
+    created_under,
     is_latest,
     logged_sessions,
     shows_life,
@@ -134,8 +134,10 @@ def test_only_a_creation_says_whose_a_session_is() -> None:
         [refused("a", 5, ours), event("a", 0, "session_created", client_reference_id=theirs)]
     )
     assert session.reference == theirs
-    assert not is_birth_certificate(refused("a", 5, ours), ours)
-    assert is_birth_certificate(event("a", 0, "session_created", client_reference_id=theirs), theirs)
+    created = event("a", 0, "session_created", client_reference_id=theirs)
+    assert created_under(ours, [refused("a", 5, ours), created]) is None
+    assert created_under(theirs, [refused("a", 5, theirs), created]) == "a"
+    assert created_under(theirs, [event("x" * 200, 0, "session_created", client_reference_id=theirs)]) is None
 
 
 def test_a_refused_caller_is_no_sign_of_life() -> None:

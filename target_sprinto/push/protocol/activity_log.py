@@ -46,9 +46,7 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
     """The sessions that events name, the one opened last first. Events may come in any order."""
     by_session: dict[str, list[dict[str, Any]]] = {}
     for event in events:
-        session_id = event.get("session_id")
-        # Any other could not be asked for, or shown.
-        if isinstance(session_id, str) and re.match(SESSION_ID, session_id):
+        if session_id := _session_id(event):
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     beginning = datetime.min.replace(tzinfo=timezone.utc)
@@ -59,11 +57,21 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
     return sorted(sessions, key=opened_at, reverse=True)
 
 
-def is_birth_certificate(event: dict[str, Any], reference: str) -> bool:
-    """Whether this event says that the session it names was created under `reference`."""
+def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
+    """The session that an event says was created under `reference`, by id."""
     # As it is inside a JSON string: a prefix may hold a quote.
     quoted = msgspec.json.encode(reference)[1:-1]
-    return event.get("type") == CREATED and quoted in msgspec.json.encode(event)
+    for event in events:
+        session_id = _session_id(event)
+        if session_id and event.get("type") == CREATED and quoted in msgspec.json.encode(event):
+            return session_id
+    return None
+
+
+def _session_id(event: dict[str, Any]) -> str | None:
+    """The session that it names, unless that could not be asked for, or shown."""
+    named = event.get("session_id")
+    return named if isinstance(named, str) and re.match(SESSION_ID, named) else None
 
 
 def is_latest(session_id: str, sessions: Iterable[LoggedSession]) -> bool:

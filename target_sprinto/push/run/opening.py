@@ -13,7 +13,7 @@ from functools import partial
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_birth_certificate
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
 from target_sprinto.push.protocol.lifecycle import is_in_doubt, nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -173,10 +173,9 @@ class SessionOpener:
             if is_last or self._client.known_server_time() is None:
                 # By this machine's clock, or a proxy's, Sprinto's may be behind.
                 age = LOOK_BACK
-            for event in self._client.events(age, retry_policy):
-                session_id = event.get("session_id")
-                if isinstance(session_id, str) and is_birth_certificate(event, self._reference):
-                    return SessionStatus(id=session_id, state="active")
+            found = created_under(self._reference, self._client.events(age, retry_policy))
+            if found is not None:
+                return SessionStatus(id=found, state="active")
             if is_last or retry_policy.stopped.wait(min(wait, max(0.0, until - time.monotonic()))):
                 break
         return None
