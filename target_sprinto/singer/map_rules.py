@@ -9,7 +9,7 @@ from typing import Any
 
 from target_sprinto.singer.entity_types import is_named
 
-_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
+MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _REMOVED = (None, "__NULL__")
 GIVEN = frozenset({"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"})
 """Names that the SDK gives to every expression, besides the record's fields and its functions."""
@@ -32,7 +32,7 @@ class MapRule:
         return {
             field: None if rule in _REMOVED else rule
             for field, rule in self.options.items()
-            if field not in _OPTIONS
+            if field not in MAP_OPTIONS
         }
 
     @property

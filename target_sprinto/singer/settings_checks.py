@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from target_sprinto.errors import SettingsError
@@ -13,6 +14,7 @@ from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.entity_schemas import similar_type
+from target_sprinto.singer.map_rules import MAP_OPTIONS
 from target_sprinto.singer.similar_names import within_one_edit
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
@@ -31,6 +33,8 @@ NOT_FOR_SPRINTO = {
 }
 """Settings that SDK targets often have and that would be ignored here, with what to do instead."""
 
+_LIKE = 0.8
+"""How alike a name is to the option that it probably means (difflib)."""
 
 _BOUNDS = {
     "minimum": "at least",
@@ -52,23 +56,46 @@ def without_bare_types(schema: Any) -> Any:  # noqa: ANN401 - any part of a JSON
     return whole
 
 
-def stream_map_problems(value: object, name: str = "stream_maps") -> Iterable[str]:
-    """What is wrong with stream maps beyond what their own schema, which is the SDK's, can find.
+def stream_map_problems(value: object) -> Iterable[str]:
+    """What is wrong with stream maps, by the path to it: their own schema, the SDK's, names the stream alone.
 
     Meltano turns a null into an empty object, which means "change nothing": what was to be left out would go.
     """
-    if not isinstance(value, dict):
-        return
-    for part, rule in value.items():
-        named = f"{name}.{part}"
-        if rule == "?":
-            yield f'`{named}` is still "?": say where the field comes from, or remove it'
-        elif rule == {}:
-            yield f"`{named}` is an empty object, which Meltano makes of null: write `__NULL__`"
-        elif part == "__else__" and rule not in (None, "__NULL__"):
-            yield f"`{named}` must be null or `__NULL__`"
+    for stream, entry in value.items() if isinstance(value, dict) else ():
+        name = f"stream_maps.{stream}"
+        if stream.startswith("__") and stream != "__else__":
+            yield f"unknown `{name}` (the only option here is `__else__`)"
+        elif isinstance(entry, dict) and entry and stream != "__else__":
+            for part, rule in entry.items():
+                yield from _rule_problems(f"{name}.{part}", part, rule)
         else:
-            yield from stream_map_problems(rule, named)
+            yield from _rule_problems(name, stream if stream == "__else__" else None, entry)
+
+
+def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
+    """`part` is the field or option; None for a stream's whole entry."""
+    options = get_close_matches(part, MAP_OPTIONS, 1, _LIKE) if part and part.startswith("__") else []
+    if rule == "?":
+        yield f'`{name}` is still "?": say where the field comes from, or remove it'
+    elif rule == {}:
+        yield f"`{name}` is an empty object, which Meltano makes of null: write `__NULL__`"
+    elif options and part not in options:
+        yield f"unknown `{name}` (did you mean `{options[0]}`?)"
+    elif rule is None or (rule == "__NULL__" and part != "__key_properties__"):
+        return
+    elif part == "__else__":
+        yield f"`{name}` must be null or `__NULL__`"
+    elif part == "__key_properties__":
+        if not isinstance(rule, list) or not all(isinstance(key, str) for key in rule):
+            yield f'`{name}` must be a list of fields, such as ["id"]'
+    elif part is None:
+        yield f"`{name}` must be an object of fields, or null; its entity type is set in `entity_types`"
+    elif not isinstance(rule, str):
+        yield (
+            f"`{name}` must be text"
+            if part in MAP_OPTIONS
+            else f'`{name}` must be an expression in quotes, or null; a constant is "1", "True" or "\'x\'"'
+        )
 
 
 def require_log_level(environ: Mapping[str, str]) -> None:
@@ -123,6 +150,11 @@ def _described(error: ValidationError) -> str:
     if rule == "type":
         kinds = [wanted] if isinstance(wanted, str) else wanted
         return f"`{name}` must be {' or '.join(kind for kind in kinds if kind != 'null')}"
+    if rule == "additionalProperties":
+        given, known = cast("Any", error.instance), cast("Any", error.schema)["properties"]
+        unknown = next(part for part in given if part not in known)
+        near = misspelt([unknown], known).get(unknown)
+        return f"unknown `{name}.{unknown}` ({f'did you mean `{near}`?' if near else ', '.join(known)})"
     if bound := _BOUNDS.get(str(rule)):
         return f"`{name}` must be {bound} {wanted}"
     return f"`{name}` is not as `--about` describes it"

@@ -50,9 +50,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
     "expect in words": ({"expect": {"User": {"min_records": "x"}}}, "`expect.User.min_records` must be int"),
     "expect less than nothing": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
-    "expect of something else": (
+    "expect misspelt": (
         {"expect": {"User": {"max_record": 1}}},
-        "`expect.User`",
+        "unknown `expect.User.max_record` (did you mean `max_records`?)",
+    ),
+    "expect of something else": (
+        {"expect": {"User": {"order": 1}}},
+        "unknown `expect.User.order` (min_records, max_records, max_shrink_percent, unique)",
     ),
     "an unknown choice": (
         {"unmapped_streams": "drop"},
@@ -77,9 +81,48 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
     "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
-    "a stream map that is none": ({"stream_maps": {"people": "User"}}, "`stream_maps.people`"),
+    "a stream map that is none": (
+        {"stream_maps": {"people": "User"}},
+        "`stream_maps.people` must be an object of",
+    ),
     "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
     "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
+    "a field that is a number": (
+        {"stream_maps": {"people": {"x": 987654321}}},
+        '`stream_maps.people.x` must be an expression in quotes, or null; a constant is "1", "True" or',
+    ),
+    "a field that is a truth value": (
+        {"stream_maps": {"people": {"x": True}}},
+        "`stream_maps.people.x` must be an expression in quotes",
+    ),
+    "a field that is an object": (
+        {"stream_maps": {"people": {"x": {"source": "y"}}}},
+        "`stream_maps.people.x` must be an expression in quotes",
+    ),
+    "key properties that are no list": (
+        {"stream_maps": {"people": {"__key_properties__": "id"}}},
+        '`stream_maps.people.__key_properties__` must be a list of fields, such as ["id"]',
+    ),
+    "key properties removed": (
+        {"stream_maps": {"people": {"__key_properties__": "__NULL__"}}},
+        "`stream_maps.people.__key_properties__` must be a list",
+    ),
+    "an option in the wrong place": (
+        {"stream_maps": {"__key_properties__": ["id"]}},
+        "unknown `stream_maps.__key_properties__` (the only option here is `__else__`)",
+    ),
+    "a filter that is none": (
+        {"stream_maps": {"people": {"__filter__": True}}},
+        "`stream_maps.people.__filter__` must be text",
+    ),
+    "an option misspelt": (
+        {"stream_maps": {"people": {"__key_propertys__": ["id"]}}},
+        "unknown `stream_maps.people.__key_propertys__` (did you mean `__key_properties__`?)",
+    ),
+    "an option misspelt that could be a field": (
+        {"stream_maps": {"people": {"__fliter__": "True"}}},
+        "unknown `stream_maps.people.__fliter__` (did you mean `__filter__`?)",
+    ),
     "a stream map that was null": (
         {"stream_maps": {"people": {}}},
         "`stream_maps.people` is an empty object, which Meltano makes of null: write `__NULL__`",
