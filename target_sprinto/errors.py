@@ -27,9 +27,10 @@ _ROOM = 200
 class SettingsError(ConfigError, sdk.ConfigValidationError):
     """Settings that cannot be used. `errors` lists every problem; none quotes a value."""
 
-    def __init__(self, *problems: str) -> None:
-        message = f"Settings: {listed(problems, _ROOM)}."
-        super().__init__(message, "`target-sprinto --about` lists all settings.")
+    hint = "`target-sprinto --about` lists all settings."
+
+    def __init__(self, *problems: str, hint: str = "") -> None:
+        super().__init__(f"Settings: {listed(problems, _ROOM)}.", hint)
         self.errors = list(problems)
         self.schema = None
 

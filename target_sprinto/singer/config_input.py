@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,7 +16,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.singer import environment, settings_checks
+from target_sprinto.singer import environment, settings_checks, settings_json
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
@@ -75,11 +73,11 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
             text, mode = file.read(_MAX_CONFIG_BYTES + 1), os.fstat(file.fileno()).st_mode
         if len(text) > _MAX_CONFIG_BYTES:
             raise SettingsError(f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes")
-        content = json.loads(text.decode("utf-8-sig"), parse_float=Decimal, parse_constant=_refuse_constant)
+        content = settings_json.decode(text.decode("utf-8-sig"), f"config file {shown}")
     except OSError as problem:
         raise SettingsError(f"config file {shown}: {problem.strerror}") from None
-    except (ValueError, RecursionError, ArithmeticError):
-        raise SettingsError(f"config file {shown} is not JSON in UTF-8") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"config file {shown} is not UTF-8", hint="Save it as UTF-8.") from None
     if not isinstance(content, dict):
         raise SettingsError(f"config file {shown} does not hold a JSON object")
     if content.get("api_key") and stat.S_ISREG(mode) and mode & stat.S_IROTH:
@@ -87,7 +85,3 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
             "Config file %r holds the API key, and every user can read it: run `chmod o-r` on it.", path
         )
     return content
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)

@@ -14,7 +14,7 @@ import msgspec
 
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer import schema_limits
+from target_sprinto.singer import schema_limits, settings_json
 from target_sprinto.singer.schema_errors import SchemaError, SchemaErrors
 from target_sprinto.singer.similar_names import within_one_edit
 
@@ -120,11 +120,11 @@ def _from_text(text: str) -> object:
         if not text.lstrip().startswith("{"):
             with Path(text).open("rb") as file:
                 text = file.read(_MAX_BYTES).decode("utf-8-sig")
-        return json.loads(text)
+        return settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
     except OSError as problem:
         raise SettingsError(f"the file that `entity_schemas` names: {problem.strerror}") from None
-    except (ValueError, RecursionError):
-        raise SettingsError("`entity_schemas` is not a JSON object, or a file that holds one") from None
+    except UnicodeDecodeError:
+        raise SettingsError("the file that `entity_schemas` names is not UTF-8") from None
 
 
 def similar_type(entity_type: str, known: Iterable[str]) -> str | None:

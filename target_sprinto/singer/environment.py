@@ -6,20 +6,18 @@ Nothing is put into the environment of the process: a line of `.env` sets no pro
 from __future__ import annotations
 
 import io
-import json
 import logging
 import math
 import os
 import stat
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.singer import settings_checks
+from target_sprinto.singer import settings_checks, settings_json
 
 PREFIX = "TARGET_SPRINTO_"
 
@@ -46,12 +44,13 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
     found: dict[str, Any] = {}
     for name, schema in {**refused, **known}.items():
         variable = f"{PREFIX}{name.upper()}"
+        what = f"the environment variable {variable}"
         if variable in environ:
             try:
-                found[name] = _value(environ[variable], schema["type"])
-            except (ValueError, KeyError, RecursionError):
+                found[name] = _value(environ[variable], schema["type"], what)
+            except (ValueError, KeyError):
                 wanted = " or ".join(kind for kind in schema["type"] if kind != "null")
-                raise SettingsError(f"the environment variable {variable} is not a valid {wanted}") from None
+                raise SettingsError(f"{what} is not a valid {wanted}") from None
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -112,7 +111,7 @@ def _distrusted(status: os.stat_result) -> str:
     return ""
 
 
-def _value(text: str, kinds: list[str]) -> object:
+def _value(text: str, kinds: list[str], what: str) -> object:
     if "integer" in kinds:
         return int(text)
     if "number" in kinds:
@@ -122,7 +121,7 @@ def _value(text: str, kinds: list[str]) -> object:
     if "boolean" in kinds:
         return _BOOLEANS[text.strip().lower()]
     if "object" in kinds and ("string" not in kinds or text.lstrip().startswith("{")):
-        value = json.loads(text, parse_float=Decimal)
+        value = settings_json.decode(text, what, "a valid object")
         if value is not None and not isinstance(value, dict):
             raise ValueError(text)
         return value

@@ -158,9 +158,15 @@ def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoo
     ("content", "text"),
     [
         (None, "No such file"),
-        ("{", "is not JSON"),
+        ("{", "is not JSON (line 1, column 2). Check it with"),
+        ('{"api_key": "k3y",\n "page_size": 1,\n}', "is not JSON (line "),
+        ("# s3cr3t\napi_key: k3y", "is not JSON (line 1, column 1)"),
+        ('{"page_size": NaN}', "is not JSON. Check it with"),
+        (" \n", "is empty"),
         ("[]", "does not hold a JSON object"),
-        ("\xff", "is not JSON"),
+        ("\xff", "is not UTF-8"),
+        ('{"stream_maps": {"p": {"s": null}, "p": {"n": null}}}', "has 'p' twice in one object"),
+        ('{"dry_run": true, "dry_run": false}', "has 'dry_run' twice in one object"),
     ],
 )
 def test_a_config_file_that_cannot_be_used_is_named(
@@ -171,6 +177,7 @@ def test_a_config_file_that_cannot_be_used_is_named(
         path.write_bytes(content.encode("latin-1"))
     finished = door.run(b"", "--config", str(path))
     assert finished.code == 1
+    assert "k3y" not in finished.stderr
     assert "mine.json" in finished.error
     assert text in finished.error
 
@@ -211,7 +218,8 @@ def test_a_dotenv_file_in_the_working_folder_is_read(door: FrontDoor, tmp_path: 
     [
         ("PAGE_SIZE", "s3cr3t", "integer"),
         ("REQUEST_TIMEOUT_SECONDS", "s3cr3t", "number"),
-        ("ENTITY_TYPES", "{s3cr3t", "object"),
+        ("ENTITY_TYPES", "{s3cr3t", "object (line 1, column 2)"),
+        ("ENTITY_TYPES", '["s3cr3t"]', "object"),
     ],
 )
 def test_an_environment_variable_that_cannot_be_used_is_named(
@@ -221,6 +229,13 @@ def test_an_environment_variable_that_cannot_be_used_is_named(
     finished = door.run(b"", "--config", str(door.config()), "--config", "ENV", env=env)
     assert finished.code == 1
     assert f"TARGET_SPRINTO_{variable} is not a valid {kind}" in finished.error
+
+
+def test_a_variable_that_gives_a_key_twice_is_rejected(door: FrontDoor) -> None:
+    env = {"TARGET_SPRINTO_STREAM_MAPS": '{"people": {"name": null}, "people": {"id": "id"}}'}
+    finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV", env=env)
+    assert (finished.code, door.operations()) == (1, [])
+    assert "TARGET_SPRINTO_STREAM_MAPS has 'people' twice in one object" in finished.error
 
 
 def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path) -> None:
@@ -314,7 +329,7 @@ def test_a_number_that_is_none_or_too_large_is_reported(
 def test_a_config_file_in_another_encoding_is_reported(door: FrontDoor, tmp_path: Path) -> None:
     (tmp_path / "mine.json").write_text("{}", encoding="utf-16")
     finished = door.run(b"", "--config", str(tmp_path / "mine.json"))
-    assert "is not JSON in UTF-8" in finished.error
+    assert "is not UTF-8" in finished.error
 
 
 def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
