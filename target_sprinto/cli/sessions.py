@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -26,6 +26,7 @@ from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.apply_held import apply_session
 from target_sprinto.push.run.discarding import discard_session
+from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.opening_conflict import find_active_session
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
@@ -35,8 +36,10 @@ from target_sprinto.receipts.folder import read_checked
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard
-from target_sprinto.singer.settings import SCHEMA, Settings
+from target_sprinto.singer.map_check import require_expressions
+from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.state_output import write_state
+from target_sprinto.singer.target import SprintoTarget
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -57,10 +60,12 @@ _MOST_HOURS = 87_600
     short_help="Test settings, key, region, integration.",
     epilog=examples("sprintoctl check --config config.json"),
 )
-@config_option()
-def check(config: tuple[str, ...]) -> None:
+@config_option(callback=SprintoTarget.cb_config)
+def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Test the settings, then key, region and integration with a call that changes nothing."""
-    _, client = configured(config, *SCHEMA["properties"])
+    target = SprintoTarget.from_cli(config, run=OfflineRun(process_signals.check))
+    require_expressions(target.stream_maps)
+    client = target.client
     interruptible(lambda: client.integration_status(RetryPolicy(_CHECK_SECONDS, 0.0)))
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 

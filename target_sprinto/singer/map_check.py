@@ -30,17 +30,28 @@ class _Missing(NamedTuple):
     hint: str
 
 
-def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
-    """Raise MapFailed for what is not an expression, and for a key property that the map drops.
+def require_expressions(stream_maps: Mapping[str, Any]) -> None:
+    """Raise MapFailed for what is not an expression, in the map of any stream."""
+    for name, options in stream_maps.items():
+        if isinstance(options, dict):
+            _require_expressions(MapRule(name, name, options), name)
 
-    `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
-    """
+
+def _require_expressions(rule: MapRule, stream: str) -> None:
     for target, expression in rule.expressions.items():
         if parsed(expression) is None:
             raise MapFailed(
                 f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
                 _as_typed(_CONSTANT.format(f"'{expression}'"), "Correct it."),
             )
+
+
+def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
+    """Raise MapFailed for what is not an expression, and for a key property that the map drops.
+
+    `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
+    """
+    _require_expressions(rule, stream)
     named = rule.options.get("__key_properties__", keys) or []
     outputs = rule.outputs(fields)
     for key in named if outputs or rule.drops_others else []:

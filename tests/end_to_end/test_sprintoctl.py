@@ -154,6 +154,28 @@ def test_check_names_an_integration_that_is_not_known(served: str, door: FrontDo
     assert "the integration does not exist there" in checked.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"stream_maps": {"people": {"name": "?"}}}, '`stream_maps.people.name` is still "?"'),
+        ({"stream_maps": {"people": "x"}}, "`stream_maps.people` must be an object"),
+        (
+            {"stream_maps": {"people": {"name": "b +"}}},
+            "field 'name' of stream 'people' is 'b +', which is not an",
+        ),
+        ({"flattening_enabled": True}, "flattening_max_depth is required"),
+        ({"batch_size_rows": 5}, "`batch_size_rows` is not supported"),
+    ],
+)
+def test_check_rejects_settings_that_a_run_rejects(
+    door: FrontDoor, settings: dict[str, Any], text: str
+) -> None:
+    checked = door.sprintoctl("check", **settings)
+    assert (checked.code, checked.stdout, door.operations()) == (1, "", [])
+    (line,) = checked.stderr.splitlines()
+    assert text in line
+
+
 def test_check_changes_nothing(door: FrontDoor) -> None:
     assert door.sprintoctl("check").code == 0
     assert door.operations() == ["integration_status"]
