@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from target_sprinto.errors import DemoFailed
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import shown
 from target_sprinto.signals import process_signals
+from target_sprinto.singer import environment
 from target_sprinto.singer.entity_schemas import bundled_user
 
 if TYPE_CHECKING:
@@ -195,6 +197,12 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
             [sys.executable, "-m", "target_sprinto", "--config", str(path)],
             # Python looks for modules in the working folder first.
             cwd=folder,
+            # The user's own settings are not the demo's, and would be warned of.
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(environment.PREFIX) or name in environment.NOT_SETTINGS
+            },
             input=messages,
             stdout=subprocess.PIPE,
             check=False,

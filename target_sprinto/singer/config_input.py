@@ -16,6 +16,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.text import listed
 from target_sprinto.singer import environment, settings_checks, settings_json
 from target_sprinto.singer.settings import SCHEMA, Settings
 
@@ -23,6 +24,8 @@ OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url
 """The settings that it takes to reach Sprinto."""
 
 _MAX_CONFIG_BYTES = 5_000_000
+_ROOM = 200
+"""Characters of a warning for names of variables."""
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,11 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
             merged |= environment.from_environment(known, os.environ)
         else:
             merged |= read_config_file(name, number)
+    # Meltano sets variables as well as a file.
+    if "ENV" not in names and lasting(names):
+        unread = list(environment.unread(merged, known, os.environ))
+        if unread:
+            log.warning("Set, but not read: %s. Add `--config ENV` to read them.", listed(unread, _ROOM))
     return merged
 
 

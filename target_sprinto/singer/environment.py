@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from target_sprinto.singer import settings_checks, settings_json
 PREFIX = "TARGET_SPRINTO_"
 
 _MAX_BYTES = 1_000_000
-_NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
+NOT_SETTINGS = frozenset({f"{PREFIX}LOGLEVEL"})
 _BOOLEANS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
@@ -54,6 +54,21 @@ def from_environment(known: Mapping[str, Any], environ: Mapping[str, str]) -> di
     return {name: value for name, value in found.items() if value is not None}
 
 
+def unread(
+    settings: Mapping[str, Any], known: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[str]:
+    """The variables that would change these settings if they were read."""
+    for name, schema in known.items():
+        variable = f"{PREFIX}{name.upper()}"
+        if text := environ.get(variable):
+            try:
+                value = _value(text, schema["type"], variable)
+            except (ValueError, KeyError, SettingsError):
+                value = ...
+            if value != settings.get(name, schema.get("default")):
+                yield variable
+
+
 def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `.env` in the working folder, if there is one. Raises SettingsError.
 
@@ -65,7 +80,7 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
     own = {
         name: value
         for name, value in values.items()
-        if name.startswith(PREFIX) and name not in _NOT_SETTINGS and value is not None
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and value is not None
     }
     if own:
         log.info("Settings are read from %s: %s.", Path.cwd() / ".env", ", ".join(sorted(own)))

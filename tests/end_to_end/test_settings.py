@@ -206,6 +206,27 @@ def test_the_environment_is_read_with_config_env(door: FrontDoor) -> None:
     assert "Content-Encoding" not in push.headers
 
 
+def test_a_variable_that_is_not_read_is_warned_of(door: FrontDoor) -> None:
+    env = {"TARGET_SPRINTO_DRY_RUN": "true", "TARGET_SPRINTO_API_KEY": "sandbox-key"}
+    env |= {"TARGET_SPRINTO_ENTITY_TYPES": "[s3cr3t", "TARGET_SPRINTO_COMPRESS": "true"}
+    finished = door.run(people(1), "--config", str(door.config()), env=env)
+    assert finished.code == 0
+    (line,) = [line for line in finished.stderr.splitlines() if "--config ENV" in line]
+    assert "WARNING" in line
+    assert (
+        "Set, but not read: TARGET_SPRINTO_ENTITY_TYPES; TARGET_SPRINTO_DRY_RUN. Add `--config ENV`" in line
+    )
+
+
+def test_variables_that_meltano_sets_beside_its_file_are_not_warned_of(door: FrontDoor) -> None:
+    folder = door.folder / ".meltano" / "run"
+    folder.mkdir(parents=True)
+    config = str(door.config().rename(folder / "config.json"))
+    finished = door.run(people(1), "--config", config, env={"TARGET_SPRINTO_DRY_RUN": "true"})
+    assert finished.code == 0
+    assert "--config ENV" not in finished.stderr
+
+
 def test_a_dotenv_file_in_the_working_folder_is_read(door: FrontDoor, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
     config = door.config()
