@@ -149,11 +149,13 @@ class SessionConflict(ApiError, code="session-conflict"):
     """Another session of this integration is active.
 
     Its `outcome` is IN_DOUBT where that session may be this run's own. `session_id` is that session's, if it
-    is known, and `policy` what the run was to do about it: `fail`, `wait`, `discard` or nothing.
+    is known, and `policy` what the run was to do about it: `fail`, `wait`, `discard` or nothing. One that
+    `is_to_be_held` waits for approval, or its run will leave it so.
     """
 
     temporary = True
     session_id: str | None = None
+    is_to_be_held = False
     policy = ""
 
 

@@ -44,11 +44,18 @@ def advise(failure: SprintoError) -> SprintoError:
 
 
 def name_blocker(failure: SprintoError, config: Sequence[str]) -> None:
-    """Add to a session conflict's hint the command that discards what is in the way."""
-    if isinstance(failure, SessionConflict) and failure.session_id:
-        # A command is not cut, and does not count.
+    """Add to a session conflict's hint the commands that end what is in the way."""
+    if not isinstance(failure, SessionConflict) or not failure.session_id:
+        return
+    discard = suggested("sprintoctl", "discard", failure.session_id, config=config)
+    # A command is not cut, and does not count.
+    if failure.is_to_be_held:
+        failure.advise("If it waits for approval: ")
+        apply = suggested("sprintoctl", "apply", failure.session_id, "--receipt", "FILE", config=config)
+        failure.hint += f"{apply}; or: {discard}."
+    else:
         failure.advise(f"{failure.hint} If its run died: ")
-        failure.hint += f"{suggested('sprintoctl', 'discard', failure.session_id, config=config)}."
+        failure.hint += f"{discard}."
 
 
 def how_to_discard(session_id: str | None, config: Sequence[str]) -> str:

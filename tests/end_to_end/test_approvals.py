@@ -107,6 +107,16 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     assert "close" not in door.operations()
 
 
+def test_a_session_that_waits_for_approval_is_not_called_left_over(door: FrontDoor) -> None:
+    session, config = hold(door), str(door.config())
+    finished = door.run(people(1), "--config", config)
+    assert finished.code == 75
+    assert "If it waits for approval: " in finished.error
+    assert f"sprintoctl apply {session} --receipt FILE --config {config}; or: " in finished.error
+    assert f"or: sprintoctl discard {session} --config {config}." in finished.error
+    assert "died" not in finished.error
+
+
 def test_a_run_without_records_holds_nothing(door: FrontDoor) -> None:
     finished = door.run(people(0), **HOLD)
     assert (finished.code, finished.stdout) == (0, state_line())

@@ -41,6 +41,11 @@ class LoggedSession:
     last_at: datetime | None
     first_at: datetime | None = None
 
+    @property
+    def is_to_be_held(self) -> bool:
+        """Whether its run leaves it for approval, or has done so."""
+        return self.reference is not None and self.reference.endswith("/hold")
+
 
 def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
     """The sessions that events name, the one opened last first. Events may come in any order."""

@@ -162,7 +162,9 @@ class Conflict:
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
         conflict = SessionConflict(f"Another session is active: {message}.", f"Wait until it ends{wait}.")
-        conflict.session_id, conflict.policy = blocker.session.id if blocker else None, policy.value
+        conflict.policy = policy.value
+        if blocker:
+            conflict.session_id, conflict.is_to_be_held = blocker.session.id, blocker.session.is_to_be_held
         return conflict
 
     # Waiting
