@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.map_rules import MapRule, parsed
+from target_sprinto.singer.map_rules import MapRule, called_names, parsed
 from target_sprinto.singer.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import nearest_first
 
@@ -80,7 +80,14 @@ def require_known_names(
     """
     if not fields:
         return
+    functions = list(functions)
     for target, name in rule.unknown_names(fields, functions):
+        if name in called_names(rule.expressions[target]):
+            raise MapFailed(
+                f"the stream map of stream {quoted(stream)} calls {quoted(name)} for {_place(target)}, and"
+                f" there is no such function{nearest_first(name, functions, most=len(functions))}.",
+                "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
+            )
         missing = _Missing(name, list(fields), _cause(name, rule.expressions[target], fields))
         raise _not_there(stream, target, missing)
     for target, expression in rule.expressions.items():
@@ -131,10 +138,9 @@ def require_entity(
 
 
 def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
-    place = "`__filter__`" if target == "__filter__" else f"field {quoted(target)}"
     return MapFailed(
-        f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {place}, and the"
-        f" stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
+        f"the stream map of stream {quoted(stream)} reads {quoted(missing.name)} for {_place(target)}, and"
+        f" the stream's schema has no such field{nearest_first(missing.name, missing.known, most=3)}.",
         missing.hint,
     )
 
@@ -193,6 +199,10 @@ def _as_typed(hint: str, otherwise: str) -> str:
 
 def _list(kinds: Iterable[str]) -> str:
     return " or ".join(sorted(kinds))
+
+
+def _place(target: str) -> str:
+    return "`__filter__`" if target == "__filter__" else f"field {quoted(target)}"
 
 
 def _in(stream: str, target: str) -> str:

@@ -112,6 +112,12 @@ def _free_names(expression: str) -> list[str]:
     return [node.id for node in names if node.id not in bound]
 
 
+def called_names(expression: str) -> set[str]:
+    """The names that it calls as functions."""
+    calls = [node.func for node in _nodes(expression) if isinstance(node, ast.Call)]
+    return {function.id for function in calls if isinstance(function, ast.Name)}
+
+
 def _mentions(expression: str, name: str) -> bool:
     nodes = _nodes(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):

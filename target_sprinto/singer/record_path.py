@@ -32,6 +32,26 @@ from target_sprinto.singer.sink import SprintoSink
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}
 """Errors of simpleeval, which the SDK's mapper uses, and what holds the name that was not there."""
 
+_OPTIONAL = (
+    "A field that may be missing is read by `record.get('x')`; one that may be null by"
+    " `x.upper() if x else None`."
+)
+_TOO_LARGE = "Its result is too large for a stream map: compute it at the tap."
+_HINTS = {
+    "AttributeDoesNotExist": _OPTIONAL,
+    "FeatureNotAvailable": (
+        "Only a part of Python is available: no lambda, no `.format()`, no name that begins with `_`."
+    ),
+    "FunctionNotDefined": "There is no such function; text has methods, such as `x.upper()`.",
+    "IterableTooLong": _TOO_LARGE,
+    "KeyError": (
+        "A field that may be missing is read by `record.get('x')`; `config` holds `stream_map_config`."
+    ),
+    "NameNotDefined": _OPTIONAL,
+    "NumberTooHigh": _TOO_LARGE,
+}
+"""By the type of the error."""
+
 
 class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
@@ -206,9 +226,20 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
         raise MapFailed(
             f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
             f" {f'{failing} ({cause})' if failing else cause}.",
-            "A field that may be missing is read by `record.get('x')`; one that may be null by"
-            " `x.upper() if x else None`.",
+            _hint(raised),
         ) from None
+
+
+def _hint(raised: BaseException | None) -> str:
+    """What to do about an error of an expression, whose text is not shown: it may quote a value."""
+    text = str(raised)
+    if not isinstance(raised, TypeError):
+        return _HINTS.get(type(raised).__name__, "Correct the expression, or the value at its source.")
+    if "NoneType" in text:
+        return _OPTIONAL
+    if "Decimal" in text and "float" in text:
+        return "A number with a fraction is a decimal: `float(x) * 1.1`."
+    return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."
 
 
 def _failing(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any]) -> str:

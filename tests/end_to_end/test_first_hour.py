@@ -188,6 +188,13 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
             id="wrong type",
         ),
         pytest.param(
+            {"role": "len(status)"},
+            {},
+            "calls 'len' for field 'role', and there is no such function (nearest first: ",
+            "Use one of those, or a method of text such as `x.upper()`",
+            id="no such function",
+        ),
+        pytest.param(
             {"employmentStartDate": "?"},
             {},
             '`stream_maps.users.employmentStartDate` is still "?"',
@@ -245,6 +252,29 @@ def test_a_record_that_the_map_does_not_fit_names_field_line_and_next_step(
     assert next_step in finished.error
     assert len(finished.error) <= 460
     assert door.operations() == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "cause", "hint"),
+    [
+        ("number + status", "TypeError", "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."),
+        ("profile.get('pay') * 1.1", "TypeError", "A number with a fraction is a decimal: `float(x) * 1.1`."),
+        ("profile.get('nothing') + 'x'", "TypeError", "one that may be null by `x.upper() if x else None`."),
+        ("config['x']", "KeyError", "`config` holds `stream_map_config`."),
+        ("status.format(1)", "FeatureNotAvailable", "Only a part of Python is available: no lambda,"),
+        ("number ** 99999999", "NumberTooHigh", "Its result is too large for a stream map"),
+        ("status * 99999999", "IterableTooLong", "Its result is too large for a stream map"),
+        ("int(status)", "ValueError", "Correct the expression, or the value at its source."),
+    ],
+)
+def test_an_expression_that_fails_has_a_hint_that_fits(
+    door: FrontDoor, expression: str, cause: str, hint: str
+) -> None:
+    record = ADA | {"profile": PROFILE | {"userType": "employee", "pay": 1.5}}
+    finished = run(door, {"role": expression}, record, entity_schemas=None)
+    assert f"({cause}). " in finished.error
+    assert hint in finished.error
+    assert len(finished.error) <= 460
 
 
 def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
