@@ -13,9 +13,9 @@ import msgspec
 from target_sprinto import private_files
 from target_sprinto.cli.options import config_option
 from target_sprinto.console import examples
-from target_sprinto.errors import PreviewDiffers, SettingsError
-from target_sprinto.push.errors import Interrupted, SprintoError
-from target_sprinto.push.text import printable, shown
+from target_sprinto.errors import PreviewDiffers
+from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
+from target_sprinto.push.text import listed, printable, short, shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import entity_schemas, map_draft, map_preview, tap_sample
 from target_sprinto.singer.entity_schemas import BUNDLED, EntitySchema
@@ -25,6 +25,9 @@ from target_sprinto.singer.target import SprintoTarget
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}
 """A preview needs no account, so that it can run where no key is."""
+
+_ROOM = 100
+"""Characters of a message for entity types."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -101,6 +104,13 @@ def draft(
         config["stream_maps"][stream] = map_draft.stream_map(proposals, entity)
         for line in map_draft.as_table(stream, sample, entity, proposals):
             click.echo(printable(line), err=True)
+    if not samples:
+        raise ConfigError("The input has no stream.", "Give it all that the tap prints, or its catalog.")
+    if not config["stream_maps"]:
+        raise ConfigError(
+            "Nothing was drafted: no stream is named like an entity type.",
+            f"Name one with --type STREAM=TYPE. Types: {listed(list(map(short, known)), _ROOM)}.",
+        )
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         click.echo(text, nl=False)
@@ -108,10 +118,12 @@ def draft(
     try:
         private_files.write_new(output, text.encode())
     except OSError as problem:
-        raise SettingsError(f"{output} cannot be written ({private_files.reason(problem)})") from None
-    click.echo(
-        f'Written to {output}. Fill in each "?"; then: sprintoctl map preview --config {output} …', err=True
-    )
+        raise ConfigError(
+            f"{shown(str(output))} cannot be written ({private_files.reason(problem)}).",
+            f"Choose another name{', or delete it' if isinstance(problem, FileExistsError) else ''}.",
+        ) from None
+    todo = 'Fill in each "?"; then' if '"?"' in text else "Next"
+    click.echo(f"Written to {output}. {todo}: sprintoctl map preview --config {output} …", err=True)
 
 
 def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple[str, str]:

@@ -60,6 +60,7 @@ def test_draft_then_preview_then_run(door: FrontDoor) -> None:
     assert finished.code == 0, finished.stderr
     assert "public-employees → User" in finished.stderr
     assert "Not sent: contract, salary, created" in finished.stderr
+    assert 'Fill in each "?"; then: sprintoctl map preview' in finished.stderr
     connection = door.config(unmapped_streams=None, require_final_state=False)
     words = ["--config", str(connection), "--config", str(drafted)]
     refused = door.run(MESSAGES, *words)
@@ -107,7 +108,7 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
     drafted.write_text("mine")
     finished = run(door, "--input", "-", "-o", str(drafted), typed=as_input(MESSAGES))
     assert finished.code == 1
-    assert "cannot be written" in finished.stderr
+    assert "cannot be written (File exists). Choose another name, or delete it." in finished.stderr
     assert drafted.read_text() == "mine"
 
 
@@ -117,6 +118,8 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
         ([], 2, "Name one of --input and --catalog."),
         (["--input", "tap.singer", "--type", "employees=User"], 2, "nearest first: 'public-employees'"),
         (["--input", "tap.singer", "--type", "public-employees=Usr"], 2, "nearest first: 'User'"),
+        (["--input", "devices.singer"], 1, "no stream is named like an entity type. Name one with --type"),
+        (["--input", "empty.singer", "-o", "m.json"], 1, "The input has no stream. Give it all"),
         (["--input", "bad.singer"], 1, "Input line 1: the line is not a Singer message."),
         (["--catalog", "tap.singer"], 1, "this is not a Singer catalog."),
         (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),
@@ -125,5 +128,8 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
 def test_a_mistake_says_what_to_do(door: FrontDoor, words: list[str], code: int, message: str) -> None:
     write(door, MESSAGES)
     (door.folder / "bad.singer").write_bytes(b'{"type": s3cr3t')
+    (door.folder / "devices.singer").write_bytes(as_input([STREAM | {"stream": "devices"}]))
+    (door.folder / "empty.singer").touch()
     finished = run(door, *words)
+    assert not (door.folder / "m.json").exists()
     assert (finished.code, message in finished.stderr) == (code, True), finished.stderr
