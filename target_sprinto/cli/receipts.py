@@ -92,7 +92,8 @@ def _verify_folder(folder: Path, public_key: Ed25519PublicKey | None) -> None:
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
     if public_key is None:
         unsigned = sum(run.signed_by is None for run in found.runs)
-        click.echo(f"{unsigned} of them are unsigned; --public-key FILE checks the signatures.")
+        are = "is" if unsigned == 1 else "are"
+        click.echo(f"{unsigned} of them {are} unsigned; --public-key FILE checks the signatures.")
 
 
 def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes

@@ -91,7 +91,7 @@ def _describe(error: SchemaError) -> FieldProblem:
     elif rule == "enum":
         issue = f"must be one of {short(', '.join(map(str, facts['options'])))}"
     elif rule == "format":
-        issue = f"must be a {facts['format']}"
+        issue = f"must be {'an' if facts['format'][0] in 'aei' else 'a'} {facts['format']}"
     return FieldProblem(where, issue)
 
 

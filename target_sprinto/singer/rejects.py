@@ -196,13 +196,15 @@ class RejectedRecords:
             return ""
         text = f"{pluralize(len(self._confirmed), 'record')} rejected ({self._summary()})."
         if superseded:
-            text += f" {superseded} of them are superseded: a later record of the same key was accepted."
+            are = "is" if superseded == 1 else "are"
+            text += f" {superseded} of them {are} superseded: a later record of the same key was accepted."
         if not left or self._file is None:
             return text
         if problem := self._finish_file(self._file, left):
             return f"{text} {problem}"
+        were = "was" if len(left) == 1 else "were"
         text += (
-            f" {len(left)} were written to {self._file.path}; to load them after a fix:"
+            f" {len(left)} {were} written to {self._file.path}; to load them after a fix:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in left):

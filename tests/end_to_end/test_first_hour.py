@@ -233,6 +233,13 @@ def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
             id="null in one record",
         ),
         pytest.param(
+            {},
+            PROFILE | {"email": "s3cr3t", "userType": "employee"},
+            "field 'workEmail' must be an email",
+            "`sprintoctl map preview` shows all problems",
+            id="not an email",
+        ),
+        pytest.param(
             {"workEmail": "profile.get('email')", "firstName": "profile.get('firstName')"},
             {"firstName": None, "lastName": "s3cr3t", "managerId": None, "userType": "s3cr3t"},
             "field 'firstName' must be string; field 'workEmail' must be string; field 'employmentType'"

@@ -446,6 +446,11 @@ def test_each_receipt_names_the_one_before(door: FrontDoor) -> None:
     assert "3 of them are unsigned" in finished.stdout
 
 
+def test_one_unsigned_receipt_is_counted_in_the_singular(door: FrontDoor) -> None:
+    runs(door, 1)
+    assert "1 of them is unsigned" in sprintoctl(door, "verify", "receipts").stdout
+
+
 def test_pipelines_have_chains_of_their_own(door: FrontDoor) -> None:
     runs(door, 2)
     runs(door, 2, client_reference_prefix="another/one")
