@@ -153,7 +153,7 @@ class FinalStateUnfinished(InputError, code="final-state-unfinished"):
 
 
 class StreamMissing(SprintoError, code="stream-missing"):
-    """A stream, or a field of some streams, that the settings name and the tap did not send."""
+    """A stream, its entity type or a field, that the settings name and the tap did not send."""
 
 
 class TapSilent(InputError, code="tap-silent"):
@@ -175,7 +175,7 @@ class NothingAccepted(SprintoError, code="nothing-accepted"):
 
 
 class ExpectationNotMet(SprintoError, code="expectation"):
-    """`expect`: too many records, far fewer than were applied last, or a value that is not unique."""
+    """`expect`: too many records, far fewer than were applied last, or a field that is not unique."""
 
 
 class WouldBeRefused(SprintoError, code="would-be-refused"):

@@ -1,6 +1,7 @@
 """What `expect` asks of a run beside a minimum: a maximum, no large loss since the last one, unique values.
 
-The maximum and unique values are checked before a record joins a page, the loss before the session is closed.
+The maximum and unique values are checked before a record joins a page; the loss, and that the unique fields
+exist, before the session is closed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -19,6 +20,7 @@ from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
 from target_sprinto.singer.settings import Expectation
+from target_sprinto.singer.similar_names import nearest_first
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Expectations:
         self._counts: Counter[str] = Counter()
         self._seen: dict[tuple[str, str], set[bytes]] = {}
         self._unique_values = 0
+        self._never_seen = {(name, field) for name, wanted in expect.items() for field in wanted.unique}
         for name, wanted in expect.items():
             if wanted.max_shrink_percent is not None and name not in applied:
                 log.warning(
@@ -72,6 +75,16 @@ class Expectations:
                     "If the low number is correct, raise `max_shrink_percent` for one run.",
                 )
 
+    def require_unique_fields(self, fields_of: Callable[[str], Collection[str]]) -> None:
+        """Raise ExpectationNotMet for a unique field that neither a record nor `fields_of` its type has."""
+        for name, field in sorted(self._never_seen):
+            if self._counts[name] and field not in (known := fields_of(name)):
+                raise ExpectationNotMet(
+                    f"`expect` says that field {quoted(field)} of {short(name)} is unique, and no record has"
+                    f" such a field{nearest_first(field, known, most=3)}.",
+                    "Name the field as Sprinto gets it, after the stream map.",
+                )
+
     def _least(self, name: str) -> int:
         percent, before = self._expect[name].max_shrink_percent, self._applied.get(name)
         return math.ceil(before.records * (100 - percent) / 100) if before and percent is not None else 0
@@ -87,6 +100,8 @@ class Expectations:
         if wanted.unique:
             record = _decode(body)
             for field in wanted.unique:
+                if field in record:
+                    self._never_seen.discard((name, field))
                 if record.get(field) is not None:
                     self._require_new(name, field, record[field], origin)
 

@@ -40,12 +40,13 @@ class PreviewRun(OfflineRun):
         self.records: defaultdict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.pages = self.bytes = 0
         self._keep = keep
-        self._checked = self._add
+        self.expect({})
 
     def expect(self, expected: Mapping[str, Expectation]) -> None:
         """Check records as `expect` asks; what was applied last is not known here."""
         known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
-        self._checked = Expectations(known, {}).before(self._add)
+        self.expectations = Expectations(known, {})
+        self._checked = self.expectations.before(self._add)
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises RecordTooLarge or ExpectationNotMet."""

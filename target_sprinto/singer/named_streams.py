@@ -27,8 +27,11 @@ class _Named(NamedTuple):
 class Arrivals:
     """Notes each SCHEMA of a run, and says at the end of input what the settings name in vain."""
 
-    def __init__(self, entity_types: EntityTypes, stream_maps: Mapping[str, Any]) -> None:
+    def __init__(
+        self, entity_types: EntityTypes, stream_maps: Mapping[str, Any], expected: Iterable[str]
+    ) -> None:
         self._stream_maps = stream_maps
+        self._expected = list(expected)
         self._fields: dict[str, set[str]] = {}
         self._sent_as: dict[str, str | None] = {}
         self._came: dict[str, Mapping[str, object]] = {
@@ -74,8 +77,8 @@ class Arrivals:
     def require_named(self) -> None:
         """Raise StreamMissing for a named stream that did not come, if nothing of its entity type came.
 
-        So too for a field that a pattern removes and that none of its streams has. An input without any
-        stream names nothing in vain.
+        So too for an expected entity type that none has, and for a field that a pattern removes and that none
+        of its streams has. An input without any stream names nothing in vain.
         """
         if not self._fields:
             return
@@ -86,6 +89,14 @@ class Arrivals:
                     f" any other of entity type {quoted(named.entity_type)}. Streams it sent"
                     f"{nearest_first(named.name, self._fields)}.",
                     "Correct the name; or remove it, if the tap does not have that stream.",
+                )
+        sent = set(filter(None, self._sent_as.values()))
+        for name in self._expected:
+            if name not in sent:
+                raise StreamMissing(
+                    f"`expect` names entity type {quoted(name)}, and no stream of this run has"
+                    f" it{nearest_first(name, sent)}.",
+                    "Correct the name; or remove it, if the tap does not have such a stream.",
                 )
         for name, field in self._removed_in_vain():
             raise StreamMissing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -168,6 +169,7 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
     if config.get("api_url"):
         yield from endpoint.url_problems(config["api_url"])
     yield from _ending_problems(config)
+    yield from _expect_problems(config)
     yield from _path_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
@@ -203,14 +205,19 @@ def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:
         )
     if config.get("receipt_key_file") is not None and not path:
         yield "`receipt_key_file` needs `report_path`: without it there is no receipt to sign"
-    for name, wanted in config["expect"].items():
-        if not wanted:
-            yield f"`expect.{name}` is empty: set `min_records`, for example"
-        elif wanted.get("max_shrink_percent") is not None and not path:
-            yield f"`expect.{name}.max_shrink_percent` needs `report_path`: it compares with the last receipt"
     if config["finish"] != Finish.HOLD.value:
         return
     if config["dry_run"]:
         yield "`finish: hold` and `dry_run` exclude each other: one keeps the session, the other discards it"
     if not path:
         yield "`finish: hold` needs `report_path`: the receipt keeps the STATE"
+
+
+def _expect_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    for name, wanted in config["expect"].items():
+        if not wanted:
+            yield f"`expect.{name}` is empty: set `min_records`, for example"
+        elif wanted.get("min_records", 0) > wanted.get("max_records", math.inf):
+            yield f"`expect.{name}.min_records` is more than its `max_records`"
+        elif wanted.get("max_shrink_percent") is not None and not config.get("report_path"):
+            yield f"`expect.{name}.max_shrink_percent` needs `report_path`: it compares with the last receipt"

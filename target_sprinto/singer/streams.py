@@ -50,7 +50,7 @@ class Streams(dict[str, Stream]):
     fields: FieldPaths
 
     def __post_init__(self) -> None:
-        self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps)
+        self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps, self.settings.expect)
         self._schema_memory: dict[str, int] = {}
         self._memory = 0
 
@@ -97,6 +97,11 @@ class Streams(dict[str, Stream]):
         else:
             for doubt in self.arrivals.doubts():
                 log.warning("%s", doubt)
+
+    def fields_of(self, entity_type: str) -> set[str]:
+        """The fields of its mapped records, as far as schemas name them."""
+        routes = [route for stream in self.values() for route in stream.routes]
+        return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
     def _require_small(self, name: str, schema: bytes) -> None:
         memory = schema_limits.memory_of(schema)

@@ -273,6 +273,7 @@ class SprintoTarget(ConfiguredTarget):
             self.streams.require_named(complete=self.reader.from_stdin)
             if self._expectations is not None:
                 self._expectations.require_no_loss()
+                self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._end(failure) from None

@@ -89,13 +89,43 @@ def test_a_value_that_is_not_unique_is_named_by_its_line_alone(door: FrontDoor, 
     assert door.run([*once, STATE], expect=expect, stream_maps=maps).code == 0
 
 
+def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> None:
+    expect = {"people": {"unique": ["nmae"]}}
+    finished = door.run(people(3), expect=expect)
+    assert finished.code == 1
+    assert "field 'nmae' of people is unique, and no record has such a field (nearest first: 'name'" in (
+        finished.error
+    )
+    assert "[expectation]" in finished.error
+    assert door.operations() == []
+
+
+def test_a_unique_field_may_be_missing_where_the_schema_names_it(door: FrontDoor) -> None:
+    absent = {"type": "RECORD", "stream": "people", "record": {"id": 1}}
+    assert door.run([SCHEMA, absent, STATE], expect={"people": {"unique": ["name"]}}).code == 0
+    unknown = {**SCHEMA, "schema": {"properties": {"id": {}}}}
+    expect = {"people": {"unique": ["badge"]}}
+    assert door.run([unknown, record(1), record(2, badge=None), STATE], expect=expect).code == 0
+
+
+@pytest.mark.parametrize("wanted", [{"min_records": 1}, {"max_records": 5}, {"unique": ["name"]}])
+def test_an_expected_type_that_no_stream_has_fails_the_run(door: FrontDoor, wanted: dict[str, Any]) -> None:
+    finished = door.run(people(3), expect={"peple": wanted})
+    assert finished.code == 1
+    assert "names entity type 'peple', and no stream of this run has it (nearest first: 'people')" in (
+        finished.error
+    )
+    assert "[stream-missing]" in finished.error
+    assert door.operations() == []
+
+
 @pytest.mark.parametrize(
     ("expect", "named"),
     [
         ({"people": {}}, "`expect.people` is empty"),
         ({"people": {"max_shrink_percent": 20}}, "`expect.people.max_shrink_percent` needs `report_path`"),
         ({"people": {"max_shrink_percent": 101}}, "must be at most 100"),
-        ({"people": {"max_record": 1}}, "`expect"),
+        ({"people": {"min_records": 5, "max_records": 2}}, "`expect.people.min_records` is more than its"),
         ({"people": {"unique": "name"}}, "`expect.people.unique` must be array"),
     ],
 )

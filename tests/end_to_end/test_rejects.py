@@ -399,7 +399,7 @@ def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) 
     finished = door.run(messages, stream_maps=maps, **DIVERT)
     assert finished.code == 0
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [2]
-    assert "1 of them are superseded" in text(finished)
+    assert "1 of them is superseded" in text(finished)
 
 
 def test_a_record_too_large_once_it_is_mapped_is_superseded_too(door: FrontDoor) -> None:

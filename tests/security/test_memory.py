@@ -356,7 +356,7 @@ def test_a_record_too_large_to_be_decoded_has_its_key(door: FrontDoor, by: str) 
     messages = [SCHEMA, record(1, name=LARGE[by]), record(2, name=LARGE[by]), record(1), STATE]
     finished = door.run(messages, on_invalid_record="divert")
     assert (finished.code, finished.stdout) == (0, state_line())
-    assert "1 of them are superseded" in finished.stderr
+    assert "1 of them is superseded" in finished.stderr
     (path,) = (door.folder / "rejects").iterdir()
     (line,) = path.read_bytes().splitlines()[1:]
     assert json.loads(line)["record"]["id"] == 2
@@ -442,7 +442,7 @@ def test_a_long_key_is_remembered_as_a_digest(door: FrontDoor) -> None:
     messages = [schema, record(1, name=5, **keys), record(2, **keys), record(1, **keys), STATE]
     finished = door.run(messages, on_invalid_record="divert")
     assert finished.code == 0
-    assert "1 of them are superseded" in finished.stderr
+    assert "1 of them is superseded" in finished.stderr
 
 
 def test_only_rejected_entities_are_remembered() -> None:

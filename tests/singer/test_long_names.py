@@ -61,10 +61,10 @@ def entity(**rules: Any) -> EntitySchema:  # noqa: ANN401 - a JSON Schema
     return EntitySchema(TYPE, {"schema": {"properties": properties, **rules}})
 
 
-def arrivals(maps: dict[str, Any], types: dict[str, str]) -> None:
-    found = Arrivals(EntityTypes(types, Unmapped.KEEP), maps)
+def arrivals(maps: dict[str, Any], types: dict[str, str], expected: tuple[str, ...] = ()) -> None:
+    found = Arrivals(EntityTypes(types, Unmapped.KEEP), maps, expected)
     for number in range(9):
-        list(found.add(long(f"other_{number}_"), FIELDS, {}))
+        list(found.add(long(f"other_{number}_"), FIELDS, {str(number): long(f"Other{number}")}))
     found.require_named()
 
 
@@ -77,6 +77,12 @@ def rejected_records() -> RejectedRecords:
 
 def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - by the name
     return Expectations({TYPE: Expectation(**expected)}, {})
+
+
+def unique_in_vain() -> None:
+    expectations = guards(unique=[KEY])
+    expectations.before(lambda *_: None)(TYPE, b"{}")
+    expectations.require_unique_fields(lambda _: FIELDS)
 
 
 def in_the_way(policy: str) -> NoReturn:
@@ -139,6 +145,11 @@ MESSAGES: dict[str, Callable[[], object]] = {
     ).of(STREAM),
     "no name for an entity type": lambda: EntityTypes({}, Unmapped.KEEP).of(STREAM + "x"),
     "stream missing": lambda: arrivals({}, {STREAM: TYPE}),
+    "type missing": lambda: arrivals({}, {}, (TYPE,)),
+    "unique in vain": unique_in_vain,
+    "no such function": lambda: map_check.require_known_names(
+        rule(**{FIELDS[0]: f"{KEY}({FIELDS[1]})"}), STREAM, SCHEMA["properties"], FIELDS
+    ),
     "removed from no stream": lambda: arrivals({"other*": {KEY: None}}, {}),
     "entity mismatch": lambda: entity(
         properties={FIELDS[0]: {"enum": FIELDS}, FIELDS[1]: {"type": "integer"}}
