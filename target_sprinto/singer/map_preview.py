@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ class PreviewRun(OfflineRun):
         super().__init__(interrupted, page_size)
         self.counts: Counter[str] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
+        self.digests: defaultdict[tuple[str, str], hashlib._Hash] = defaultdict(hashlib.sha256)
         self.filled: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.records: defaultdict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.pages = self.bytes = 0
@@ -58,6 +60,7 @@ class PreviewRun(OfflineRun):
         place, record = (source.stream, entity_type), decode_object(body)
         self.counts[entity_type] += 1
         self.sent[place] += 1
+        self.digests[place].update(body + b"\n")
         self.filled[place].update(field for field, value in record.items() if value is not None)
         if len(self.records[place]) < self._keep:
             self.records[place].append((source.line, record))
@@ -99,9 +102,12 @@ def document(
                     "records": target.intake.counts.records[stream.name],
                     "sent": sent,
                     "rejected": rejects[place],
+                    "filter": route.rule.options.get("__filter__") if route.rule else None,
+                    "key": route.keys,
                     "fields": {field: rules.get(field) or field for field in route.sends},
                     "dropped": route.rule.dropped(fields) if route.rule else [],
                     "always_null": empty,
+                    "sha256": run.digests[place].hexdigest() if sent else None,
                     "examples": [
                         {
                             "line": line,
@@ -181,7 +187,7 @@ def differences(kept: object, now: object, path: str = "") -> Iterator[str]:
         for number, (old, new) in enumerate(zip(kept, now, strict=True)):
             yield from differences(old, new, f"{path}[{number}]")
     elif kept != now:
-        shown = "" if "examples" in path else f": {_short(kept)} → {_short(now)}"
+        shown = "" if "examples" in path or path.endswith(".sha256") else f": {_short(kept)} → {_short(now)}"
         yield f"{path}{shown}"
 
 

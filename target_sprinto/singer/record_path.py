@@ -56,7 +56,8 @@ _HINTS = {
 class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
 
-    `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: fields of a mapped record.
+    `reads_deletion`: whether the map reads the mark of a deleted record. `sends`: fields of a mapped record,
+    `keys`: those that identify its entity.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Route:
         self._map = None if unchanged else stream_map
         self._sink = sink
         self._intake = intake
-        self._keys = tuple(sink.key_properties)
+        self.keys = tuple(sink.key_properties)
         # What a plan sends unchanged must not be marked as deleted; what it maps, the writer has looked at.
         mark = DELETED_AT if unchanged else None
         self._writer = None if unchanged else record_writer(stream_map, rule, fields)
@@ -120,7 +121,7 @@ class Route:
                 "Leave large lists out at the tap.",
             )
         if self._map is None:
-            key = self._intake.key(self.entity_type, self._keys, decode_fields(raw, self._keys))
+            key = self._intake.key(self.entity_type, self.keys, decode_fields(raw, self.keys))
         self._intake.reject(problem, source, self.entity_type, key)
 
     def deliver(self, record: dict[str, Any], raw: bytes, source: Source) -> None:

@@ -194,6 +194,31 @@ def test_json_says_the_same_and_a_kept_result_is_compared(door: FrontDoor) -> No
     assert changed.stderr.endswith("[preview-differs]\n")
 
 
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"__filter__": "id != 200"}, "streams[0].filter: 'id != 3' → 'id != 200'"),
+        ({"__key_properties__": ["fullName"]}, "streams[0].key[0]: 'personId' → 'fullName'"),
+    ],
+)
+def test_another_filter_or_key_is_a_difference(door: FrontDoor, change: dict[str, Any], path: str) -> None:
+    kept = keep(door, GOOD)
+    changed = preview(door, GOOD, "--expect", str(kept), stream_maps={"people": MAP | change})
+    assert changed.code == 1
+    assert path in changed.stderr
+
+
+def test_a_value_in_any_record_is_a_difference_and_is_not_shown(door: FrontDoor) -> None:
+    maps = {"stream_maps": {"people": MAP | {"fullName": "config['name'] if id == 240 else name"}}}
+    path = door.folder / "kept.json"
+    path.write_text(preview(door, GOOD, "--json", **maps, stream_map_config={"name": "one"}).stdout)
+    assert preview(door, GOOD, "--expect", str(path), **maps, stream_map_config={"name": "one"}).code == 0
+    changed = preview(door, GOOD, "--expect", str(path), **maps, stream_map_config={"name": "two"})
+    assert changed.code == 1
+    assert "streams[0].sha256" in changed.stderr
+    assert "two" not in changed.stderr
+
+
 def test_a_tap_may_be_piped_into_it(door: FrontDoor) -> None:
     config = door.config(**SETTINGS)
     words = ["map", "preview", "--input", "-", "--config", str(config)]
