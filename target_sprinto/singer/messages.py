@@ -6,6 +6,7 @@ decoded, small values take up to thirty times their bytes.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Sequence
@@ -109,6 +110,10 @@ def parse_message(line: bytes) -> dict[str, Any]:
 def _not_a_message(line: bytes, problem: Exception) -> InputError:
     if isinstance(problem, UnicodeDecodeError):
         return _invalid("the line is not UTF-8.")
+    if isinstance(problem, RecursionError):
+        return _invalid("the line is nested too deeply.")
+    if line.startswith(codecs.BOM_UTF8):
+        return _invalid("the line begins with a byte order mark, which is not JSON.")
     if isinstance(problem, msgspec.ValidationError):
         # msgspec's texts name types and our own field names, never values.
         return _invalid(f"not a valid Singer message: {problem}.")

@@ -105,6 +105,19 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (raw(RECORD % f'{{"id":1,"n":{"[" * 1_500}{"]" * 1_500}}}'), "the line is nested too deeply."),
+        (raw("\ufeff" + RECORD % '{"id":1}'), "the line begins with a byte order mark"),
+    ],
+)
+def test_a_line_whose_fault_is_hard_to_see_is_described(door: FrontDoor, line: bytes, said: str) -> None:
+    finished = door.run([SCHEMA, line, STATE])
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.error.startswith(f"Input line 2: {said}")
+
+
 @pytest.mark.parametrize("what", BAD_LINES)
 def test_a_bad_line_discards_the_run(door: FrontDoor, what: str) -> None:
     line, code = BAD_LINES[what]
