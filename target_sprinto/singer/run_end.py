@@ -197,7 +197,7 @@ class RunEnd:
             "Session %s is held: %s. It expires %s. To apply it: %s. To discard it: %s.",
             session,
             self._amounts(summary),
-            with_time_left(iso(summary.expires_at), self.client.server_time()),
+            with_time_left(iso(summary.expires_at), self.client.known_server_time()),
             suggested("sprintoctl", "apply", session, "--receipt", receipt, config=config),
             suggested("sprintoctl", "discard", session, config=config),
             extra=log_fields(summary),

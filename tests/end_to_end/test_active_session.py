@@ -405,6 +405,8 @@ def test_a_run_at_work_is_not_taken_for_dead_without_sprintos_date(door: FrontDo
     refused = door.finish(second, None)
     assert refused.code == 75
     assert "Waiting 2 s for a sign of life of" in refused.stderr
+    opened = datetime.fromtimestamp(door.session().created_at, timezone.utc)
+    assert f", opened at {opened:%Y-%m-%dT%H:%M:%SZ}, " in refused.error
     assert "it showed a sign of life within 2 s" in refused.error
     assert door.finish(first, [record(2), STATE]).code == 0
     assert len(door.applied()["people"]) == 3

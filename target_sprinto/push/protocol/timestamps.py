@@ -41,9 +41,9 @@ def iso(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}" if moment is not None else "at an unknown time"
 
 
-def with_time_left(expiry: str, now: datetime) -> str:
-    """An expiry in Sprinto's own words, and how long that is from `now`, by Sprinto's clock."""
+def with_time_left(expiry: str, now: datetime | None) -> str:
+    """An expiry in Sprinto's own words, and how long that is from `now`, by Sprinto's clock, if known."""
     expires_at = parse_time(expiry)
-    if expires_at is None:
+    if expires_at is None or now is None:
         return expiry
     return f"{expiry} (in {max(0.0, (expires_at - now).total_seconds()) / 60:.0f} min)"

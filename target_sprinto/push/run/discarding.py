@@ -141,7 +141,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""
-    expiry = with_time_left(expiry, client.server_time())
+    expiry = with_time_left(expiry, client.known_server_time())
     return DiscardResult(
         None,
         f"Session {session_id} may still be open{reason}: its discard is not confirmed. It expires {expiry}.",

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import backoff
 
@@ -29,6 +29,7 @@ from target_sprinto.push.protocol.activity_log import (
     shows_life,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.timestamps import iso
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.text import short
@@ -73,24 +74,24 @@ class ConflictPolicy:
 
 @dataclass(frozen=True)
 class ActiveSession:
-    """The session in the way, as the activity log shows it. `now` is Sprinto's time.
+    """The session in the way, as the activity log shows it. `now` is Sprinto's time, if it is known.
 
     `log_is_whole`: nothing of the log was cut off.
     """
 
     session: LoggedSession
-    now: datetime
+    now: datetime | None
     log_is_whole: bool = True
 
     def describe(self) -> str:
         """Id, age, reference and last event, in a clause."""
         parts = [f"session {self.session.id}"]
         if self.session.created_at:
-            parts.append(f"opened {_ago(self.now - self.session.created_at)}")
+            parts.append(f"opened {_when(self.session.created_at, self.now)}")
         reference = self.session.reference
         parts.append(f"reference '{short(reference, 64)}'" if reference else "reference not shown")
         if self.session.last_at:
-            parts.append(f"last event {_ago(self.now - self.session.last_at)}")
+            parts.append(f"last event {_when(self.session.last_at, self.now)}")
         return ", ".join(parts)
 
     def was_left_by(self, own_prefix: str | None) -> bool:
@@ -111,7 +112,7 @@ def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveS
     """
     events, is_whole = cut_off(client.events(LOOK_BACK, retry_policy))
     sessions = logged_sessions(events)
-    return ActiveSession(sessions[0], client.server_time(), is_whole) if sessions else None
+    return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
 
 
 class Conflict:
@@ -299,7 +300,9 @@ def _named(blocker: ActiveSession | None) -> str:
     return blocker.describe() if blocker else "the activity log does not show which"
 
 
-def _ago(age: timedelta) -> str:
-    minutes, seconds = divmod(max(0, int(age.total_seconds())), 60)
+def _when(moment: datetime, now: datetime | None) -> str:
+    if now is None:
+        return f"at {iso(moment)}"
+    minutes, seconds = divmod(max(0, int((now - moment).total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min ago" if hours else f"{minutes} min {seconds} s ago"

@@ -114,7 +114,7 @@ class RunSession:
             "Session %s is open (reference %s); it expires %s.",
             session.id,
             options.reference,
-            with_time_left(session.expiry, self._client.server_time()),
+            with_time_left(session.expiry, self._client.known_server_time()),
         )
         return opened
 
@@ -144,7 +144,7 @@ class RunSession:
         if expiry is not None and expiry == self._expiry_read and not self._warned_of_expiry:
             log.warning(
                 "Reading the status does not extend the session's expiry: without a page it expires %s.",
-                with_time_left(status.expiry, self._client.server_time()),
+                with_time_left(status.expiry, self._client.known_server_time()),
             )
             self._warned_of_expiry = True
         self._expiry_read = expiry
