@@ -1,4 +1,7 @@
-"""What a sandbox is started with. `Engine.configure` lets an integration differ in parts of it."""
+"""What a sandbox is started with. `Engine.configure` lets an integration differ in parts of it.
+
+A switch for what Sprinto does not document is a field of `readings.py`.
+"""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
 from target_sprinto.singer.settings import OnDeletedRecord
+from target_sprinto.singer.state_coverage import FinalState
 
 DELETED_AT = "_sdc_deleted_at"
 """The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""

@@ -14,7 +14,7 @@ from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.intake import DELETED_AT, Intake
-from target_sprinto.singer.map_expressions import map_of
+from target_sprinto.singer.map_compiler import map_of
 from target_sprinto.singer.map_rules import MapRule
 from target_sprinto.singer.messages import (
     MAX_RECORD_BYTES,

@@ -23,7 +23,7 @@ from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_expressions import (
+from target_sprinto.singer.map_compiler import (
     Compiler,
     fields_read,
     is_constant,

@@ -1,4 +1,7 @@
-"""The STATE on stdout, last of all."""
+"""The STATE on stdout, last of all.
+
+When that is, `run_end.py` says; which STATE it is, `target.py`: the last one that came.
+"""
 
 from __future__ import annotations
 

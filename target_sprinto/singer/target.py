@@ -39,7 +39,6 @@ from target_sprinto.singer import config_input
 from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.final_state import FinalState
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
@@ -48,6 +47,7 @@ from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
 from target_sprinto.singer.sink import SprintoSink
+from target_sprinto.singer.state_coverage import FinalState
 from target_sprinto.singer.streams import Streams
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from target_sprinto.singer.final_state import FinalState, is_covered
+from target_sprinto.singer.state_coverage import FinalState, is_covered
 
 Input = list[tuple[str, Any]]
 
