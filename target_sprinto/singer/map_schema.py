@@ -8,6 +8,7 @@ alternatives is not a schema.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -16,11 +17,10 @@ from target_sprinto.singer.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
 _DEFINITIONS = ("definitions", "$defs")
-_TEXT_METHODS = frozenset(
-    {"capitalize", "casefold", "dumps", "format", "isoformat", "join", "ljust", "lower"}
+_TEXT_METHODS = re.compile(
+    "capitalize|casefold|dumps|isoformat|join|ljust|lower|lstrip|removeprefix|removesuffix|replace|rjust|rstrip"
+    "|strip|title|upper|zfill"
 )
-_TEXT_METHODS |= {"lstrip", "removeprefix", "removesuffix", "replace", "rjust", "rstrip", "strip", "title"}
-_TEXT_METHODS |= {"upper", "zfill"}
 
 
 def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
     match node:
         case ast.IfExp(body=inner, orelse=ast.Constant(None)):
             return _made_by(inner, fields, as_mapped)
-        case ast.Call(ast.Name("int" | "float" | "bool")) | ast.Name("record" | "_"):
+        case ast.Call(ast.Name("int" | "float" | "bool")) | ast.Name("record"):
             return as_mapped
     if _is_text(node):
         return as_mapped if "string" in types_of(as_mapped) else _TEXT
@@ -57,7 +57,7 @@ def _is_text(node: ast.expr) -> bool:
         case ast.JoinedStr() | ast.Call(ast.Name("str")):
             return True
         case ast.Call(ast.Attribute(_, name)):
-            return name in _TEXT_METHODS
+            return _TEXT_METHODS.fullmatch(name) is not None
         case ast.BinOp(left, ast.Add(), right):
             return _is_text(left) or _is_text(right)
     return False

@@ -62,6 +62,8 @@ MADE: dict[str, Any] = {
     "inner['Int Col']": 8,
     "(inner or {}).get('flag')": False,
     "inner": {"flag": False, "Int Col": 8},
+    "record": RECORD,
+    "_": RECORD,
     "name.upper()": "ADA",
     "'Dr ' + name": "Dr Ada",
     "'a constant'": "a constant",
