@@ -92,9 +92,10 @@ class Engine:
     def date(self, integration_id: str) -> str:
         """The `Date` header of a response (RFC 9110); empty if it has none."""
         with self.lock:
-            now, shown = self._now(integration_id), self._options_of(integration_id).readings.date_header
-        if shown != "this server's":
-            return "" if shown == "none" else format_datetime(datetime.now(timezone.utc), usegmt=True)
+            shown = self._options_of(integration_id).readings.date_header
+            now = self._now(integration_id) if shown == "this server's" else self.clock()
+        if shown == "none":
+            return ""
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
 
     def _options_of(self, integration_id: str) -> SandboxOptions:

@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
-    `check` is called while waiting for input, and may raise to
-    end the reading. `failed` is called with what ended it and returns what to raise. `refuse` is handed a
-    line that is a message but for a number that JSON does not know, and raises unless the record may be left
-    out. `begin` is called before the first line, and may raise. `guard` is entered while lines are read.
-    `longest_silence` gives the seconds without input after which a tap on stdin is taken for dead; it is
-    called when reading begins. With `watch_stdin` stdin is read past Python's own buffer, so that waiting for
-    it can be cut short: for a command line, whose stdin nothing else has read from.
+    `check` is called while waiting for input, and may raise to end the reading. `failed` is called with what
+    ended it and returns what to raise. `refuse` is handed a line that is a message but for a number that JSON
+    does not know, and raises unless the record may be left out. `begin` is called before the first line, and
+    may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without input
+    after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin
+    is read past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin
+    nothing else has read from.
     """
 
     check: Check

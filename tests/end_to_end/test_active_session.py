@@ -27,6 +27,8 @@ from tests.support.front_door import (
 from tests.support.sandbox import Answer, Delay, Edit, Fault, Reset
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.support.front_door import Finished, FrontDoor
     from tests.support.sandbox import RequestSeen
 
@@ -173,16 +175,21 @@ def test_discard_waits_for_what_is_missing_and_takes_over(
     assert looks[1] - looks[0] >= 1 or not postpones
 
 
-@pytest.mark.parametrize("postpones", [True, False])
-def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones: bool) -> None:
-    configure(door, status_postpones_expiry=postpones)
+def refused_beside_a_run_at_work(door: FrontDoor) -> tuple[subprocess.Popen[bytes], Finished]:
+    """A run that reads on, and how another one ended that would have discarded its session after 2 s."""
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
     # It has looked once, and waits.
     door.wait_for_operation("status", answered=True)
     feed(first, [record(1)])
     door.wait_for_operation("push", 2, answered=True)
-    refused = door.finish(second, None)
+    return first, door.finish(second, None)
+
+
+@pytest.mark.parametrize("postpones", [True, False])
+def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones: bool) -> None:
+    configure(door, status_postpones_expiry=postpones)
+    first, refused = refused_beside_a_run_at_work(door)
     assert refused.code != 0
     assert "it showed a sign of life within 2 s" in refused.error
     assert "`stale_session_seconds`" in refused.error
@@ -397,12 +404,7 @@ def test_a_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str
 @WITHOUT_DATE
 def test_a_run_at_work_is_not_taken_for_dead_without_sprintos_date(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="none")
-    first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
-    second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
-    door.wait_for_operation("status", answered=True)
-    feed(first, [record(1)])
-    door.wait_for_operation("push", 2, answered=True)
-    refused = door.finish(second, None)
+    first, refused = refused_beside_a_run_at_work(door)
     assert refused.code == 75
     assert "Waiting 2 s for a sign of life of" in refused.stderr
     opened = datetime.fromtimestamp(door.session().created_at, timezone.utc)
@@ -418,9 +420,7 @@ def test_what_a_dead_run_left_is_taken_over_without_sprintos_date(
     door: FrontDoor, seconds: float, *, postpones: bool
 ) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="none", status_postpones_expiry=postpones)
-    dead = door.midway(page_size=1, messages=[SCHEMA, record(0)])
-    dead.kill()
-    door.finish(dead, None)
+    door.kill_midway(page_size=1, messages=[SCHEMA, record(0)])
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert "Waiting 1 s for a sign of life of" in finished.stderr
