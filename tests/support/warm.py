@@ -69,6 +69,9 @@ def serve(path: str) -> None:
         if listener in ready:
             asked, _ = listener.accept()
             descriptors, wanted = received(asked)
+            if wanted is None:
+                asked.close()
+                continue
             if (run := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -95,8 +98,16 @@ def run_script() -> None:
         exec(code, {"__name__": "__main__"})  # noqa: S102 - that is what it is for
 
 
-def received(asked: socket.socket) -> tuple[list[int], dict[str, Any]]:
+def received(asked: socket.socket) -> tuple[list[int], dict[str, Any] | None]:
+    """What is asked for, on one line; nothing if the test has ended."""
     data, descriptors, _, _ = socket.recv_fds(asked, 1 << 20, DESCRIPTORS)
+    # An environment of some kilobytes may arrive in parts.
+    while not data.endswith(b"\n"):
+        if not (more := asked.recv(1 << 20)):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return [], None
+        data += more
     return descriptors, json.loads(data)
 
 
@@ -178,7 +189,9 @@ def ask(path: str, wanted: dict[str, object], descriptors: list[int]) -> socket.
     """Ask for a run; what is answered is its process's id, and in the end its exit code."""
     asking = socket.socket(socket.AF_UNIX)
     asking.connect(path)
-    socket.send_fds(asking, [json.dumps(wanted).encode()], descriptors)
+    line = json.dumps(wanted).encode() + b"\n"
+    sent = socket.send_fds(asking, [line], descriptors)
+    asking.sendall(line[sent:])
     return asking
 
 
