@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import compress, product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -176,15 +175,14 @@ def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> 
     possible, nothing tells them apart; None where only the number of accepted batches may tell.
     """
 
-    def raised(subset: Sequence[bool]) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        for page, is_in in zip(pages, subset, strict=True):
-            counts.update(page if is_in else {})
-        return counts
+    entity_types = {entity_type for page in pages for entity_type in page}
+    counts = [[page.get(entity_type, 0) for page in pages] for entity_type in entity_types]
 
-    same = [
-        subset for subset in product((False, True), repeat=len(pages)) if raised(subset) == raised(landed)
-    ]
+    def raised(subset: Sequence[bool]) -> list[int]:
+        return [sum(compress(of_type, subset)) for of_type in counts]
+
+    really = raised(landed)
+    same = [subset for subset in product((False, True), repeat=len(pages)) if raised(subset) == really]
     if len(same) == 1:
         return PROCESSED
     return DISCARDED.temporary if sum(sum(subset) == sum(landed) for subset in same) > 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from tests.support.faults.cells import lot
@@ -10,6 +10,7 @@ from tests.support.faults.cells import lot
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from target_sprinto.sandbox import Readings
     from tests.support.faults.cells import Cell
 
 
@@ -39,7 +40,7 @@ def features_of(cell: Cell) -> set[tuple[str, ...]]:
         ("ending", cell.expected.ending.name, str(cell.expected.code)),
         ("script", driven_by.__qualname__),
         ("traffic", cell.traffic.words),
-        *(("reading", name, repr(value)) for name, value in vars(cell.readings).items()),
+        *_of_readings(cell.readings),
         *(("setting", name, repr(value)) for name, value in cell.settings.items()),
         *(("server", name) for name in cell.server),
     }
@@ -51,3 +52,8 @@ def features_of(cell: Cell) -> set[tuple[str, ...]]:
             ("moment", fault.operation, fault.moment),
         }
     return found
+
+
+@cache
+def _of_readings(readings: Readings) -> frozenset[tuple[str, ...]]:
+    return frozenset(("reading", name, repr(value)) for name, value in vars(readings).items())
