@@ -140,7 +140,7 @@ class BatchFileUnreadable(InputError, code="batch-file"):
     """A batch file that is missing, cut off or corrupt."""
 
 
-class FinalStateMissing(InputError, code="final-state-missing"):
+class MissingFinalState(InputError, code="missing-final-state"):
     """The input ended with records that no STATE covers."""
 
     is_of_a_line = False

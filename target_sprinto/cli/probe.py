@@ -9,8 +9,8 @@ import click
 
 from target_sprinto.cli.options import config_option, configured, json_option
 from target_sprinto.console import examples
-from target_sprinto.probe.asking import probe as run_probe
 from target_sprinto.probe.examples import MOST, read_examples
+from target_sprinto.probe.questions import probe as run_probe
 from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.retry_loop import RetryPolicy

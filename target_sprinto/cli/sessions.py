@@ -207,7 +207,7 @@ def apply_(
     apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check)
     click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
     if document and document.state_went_to == "receipt":
-        write_state(bytes(document.state), grace_period(check, client.timings.end_after_signal))
+        write_state(bytes(document.state), grace_period(check, client.timings.signal_shutdown_timeout))
 
 
 def _require_held(document: Receipt, session: str, settings: Settings) -> None:

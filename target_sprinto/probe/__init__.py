@@ -2,6 +2,6 @@
 
     examples ─▶ asking ─▶ evidence ─▶ conclusions ─▶ suggestions ─▶ report
 
-`asking.py` is the order of the questions, `session.py` the one session that they go to: only these two do
+`questions.py` is the order of the questions, `session.py` the one session that they go to: only these two do
 I/O. What the answers mean is concluded in `about_pages.py`, `about_refusals.py` and `about_sessions.py`.
 """

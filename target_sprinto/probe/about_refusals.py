@@ -10,7 +10,7 @@ from typing import Literal
 from target_sprinto.probe.evidence import Evidence
 from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.probe.finding import Finding, NotShown, Points, no, reached, yes
-from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, Fault, IndexConvention, named_by
+from target_sprinto.push.protocol.bisection import INDEX_CONVENTIONS, ErrorDetail, IndexConvention, items_at
 from target_sprinto.push.protocol.pages import Item
 
 _AS_TAKEN = "a run takes it so from the first"
@@ -43,7 +43,7 @@ def read_faults(body: object, sent: InvalidPage) -> Faults:
     faults = details or listed
     own = [fault for fault in faults if fault.get("entity_type") == sent.invalid[0].entity_type] or faults
     invalid = _ids(sent.invalid)
-    found = {way: _ids(item for item, _ in named_by(way, sent.page, own)) for way in INDEX_CONVENTIONS}
+    found = {way: _ids(item for item, _ in items_at(way, sent.page, own)) for way in INDEX_CONVENTIONS}
     fitting = {way: ids for way, ids in found.items() if ids and ids <= invalid}
     names_all = next((ids == invalid for ids in fitting.values()), None)
     return Faults(place, tuple(fitting), False if len(faults) == 1 else names_all)
@@ -53,7 +53,7 @@ def _ids(items: Iterable[Item]) -> set[int]:
     return {id(item) for item in items}
 
 
-def _objects(value: object) -> list[Fault]:
+def _objects(value: object) -> list[ErrorDetail]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 

@@ -17,14 +17,14 @@ from target_sprinto.push.timing import Timings
 
 
 @dataclass(frozen=True)
-class Answered:
+class RawResponse:
     """An answer's status and its JSON; None where that cannot be read."""
 
     status: int
     json: Any
 
     @classmethod
-    def read(cls, status: int, body: bytes) -> Answered:
+    def read(cls, status: int, body: bytes) -> RawResponse:
         """An answer from its bytes."""
         try:
             return cls(status, msgspec.json.decode(body))
@@ -37,12 +37,12 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushAttempt:
     """A page and its answer. `accepted_before` counts the session's records then; None where nothing does."""
 
     items: int
     accepted_before: int | None
-    answer: Answered
+    answer: RawResponse
 
     @property
     def accepted(self) -> bool:
@@ -56,7 +56,7 @@ class Pushed:
 
 
 @dataclass(frozen=True)
-class Look:
+class StatusSnapshot:
     """A status of the session. What it does not show is None."""
 
     expires_at: datetime | None
@@ -75,7 +75,7 @@ class InvalidPush:
     """A page with invalid records, and its answer."""
 
     sent: InvalidPage
-    pushed: Pushed
+    pushed: PushAttempt
 
 
 @dataclass
@@ -87,30 +87,30 @@ class Evidence:
 
     entity_types: tuple[str, ...]
     reference: str
-    idle: list[Look] = field(default_factory=list)
+    idle: list[StatusSnapshot] = field(default_factory=list)
     """Statuses with nothing between them."""
-    compressed: Pushed | None = None
-    uncompressed: Pushed | None = None
+    compressed: PushAttempt | None = None
+    uncompressed: PushAttempt | None = None
     """The first page once more, sent only if it was rejected compressed."""
-    after_first: Look | None = None
+    after_first: StatusSnapshot | None = None
     shown_after: float | None = None
     """Seconds until the counts showed the first page; None where they did not."""
-    repeated: Pushed | None = None
-    after_repeated: Look | None = None
-    hinted: Pushed | None = None
-    unknown_encoding: Pushed | None = None
-    before_invalid: Look | None = None
+    repeated: PushAttempt | None = None
+    after_repeated: StatusSnapshot | None = None
+    hinted: PushAttempt | None = None
+    unknown_encoding: PushAttempt | None = None
+    before_invalid: StatusSnapshot | None = None
     invalid: list[InvalidPush] = field(default_factory=list)
     """In the order of sending; all but the last were accepted."""
-    after_invalid: Look | None = None
-    parallel: list[Pushed] = field(default_factory=list)
-    after_parallel: Look | None = None
-    conflict: Answered | None = None
+    after_invalid: StatusSnapshot | None = None
+    parallel: list[PushAttempt] = field(default_factory=list)
+    after_parallel: StatusSnapshot | None = None
+    conflict: RawResponse | None = None
     """What a second create was answered."""
     session_id: str = ""
     events: list[dict[str, Any]] | None = None
     discarded: bool = False
-    lag: float = Timings.lag
+    lag: float = Timings.max_count_lag
     """For how many seconds counts were waited for."""
 
     @property
@@ -119,19 +119,19 @@ class Evidence:
         return self.reference.rpartition("/")[2]
 
     @property
-    def first(self) -> Pushed | None:
+    def first(self) -> PushAttempt | None:
         """The first page that was accepted."""
         return next((page for page in (self.compressed, self.uncompressed) if page and page.accepted), None)
 
     @property
-    def pages(self) -> list[Pushed]:
+    def pages(self) -> list[PushAttempt]:
         """All pages that were answered."""
         alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
         sent = [page for page in alone if page is not None]
         return [*sent, *(attempt.pushed for attempt in self.invalid), *self.parallel]
 
 
-def grown(before: Look | None, after: Look | None) -> int | None:
+def grown(before: StatusSnapshot | None, after: StatusSnapshot | None) -> int | None:
     """By how many records the session has grown between two looks."""
     if before is None or after is None or before.total is None or after.total is None:
         return None

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from target_sprinto.probe.evidence import Look
+from target_sprinto.probe.evidence import StatusSnapshot
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
@@ -21,7 +21,13 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.opening import CLOCK_SKEW, SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
-from target_sprinto.push.transport.background import Check, Deadline, in_background, pause, wait_for
+from target_sprinto.push.transport.background import (
+    Deadline,
+    InterruptCheck,
+    in_background,
+    interruptible_sleep,
+    result_of,
+)
 from target_sprinto.push.transport.base import Response
 
 log = logging.getLogger(__name__)
@@ -33,7 +39,7 @@ class ProbedSession:
     """One session and what is asked of it. Every wait is cut short by what `check` raises."""
 
     def __init__(
-        self, client: ApiClient, reference_prefix: str, retry_policy: RetryPolicy, check: Check
+        self, client: ApiClient, reference_prefix: str, retry_policy: RetryPolicy, check: InterruptCheck
     ) -> None:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
@@ -55,7 +61,7 @@ class ProbedSession:
             conflict.hint, conflict.policy = "Probe again once it has ended.", ""
             raise
 
-    def look(self) -> Look:
+    def look(self) -> StatusSnapshot:
         """Read its status. Raises SessionEnded where it is no longer active."""
         answer = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._retry_policy)))
         status = self._client.read(STATUS, answer)
@@ -67,7 +73,7 @@ class ProbedSession:
             )
         return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in answer.body)
 
-    def look_until(self, total: int | None, seconds: float) -> tuple[Look, float | None]:
+    def look_until(self, total: int | None, seconds: float) -> tuple[StatusSnapshot, float | None]:
         """The first look that shows so many records, and after how many seconds it was asked for.
 
         After `seconds`, or where nothing is counted, the last one and None.
@@ -82,7 +88,7 @@ class ProbedSession:
                 return look, asked_at
             if asked_at >= seconds:
                 return look, None
-            self.pause(next(waits))
+            self.sleep(next(waits))
 
     def push(self, body: bytes, encoding: str | None = None) -> Response:
         """Send a page's bytes."""
@@ -110,13 +116,13 @@ class ProbedSession:
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
         return in_background(lambda: list(self._client.events(age, self._retry_policy)))
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Let time pass."""
-        pause(seconds, self._check)
+        interruptible_sleep(seconds, self._check)
 
     def wait(self, call: Future[_T]) -> _T:
         """What the call comes to."""
-        return wait_for(call, self._check)
+        return result_of(call, self._check)
 
     def discard(self) -> tuple[bool, str]:
         """End all that was opened; return whether it is certain that nothing is left, and the outcome.
@@ -124,10 +130,10 @@ class ProbedSession:
         Takes as long as the contract allows a run after an error, or after a signal. Never raises for what
         goes wrong meanwhile.
         """
-        self._retry_policy.stopped.set()
+        self._retry_policy.cancelled.set()
         timings = self._client.timings
         whole, half = (
-            Deadline(timings.end_after_error * part, self._check, timings.end_after_signal * part)
+            Deadline(timings.shutdown_timeout * part, self._check, timings.signal_shutdown_timeout * part)
             for part in (1, 0.5)
         )
         # The second one first: as long as it has no answer, an active session keeps it from being opened.
@@ -141,7 +147,7 @@ class ProbedSession:
     def _end(self, opening: SessionOpener, deadline: Deadline) -> tuple[bool, str] | None:
         """The outcome of one `create`; None if it definitely opened no session."""
         try:
-            session = opening.settle(deadline)
+            session = opening.resolve(deadline)
         except ApiError:
             return None
         except Exception:  # noqa: BLE001 - reported as unknown: the probe has to name its session's state
@@ -172,11 +178,11 @@ class _SecondOpening(SessionOpener):
         return self._client.read(CREATE, self.answer)
 
 
-def _look(status: SessionStatus, *, shows_reference: bool) -> Look:
+def _look(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:
     try:
         counts = status.counts()
     except UnexpectedResponse:
         counts = None
     batches = status.accepted_batches
     whole = isinstance(batches, int) and not isinstance(batches, bool)
-    return Look(parse_time(status.expires_at), counts, batches if whole else None, shows_reference)
+    return StatusSnapshot(parse_time(status.expires_at), counts, batches if whole else None, shows_reference)

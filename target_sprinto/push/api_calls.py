@@ -63,7 +63,7 @@ class ApiClient:
         api_url: str | None = None,
         transport: Transport | None = None,
     ) -> None:
-        endpoint.require_usable(api_key, integration_id, region, api_url)
+        endpoint.validate_endpoint(api_key, integration_id, region, api_url)
         base_url = endpoint.base_url(region, api_url)
         self._base_url = f"{base_url}/v1/integrations/{quote(integration_id, safe='')}"
         self._api_key = api_key
@@ -163,7 +163,7 @@ class ApiClient:
             query = f"?since={moment}&page={page}&page_size=200"
             return self._call(responses.ACTIVITY, "", retry_policy, query=query)
 
-        return read_events(read_page, self.server_time, age, self.timings.log)
+        return read_events(read_page, self.server_time, age, self.timings.log_read_timeout)
 
     def ask(
         self,
@@ -221,7 +221,7 @@ class ApiClient:
                 return self.read(operation, answer)
             except errors.NotFound as unknown:
                 since = self._young.get(session_id, -inf)
-                if time.monotonic() - since >= self.timings.replica:
+                if time.monotonic() - since >= self.timings.max_replica_lag:
                     raise
                 raise errors.NotVisible(unknown.message, unknown.hint) from None
             except errors.ApiError as failure:

@@ -26,7 +26,7 @@ def base_url(region: str, api_url: str | None = None) -> str:
     return (api_url or REGIONS[region]).rstrip("/")
 
 
-def require_usable(api_key: str, integration_id: str, region: str, api_url: str | None) -> None:
+def validate_endpoint(api_key: str, integration_id: str, region: str, api_url: str | None) -> None:
     """Raise ConfigError, which names every problem and no value, where these reach no integration."""
     problems = [
         *text_problems("api_key", api_key),

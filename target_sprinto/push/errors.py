@@ -162,22 +162,22 @@ class SessionConflict(ApiError, code="session-conflict"):
 class PageRefused(ApiError, code="page-refused"):
     """400 on a page: nothing of it was staged (Sprinto: Pushing Entities Data).
 
-    `faults` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
+    `details` are what the response names: ``[{entity_type, index, field, issue}]``, as they came, and
     `response` is its body. Both may quote values of records: the error's own text does not.
     """
 
     hint = "Fix them at the source."
 
-    def __init__(self, message: str, hint: str = "", faults: Faults = (), response: bytes = b"") -> None:
+    def __init__(self, message: str, hint: str = "", details: Faults = (), response: bytes = b"") -> None:
         super().__init__(message, hint)
-        self.faults = faults
+        self.details = details
         self.response = response
 
 
 class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
 
-    faults: Faults = ()
+    details: Faults = ()
     response = b""
 
 

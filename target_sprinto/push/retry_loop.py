@@ -31,13 +31,13 @@ _T = TypeVar("_T")
 class RetryPolicy:
     """How long a call may take: one request, and all tries of it together, both in seconds.
 
-    `stopped` is set by a run that has ended: no further try is started then. No request lasts beyond `until`,
-    in monotonic seconds.
+    `cancelled` is set by a run that has ended: no further try is started then. No request lasts beyond
+    `until`, in monotonic seconds.
     """
 
     request_seconds: float = 60.0
     retry_seconds: float = 300.0
-    stopped: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
     until: float = inf
 
     def once(self) -> RetryPolicy:
@@ -67,5 +67,5 @@ def retried(
         except repeatable as failure:
             wait = backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
-            if retry_policy.stopped.wait(wait):
+            if retry_policy.cancelled.wait(wait):
                 raise

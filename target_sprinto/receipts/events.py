@@ -24,7 +24,7 @@ def session_events(
     client: ApiClient, session_id: str, age: timedelta, deadline: Deadline
 ) -> list[Event] | None:
     """The session's events, oldest first; None if the log does not show them in time."""
-    if not (seconds := deadline.left()):
+    if not (seconds := deadline.remaining()):
         return None
     retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
 

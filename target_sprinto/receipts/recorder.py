@@ -29,7 +29,7 @@ from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import client_reference_id
 from target_sprinto.push.text import printable
-from target_sprinto.push.transport.background import Check, Deadline
+from target_sprinto.push.transport.background import Deadline, InterruptCheck
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
@@ -49,7 +49,7 @@ _LARGEST_COUNT = 2**53
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunOutcome:
     """How a run ended, and where its STATE went."""
 
     outcome: receipt.Outcome
@@ -77,7 +77,7 @@ class ReceiptRecorder(RunObserver):
     input_sha256: Callable[[], str]
     input_lines: Callable[[], int]
     stream_maps: Mapping[str, object]
-    interrupted: Check
+    interrupted: InterruptCheck
 
     def __post_init__(self) -> None:
         self._started_at = _now()
@@ -96,7 +96,7 @@ class ReceiptRecorder(RunObserver):
     def begin(self) -> None:
         """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         if self.file.path is None:
-            self.file.make(self._receipt(Ending("unfinished", None), None))
+            self.file.make(self._receipt(RunOutcome("unfinished", None), None))
 
     def extracted(self, stream: str, time: bytes) -> None:
         """Note a record's `time_extracted`, given as JSON; empty where it has none."""
@@ -157,7 +157,7 @@ class ReceiptRecorder(RunObserver):
 
     def before_hold(self) -> None:
         """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
-        ending = Ending("held", state_went_to="nowhere" if self.state() is None else "receipt")
+        ending = RunOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
         self.interrupted()
         self.file.write(lambda: self._receipt(ending, events))
@@ -165,20 +165,20 @@ class ReceiptRecorder(RunObserver):
 
     # The end
 
-    def end(self, ending: Ending, deadline: Deadline) -> None:
+    def end(self, ending: RunOutcome, deadline: Deadline) -> None:
         """Write the receipt of a run that has ended. That this fails is logged and changes no ending."""
         if self.file.path is None or self._written:
             return
         self._written = True
         try:
-            events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.left())))
+            events = self._events(Deadline(min(_EVENTS_SECONDS, deadline.remaining())))
             self.file.write(lambda: self._receipt(ending, events))
         except ReceiptNotWritten as problem:
             log.warning("%s The run's outcome does not change.", problem)
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
-    def _receipt(self, ending: Ending, events: list[receipt.Event] | None) -> receipt.Receipt:
+    def _receipt(self, ending: RunOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
         info, failure = self.info, ending.failure
         held = self.state() if ending.state_went_to == "receipt" else None
         with self._lock:

@@ -8,7 +8,7 @@ from target_sprinto.push.protocol.digests import EntityDigests, page_digest
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunResult
-from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.document import COMPLETE, span
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
@@ -22,7 +22,7 @@ class Matched(ReceiptDiffers):
 class Replay(OfflineRun):
     """Pages are cut where the run cut them, which may have been while the tap was silent."""
 
-    def __init__(self, document: receipt.Receipt, interrupted: Check) -> None:
+    def __init__(self, document: receipt.Receipt, interrupted: InterruptCheck) -> None:
         """Raises ReceiptUnusable for a run that has not ended, or that failed before it made a page."""
         self._complete = document.outcome in COMPLETE
         if document.outcome == "unfinished" or not (self._complete or document.pages):

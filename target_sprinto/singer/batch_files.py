@@ -18,7 +18,7 @@ import msgspec
 
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
-from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.messages import MAX_LINE_BYTES
 from target_sprinto.singer.reader import interruptible_reader
 
@@ -71,7 +71,7 @@ class BatchFile:
     def __str__(self) -> str:
         return f"batch file {self._path!r}" + (f", line {self._line}" if self._line else "")
 
-    def records(self, check: Check) -> Iterator[bytes]:
+    def records(self, check: InterruptCheck) -> Iterator[bytes]:
         """The records' lines, one by one. `check` is called with every block read, and may raise.
 
         Raises BatchFileUnreadable for a file that is missing, cut off or corrupt.
@@ -91,7 +91,7 @@ class BatchFile:
             except OSError as problem:
                 raise self._unreadable(problem.strerror or type(problem).__name__) from None
 
-    def _open(self, opened: contextlib.ExitStack, check: Check) -> IO[bytes]:
+    def _open(self, opened: contextlib.ExitStack, check: InterruptCheck) -> IO[bytes]:
         # Not to wait for a process that might open the other end, where it is not a file.
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(os.close, descriptor)

@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
-from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problem_groups import grouped
@@ -33,7 +33,7 @@ _LONGEST = 60
 class PreviewRun(OfflineRun):
     """Counts what a run would send. `keep` records of each stream and entity type are kept."""
 
-    def __init__(self, page_size: int, keep: int, interrupted: Check) -> None:
+    def __init__(self, page_size: int, keep: int, interrupted: InterruptCheck) -> None:
         super().__init__(interrupted, page_size)
         self.counts: Counter[str] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
@@ -45,7 +45,7 @@ class PreviewRun(OfflineRun):
         self.expect({})
 
     def expect(self, expected: Mapping[str, Expectation]) -> None:
-        """Check records as `expect` asks; what was applied last is not known here."""
+        """InterruptCheck records as `expect` asks; what was applied last is not known here."""
         known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
         self.expectations = Expectations(known, {})
         self._checked = self.expectations.before(self._add)

@@ -40,7 +40,7 @@ class Progress:
         input_seconds: Callable[[], float],
         *,
         by_command: bool,
-        interval: float = Timings.tell,
+        interval: float = Timings.progress_interval,
     ) -> None:
         self._run = run
         self._records = records

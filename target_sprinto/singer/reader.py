@@ -20,7 +20,7 @@ from typing import IO, Any
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
-from target_sprinto.push.transport.background import POLL_INTERVAL, Check
+from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
 from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     nothing else has read from.
     """
 
-    check: Check
+    check: InterruptCheck
     failed: Callable[[BaseException], BaseException]
     refuse: Callable[[bytes, InvalidRecord], None]
     begin: Callable[[], None]
@@ -139,11 +139,11 @@ class SprintoReader(GenericSingerReader[bytes]):
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
-class _Waiting(io.RawIOBase):
+class _InterruptibleStdin(io.RawIOBase):
     """A file descriptor whose reads poll for an interruption while nothing comes."""
 
     def __init__(
-        self, descriptor: int, check: Check, waited: Callable[[float], None], longest_silence: float
+        self, descriptor: int, check: InterruptCheck, waited: Callable[[float], None], longest_silence: float
     ) -> None:
         super().__init__()
         self._descriptor = descriptor
@@ -151,7 +151,7 @@ class _Waiting(io.RawIOBase):
         self._waited = waited
         self._longest_silence = longest_silence or float("inf")
 
-    def _look_up(self) -> None:
+    def _check_interrupt(self) -> None:
         try:
             self._check()
         except (OSError, UnicodeError) as bug:
@@ -162,12 +162,12 @@ class _Waiting(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
-        self._look_up()
+        self._check_interrupt()
         began = time.monotonic()
         while not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
             if time.monotonic() - began >= self._longest_silence:
                 raise TapSilent(self._longest_silence)
-            self._look_up()
+            self._check_interrupt()
         data = os.read(self._descriptor, len(buffer))
         self._waited(time.monotonic() - began)
         buffer[: len(data)] = data
@@ -176,7 +176,7 @@ class _Waiting(io.RawIOBase):
 
 def interruptible_reader(
     descriptor: int,
-    check: Check,
+    check: InterruptCheck,
     waited: Callable[[float], None] = lambda _: None,
     longest_silence: float = 0.0,
 ) -> io.BufferedReader:
@@ -185,7 +185,7 @@ def interruptible_reader(
     `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
     for `longest_silence` seconds; 0 means never.
     """
-    return io.BufferedReader(_Waiting(descriptor, check, waited, longest_silence), 1 << 16)
+    return io.BufferedReader(_InterruptibleStdin(descriptor, check, waited, longest_silence), 1 << 16)
 
 
 def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes | str]:

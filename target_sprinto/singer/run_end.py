@@ -29,7 +29,7 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Outcome
-from target_sprinto.receipts.recorder import Ending, ReceiptRecorder
+from target_sprinto.receipts.recorder import ReceiptRecorder, RunOutcome
 from target_sprinto.signals import Signals
 from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.intake import Intake
@@ -68,7 +68,7 @@ class RunEnd:
         self._log_metrics(sinks)
         ending = self._finished(summary, state)
         if self.report is not None:
-            self.report.end(ending, Deadline(self.client.timings.end_after_signal))
+            self.report.end(ending, Deadline(self.client.timings.signal_shutdown_timeout))
         self.client.close()
         if ending.failure is not None:
             ending.failure.result = summary
@@ -78,8 +78,8 @@ class RunEnd:
         """End a run that failed or was interrupted; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
         timings = self.client.timings
-        seconds = self._seconds_left() if stopped else timings.end_after_error
-        deadline = Deadline(seconds, self._raise_if_interrupted, timings.end_after_signal)
+        seconds = self._seconds_left() if stopped else timings.shutdown_timeout
+        deadline = Deadline(seconds, self._raise_if_interrupted, timings.signal_shutdown_timeout)
         try:
             result = self.run.abort(deadline)
         except BaseException:
@@ -109,7 +109,7 @@ class RunEnd:
             known = failure if isinstance(failure, SprintoError) else None
             outcome: Outcome = "interrupted" if stopped else "failed"
             kept = self.responses.written
-            self.report.end(Ending(outcome, self._exit_code(known), known, response_kept=kept), deadline)
+            self.report.end(RunOutcome(outcome, self._exit_code(known), known, response_kept=kept), deadline)
         self.client.close()
         return failure
 
@@ -134,7 +134,7 @@ class RunEnd:
     def _seconds_left(self) -> float:
         """The contract counts from the signal, which may have been noticed late."""
         late = self.signals.seconds_since_first() if self.signals is not None else 0.0
-        seconds = self.client.timings.end_after_signal
+        seconds = self.client.timings.signal_shutdown_timeout
         return max(seconds / 2, seconds - late)
 
     def _raise_if_interrupted(self) -> None:
@@ -152,12 +152,12 @@ class RunEnd:
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
-    def _finished(self, summary: RunResult, state: bytes | None) -> Ending:
+    def _finished(self, summary: RunResult, state: bytes | None) -> RunOutcome:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
         if self.disposition is Finish.DISCARD:
             refused = self._dry_run(summary)
             code, kept = refused.exit_code if refused else 0, self.responses.written
-            return Ending("rehearsed", code, refused, response_kept=kept)
+            return RunOutcome("rehearsed", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             if not self.intake.line():
@@ -165,7 +165,7 @@ class RunEnd:
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:
             self._held(summary)
-            return Ending("held")
+            return RunOutcome("held")
         else:
             log.info(
                 "Sprinto has processed session %s: %s.",
@@ -175,13 +175,15 @@ class RunEnd:
             )
         outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
         if state is None:
-            return Ending(outcome)
+            return RunOutcome(outcome)
         try:
-            write_state(state, grace_period(self._raise_if_interrupted, self.client.timings.end_after_signal))
+            write_state(
+                state, grace_period(self._raise_if_interrupted, self.client.timings.signal_shutdown_timeout)
+            )
         except StateNotWritten as failure:
-            return Ending(outcome, failure.exit_code, failure, "stderr")
+            return RunOutcome(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")
-        return Ending(outcome, state_went_to="stdout")
+        return RunOutcome(outcome, state_went_to="stdout")
 
     def _would_be_rejected(self) -> list[Rejected]:
         """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""

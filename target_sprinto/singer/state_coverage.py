@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from target_sprinto.errors import FinalStateMissing, FinalStateUnfinished
+from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
 from target_sprinto.singer.messages import decode_object
 
@@ -96,7 +96,7 @@ class FinalState:
             self._uncovered = (stream, *why)
 
     def require_complete(self) -> None:
-        """Raise FinalStateMissing or FinalStateUnfinished for an input that has not all of its records."""
+        """Raise MissingFinalState or FinalStateUnfinished for an input that has not all of its records."""
         if problem := self.problem():
             raise problem
 
@@ -121,8 +121,8 @@ class FinalState:
     def _missing(self, stream: str, why: str, hint: str) -> InputError:
         records = pluralize(self._trailing, "record")
         if self._state is None:
-            return FinalStateMissing(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
-        return FinalStateMissing(
+            return MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
+        return MissingFinalState(
             f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
             f"{_CRASHED} {hint}".rstrip(),
         )

@@ -12,15 +12,15 @@ from functools import partial
 from target_sprinto import private_files
 from target_sprinto.errors import StateNotWritten
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport.background import Check, in_background, wait_for
+from target_sprinto.push.transport.background import InterruptCheck, in_background, result_of
 
 
-def write_state(state: bytes, grace: Check) -> None:
+def write_state(state: bytes, grace: InterruptCheck) -> None:
     """Let the STATE out as a line, until `grace` is over. Raises StateNotWritten, which holds it."""
     write = partial(_write, state + b"\n")
     try:
         # A reader that stands still must not keep a signal from ending the process.
-        wait_for(in_background(write, or_here=write), grace)
+        result_of(in_background(write, or_here=write), grace)
     except (OSError, ValueError, AttributeError, Interrupted):
         raise StateNotWritten(state.decode()) from None
 

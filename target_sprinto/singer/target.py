@@ -77,7 +77,7 @@ class SprintoTarget(ConfiguredTarget):
         self._signals = signals
         self.reader = SprintoReader(
             check=self.raise_if_interrupted,
-            failed=self._end,
+            failed=self._abort_because,
             refuse=self._reject_line,
             begin=self._begin,
             guard=self._signals_noticed,
@@ -190,7 +190,7 @@ class SprintoTarget(ConfiguredTarget):
             records=lambda: self.intake.records,
             input_seconds=lambda: self.reader.waited_seconds,
             by_command=self._signals is not None,
-            interval=self.client.timings.tell,
+            interval=self.client.timings.progress_interval,
         )
         return run
 
@@ -276,14 +276,14 @@ class SprintoTarget(ConfiguredTarget):
                 self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._end(failure) from None
+            raise self._abort_because(failure) from None
         self._ending.finish(summary, self._state, self._sinks_active.values())
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""
         self.run.check()
 
-    def _end(self, failure: BaseException) -> BaseException:
+    def _abort_because(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
         return self._ending.because_of(failure, self._sinks_active.values())
 
@@ -294,7 +294,7 @@ class SprintoTarget(ConfiguredTarget):
     def _end_and_report(self, interrupted: Interrupted) -> None:
         failure: SprintoError = interrupted
         try:
-            self._end(interrupted)
+            self._abort_because(interrupted)
         except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
             failure = explained(bug)
         log_failure(self.logger, failure)

@@ -69,7 +69,7 @@ class Reader:
             "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "NO_PROXY": "127.0.0.1",
             "COLUMNS": "90",
-            "TEST_PACE": json.dumps({**door.pace, "ask": 0.1}),
+            "TEST_PACE": json.dumps({**door.pace, "conflict_poll_interval": 0.1}),
         }
         self._port = PORT
         self._seen = Seen()

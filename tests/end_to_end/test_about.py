@@ -111,7 +111,7 @@ def test_input_reads_the_file_and_leaves_stdin_alone(door: FrontDoor, tmp_path: 
 def test_a_dash_as_input_is_stdin_and_wants_a_final_state(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1)], "--config", str(door.config()), "--input", "-")
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[final-state-missing]" in finished.error
+    assert "[missing-final-state]" in finished.error
     assert door.run(people(3), "--config", str(door.config()), "--input", "-").code == 0
     assert len(door.applied()["people"]) == 3
 

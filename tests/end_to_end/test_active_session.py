@@ -202,7 +202,7 @@ def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
     door: FrontDoor, *, postpones: bool
 ) -> None:
     """Its one look may put off the expiry once; what the run asks while it waits does not."""
-    door.pace |= {"ask": 0.2, "ask_most": 0.4}
+    door.pace |= {"conflict_poll_interval": 0.2, "max_conflict_poll_interval": 0.4}
     configure(door, inactivity_timeout_seconds=1, status_postpones_expiry=postpones)
     stranger.open_session(door, OWN)
     began = time.monotonic()
@@ -263,7 +263,7 @@ def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
 
 
 def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
-    door.pace |= {"ask": 0.1, "ask_most": 0.3}
+    door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.3}
     left = stranger.open_session(door)
     process = door.fed(people(3), on_active_session="wait")
     end_of_input(process)
@@ -279,7 +279,7 @@ def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("effect", [Answer(429), Answer(429, {"Retry-After": "1"}), Reset(), Answer(500)])
 def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect: Any) -> None:  # noqa: ANN401 - an effect
-    door.pace |= {"ask": 0.1, "ask_most": 0.3}
+    door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.3}
     left = stranger.open_session(door)
     inject(door, Fault("integration_status", 2, 3, door.integration_id, effect=effect))
     began = time.monotonic()
@@ -294,7 +294,7 @@ def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect
 
 
 def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor) -> None:
-    door.pace |= {"ask": 0.1, "ask_most": 0.2}
+    door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.2}
     left = stranger.open_session(door)
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
@@ -336,10 +336,10 @@ SCALE = 20.0
 """By how much a minute is shorter: the sandbox's, and every wait of the run's."""
 
 SCALED = {
-    "ask": 5 / SCALE,
-    "ask_most": 60 / SCALE,
-    "retry": 0.5 / SCALE,
-    "retry_most": 30 / SCALE,
+    "conflict_poll_interval": 5 / SCALE,
+    "max_conflict_poll_interval": 60 / SCALE,
+    "first_retry_delay": 0.5 / SCALE,
+    "max_retry_delay": 30 / SCALE,
     "keep_alive": 240 / SCALE,
 }
 
@@ -500,7 +500,7 @@ def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
 
 
 def test_a_status_without_active_is_not_read_as_none(door: FrontDoor) -> None:
-    door.pace |= {"ask": 0.1}
+    door.pace |= {"conflict_poll_interval": 0.1}
     stranger.open_session(door)
 
     def without_active(body: dict[str, Any]) -> dict[str, Any]:

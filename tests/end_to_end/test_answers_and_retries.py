@@ -77,7 +77,7 @@ def test_from_the_close_on_another_setting_limits_the_tries(
 
 
 def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontDoor) -> None:
-    door.pace["end_after_error"] = 1.0
+    door.pace["shutdown_timeout"] = 1.0
     cancelled = Edit(lambda status: status | {"state": "cancelled"})
     for fault in [
         Fault("close", 1, effect=Answer(429)),
@@ -116,7 +116,7 @@ def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, stat
     ("operation", "unknown"), [("create", "integration"), ("push", "session"), ("status", "session")]
 )
 def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknown: str) -> None:
-    door.pace["replica"] = 0.3
+    door.pace["max_replica_lag"] = 0.3
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Answer(404)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")

@@ -407,7 +407,7 @@ def test_a_signal_before_the_close_leaves_the_session(door: FrontDoor, number: s
 
 def test_a_signal_after_the_close_names_the_session_and_apply_goes_on_from_there(door: FrontDoor) -> None:
     session = hold(door)
-    door.pace["end_after_signal"] = 0.5
+    door.pace["signal_shutdown_timeout"] = 0.5
     door.sandbox.configure(door.integration_id, processing_seconds=2.0)
     process = start_apply(door, session, *RECEIPT)
     door.wait_for_operation("close", answered=True)

@@ -110,7 +110,7 @@ def test_batch_records_count_as_records_that_a_state_must_follow(door: FrontDoor
     (folder / "1").write_bytes(lines([1]))
     finished = door.run([SCHEMA, STATE, batch(folder / "1")])
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[final-state-missing]" in finished.error
+    assert "[missing-final-state]" in finished.error
 
 
 def test_a_refused_record_is_named_by_its_file_and_line(door: FrontDoor, folder: Path) -> None:

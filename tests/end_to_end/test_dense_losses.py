@@ -35,7 +35,7 @@ def outcome(door: FrontDoor, seed: int, parallel: int, monkeypatch: pytest.Monke
     """Why the run failed, if it did; what was applied is all of it once, or nothing."""
     strike(door, seed)
     records = PAGES * 100
-    door.pace |= {"settle": 0.1, "still": 5.0}
+    door.pace |= {"recheck_interval": 0.1, "quiet_period": 5.0}
     monkeypatch.setattr(front_door, "PATIENCE_SECONDS", 300)
     finished = door.run(people(records), max_parallel_pages=parallel)
     ids = [entity["id"] for entity in door.applied().get("people", [])]

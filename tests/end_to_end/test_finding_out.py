@@ -61,7 +61,7 @@ def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effe
 
 
 def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door: FrontDoor) -> None:
-    door.pace["lag"] = 0.3
+    door.pace["max_count_lag"] = 0.3
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.8)))
     finished = door.run(people(300))
@@ -130,7 +130,7 @@ def test_a_stale_connection_beside_a_page_that_has_to_wait(door: FrontDoor, last
 def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
     door.sandbox.inject(late)
-    door.pace |= {"settle": 0.2, "still": 4.0}
+    door.pace |= {"recheck_interval": 0.2, "quiet_period": 4.0}
     finished = door.run(people(300), request_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
     assert "Sprinto counts 400 people, but this run sent 300 people." in finished.error
@@ -178,7 +178,7 @@ def test_a_page_as_large_as_one_that_was_sent_again_is_divided_so_that_its_loss_
 def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(door: FrontDoor) -> None:
     """A look shows how it was when Sprinto read the counts, which may be long before its answer comes."""
     door.sandbox.configure(door.integration_id, readings=APPEND)
-    door.pace["still"] = 1.0
+    door.pace["quiet_period"] = 1.0
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
     looked = Fault(
         "status", nth=4, integration_id=door.integration_id, moment="after", effect=Delay(seconds=1.3)
@@ -370,7 +370,7 @@ def test_a_close_that_hangs_is_looked_into_before_the_time_to_process_is_over(
 ) -> None:
     hung = Fault("close", integration_id=door.integration_id, effect=Hang(), moment=moment)
     door.sandbox.inject(hung)
-    door.pace["one_try"] = 1.0
+    door.pace["shutdown_request_timeout"] = 1.0
     finished = door.run(people(3), request_timeout_seconds=60, processing_timeout_seconds=4)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert ids(door) == [0, 1, 2]

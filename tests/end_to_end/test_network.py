@@ -456,7 +456,7 @@ def test_no_answer_takes_longer_than_a_request_may(door: FrontDoor, what: str) -
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/api/external/push"
         began = time.monotonic()
-        door.pace |= {"one_try": 0.5, "end_after_error": 2.0}
+        door.pace |= {"shutdown_request_timeout": 0.5, "shutdown_timeout": 2.0}
         finished = door.run(people(3), api_url=url, request_timeout_seconds=1, retry_timeout_seconds=0)
     finally:
         server.stop.set()

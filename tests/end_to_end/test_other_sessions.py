@@ -49,7 +49,7 @@ def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
 
 
 def test_a_failed_session_that_sprinto_will_retry_is_waited_for(door: FrontDoor) -> None:
-    door.pace |= {"failed": 60.0}
+    door.pace |= {"failed_final_after": 60.0}
     finished, other = run_after_it_failed(door, "retried")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "processed")
     assert "Waiting for another session of this integration" in finished.stderr
@@ -86,7 +86,7 @@ def test_a_failed_session_of_which_no_retry_is_counted_is_waited_for_as_long_as_
 ) -> None:
     uncounted = Edit(lambda body: body | {"retry_count": 0} if body["state"] == "failed" else body)
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=uncounted))
-    door.pace |= {"failed": 1.0}
+    door.pace |= {"failed_final_after": 1.0}
     finished, other = run_after_it_failed(door, "final")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
     assert "Waiting for another session of this integration" in finished.stderr

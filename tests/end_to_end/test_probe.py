@@ -405,7 +405,7 @@ def test_without_counts_what_they_would_show_is_not_shown(strict: FrontDoor) -> 
 
 
 def test_counts_that_never_show_are_reported(strict: FrontDoor) -> None:
-    strict.pace["lag"] = 0.3
+    strict.pace["max_count_lag"] = 0.3
     strict.sandbox.configure(strict.integration_id, readings=Readings(counts_lag_seconds=60))
     probed = probe(strict)
     assert probed.code == 0
@@ -492,7 +492,7 @@ def test_another_active_session_is_left_alone(strict: FrontDoor) -> None:
 
 def test_a_second_session_that_can_be_opened_is_discarded_too(strict: FrontDoor) -> None:
     inject(strict, Fault("create", 2, effect=Answer(201, body={"id": "second", "state": "active"})))
-    strict.pace["end_after_error"] = 4.0
+    strict.pace["shutdown_timeout"] = 4.0
     probed = probe(strict)
     assert probed.code == 1
     assert "second session could be opened" in probed.finding("conflict_shows_session")["seen"]
@@ -528,7 +528,7 @@ def test_a_signal_discards_from_a_cold_start(strict: FrontDoor) -> None:
 
 
 def test_a_signal_while_create_is_unanswered_finds_the_session(strict: FrontDoor) -> None:
-    strict.pace["end_after_signal"] = 3.0
+    strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 1, moment="after", effect=Hang()))
     process = start(strict)
     strict.sandbox.wait_for(lambda box: bool(box.fired(strict.integration_id)))
@@ -537,7 +537,7 @@ def test_a_signal_while_create_is_unanswered_finds_the_session(strict: FrontDoor
 
 
 def test_a_second_create_that_stays_unanswered_is_named(strict: FrontDoor) -> None:
-    strict.pace["end_after_signal"] = 3.0
+    strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 2, effect=Hang()))
     process = start(strict)
     strict.wait_for_operation("create", 2)
@@ -606,7 +606,7 @@ def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> 
 
 
 def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
-    strict.pace["end_after_error"] = 1.0
+    strict.pace["shutdown_timeout"] = 1.0
     inject(strict, Fault("close", 1, times=99, effect=Answer(503)))
     probed = finish(strict, start(strict), state="active")
     assert probed.code == 1
@@ -616,7 +616,7 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
 
 
 def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> None:
-    strict.pace["end_after_signal"] = 1.0
+    strict.pace["signal_shutdown_timeout"] = 1.0
     inject(strict, Fault("push", FIRST, moment="after", effect=Hang()))
     inject(strict, Fault("close", 1, times=99, effect=Answer(500)))
     process = start(strict)

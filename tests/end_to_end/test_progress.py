@@ -132,7 +132,7 @@ def test_a_dumb_terminal_shows_lines_only(door: FrontDoor, terminal: Terminal) -
 
 
 def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
-    door.pace["tell"] = 0.1
+    door.pace["progress_interval"] = 0.1
     told_to_wait(door, 1)
     finished = door.run(people(PAGES * 10), page_size=10)
     assert finished.code == 0

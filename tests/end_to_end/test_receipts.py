@@ -233,7 +233,7 @@ ENDS = {
     ),
     "bad input": Ends(1, "failed", "invalid-line", "cancelled", [*PAGE, b"{", STATE], pages=1),
     "bad input before a page": Ends(1, "failed", "invalid-line", None, [SCHEMA, b"{"], pages=0),
-    "a tap that died": Ends(1, "failed", "final-state-missing", "cancelled", PAGE, pages=1),
+    "a tap that died": Ends(1, "failed", "missing-final-state", "cancelled", PAGE, pages=1),
     "a refused page": Ends(
         1, "failed", "page-refused", "cancelled", faults=(("push", Answer(400), {"nth": 2, "times": 9}),)
     ),
@@ -315,7 +315,7 @@ def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
 
 
 def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
-    door.pace["end_after_signal"] = 1.0
+    door.pace["signal_shutdown_timeout"] = 1.0
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     fault(door, "create", Late())
     process = door.fed(PAGE, **JSON)

@@ -227,7 +227,7 @@ def test_a_minimum_is_of_the_entity_type(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("counted", [2, 4])
 def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoor, counted: int) -> None:
-    door.pace["lag"] = 0.3
+    door.pace["max_count_lag"] = 0.3
     door.sandbox.inject(
         Fault(
             "status",
@@ -431,7 +431,7 @@ def test_records_with_no_state_after_them_are_a_tap_that_died(door: FrontDoor) -
     finished = door.run([SCHEMA, record(1), STATE, record(2)])
     assert (finished.code, finished.stdout) == (1, "")
     assert "check its log" in finished.error
-    assert "[final-state-missing]" in finished.error
+    assert "[missing-final-state]" in finished.error
 
 
 def test_a_tap_without_states_is_taken_if_so_set(door: FrontDoor) -> None:

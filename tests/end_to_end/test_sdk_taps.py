@@ -195,7 +195,7 @@ def test_a_tap_that_is_stopped_applies_nothing(
     assert night.tap_code == (0 if number is signal.SIGTERM else -number)
     # Of the second full table the tap's STATE says nothing, and it has not changed.
     says_so = number is signal.SIGTERM and not (kind.method == "FULL_TABLE" and table == "b")
-    assert_nothing_applied(night, pipeline, "final-state-unfinished" if says_so else "final-state-missing")
+    assert_nothing_applied(night, pipeline, "final-state-unfinished" if says_so else "missing-final-state")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_tap_that_is_stopped_on_another_night_applies_nothing(
     pipeline.add_rows("a", *range(ROWS + 1, ROWS + 9))
     night = pipeline.night(stop=("a", 4, number))
     says_so = number is signal.SIGTERM
-    assert_nothing_applied(night, pipeline, "final-state-unfinished" if says_so else "final-state-missing")
+    assert_nothing_applied(night, pipeline, "final-state-unfinished" if says_so else "missing-final-state")
     after = pipeline.night()
     assert after.finished.code == 0
     assert after.applied == {pipeline.stream("a"): kind.again + 8}
@@ -234,7 +234,7 @@ def test_a_full_table_longer_than_the_sdk_waits_with_its_state_ends_as_one_that_
 ) -> None:
     pipeline = Pipeline(door, KINDS["sql-full-table"], "a")
     night = pipeline.night(tap={"state_every": 5}, page_size=2)
-    assert_nothing_applied(night, pipeline, "final-state-missing")
+    assert_nothing_applied(night, pipeline, "missing-final-state")
     assert "SDK taps end full tables over 10,000 rows so, too: use a replication key" in night.finished.error
     minimum = {"main-a": {"min_records": ROWS}}
     night = pipeline.night(tap={"state_every": 5}, expect=minimum, require_final_state=False)

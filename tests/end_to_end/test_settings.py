@@ -382,7 +382,7 @@ def test_the_environment_is_held_to_the_same_rules(
 def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_REQUIRE_FINAL_STATE": "TRUE "}
     finished = door.run(people(3)[:-1], "--config", str(door.config()), "--config", "ENV", env=env)
-    assert "[final-state-missing]" in finished.error
+    assert "[missing-final-state]" in finished.error
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])

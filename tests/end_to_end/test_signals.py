@@ -155,7 +155,7 @@ def start_closing(door: FrontDoor, **settings: object) -> subprocess.Popen[bytes
 def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(
     door: FrontDoor, left: float
 ) -> None:
-    door.pace["end_after_signal"] = left
+    door.pace["signal_shutdown_timeout"] = left
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     process = start_closing(door)
     door.wait_for_operation("status", 2)
@@ -190,7 +190,7 @@ def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) 
 
 
 def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor) -> None:
-    door.pace["end_after_signal"] = 3.0
+    door.pace["signal_shutdown_timeout"] = 3.0
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     door.sandbox.inject(Fault("close", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = start_closing(door)
@@ -219,7 +219,7 @@ def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) ->
 
 
 def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
-    door.pace["end_after_signal"] = 3.0
+    door.pace["signal_shutdown_timeout"] = 3.0
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     process = door.fed([*PAGE, b"no message"])
     door.wait_for_operation("close")
@@ -246,7 +246,7 @@ def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: Fr
 
 def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
-    door.pace["end_after_signal"] = 3.0
+    door.pace["signal_shutdown_timeout"] = 3.0
     process = door.midway()
     process.send_signal(signal.SIGSTOP)
     process.send_signal(signal.SIGTERM)

@@ -43,17 +43,17 @@ IMPATIENT = {
     "wait_timeout_seconds": 0.5,
 }
 PACE = {
-    "settle": 0.05,
-    "still": 0.1,
-    "lag": 0.3,
-    "replica": 1.0,
-    "failed": 0.3,
-    "end_after_error": 2.0,
-    "retry": 0.2,
-    "look": 0.05,
-    "create": 0.1,
-    "ask": 0.2,
-    "one_try": 1.0,
+    "recheck_interval": 0.05,
+    "quiet_period": 0.1,
+    "max_count_lag": 0.3,
+    "max_replica_lag": 1.0,
+    "failed_final_after": 0.3,
+    "shutdown_timeout": 2.0,
+    "first_retry_delay": 0.2,
+    "status_poll_interval": 0.05,
+    "create_retry_delay": 0.1,
+    "conflict_poll_interval": 0.2,
+    "shutdown_request_timeout": 1.0,
 }
 ENOUGH_SECONDS = 20
 """All of these waits, one after another, on a machine that is busy."""

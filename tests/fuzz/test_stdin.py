@@ -39,7 +39,7 @@ CODES = {
     "unmapped-stream",
     "batch-not-supported",
     "batch-file",
-    "final-state-missing",
+    "missing-final-state",
     "final-state-unfinished",
     "input",
     "nothing-accepted",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from target_sprinto.probe.about_refusals import read_faults
 from target_sprinto.probe.conclusions import read_findings
-from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
+from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import (
     INVALID_AT,
     VALID_BEFORE,
@@ -32,10 +32,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | secrets, inner),
     max_leaves=12,
 )
-answers = st.builds(Answered, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
-pages = st.builds(Pushed, st.integers(1, 4), st.none() | st.integers(0, 9), answers)
+answers = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
+pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9), answers)
 looks = st.builds(
-    Look,
+    StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
     st.none() | st.dictionaries(st.sampled_from(["A", "B"]), st.integers(0, 9)),
     st.none() | st.integers(0, 9),

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import PageRefused
-from target_sprinto.push.protocol.bisection import FirstRefusal, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.bisection import (
+    FirstRejection,
+    IndexConventions,
+    Reject,
+    SubPage,
+    split_rejected,
+)
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.refusals import no_field
 
@@ -17,7 +23,7 @@ TYPES = ("User", "Device", "Vendor")
 
 
 class Refusing:
-    """Sprinto, as it rejects pages: by one way of counting, naming all or the first, or none."""
+    """Sprinto, as it rejects pages: by one way of counting, conventions all or the first, or none."""
 
     def __init__(self, bad: set[int], within: str, base: int, *, names: str) -> None:
         self.bad = bad
@@ -26,7 +32,7 @@ class Refusing:
         self.names = names
         self.requests = 0
 
-    def faults(self, page: Page) -> list[dict[str, Any]] | None:
+    def details(self, page: Page) -> list[dict[str, Any]] | None:
         self.requests += 1
         found: list[dict[str, Any]] = []
         position = 0
@@ -41,23 +47,25 @@ class Refusing:
         return {"all": found, "first": found[:1], "none": [], "nonsense": [{"index": "x"}]}[self.names]
 
 
-def settle(page: Page, sprinto: Refusing, naming: Naming) -> tuple[list[object], list[object]]:
+def settle(page: Page, sprinto: Refusing, conventions: IndexConventions) -> tuple[list[object], list[object]]:
     """What was accepted and what rejected, in order, by records' numbers."""
     accepted: list[object] = []
     rejected: list[Reject] = []
-    first = sprinto.faults(page)
+    first = sprinto.details(page)
     if first is None:
         return [item.origin for item in page.items], []
-    waiting = [Part(page, FirstRefusal(page, first))]
+    waiting = [SubPage(page, FirstRejection(page, first))]
     while waiting:
         part = waiting.pop(0)
-        faults = first if part.page is page else sprinto.faults(part.page)
-        if faults is None:
+        details = first if part.page is page else sprinto.details(part.page)
+        if details is None:
             accepted += [item.origin for item in part.page.items]
             rejected += part.suspects
-            naming.learn(part.first, part.page)
+            conventions.rule_out(part.first, part.page)
             continue
-        division = divide(part.page, part, PageRefused("", faults=tuple(faults)), naming, no_field)
+        division = split_rejected(
+            part.page, part, PageRefused("", details=tuple(details)), conventions, no_field
+        )
         rejected += division.blamed
         waiting = [*division.parts, *waiting]
     return accepted, [reject.item.origin for reject in rejected]
@@ -75,24 +83,24 @@ PAGES = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), min_size=1, m
 def test_those_to_blame_are_rejected_and_no_others(
     pages: list[list[tuple[str, bool]]], within: str, base: int, names: str
 ) -> None:
-    naming = Naming()
+    conventions = IndexConventions()
     for drawn in pages:
         body = msgspec.json.encode({})
         page = Page(1, tuple(Item(entity_type, body, n) for n, (entity_type, _) in enumerate(drawn)))
         bad = {number for number, (_, is_bad) in enumerate(drawn) if is_bad}
-        accepted, rejected = settle(page, Refusing(bad, within, base, names=names), naming)
+        accepted, rejected = settle(page, Refusing(bad, within, base, names=names), conventions)
         assert sorted(map(str, accepted)) == sorted(str(n) for n in range(len(drawn)) if n not in bad)
         assert sorted(map(str, rejected)) == sorted(map(str, bad))
 
 
 @pytest.mark.parametrize(("within", "base"), list(product(["type", "page"], [0, 1])))
 def test_what_answers_have_shown_is_made_use_of(within: str, base: int) -> None:
-    naming = Naming()
+    conventions = IndexConventions()
     requests = []
     for number in range(6):
         items = tuple(Item(TYPES[n % 2], b"{}", n) for n in range(100))
         sprinto = Refusing({(7 * number + 3) % 100, 50}, within, base, names="all")
-        settle(Page(number, items), sprinto, naming)
+        settle(Page(number, items), sprinto, conventions)
         requests.append(sprinto.requests)
     # The page, and the page without those that were named.
     assert requests[-3:] == [2, 2, 2]

@@ -76,7 +76,7 @@ def test_counts_are_equal_or_not(sent: dict[str, int], accepted: dict[str, int])
 
 
 def test_what_a_refused_page_asks_for() -> None:
-    named = errors.PageRefused("x", faults=({"index": 0},))
+    named = errors.PageRefused("x", details=({"index": 0},))
     unnamed = errors.PageRefused("x")
     encoding = errors.EncodingRefused("x")
     large = errors.PageTooLarge("x")

@@ -42,7 +42,7 @@ def test_a_page_of_which_every_record_is_named_is_described_in_short() -> None:
         {"entity_type": "User", "index": number, "field": "workEmail", "issue": "required"}
         for number in range(100)
     )
-    error = describe_refusal(Page(1, items), PageRefused("", faults=faults), lambda _, field: field)
+    error = describe_refusal(Page(1, items), PageRefused("", details=faults), lambda _, field: field)
     assert "; and 99 more." in error.message
     assert size(error) <= LONGEST
 

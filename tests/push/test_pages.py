@@ -123,12 +123,12 @@ def test_a_size_that_is_avoided_is_not_made_again_while_there_are_others() -> No
     assert sizes_made(alone, 200) == [100, 100]
     assert sizes_made(together, 705) == list(page_sizes(100))
     for builder in (alone, together):
-        builder.avoid({100, 98})
+        builder.retire_sizes({100, 98})
     others = [56, 76, 87, 93, 95, 96, 97, 99]
     assert sorted(sizes_made(together, sum(others))) == others
     # One at a time, too, pages that follow each other have several sizes from then on.
     assert sorted(sizes_made(alone, 99 + 96 + 93 + 87)) == [87, 93, 96, 99]
-    alone.avoid(range(51, 101))
+    alone.retire_sizes(range(51, 101))
     assert sorted(sizes_made(alone, 100 + 99 + 98 + 96)) == [96, 98, 99, 100]
 
 

@@ -59,7 +59,7 @@ IMPATIENT = Timeouts(request=5.0, retry=5.0, processing=10.0)
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApiClient, "timings", Timings(settle=0.1, still=0.3))
+    monkeypatch.setattr(ApiClient, "timings", Timings(recheck_interval=0.1, quiet_period=0.3))
 
 
 @pytest.fixture

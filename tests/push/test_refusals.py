@@ -28,8 +28,8 @@ def page(*records: dict[str, Any]) -> Page:
     return Page(3, tuple(items))
 
 
-def described(held: Page, **fault: object) -> str:
-    return str(describe_refusal(held, PageRefused("x", faults=(fault,)), FIELDS.find))
+def described(held: Page, **detail: object) -> str:
+    return str(describe_refusal(held, PageRefused("x", details=(detail,)), FIELDS.find))
 
 
 def test_a_record_is_named_by_type_index_field_and_rule() -> None:
@@ -75,7 +75,7 @@ def test_only_a_field_that_the_schema_names_is_shown(spelt: str, path: str | Non
 
 
 def test_the_response_goes_with_the_error_and_not_into_its_text() -> None:
-    refusal = PageRefused("x", faults=({"issue": "Zoë"},), response=b'{"message": "Zo\xc3\xab"}')
+    refusal = PageRefused("x", details=({"issue": "Zoë"},), response=b'{"message": "Zo\xc3\xab"}')
     error = describe_refusal(page({"a": 1}), refusal, FIELDS.find)
     assert error.response == refusal.response
     assert "Zo" not in str(error)

@@ -107,16 +107,16 @@ SHAPES = st.fixed_dictionaries(
 def test_a_refused_page_hands_on_what_it_names_whatever_its_shape(answer: object) -> None:
     with pytest.raises(errors.PageRefused) as caught:
         read(PUSH, 400, msgspec.json.encode(answer))
-    assert all(isinstance(fault, dict) for fault in caught.value.faults)
+    assert all(isinstance(detail, dict) for detail in caught.value.details)
 
 
 @pytest.mark.parametrize("place", ["details", "validation_errors"])
 def test_faults_are_read_from_both_places(place: str) -> None:
-    fault = {"entity_type": "User", "index": 0, "field": "a", "issue": "b"}
-    answer = {"error": {"details": [fault]}} if place == "details" else {"validation_errors": [fault]}
+    detail = {"entity_type": "User", "index": 0, "field": "a", "issue": "b"}
+    answer = {"error": {"details": [detail]}} if place == "details" else {"validation_errors": [detail]}
     with pytest.raises(errors.PageRefused) as caught:
         read(PUSH, 400, msgspec.json.encode(answer))
-    assert caught.value.faults == (fault,)
+    assert caught.value.details == (detail,)
 
 
 @pytest.mark.parametrize("text", ["", "k3y of Zoe", "a\nb", "x" * 300])

@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 INTEGRATION = "integration"
 PREFIX = "target-sprinto"
 PACE = Timings(
-    settle=0.02,
-    still=0.1,
-    lag=0.15,
-    failed=0.15,
+    recheck_interval=0.02,
+    quiet_period=0.1,
+    max_count_lag=0.15,
+    failed_final_after=0.15,
     keep_alive=0.0,
-    end_after_error=1.2,
-    end_after_signal=1.0,
-    retry=0.02,
-    look=0.02,
-    create=0.02,
-    ask=0.02,
-    one_try=0.25,
+    shutdown_timeout=1.2,
+    signal_shutdown_timeout=1.0,
+    first_retry_delay=0.02,
+    status_poll_interval=0.02,
+    create_retry_delay=0.02,
+    conflict_poll_interval=0.02,
+    shutdown_request_timeout=0.25,
 )
 PATIENCES = Timeouts(request=0.3, retry=1.0, processing=0.3)
 NEVER_SECONDS = 1e6

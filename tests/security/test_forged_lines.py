@@ -88,7 +88,7 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
         return body | {name: word for name, word in changes.items() if name in body}
 
     # At once, and with less time for a discard: most of them end after waits.
-    door.pace["end_after_error"] = 3.0
+    door.pace["shutdown_timeout"] = 3.0
 
     def play(beside: FrontDoor, operation: Operation) -> None:
         fault = Fault(operation, times=99, integration_id=beside.integration_id, effect=Edit(change))

@@ -171,7 +171,7 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
     "forty records of 19 MB, diverted": (
         lambda: (chunk for _ in range(40) for chunk in large_record(19 * MB)),
         {"on_invalid_record": "divert"},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "mapped records of as many values as may be": (
         lambda: (c for _ in range(5) for c in large_record(390_000)),
@@ -179,31 +179,31 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
         "[invalid-record]",
     ),
     "all at once": (worst, {}, "[invalid-record]"),
-    "all at once, diverted": (worst, {"on_invalid_record": "divert"}, "[final-state-missing]"),
+    "all at once, diverted": (worst, {"on_invalid_record": "divert"}, "[missing-final-state]"),
     "all at once, with alternatives, diverted": (
         worst_of_alternatives,
         {"on_invalid_record": "divert"},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "many alternatives, diverted": (
         many_alternatives,
         {"on_invalid_record": "divert"},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "all at once, mapped": (
         worst,
         {"on_invalid_record": "divert", "stream_maps": MAPPED},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "all at once, mapped, 16 pages in flight": (
         worst,
         {"on_invalid_record": "divert", "stream_maps": MAPPED, "max_parallel_pages": 16},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "all at once, with alternatives, 16 pages in flight": (
         worst_of_alternatives,
         {"on_invalid_record": "divert", "stream_maps": MAPPED, "max_parallel_pages": 16},
-        "[final-state-missing]",
+        "[missing-final-state]",
     ),
     "a gigabyte of records": (lambda: gigabyte(100_000), {"light": True}, ""),
     "a gigabyte of large records, diverted": (

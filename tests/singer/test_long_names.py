@@ -16,7 +16,7 @@ from target_sprinto.push.protocol.pages import Item, Page, too_large
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.opening_conflict import ActiveSession, Conflict, ConflictPolicy
+from target_sprinto.push.run.opening_conflict import ActiveSession, ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.singer import map_check
@@ -89,7 +89,7 @@ def in_the_way(policy: str) -> NoReturn:
     began = datetime(2026, 11, 21, tzinfo=timezone.utc)
     session = LoggedSession("0b0e6e0c-52f0-4d7c-9a4e-4c0f54b63a0e", f"{STREAM}/{uuid.uuid4()}", began, began)
     blocker = ActiveSession(session, began + timedelta(hours=20))
-    conflict = Conflict(
+    conflict = ConflictResolver(
         SprintoClient(api_key="key", integration_id="demo")._api, ConflictPolicy(policy), RetryPolicy()
     )
     raise conflict.refuse(
@@ -169,7 +169,7 @@ MESSAGES: dict[str, Callable[[], object]] = {
         expected={long(f"Type{number}"): 10**9 for number in range(9)}
     ).require_expected({}),
     "page refused": lambda: raised(
-        describe_refusal(PAGE, push.PageRefused("", faults=FAULTS), lambda _, spelt: spelt)
+        describe_refusal(PAGE, push.PageRefused("", details=FAULTS), lambda _, spelt: spelt)
     ),
     "record too large": lambda: raised(too_large(b"", SOURCE, TYPE)),
     "count mismatch": count_mismatch,

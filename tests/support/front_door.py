@@ -96,16 +96,16 @@ class FrontDoor:
     """The socket of the server in `warm.py`."""
     pace: dict[str, float] = field(
         default_factory=lambda: {
-            "settle": 0.2,
-            "still": 0.6,
-            "lag": 2.0,
-            "failed": 2.0,
-            "expiry": 0.05,
-            "look": 0.03,
-            "retry": 0.2,
-            "create": 0.2,
-            "ask": 0.5,
-            "end_after_signal": 5.0,
+            "recheck_interval": 0.2,
+            "quiet_period": 0.6,
+            "max_count_lag": 2.0,
+            "failed_final_after": 2.0,
+            "expiry_margin": 0.05,
+            "status_poll_interval": 0.03,
+            "first_retry_delay": 0.2,
+            "create_retry_delay": 0.2,
+            "conflict_poll_interval": 0.5,
+            "signal_shutdown_timeout": 5.0,
         }
     )
     """The contract's own waits, shortened (seconds); not for a cold start."""

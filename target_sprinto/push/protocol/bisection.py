@@ -17,10 +17,10 @@ import msgspec
 
 from target_sprinto.push.errors import PageRefused, PageTooLarge
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import KnownField, read_fault
+from target_sprinto.push.protocol.refusals import KnownField, read_detail
 
-Fault = dict[str, object]
-"""``{entity_type, index, field, issue}`` as an answer named it."""
+ErrorDetail = dict[str, object]
+"""``{entity_type, index, field, issue}`` as a response named it."""
 
 
 MAX_KEPT_BYTES = 10_000
@@ -41,7 +41,7 @@ class Reject(NamedTuple):
 
 
 class IndexConvention(NamedTuple):
-    """One way of counting records in an answer."""
+    """One way of counting records in a response."""
 
     within: Literal["type", "page"]
     base: Literal[0, 1]
@@ -56,87 +56,93 @@ INDEX_CONVENTIONS = (
 """All ways, in the order in which they are tried."""
 
 
-class Naming:
-    """How Sprinto's indexes are to be read, as far as its own answers have shown it."""
+class IndexConventions:
+    """How Sprinto's indexes are to be read, as far as its own responses have shown it."""
 
     def __init__(self) -> None:
-        self._countings = list(INDEX_CONVENTIONS)
+        self._conventions = list(INDEX_CONVENTIONS)
 
-    def named(self, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
+    def match(self, page: Page, details: Sequence[ErrorDetail]) -> list[tuple[Item, ErrorDetail]]:
         """The records of the page that are named; none if they cannot be determined, or all of them are."""
-        for counting in self._countings:
-            named = named_by(counting, page, faults)
+        for convention in self._conventions:
+            named = items_at(convention, page, details)
             if named and len(named) < len(page.items):
                 return named
         return []
 
-    def learn(self, first: FirstRefusal, accepted: Page) -> None:
-        """Drop the ways of counting by which a record was named that was accepted after all."""
+    def rule_out(self, first: FirstRejection, accepted: Page) -> None:
+        """Drop the conventions by which a record was named that was accepted after all."""
         innocent = {id(item) for item in accepted.items}
         fitting = [
-            counting
-            for counting in self._countings
-            if innocent.isdisjoint(id(item) for item, _ in named_by(counting, first.page, first.faults))
+            convention
+            for convention in self._conventions
+            if innocent.isdisjoint(id(item) for item, _ in items_at(convention, first.page, first.details))
         ]
-        self._countings = fitting or self._countings
+        self._conventions = fitting or self._conventions
 
 
-class FirstRefusal(NamedTuple):
-    """A whole page that was refused, and what the response named."""
+class FirstRejection(NamedTuple):
+    """A whole page that was rejected, and what the response named."""
 
     page: Page
-    faults: Sequence[Fault]
+    details: Sequence[ErrorDetail]
 
 
 @dataclass(eq=False)
-class Part:
+class SubPage:
     """A rejected page without its `suspects`: if it is accepted, they were the invalid records."""
 
     page: Page
-    first: FirstRefusal
+    first: FirstRejection
     suspects: list[Reject] = field(default_factory=list)
-    whole: Page | None = None
+    full: Page | None = None
 
 
 class Division(NamedTuple):
     """What to send instead, and who is definitely to blame: a record that stood alone."""
 
-    parts: list[Part]
+    parts: list[SubPage]
     blamed: list[Reject]
 
 
-def divide(
-    page: Page, part: Part, refusal: PageRefused | PageTooLarge, naming: Naming, known_field: KnownField
+def split_rejected(
+    page: Page,
+    part: SubPage,
+    refusal: PageRefused | PageTooLarge,
+    conventions: IndexConventions,
+    known_field: KnownField,
 ) -> Division:
-    """What to send instead of a refused page. `part` is what it was of the first refusal."""
-    whole = part.whole or page
-    code, faults = refusal.code, refusal.faults
-    if len(whole.items) == 1:
-        fault = faults[0] if faults else {}
-        alone = _reject(whole.items[0], code, fault, known_field)
-        return Division([], [alone if fault else alone._replace(response=_kept(refusal.response))])
-    named = [] if part.suspects else naming.named(page, faults)
+    """What to send instead of a rejected page. `part` is what it was of the first rejection."""
+    full = part.full or page
+    code, details = refusal.code, refusal.details
+    if len(full.items) == 1:
+        detail = details[0] if details else {}
+        alone = _reject(full.items[0], code, detail, known_field)
+        return Division([], [alone if detail else alone._replace(response=_kept(refusal.response))])
+    named = [] if part.suspects else conventions.match(page, details)
     if named:
         blamed = {id(item) for item, _ in named}
         rest = Page(page.number, tuple(item for item in page.items if id(item) not in blamed))
-        suspects = [_reject(item, code, fault, known_field) for item, fault in named]
-        return Division([Part(rest, part.first, suspects, whole)], [])
-    return Division([Part(half, part.first) for half in whole.halves()], [])
+        suspects = [_reject(item, code, detail, known_field) for item, detail in named]
+        return Division([SubPage(rest, part.first, suspects, full)], [])
+    return Division([SubPage(half, part.first) for half in full.halves()], [])
 
 
-def named_by(counting: IndexConvention, page: Page, faults: Sequence[Fault]) -> list[tuple[Item, Fault]]:
-    """The records that the faults name by one way of counting, each once.
+def items_at(
+    convention: IndexConvention, page: Page, details: Sequence[ErrorDetail]
+) -> list[tuple[Item, ErrorDetail]]:
+    """The records that the details name by one convention, each once.
 
     None where one of them names nothing in the page.
     """
     groups = page.by_entity_type
     everything = [item for items in groups.values() for item in items]
-    found: dict[int, tuple[Item, Fault]] = {}
-    for fault in faults:
-        entity_type, index = fault.get("entity_type"), fault.get("index")
+    found: dict[int, tuple[Item, ErrorDetail]] = {}
+    for detail in details:
+        entity_type, index = detail.get("entity_type"), detail.get("index")
         if not isinstance(index, int) or isinstance(index, bool):
             return []
-        if counting.within == "page":
+        if convention.within == "page":
             items = everything
         elif isinstance(entity_type, str) and entity_type in groups:
             items = groups[entity_type]
@@ -144,19 +150,19 @@ def named_by(counting: IndexConvention, page: Page, faults: Sequence[Fault]) -> 
             items = everything
         else:
             return []
-        position = index - counting.base
+        position = index - convention.base
         if not 0 <= position < len(items):
             return []
         item = items[position]
         if isinstance(entity_type, str) and item.entity_type != entity_type:
             return []
-        found.setdefault(id(item), (item, fault))
+        found.setdefault(id(item), (item, detail))
     return list(found.values())
 
 
-def _reject(item: Item, code: str, fault: Fault, known_field: KnownField) -> Reject:
-    known = read_fault(item.entity_type, fault, known_field)
-    return Reject(item, code, known.field, known.issue, _kept(msgspec.json.encode(fault)) if fault else b"")
+def _reject(item: Item, code: str, detail: ErrorDetail, known_field: KnownField) -> Reject:
+    known = read_detail(item.entity_type, detail, known_field)
+    return Reject(item, code, known.field, known.issue, _kept(msgspec.json.encode(detail)) if detail else b"")
 
 
 def _kept(response: bytes) -> bytes:

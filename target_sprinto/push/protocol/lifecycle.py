@@ -155,7 +155,7 @@ def next_step_after(refusal: ApiError, *, items: int, compressed: bool, proven: 
     if is_in_doubt(refusal) or isinstance(refusal, errors.Conflict):
         return NextStep.RESOLVE
     about_encoding = isinstance(refusal, errors.EncodingRefused) or (
-        isinstance(refusal, errors.PageRefused) and not refusal.faults
+        isinstance(refusal, errors.PageRefused) and not refusal.details
     )
     if about_encoding and compressed and not proven:
         return NextStep.SEND_UNCOMPRESSED

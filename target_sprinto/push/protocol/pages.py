@@ -24,10 +24,10 @@ MAX_ITEMS = 100
 MAX_BYTES = 5_000_000
 """Most bytes of a page's JSON before compression: the smaller reading of "e.g. 5 MB"."""
 
-_LESS = (0, 1, 2, 4, 7, 13, 24, 44)
+_SIZE_OFFSETS = (0, 1, 2, 4, 7, 13, 24, 44)
 """By how much smaller each of eight pages is, so that no two choices of equally many add up to the same."""
 
-MAX_DISTINGUISHABLE = len(_LESS)
+MAX_DISTINGUISHABLE = len(_SIZE_OFFSETS)
 """So many pages in flight at once can be distinguished by their sizes."""
 
 _IN_TURN_AFTER_A_LOSS = 4
@@ -113,7 +113,7 @@ def compressed(body: bytes) -> bytes:
 
 def page_sizes(max_items: int) -> tuple[int, ...]:
     """Sizes by which a growth of Sprinto's counts shows which pages have landed; the largest first."""
-    return tuple(max_items - less for less in _LESS if less <= max_items // 2)
+    return tuple(max_items - less for less in _SIZE_OFFSETS if less <= max_items // 2)
 
 
 def too_large(body: bytes, origin: object, entity_type: str, max_bytes: int = MAX_BYTES) -> RecordTooLarge:
@@ -147,7 +147,7 @@ class PageBuilder:
         self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
 
-    def avoid(self, sizes: Collection[int]) -> None:
+    def retire_sizes(self, sizes: Collection[int]) -> None:
         """Make no pages of these sizes, while there are others: one of them may still land a second time.
 
         As many sizes are used as before: those of `page_sizes`, then any others of more than half a page.

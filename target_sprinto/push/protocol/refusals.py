@@ -48,7 +48,7 @@ _RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
 _LONGEST_RULE = 40
 
 
-class Fault(NamedTuple):
+class ReadDetail(NamedTuple):
     """What a response says of one record, as far as it may be shown. `issue` is in our own words."""
 
     field: str | None
@@ -63,15 +63,15 @@ def no_field(_entity_type: str, _spelt: str) -> str | None:
 def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
     """The rejection as a user can act on it: where the page came from, and what is known of its records."""
     span = f"Sprinto rejected page {page.number} ({places(page)})"
-    if not refusal.faults:
+    if not refusal.details:
         return PageRefused(
             f"{span} and named no record.",
             "Check with Sprinto what this entity type must look like, and how its fields are mapped.",
             response=refusal.response,
         )
     return PageRefused(
-        f"{span}: {describe_faults(page, refusal.faults, known_field)}.",
-        faults=refusal.faults,
+        f"{span}: {describe_details(page, refusal.details, known_field)}.",
+        details=refusal.details,
         response=refusal.response,
     )
 
@@ -88,23 +88,25 @@ def _within(page: Page, origin: object) -> str:
     return str(origin).removeprefix(stream + comma)
 
 
-def describe_faults(page: Page, faults: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
+def describe_details(page: Page, details: tuple[Mapping[str, object], ...], known_field: KnownField) -> str:
     """The first of the records that a response names, in a clause."""
-    by_record = groupby(faults, lambda fault: (fault.get("entity_type"), fault.get("index")))
+    by_record = groupby(details, lambda detail: (detail.get("entity_type"), detail.get("index")))
     return listed([_describe(page, list(of_one), known_field) for _, of_one in by_record], _ROOM)
 
 
-def read_fault(entity_type: str, fault: Mapping[str, object], known_field: KnownField) -> Fault:
+def read_detail(entity_type: str, detail: Mapping[str, object], known_field: KnownField) -> ReadDetail:
     """What may be shown of what a response says of a record of this entity type."""
-    spelt = fault.get("field")
+    spelt = detail.get("field")
     field = known_field(entity_type, spelt) if isinstance(spelt, str) and spelt else None
-    rule = next(filter(None, (_rule(fault.get(name)) for name in ("rule", "code", "keyword", "issue"))), None)
-    return Fault(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
+    rule = next(
+        filter(None, (_rule(detail.get(name)) for name in ("rule", "code", "keyword", "issue"))), None
+    )
+    return ReadDetail(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
 
 
-def _describe(page: Page, faults: list[Mapping[str, object]], known_field: KnownField) -> str:
+def _describe(page: Page, details: list[Mapping[str, object]], known_field: KnownField) -> str:
     """What is wrong with one record."""
-    entity_type, index = faults[0].get("entity_type"), faults[0].get("index")
+    entity_type, index = details[0].get("entity_type"), details[0].get("index")
     items = page.by_entity_type.get(entity_type, []) if isinstance(entity_type, str) else []
     # Any other name may be a value.
     parts = [f"entity type {quoted(items[0].entity_type)}" if items else "a record"]
@@ -116,17 +118,17 @@ def _describe(page: Page, faults: list[Mapping[str, object]], known_field: Known
             parts.append(
                 f"which is {_within(page, items[index].origin)} if Sprinto counts within the type from 0"
             )
-    shown = faults[:_FIELDS]
-    known = [read_fault(items[0].entity_type, fault, known_field) for fault in shown if items]
+    shown = details[:_FIELDS]
+    known = [read_detail(items[0].entity_type, detail, known_field) for detail in shown if items]
     fields = [_field(one) for one in known if one.field or one.issue]
     fitted = fitting(fields, _FIELDS_ROOM, ", ")
     parts += fitted
-    if more := len(faults) - len(shown) + len(fields) - len(fitted):
+    if more := len(details) - len(shown) + len(fields) - len(fitted):
         parts.append(f"and {pluralize(more, 'problem')} more")
     return ", ".join(parts)
 
 
-def _field(known: Fault) -> str:
+def _field(known: ReadDetail) -> str:
     field = f"field {quoted(known.field)}" if known.field else "a field"
     return " ".join(filter(None, (field, known.issue)))
 

@@ -129,11 +129,11 @@ class ActivityPage(msgspec.Struct, frozen=True):
     next_page: int | None = None
 
 
-def require_state(status: SessionStatus, documented: frozenset[str], doing: str) -> SessionStatus:
+def require_state(status: SessionStatus, documented: frozenset[str], action: str) -> SessionStatus:
     """The status, if its state is one of those documented here. Raises UnexpectedResponse for any other."""
     if status.state not in documented:
         raise _undocumented(
-            f"{doing} Sprinto returned the state {status.state!r}, which is not documented there."
+            f"{action} Sprinto returned the state {status.state!r}, which is not documented there."
         )
     return status
 
@@ -189,21 +189,21 @@ def parse_response(
 
 
 def _decode(operation: Operation[_T], body: bytes) -> _T:
-    doing = f"While {operation.action}"
+    action = f"While {operation.action}"
     if len(body) > _MAX_DECODED_BYTES:
         raise _undocumented(
-            f"{doing} Sprinto's response had {len(body):,} bytes; up to {_MAX_DECODED_BYTES:,} are read."
+            f"{action} Sprinto's response had {len(body):,} bytes; up to {_MAX_DECODED_BYTES:,} are read."
         )
     try:
         result = operation.response.decode(body)
     except msgspec.ValidationError as problem:
         # msgspec names types and the field's path, never a value.
         raise _undocumented(
-            f"{doing} Sprinto's response does not have the documented shape: {problem}."
+            f"{action} Sprinto's response does not have the documented shape: {problem}."
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise errors.ResponseLost(
-            f"{doing} Sprinto's response was not JSON.",
+            f"{action} Sprinto's response was not JSON.",
             "Check any proxy or gateway between this machine and Sprinto.",
         ) from None
     if isinstance(result, IngestResult) and result.rejected:
@@ -238,13 +238,13 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
 
 
 def _refusal(
-    operation: Operation[Any], status: int, headers: Mapping[str, str], body: bytes, doing: str
+    operation: Operation[Any], status: int, headers: Mapping[str, str], body: bytes, action: str
 ) -> errors.ApiError:
     """What a status outside 2xx means."""
-    doing = f"{doing} Sprinto returned {status}"
+    action = f"{action} Sprinto returned {status}"
     retry_after = parse_retry_after(headers.get("Retry-After"), parse_http_date(headers.get("Date")))
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
-        return errors.PageRefused(f"{doing}: the page was rejected.", faults=_faults(body), response=body)
+        return errors.PageRefused(f"{action}: the page was rejected.", details=_details(body), response=body)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused.answering(status)
     if status == HTTPStatus.NOT_FOUND:
@@ -252,7 +252,7 @@ def _refusal(
         if "{}" in operation.path:
             about, ids = "session", "the session's id, `integration_id`"
         return errors.NotFound(
-            f"{doing}: the {about} does not exist there.",
+            f"{action}: the {about} does not exist there.",
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     kind: type[errors.ApiError] = errors.UnexpectedResponse
@@ -267,13 +267,13 @@ def _refusal(
         kind, what, hint = _NOT_NOW if later else _LOST
     elif status >= HTTPStatus.BAD_REQUEST:
         kind = errors.UndocumentedRefusal
-    refusal = kind(f"{doing}{what}.", hint)
+    refusal = kind(f"{action}{what}.", hint)
     if kind is errors.Throttled:
         refusal.retry_after = retry_after
     return refusal
 
 
-def _faults(body: bytes) -> tuple[dict[str, object], ...]:
+def _details(body: bytes) -> tuple[dict[str, object], ...]:
     """What a refusal names, from `error.details[]` or `validation_errors[]`: which is not documented."""
     if len(body) > _MAX_DECODED_BYTES:
         return ()

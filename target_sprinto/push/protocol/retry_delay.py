@@ -42,7 +42,7 @@ class Backoff:
         self._budget = budget_seconds
         self._clock = clock
         self._ends_at = clock() + budget_seconds
-        self._ceilings = backoff.expo(factor=timings.retry, max_value=timings.retry_most)
+        self._ceilings = backoff.expo(factor=timings.first_retry_delay, max_value=timings.max_retry_delay)
         next(self._ceilings)
 
     @property

@@ -13,7 +13,7 @@ from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Check, grace_period
+from target_sprinto.push.transport.background import InterruptCheck, grace_period
 
 
 def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, and by which rule
@@ -22,7 +22,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     counts: Mapping[str, int],
     timeouts: Timeouts,
     on_count_mismatch: OnCountMismatch,
-    interrupted: Check,
+    interrupted: InterruptCheck,
 ) -> None:
     """Return once Sprinto has processed the session, from wherever an earlier try has left it.
 
@@ -33,7 +33,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     staged = StagedSession(
         client, session_id, counts, retry_policy, interrupted, on_count_mismatch=on_count_mismatch
     )
-    grace = grace_period(interrupted, client.timings.end_after_signal)
+    grace = grace_period(interrupted, client.timings.signal_shutdown_timeout)
     close_sent, limit = False, timeouts.processing
 
     def moved(event: Event) -> None:
@@ -65,4 +65,4 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
             failure.temporary = False
         raise
     finally:
-        retry_policy.stopped.set()
+        retry_policy.cancelled.set()

@@ -20,11 +20,11 @@ from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
 from target_sprinto.push.run.staged_session import StagedSession, name_limit
 from target_sprinto.push.transport.background import (
-    Check,
     Deadline,
+    InterruptCheck,
     NoThreadError,
     in_background,
-    pause,
+    interruptible_sleep,
     result_before,
 )
 
@@ -47,7 +47,7 @@ class Closing:
         self._close_sent = False
 
     def apply(
-        self, limit_seconds: float, grace: Check, moved: Callable[[Event], None]
+        self, limit_seconds: float, grace: InterruptCheck, moved: Callable[[Event], None]
     ) -> SessionStatus | None:
         """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
 
@@ -64,7 +64,7 @@ class Closing:
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
             check = self._interrupted_or(grace)
             if attempt:
-                pause(seconds, check)
+                interruptible_sleep(seconds, check)
             if (attempt or self._staged.stood_still()) and not self._may_close(check, until, moved):
                 return None
             self._note_close(moved, sent=True)
@@ -75,21 +75,23 @@ class Closing:
                 raise
             except ApiError as failure:
                 self._after_attempt(failure, moved)
-                pause(self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace))
+                interruptible_sleep(
+                    self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace)
+                )
         raise AssertionError("the intervals never end")
 
     def _attempt(self, one_try: RetryPolicy, until: float) -> SessionStatus:
         """Send one close. Its response is not waited for so long that no time is left to look instead."""
         client = self._staged.client
-        seconds = max(self._timings.one_try, (until - time.monotonic()) * 0.75)
-        deadline = Deadline(seconds, self._staged.interrupted, self._timings.end_after_signal / 3)
+        seconds = max(self._timings.shutdown_request_timeout, (until - time.monotonic()) * 0.75)
+        deadline = Deadline(seconds, self._staged.interrupted, self._timings.signal_shutdown_timeout / 3)
         answer = in_background(lambda: client.apply_session(self._staged.id, one_try))
         try:
             return result_before(answer, deadline)
         except TimeoutError:
             raise errors.ResponseLost("While closing the session no response came in time.") from None
 
-    def _interrupted_or(self, grace: Check) -> Check:
+    def _interrupted_or(self, grace: InterruptCheck) -> InterruptCheck:
         return grace if self._in_doubt else self._staged.interrupted
 
     def _after_attempt(self, failure: ApiError, moved: Callable[[Event], None]) -> None:
@@ -126,7 +128,7 @@ class Closing:
             self._close_sent = sent
             moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
 
-    def _may_close(self, check: Check, until: float, moved: Callable[[Event], None]) -> bool:
+    def _may_close(self, check: InterruptCheck, until: float, moved: Callable[[Event], None]) -> bool:
         """Look directly before an attempt: True if it may be sent, False if the session is closed already.
 
         Raises SessionEnded or CountMismatch for what has changed since.
@@ -138,23 +140,23 @@ class Closing:
                 if status.state in CLOSED:
                     self._note_close(moved, sent=True)
                     return False
-                takes_close = self._staged.takes_close(status)
+                can_close = self._staged.can_close(status)
             except ApiError as failure:
                 # What is read here says nothing of a close in doubt.
                 raise self._in_doubt or failure from None
-            if not takes_close:
+            if not can_close:
                 raise self._ended_by_another(status)
             if self._staged.tolerates(status):
                 if looks >= _MOST_LOOKS or not self._staged.stood_still():
                     return True
             elif (
                 self._staged.compare(status) is Comparison.DIFFERENT
-                or time.monotonic() - began >= self._timings.lag
+                or time.monotonic() - began >= self._timings.max_count_lag
             ):
                 self._staged.report_mismatch(status)
                 return True
             else:
-                pause(seconds, check)
+                interruptible_sleep(seconds, check)
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:

@@ -69,7 +69,7 @@ class _Hedged(Generic[_T]):
         """Send it, unless an earlier one has been under way for a short time only."""
         if self._under_way and time.monotonic() - self._sent_at < self._again_after:
             return
-        left = max(0.1, self._deadline.left())
+        left = max(0.1, self._deadline.remaining())
         self._under_way.append(
             in_background(self._try(left), or_here=self._try(min(left, self._again_after)))
         )
@@ -84,7 +84,7 @@ class _Hedged(Generic[_T]):
         while self._under_way:
             if any(call.done() for call in self._under_way):
                 return True
-            if (left := min(until - time.monotonic(), self._deadline.left())) <= 0:
+            if (left := min(until - time.monotonic(), self._deadline.remaining())) <= 0:
                 return False
             is_done_within(self._under_way[-1], min(POLL_INTERVAL, left))
         return False
@@ -115,7 +115,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     """
     accepted = False
     failure: errors.SprintoError | None = None
-    one_try = client.timings.one_try
+    one_try = client.timings.shutdown_request_timeout
     close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline, one_try)
     look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
     for seconds in client.timings.poll_intervals():
@@ -137,7 +137,7 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
             else:
                 if state != "active":
                     return _ended(session_id, state)
-        if close.is_hopeless or look.is_hopeless or seconds >= deadline.left():
+        if close.is_hopeless or look.is_hopeless or seconds >= deadline.remaining():
             break
         time.sleep(seconds)
     reason = f" ({failure.code})" if failure is not None else ""

@@ -9,7 +9,7 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
 from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import interruptibly, pause
+from target_sprinto.push.transport.background import interruptible_sleep, interruptibly
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class OtherSessions:
                 log.warning("Another session is still being processed; applying this one anyway.")
                 return
             log.info("Waiting for another session of this integration to be processed.")
-            pause(seconds, staged.interrupted)
+            interruptible_sleep(seconds, staged.interrupted)
 
     def _one_will_be_retried(self, sessions: IntegrationSessions) -> bool:
         """Whether the session opened before ours has failed, and Sprinto has still to retry it.
@@ -67,7 +67,7 @@ class OtherSessions:
         )
 
     def _new_watch(self) -> ProcessingWatch:
-        return ProcessingWatch(self._staged.client.timings.failed)
+        return ProcessingWatch(self._staged.client.timings.failed_final_after)
 
     def _opened_before(self) -> str | None:
         try:

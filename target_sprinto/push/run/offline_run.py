@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from target_sprinto.push.protocol.pages import MAX_ITEMS, Page, PageBuilder
 from target_sprinto.push.run.result import RunOutcome, RunResult
-from target_sprinto.push.transport.background import Check, Deadline
+from target_sprinto.push.transport.background import Deadline, InterruptCheck
 
 
 class OfflineRun:
@@ -12,7 +12,7 @@ class OfflineRun:
 
     open_session: str | None = None
 
-    def __init__(self, interrupted: Check, page_size: int = MAX_ITEMS) -> None:
+    def __init__(self, interrupted: InterruptCheck, page_size: int = MAX_ITEMS) -> None:
         self.check = interrupted
         self._builder = PageBuilder(page_size)
 

@@ -17,14 +17,14 @@ from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
 from target_sprinto.push.protocol.lifecycle import is_in_doubt, nothing_was_applied
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.opening_conflict import Conflict, ConflictPolicy
+from target_sprinto.push.run.opening_conflict import ConflictPolicy, ConflictResolver
 from target_sprinto.push.text import format_counts
 from target_sprinto.push.transport.background import (
-    Check,
     Deadline,
+    InterruptCheck,
     in_background,
     result_before,
-    wait_for,
+    result_of,
 )
 
 log = logging.getLogger(__name__)
@@ -49,12 +49,12 @@ class SessionOpener:
         self._reference = reference
         self._retry_policy = retry_policy
         self._began = self._lost_at = time.monotonic()
-        self._conflict = Conflict(client, policy, retry_policy)
+        self._conflict = ConflictResolver(client, policy, retry_policy)
         self._answer: Future[SessionStatus] = Future()
 
-    def wait(self, check: Check) -> SessionStatus:
+    def wait(self, check: InterruptCheck) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
-        return wait_for(in_background(self._create, self._answer), check)
+        return result_of(in_background(self._create, self._answer), check)
 
     def _create(self) -> SessionStatus:
         """Create, as often as that is safe.
@@ -73,7 +73,7 @@ class SessionOpener:
                 )
             except ApiError as failure:
                 if lost is None and self._conflict.is_in_the_way(failure):
-                    self._make_way(failure)
+                    self._make_room(failure)
                     continue
                 if isinstance(failure, errors.Conflict):
                     return self._recover()
@@ -85,7 +85,7 @@ class SessionOpener:
                 lost = failure
                 log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure.brief)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
-                if left <= 0 or self._retry_policy.stopped.wait(self._client.timings.create):
+                if left <= 0 or self._retry_policy.cancelled.wait(self._client.timings.create_retry_delay):
                     raise
                 retry_policy = replace(self._retry_policy, retry_seconds=left)
             else:
@@ -97,16 +97,16 @@ class SessionOpener:
                     )
                 return session
 
-    def _make_way(self, failure: ApiError) -> None:
-        if not self._retry_policy.stopped.is_set():
+    def _make_room(self, failure: ApiError) -> None:
+        if not self._retry_policy.cancelled.is_set():
             self._conflict.clear_the_way(failure)
-        if self._retry_policy.stopped.is_set():
+        if self._retry_policy.cancelled.is_set():
             raise failure
 
     def _recover(self) -> SessionStatus:
         """Our own session, its answer lost: active or ended, with nothing accepted. Else SessionConflict."""
         try:
-            found = self._find_in_log(self._retry_policy, self._client.timings.lag)
+            found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
@@ -125,7 +125,7 @@ class SessionOpener:
         conflict.hint, conflict.policy, conflict.outcome = "Wait until it ends.", "", Outcome.IN_DOUBT
         return conflict
 
-    def settle(self, deadline: Deadline) -> SessionStatus | None:
+    def resolve(self, deadline: Deadline) -> SessionStatus | None:
         """The session that was opened anyway, for a run that ends by `deadline`.
 
         Waits for the answer, then asks the activity log. None where it cannot be decided; raises the ApiError
@@ -136,14 +136,16 @@ class SessionOpener:
             # A KeyboardInterrupt came before its thread had begun.
             raise errors.NotConnected("No session was asked for.")
         try:
-            return result_before(self._answer, Deadline(deadline.left() / 2))
+            return result_before(self._answer, Deadline(deadline.remaining() / 2))
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
                 raise
         except TimeoutError:
             pass
-        left = deadline.left() / 2
-        one_try = RetryPolicy(self._client.timings.one_try, 0.0, until=time.monotonic() + left)
+        left = deadline.remaining() / 2
+        one_try = RetryPolicy(
+            self._client.timings.shutdown_request_timeout, 0.0, until=time.monotonic() + left
+        )
         read = partial(self._find_in_log, one_try, left / 2)
         try:
             return result_before(in_background(read, or_here=read), Deadline(left))
@@ -165,7 +167,7 @@ class SessionOpener:
 
         It is not read for longer than such a lag may be, counted from the loss.
         """
-        seconds = min(seconds, self._lost_at + self._client.timings.lag - time.monotonic())
+        seconds = min(seconds, self._lost_at + self._client.timings.max_count_lag - time.monotonic())
         until = time.monotonic() + seconds
         for wait in self._client.timings.poll_intervals():
             is_last = time.monotonic() >= until
@@ -176,6 +178,6 @@ class SessionOpener:
             found = created_under(self._reference, self._client.events(age, retry_policy))
             if found is not None:
                 return SessionStatus(id=found, state="active")
-            if is_last or retry_policy.stopped.wait(min(wait, max(0.0, until - time.monotonic()))):
+            if is_last or retry_policy.cancelled.wait(min(wait, max(0.0, until - time.monotonic()))):
                 break
         return None

@@ -115,7 +115,7 @@ def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveS
     return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
 
 
-class Conflict:
+class ConflictResolver:
     """One run's dealings with the session in its way."""
 
     def __init__(self, client: ApiClient, policy: ConflictPolicy, retry_policy: RetryPolicy) -> None:
@@ -191,7 +191,7 @@ class Conflict:
             if left <= 0:
                 return failure
             wanted = max(seconds, failure.retry_after or 0.0)
-            if self._retry_policy.stopped.wait(min(left, wanted)):
+            if self._retry_policy.cancelled.wait(min(left, wanted)):
                 return None
             try:
                 if self._client.integration_status(self._retry_policy.once()).active_sessions() == 0:
@@ -241,7 +241,7 @@ class Conflict:
             if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
             status = self._require_dead(blocker, first)
-        deadline = Deadline(self._client.timings.end_after_error)
+        deadline = Deadline(self._client.timings.shutdown_timeout)
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.state is None:
@@ -290,10 +290,10 @@ def _ask_intervals(timings: Timings) -> Iterator[float]:
 
     They double up to a minute. The jitter keeps runs that were started together from asking together.
     """
-    interval = timings.ask
+    interval = timings.conflict_poll_interval
     while True:
         yield interval * 0.75 + backoff.full_jitter(interval * 0.25)
-        interval = min(interval * 2, timings.ask_most)
+        interval = min(interval * 2, timings.max_conflict_poll_interval)
 
 
 def _named(blocker: ActiveSession | None) -> str:

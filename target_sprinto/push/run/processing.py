@@ -10,13 +10,13 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Check, pause
+from target_sprinto.push.transport.background import InterruptCheck, interruptible_sleep
 
 log = logging.getLogger(__name__)
 
 
 def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: Check
+    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: InterruptCheck
 ) -> None:
     """Poll until the session is processed, with the counts that were sent.
 
@@ -25,7 +25,7 @@ def wait_until_processed(
     """
     timings = staged.client.timings
     until = time.monotonic() + limit_seconds
-    watch = ProcessingWatch(timings.failed)
+    watch = ProcessingWatch(timings.failed_final_after)
     refused_since: float | None = None
     processed_since: float | None = None
     for seconds in timings.poll_intervals():
@@ -34,10 +34,10 @@ def wait_until_processed(
         except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN
-            if forbidden or time.monotonic() - refused_since >= timings.replica:
+            if forbidden or time.monotonic() - refused_since >= timings.max_replica_lag:
                 raise
             log.warning("%s Reading it again.", refusal.brief)
-            pause(seconds, grace)
+            interruptible_sleep(seconds, grace)
             continue
         refused_since = None
         now = time.monotonic()
@@ -45,13 +45,13 @@ def wait_until_processed(
         if verdict is Processing.PROCESSED:
             processed_since = processed_since or now
             below = staged.compare(status) is Comparison.BELOW
-            if not below or now - processed_since >= timings.lag:
+            if not below or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
         elif verdict is not Processing.PENDING:
             raise _not_processed(staged, status)
         elif now >= until:
             raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
-        pause(seconds, grace)
+        interruptible_sleep(seconds, grace)
     return None
 
 

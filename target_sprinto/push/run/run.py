@@ -82,7 +82,7 @@ class Run:
         self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
         if failure is not None:
-            return self._end(failure)
+            return self._abort_because(failure)
         if self._failure is not None:
             ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
             ended.session_outcome = self.session_outcome
@@ -93,7 +93,7 @@ class Run:
         try:
             self.finish()
         except BaseException as problem:
-            self._end(problem)
+            self._abort_because(problem)
             raise
         return None
 
@@ -123,7 +123,7 @@ class Run:
                 self.check()
                 self.add(entity_type, body, place, entity_key)
         except BaseException as failure:
-            self._end(failure)
+            self._abort_because(failure)
             raise
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
@@ -141,13 +141,13 @@ class Run:
         if key is not None:
             arguments.entity_key(key)
         if page := self._builder.add(entity_type, body, origin, key):
-            self._put(page)
+            self._send_page(page)
 
     def flush(self) -> None:
         """Send the page gathered so far, if there is one, though it is not full. Raises what `add` does."""
         self._require_unfinished()
         if page := self._builder.flush():
-            self._put(page)
+            self._send_page(page)
 
     def check(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed: for while you wait for input."""
@@ -161,7 +161,7 @@ class Run:
         """
         self._require_unfinished()
         if page := self._builder.flush():
-            self._put(page)
+            self._send_page(page)
         with self._blocked():
             return self._session.finish()
 
@@ -185,7 +185,7 @@ class Run:
         """How far the run has come; callable from any thread."""
         return self._session.progress()
 
-    def _end(self, failure: BaseException) -> None:
+    def _abort_because(self, failure: BaseException) -> None:
         """End the run because of `failure`, and have it say what became of the session."""
         if self._failure is not None:
             # A push has done so already.
@@ -213,7 +213,7 @@ class Run:
         finally:
             self.blocked_seconds += time.monotonic() - began
 
-    def _put(self, page: Page) -> None:
+    def _send_page(self, page: Page) -> None:
         with self._blocked():
             self._session.put(page)
 

@@ -14,7 +14,7 @@ from target_sprinto.push.protocol.refusals import KnownField, no_field
 from target_sprinto.push.run.observer import Rejects, RunObserver
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.text import listed, short
-from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import InterruptCheck
 
 _ROOM = 150
 """Characters of a message for entity types with too few records."""
@@ -60,7 +60,7 @@ class RunOptions:
         rejects: Rejects | None = None,
         known_field: KnownField = no_field,
         observer: RunObserver | None = None,
-        interrupted: Check = lambda: None,
+        interrupted: InterruptCheck = lambda: None,
         run_uuid: str | None = None,
     ) -> None:
         require_text("reference_prefix", reference_prefix)

@@ -23,11 +23,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from target_sprinto.push.errors import ApiError, ResponseLost
-from target_sprinto.push.protocol.bisection import Part
+from target_sprinto.push.protocol.bisection import SubPage
 from target_sprinto.push.protocol.pages import MAX_DISTINGUISHABLE, Page
 from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
-from target_sprinto.push.transport.background import POLL_INTERVAL, Check, start_thread
+from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
 
 class RunProgress(NamedTuple):
@@ -60,7 +60,7 @@ class SendQueue:
         self._changed = threading.Condition(self._lock)
         self._not_full = threading.Condition(self._lock)
 
-    def put(self, page: Page, check: Check) -> None:
+    def put(self, page: Page, check: InterruptCheck) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
         open_page = PendingPage(page, (page.number,))
         # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
@@ -68,7 +68,7 @@ class SendQueue:
         while not self._try_enqueue(open_page):
             check()
 
-    def drain(self, check: Check) -> None:
+    def drain(self, check: InterruptCheck) -> None:
         """Wait until every page was accepted. Raises as `put` does."""
         while not self._is_drained():
             check()
@@ -141,8 +141,8 @@ class SendQueue:
         with self._not_empty:
             while not self._closed:
                 for open_page in self._open:
-                    if not open_page.taken:
-                        open_page.taken = True
+                    if not open_page.claimed:
+                        open_page.claimed = True
                         return open_page
                 self._not_empty.wait()
             return None
@@ -173,7 +173,7 @@ class SendQueue:
         # Sizes come again after so many pages. With more in flight than there are sizes nothing helps.
         apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
         return not any(
-            open_page.extent.may_overlap(other.extent)
+            open_page.full_page.may_overlap(other.full_page)
             or abs(open_page.page.number - other.page.number) >= apart
             for other in self._in_flight
         )
@@ -217,8 +217,8 @@ class SendQueue:
             self._stand_still()
         self._open.remove(open_page)
         for index, one in enumerate(split.parts):
-            part = one if isinstance(one, Part) else None
-            page = one.page if isinstance(one, Part) else one
+            part = one if isinstance(one, SubPage) else None
+            page = one.page if isinstance(one, SubPage) else one
             self._insert(PendingPage(page, (*open_page.place, index), part))
         self._not_full.notify_all()
 
@@ -277,7 +277,7 @@ class SendQueue:
 
     def _requeue(self, open_page: PendingPage) -> None:
         """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
-        open_page.taken = False
+        open_page.claimed = False
         self._retries += 1
         self._not_empty.notify()
 

@@ -15,10 +15,16 @@ from typing import NamedTuple
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
-from target_sprinto.push.protocol.bisection import FirstRefusal, Naming, Part, Reject, divide
+from target_sprinto.push.protocol.bisection import (
+    FirstRejection,
+    IndexConventions,
+    Reject,
+    SubPage,
+    split_rejected,
+)
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import Page, compressed
-from target_sprinto.push.protocol.refusals import describe_faults, describe_refusal
+from target_sprinto.push.protocol.refusals import describe_details, describe_refusal
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
@@ -49,7 +55,7 @@ class InDoubt(NamedTuple):
 class Split(NamedTuple):
     """Other pages are to be sent in the page's place, which may be none."""
 
-    parts: Sequence[Page | Part]
+    parts: Sequence[Page | SubPage]
 
 
 Outcome = Accepted | Retry | InDoubt | Split
@@ -64,17 +70,17 @@ class PendingPage:
 
     page: Page
     place: tuple[int, ...]
-    part: Part | None = None
-    taken: bool = False
+    part: SubPage | None = None
+    claimed: bool = False
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
     backoff: Backoff | None = None
 
     @property
-    def extent(self) -> Page:
+    def full_page(self) -> Page:
         """The page with what was taken out of it, which may have to be sent after all."""
-        return self.part.whole if self.part and self.part.whole else self.page
+        return self.part.full if self.part and self.part.full else self.page
 
 
 class PageSender:
@@ -89,9 +95,9 @@ class PageSender:
         session_id: str,
         retry_policy: RetryPolicy,
         options: RunOptions,
-        avoid_sizes: Callable[[Collection[int]], None],
+        retire_sizes: Callable[[Collection[int]], None],
     ) -> None:
-        self.staged = StagedPages(client, session_id, retry_policy, avoid_sizes)
+        self.staged = StagedPages(client, session_id, retry_policy, retire_sizes)
         self.settled = 0
         self._client = client
         self._session_id = session_id
@@ -103,7 +109,7 @@ class PageSender:
         self._rejects = options.rejects
         self._known_field = options.known_field
         self._observer = options.observer
-        self._naming = Naming()
+        self._conventions = IndexConventions()
         self._disputes = threading.Lock()
 
     def prepare(self, open_page: PendingPage) -> None:
@@ -117,7 +123,7 @@ class PageSender:
         Raises what ends the run: a refusal, or a page that may be sent no more.
         """
         if open_page.backoff is None:
-            if self._must_divide(open_page):
+            if self._must_split(open_page):
                 return Split(list(open_page.page.halves()))
             open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if open_page.gzipped and not self._compress:
@@ -150,9 +156,9 @@ class PageSender:
             with self._disputes:
                 if part.suspects:
                     self._confirm(part.suspects, self._rejects)
-                self._naming.learn(part.first, open_page.page)
+                self._conventions.rule_out(part.first, open_page.page)
 
-    def _must_divide(self, open_page: PendingPage) -> bool:
+    def _must_split(self, open_page: PendingPage) -> bool:
         """Whether the page, made before another was lost, is to get other counts than that one."""
         return (
             open_page.part is None
@@ -181,21 +187,21 @@ class PageSender:
             self._encode(open_page, compress=False)
             return self.send(open_page)
         if self._rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
-            return self._divide(open_page, refusal, self._rejects)
+            return self._split(open_page, refusal, self._rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
         raise self._explain(page, refusal) from None
 
-    def _divide(
+    def _split(
         self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
     ) -> Outcome:
         """Find the records that are to blame."""
         page = open_page.page
-        part = open_page.part or Part(page, FirstRefusal(page, refusal.faults))
+        part = open_page.part or SubPage(page, FirstRejection(page, refusal.details))
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
-            division = divide(page, part, refusal, self._naming, self._known_field)
+            division = split_rejected(page, part, refusal, self._conventions, self._known_field)
             if division.blamed:
                 rejects.keep(division.blamed)
                 self._confirm(division.blamed, rejects)
@@ -209,7 +215,7 @@ class PageSender:
         rejects.confirm(blamed)
 
     def _push(self, open_page: PendingPage) -> None:
-        if self._retry_policy.stopped.is_set():
+        if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self._observer.on_request(open_page.page)
         answer = self._client.push_page(
@@ -218,7 +224,7 @@ class PageSender:
         page = open_page.page
         if answer.rejected:
             faults = objects(answer.validation_errors or ())
-            named = f": {describe_faults(page, faults, self._known_field)}" if faults else ""
+            named = f": {describe_details(page, faults, self._known_field)}" if faults else ""
             raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",

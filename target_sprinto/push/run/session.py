@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Open:
+class _OpenSession:
     """What there is only while a session is open."""
 
     session: SessionStatus
@@ -62,7 +62,7 @@ class RunSession:
         self._options = options
         self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
         self._opening: SessionOpener
-        self._open: _Open | None = None
+        self._open: _OpenSession | None = None
         self._expiry_read: datetime | None = None
         self._warned_of_expiry = False
         self._warned_of_end = False
@@ -95,17 +95,17 @@ class RunSession:
         """While pages are in the way of more."""
         self.check(with_a_page=False)
 
-    def _open_session(self) -> _Open:
+    def _open_session(self) -> _OpenSession:
         options = self._options
         self._opening = SessionOpener(
             self._client, options.reference, self._retry_policy, options.on_conflict
         )
-        self._move(Event.FIRST_PAGE)
+        self._transition(Event.FIRST_PAGE)
         try:
             session = self._opening.wait(options.interrupted)
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
-                self._move(Event.CREATE_DID_NOT_HAPPEN)
+                self._transition(Event.CREATE_DID_NOT_HAPPEN)
             raise
         opened = self._opened(session)
         if session.state != "active":
@@ -118,16 +118,16 @@ class RunSession:
         )
         return opened
 
-    def _opened(self, session: SessionStatus) -> _Open:
+    def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        sender = PageSender(self._client, session.id, self._retry_policy, options, self._builder.avoid)
+        sender = PageSender(self._client, session.id, self._retry_policy, options, self._builder.retire_sizes)
         self._client.opened(session.id)
-        self._open = _Open(session, sender, SendQueue(sender, options.max_parallel_pages))
-        self._move(Event.CREATED)
+        self._open = _OpenSession(session, sender, SendQueue(sender, options.max_parallel_pages))
+        self._transition(Event.CREATED)
         options.observer.on_session(session)
         return self._open
 
-    def _keep_alive(self, opened: _Open, *, with_a_page: bool) -> None:
+    def _keep_alive(self, opened: _OpenSession, *, with_a_page: bool) -> None:
         """Let no session expire while nothing is sent: send what there is, else read the status."""
         if self._client.session_silence() < self._keep_alive_interval(opened):
             return None
@@ -150,10 +150,10 @@ class RunSession:
         self._expiry_read = expiry
         return None
 
-    def _keep_alive_interval(self, opened: _Open) -> float:
+    def _keep_alive_interval(self, opened: _OpenSession) -> float:
         return keep_alive_interval(opened.session, self._client.timings.keep_alive)
 
-    def _require_open(self, status: SessionStatus, opened: _Open) -> None:
+    def _require_open(self, status: SessionStatus, opened: _OpenSession) -> None:
         """Raise SessionEnded where the session accepts no more pages, and more are to come.
 
         One that has expired with all its pages accepted may still be applied, if none come.
@@ -192,7 +192,7 @@ class RunSession:
         if self._options.finish is Finish.APPLY:
             limit = self._options.timeouts.processing
             OtherSessions(staged).wait(limit, self._keep_alive_interval(opened))
-        status = staged.reconcile(self._client.timings.still if sender.staged.has_resent else 0.0)
+        status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:
@@ -206,9 +206,9 @@ class RunSession:
     def _apply(self, staged: StagedSession) -> RunResult:
         interrupted, limit = self._options.interrupted, self._options.timeouts.processing
         interrupted()
-        grace = grace_period(interrupted, self._client.timings.end_after_signal)
+        grace = grace_period(interrupted, self._client.timings.signal_shutdown_timeout)
         try:
-            response = Closing(staged).apply(limit, grace, self._move)
+            response = Closing(staged).apply(limit, grace, self._transition)
         except ApiError:
             # A signal that cut the tries of the close short says more than the last of them.
             interrupted()
@@ -220,9 +220,9 @@ class RunSession:
             raise
         return self._end(Event.SETTLED, RunOutcome.APPLIED)
 
-    def _discard_dry_run(self, opened: _Open) -> RunResult:
-        self._retry_policy.stopped.set()
-        self._move(Event.ABORTED)
+    def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
+        self._retry_policy.cancelled.set()
+        self._transition(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         if not result.is_discarded:
             expires_at = self._expires_at(opened) if result.state is None else None
@@ -233,7 +233,7 @@ class RunSession:
 
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
-        self._retry_policy.stopped.set()
+        self._retry_policy.cancelled.set()
         if self.phase is Phase.OPENING:
             self._settle_opening(deadline)
         if self.phase is Phase.ENDED and self.result is not None:
@@ -248,29 +248,29 @@ class RunSession:
         if self.phase is Phase.APPLYING:
             sentence = f"Session {session.id} was sent an apply request, and may still be applied."
             return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, None, sentence)
-        self._move(Event.ABORTED)
+        self._transition(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
         applied_nothing = discarded.state is not None and nothing_was_applied(discarded.state)
         outcome = RunOutcome.DISCARDED if applied_nothing else RunOutcome.IN_DOUBT
         expires_at = self._expires_at(self._open) if discarded.state is None else None
         return self._end(Event.SETTLED, outcome, expires_at, discarded.sentence)
 
-    def _expires_at(self, opened: _Open) -> datetime:
+    def _expires_at(self, opened: _OpenSession) -> datetime:
         found = parse_time(opened.session.expires_at)
         return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:
         """When the contract wants the run to have ended: after an error, or because it was `stopped`."""
         timings = self._client.timings
-        seconds = timings.end_after_signal if stopped else timings.end_after_error
-        return Deadline(seconds, self._options.interrupted, timings.end_after_signal)
+        seconds = timings.signal_shutdown_timeout if stopped else timings.shutdown_timeout
+        return Deadline(seconds, self._options.interrupted, timings.signal_shutdown_timeout)
 
     def _settle_opening(self, deadline: Deadline) -> None:
         """Find out whether there is a session. Where it cannot be decided, the phase stays as it is."""
         try:
-            session = self._opening.settle(deadline)
+            session = self._opening.resolve(deadline)
         except ApiError:
-            self._move(Event.CREATE_DID_NOT_HAPPEN)
+            self._transition(Event.CREATE_DID_NOT_HAPPEN)
         except Exception:  # noqa: BLE001 - reported as unknown: `abort` has to say where the session stands
             log.warning("Could not determine whether the session was opened.")
         else:
@@ -285,9 +285,9 @@ class RunSession:
             staged = self._open.sender.staged
             session_id, accepted, pages = self._open.session.id, dict(staged.accepted), staged.pages
         self.result = RunResult(outcome, session_id, accepted, pages, expires_at, sentence)
-        self._move(event)
+        self._transition(event)
         return self.result
 
-    def _move(self, event: Event) -> None:
+    def _transition(self, event: Event) -> None:
         self.phase = next_phase(self.phase, event)
         self._options.observer.on_phase(self.phase)

@@ -33,7 +33,7 @@ class StagedPages:
         client: ApiClient,
         session_id: str,
         retry_policy: RetryPolicy,
-        avoid_sizes: Callable[[Collection[int]], None],
+        retire_sizes: Callable[[Collection[int]], None],
     ) -> None:
         self.accepted: Counter[str] = Counter()
         self.pages = 0
@@ -46,7 +46,7 @@ class StagedPages:
         self._timings = client.timings
         self._session_id = session_id
         self._retry_policy = retry_policy
-        self._avoid_sizes = avoid_sizes
+        self._avoid_sizes = retire_sizes
 
     def add(self, page: Page) -> None:
         """Count a page that was accepted. One thread at a time."""
@@ -59,11 +59,13 @@ class StagedPages:
         `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
         Raises if Sprinto's counts do not show it.
         """
-        if self._retry_policy.stopped.is_set():
+        if self._retry_policy.cancelled.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
-        status = self._stable_status(loss, self._timings.settle_stale if quick else self._timings.settle)
+        status = self._stable_status(
+            loss, self._timings.recheck_interval_stale if quick else self._timings.recheck_interval
+        )
         counts, batches = status.counts(), status.accepted_batches
         grown = batches - self.pages if self.batches_are_pages and isinstance(batches, int) else None
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
@@ -95,7 +97,7 @@ class StagedPages:
         ago than the counts must stand still before the close is expected to have none.
         """
         now = time.monotonic()
-        recent = [(at, page) for at, page in self._resent if now - at < self._timings.still]
+        recent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent = recent + [(now, page) for page in pages]
         self._avoid_sizes({len(page.items) for _, page in self._resent})
 
@@ -117,7 +119,7 @@ class StagedPages:
         more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
         began = time.monotonic()
-        apart = began - lost_at + self._timings.settle_stale
+        apart = began - lost_at + self._timings.recheck_interval_stale
         equal_at: float | None = None
         while True:
             status = self._active_status()
@@ -133,16 +135,18 @@ class StagedPages:
                     f"Sprinto counts {counted}, but this run sent {sent}.",
                     temporary=True,
                 )
-            elif now - began >= self._timings.lag:
+            elif now - began >= self._timings.max_count_lag:
                 # For `reconcile` to say.
                 self.has_resent = True
                 return
-            if self._retry_policy.stopped.wait(self._timings.settle_stale if equal_at is None else apart):
+            if self._retry_policy.cancelled.wait(
+                self._timings.recheck_interval_stale if equal_at is None else apart
+            ):
                 raise errors.RunEnded("The run has ended.")
 
     def _stable_status(self, loss: ApiError, settle_seconds: float) -> SessionStatus:
         """A status with the same counts as the one before it, which show at least what was accepted."""
-        until = time.monotonic() + self._timings.lag
+        until = time.monotonic() + self._timings.max_count_lag
         before: dict[str, int] | None = None
         while True:
             status = self._active_status()
@@ -152,7 +156,7 @@ class StagedPages:
             if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
-            if self._retry_policy.stopped.wait(settle_seconds):
+            if self._retry_policy.cancelled.wait(settle_seconds):
                 raise loss
 
     def _active_status(self) -> SessionStatus:

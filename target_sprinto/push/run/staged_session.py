@@ -20,7 +20,12 @@ from target_sprinto.push.protocol.lifecycle import (
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import format_difference
-from target_sprinto.push.transport.background import Check, Heartbeat, interruptibly, pause
+from target_sprinto.push.transport.background import (
+    Heartbeat,
+    InterruptCheck,
+    interruptible_sleep,
+    interruptibly,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class StagedSession:
         session_id: str,
         sent: Mapping[str, int],
         retry_policy: RetryPolicy,
-        interrupted: Check,
+        interrupted: InterruptCheck,
         *,
         on_count_mismatch: OnCountMismatch,
     ) -> None:
@@ -71,12 +76,12 @@ class StagedSession:
         """Whether this process stood still since the last look began."""
         return self._heartbeat.stood_still()
 
-    def look(self, check: Check, retry_policy: RetryPolicy) -> SessionStatus:
+    def look(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's status, and a heartbeat that shows whether this process stood still since."""
         self._heartbeat = Heartbeat(check)
         return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
-    def look_until(self, until: float, check: Check) -> SessionStatus:
+    def look_until(self, until: float, check: InterruptCheck) -> SessionStatus:
         """The same, retried as far as `until`, in monotonic seconds.
 
         From the close on, a refusal for now never ends the run before its time is up.
@@ -101,7 +106,7 @@ class StagedSession:
             # A look shows how it was at some moment between these two.
             asked = time.monotonic()
             status = self.look(self.interrupted, self.retry_policy)
-            if not self.takes_close(status):
+            if not self.can_close(status):
                 raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
             comparison = self.compare(status)
@@ -112,14 +117,14 @@ class StagedSession:
             elif (
                 comparison is Comparison.DIFFERENT
                 or equal_since is not None
-                or now - began >= self.client.timings.lag
+                or now - began >= self.client.timings.max_count_lag
             ):
                 self.report_mismatch(status)
                 return status
-            pause(seconds, self.interrupted)
+            interruptible_sleep(seconds, self.interrupted)
         raise AssertionError("the intervals never end")
 
-    def takes_close(self, status: SessionStatus) -> bool:
+    def can_close(self, status: SessionStatus) -> bool:
         """Whether `close(apply)` may be sent from the session's state.
 
         From `expired` it may (Sprinto: Session Management), which is used only where the activity log shows
@@ -134,7 +139,7 @@ class StagedSession:
 
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded or CountMismatch where the session can no longer be closed as it is."""
-        if not self.takes_close(status):
+        if not self.can_close(status):
             raise session_ended(status, "can no longer be closed")
         if self.compare(status) is Comparison.DIFFERENT:
             self.report_mismatch(status)
@@ -156,6 +161,6 @@ class StagedSession:
         failure.session_outcome = session_outcome
         raise failure
 
-    def logged_sessions(self, check: Check) -> list[LoggedSession]:
+    def logged_sessions(self, check: InterruptCheck) -> list[LoggedSession]:
         """The sessions of the activity log, the one opened last first."""
         return interruptibly(lambda: logged_sessions(self.client.events(LOOK_BACK, self.retry_policy)), check)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from target_sprinto.push.errors import SprintoError
 
 _T = TypeVar("_T")
-Check = Callable[[], None]
+InterruptCheck = Callable[[], None]
 
 POLL_INTERVAL = 0.1
 """Seconds between two looks of a wait."""
@@ -57,15 +57,15 @@ def in_background(
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
     try:
-        start_thread(partial(_settle, work, future), "sprinto-call")
+        start_thread(partial(_complete, work, future), "sprinto-call")
     except NoThreadError:
         if or_here is None:
             raise
-        _settle(or_here, future)
+        _complete(or_here, future)
     return future
 
 
-def _settle(work: Callable[[], _T], future: Future[_T]) -> None:
+def _complete(work: Callable[[], _T], future: Future[_T]) -> None:
     if future.set_running_or_notify_cancel():
         try:
             future.set_result(work())
@@ -78,7 +78,7 @@ def is_done_within(future: Future[Any], seconds: float) -> bool:
     return bool(wait([future], seconds).done)
 
 
-def wait_for(future: Future[_T], check: Check) -> _T:
+def result_of(future: Future[_T], check: InterruptCheck) -> _T:
     """The result of the work; raises what `check` raises before that."""
     check()
     while not is_done_within(future, POLL_INTERVAL):
@@ -86,42 +86,42 @@ def wait_for(future: Future[_T], check: Check) -> _T:
     return future.result()
 
 
-def interruptibly(work: Callable[[], _T], check: Check) -> _T:
+def interruptibly(work: Callable[[], _T], check: InterruptCheck) -> _T:
     """Do `work` on another thread and return its result; raises what `check` raises before that.
 
     Raises NoThreadError.
     """
-    return wait_for(in_background(work), check)
+    return result_of(in_background(work), check)
 
 
 class Deadline:
     """When something must have ended: after `seconds`, or sooner once an interruption is seen."""
 
     def __init__(
-        self, seconds: float, interrupted: Check = lambda: None, seconds_when_interrupted: float = 0
+        self, seconds: float, interrupted: InterruptCheck = lambda: None, seconds_when_interrupted: float = 0
     ) -> None:
         self._at = time.monotonic() + seconds
         self._interrupted = interrupted
         self._seconds_when_interrupted = seconds_when_interrupted
-        self._heard = False
+        self._interrupt_seen = False
 
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds that are left; 0 when time is up."""
-        if not self._heard:
+        if not self._interrupt_seen:
             try:
                 self._interrupted()
             except SprintoError:
-                self._heard = True
+                self._interrupt_seen = True
                 self._at = min(self._at, time.monotonic() + self._seconds_when_interrupted)
         return max(0.0, self._at - time.monotonic())
 
 
-def grace_period(interrupted: Check, seconds: float) -> Check:
+def grace_period(interrupted: InterruptCheck, seconds: float) -> InterruptCheck:
     """An interrupt check that leaves some `seconds` more, used once `close(apply)` may have been sent."""
     deadline = Deadline(math.inf, interrupted, seconds)
 
     def check() -> None:
-        if not deadline.left():
+        if not deadline.remaining():
             interrupted()
 
     return check
@@ -129,13 +129,13 @@ def grace_period(interrupted: Check, seconds: float) -> Check:
 
 def result_before(future: Future[_T], deadline: Deadline) -> _T:
     """What the call comes to. Raises TimeoutError once the deadline has passed."""
-    while not is_done_within(future, min(POLL_INTERVAL, deadline.left())):
-        if not deadline.left():
+    while not is_done_within(future, min(POLL_INTERVAL, deadline.remaining())):
+        if not deadline.remaining():
             raise TimeoutError
     return future.result()
 
 
-def pause(seconds: float, check: Check) -> None:
+def interruptible_sleep(seconds: float, check: InterruptCheck) -> None:
     """Let `seconds` pass; raises what `check` raises meanwhile."""
     end = time.monotonic() + seconds
     check()
@@ -150,7 +150,7 @@ class Heartbeat:
     What was read before a SIGSTOP or a suspension says nothing of now.
     """
 
-    def __init__(self, check: Check = lambda: None) -> None:
+    def __init__(self, check: InterruptCheck = lambda: None) -> None:
         self._check = check
         self._last = _clocks()
         self._stood_still = False

@@ -37,7 +37,7 @@ def adopting(traffic: Traffic) -> Iterator[Cell]:
                         expected,
                         (lost, refused),
                         readings,
-                        pace={"end_after_error": 4.0},
+                        pace={"shutdown_timeout": 4.0},
                         traffic=traffic,
                         in_flight=0,
                     )

@@ -235,7 +235,7 @@ def invalid_for_good(traffic: Traffic) -> Iterator[Cell]:
                         (fault,),
                         readings,
                         settings=_impatient(moment, traffic),
-                        pace={"end_after_error": 4},
+                        pace={"shutdown_timeout": 4},
                         traffic=traffic,
                         in_flight=in_flight(moment, expected),
                     )

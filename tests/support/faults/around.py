@@ -58,7 +58,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
             f"counts lag at processed, for too long{read_as(base)}",
             APPLIED_DIFFERS.saying(traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
-            pace={"lag": 1.0},
+            pace={"max_count_lag": 1.0},
             traffic=traffic,
         )
         yield Cell(
@@ -66,7 +66,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
             PROCESSED.logging("It is applied anyway", traffic.format_counts()),
             readings=replace(base, processed_counts_lag_seconds=60.0),
             settings={"on_count_mismatch": "apply"},
-            pace={"lag": 1.0},
+            pace={"max_count_lag": 1.0},
             traffic=traffic,
         )
 
@@ -242,7 +242,7 @@ def slow(traffic: Traffic) -> Iterator[Cell]:
         "slow responses: a discard after SIGTERM",
         DISCARDED.ending_with(143),
         readings=replace(READINGS, answer_seconds=2.4),
-        pace={"end_after_signal": 4.0, "one_try": 1.5},
+        pace={"signal_shutdown_timeout": 4.0, "shutdown_request_timeout": 1.5},
         script=stop_after_pages,
         traffic=traffic,
         in_flight=0,

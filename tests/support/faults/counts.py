@@ -64,7 +64,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
                 expected,
                 faults,
                 readings,
-                pace={"lag": 1.5},
+                pace={"max_count_lag": 1.5},
                 traffic=traffic,
             )
         for name, says, faults in tolerable(traffic):
@@ -74,7 +74,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
-                pace={"lag": 1.5},
+                pace={"max_count_lag": 1.5},
                 traffic=traffic,
             )
     yield from lagging(traffic)
@@ -99,12 +99,30 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
     twice = DISCARDED.temporary
     for name, expected, faults, lag, pace in (
         ("all pages", PROCESSED, (), 0.5, {}),
-        ("all pages, for too long", DISCARDED.saying(traffic.format_counts()), (), 60.0, {"lag": 1.0}),
-        ("a page was lost", PROCESSED, (again,), 0.1, {"settle": 0.4}),
-        ("a page was lost, for longer than it is looked for", PROCESSED, (again,), 0.5, {"still": 1.5}),
-        ("the answer was lost", PROCESSED, (landed,), 0.1, {"settle": 0.4}),
+        (
+            "all pages, for too long",
+            DISCARDED.saying(traffic.format_counts()),
+            (),
+            60.0,
+            {"max_count_lag": 1.0},
+        ),
+        ("a page was lost", PROCESSED, (again,), 0.1, {"recheck_interval": 0.4}),
+        (
+            "a page was lost, for longer than it is looked for",
+            PROCESSED,
+            (again,),
+            0.5,
+            {"quiet_period": 1.5},
+        ),
+        ("the answer was lost", PROCESSED, (landed,), 0.1, {"recheck_interval": 0.4}),
         # It is taken for lost and sent again; that it has landed twice shows before the close.
-        ("the answer was lost, for longer than it is looked for", twice, (landed,), 0.5, {"still": 1.5}),
+        (
+            "the answer was lost, for longer than it is looked for",
+            twice,
+            (landed,),
+            0.5,
+            {"quiet_period": 1.5},
+        ),
     ):
         readings = replace(READINGS, counts_lag_seconds=lag)
         yield Cell(f"counts lag: {name}", expected, faults, readings, pace=pace, traffic=traffic)

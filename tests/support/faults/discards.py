@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.front_door import Finished
     from tests.support.sandbox import Effect
 
-PACE = {"end_after_error": 4.0, "end_after_signal": 4.0, "one_try": 2.0}
+PACE = {"shutdown_timeout": 4.0, "signal_shutdown_timeout": 4.0, "shutdown_request_timeout": 2.0}
 FOR_GOOD = 9999
 
 ONCE = ("reset", "drop", "hang", "cut off", "500", "503", "408", "a proxy's page with 200", "an empty body")

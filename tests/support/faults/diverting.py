@@ -179,7 +179,7 @@ def stopped(traffic: Traffic) -> Iterator[Cell]:
                 bad,
                 *faults,
                 settings={"retry_timeout_seconds": 300, "compress": name != "a half hangs"},
-                pace={"end_after_signal": 4.0},
+                pace={"signal_shutdown_timeout": 4.0},
                 script=partial(signalled, number=number),
             )
 
@@ -224,7 +224,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
         DISCARDED.saying(bad.format_counts("people")),
         bad,
         lasting(BELOW),
-        pace={"lag": 1.5},
+        pace={"max_count_lag": 1.5},
     )
     yield cell("counts go over", DISCARDED.saying(bad.format_counts("people")), bad, lasting(ABOVE))
     for name, expected in (

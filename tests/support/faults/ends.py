@@ -43,7 +43,7 @@ def processing(traffic: Traffic) -> Iterator[Cell]:
                     readings,
                     settings={"processing_timeout_seconds": 4},
                     server=server,
-                    pace={"failed": 1.5},
+                    pace={"failed_final_after": 1.5},
                     traffic=traffic,
                 )
 

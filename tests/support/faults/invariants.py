@@ -60,7 +60,7 @@ def check_words(text: str, words: tuple[str, ...]) -> None:
 def check_time(stage: Stage, fired_at: float | None) -> None:
     """10 s after a signal; 30 s after an error, which came after the last fault at the latest."""
     if stage.ended_after_signal is not None:
-        shortened = stage.cell.pace.get("end_after_signal", 10.0)
+        shortened = stage.cell.pace.get("signal_shutdown_timeout", 10.0)
         assert stage.ended_after_signal < min(10.0, shortened + SLACK_SECONDS)
     elif fired_at is not None and stage.cell.expected.code != 0:
         assert time.time() - fired_at < 30

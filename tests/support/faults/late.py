@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
 
-PACE = {"settle": 0.5}
+PACE = {"recheck_interval": 0.5}
 
 
 def late(traffic: Traffic) -> Iterator[Cell]:

@@ -65,7 +65,7 @@ def looking(traffic: Traffic) -> Iterator[Cell]:
                 f"{where}: SIGTERM while a create that acted hangs",
                 DISCARDED.ending_with(SIGNALS[signal.SIGTERM]),
                 (Fault("create", moment="after", effect=Hang()),),
-                pace={"end_after_signal": 6.0},
+                pace={"signal_shutdown_timeout": 6.0},
                 script=stopped_while_creating,
                 in_flight=0,
             )
@@ -101,7 +101,7 @@ def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
             REFUSED,
             (LOST_BESIDE,),
             settings=settings,
-            pace={"lag": 0.8},
+            pace={"max_count_lag": 0.8},
             script=meets,
             in_flight=0,
         )
@@ -109,7 +109,7 @@ def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
         f"{where}: another session, creates lost, SIGTERM",
         REFUSED.ending_with(SIGNALS[signal.SIGTERM]),
         (replace(LOST_BESIDE, moment="after", times=99),),
-        pace={"end_after_signal": 4.0},
+        pace={"signal_shutdown_timeout": 4.0},
         script=stopped_beside,
         in_flight=0,
     )
@@ -155,7 +155,7 @@ def limited(traffic: Traffic) -> Iterator[Cell]:
                 readings,
                 settings={"retry_timeout_seconds": 20},
                 server=server,
-                pace={"retry_most": 1.0},
+                pace={"max_retry_delay": 1.0},
                 traffic=traffic,
                 in_flight=None if expected.code == 0 else 0,
             )

@@ -138,7 +138,11 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     sent = traffic.format_counts("people")
     yield cell("counts lag for three looks", REHEARSED, traffic, Fault("status", times=3, effect=BELOW))
     yield cell(
-        "counts fall short for good", DISCARDED.saying(sent), traffic, lasting(BELOW), pace={"lag": 1.5}
+        "counts fall short for good",
+        DISCARDED.saying(sent),
+        traffic,
+        lasting(BELOW),
+        pace={"max_count_lag": 1.5},
     )
     yield cell("counts go over", DISCARDED.saying(sent), traffic, lasting(ABOVE))
     for name in ("reset", "500", "429 with Retry-After"):
@@ -205,6 +209,6 @@ def stopped(traffic: Traffic) -> Iterator[Cell]:
                 DISCARDED.ending_with(code),
                 bad,
                 *faults,
-                pace={"end_after_signal": 4.0},
+                pace={"signal_shutdown_timeout": 4.0},
                 script=partial(signalled, number=number),
             )

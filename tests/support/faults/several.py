@@ -136,7 +136,7 @@ def with_timeouts(traffic: Traffic) -> Iterator[Cell]:
 
 # Late
 
-PACE = {"settle": 0.5}
+PACE = {"recheck_interval": 0.5}
 
 
 def landing_late(traffic: Traffic) -> Iterator[Cell]:
@@ -168,7 +168,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
             DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
-            pace={"still": 1.5},
+            pace={"quiet_period": 1.5},
             script=partial(let_go, pages=numbers, how_many=len(numbers)),
             traffic=traffic,
         )
@@ -179,7 +179,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
             DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
-            pace={"still": 1.5},
+            pace={"quiet_period": 1.5},
             script=partial(let_go, pages=numbers, how_many=1),
             traffic=traffic,
         )
@@ -220,7 +220,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
             expected,
             (traffic.page(4, effect=Late()), traffic.page(4, nth=2, **second)),
             settings=settings,
-            pace={"settle": 0.5, "still": 1.5},
+            pace={"recheck_interval": 0.5, "quiet_period": 1.5},
             script=partial(release_when_struck, by=1),
             traffic=traffic,
         )
@@ -246,7 +246,7 @@ def mistaken() -> Iterator[Cell]:
                 DISCARDED.temporary,
                 (late, traffic.page(other, effect=Reset(), **second)),
                 settings={"request_timeout_seconds": traffic.timeout},
-                pace={"settle": 0.5, "still": 3.0},
+                pace={"recheck_interval": 0.5, "quiet_period": 3.0},
                 script=partial(release_when_struck, by=1) if name == "not acted" else released_at_the_end,
                 traffic=traffic,
             )

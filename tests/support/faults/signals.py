@@ -255,7 +255,7 @@ def signals(traffic: Traffic) -> Iterator[Cell]:
                 when.readings,
                 {"retry_timeout_seconds": 300, **when.settings, **in_time(when, traffic)},
                 when.server,
-                pace={"end_after_signal": 4.0, "lag": 20.0},
+                pace={"signal_shutdown_timeout": 4.0, "max_count_lag": 20.0},
                 script=partial(at, when=when, numbers=(number,)),
                 traffic=traffic,
                 in_flight=when.in_flight,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
 
-PACE = {"settle": 1.0, "still": 20.0}
+PACE = {"recheck_interval": 1.0, "quiet_period": 20.0}
 """With one page in flight the wait of an ordinary loss would take longer than these cells may."""
 
 LAGS = (0.0, 0.2, 1.5)
@@ -83,7 +83,7 @@ def received_late(traffic: Traffic) -> Iterator[Cell]:
                 DISCARDED.temporary,
                 faults,
                 base,
-                pace=PACE | {"settle": 2.5},
+                pace=PACE | {"recheck_interval": 2.5},
                 script=released_when_sent_again(moment),
                 traffic=traffic,
             )

@@ -114,7 +114,7 @@ def singer_jsonl(place: Place) -> Generator[Night]:
     )
     place.config = {"source": "local", "local": {"folders": [f"{place.folder}/in"]}}
     # It repeats the file: a file without a STATE is an input without one.
-    yield Night(error="final-state-missing")
+    yield Night(error="missing-final-state")
     with (place.folder / "in" / "a.singer.jsonl").open("a") as file:
         file.write('{"type": "STATE", "value": {"bookmarks": {"people": {"at": 1}}}}\n')
     added = '"_sdc_source_file": "a.singer.jsonl", "_sdc_source_lineno": 2'
@@ -136,7 +136,7 @@ def test_data_generator(place: Place) -> Generator[Night]:
     }
     place.catalog = {"selected": True}
     # It never writes a STATE. What the documentation says to do then: require the records themselves.
-    yield Night(error="final-state-missing")
+    yield Night(error="missing-final-state")
     at_least = {"require_final_state": False, "expect": {"people": {"min_records": 2}}}
     yield Night(error="too-few-records", settings=at_least)
     at_least = {"require_final_state": False, "expect": {"people": {"min_records": 1}}}

@@ -157,8 +157,8 @@ class Reader:
         began = time.monotonic()
         try:
             timings = ApiClient.timings
-            seconds = timings.end_after_signal if stopped else timings.end_after_error
-            deadline = Deadline(seconds, self._listen, timings.end_after_signal)
+            seconds = timings.signal_shutdown_timeout if stopped else timings.shutdown_timeout
+            deadline = Deadline(seconds, self._listen, timings.signal_shutdown_timeout)
             sentence = self.run.abort(deadline).session_outcome
         except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
             return Ending(None, second)

@@ -161,7 +161,7 @@ class Verdict:
             return
         looks = self._looks_after_the_pages(session, closes[0])
         stood = self.clock.real(looks[-1].at) - self.clock.real(looks[0].at)
-        assert stood >= self.pace.still / 2, "a page that was sent again may have landed twice"
+        assert stood >= self.pace.quiet_period / 2, "a page that was sent again may have landed twice"
 
     def _sent_again(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
         """A push in doubt, and a later one with a record of the same page."""
@@ -180,7 +180,7 @@ class Verdict:
             # they are closer to each other than after other losses.
             shown = [at + self.readings.counts_lag_seconds for at in landed.values()]
             assert any(
-                self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.settle_stale / 2
+                self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.recheck_interval_stale / 2
                 and not any((look.acted_at or 0) < at <= (later.acted_at or 0) for at in shown)
                 for look, later in combinations(looks, 2)
             )
@@ -283,10 +283,10 @@ class Verdict:
 
     def ended_in_time(self, ending: Ending) -> None:
         """At most 10 s after a signal, 30 s after an error (A run, 5 and 6)."""
-        assert ending.took_seconds < self.pace.end_after_error + SLACK_SECONDS
+        assert ending.took_seconds < self.pace.shutdown_timeout + SLACK_SECONDS
         if self.reader.interrupted_at is not None:
             took = self.reader.ended_at - self.reader.interrupted_at
-            assert took < self.pace.end_after_signal + SLACK_SECONDS
+            assert took < self.pace.signal_shutdown_timeout + SLACK_SECONDS
 
     def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
         """No session is left active but one that the sentence names, or says to be possible."""
@@ -348,7 +348,9 @@ class Verdict:
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
         # A signal leaves an answer that is under way a part of a second, which a busy machine may take alone.
         stopped = self.reader.interrupted_at or FOREVER
-        late = [seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.end_after_signal]
+        late = [
+            seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.signal_shutdown_timeout
+        ]
         return message == self.reader.reference and bool(lost or late)
 
     def may_be_applied(self, session_id: str) -> bool:

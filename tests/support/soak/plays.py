@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from tests.support.sandbox import RequestSeen
 
 PACE = {
-    "settle": SETTLE_SECONDS,
-    "still": 1.0,
-    "lag": 2.0,
-    "failed": 2.0,
-    "end_after_error": 10.0,
-    "end_after_signal": 4.0,
+    "recheck_interval": SETTLE_SECONDS,
+    "quiet_period": 1.0,
+    "max_count_lag": 2.0,
+    "failed_final_after": 2.0,
+    "shutdown_timeout": 10.0,
+    "signal_shutdown_timeout": 4.0,
 }
 """The contract's own waits, in seconds, shortened in the one place where they stand."""
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from target_sprinto.errors import InternalError
-from target_sprinto.probe.evidence import Answered, Evidence, InvalidPush, Look, Pushed
+from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.api_calls import ApiClient
@@ -22,7 +22,7 @@ from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.refusals import describe_refusal
 from target_sprinto.push.protocol.responses import PUSH
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.transport.background import Check
+from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.push.transport.base import Response
 
 UNKNOWN_ENCODING = "x-target-sprinto-probe"
@@ -47,11 +47,11 @@ def probe(
     examples: Sequence[Example],
     reference_prefix: str,
     retry_policy: RetryPolicy,
-    interrupted: Check,
+    interrupted: InterruptCheck,
 ) -> ProbeResult:
     """Ask everything in one session, and discard it, whatever happens."""
     session = ProbedSession(client, reference_prefix, retry_policy, interrupted)
-    asking = _Asking(client, session, sorted(examples))
+    asking = _Questions(client, session, sorted(examples))
     failure: SprintoError | None = None
     try:
         asking.ask()
@@ -68,12 +68,12 @@ def probe(
     return ProbeResult(asking.evidence, session_outcome, failure, session.left_open)
 
 
-class _Asking:
+class _Questions:
     """The questions, one method for each, in the order in which they are asked."""
 
     def __init__(self, client: ApiClient, session: ProbedSession, examples: Sequence[Example]) -> None:
         self.evidence = Evidence(tuple(example.entity_type for example in examples), session.reference)
-        self.evidence.lag = client.timings.lag
+        self.evidence.lag = client.timings.max_count_lag
         self._client = client
         self._session = session
         self._examples = examples
@@ -81,7 +81,7 @@ class _Asking:
         for example in examples:
             properties: dict[str, Any] = {name: {} for name in example.fields}
             self._fields.add(example.entity_type, "", {"properties": properties})
-        self._latest: Look
+        self._latest: StatusSnapshot
 
     def ask(self) -> None:
         """Ask all of them. Raises what keeps it from the next one."""
@@ -98,7 +98,7 @@ class _Asking:
 
     def _look_twice(self) -> None:
         for _ in range(2):
-            self._session.pause(self._client.timings.expiry)
+            self._session.sleep(self._client.timings.expiry_margin)
             self._latest = self._session.look()
             self.evidence.idle.append(self._latest)
 
@@ -117,7 +117,7 @@ class _Asking:
             message.advise("Fix the example, then probe again.")
             raise message from None
         self._latest, self.evidence.shown_after = self._session.look_until(
-            self._wanted(pushed), self._client.timings.lag
+            self._wanted(pushed), self._client.timings.max_count_lag
         )
         self.evidence.after_first = self._latest
 
@@ -162,21 +162,21 @@ class _Asking:
         ]
         self.evidence.after_parallel = self._look_for(*self.evidence.parallel)
 
-    def _look_for(self, *pages: Pushed) -> Look:
+    def _look_for(self, *pages: PushAttempt) -> StatusSnapshot:
         """The look that shows these pages, or the last one before the time for it is over."""
         lag = self.evidence.shown_after or 0.0
         self._latest, _ = self._session.look_until(
-            self._wanted(*pages), max(self._client.timings.settle, 2 * lag)
+            self._wanted(*pages), max(self._client.timings.recheck_interval, 2 * lag)
         )
         return self._latest
 
-    def _wanted(self, *pages: Pushed) -> int | None:
+    def _wanted(self, *pages: PushAttempt) -> int | None:
         accepted = sum(page.items for page in pages if page.accepted)
         return None if self._latest.total is None else self._latest.total + accepted
 
-    def _pushed(self, page: Page, answer: Response) -> Pushed:
-        return Pushed(len(page.items), self._latest.total, _answered(answer))
+    def _pushed(self, page: Page, answer: Response) -> PushAttempt:
+        return PushAttempt(len(page.items), self._latest.total, _answered(answer))
 
 
-def _answered(answer: Response) -> Answered:
-    return Answered.read(answer.status, answer.body)
+def _answered(answer: Response) -> RawResponse:
+    return RawResponse.read(answer.status, answer.body)
