@@ -60,10 +60,10 @@ class Connection:
     def _post(self, path: str, body: bytes, headers: dict[str, str]) -> bytes:
         self._http.request("POST", path, body, headers)
         response = self._http.getresponse()
-        answer = response.read()
+        content = response.read()
         if response.status >= http.HTTPStatus.BAD_REQUEST:
-            raise RuntimeError(f"{response.status}: {answer.decode()}")
-        return answer
+            raise RuntimeError(f"{response.status}: {content.decode()}")
+        return content
 
 
 def pages(sizes: tuple[int, ...], fields: dict[str, str] | None) -> Iterator[Page]:

@@ -30,7 +30,7 @@ def in_flight(bench: Bench, size: Size) -> Section:
     plot = Plot(
         "records-per-second.svg",
         f"{size.records:,} records, one run for each point",
-        "latency of Sprinto's answers (ms)",
+        "latency of Sprinto's responses (ms)",
         "records per second",
         lines,
     )

@@ -1,4 +1,4 @@
-"""Speed beside the template's way and the bare loop, by how late Sprinto's answers are."""
+"""Speed beside the template's way and the bare loop, by how late Sprinto's responses are."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A sandbox in a process of its own that counts records and forgets them: `light_sandbox.py KEY LATENCY`.
 
-Every answer is LATENCY milliseconds late. Prints its URL; then, for each integration id that it reads on
+Every response is LATENCY milliseconds late. Prints its URL; then, for each integration id that it reads on
 stdin, what it counted there, as JSON. Ends with stdin.
 """
 
@@ -24,13 +24,13 @@ class CountingSandbox(Sandbox):
         super().__init__(options)
         self._counted: defaultdict[str, Counted] = defaultdict(Counted)
 
-    def answer(self, call: Call) -> Reply:
+    def respond(self, call: Call) -> Reply:
         counted = self._counted[call.integration_id]
         counted.requests += 1
         counted.sent_bytes += len(call.body)
         if call.operation == "push":
             counted.most_bytes = max(counted.most_bytes, _decoded_bytes(call))
-        reply = super().answer(call)
+        reply = super().respond(call)
         for session in self.sessions(call.integration_id)[-1:]:
             counted.most_records = max(counted.most_records, sum(session.last_page.values()))
         return reply
@@ -52,13 +52,13 @@ def _decoded_bytes(call: Call) -> int:
 def main() -> None:
     api_key, seconds = sys.argv[1], float(sys.argv[2]) / 1000
     # Any integration id exists, so that every run counts in one of its own. Processing takes no time:
-    # no contestant waits for it. Answers wait in the event loop: requests in flight together wait together,
+    # no contestant waits for it. Responses wait in the event loop: requests in flight together wait together,
     # and cost no processor.
     sandbox = CountingSandbox(
         SandboxOptions(
             api_key=api_key,
             integrations=None,
-            readings=Readings(answer_seconds=seconds),
+            readings=Readings(response_seconds=seconds),
             light=True,
             processing_seconds=0,
         )

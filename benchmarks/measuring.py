@@ -97,7 +97,7 @@ class Bench:
     def rounds(self, turns: Sequence[Turn], *, latency: int = 0, count: int = 1) -> list[list[Measured]]:
         """`count` rounds of these turns, after one on little input that does not count.
 
-        Answers are `latency` milliseconds late. Returns what each of the turns took, round by round. Raises
+        Responses are `latency` milliseconds late. Returns what each of the turns took, round by round. Raises
         RunFailedError.
         """
         taken: list[list[Measured]] = [[] for _ in turns]

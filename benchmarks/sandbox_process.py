@@ -58,7 +58,7 @@ class SandboxProcess:
 
 @contextlib.contextmanager
 def light_sandbox(latency: int) -> Iterator[SandboxProcess]:
-    """A light sandbox whose answers are `latency` milliseconds late."""
+    """A light sandbox whose responses are `latency` milliseconds late."""
     command = [sys.executable, str(PROGRAM), API_KEY, str(latency)]
     # Leaving closes its stdin, which ends it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -36,7 +36,7 @@ class Signals:
     """Notes the first SIGINT, SIGTERM or SIGHUP; `check` raises it wherever a run can be ended.
 
     Entered in the entry point, and once more by the command that it runs: the outer one puts back what was.
-    A handler that raised by itself could do so anywhere, also between an answer and its being noted.
+    A handler that raised by itself could do so anywhere, also between a response and its being noted.
     """
 
     def __init__(self) -> None:

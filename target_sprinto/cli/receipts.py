@@ -22,7 +22,7 @@ from target_sprinto.receipts.errors import (
     ReceiptUnusable,
 )
 from target_sprinto.receipts.folder import read_checked, read_folder
-from target_sprinto.receipts.replay import Matched, Replay
+from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
@@ -30,7 +30,7 @@ from target_sprinto.singer.target import SprintoTarget
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-_UNSIGNED = "It is unsigned: everyone with write access to the file can change it and seal it again."
+_UNSIGNED = "It is unsigned: everyone with write access to the file can change it and its checksum."
 
 
 @click.command(
@@ -66,7 +66,7 @@ def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes]
         return
     document = read_checked(receipt, public_key)
     if source is not None:
-        _replay(document, source, config)
+        _verify_input(document, source, config)
     else:
         click.echo(f"{OK}: the receipt is whole; the run's outcome is {document.outcome}.")
     click.echo(_signature_of(document, public_key))
@@ -96,11 +96,11 @@ def _verify_folder(folder: Path, public_key: Ed25519PublicKey | None) -> None:
         click.echo(f"{unsigned} of them {are} unsigned; --public-key FILE checks the signatures.")
 
 
-def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
-    replay = Replay(document, process_signals.check)
+def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+    verifier = ReceiptVerifier(document, process_signals.check)
     # Nothing is sent, so no key is needed, nor a file that holds one.
     config.config = {**config.config, "api_key": "unused", "api_key_file": None}
-    target = SprintoTarget.from_cli(config, run=replay)
+    target = SprintoTarget.from_cli(config, run=verifier)
     settings = target.settings
     if pipeline_of(document) != (settings.integration_id, settings.client_reference_prefix):
         raise ReceiptUnusable(
@@ -112,9 +112,9 @@ def _replay(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa:
     digest = target.reader.start_digest()
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too
-        replay.finish()
-        replay.compare_rejects(target.rejects.in_receipt() if target.rejects else [])
-        replay.compare_input(digest.hexdigest())
+        verifier.finish()
+        verifier.compare_rejects(target.rejects.in_receipt() if target.rejects else [])
+        verifier.compare_input(digest.hexdigest())
     except Matched:
         pass
     except ReceiptDiffers as difference:

@@ -1,4 +1,4 @@
-"""What the answers to pages, and the counts after them, show. Pure."""
+"""What the responses to pages, and the counts after them, show. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def _gzip(evidence: Evidence) -> Finding:
         return yes("a gzip page was accepted", "`compress: true`, the default, fits")
     if evidence.first is None:
         raise NotShown("the example was accepted neither compressed nor as it is")
-    told_apart = page.answer.status in {400, 415}
+    told_apart = page.response.status in {400, 415}
     means = (
         "`compress: true` costs each run a rejected page" if told_apart else "`compress: true` fails a run"
     )
-    return no(f"a gzip page got {page.answer.status}; uncompressed it was accepted", means)
+    return no(f"a gzip page got {page.response.status}; uncompressed it was accepted", means)
 
 
 _ENCODING_MEANS = {
@@ -31,14 +31,14 @@ _ENCODING_MEANS = {
 
 def _unknown_encoding(evidence: Evidence) -> Finding:
     page = reached(evidence.unknown_encoding)
-    status = page.answer.status
+    status = page.response.status
     means = _ENCODING_MEANS.get(status, "")
     return Finding(status, f"an unknown Content-Encoding got {status}", means)
 
 
 def _ingest_total(evidence: Evidence) -> Finding:
     pages = [
-        (page, page.answer.get("accepted_count_total"))
+        (page, page.response.get("accepted_count_total"))
         for page in (evidence.first, evidence.repeated, evidence.hinted)
         if page is not None and page.accepted
     ]
@@ -81,7 +81,7 @@ def _repeated(evidence: Evidence) -> Finding:
     page = reached(evidence.repeated)
     if not page.accepted:
         means = "records that a tap sends twice may be rejected"
-        return no(f"the same page once more got {page.answer.status}", means)
+        return no(f"the same page once more got {page.response.status}", means)
     counted = grown(evidence.after_first, evidence.after_repeated)
     if evidence.shown_after is None or counted not in {0, page.items}:
         raise NotShown(_NO_COUNTS)
@@ -97,8 +97,8 @@ def _repeated(evidence: Evidence) -> Finding:
 def _page_hint(evidence: Evidence) -> Finding:
     page, means = reached(evidence.hinted), "nothing: the target sends no `page_hint`"
     if not page.accepted:
-        return no(f"a page with `page_hint` got {page.answer.status}", means)
-    echoes = page.answer.get("echoes")
+        return no(f"a page with `page_hint` got {page.response.status}", means)
+    echoes = page.response.get("echoes")
     if isinstance(echoes, dict) and echoes.get("page_hint") == PAGE_HINT:
         return yes("`page_hint` beside `entities` was echoed", means)
     return no("`page_hint` beside `entities` was accepted, and not echoed", means)
@@ -108,8 +108,8 @@ def _parallel(evidence: Evidence) -> Finding:
     pages = reached(evidence.parallel)
     stay = "`max_parallel_pages` has to stay 1"
     if not all(page.accepted for page in pages):
-        answers = " and ".join(str(page.answer.status) for page in pages)
-        return no(f"two pages sent at once got {answers}", stay)
+        responses = " and ".join(str(page.response.status) for page in pages)
+        return no(f"two pages sent at once got {responses}", stay)
     if grown(evidence.after_invalid, evidence.after_parallel) == sum(page.items for page in pages):
         means = "`max_parallel_pages` may be more than 1"
         return yes("two pages sent at once were accepted and counted", means)
@@ -121,7 +121,7 @@ def _parallel(evidence: Evidence) -> Finding:
 def _rejections(evidence: Evidence) -> Finding:
     accepted = [page for page in evidence.pages if page.accepted]
     for page in accepted:
-        if page.answer.get("rejected_count_total") or page.answer.get("validation_errors"):
+        if page.response.get("rejected_count_total") or page.response.get("validation_errors"):
             means = "a run treats such a response as a contradiction and is discarded"
             return yes("an accepted page reported that something in it was rejected", means)
     raise NotShown(f"none of {len(accepted)} accepted pages said so")

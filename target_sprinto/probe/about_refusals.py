@@ -66,13 +66,13 @@ def _faults(evidence: Evidence) -> Faults:
     if last.pushed.accepted:
         raise NotShown("no invalid record was rejected")
     if not last.pushed.refused:
-        raise NotShown(f"a page with invalid records got {last.pushed.answer.status}")
-    return read_faults(last.pushed.answer.json, last.sent)
+        raise NotShown(f"a page with invalid records got {last.pushed.response.status}")
+    return read_faults(last.pushed.response.json, last.sent)
 
 
 def _errors_in(evidence: Evidence) -> Finding:
     place, last = _faults(evidence).place, evidence.invalid[-1]
-    status = last.pushed.answer.status
+    status = last.pushed.response.status
     if place == "neither":
         seen, means = "named no record", "a run that diverts has to halve a rejected page to find the records"
     else:

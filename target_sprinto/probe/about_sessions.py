@@ -61,14 +61,14 @@ def _status_reference(evidence: Evidence) -> Finding:
 
 
 def _conflict(evidence: Evidence) -> Finding:
-    answer = reached(evidence.conflict)
-    if answer.status == HTTPStatus.CREATED:
+    response = reached(evidence.conflict)
+    if response.status == HTTPStatus.CREATED:
         means = "the documentation says 409; `on_active_session` has no effect"
         raise NotShown("a second session could be opened beside the first", means)
-    if answer.status != HTTPStatus.CONFLICT:
-        raise NotShown(f"a second session got {answer.status}, not 409")
+    if response.status != HTTPStatus.CONFLICT:
+        raise NotShown(f"a second session got {response.status}, not 409")
     means = "nothing: a run looks for the session in its way in the activity log"
-    if _holds(answer.json, evidence.session_id):
+    if _holds(response.json, evidence.session_id):
         return yes("a 409 to a second session names the active one", means)
     return no("a 409 to a second session does not name the active one", means)
 

@@ -12,7 +12,7 @@ from target_sprinto.probe.finding import Findings, NotShown
 
 _POINTS = about_pages.POINTS | about_refusals.POINTS | about_sessions.POINTS
 
-_NEVER_SHOWN = ("apply", "close_answer_state", "discard_from_expired", "failed_leaves")
+_NEVER_SHOWN = ("apply", "close_response_state", "discard_from_expired", "failed_leaves")
 """Readings that only applying or expiring could show."""
 
 

@@ -18,41 +18,41 @@ from target_sprinto.push.timing import Timings
 
 @dataclass(frozen=True)
 class RawResponse:
-    """An answer's status and its JSON; None where that cannot be read."""
+    """A response's status and its JSON; None where that cannot be read."""
 
     status: int
     json: Any
 
     @classmethod
     def read(cls, status: int, body: bytes) -> RawResponse:
-        """An answer from its bytes."""
+        """A response from its bytes."""
         try:
             return cls(status, msgspec.json.decode(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return cls(status, None)
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
-        """A field of the answer; None where there is none."""
+        """A field of the response; None where there is none."""
         return self.json.get(name) if isinstance(self.json, dict) else None
 
 
 @dataclass(frozen=True)
 class PushAttempt:
-    """A page and its answer. `accepted_before` counts the session's records then; None where nothing does."""
+    """A page and its response. `accepted_before` counts the session's records then; None if nothing does."""
 
     items: int
     accepted_before: int | None
-    answer: RawResponse
+    response: RawResponse
 
     @property
     def accepted(self) -> bool:
-        """Whether it was answered as documented."""
-        return self.answer.status == HTTPStatus.ACCEPTED
+        """Whether it got the documented response."""
+        return self.response.status == HTTPStatus.ACCEPTED
 
     @property
     def refused(self) -> bool:
         """Whether it was definitely not accepted."""
-        return HTTPStatus.BAD_REQUEST <= self.answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        return HTTPStatus.BAD_REQUEST <= self.response.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class StatusSnapshot:
 
 @dataclass(frozen=True)
 class InvalidPush:
-    """A page with invalid records, and its answer."""
+    """A page with invalid records, and its response."""
 
     sent: InvalidPage
     pushed: PushAttempt
@@ -106,7 +106,7 @@ class Evidence:
     parallel: list[PushAttempt] = field(default_factory=list)
     after_parallel: StatusSnapshot | None = None
     conflict: RawResponse | None = None
-    """What a second create was answered."""
+    """The response to a second create."""
     session_id: str = ""
     events: list[dict[str, Any]] | None = None
     discarded: bool = False
@@ -125,7 +125,7 @@ class Evidence:
 
     @property
     def pages(self) -> list[PushAttempt]:
-        """All pages that were answered."""
+        """All pages that got a response."""
         alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
         sent = [page for page in alone if page is not None]
         return [*sent, *(attempt.pushed for attempt in self.invalid), *self.parallel]

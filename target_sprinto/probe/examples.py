@@ -138,5 +138,5 @@ def _corrupt(example: Example, how: Corruption) -> bytes:
 
 
 def with_page_hint(body: bytes) -> bytes:
-    """A page's body with the field that the answer's documentation suggests, and the request's lacks."""
+    """A page's body with the field that the response's documentation suggests, and the request's lacks."""
     return body.removesuffix(b"}") + b',"page_hint":%d}' % PAGE_HINT

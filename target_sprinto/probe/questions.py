@@ -94,7 +94,7 @@ class _Questions:
         self._push_in_an_unknown_encoding()
         self._push_invalid_records()
         self._push_two_pages_at_once()
-        self.evidence.conflict = _answered(self._session.open_second())
+        self.evidence.conflict = _raw(self._session.open_second())
 
     def _look_twice(self) -> None:
         for _ in range(2):
@@ -105,13 +105,13 @@ class _Questions:
     def _push_an_example(self) -> None:
         page = valid_page(self._examples)
         body = page.encode()
-        answer = self._session.push(compressed(body), "gzip")
-        self.evidence.compressed = pushed = self._pushed(page, answer)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            answer = self._session.push(body)
-            self.evidence.uncompressed = pushed = self._pushed(page, answer)
+        response = self._session.push(compressed(body), "gzip")
+        self.evidence.compressed = pushed = self._pushed(page, response)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            response = self._session.push(body)
+            self.evidence.uncompressed = pushed = self._pushed(page, response)
         try:
-            self._client.read(PUSH, answer)
+            self._client.read(PUSH, response)
         except PageRefused as refusal:
             message = describe_refusal(page, refusal, self._fields.find)
             message.advise("Fix the example, then probe again.")
@@ -124,19 +124,19 @@ class _Questions:
     def _push_it_again(self) -> None:
         page = valid_page(self._examples)
         body, gzipped = page.encode(), self.evidence.uncompressed is None
-        answer = self._session.push(compressed(body), "gzip") if gzipped else self._session.push(body)
-        self.evidence.repeated = self._pushed(page, answer)
+        response = self._session.push(compressed(body), "gzip") if gzipped else self._session.push(body)
+        self.evidence.repeated = self._pushed(page, response)
         self.evidence.after_repeated = self._look_for(self.evidence.repeated)
 
     def _push_with_a_page_hint(self) -> None:
         page = valid_page(self._examples, times=2)
-        answer = self._session.push(with_page_hint(page.encode()))
-        self.evidence.hinted = self._pushed(page, answer)
+        response = self._session.push(with_page_hint(page.encode()))
+        self.evidence.hinted = self._pushed(page, response)
 
     def _push_in_an_unknown_encoding(self) -> None:
         page = valid_page(self._examples)
-        answer = self._session.push(page.encode(), UNKNOWN_ENCODING)
-        self.evidence.unknown_encoding = unknown = self._pushed(page, answer)
+        response = self._session.push(page.encode(), UNKNOWN_ENCODING)
+        self.evidence.unknown_encoding = unknown = self._pushed(page, response)
         self.evidence.before_invalid = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
 
     def _push_invalid_records(self) -> None:
@@ -156,9 +156,9 @@ class _Questions:
 
     def _push_two_pages_at_once(self) -> None:
         pages = [valid_page(self._examples, times) for times in (1, 2)]
-        answers = self._session.push_at_once([page.encode() for page in pages])
+        responses = self._session.push_at_once([page.encode() for page in pages])
         self.evidence.parallel = [
-            self._pushed(page, answer) for page, answer in zip(pages, answers, strict=True)
+            self._pushed(page, response) for page, response in zip(pages, responses, strict=True)
         ]
         self.evidence.after_parallel = self._look_for(*self.evidence.parallel)
 
@@ -174,9 +174,9 @@ class _Questions:
         accepted = sum(page.items for page in pages if page.accepted)
         return None if self._latest.total is None else self._latest.total + accepted
 
-    def _pushed(self, page: Page, answer: Response) -> PushAttempt:
-        return PushAttempt(len(page.items), self._latest.total, _answered(answer))
+    def _pushed(self, page: Page, response: Response) -> PushAttempt:
+        return PushAttempt(len(page.items), self._latest.total, _raw(response))
 
 
-def _answered(answer: Response) -> RawResponse:
-    return RawResponse.read(answer.status, answer.body)
+def _raw(response: Response) -> RawResponse:
+    return RawResponse.read(response.status, response.body)

@@ -63,15 +63,15 @@ class ProbedSession:
 
     def look(self) -> StatusSnapshot:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        answer = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._retry_policy)))
-        status = self._client.read(STATUS, answer)
+        response = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._retry_policy)))
+        status = self._client.read(STATUS, response)
         if status.state != "active":
             raise SessionEnded(
                 f"Session {self.id} was being probed, and is {status.state!r}.",
                 "Something else has ended it: probe while nothing else works with this integration.",
                 temporary=nothing_was_applied(status.state),
             )
-        return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in answer.body)
+        return _look(status, shows_reference=self.reference.rpartition("/")[2].encode() in response.body)
 
     def look_until(self, total: int | None, seconds: float) -> tuple[StatusSnapshot, float | None]:
         """The first look that shows so many records, and after how many seconds it was asked for.
@@ -95,9 +95,9 @@ class ProbedSession:
         return self.wait(self._start_push(body, encoding))
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
-        """Send pages once, none waiting for the answer to another."""
+        """Send pages once, none waiting for the response to another."""
         sent = [self._start_push(body, retry_policy=self._retry_policy.once()) for body in bodies]
-        return [self.wait(answer) for answer in sent]
+        return [self.wait(response) for response in sent]
 
     def open_second(self) -> Response:
         """Try to open one more session beside it."""
@@ -107,9 +107,9 @@ class ProbedSession:
         try:
             second.wait(self._check)
         except ApiError:
-            if second.answer is None:
+            if second.response is None:
                 raise
-        return cast("Response", second.answer)
+        return cast("Response", second.response)
 
     def start_reading_events(self) -> Future[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
@@ -136,7 +136,7 @@ class ProbedSession:
             Deadline(timings.shutdown_timeout * part, self._check, timings.signal_shutdown_timeout * part)
             for part in (1, 0.5)
         )
-        # The second one first: as long as it has no answer, an active session keeps it from being opened.
+        # The second one first: as long as it has no response, an active session keeps it from being opened.
         found = [self._end(opening, half) for opening in self._openings[:0:-1]]
         found += [self._end(opening, whole) for opening in self._openings[:1]]
         ends = [end for end in found if end is not None]
@@ -170,12 +170,12 @@ class ProbedSession:
 class _SecondOpening(SessionOpener):
     """A `create` beside an active session, made to see how it is rejected; it may open one nevertheless."""
 
-    answer: Response | None = None
+    response: Response | None = None
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.answer = self._client.ask(CREATE, "", self._retry_policy, body)
-        return self._client.read(CREATE, self.answer)
+        self.response = self._client.ask(CREATE, "", self._retry_policy, body)
+        return self._client.read(CREATE, self.response)
 
 
 def _look(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:

@@ -1,6 +1,6 @@
 """One method per call of Sprinto's push API.
 
-Correct use needs no knowledge of HTTP: a method returns the typed answer, or raises an `ApiError` by
+Correct use needs no knowledge of HTTP: a method returns the typed response, or raises an `ApiError` by
 meaning. A GET is repeated where that is safe; a POST only where it was definitely not performed.
 """
 
@@ -181,25 +181,25 @@ class ApiClient:
         repeatable = retryable_for(body)
 
         def call() -> Response:
-            answer = self._send(operation, session_id, retry_policy, body, encoding)
+            response = self._send(operation, session_id, retry_policy, body, encoding)
             try:
-                self.read(operation, answer)
+                self.read(operation, response)
             except repeatable:
                 if retry_policy.retry_seconds:
                     raise
             except errors.ApiError:
                 pass
-            return answer
+            return response
 
         return retried(call, repeatable, retry_policy, self.timings)
 
-    def read(self, operation: Operation[_T], answer: Response) -> _T:
+    def read(self, operation: Operation[_T], response: Response) -> _T:
         """What a response of `ask` means. Raises an ApiError as that call's own method does."""
-        body = answer.body
+        body = response.body
         if operation is responses.PUSH and len(self._api_key) >= _SHORTEST_KEY:
             # Sprinto's own words are kept in a file.
             body = body.replace(self._api_key.encode(), b"[API key]")
-        return responses.parse_response(operation, answer.status, answer.headers, body, self.address)
+        return responses.parse_response(operation, response.status, response.headers, body, self.address)
 
     def _doing(self, operation: Operation[Any]) -> str:
         return f"While {operation.action} ({self.address})"
@@ -217,8 +217,8 @@ class ApiClient:
     ) -> _T:
         def call() -> _T:
             try:
-                answer = self._send(operation, session_id, retry_policy, body, encoding, query)
-                return self.read(operation, answer)
+                response = self._send(operation, session_id, retry_policy, body, encoding, query)
+                return self.read(operation, response)
             except errors.NotFound as unknown:
                 since = self._young.get(session_id, -inf)
                 if time.monotonic() - since >= self.timings.max_replica_lag:
@@ -253,13 +253,13 @@ class ApiClient:
         if operation not in {responses.INTEGRATION, responses.ACTIVITY}:
             self._session_request_at = began
         try:
-            answer = self._transport.send(request)
+            response = self._transport.send(request)
         except OSError:
             raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
         finally:
             with self._counting:
                 self.requests += 1
                 self.request_seconds += time.monotonic() - began
-        if (date := parse_http_date(answer.headers.get("Date"))) is not None:
+        if (date := parse_http_date(response.headers.get("Date"))) is not None:
             self._server_date = date, time.monotonic()
-        return answer
+        return response

@@ -13,7 +13,7 @@ SprintoError
 │   ├── EncodingRefused         415
 │   ├── BadRequest              400 on anything but a page
 │   ├── Redirected              3xx, never followed
-│   ├── ProxyRefused            the proxy answered instead of Sprinto (407 included)
+│   ├── ProxyRefused            the proxy responded instead of Sprinto (407 included)
 │   ├── TLSError                TLS could not be trusted
 │   ├── NotConnected            no connection was made
 │   ├── Throttled               425, 429, 503 with Retry-After
@@ -203,7 +203,7 @@ class ProxyRefused(ApiError, code="proxy-refused"):
     """The proxy did not let the request through (407 included)."""
 
     @classmethod
-    def answering(cls, status: int) -> ProxyRefused:
+    def from_status(cls, status: int) -> ProxyRefused:
         """The proxy's refusal, whether it came as a response or while the tunnel was made."""
         if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
             return cls(

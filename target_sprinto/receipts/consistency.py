@@ -1,4 +1,4 @@
-"""Whether the parts of a receipt agree with each other: an edit by hand, sealed again, seldom does. Pure.
+"""Whether the parts of a receipt agree: an edit by hand with a new checksum seldom makes them. Pure.
 
 Only what holds for the receipt of every run is checked. That a receipt is consistent does not show that it is
 genuine: its signature does.
@@ -38,7 +38,7 @@ def _outcome(receipt: Receipt) -> Iterator[str]:
 
 def _counts(receipt: Receipt) -> Iterator[str]:
     types, pages = receipt.entity_types, receipt.pages
-    rejected = Counter(one.entity_type for one in receipt.rejects if one.refused_by == "sprinto")
+    rejected = Counter(one.entity_type for one in receipt.rejects if one.rejected_by == "sprinto")
     for one in types:
         name = quoted(one.entity_type)
         if sum(one.streams.values()) != one.entities:

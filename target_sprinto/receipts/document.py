@@ -1,8 +1,8 @@
 """A run's receipt as a document: its fields, its JSON, its published schema.
 
-`receipt.schema.json` is made from the types below. A receipt is sealed: its last field is the SHA-256 of all
-bytes before it, which shows if one was cut off or edited. That is not a signature: a person who edits one on
-purpose can seal it again (see `signing`).
+`receipt.schema.json` is made from the types below. A receipt has a checksum: its last field is the SHA-256 of
+all bytes before it, which shows if one was cut off or edited. That is not a signature: a person who edits one
+on purpose can compute it again (see `signing`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from msgspec import Meta
 from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusable
 
 FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
-UNSEALED = "0" * 64
-"""The seal of a receipt that is not a file yet."""
+NO_CHECKSUM = "0" * 64
+"""The checksum of a receipt that is not a file yet."""
 
 
 def _about(description: str) -> Meta:
@@ -32,8 +32,8 @@ Moment = Annotated[str, _about("ISO 8601 in UTC.")]
 Place = Annotated[str, _about("Where in a batch file, if the line is a BATCH message.")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 
-Outcome = Literal["unfinished", "applied", "held", "rehearsed", "nothing-to-send", "failed", "interrupted"]
-COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "rehearsed", "nothing-to-send"})
+Outcome = Literal["unfinished", "applied", "held", "dry-run", "nothing-to-send", "failed", "interrupted"]
+COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "dry-run", "nothing-to-send"})
 """Runs that took all of the input."""
 
 State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
@@ -145,7 +145,7 @@ class Reject(_Part, frozen=True):
     stream: str
     entity_type: str
     code: str
-    refused_by: Literal["target", "sprinto"]
+    rejected_by: Literal["target", "sprinto"]
 
 
 class Event(_Part, frozen=True):
@@ -164,7 +164,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     outcome: Annotated[
         Outcome,
         _about(
-            "How the run ended. `unfinished`: in progress, or killed. `rehearsed`: a dry run."
+            "How the run ended. `unfinished`: in progress, or killed. `dry-run`: a dry run."
             " `nothing-to-send`: no record came, no session was opened."
         ),
     ]
@@ -224,7 +224,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
         _about("Where the Singer STATE went. `stderr`: stdout was broken."),
     ]
     state: Annotated[msgspec.Raw, _about("The STATE of a run that holds its session, else null.")]
-    seal: Annotated[
+    checksum: Annotated[
         Sha256,
         _about("Over all bytes of the file up to the comma before it, which is left out."),
     ]
@@ -232,7 +232,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
 
 FORMAT_NUMBER = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
 """How a receipt begins, in every format."""
-_SEAL = b',\n  "seal": "'
+_CHECKSUM = b',\n  "checksum": "'
 _END = b'"\n}\n'
 
 
@@ -241,10 +241,10 @@ def encode(receipt: Receipt) -> bytes:
     fields = [
         b'  "%b": %b' % (name.encode(), _value(getattr(receipt, name)))
         for name in receipt.__struct_fields__
-        if name != "seal"
+        if name != "checksum"
     ]
     body = b"{\n" + b",\n".join(fields)
-    return body + _SEAL + hashlib.sha256(body).hexdigest().encode() + _END
+    return body + _CHECKSUM + hashlib.sha256(body).hexdigest().encode() + _END
 
 
 def _value(value: object) -> bytes:
@@ -265,8 +265,8 @@ def read(path: Path) -> Receipt:
             f"{path} has the receipt format {int(found[1])}, which this version does not read.",
             "Use the target-sprinto that wrote it, or a newer one.",
         )
-    body, _, seal = content.rpartition(_SEAL)
-    if seal != hashlib.sha256(body).hexdigest().encode() + _END:
+    body, _, checksum = content.rpartition(_CHECKSUM)
+    if checksum != hashlib.sha256(body).hexdigest().encode() + _END:
         raise ReceiptUnusable(
             f"{path} is not a receipt as a run wrote it: it was cut off or changed, or is another file.",
             "Use the file that the run wrote, byte for byte.",

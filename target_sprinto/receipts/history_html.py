@@ -16,7 +16,7 @@ from target_sprinto.receipts.receipt_html import fill, table
 _WORDS = {
     "applied": "Applied",
     "held": "Delivered, kept for approval",
-    "rehearsed": "Dry run; nothing applied",
+    "dry-run": "Dry run; nothing applied",
     "nothing-to-send": "No records to deliver",
     "failed": "Failed",
     "interrupted": "Interrupted",

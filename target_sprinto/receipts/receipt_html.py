@@ -19,7 +19,7 @@ _HEADLINES = {
         "Sprinto has processed the session: what is listed as accepted is applied.",
     ),
     "held": ("open", "Held", "What is listed as accepted is staged, and waits to be applied."),
-    "rehearsed": ("plain", "Dry run", "Sprinto was shown every page, then all was discarded."),
+    "dry-run": ("plain", "Dry run", "Sprinto was shown every page, then all was discarded."),
     "nothing-to-send": ("plain", "Nothing to send", "No record was to be sent, so no session was opened."),
     "failed": ("bad", "Failed", ""),
     "interrupted": ("bad", "Interrupted", ""),
@@ -68,7 +68,7 @@ def render(receipt: Receipt, *, is_checked: bool = False) -> bytes:
         rejects=table(
             "Input line:number, In batch file, Stream, Entity type, Reason:code, Rejected by",
             (
-                (one.line, one.place, one.stream, one.entity_type, one.code, _REJECTED_BY[one.refused_by])
+                (one.line, one.place, one.stream, one.entity_type, one.code, _REJECTED_BY[one.rejected_by])
                 for one in receipt.rejects
             ),
             "None.",

@@ -40,7 +40,7 @@ from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of
 log = logging.getLogger(__name__)
 
 _EVENTS_SECONDS = 10.0
-"""How long the activity log may take to answer: a receipt can do without its events."""
+"""How long the activity log may take to respond: a receipt can do without its events."""
 
 _LONGEST_MESSAGE = 400
 _LONGEST_TIME = 50
@@ -219,7 +219,7 @@ class ReceiptRecorder(RunObserver):
             events=events,
             state_went_to=ending.state_went_to,
             state=msgspec.Raw(held if held is not None else b"null"),
-            seal=receipt.UNSEALED,
+            checksum=receipt.NO_CHECKSUM,
         )
 
     def _stream(self, name: str, count: int) -> receipt.Stream:

@@ -67,8 +67,8 @@ class Engine:
         with self.lock:
             return list(self._integrations)
 
-    def answer(self, call: Call) -> Reply:
-        """Act on a call; a refusal is an answer too."""
+    def respond(self, call: Call) -> Reply:
+        """Act on a call; an error is a response too."""
         with self.lock:
             try:
                 return self._act(call)
@@ -118,7 +118,7 @@ class Engine:
         try:
             integration.advance(now)
             integration.admit(now)
-            return Exchange(call, integration, now).answer()
+            return Exchange(call, integration, now).respond()
         finally:
             self._note_changes(integration, changes)
 

@@ -1,4 +1,4 @@
-"""The six calls of the push API: a request in, an answer out. No sockets, no clock."""
+"""The six calls of the push API: a request in, a response out. No sockets, no clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: its HTTP status, its JSON, and headers of its own."""
+    """A response: its HTTP status, its JSON, and headers of its own."""
 
     status: int
     body: dict[str, Any]
@@ -58,13 +58,13 @@ class _ActivityQuery(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A call in its surroundings: all that its answer depends on. `now` in seconds since the epoch."""
+    """A call in its surroundings: all that its response depends on. `now` in seconds since the epoch."""
 
     call: Call
     integration: Integration
     now: float
 
-    def answer(self) -> Reply:
+    def respond(self) -> Reply:
         """Act on the call, or raise `Refused`."""
         return _ACTS[self.call.operation](self)
 
@@ -123,7 +123,7 @@ def _close(exchange: Exchange) -> Reply:
     before = session.state
     exchange.integration.close(session, wanted, exchange.now)
     body = bodies.close_body(session, exchange.readings, exchange.now)
-    if exchange.readings.close_answer_state == "active":
+    if exchange.readings.close_response_state == "active":
         body["state"] = before
     return Reply(202, body)
 

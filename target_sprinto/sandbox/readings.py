@@ -17,7 +17,7 @@ class Readings:
     """What applying does: renew entities by key, add them, or replace all of the entity types it names."""
 
     ingest_total: Literal["page", "session"] = "page"
-    """What an ingest answer counts as accepted: that page, or the session so far."""
+    """What an ingest response counts as accepted: that page, or the session so far."""
 
     status_postpones_expiry: bool = True
     """Whether a GET of a session's status counts as a request: it puts off expiry, moves `updated_at`."""
@@ -46,8 +46,8 @@ class Readings:
     conflict_shows_session: bool = False
     """Whether a 409 to a second session shows the active session's id."""
 
-    close_answer_state: Literal["active", "processing"] = "active"
-    """The state that the answer of close(apply) shows; the documented sample shows `active`."""
+    close_response_state: Literal["active", "processing"] = "active"
+    """The state that the response of close(apply) shows; the documented sample shows `active`."""
 
     activity_order: Literal["oldest_first", "newest_first"] = "oldest_first"
     """The order of the events in the activity log."""
@@ -58,8 +58,8 @@ class Readings:
     counts_lag_seconds: float = 0.0
     """How long after its 202 an accepted page shows in the counts and batches of a status."""
 
-    close_answer_counts: Literal["exact", "stale", "empty", "null", "absent"] = "exact"
-    """The counts that the answer of close shows; `stale` lacks the page accepted last."""
+    close_response_counts: Literal["exact", "stale", "empty", "null", "absent"] = "exact"
+    """The counts that the response of close shows; `stale` lacks the page accepted last."""
 
     processed_counts_lag_seconds: float = 0.0
     """How long the counts at `processed` lack the page accepted last."""
@@ -67,8 +67,8 @@ class Readings:
     session_hidden_seconds: float = 0.0
     """How long after its create a session is unknown (404), as to a replica that has not seen it yet."""
 
-    answer_seconds: float = 0.0
-    """How long each answer takes; the server acts at once."""
+    response_seconds: float = 0.0
+    """How long each response takes; the server acts at once."""
 
     idle_connections: Literal["kept", "closed", "forgotten"] = "kept"
     """A connection without a request for `idle_seconds`: `closed` by the server, or `forgotten` by a gateway,
@@ -84,7 +84,7 @@ class Readings:
     """What a failed processing attempt leaves applied."""
 
     unknown_encoding_status: Literal[415, 400] = 415
-    """The answer to a Content-Encoding that is neither gzip nor identity."""
+    """The response to a Content-Encoding that is neither gzip nor identity."""
 
     log_shows_refused_creates: bool = False
     """Whether the log has an event for a refused create: the active session's id, the caller's reference."""

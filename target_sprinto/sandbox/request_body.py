@@ -15,7 +15,7 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page's records, as sent; `page_hint` is echoed, as its answer's documentation suggests."""
+    """A page's records, as sent; `page_hint` is echoed, as its response's documentation suggests."""
 
     entities: Entities
     page_hint: int | None = None

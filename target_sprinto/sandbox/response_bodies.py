@@ -56,9 +56,9 @@ def without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str,
 
 
 def close_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
-    """Answer a close: the session's status, with the counts that this reading shows there."""
+    """Respond to a close: the session's status, with the counts that this reading shows there."""
     body = status_body(session, readings, now)
-    how = readings.close_answer_counts
+    how = readings.close_response_counts
     if how == "stale":
         body[_COUNTS] = without_the_last_page(session, body[_COUNTS])
     elif how in {"empty", "null"}:
@@ -83,7 +83,7 @@ def status_body(session: Session, readings: Readings, now: float) -> dict[str, A
 
 
 def ingest_body(session: Session, page: Page, readings: Readings) -> dict[str, Any]:
-    """Answer an accepted page (Sprinto: Pushing Entities Data)."""
+    """Respond to an accepted page (Sprinto: Pushing Entities Data)."""
     counts = page.counts if readings.ingest_total == "page" else session.accepted_by_entity
     return {
         "session_id": session.id,

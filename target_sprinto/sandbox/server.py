@@ -1,4 +1,4 @@
-"""The sandbox's HTTP: routes, bodies in, answers out."""
+"""The sandbox's HTTP: routes, bodies in, responses out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LOCAL_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
 class Server:
     """The sandbox's web application; belongs to one event loop.
 
-    A call takes `arrived`, `exchange`, and then `finish`, or `break_off` where nothing answers it.
+    A call takes `arrived`, `exchange`, and then `finish`, or `break_off` if it gets no response.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -98,11 +98,11 @@ class Server:
         )
 
     async def exchange(self, request: web.Request, call: Call) -> web.StreamResponse:
-        """Act on a call that is complete, and answer it."""
+        """Act on a call that is complete, and respond to it."""
         if self.is_forgotten(request, call):
             return self.break_off(request, call, reset=True)
-        reply = self._engine.answer(call)
-        if slowness := self._engine.readings(call.integration_id).answer_seconds:
+        reply = self._engine.respond(call)
+        if slowness := self._engine.readings(call.integration_id).response_seconds:
             await asyncio.sleep(slowness)
         return self.finish(request, call, json_response(reply))
 
@@ -115,7 +115,7 @@ class Server:
     def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:  # noqa: ARG002 - for a subclass
         """End the connection in the place of a response."""
         cut(request, reset=reset)
-        # aiohttp wants an answer; with the connection closing it goes nowhere.
+        # aiohttp wants a response; with the connection closing it goes nowhere.
         return web.Response()
 
     def _note_idle(self, request: web.Request, call: Call) -> None:

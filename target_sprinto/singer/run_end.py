@@ -157,7 +157,7 @@ class RunEnd:
         if self.disposition is Finish.DISCARD:
             refused = self._dry_run(summary)
             code, kept = refused.exit_code if refused else 0, self.responses.written
-            return RunOutcome("rehearsed", code, refused, response_kept=kept)
+            return RunOutcome("dry-run", code, refused, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             if not self.intake.line():

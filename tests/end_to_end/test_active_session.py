@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.sandbox import RateLimit, Readings
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.front_door import (
     PAGE,
     SCHEMA,
@@ -24,7 +24,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Answer, Delay, Edit, Fault, Reset
+from tests.support.sandbox import Delay, Edit, Fault, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -61,7 +61,7 @@ def requests(door: FrontDoor, *operations: str) -> list[RequestSeen]:
 def test_another_runs_session_is_not_adopted_where_the_log_names_refused_creates(door: FrontDoor) -> None:
     """The event of our own refused create names the session in the way, and our reference."""
     configure(door, log_shows_refused_creates=True)
-    theirs = stranger.open_session(door, OWN)
+    theirs = another_client.open_session(door, OWN)
     inject(door, Fault("create", 2, integration_id=door.integration_id, moment="after", effect=Reset()))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
@@ -74,7 +74,7 @@ def test_another_runs_session_is_not_adopted_where_the_log_names_refused_creates
 
 def test_another_runs_session_is_not_discarded_on_a_signal(door: FrontDoor) -> None:
     configure(door, log_shows_refused_creates=True)
-    stranger.open_session(door, OWN)
+    another_client.open_session(door, OWN)
     lost = Fault("create", 2, 9, door.integration_id, moment="after", effect=Reset())
     inject(door, lost)
     process = door.fed(people(100))
@@ -110,7 +110,7 @@ def test_a_pipeline_that_is_retried_recovers(
         status_postpones_expiry=postpones,
         log_shows_refused_creates=refused_creates,
     )
-    stranger.open_session(door, OWN)
+    another_client.open_session(door, OWN)
     codes = retried(door, every=2.4, times=5)
     assert codes[0] != 0
     assert codes[-1] == 0
@@ -129,9 +129,9 @@ def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor)
     """An older session that is heard of later is not the one in the way."""
     configure(door, old_sessions_are_purged=True)
     door.sandbox.configure(door.integration_id, processing_seconds=0.3)
-    older = stranger.open_session(door, "older")
-    stranger.close_session(door, older, "apply")
-    blocker = stranger.open_session(door, "another-client")
+    older = another_client.open_session(door, "older")
+    another_client.close_session(door, older, "apply")
+    blocker = another_client.open_session(door, "another-client")
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
     finished = door.run(people(3))
     assert finished.code != 0
@@ -143,14 +143,14 @@ def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor)
 
 
 def test_a_conflict_whose_cause_has_gone_gets_one_more_create(door: FrontDoor) -> None:
-    inject(door, Fault("create", integration_id=door.integration_id, effect=Answer(409)))
+    inject(door, Fault("create", integration_id=door.integration_id, effect=Respond(409)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 2
 
 
 def test_one_more_create_and_no_more(door: FrontDoor) -> None:
-    inject(door, Fault("create", times=9, integration_id=door.integration_id, effect=Answer(409)))
+    inject(door, Fault("create", times=9, integration_id=door.integration_id, effect=Respond(409)))
     finished = door.run(people(3))
     assert "[session-conflict]" in finished.error
     assert door.operations().count("create") == 2
@@ -165,7 +165,7 @@ def test_discard_waits_for_what_is_missing_and_takes_over(
     door: FrontDoor, *, postpones: bool, refused_creates: bool
 ) -> None:
     configure(door, status_postpones_expiry=postpones, log_shows_refused_creates=refused_creates)
-    left = stranger.open_session(door, OWN)
+    left = another_client.open_session(door, OWN)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
@@ -204,7 +204,7 @@ def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
     """Its one look may put off the expiry once; what the run asks while it waits does not."""
     door.pace |= {"conflict_poll_interval": 0.2, "max_conflict_poll_interval": 0.4}
     configure(door, inactivity_timeout_seconds=1, status_postpones_expiry=postpones)
-    stranger.open_session(door, OWN)
+    another_client.open_session(door, OWN)
     began = time.monotonic()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=60)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -214,7 +214,7 @@ def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
 
 def test_discard_touches_nothing_where_the_log_does_not_end(door: FrontDoor) -> None:
     configure(door, log_ends="by repeating")
-    stranger.open_session(door, OWN)
+    another_client.open_session(door, OWN)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert "the log was cut off" in finished.error
     assert "did not end" in finished.stderr
@@ -226,8 +226,8 @@ def test_discard_touches_nothing_where_the_log_does_not_end(door: FrontDoor) -> 
 
 def test_sprintoctl_status_touches_nothing(door: FrontDoor) -> None:
     configure(door, old_sessions_are_purged=True)
-    stranger.close_session(door, stranger.open_session(door), "discard")
-    active = stranger.open_session(door, "evidence")
+    another_client.close_session(door, another_client.open_session(door), "discard")
+    active = another_client.open_session(door, "evidence")
     before = door.sessions()[-1]
     shown = door.sprintoctl("status")
     assert shown.code == 0
@@ -241,7 +241,7 @@ def test_sprintoctl_status_touches_nothing(door: FrontDoor) -> None:
 
 
 def test_sprintoctl_status_names_no_session_where_none_is_active(door: FrontDoor) -> None:
-    stranger.close_session(door, stranger.open_session(door), "discard")
+    another_client.close_session(door, another_client.open_session(door), "discard")
     shown = door.sprintoctl("status")
     assert "Active:" not in shown.stdout
     assert json.loads(door.sprintoctl("status", "--json").stdout)["active_session"] is None
@@ -250,7 +250,7 @@ def test_sprintoctl_status_names_no_session_where_none_is_active(door: FrontDoor
 @pytest.mark.parametrize("ends", ["with empty pages", "by repeating"])
 def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
     configure(door, log_ends=ends)
-    active = stranger.open_session(door)
+    active = another_client.open_session(door)
     for words in (("status",), ("activity",)):
         shown = door.sprintoctl(*words)
         assert shown.code == 0
@@ -264,11 +264,11 @@ def test_a_log_that_never_ends_is_cut_off(door: FrontDoor, ends: str) -> None:
 
 def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
     door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.3}
-    left = stranger.open_session(door)
+    left = another_client.open_session(door)
     process = door.fed(people(3), on_active_session="wait")
     end_of_input(process)
     door.wait_for_operation("integration_status", 5, answered=True)
-    stranger.close_session(door, left, "discard")
+    another_client.close_session(door, left, "discard")
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (0, state_line())
     # The other's own, the one that was refused, and the one that opened the session.
@@ -277,10 +277,10 @@ def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
     assert finished.stderr.count("Waiting for another session to end") == 1
 
 
-@pytest.mark.parametrize("effect", [Answer(429), Answer(429, {"Retry-After": "1"}), Reset(), Answer(500)])
+@pytest.mark.parametrize("effect", [Respond(429), Respond(429, {"Retry-After": "1"}), Reset(), Respond(500)])
 def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect: Any) -> None:  # noqa: ANN401 - an effect
     door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.3}
-    left = stranger.open_session(door)
+    left = another_client.open_session(door)
     inject(door, Fault("integration_status", 2, 3, door.integration_id, effect=effect))
     began = time.monotonic()
     finished = door.run(
@@ -295,13 +295,13 @@ def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect
 
 def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor) -> None:
     door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.2}
-    left = stranger.open_session(door)
+    left = another_client.open_session(door)
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
     process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=0.8)
     door.wait_for_operation("create", 2, answered=True)
     time.sleep(1)
-    stranger.close_session(door, left, "discard")
+    another_client.close_session(door, left, "discard")
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 4
@@ -320,7 +320,7 @@ def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doub
     process = door.fed(PAGE)
     door.wait_for_operation("create", 2, answered=True)
     if state == "cancelled":
-        stranger.close_session(door, door.session().id, "discard")
+        another_client.close_session(door, door.session().id, "discard")
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} accepts no more pages: its state is {state!r}." in finished.error
@@ -454,17 +454,17 @@ def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: Front
 @AHEAD
 def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)
-    stranger.open_session(door)
+    another_client.open_session(door)
     finished = door.run(people(3))
     assert "opened 0 min" in finished.error
-    stranger.close_session(door, door.session().id, "discard")
+    another_client.close_session(door, door.session().id, "discard")
     finished = door.run(people(3))
     assert "(in 60 min)" in finished.stderr
     (opened,) = [line for line in finished.stderr.splitlines() if "is open (reference" in line]
     expires = door.sessions()[-1].created_at + 3600
     shown = datetime.fromtimestamp(expires, timezone.utc).strftime("it expires %Y-%m-%dT%H:")
     assert shown in opened
-    inject(door, Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
+    inject(door, Fault("close", times=99, integration_id=door.integration_id, effect=Respond(401)))
     finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
     (undiscarded,) = [line for line in finished.stderr.splitlines() if "its discard is not confirmed" in line]
     assert "(in 60 min)" in undiscarded
@@ -482,7 +482,7 @@ def test_retry_after_as_a_date_is_relative_to_the_responses_own(door: FrontDoor,
     configure(door, clock_offset_seconds=seconds)
     now = time.time() + seconds
     until = format_datetime(datetime.fromtimestamp(now + 2, timezone.utc), usegmt=True)
-    throttled = Answer(429, {"Retry-After": until})
+    throttled = Respond(429, {"Retry-After": until})
     inject(door, Fault("push", integration_id=door.integration_id, effect=throttled))
     finished = door.run(people(3), retry_timeout_seconds=20)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -491,7 +491,7 @@ def test_retry_after_as_a_date_is_relative_to_the_responses_own(door: FrontDoor,
 
 
 def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
-    throttled = Answer(429, {"Retry-After": "1, 1"})
+    throttled = Respond(429, {"Retry-After": "1, 1"})
     inject(door, Fault("push", integration_id=door.integration_id, effect=throttled))
     finished = door.run(people(3))
     assert finished.code == 0
@@ -501,7 +501,7 @@ def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
 
 def test_a_status_without_active_is_not_read_as_none(door: FrontDoor) -> None:
     door.pace |= {"conflict_poll_interval": 0.1}
-    stranger.open_session(door)
+    another_client.open_session(door)
 
     def without_active(body: dict[str, Any]) -> dict[str, Any]:
         return body | {"sessions": {"processing": 0}}

@@ -22,7 +22,7 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import change, receipt_of
-from tests.support.sandbox import Answer, Drop, Edit, Fault, Hang, Reset
+from tests.support.sandbox import Drop, Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -218,7 +218,7 @@ def test_apply_applies_and_prints_the_state_as_it_came(door: FrontDoor) -> None:
 @pytest.mark.parametrize("close_counts", ["exact", "stale", "empty"])
 def test_apply_is_patient_with_counts_that_lag_after_the_close(door: FrontDoor, close_counts: Any) -> None:  # noqa: ANN401 - one of the reading's words
     session = hold(door)
-    readings = Readings(close_answer_counts=close_counts, processed_counts_lag_seconds=0.5)
+    readings = Readings(close_response_counts=close_counts, processed_counts_lag_seconds=0.5)
     door.sandbox.configure(door.integration_id, readings=readings)
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
     assert door.operations()[door.operations().index("close") :].count("status") >= 3
@@ -294,8 +294,8 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
         ("at https://x.example", "[receipt]"),
     ),
     "a run that holds nothing": (
-        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "rehearsed"'),
-        ("holds no session", "'rehearsed'", "[receipt]"),
+        lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "dry-run"'),
+        ("holds no session", "'dry-run'", "[receipt]"),
     ),
     "an unfinished run": (
         lambda door, _: change(
@@ -351,9 +351,9 @@ def test_apply_refuses_a_session_that_grew(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize(
     ("effect", "moment"),
-    [(Drop(), "after"), (Reset(), "before"), (Answer(500), "after"), (Answer(503), "before")],
+    [(Drop(), "after"), (Reset(), "before"), (Respond(500), "after"), (Respond(503), "before")],
 )
-def test_a_close_whose_answer_is_lost_is_found_out(door: FrontDoor, effect: Effect, moment: str) -> None:
+def test_a_close_whose_response_is_lost_is_found_out(door: FrontDoor, effect: Effect, moment: str) -> None:
     session = hold(door)
     fault(door, "close", effect, moment=moment)
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
@@ -361,7 +361,7 @@ def test_a_close_whose_answer_is_lost_is_found_out(door: FrontDoor, effect: Effe
 
 def test_a_close_that_is_refused_leaves_the_session(door: FrontDoor) -> None:
     session = hold(door)
-    fault(door, "close", Answer(401))
+    fault(door, "close", Respond(401))
     finished = door.sprintoctl("apply", session, *RECEIPT)
     check_refused(
         door, session, finished, "[unauthorized]", "was not sent an apply request, and is left as it was"

@@ -16,7 +16,7 @@ from singer_sdk import typing as th
 
 from target_sprinto.sandbox import EntityRules, Readings, SandboxOptions
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
-from tests.support.peak import peak
+from tests.support.peak_memory import peak
 from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:

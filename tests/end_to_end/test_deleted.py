@@ -136,7 +136,7 @@ def test_a_deleted_record_in_a_batch_fails_the_run(door: FrontDoor, tmp_path: Pa
     assert "batch.jsonl', line 2: a record of stream 'people' is marked as deleted" in finished.error
 
 
-def test_of_two_maps_of_a_stream_each_answers_for_itself(door: FrontDoor) -> None:
+def test_of_two_maps_of_a_stream_each_stands_for_itself(door: FrontDoor) -> None:
     leavers = {"__source__": "people", "id": "id", "end": "_sdc_deleted_at", "__else__": None}
     finished = door.run(
         [DECLARED, *rows(), STATE],

@@ -22,7 +22,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Answer, Delay, Drop, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import Delay, Drop, Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -47,7 +47,7 @@ def ids(door: FrontDoor) -> list[int]:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
-    "effect", [Reset(), Drop(), Hang(), Answer(500), Answer(200, body=HTML), Answer(503)]
+    "effect", [Reset(), Drop(), Hang(), Respond(500), Respond(200, body=HTML), Respond(503)]
 )
 def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
@@ -107,7 +107,7 @@ def test_a_stale_connection_beside_a_page_that_has_to_wait(door: FrontDoor, last
     strikes: list[tuple[bytes, Effect, int, float]] = [
         # Both connections have served before.
         (b'"id": 0,', Delay(0.5), 0, 0.0),
-        (b'"id": 298' if last == b'"id": 397' else b'"id": 397', Answer(429, {"Retry-After": "1"}), 5, 0.0),
+        (b'"id": 298' if last == b'"id": 397' else b'"id": 397', Respond(429, {"Retry-After": "1"}), 5, 0.0),
         (last, Reset(), 5, 0.5),
     ]
     for contains, effect, company, pause in strikes:
@@ -176,7 +176,7 @@ def test_a_page_as_large_as_one_that_was_sent_again_is_divided_so_that_its_loss_
 
 
 def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(door: FrontDoor) -> None:
-    """A look shows how it was when Sprinto read the counts, which may be long before its answer comes."""
+    """A look shows how it was when Sprinto read the counts, which may be long before its response comes."""
     door.sandbox.configure(door.integration_id, readings=APPEND)
     door.pace["quiet_period"] = 1.0
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
@@ -199,7 +199,7 @@ def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(
 
 def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
-    odd = Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 150}})
+    odd = Edit(lambda response: response | {"accepted_records_by_entity": {"people": 150}})
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=odd))
     finished = door.run(people(300))
     assert (finished.code, finished.stdout) == (75, "")
@@ -208,7 +208,7 @@ def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("effect", [Reset(), Hang(), Answer(502, body=HTML)])
+@pytest.mark.parametrize("effect", [Reset(), Hang(), Respond(502, body=HTML)])
 def test_a_lost_create_is_adopted_or_made_again(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     fault = Fault("create", integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
@@ -234,9 +234,9 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
 def test_a_session_whose_id_cannot_be_used_is_neither_asked_for_nor_shown(
     door: FrontDoor, session_id: str
 ) -> None:
-    def renamed(answer: Any) -> Any:  # noqa: ANN401 - any JSON
-        items = [event | {"session_id": session_id} for event in answer.get("items", [])]
-        return answer | ({"items": items} if "items" in answer else {"id": session_id})
+    def renamed(response: Any) -> Any:  # noqa: ANN401 - any JSON
+        items = [event | {"session_id": session_id} for event in response.get("items", [])]
+        return response | ({"items": items} if "items" in response else {"id": session_id})
 
     for operation in ("create", "activity"):
         named = Fault(operation, times=99, integration_id=door.integration_id, effect=Edit(renamed))
@@ -250,7 +250,7 @@ def test_a_session_whose_id_cannot_be_used_is_neither_asked_for_nor_shown(
 
 def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
-    refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403))
+    refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Respond(403))
     door.sandbox.inject(refused)
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
@@ -261,7 +261,7 @@ def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: Fro
 
 def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
-    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(403)))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Respond(403)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} was discarded, nothing was applied." in finished.error
@@ -274,9 +274,9 @@ def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_noth
     door: FrontDoor, operation: Operation, status: int
 ) -> None:
     lost = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
-    answer = Answer(status, {"Retry-After": "100"})
+    response = Respond(status, {"Retry-After": "100"})
     door.sandbox.inject(lost)
-    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=answer))
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=response))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
     assert "[session-conflict]" in finished.error
@@ -287,7 +287,7 @@ def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_noth
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
-    "effect", [Reset(), Hang(), Answer(500), Answer(200, body={"id": "x", "state": "active"})]
+    "effect", [Reset(), Hang(), Respond(500), Respond(200, body={"id": "x", "state": "active"})]
 )
 def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
@@ -311,7 +311,7 @@ def test_a_close_that_cannot_be_resolved_is_not_followed_by_a_discard(door: Fron
 
 
 def lose_the_close_and_expire(door: FrontDoor) -> Fault:
-    """The close is acted on late, if at all, and the session expires while its answer is awaited."""
+    """The close is acted on late, if at all, and the session expires while its response is awaited."""
     readings = Readings(status_postpones_expiry=False, discard_from_expired=True)
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.0, readings=readings)
     late = Fault("close", integration_id=door.integration_id, effect=Late())
@@ -323,7 +323,7 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
     door: FrontDoor,
 ) -> None:
     late = lose_the_close_and_expire(door)
-    door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Respond(403)))
     finished = door.run(people(3), request_timeout_seconds=2)
     assert (finished.code, finished.stdout) == (75, "")
     assert (

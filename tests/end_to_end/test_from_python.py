@@ -23,7 +23,7 @@ from target_sprinto.push.errors import RunEnded, SprintoError
 from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, as_input, people, record, state_line
-from tests.support.sandbox import Answer, Fault, FaultySandbox
+from tests.support.sandbox import Fault, FaultySandbox, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,7 +138,7 @@ def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> No
 
 
 def test_a_failure_at_the_end_discards_and_raises(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Answer(401)))
+    door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Respond(401)))
     target = SprintoTarget(config=config(door))
     with pytest.raises(SprintoError, match="unauthorized"):
         target.listen(io.StringIO(as_input(people(3)).decode()))

@@ -20,7 +20,7 @@ import trustme
 from target_sprinto.sandbox import Readings, SandboxOptions
 from tests.support.dropping import dropping
 from tests.support.front_door import FrontDoor, feed, people, state_line
-from tests.support.sandbox import Answer, Drop, Fault, FaultySandbox, Reset
+from tests.support.sandbox import Drop, Fault, FaultySandbox, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def test_a_redirect_is_never_followed(door: FrontDoor, operation: str, status: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         location = f"http://127.0.0.1:{elsewhere.getsockname()[1]}/"
-        effect = Answer(status, {"Location": location})
+        effect = Respond(status, {"Location": location})
         door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect))  # type: ignore[arg-type] # a parameter
         finished = door.run(people(3))
         assert (finished.code, finished.stdout) == (1, "")
@@ -65,8 +65,8 @@ LONGER_THAN_A_HANDSHAKE = 200
 class Proxy(socketserver.ThreadingTCPServer):
     """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set.
 
-    With `spoil` it answers the first request within a tunnel with these bytes, which are not TLS. A tunnel
-    that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its answer to CONNECT.
+    With `spoil` it responds to the first request in a tunnel with these bytes, which are not TLS. A tunnel
+    that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its response to CONNECT.
     It refuses the first `refusals` requests with `refuse`, a status, naming `retry_after` where that is set.
     """
 
@@ -244,7 +244,7 @@ def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str,
 
 @pytest.mark.parametrize("effect", [Reset(), Drop()])
 @pytest.mark.parametrize("operation", ["create", "push", "close"])
-def test_an_answer_that_is_lost_behind_a_proxy_is_found_out(
+def test_a_response_that_is_lost_behind_a_proxy_is_found_out(
     secure_door: FrontDoor, trusted: dict[str, str], operation: Operation, effect: Effect
 ) -> None:
     """urllib3 lets a connection that ends look like one that never came to be, where a proxy is used."""
@@ -277,7 +277,7 @@ def test_what_is_no_tls_after_the_request_says_nothing_of_it(
 def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
-    """How long the answer before may take says nothing of the next connection."""
+    """How long the response before may take says nothing of the next connection."""
     with running(Proxy(idle=0.3, slow=0.3)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         started = secure_door.start(env=env, request_timeout_seconds=1)
@@ -374,7 +374,7 @@ def test_plain_http_goes_through_no_proxy(door: FrontDoor) -> None:
 def test_a_redirect_with_an_odd_location_is_a_redirect(
     door: FrontDoor, operation: Operation, location: str
 ) -> None:
-    effect = Answer(302, {"Location": location})
+    effect = Respond(302, {"Location": location})
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect, moment="after"))
     finished = door.run(people(150))
     assert (finished.code, finished.stdout) == (1, "")
@@ -385,7 +385,7 @@ def test_a_redirect_with_an_odd_location_is_a_redirect(
 def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
     """A netrc that is a pipe without a writer would block its reader."""
     os.mkfifo(tmp_path / "netrc")
-    effect = Answer(302, {"Location": "http://127.0.0.1:9/"})
+    effect = Respond(302, {"Location": "http://127.0.0.1:9/"})
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3), env={"NETRC": str(tmp_path / "netrc")})
     assert "[redirected]" in finished.error
@@ -415,13 +415,13 @@ def test_a_socks_proxy_without_its_package_is_reported(secure_door: FrontDoor) -
 
 
 class Trickle(socketserver.BaseRequestHandler):
-    """Answers for ever, a byte at a time, or without end."""
+    """Responds for ever, a byte at a time, or without end."""
 
     server: TrickleServer
 
     def handle(self) -> None:
         self.request.recv(65536)
-        head, piece, seconds = self.server.answer
+        head, piece, seconds = self.server.response
         with contextlib.suppress(OSError):
             self.request.sendall(head)
             while not self.server.stop.wait(seconds):
@@ -431,7 +431,7 @@ class Trickle(socketserver.BaseRequestHandler):
 class TrickleServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
-    answer: tuple[bytes, bytes, float]
+    response: tuple[bytes, bytes, float]
     stop: threading.Event
 
 
@@ -448,9 +448,9 @@ ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_no_answer_takes_longer_than_a_request_may(door: FrontDoor, what: str) -> None:
+def test_no_response_takes_longer_than_a_request_may(door: FrontDoor, what: str) -> None:
     server = TrickleServer(("127.0.0.1", 0), Trickle)
-    server.answer, server.stop = ENDLESS[what], threading.Event()
+    server.response, server.stop = ENDLESS[what], threading.Event()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -21,8 +21,8 @@ def call(door: FrontDoor, path: str, body: dict[str, str]) -> dict[str, Any]:
     url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}{path}"
     response = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=10)
     response.raise_for_status()
-    answer: dict[str, Any] = response.json()
-    return answer
+    parsed: dict[str, Any] = response.json()
+    return parsed
 
 
 def close_another(door: FrontDoor) -> str:

@@ -1,4 +1,4 @@
-"""Pages in flight together: how many, which never, and what happens when their answers are lost."""
+"""Pages in flight together: how many, which never, and what happens when their responses are lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from target_sprinto.sandbox import Readings
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, people, record, state_line
-from tests.support.sandbox import Answer, Delay, Drop, Fault, Hang, Late, RequestSeen, Reset
+from tests.support.sandbox import Delay, Drop, Fault, Hang, Late, RequestSeen, Reset, Respond
 
 if TYPE_CHECKING:
     from tests.support.sandbox import Effect
@@ -21,7 +21,7 @@ EIGHT = {"max_parallel_pages": 8}
 
 
 def delay(door: FrontDoor, seconds: float, *, nth: int = 1) -> None:
-    """Every answer to a page takes a while, so that others can be seen in flight beside it."""
+    """Every response to a page takes a while, so that others can be seen in flight beside it."""
     inject(door, Delay(seconds), nth=nth, times=10_000)
 
 
@@ -157,7 +157,7 @@ def test_keys_may_be_any_json(door: FrontDoor) -> None:
 
 def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door: FrontDoor) -> None:
     append(door)
-    inject(door, Answer(429, {"Retry-After": "2"}), nth=9)
+    inject(door, Respond(429, {"Retry-After": "2"}), nth=9)
     delay(door, 0.5)
     finished = door.run(people(3000), **EIGHT)
     assert finished.code == 0
@@ -175,7 +175,7 @@ def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door
 
 def test_a_volley_of_503_is_waited_out(door: FrontDoor) -> None:
     append(door)
-    inject(door, Answer(503, {"Retry-After": "0"}), nth=3, times=8)
+    inject(door, Respond(503, {"Retry-After": "0"}), nth=3, times=8)
     finished = door.run(people(1500), retry_timeout_seconds=30, **EIGHT)
     assert finished.code == 0
     assert sorted(ids(door)) == list(range(1500))
@@ -192,7 +192,7 @@ LOSSES: dict[str, tuple[Effect, bool]] = {
 
 @pytest.mark.parametrize("nth", [1, 4])
 @pytest.mark.parametrize("what", LOSSES)
-def test_several_answers_lost_at_once_are_found_out(door: FrontDoor, what: str, nth: int) -> None:
+def test_several_responses_lost_at_once_are_found_out(door: FrontDoor, what: str, nth: int) -> None:
     append(door)
     effect, acted = LOSSES[what]
     # Lost and found by turns, so that some of those in flight together have landed and some have not.
@@ -238,7 +238,7 @@ def test_losses_that_cannot_be_distinguished_discard_the_run(door: FrontDoor) ->
 
 def test_pages_too_large_are_halved_beside_others(door: FrontDoor) -> None:
     append(door)
-    inject(door, Answer(413), nth=2, times=3)
+    inject(door, Respond(413), nth=2, times=3)
     delay(door, 0.05, nth=5)
     finished = door.run(people(1000), **EIGHT)
     assert finished.code == 0
@@ -246,7 +246,7 @@ def test_pages_too_large_are_halved_beside_others(door: FrontDoor) -> None:
 
 
 def test_a_refused_page_ends_the_run_with_others_in_flight(door: FrontDoor) -> None:
-    inject(door, Answer(400, body={"error": {"code": "x", "message": "no", "details": [{"field": "id"}]}}))
+    inject(door, Respond(400, body={"error": {"code": "x", "message": "no", "details": [{"field": "id"}]}}))
     delay(door, 1.0)
     finished = door.run(people(2000), **EIGHT)
     assert (finished.code, finished.stdout) == (1, "")

@@ -16,7 +16,7 @@ from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.sandbox import EntityRules, Readings
 from target_sprinto.singer import settings
 from tests.support.front_door import API_KEY, SECRET, SIGNALS, FrontDoor
-from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Reset
+from tests.support.sandbox import CutOff, Drop, Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     import signal
@@ -35,7 +35,7 @@ EXAMPLES = {
 }
 NEEDS_ID = {"type": "object", "required": ["id"], "properties": {"name": {"type": "string"}}}
 STRICT = {name: EntityRules(schema=NEEDS_ID) for name in EXAMPLES}
-NEVER_SHOWN = {"apply", "close_answer_state", "discard_from_expired", "failed_leaves"}
+NEVER_SHOWN = {"apply", "close_response_state", "discard_from_expired", "failed_leaves"}
 NOT_REPORTED = {
     "log_shows_refused_creates",
     "log_lag_seconds",
@@ -43,10 +43,10 @@ NOT_REPORTED = {
     "old_sessions_are_purged",
     "clock_offset_seconds",
     "date_header",
-    "close_answer_counts",
+    "close_response_counts",
     "processed_counts_lag_seconds",
     "session_hidden_seconds",
-    "answer_seconds",
+    "response_seconds",
     "idle_connections",
     "unknown_entity_types",
     "idle_seconds",
@@ -250,7 +250,7 @@ def test_what_is_refused_depends_on_the_schemas(
 
 
 def test_where_no_record_is_refused_nothing_is_said_of_refusals(door: FrontDoor) -> None:
-    taken = Answer(202, body={"session_id": "s", "accepted_count_total": 3})
+    taken = Respond(202, body={"session_id": "s", "accepted_count_total": 3})
     inject(door, Fault("push", INVALID, times=3, effect=taken))
     probed = probe(door, {"User": EXAMPLES["User"]})
     assert probed.code == 0
@@ -269,7 +269,7 @@ def test_it_takes_nineteen_requests(strict: FrontDoor) -> None:
 
 @pytest.mark.parametrize("status", [415, 400, 500])
 def test_without_gzip_it_goes_on_uncompressed(strict: FrontDoor, status: int) -> None:
-    inject(strict, Fault("push", FIRST, effect=Answer(status)))
+    inject(strict, Fault("push", FIRST, effect=Respond(status)))
     probed = probe(strict)
     assert probed.code == 0, probed.stderr
     assert probed.finding("gzip")["value"] is False
@@ -285,13 +285,13 @@ def test_without_gzip_it_goes_on_uncompressed(strict: FrontDoor, status: int) ->
 
 
 def test_an_encoding_that_is_not_looked_at_is_reported(strict: FrontDoor) -> None:
-    taken = Answer(202, body={"session_id": "s", "accepted_count_total": 2})
+    taken = Respond(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", UNKNOWN, effect=taken))
     assert probe(strict).finding("unknown_encoding_status")["value"] == 202
 
 
 def test_a_repeated_page_may_be_taken_and_not_counted(strict: FrontDoor) -> None:
-    taken = Answer(202, body={"session_id": "s", "accepted_count_total": 2})
+    taken = Respond(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", AGAIN, effect=taken))
     probed = probe(strict)
     assert probed.finding("repeated_page_counts_twice")["value"] is False
@@ -301,7 +301,7 @@ def test_a_repeated_page_may_be_taken_and_not_counted(strict: FrontDoor) -> None
 
 @pytest.mark.parametrize("status", [400, 409])
 def test_a_repeated_page_may_be_refused(strict: FrontDoor, status: int) -> None:
-    inject(strict, Fault("push", AGAIN, effect=Answer(status)))
+    inject(strict, Fault("push", AGAIN, effect=Respond(status)))
     finding = probe(strict).finding("repeated_page_counts_twice")
     assert finding["value"] is False
     assert f"got {status}" in finding["seen"]
@@ -313,7 +313,7 @@ def without_echo(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("effect", "message"), [(Edit(without_echo), "not echoed"), (Answer(400), "got 400")]
+    ("effect", "message"), [(Edit(without_echo), "not echoed"), (Respond(400), "got 400")]
 )
 def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, message: str) -> None:
     inject(strict, Fault("push", HINTED, effect=effect))
@@ -325,7 +325,7 @@ def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, messag
 
 @pytest.mark.parametrize("status", [409, 429, 500])
 def test_parallel_pages_may_be_refused(strict: FrontDoor, status: int) -> None:
-    inject(strict, Fault("push", PARALLEL, effect=Answer(status, {"Retry-After": "1"})))
+    inject(strict, Fault("push", PARALLEL, effect=Respond(status, {"Retry-After": "1"})))
     probed = probe(strict)
     assert probed.code == 0
     assert probed.finding("parallel_pages")["value"] is False
@@ -351,7 +351,7 @@ def test_an_accepted_page_that_rejects_is_reported(strict: FrontDoor) -> None:
 
 
 def test_an_entity_type_that_is_refused_with_422_is_reported(strict: FrontDoor) -> None:
-    inject(strict, Fault("push", INVALID, effect=Answer(422)))
+    inject(strict, Fault("push", INVALID, effect=Respond(422)))
     probed = probe(strict)
     assert probed.finding("errors_in")["value"] == "neither"
     assert "got 422, named no record" in probed.finding("errors_in")["seen"]
@@ -382,7 +382,7 @@ def test_the_log_may_hide_the_reference_in_a_text(strict: FrontDoor) -> None:
 
 
 def test_without_a_log_the_rest_is_found_out(strict: FrontDoor) -> None:
-    inject(strict, Fault("activity", 1, effect=Answer(404)))
+    inject(strict, Fault("activity", 1, effect=Respond(404)))
     probed = probe(strict)
     assert probed.code == 0
     assert "could not be read" in probed.finding("log_shows_reference")["seen"]
@@ -414,7 +414,7 @@ def test_counts_that_never_show_are_reported(strict: FrontDoor) -> None:
 
 
 def test_it_suggests_only_settings_that_there_are(strict: FrontDoor) -> None:
-    inject(strict, Fault("push", FIRST, effect=Answer(415)))
+    inject(strict, Fault("push", FIRST, effect=Respond(415)))
     suggested = probe(strict).document["settings"]
     assert suggested
     assert set(suggested) <= set(settings.SCHEMA["properties"])
@@ -454,16 +454,16 @@ def test_a_refusal_may_quote_anything(strict: FrontDoor) -> None:
     issue = f"{SECRET} {NUMBER} {API_KEY}"
     faults = [{"entity_type": issue, "index": NUMBER, "field": issue, "issue": issue}]
     body = {"error": {"code": issue, "message": issue, "details": faults}, "validation_errors": faults}
-    inject(strict, Fault("push", INVALID, effect=Answer(400, body=body)))
+    inject(strict, Fault("push", INVALID, effect=Respond(400, body=body)))
     assert probe(strict).finding("errors_in")["value"] == "both"
-    inject(strict, Fault("push", PARALLEL + 2, times=2, effect=Answer(400, body=body)))
+    inject(strict, Fault("push", PARALLEL + 2, times=2, effect=Respond(400, body=body)))
     assert probe(strict).error.endswith("[page-refused]")
 
 
 def test_a_rejection_is_kept_in_a_file_for_its_owner(strict: FrontDoor) -> None:
     issue = f"{SECRET} {NUMBER} {API_KEY}"
     body = {"error": {"code": "invalid", "message": issue, "details": []}}
-    inject(strict, Fault("push", FIRST, times=9, effect=Answer(400, body=body)))
+    inject(strict, Fault("push", FIRST, times=9, effect=Respond(400, body=body)))
     probed = probe(strict)
     assert probed.error.endswith("[page-refused]")
     folder = strict.folder / "rejects"
@@ -491,7 +491,7 @@ def test_another_active_session_is_left_alone(strict: FrontDoor) -> None:
 
 
 def test_a_second_session_that_can_be_opened_is_discarded_too(strict: FrontDoor) -> None:
-    inject(strict, Fault("create", 2, effect=Answer(201, body={"id": "second", "state": "active"})))
+    inject(strict, Fault("create", 2, effect=Respond(201, body={"id": "second", "state": "active"})))
     strict.pace["shutdown_timeout"] = 4.0
     probed = probe(strict)
     assert probed.code == 1
@@ -527,7 +527,7 @@ def test_a_signal_discards_from_a_cold_start(strict: FrontDoor) -> None:
     assert strict.session().state == "cancelled"
 
 
-def test_a_signal_while_create_is_unanswered_finds_the_session(strict: FrontDoor) -> None:
+def test_a_signal_while_create_is_without_response_finds_the_session(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 1, moment="after", effect=Hang()))
     process = start(strict)
@@ -536,7 +536,7 @@ def test_a_signal_while_create_is_unanswered_finds_the_session(strict: FrontDoor
     assert f"Session {strict.session().id} was discarded" in probed.error
 
 
-def test_a_second_create_that_stays_unanswered_is_named(strict: FrontDoor) -> None:
+def test_a_second_create_that_stays_without_response_is_named(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 2, effect=Hang()))
     process = start(strict)
@@ -557,7 +557,7 @@ def test_a_second_create_that_stays_unanswered_is_named(strict: FrontDoor) -> No
         (PARALLEL, Reset()),
     ],
 )
-def test_a_lost_answer_ends_the_probe(strict: FrontDoor, nth: int, effect: Effect) -> None:
+def test_a_lost_response_ends_the_probe(strict: FrontDoor, nth: int, effect: Effect) -> None:
     inject(strict, Fault("push", nth, effect=effect))
     probed = probe(strict)
     assert probed.code == 75
@@ -571,18 +571,23 @@ def test_a_lost_answer_ends_the_probe(strict: FrontDoor, nth: int, effect: Effec
 @pytest.mark.parametrize(
     ("operation", "nth", "effect", "code"),
     [
-        ("create", 1, Answer(401), "unauthorized"),
+        ("create", 1, Respond(401), "unauthorized"),
         ("create", 2, Drop(), "response-lost"),
-        ("status", 3, Answer(403), "unauthorized"),
-        ("status", 4, Answer(200, body=b"<html>"), "response-lost"),
-        ("status", 2, Answer(200, body={"id": "s", "state": "processing"}), "session-ended"),
-        ("status", 2, Answer(200, body={"id": "s"}), "unexpected-response"),
-        ("status", 2, Answer(200, body={"id": "s", "state": f"{SECRET} of {NUMBER}"}), "unexpected-response"),
-        ("push", FIRST, Answer(202, body=b"[]"), "unexpected-response"),
-        ("push", FIRST, Answer(200), "unexpected-response"),
+        ("status", 3, Respond(403), "unauthorized"),
+        ("status", 4, Respond(200, body=b"<html>"), "response-lost"),
+        ("status", 2, Respond(200, body={"id": "s", "state": "processing"}), "session-ended"),
+        ("status", 2, Respond(200, body={"id": "s"}), "unexpected-response"),
+        (
+            "status",
+            2,
+            Respond(200, body={"id": "s", "state": f"{SECRET} of {NUMBER}"}),
+            "unexpected-response",
+        ),
+        ("push", FIRST, Respond(202, body=b"[]"), "unexpected-response"),
+        ("push", FIRST, Respond(200), "unexpected-response"),
     ],
 )
-def test_odd_answers_end_the_probe(
+def test_odd_responses_end_the_probe(
     strict: FrontDoor, operation: Operation, nth: int, effect: Effect, code: str
 ) -> None:
     inject(strict, Fault(operation, nth, effect=effect))
@@ -595,9 +600,9 @@ def test_odd_answers_end_the_probe(
     "body", [b"", b"null", b"[1]", b'{"error": 5, "echoes": [], "validation_errors": {}}']
 )
 def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> None:
-    inject(strict, Fault("push", AGAIN, times=3, effect=Answer(202, body=body)))
-    inject(strict, Fault("push", INVALID, effect=Answer(400, body=body)))
-    inject(strict, Fault("create", 2, effect=Answer(409, body=body)))
+    inject(strict, Fault("push", AGAIN, times=3, effect=Respond(202, body=body)))
+    inject(strict, Fault("push", INVALID, effect=Respond(400, body=body)))
+    inject(strict, Fault("create", 2, effect=Respond(409, body=body)))
     probed = probe(strict)
     assert probed.code == 0
     assert probed.finding("errors_in")["value"] == "neither"
@@ -607,7 +612,7 @@ def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> 
 
 def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     strict.pace["shutdown_timeout"] = 1.0
-    inject(strict, Fault("close", 1, times=99, effect=Answer(503)))
+    inject(strict, Fault("close", 1, times=99, effect=Respond(503)))
     probed = finish(strict, start(strict), state="active")
     assert probed.code == 1
     assert f"sprintoctl discard {strict.session().id} --config {strict.folder}/" in probed.error
@@ -618,7 +623,7 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
 def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 1.0
     inject(strict, Fault("push", FIRST, moment="after", effect=Hang()))
-    inject(strict, Fault("close", 1, times=99, effect=Answer(500)))
+    inject(strict, Fault("close", 1, times=99, effect=Respond(500)))
     process = start(strict)
     strict.wait_for_operation("push", FIRST)
     number, code = next(iter(SIGNALS.items()))

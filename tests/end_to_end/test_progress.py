@@ -28,7 +28,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Answer, Fault
+from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -42,7 +42,7 @@ def told_to_wait(door: FrontDoor, seconds: int) -> None:
             "push",
             nth=2,
             integration_id=door.integration_id,
-            effect=Answer(429, {"Retry-After": str(seconds)}),
+            effect=Respond(429, {"Retry-After": str(seconds)}),
         )
     )
 

@@ -33,7 +33,7 @@ from tests.support.front_door import (
     state_line,
 )
 from tests.support.receipts import SCHEMA_FILE, digest, receipt_of
-from tests.support.sandbox import Answer, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,7 +162,7 @@ def test_without_a_report_path_nothing_is_written_or_asked(door: FrontDoor) -> N
 @pytest.mark.parametrize("parallel", [2, 8])
 def test_digests_are_in_the_order_of_the_input_with_pages_in_parallel(door: FrontDoor, parallel: int) -> None:
     fault(door, "push", Hang(0.3), nth=2)
-    fault(door, "push", Answer(503, {"Retry-After": "0"}), nth=4)
+    fault(door, "push", Respond(503, {"Retry-After": "0"}), nth=4)
     messages = people(1500)
     assert door.run(messages, max_parallel_pages=parallel, **JSON).code == 0
     receipt = receipt_of(door)
@@ -182,7 +182,7 @@ def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
     assert finished.code == 0
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["state_went_to"]) == ("applied", "stdout")
-    shown = [(one["line"], one["code"], one["refused_by"]) for one in receipt["rejects"]]
+    shown = [(one["line"], one["code"], one["rejected_by"]) for one in receipt["rejects"]]
     assert shown == [(52, "page-refused", "sprinto"), (53, "invalid-record", "target")]
     assert receipt["streams"] == [
         {"stream": "people", "records": 53, "skipped": 0, "filtered": 0, "dropped": []} | NO_TIMES
@@ -222,10 +222,10 @@ ENDS = {
     "no STATE": Ends(
         0, "applied", None, "processed", people(150)[:-1], settings={"require_final_state": False}
     ),
-    "a dry run": Ends(0, "rehearsed", None, "cancelled", settings={"dry_run": True}),
+    "a dry run": Ends(0, "dry-run", None, "cancelled", settings={"dry_run": True}),
     "a dry run with refusals": Ends(
         1,
-        "rehearsed",
+        "dry-run",
         "would-be-refused",
         "cancelled",
         [*people(150)[:-1], record(1, name=7), STATE],
@@ -235,9 +235,9 @@ ENDS = {
     "bad input before a page": Ends(1, "failed", "invalid-line", None, [SCHEMA, b"{"], pages=0),
     "a tap that died": Ends(1, "failed", "missing-final-state", "cancelled", PAGE, pages=1),
     "a refused page": Ends(
-        1, "failed", "page-refused", "cancelled", faults=(("push", Answer(400), {"nth": 2, "times": 9}),)
+        1, "failed", "page-refused", "cancelled", faults=(("push", Respond(400), {"nth": 2, "times": 9}),)
     ),
-    "a refused key": Ends(1, "failed", "unauthorized", None, faults=(("create", Answer(401), {}),), pages=1),
+    "a refused key": Ends(1, "failed", "unauthorized", None, faults=(("create", Respond(401), {}),), pages=1),
     "too few": Ends(
         1, "failed", "too-few-records", "cancelled", settings={"expect": {"people": {"min_records": 151}}}
     ),
@@ -254,7 +254,7 @@ ENDS = {
             ),
         ),
     ),
-    "a refused close": Ends(1, "failed", "unauthorized", "cancelled", faults=(("close", Answer(401), {}),)),
+    "a refused close": Ends(1, "failed", "unauthorized", "cancelled", faults=(("close", Respond(401), {}),)),
     "failed processing": Ends(
         1,
         "failed",
@@ -276,7 +276,7 @@ ENDS = {
         "invalid-line",
         "active",
         [*PAGE, b"{", STATE],
-        faults=(("close", Answer(401), {"times": 99}),),
+        faults=(("close", Respond(401), {"times": 99}),),
         pages=1,
     ),
 }
@@ -350,7 +350,7 @@ def test_a_broken_stdout_is_reported(door: FrontDoor) -> None:
 
 
 def test_a_run_does_not_fail_for_its_events(door: FrontDoor) -> None:
-    fault(door, "activity", Answer(500), times=99)
+    fault(door, "activity", Respond(500), times=99)
     assert door.run(people(3), **JSON).code == 0
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["events"]) == ("applied", None)
@@ -358,7 +358,7 @@ def test_a_run_does_not_fail_for_its_events(door: FrontDoor) -> None:
 
 def test_times_beyond_any_calendar_are_left_out(door: FrontDoor) -> None:
     beyond = "0001-01-01T00:00:00+23:59"
-    fault(door, "status", Edit(lambda answer: answer | {"expires_at": beyond}), times=99)
+    fault(door, "status", Edit(lambda response: response | {"expires_at": beyond}), times=99)
     assert door.run(people(3), report_path="receipt.json").code == 0
     receipt = receipt_of(door)
     assert receipt["outcome"] == "applied"
@@ -542,13 +542,13 @@ def test_a_page_stands_by_itself(door: FrontDoor) -> None:
 
 PAGES = {
     "a refused page": (
-        ("push", Answer(400), {"times": 9}),
+        ("push", Respond(400), {"times": 9}),
         "Failed [page-refused]",
         "was discarded: nothing",
     ),
-    "a refused key": (("create", Answer(401), {}), "Failed [unauthorized]", "No session was opened."),
+    "a refused key": (("create", Respond(401), {}), "Failed [unauthorized]", "No session was opened."),
     "a lost discard": (
-        ("close", Answer(401), {"times": 99}),
+        ("close", Respond(401), {"times": 99}),
         "Failed [unauthorized]",
         "end was not observed",
     ),

@@ -21,7 +21,7 @@ from tests.support.front_door import (
     state_line,
     would_be_refused,
 )
-from tests.support.sandbox import Answer, Edit, Fault, Hang
+from tests.support.sandbox import Edit, Fault, Hang, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -162,7 +162,7 @@ def test_a_line_that_is_no_message_still_fails_the_run(door: FrontDoor) -> None:
 
 def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
     def too_large(nth: int) -> Fault:
-        return Fault("push", nth=nth, integration_id=door.integration_id, effect=Answer(413))
+        return Fault("push", nth=nth, integration_id=door.integration_id, effect=Respond(413))
 
     # The page, its first half, and the first record of that.
     for nth in (1, 2, 3):
@@ -177,7 +177,7 @@ def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
 def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> None:
     strict(door)
     body = {"error": {"code": "x", "message": "no", "details": []}}
-    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Answer(400, body=body)))
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Respond(400, body=body)))
     finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), STATE], compress=False, **DIVERT)
     assert finished.code == 0
     assert ids(door) == list(range(50))
@@ -490,7 +490,7 @@ def test_a_dry_run_without_records_needs_no_session(door: FrontDoor) -> None:
 
 
 def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Answer(401)))
+    door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(401)))
     finished = door.run(people(3), dry_run=True)
     assert (finished.code, finished.stdout) == (1, "")
     assert "[not-discarded]" in finished.error

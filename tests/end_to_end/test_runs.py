@@ -15,7 +15,7 @@ import pytest
 
 from target_sprinto.sandbox import EntityRules, Readings
 from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, people, record, state_line
-from tests.support.sandbox import Answer, Edit, Fault
+from tests.support.sandbox import Edit, Fault, Respond
 
 
 def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
@@ -132,7 +132,7 @@ def test_another_session_in_processing_is_waited_for(door: FrontDoor) -> None:
         "integration_status",
         times=2,
         integration_id=door.integration_id,
-        effect=Edit(lambda answer: answer | {"sessions": busy}),
+        effect=Edit(lambda response: response | {"sessions": busy}),
     )
     door.sandbox.inject(fault)
     finished = door.run(people(1))
@@ -149,7 +149,7 @@ def test_a_session_that_never_stops_processing_is_waited_for_no_longer_than_allo
             "integration_status",
             times=1000,
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"sessions": busy}),
+            effect=Edit(lambda response: response | {"sessions": busy}),
         )
     )
     finished = door.run(people(1), processing_timeout_seconds=1)
@@ -163,7 +163,7 @@ def test_counts_that_lag_are_waited_for(door: FrontDoor) -> None:
             "status",
             times=2,
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 2}}),
+            effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": 2}}),
         )
     )
     finished = door.run(people(3))
@@ -176,7 +176,7 @@ def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
         Fault(
             "status",
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
+            effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": 4}}),
         )
     )
     finished = door.run(people(3))
@@ -233,7 +233,7 @@ def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoo
             "status",
             times=1000,
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": counted}}),
+            effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": counted}}),
         )
     )
     finished = door.run(people(3), on_count_mismatch="apply")
@@ -253,7 +253,7 @@ def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user
             "status",
             times=1000,
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 4}}),
+            effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": 4}}),
         )
     )
     process = door.fed(people(3)[:-1], on_count_mismatch="apply", page_size=1)
@@ -274,7 +274,7 @@ def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: F
             nth=2,
             times=100,
             integration_id=door.integration_id,
-            effect=Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": 5}}),
+            effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": 5}}),
         )
     )
     finished = door.run(people(3))
@@ -337,8 +337,8 @@ def close_by_hand(door: FrontDoor) -> None:
     import requests  # noqa: PLC0415 - one test's own client
 
     url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions/{door.session().id}/close"
-    answer = requests.post(url, json={"status": "apply"}, headers={"api-key": "sandbox-key"}, timeout=5)
-    assert answer.status_code == 202
+    response = requests.post(url, json={"status": "apply"}, headers={"api-key": "sandbox-key"}, timeout=5)
+    assert response.status_code == 202
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
 
 
@@ -379,7 +379,7 @@ def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(d
 
 
 def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Answer(400)))
+    door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Respond(400)))
     finished = door.run(people(1000))
     assert finished.code == 1
     # The second page is refused twice at most: once compressed, where that might have been the cause.
@@ -388,7 +388,7 @@ def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
 
 
 def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Answer(400)))
+    door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Respond(400)))
     process = door.fed(PAGE)
     assert process.wait(timeout=15) == 1
     assert door.session().state == "cancelled"
@@ -418,7 +418,7 @@ def test_a_state_on_stderr_is_as_it_was(door: FrontDoor) -> None:
 
 
 def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(401)))
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Respond(401)))
     finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
     assert finished.code == 1
     session = door.session()
@@ -468,7 +468,7 @@ def test_what_applying_does_is_sprintos_to_decide(door: FrontDoor, apply: str) -
 
 
 def test_a_close_that_was_not_performed_is_followed_by_a_discard(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=Answer(403)))
+    door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=Respond(403)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "[unauthorized]" in finished.error

@@ -22,7 +22,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Answer, Fault, Hang
+from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -80,7 +80,7 @@ def wait_until_reading(process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError
 
 
-def test_a_signal_while_a_page_is_unanswered_abandons_it(door: FrontDoor) -> None:
+def test_a_signal_while_a_page_is_without_response_abandons_it(door: FrontDoor) -> None:
     hang = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
     process = door.fed(PAGE)
@@ -92,7 +92,7 @@ def test_a_signal_while_a_page_is_unanswered_abandons_it(door: FrontDoor) -> Non
 
 
 def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
-    busy = Answer(429, {"Retry-After": "200"})
+    busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=busy))
     process = door.midway(retry_timeout_seconds=300)
     finished = stop(door, process, signal.SIGINT)
@@ -101,7 +101,7 @@ def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
     assert door.operations().count("push") == 1
 
 
-def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoor) -> None:
+def test_a_signal_while_create_is_without_response_waits_for_its_response(door: FrontDoor) -> None:
     hang = Fault("create", moment="after", integration_id=door.integration_id, effect=Hang(seconds=2))
     door.sandbox.inject(hang)
     process = door.fed(PAGE)
@@ -112,7 +112,7 @@ def test_a_signal_while_create_is_unanswered_waits_for_its_answer(door: FrontDoo
 
 
 @pytest.mark.parametrize("prefix", ["evidence", 'the "best" evidence\\'])
-def test_a_signal_while_create_stays_unanswered_asks_the_log(door: FrontDoor, prefix: str) -> None:
+def test_a_signal_while_create_stays_without_response_asks_the_log(door: FrontDoor, prefix: str) -> None:
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = door.fed(PAGE, client_reference_prefix=prefix)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
@@ -133,7 +133,7 @@ def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
 
 
 def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) -> None:
-    busy = Answer(503, {"Retry-After": "200"})
+    busy = Respond(503, {"Retry-After": "200"})
     door.sandbox.inject(Fault("create", times=99, integration_id=door.integration_id, effect=busy))
     process = door.fed(PAGE, retry_timeout_seconds=300)
     door.wait_for_operation("create", answered=True)
@@ -179,7 +179,7 @@ def test_processed_within_the_ten_seconds_is_a_success(door: FrontDoor) -> None:
 
 
 def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) -> None:
-    busy = Answer(429, {"Retry-After": "200"})
+    busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=busy))
     process = start_closing(door, retry_timeout_seconds=300)
     door.wait_for_operation("close", answered=True)
@@ -189,7 +189,7 @@ def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) 
     assert door.session().state == "cancelled"
 
 
-def test_a_signal_while_the_close_is_unanswered_does_not_discard(door: FrontDoor) -> None:
+def test_a_signal_while_the_close_is_without_response_does_not_discard(door: FrontDoor) -> None:
     door.pace["signal_shutdown_timeout"] = 3.0
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     door.sandbox.inject(Fault("close", moment="after", integration_id=door.integration_id, effect=Hang()))
@@ -232,7 +232,7 @@ def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
 def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: FrontDoor) -> None:
     """At the contract's own pace: at most 10 s after a signal."""
     door.pace = {}
-    door.sandbox.configure(door.integration_id, readings=Readings(answer_seconds=8))
+    door.sandbox.configure(door.integration_id, readings=Readings(response_seconds=8))
     process = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)

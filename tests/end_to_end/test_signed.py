@@ -190,12 +190,12 @@ FORGERIES: dict[str, tuple[Forge, str, str, bool]] = {
 
 
 @pytest.mark.parametrize("what", FORGERIES)
-def test_a_receipt_that_was_changed_and_sealed_again_is_no_longer_signed(door: FrontDoor, what: str) -> None:
+def test_a_receipt_that_was_changed_with_its_checksum_is_no_longer_signed(door: FrontDoor, what: str) -> None:
     path = sign(door, 100)
     forge, code, where, contradicts = FORGERIES[what]
     for old, new in forge(read_receipt(path)):
         change(path, old, new)
-    # The seal does not show it; only what contradicts itself shows without the key.
+    # The checksum does not show it; only what contradicts itself shows without the key.
     assert sprintoctl(door, "verify", "receipts/receipt.json").code == contradicts
     check_refused(verify(door), code, f"was changed after it was signed{where}.")
 

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, as_input, people, record
-from tests.support.sandbox import Answer, Fault, Hang
+from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,9 +209,9 @@ def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> 
 
 def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
     assert door.run(people(1)).code == 0
-    answer = door.sprintoctl("discard", door.session().id)
-    assert answer.code == 1
-    assert answer.stderr == (
+    response = door.sprintoctl("discard", door.session().id)
+    assert response.code == 1
+    assert response.stderr == (
         f"sprintoctl: Session {door.session().id} was not discarded: it is processed: what had been accepted"
         " was applied. `sprintoctl activity` shows what happened to it. [session-ended]\n"
     )
@@ -220,7 +220,7 @@ def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
 def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     door.midway()
     session = door.session().id
-    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Answer(403)))
+    door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Respond(403)))
     message = door.sprintoctl("discard", session)
     assert (message.code, message.stdout) == (1, "")
     assert (

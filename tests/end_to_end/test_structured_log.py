@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import feed, people
-from tests.support.sandbox import Answer, Fault
+from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,7 +50,7 @@ def test_of_a_run_that_is_applied(door: FrontDoor) -> None:
 
 
 def test_of_a_run_that_fails(door: FrontDoor) -> None:
-    rejected = Fault("push", nth=2, integration_id=door.integration_id, effect=Answer(401))
+    rejected = Fault("push", nth=2, integration_id=door.integration_id, effect=Respond(401))
     door.sandbox.inject(rejected)
     fields, message = last_line(door, people(250))
     assert fields == {

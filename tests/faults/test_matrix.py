@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.faults.adopting import adopting
-from tests.support.faults.answers import invalid_for_good, invalid_once, invalid_pages
-from tests.support.faults.around import around
+from tests.support.faults.around_the_close import around
 from tests.support.faults.counts import counts
 from tests.support.faults.discards import discards
 from tests.support.faults.diverting import beside_each_other, diverting
+from tests.support.faults.dry_runs import dry_runs
 from tests.support.faults.ends import processing, session_ended
+from tests.support.faults.invalid_responses import invalid_for_good, invalid_once, invalid_pages
 from tests.support.faults.invariants import check
 from tests.support.faults.kills import conflicts, kills
 from tests.support.faults.late import late, late_pages
-from tests.support.faults.looking import looking
 from tests.support.faults.refusals import refused_pages
-from tests.support.faults.rehearsing import rehearsing
 from tests.support.faults.sample import features_of, sample
-from tests.support.faults.several import batches, mistaken, several
+from tests.support.faults.several_losses import batches, mistaken, several
 from tests.support.faults.signals import signals
 from tests.support.faults.stage import Stage
-from tests.support.faults.stale import stale
+from tests.support.faults.stale_connections import stale
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
+from tests.support.faults.whose_session import looking
 
 if TYPE_CHECKING:
     from tests.support.faults.cells import Cell
@@ -49,7 +49,7 @@ EVERYTHING = (
     kills,
     conflicts,
     diverting,
-    rehearsing,
+    dry_runs,
 )
 
 CELLS: list[Cell] = [

@@ -73,7 +73,7 @@ def check(place: Place, integration_id: str, given_input: Input, ran: Ran) -> No
         return
     wanted = asked(given_input.stdin, variant)
     assert not (wanted.unfollowed and variant.needs_final_state), ran
-    if variant.rehearses:
+    if variant.is_dry_run:
         assert ran.stdout == b"", ran
         check_nothing_applied(place, integration_id, {"cancelled"}, ran)
     elif variant.holds and wanted.counts:

@@ -32,8 +32,8 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | secrets, inner),
     max_leaves=12,
 )
-answers = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
-pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9), answers)
+responses = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
+pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9), responses)
 looks = st.builds(
     StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
@@ -61,7 +61,7 @@ seen = st.builds(
     after_invalid=st.none() | looks,
     parallel=st.lists(pages, max_size=2),
     after_parallel=st.none() | looks,
-    conflict=st.none() | answers,
+    conflict=st.none() | responses,
     session_id=st.sampled_from(["", "629ab55e"]),
     events=st.none() | events,
     discarded=st.booleans(),
@@ -69,7 +69,7 @@ seen = st.builds(
 
 
 @given(seen)
-def test_any_answers_are_read_and_none_is_quoted(evidence: Evidence) -> None:
+def test_any_responses_are_read_and_none_is_quoted(evidence: Evidence) -> None:
     shown = render_json(evidence) + "\n".join(render_table(evidence, 100))
     assert SECRET not in shown
 

@@ -1,4 +1,4 @@
-"""Several addresses of one name: the first one that answers is used, in time."""
+"""Several addresses of one name: the first one that responds is used, in time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connect(*addresses: Address, seconds: float = 5.0) -> socket.socket:
     return connect_to_any(addresses, (), time.monotonic() + seconds)
 
 
-def test_the_first_address_is_used_where_it_answers() -> None:
+def test_the_first_address_is_used_where_it_responds() -> None:
     with listening() as first, listening() as second, connect(address(first), address(second)) as made:
         assert made.getpeername() == first.getsockname()
         with pytest.raises(BlockingIOError):

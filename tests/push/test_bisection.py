@@ -94,7 +94,7 @@ def test_those_to_blame_are_rejected_and_no_others(
 
 
 @pytest.mark.parametrize(("within", "base"), list(product(["type", "page"], [0, 1])))
-def test_what_answers_have_shown_is_made_use_of(within: str, base: int) -> None:
+def test_what_responses_have_shown_is_made_use_of(within: str, base: int) -> None:
     conventions = IndexConventions()
     requests = []
     for number in range(6):

@@ -10,7 +10,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.sandbox import SandboxOptions
-from tests.support.sandbox import Answer, Fault, FaultySandbox, Reset
+from tests.support.sandbox import Fault, FaultySandbox, Reset, Respond
 
 IMPATIENT = RetryPolicy(5.0, 0.0)
 
@@ -29,7 +29,7 @@ def wait_for_no_connection(sandbox: FaultySandbox) -> None:
 def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept() -> None:
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         sandbox.inject(Fault("create", effect=Reset()))
-        sandbox.inject(Fault("create", nth=2, effect=Answer(409)))
+        sandbox.inject(Fault("create", nth=2, effect=Respond(409)))
         client = new_client(sandbox.base_url, sandbox.options.api_key)
         with pytest.raises(ApiError) as kept:
             client.create_session("a/b", IMPATIENT)

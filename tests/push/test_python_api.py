@@ -47,7 +47,7 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.timing import Timings
-from tests.support.sandbox import Answer, Drop, Fault, Hang
+from tests.support.sandbox import Drop, Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -189,7 +189,7 @@ def test_what_sprinto_refuses_discards_and_is_raised(
     refusal = {"error": {"code": "validation", "message": "no", "details": [
         {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
     ]}}  # fmt: skip
-    sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(400, body=refusal)))
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(400, body=refusal)))
     run = client.run(timeouts=IMPATIENT)
     with pytest.raises(PageRefused) as caught, run:
         run.push("people", numbered(5))
@@ -203,14 +203,14 @@ def test_what_sprinto_refuses_discards_and_is_raised(
 def test_a_failure_on_leaving_discards_and_is_raised(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    sandbox.inject(Fault("status", integration_id=integration_id, effect=Answer(401)))
+    sandbox.inject(Fault("status", integration_id=integration_id, effect=Respond(401)))
     with pytest.raises(Unauthorized, match="was discarded"), client.run() as run:
         run.push("people", numbered(3))
     assert state(sandbox, integration_id) == "cancelled"
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_lost_answer_is_found_out(
+def test_a_lost_response_is_found_out(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, moment: Literal["before", "after"]
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
@@ -283,7 +283,7 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
 def test_a_page_that_failed_ends_the_reading(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    sandbox.inject(Fault("push", integration_id=integration_id, effect=Answer(401)))
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(401)))
     before = {thread for thread in threading.enumerate() if thread.name == "sprinto-pages"}
     taken: list[int] = []
 

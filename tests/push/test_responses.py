@@ -84,7 +84,7 @@ def test_a_success_that_cannot_be_read_is_none(operation: Operation[Any], body: 
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))
-def test_any_answer_is_read_or_has_a_meaning(status: int, body: bytes) -> None:
+def test_any_response_is_read_or_has_a_meaning(status: int, body: bytes) -> None:
     for operation in OPERATIONS:
         try:
             read(operation, status, body)
@@ -104,18 +104,18 @@ SHAPES = st.fixed_dictionaries(
 
 
 @given(SHAPES | FAULTS)
-def test_a_refused_page_hands_on_what_it_names_whatever_its_shape(answer: object) -> None:
+def test_a_refused_page_hands_on_what_it_names_whatever_its_shape(response: object) -> None:
     with pytest.raises(errors.PageRefused) as caught:
-        read(PUSH, 400, msgspec.json.encode(answer))
+        read(PUSH, 400, msgspec.json.encode(response))
     assert all(isinstance(detail, dict) for detail in caught.value.details)
 
 
 @pytest.mark.parametrize("place", ["details", "validation_errors"])
 def test_faults_are_read_from_both_places(place: str) -> None:
     detail = {"entity_type": "User", "index": 0, "field": "a", "issue": "b"}
-    answer = {"error": {"details": [detail]}} if place == "details" else {"validation_errors": [detail]}
+    response = {"error": {"details": [detail]}} if place == "details" else {"validation_errors": [detail]}
     with pytest.raises(errors.PageRefused) as caught:
-        read(PUSH, 400, msgspec.json.encode(answer))
+        read(PUSH, 400, msgspec.json.encode(response))
     assert caught.value.details == (detail,)
 
 

@@ -26,7 +26,7 @@ SECONDS = 20.0
 
 FATES = st.tuples(
     st.sampled_from(["accepted", "throttled", "lost", "stale", "stale, arrived", "divided"]),
-    # So that answers come in another order than the pages left.
+    # So that responses come in another order than the pages left.
     st.sampled_from([0.0, 0.002, 0.004]),
 )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """Answers as Sprinto documents it, and keeps what was sent. `effect` may raise instead."""
+    """Responds as Sprinto documents it, and keeps what was sent. `effect` may raise instead."""
 
     def __init__(self, effect: Callable[[Request], None] = lambda _: None) -> None:
         self.session: dict[str, Any] = {"id": "S-1", "state": "active", "accepted_records_by_entity": {}}

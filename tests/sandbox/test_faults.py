@@ -17,7 +17,6 @@ import trustme
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.bare_api import Api
 from tests.support.sandbox import (
-    Answer,
     CutOff,
     Delay,
     Drop,
@@ -29,6 +28,7 @@ from tests.support.sandbox import (
     Late,
     Raw,
     Reset,
+    Respond,
 )
 
 if TYPE_CHECKING:
@@ -68,34 +68,34 @@ def batches(api: Api) -> int:
     return api.sandbox.sessions(api.id)[0].accepted_batches
 
 
-def test_another_answer(api: Api) -> None:
+def test_another_response(api: Api) -> None:
     session_id = api.open()
-    inject(api, "push", Answer(429, {"Retry-After": "1"}))
-    answer = api.push(session_id, User=[{}])
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "1"
-    assert answer.json()["error"]["code"] == "too_many_requests"
+    inject(api, "push", Respond(429, {"Retry-After": "1"}))
+    response = api.push(session_id, User=[{}])
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "1"
+    assert response.json()["error"]["code"] == "too_many_requests"
     assert batches(api) == 0
     assert api.push(session_id, User=[{}]).status_code == 202
 
 
 @pytest.mark.parametrize(("body", "text"), [({"a": 1}, '{"a":1}'), (b"<html>", "<html>")])
 def test_another_body(api: Api, body: dict[str, Any] | bytes, text: str) -> None:
-    inject(api, "create", Answer(502, body=body))
-    answer = api.create()
-    assert (answer.status_code, answer.text) == (502, text)
+    inject(api, "create", Respond(502, body=body))
+    response = api.create()
+    assert (response.status_code, response.text) == (502, text)
 
 
 def test_after_means_that_the_server_acted(api: Api) -> None:
     session_id = api.open()
-    inject(api, "push", Answer(500), moment="after")
+    inject(api, "push", Respond(500), moment="after")
     assert api.push(session_id, User=[{}]).status_code == 500
     assert batches(api) == 1
 
 
 @pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
 @pytest.mark.parametrize("effect", [Reset(), Drop()])
-def test_no_answer(api: Api, effect: Reset | Drop, moment: Literal["before", "after"], staged: int) -> None:
+def test_no_response(api: Api, effect: Reset | Drop, moment: Literal["before", "after"], staged: int) -> None:
     session_id = api.open()
     inject(api, "push", effect, moment=moment)
     with pytest.raises(requests.ConnectionError) as failure:
@@ -106,9 +106,9 @@ def test_no_answer(api: Api, effect: Reset | Drop, moment: Literal["before", "af
 
 
 def test_the_nth_and_so_many_times(api: Api) -> None:
-    fault = inject(api, "integration_status", Answer(503), nth=2, times=2)
-    answers = [api.http.get(f"{api.url}/status").status_code for _ in range(4)]
-    assert answers == [200, 503, 503, 200]
+    fault = inject(api, "integration_status", Respond(503), nth=2, times=2)
+    responses = [api.http.get(f"{api.url}/status").status_code for _ in range(4)]
+    assert responses == [200, 503, 503, 200]
     fired = api.sandbox.fired(api.id)
     assert [(f.fault, f.operation, f.nth) for f in fired] == [
         (fault, "integration_status", 2),
@@ -118,41 +118,41 @@ def test_the_nth_and_so_many_times(api: Api) -> None:
 
 def test_those_that_contain_something_are_numbered_among_themselves(api: Api) -> None:
     session_id = api.open()
-    first = inject(api, "push", Answer(500), contains=b'"b"')
-    second = inject(api, "push", Answer(502), contains=b'"b"', nth=2)
+    first = inject(api, "push", Respond(500), contains=b'"b"')
+    second = inject(api, "push", Respond(502), contains=b'"b"', nth=2)
     zipped = gzip.compress(b'{"entities": {"User": [{"id": "b"}]}}')
-    answers = [
+    responses = [
         api.push(session_id, User=[{"id": "a"}]).status_code,
         api.push(session_id, User=[{"id": "b"}]).status_code,
         api.push(session_id, User=[{"id": "a"}]).status_code,
         api.push_bytes(session_id, zipped, Content_Encoding="gzip").status_code,
         api.push(session_id, User=[{"id": "b"}]).status_code,
     ]
-    assert answers == [202, 500, 202, 502, 202]
+    assert responses == [202, 500, 202, 502, 202]
     assert [(fired.fault, fired.nth) for fired in api.sandbox.fired(api.id)] == [(first, 2), (second, 4)]
 
 
 def test_a_fault_waits_for_company_and_then_for_its_pause(api: Api) -> None:
     session_id = api.open()
-    inject(api, "push", Answer(500), moment="after", company=3, pause=0.1)
+    inject(api, "push", Respond(500), moment="after", company=3, pause=0.1)
     inject(api, "push", Delay(0), nth=2, times=2, company=3)
-    answers: list[int] = []
+    responses: list[int] = []
 
     def has_arrived(nth: int, sandbox: FaultySandbox) -> bool:
         return sandbox.requests(api.id)[-1].nth == nth
 
     def push() -> None:
         with Api(api.sandbox, api.id) as other:
-            answers.append(other.push(session_id, User=[{}]).status_code)
+            responses.append(other.push(session_id, User=[{}]).status_code)
 
     threads = [threading.Thread(target=push) for _ in range(3)]
     for number, thread in enumerate(threads, 1):
-        assert (answers, batches(api)) == ([], 0)
+        assert (responses, batches(api)) == ([], 0)
         thread.start()
         api.sandbox.wait_for(partial(has_arrived, number))
     for thread in threads:
         thread.join()
-    assert answers == [202, 202, 500]
+    assert responses == [202, 202, 500]
     assert batches(api) == 3
     pushed = [seen for seen in api.sandbox.requests(api.id) if seen.operation == "push"]
     assert max(seen.at for seen in pushed) < min(seen.ended_at or 0 for seen in pushed)
@@ -196,21 +196,21 @@ def test_clients_that_leave_as_soon_as_there_is_company(api: Api) -> None:
 def test_a_hang_is_released(api: Api) -> None:
     session_id = api.open()
     fault = inject(api, "push", Hang())
-    answers: list[int] = []
+    responses: list[int] = []
 
     def push() -> None:
         with requests.Session() as http:
             url = f"{api.url}/sessions/{session_id}/entities"
-            answer = http.post(url, json={"entities": {"User": [{}]}}, headers={"api-key": "sandbox-key"})
-            answers.append(answer.status_code)
+            response = http.post(url, json={"entities": {"User": [{}]}}, headers={"api-key": "sandbox-key"})
+            responses.append(response.status_code)
 
     thread = threading.Thread(target=push)
     thread.start()
     api.sandbox.wait_for(lambda sandbox: len(sandbox.fired(api.id)) == 1)
-    assert (answers, batches(api)) == ([], 0)
+    assert (responses, batches(api)) == ([], 0)
     api.sandbox.release(fault)
     thread.join()
-    assert (answers, batches(api)) == ([202], 1)
+    assert (responses, batches(api)) == ([202], 1)
 
 
 def test_a_hang_ends_by_itself(api: Api) -> None:
@@ -256,12 +256,12 @@ def test_a_late_act_comes_after_the_client_left(api: Api, seconds: float | None)
     assert pushed.acted_at is not None
 
 
-def test_a_delay_answers(api: Api) -> None:
+def test_a_delay_responses(api: Api) -> None:
     inject(api, "create", Delay(0.02), moment="after")
     assert api.create().status_code == 201
 
 
-def test_an_answer_cut_off(api: Api) -> None:
+def test_a_response_cut_off(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", CutOff(10))
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="10 bytes read"):
@@ -291,10 +291,10 @@ def test_raw_bytes_and_silence(api: Api) -> None:
         api.http.get(f"{api.url}/sessions/any", timeout=0.05)
 
 
-def test_an_edited_answer(api: Api) -> None:
+def test_an_edited_response(api: Api) -> None:
     inject(api, "create", Edit(lambda body: {**body, "state": "new", "extra": [1]}))
-    answer = api.create()
-    assert (answer.status_code, answer.json()["state"], answer.json()["extra"]) == (201, "new", [1])
+    response = api.create()
+    assert (response.status_code, response.json()["state"], response.json()["extra"]) == (201, "new", [1])
 
 
 def test_a_client_that_leaves_in_mid_request(api: Api) -> None:

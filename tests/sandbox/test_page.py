@@ -21,9 +21,9 @@ def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
 
 
 def page(sandbox: FaultySandbox) -> str:
-    answer = requests.get(sandbox.page_url, timeout=5)
-    assert answer.status_code == 200
-    return answer.text
+    response = requests.get(sandbox.page_url, timeout=5)
+    assert response.status_code == 200
+    return response.text
 
 
 def test_an_empty_sandbox_says_how_to_send() -> None:
@@ -79,9 +79,9 @@ def test_it_shows_what_was_wrong_with_a_rejected_page(api: Api) -> None:
 
 def test_it_reloads_itself_unless_that_is_not_wanted(sandbox: FaultySandbox) -> None:
     assert '<meta http-equiv="refresh" content="5">' in page(sandbox)
-    answer = requests.get(f"{sandbox.page_url}&still", timeout=5)
-    assert answer.status_code == 200
-    assert "refresh" not in answer.text
+    response = requests.get(f"{sandbox.page_url}&still", timeout=5)
+    assert response.status_code == 200
+    assert "refresh" not in response.text
 
 
 def test_everything_is_escaped(api: Api) -> None:
@@ -101,16 +101,16 @@ def test_the_first_rows_are_shown(api: Api) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(sandbox: FaultySandbox) -> None:
-    answer = requests.get(sandbox.page_url, timeout=5)
-    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
-    assert "<script" not in answer.text
-    assert "<link" not in answer.text
+    response = requests.get(sandbox.page_url, timeout=5)
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert "<script" not in response.text
+    assert "<link" not in response.text
 
 
 def test_what_was_applied_as_json(api: Api) -> None:
     api.deliver(User=[{"id": 1}])
-    answer = api.http.get(f"{api.sandbox.url}/api/sandbox/{api.id}/applied")
-    assert answer.text == '{"User":[{"id": 1}]}'
+    response = api.http.get(f"{api.sandbox.url}/api/sandbox/{api.id}/applied")
+    assert response.text == '{"User":[{"id": 1}]}'
     assert api.http.get(f"{api.sandbox.url}/api/sandbox/no-such/applied").status_code == 404
 
 
@@ -118,10 +118,10 @@ def test_the_page_and_the_data_ask_for_the_key(api: Api) -> None:
     api.deliver(User=[{"id": "only for who has the key"}])
     for path in ("/", f"/api/sandbox/{api.id}/applied"):
         for key in ("", "?key=", "?key=another", "?key=%FF"):
-            answer = requests.get(f"{api.sandbox.url}{path}{key}", timeout=5)
-            assert answer.status_code == 401
-            assert "only for" not in answer.text
-            assert "?key=KEY" in answer.text
+            response = requests.get(f"{api.sandbox.url}{path}{key}", timeout=5)
+            assert response.status_code == 401
+            assert "only for" not in response.text
+            assert "?key=KEY" in response.text
         shown = requests.get(f"{api.sandbox.url}{path}?key={api.sandbox.options.api_key}", timeout=5)
         assert "only for who has the key" in shown.text
     assert requests.get(api.sandbox.page_url, timeout=5).headers["Referrer-Policy"] == "no-referrer"
@@ -137,9 +137,9 @@ def test_a_name_of_another_site_reads_nothing(api: Api, host: str) -> None:
         f"/api/external/push/v1/integrations/{api.id}/status",
     ]
     for path in paths:
-        answer = api.http.get(f"{api.sandbox.url}{path}", headers={"Host": host})
-        assert answer.status_code == 421
-        assert api.id not in answer.text
+        response = api.http.get(f"{api.sandbox.url}{path}", headers={"Host": host})
+        assert response.status_code == 421
+        assert api.id not in response.text
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8765"])
@@ -149,8 +149,8 @@ def test_this_machine_is_known_by_its_names(api: Api, host: str) -> None:
 
 def test_a_name_that_the_options_allow_is_served() -> None:
     with FaultySandbox(SandboxOptions(hosts=frozenset({"sandbox.example"}))) as sandbox:
-        answer = requests.get(sandbox.page_url, headers={"Host": "sandbox.example:9"}, timeout=5)
-        assert answer.status_code == 200
+        response = requests.get(sandbox.page_url, headers={"Host": "sandbox.example:9"}, timeout=5)
+        assert response.status_code == 200
 
 
 def test_light_mode_counts_and_forgets() -> None:
@@ -159,8 +159,8 @@ def test_light_mode_counts_and_forgets() -> None:
         headers = {"api-key": "sandbox-key"}
         session_id = requests.post(url, headers=headers, timeout=5).json()["id"]
         body: dict[str, Any] = {"entities": {"User": [{}, {}], "Device": [{}]}}
-        answer = requests.post(f"{url}/{session_id}/entities", json=body, headers=headers, timeout=5)
-        assert answer.json()["accepted_count_total"] == 3
+        response = requests.post(f"{url}/{session_id}/entities", json=body, headers=headers, timeout=5)
+        assert response.json()["accepted_count_total"] == 3
         close = {"status": "apply"}
         requests.post(f"{url}/{session_id}/close", json=close, headers=headers, timeout=5)
         sandbox.wait_for(lambda running: running.sessions("demo")[0].state == "processed")

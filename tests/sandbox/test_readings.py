@@ -48,9 +48,9 @@ def timed(integration_id: str) -> Iterator[Timed]:
 
 def reject(api: Api, readings: Readings) -> dict[str, Any]:
     api.sandbox.configure(api.id, readings=readings, entities={"User": EntityRules(schema=NEEDS_ID)})
-    answer = api.push(api.open(), **INVALID)
-    assert answer.status_code == 400
-    body: dict[str, Any] = answer.json()
+    response = api.push(api.open(), **INVALID)
+    assert response.status_code == 400
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -60,10 +60,10 @@ def test_entity_types_that_the_account_has_not_defined(
 ) -> None:
     readings = Readings(unknown_entity_types=reading)
     api.sandbox.configure(api.id, readings=readings, entities={"User": EntityRules()})
-    answer = api.push(api.open(), User=[{"id": 1}], Usr=[{"id": 2}])
-    assert answer.status_code == (400 if reading == "refused" else 202)
+    response = api.push(api.open(), User=[{"id": 1}], Usr=[{"id": 2}])
+    assert response.status_code == (400 if reading == "refused" else 202)
     if reading == "refused":
-        (error,) = answer.json()["error"]["details"]
+        (error,) = response.json()["error"]["details"]
         assert error == {"entity_type": "Usr", "index": 0, "field": "", "issue": "Unknown entity type 'Usr'"}
 
 
@@ -111,7 +111,7 @@ def test_applying_replaces_the_types_it_names(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("reading", "total"), [("page", 1), ("session", 3)])
-def test_what_an_ingest_answer_counts(api: Api, reading: Literal["page", "session"], total: int) -> None:
+def test_what_an_ingest_response_counts(api: Api, reading: Literal["page", "session"], total: int) -> None:
     api.sandbox.configure(api.id, readings=Readings(ingest_total=reading))
     session_id = api.open()
     api.push(session_id, User=[{}, {}])
@@ -177,13 +177,13 @@ def test_whether_a_status_shows_the_reference(api: Api, *, shows: bool) -> None:
 def test_whether_a_conflict_shows_the_session(api: Api, *, shows: bool) -> None:
     api.sandbox.configure(api.id, readings=Readings(conflict_shows_session=shows))
     session_id = api.open()
-    answer = api.create()
-    assert answer.status_code == 409
-    assert answer.json()["error"]["details"] == ([{"session_id": session_id}] if shows else [])
+    response = api.create()
+    assert response.status_code == 409
+    assert response.json()["error"]["details"] == ([{"session_id": session_id}] if shows else [])
 
 
-def test_the_close_answer_may_show_processing(api: Api) -> None:
-    api.sandbox.configure(api.id, readings=Readings(close_answer_state="processing"))
+def test_the_close_response_may_show_processing(api: Api) -> None:
+    api.sandbox.configure(api.id, readings=Readings(close_response_state="processing"))
     assert api.close(api.open()).json()["state"] == "processing"
     assert api.close(api.open(), "discard").json()["state"] == "cancelled"
 
@@ -324,8 +324,8 @@ def test_requests_may_be_limited(timed: Timed, *, retry_after: bool) -> None:
     api = timed.api
     limit = RateLimit(requests=3, seconds=1.5, retry_after=retry_after)
     api.sandbox.configure(api.id, rate_limit=limit)
-    answers = [api.http.get(f"{api.url}/status") for _ in range(5)]
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-    assert answers[-1].headers.get("Retry-After") == ("2" if retry_after else None)
+    responses = [api.http.get(f"{api.url}/status") for _ in range(5)]
+    assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+    assert responses[-1].headers.get("Retry-After") == ("2" if retry_after else None)
     timed.now += 1.5
     assert api.http.get(f"{api.url}/status").status_code == 200

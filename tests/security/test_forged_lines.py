@@ -9,7 +9,7 @@ import pytest
 
 from target_sprinto.push.text import shown
 from tests.support.front_door import SCHEMA, STATE, people, record
-from tests.support.sandbox import Answer, Edit, Fault
+from tests.support.sandbox import Edit, Fault, Respond
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Operation
@@ -102,7 +102,7 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
 def test_what_a_person_asks_for_is_escaped_too(door: FrontDoor, kind: str) -> None:
     word = HOSTILE[kind]
     event = {"id": word, "at": word, "level": word, "type": word, "session_id": word, "message": word}
-    log = Answer(200, body=json.dumps({"items": [event], "page": 1, "page_size": 50}).encode())
+    log = Respond(200, body=json.dumps({"items": [event], "page": 1, "page_size": 50}).encode())
     door.sandbox.inject(Fault("activity", times=9, integration_id=door.integration_id, effect=log))
     for words in (["activity"], ["activity", "--json"], ["status"]):
         finished = door.sprintoctl(*words)

@@ -14,7 +14,7 @@ from target_sprinto.sandbox import SandboxOptions
 from target_sprinto.singer.rejects import RejectedRecords
 from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record, state_line
-from tests.support.peak import MB, peak
+from tests.support.peak_memory import MB, peak
 from tests.support.sandbox import FaultySandbox
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.support.front_door import API_KEY, STATE, feed, record, state_line
-from tests.support.sandbox import Answer, Fault
+from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
@@ -19,8 +19,8 @@ FORGED = [{"id": number, "name": "forged"} for number in range(100)]
 def act(door: FrontDoor, path: str, body: object) -> None:
     """A request of the other pipeline on this run's session."""
     url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions/{door.session().id}/{path}"
-    answer = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=5)
-    assert answer.status_code == 202, answer.text
+    response = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=5)
+    assert response.status_code == 202, response.text
 
 
 @pytest.mark.parametrize("entity_type", ["people", "others"])
@@ -59,7 +59,7 @@ def test_the_limit_is_a_lost_page_and_as_many_forged_records(door: FrontDoor) ->
     """SECURITY.md states it: counts are all that the API shows. Should this fail, that sentence may go."""
     process = door.midway()
     lie = {"accepted_count_total": 200, "accepted_count_by_entity": {"people": 200}}
-    lost = Answer(202, body={"session_id": door.session().id, **lie})
+    lost = Respond(202, body={"session_id": door.session().id, **lie})
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=lost))
     feed(process, [record(number) for number in range(100, 200)])
     door.wait_for_operation("push", nth=2, answered=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.front_door import SCHEMA, STATE, would_be_refused
-from tests.support.sandbox import Answer, Edit, Fault
+from tests.support.sandbox import Edit, Fault, Respond
 from tests.support.security.wordings import rejection
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def shown(finished: Finished) -> list[str]:
 def run(door: FrontDoor, kind: int, seeds: range, **settings: Any) -> Finished:  # noqa: ANN401 - any setting
     values = secrets(kind)
     for nth, seed in enumerate(seeds, 1):
-        answer = Answer(400, body=rejection(seed, values))
-        door.sandbox.inject(Fault("push", nth=nth, integration_id=door.integration_id, effect=answer))
+        response = Respond(400, body=rejection(seed, values))
+        door.sandbox.inject(Fault("push", nth=nth, integration_id=door.integration_id, effect=response))
     # Uncompressed, so that no page is sent once more to find out whether compression was the cause.
     options = {"page_size": 1, "compress": False, "max_rejects": 10_000} | settings
     return door.run([PEOPLE, *people(values, len(seeds) + 1), STATE], **options)
@@ -98,7 +98,7 @@ def require_same(first: list[str], second: list[str]) -> None:
     assert not different, different[0]
 
 
-def check_rehearsal(door: FrontDoor, seeds: range) -> None:
+def check_dry_run(door: FrontDoor, seeds: range) -> None:
     for finished in both(door, seeds, dry_run=True):
         assert finished.code == 1
         assert sum(count for count, _ in would_be_refused(finished.stderr)) == len(seeds)
@@ -106,7 +106,7 @@ def check_rehearsal(door: FrontDoor, seeds: range) -> None:
 
 @pytest.mark.parametrize("part", range(2))
 def test_a_dry_run_shows_no_value_however_sprinto_words_it(door: FrontDoor, part: int) -> None:
-    check_rehearsal(door, range(part * PAGES, (part + 1) * PAGES))
+    check_dry_run(door, range(part * PAGES, (part + 1) * PAGES))
     files = sorted((door.folder / "rejects").iterdir(), key=lambda path: path.stat().st_mtime)
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
     # There they can be read.
@@ -121,7 +121,7 @@ def test_a_dry_run_shows_no_value_however_sprinto_words_it(door: FrontDoor, part
 def test_ten_thousand_wordings_show_no_value(door: FrontDoor, shard: int) -> None:
     for part in range(10):
         start = 1000 + (shard * 10 + part) * PAGES
-        check_rehearsal(door, range(start, start + PAGES))
+        check_dry_run(door, range(start, start + PAGES))
 
 
 @pytest.mark.parametrize("seed", range(8))

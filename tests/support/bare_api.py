@@ -30,9 +30,9 @@ class Api:
         return self.http.post(f"{self.url}/sessions", json=body)
 
     def open(self) -> str:
-        answer = self.create()
-        assert answer.status_code == 201
-        session_id: str = answer.json()["id"]
+        response = self.create()
+        assert response.status_code == 201
+        session_id: str = response.json()["id"]
         return session_id
 
     def status(self, session_id: str) -> requests.Response:

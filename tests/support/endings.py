@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import EntityRules
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.front_door import SCHEMA, STATE, Finished, FrontDoor, people, record
-from tests.support.sandbox import Answer, Edit, Fault
+from tests.support.sandbox import Edit, Fault, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,13 +58,13 @@ def with_processing(options: dict[str, Any], door: FrontDoor) -> Finished:
 
 
 def with_another_session(door: FrontDoor) -> Finished:
-    stranger.open_session(door)
+    another_client.open_session(door)
     return door.run(people(3))
 
 
 def ended_by_another(door: FrontDoor, status: str) -> Finished:
     process = door.midway()
-    stranger.close_session(door, door.session().id, status)
+    another_client.close_session(door, door.session().id, status)
     door.sandbox.wait_for(lambda _: door.session().state in {"processed", "cancelled"})
     return door.finish(process, people(3))
 
@@ -120,7 +120,7 @@ ENDINGS = [
         "the network or the API fails for longer than is retried",
         75,
         *_discarded,
-        partial(with_fault, "push", Answer(429, headers={"Retry-After": "999"})),
+        partial(with_fault, "push", Respond(429, headers={"Retry-After": "999"})),
     ),
     Ending(
         "another session is active, and `on_active_session` does not get past it",

@@ -1,4 +1,4 @@
-"""Receipts as tests read them: by their published schema, sealed, for their owner alone, without a value."""
+"""Receipts as tests read them: by their published schema, with a checksum, and without a value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 SCHEMA_FILE = Path(__file__).parent.parent.parent / "target_sprinto/receipts/receipt.schema.json"
-SEAL = b',\n  "seal": "'
+CHECKSUM = b',\n  "checksum": "'
 
 
 _validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_bytes()))
@@ -40,7 +40,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     receipt: dict[str, Any] = json.loads(content)
     _validator.validate(receipt)
-    assert receipt["seal"] == hashlib.sha256(content.rpartition(SEAL)[0]).hexdigest()
+    assert receipt["checksum"] == hashlib.sha256(content.rpartition(CHECKSUM)[0]).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".new")]
     assert contradiction(document.read(path), str(path)) is None
@@ -48,11 +48,11 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    """Edit a receipt and seal it again, as another client who means to deceive would."""
+    """Edit a receipt and its checksum, as another client who means to deceive would."""
     text = path.read_text()
     assert old in text
-    body = text.replace(old, new).encode().rpartition(SEAL)[0]
-    path.write_bytes(body + SEAL + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n')
+    body = text.replace(old, new).encode().rpartition(CHECKSUM)[0]
+    path.write_bytes(body + CHECKSUM + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n')
 
 
 def digest(records: list[Any]) -> str:

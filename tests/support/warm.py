@@ -83,7 +83,7 @@ def serve(path: str) -> None:
             for descriptor in descriptors:
                 os.close(descriptor)
             running[run] = asked
-            answer(asked, run)
+            response(asked, run)
 
 
 def run_script() -> None:
@@ -117,10 +117,10 @@ def reap(running: dict[int, socket.socket]) -> None:
         if run == 0:
             return
         with running.pop(run) as asked:
-            answer(asked, os.waitstatus_to_exitcode(status))
+            response(asked, os.waitstatus_to_exitcode(status))
 
 
-def answer(asked: socket.socket, number: int) -> None:
+def response(asked: socket.socket, number: int) -> None:
     # The test may have ended.
     with suppress(OSError):
         asked.sendall(struct.pack("i", number))

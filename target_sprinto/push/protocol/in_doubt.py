@@ -6,7 +6,7 @@ grown by since the last known moment names the pages that landed, if only one ch
 
 A page that was sent again has been under way more than once, and each of its tries may land late: of one that
 is asked about as well as of one that was accepted since. If that could explain the counts too, there is
-no answer.
+no response.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The life of a run's one session, and what to do after each answer. Pure.
+"""The life of a run's one session, and what to do after each response. Pure.
 
 Theory of operation
 -------------------
-A run has at most one session. It is not opened before the first page (`UNOPENED`). While the answer to
+A run has at most one session. It is not opened before the first page (`UNOPENED`). While the response to
 `create` is outstanding (`OPENING`) it is not known whether there is a session; it is known as soon as the
-answer, or the activity log, names it (`OPEN`); and where `create` was definitely not performed the run is
+response, or the activity log, names it (`OPEN`); and where `create` was definitely not performed the run is
 `UNOPENED` as before. From `OPEN` the ways lead out:
 
 * `APPLYING`: a `close(apply)` may have reached Sprinto. There is no way back from here but one: when every
@@ -189,7 +189,7 @@ class ProcessingWatch:
         if status.state == "processed":
             return Processing.PROCESSED
         if status.state in {"active", "processing"}:
-            # After a 202, `active` means "not yet": the documents' own sample answer still shows it.
+            # After a 202, `active` means "not yet": the documents' own sample response still shows it.
             self.failed_since = None
             return Processing.PENDING
         if status.state == "failed":

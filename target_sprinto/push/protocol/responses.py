@@ -82,7 +82,7 @@ class SessionStatus(msgspec.Struct, frozen=True):
 
 
 class IngestResult(msgspec.Struct, frozen=True):
-    """The answer to an accepted page (Sprinto: Pushing Entities Data)."""
+    """The response to an accepted page (Sprinto: Pushing Entities Data)."""
 
     session_id: _Id
     accepted_count_total: int
@@ -246,7 +246,7 @@ def _refusal(
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
         return errors.PageRefused(f"{action}: the page was rejected.", details=_details(body), response=body)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return errors.ProxyRefused.answering(status)
+        return errors.ProxyRefused.from_status(status)
     if status == HTTPStatus.NOT_FOUND:
         about, ids = "integration", "`integration_id`"
         if "{}" in operation.path:
@@ -278,13 +278,13 @@ def _details(body: bytes) -> tuple[dict[str, object], ...]:
     if len(body) > _MAX_DECODED_BYTES:
         return ()
     try:
-        answer = msgspec.json.decode(body)
+        response = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ()
-    if not isinstance(answer, dict):
+    if not isinstance(response, dict):
         return ()
-    error = answer.get("error")
-    listed = [error.get("details") if isinstance(error, dict) else None, answer.get("validation_errors")]
+    error = response.get("error")
+    listed = [error.get("details") if isinstance(error, dict) else None, response.get("validation_errors")]
     return objects(entry for entries in listed if isinstance(entries, list) for entry in entries)
 
 

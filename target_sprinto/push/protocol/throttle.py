@@ -7,7 +7,7 @@ class Throttle:
     """How many pages may be in flight, and when the next may leave: for every sender the same. Pure.
 
     A 429, 425 or 503 halves the number, once for all pages that were out together; each success raises it
-    by one. A connection that loses answers gets one page at a time. Times are monotonic seconds.
+    by one. A connection that loses responses gets one page at a time. Times are monotonic seconds.
     """
 
     def __init__(self, most: int) -> None:
@@ -24,7 +24,7 @@ class Throttle:
             self._slowed_at = now
 
     def one_at_a_time(self) -> None:
-        """Answers are lost repeatedly: fewer pages in doubt at once are easier to distinguish."""
+        """Responses are lost repeatedly: fewer pages in doubt at once are easier to distinguish."""
         self.limit = self._most = 1
 
     def speed_up(self) -> None:

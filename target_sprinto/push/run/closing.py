@@ -85,9 +85,9 @@ class Closing:
         client = self._staged.client
         seconds = max(self._timings.shutdown_request_timeout, (until - time.monotonic()) * 0.75)
         deadline = Deadline(seconds, self._staged.interrupted, self._timings.signal_shutdown_timeout / 3)
-        answer = in_background(lambda: client.apply_session(self._staged.id, one_try))
+        response = in_background(lambda: client.apply_session(self._staged.id, one_try))
         try:
-            return result_before(answer, deadline)
+            return result_before(response, deadline)
         except TimeoutError:
             raise errors.ResponseLost("While closing the session no response came in time.") from None
 

@@ -1,4 +1,4 @@
-"""The opening of a run's session, and finding out about it where its answer is missing."""
+"""The opening of a run's session, and finding out about it if the response is lost."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class SessionOpener:
         self._retry_policy = retry_policy
         self._began = self._lost_at = time.monotonic()
         self._conflict = ConflictResolver(client, policy, retry_policy)
-        self._answer: Future[SessionStatus] = Future()
+        self._response: Future[SessionStatus] = Future()
 
     def wait(self, check: InterruptCheck) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
-        return result_of(in_background(self._create, self._answer), check)
+        return result_of(in_background(self._create, self._response), check)
 
     def _create(self) -> SessionStatus:
         """Create, as often as that is safe.
@@ -104,7 +104,7 @@ class SessionOpener:
             raise failure
 
     def _recover(self) -> SessionStatus:
-        """Our own session, its answer lost: active or ended, with nothing accepted. Else SessionConflict."""
+        """Our own session, its response lost: active or ended, nothing accepted. Else SessionConflict."""
         try:
             found = self._find_in_log(self._retry_policy, self._client.timings.max_count_lag)
             status = self._client.session_status(found.id, self._retry_policy) if found else None
@@ -128,15 +128,15 @@ class SessionOpener:
     def resolve(self, deadline: Deadline) -> SessionStatus | None:
         """The session that was opened anyway, for a run that ends by `deadline`.
 
-        Waits for the answer, then asks the activity log. None where it cannot be decided; raises the ApiError
-        where it definitely was not opened.
+        Waits for the response, then asks the activity log. None where it cannot be decided; raises the
+        ApiError where it definitely was not opened.
         """
-        # Half of the time is for the answer; the rest is for the log, and for the discard that follows.
-        if self._answer.cancel():
+        # Half of the time is for the response; the rest is for the log, and for the discard that follows.
+        if self._response.cancel():
             # A KeyboardInterrupt came before its thread had begun.
             raise errors.NotConnected("No session was asked for.")
         try:
-            return result_before(self._answer, Deadline(deadline.remaining() / 2))
+            return result_before(self._response, Deadline(deadline.remaining() / 2))
         except ApiError as failure:
             if failure.outcome is Outcome.NOT_PERFORMED:
                 raise

@@ -218,19 +218,19 @@ class PageSender:
         if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self._observer.on_request(open_page.page)
-        answer = self._client.push_page(
+        pushed = self._client.push_page(
             self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )
         page = open_page.page
-        if answer.rejected:
-            faults = objects(answer.validation_errors or ())
+        if pushed.rejected:
+            faults = objects(pushed.validation_errors or ())
             named = f": {describe_details(page, faults, self._known_field)}" if faults else ""
             raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",
-                answer.response,
+                pushed.response,
             )
-        if answer.session_id != self._session_id:
+        if pushed.session_id != self._session_id:
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )

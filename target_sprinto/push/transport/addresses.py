@@ -1,4 +1,4 @@
-"""A TCP connection to the address of a name that answers first.
+"""A TCP connection to the address of a name that responds first.
 
 A name may have several addresses, one of which drops every packet. Attempts start a moment apart and run side
 by side (RFC 8305, "Happy Eyeballs").

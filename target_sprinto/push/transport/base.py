@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Request(NamedTuple):
-    """A GET, or with a body a POST, to be answered within `timeout` seconds in all.
+    """A GET, or with a body a POST, whose response is to come within `timeout` seconds in all.
 
     `headers` are those of the body alone: the API key is the transport's. `action` says what the request is
     for, to begin an error's message with.

@@ -26,19 +26,19 @@ from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.transport.base import Request, Response
 from target_sprinto.push.transport.total_timeout import (
     ConnectError,
-    ProxyAnsweredError,
+    ProxyResponseError,
     StaleConnectionError,
     with_total_timeout,
 )
 
-MAX_ANSWER_BYTES = 16_000_000
-"""No documented answer comes near it; a larger one is not read to its end."""
+MAX_RESPONSE_BYTES = 16_000_000
+"""No documented response comes near it; a larger one is not read to its end."""
 
 _HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
 """In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
 
 _PROXY_BUSY = frozenset({429, 502, 503, 504})
-"""A proxy's answers to CONNECT that may be others a moment later."""
+"""A proxy's responses to CONNECT that may be others a moment later."""
 
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
@@ -139,8 +139,8 @@ def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
     for chunk in response.stream(65_536):
         chunks.append(chunk)
         size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise errors.ResponseLost(f"{doing} the response exceeded {MAX_ANSWER_BYTES:,} bytes.")
+        if size > MAX_RESPONSE_BYTES:
+            raise errors.ResponseLost(f"{doing} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
     return b"".join(chunks)
 
 
@@ -168,8 +168,8 @@ def _explain_never_connected(
 ) -> errors.ApiError:
     if tls := _explain_tls(causes, doing):
         return tls
-    if isinstance(failure.__cause__, ProxyAnsweredError):
-        return _explain_proxy_answer(failure.__cause__)
+    if isinstance(failure.__cause__, ProxyResponseError):
+        return _explain_proxy_response(failure.__cause__)
     if failure.at_proxy:
         return errors.NotConnected(
             "Could not connect to the proxy.",
@@ -208,13 +208,13 @@ def _reason(causes: list[BaseException]) -> str:
     return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
 
 
-def _explain_proxy_answer(answer: ProxyAnsweredError) -> errors.ApiError:
-    if answer.status not in _PROXY_BUSY:
-        return errors.ProxyRefused.answering(answer.status)
+def _explain_proxy_response(response: ProxyResponseError) -> errors.ApiError:
+    if response.status not in _PROXY_BUSY:
+        return errors.ProxyRefused.from_status(response.status)
     return errors.Throttled(
-        f"The proxy did not connect to Sprinto (it returned {answer.status}); nothing was sent.",
+        f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
         "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
-        retry_after=parse_retry_after(answer.retry_after),
+        retry_after=parse_retry_after(response.retry_after),
     )
 
 

@@ -4,7 +4,7 @@ A socket's timeout is for one step: a byte now and then, or a name that is not r
 for ever. Here connecting, sending and the response take no longer than the timeout in all.
 
 What fails while a connection is made is a ConnectError: nothing was sent. urllib3 alone does not distinguish:
-behind a proxy an answer that was lost looks there like a proxy that was never reached.
+behind a proxy a response that was lost looks there like a proxy that was never reached.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class _TotalTimeoutConnection(_Connection):
 
     def connect(self) -> None:
         self._until, self._is_new = self._deadline(), True
-        self._limit_answer(_ProxyResponse)
+        self._limit_response(_ProxyResponse)
         try:
             # On another thread, for a resolver knows of no limit.
             connecting = in_background(self._connect, or_here=self._connect)
@@ -131,17 +131,17 @@ class _TotalTimeoutConnection(_Connection):
             head = b""
 
     def getresponse(self) -> _Response:  # type: ignore[override] # as urllib3 declares it
-        self._limit_answer(_TimeLimitedAnswer)
+        self._limit_response(_TimeLimitedResponse)
         self._is_new = False
         try:
             return super().getresponse()
         finally:
             self._served_at = time.monotonic()
 
-    def _limit_answer(self, kind: type[_TimeLimitedAnswer]) -> None:
-        # http.client's place for another class; this one is made for each answer.
-        answer = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
-        self.response_class = cast("type[HTTPResponse]", answer)
+    def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
+        # http.client's place for another class; this one is made for each response.
+        response = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
+        self.response_class = cast("type[HTTPResponse]", response)
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
@@ -166,7 +166,7 @@ class _ConnectsToAnyAddress(_Connection):
         return made
 
 
-class _TimeLimitedAnswer(HTTPResponse):
+class _TimeLimitedResponse(HTTPResponse):
     def __init__(
         self,
         sock: Any,  # noqa: ANN401 - as for the reads below
@@ -188,8 +188,8 @@ class _TimeLimitedAnswer(HTTPResponse):
         raise HTTPException("too many informational responses")
 
 
-class ProxyAnsweredError(HTTPError):
-    """A proxy answered CONNECT with `status`, which is not 200: it made no tunnel."""
+class ProxyResponseError(HTTPError):
+    """A proxy responded to CONNECT with `status`, which is not 200: it made no tunnel."""
 
     def __init__(self, status: int, retry_after: str | None) -> None:
         super().__init__("no tunnel")
@@ -197,14 +197,14 @@ class ProxyAnsweredError(HTTPError):
         self.retry_after = retry_after
 
 
-class _ProxyResponse(_TimeLimitedAnswer):
-    """A proxy's response to CONNECT. Raises ProxyAnsweredError for a refusal."""
+class _ProxyResponse(_TimeLimitedResponse):
+    """A proxy's response to CONNECT. Raises ProxyResponseError for a refusal."""
 
     def _read_status(self) -> tuple[str, int, str]:
         # What http.client raises for a refusal has the status in its text only, and no `Retry-After`.
         version, status, reason = super()._read_status()
         if status != HTTPStatus.OK:
-            raise ProxyAnsweredError(status, parse_headers(self.fp).get("Retry-After"))
+            raise ProxyResponseError(status, parse_headers(self.fp).get("Retry-After"))
         return version, status, reason
 
 

@@ -1,12 +1,12 @@
-"""The answer to create was lost, the next one is a conflict, and asking whose session that is fails too."""
+"""The response to create was lost, the next one is a conflict, and asking whose session that is fails too."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, UNCONFIRMED, UNSEEN
+from tests.support.faults.invalid_responses import MISHAPS
 from tests.support.sandbox import Fault, Reset
 
 if TYPE_CHECKING:

@@ -20,21 +20,21 @@ BY_ENTITY = "accepted_records_by_entity"
 def shifted(**by: int) -> Edit:
     """Counts that are off by so many."""
 
-    def change(answer: dict[str, Any]) -> dict[str, Any]:
-        counts = {**answer[BY_ENTITY]}
+    def change(response: dict[str, Any]) -> dict[str, Any]:
+        counts = {**response[BY_ENTITY]}
         for name, items in by.items():
             counts[name] = counts.get(name, 0) + items
-        return answer | {BY_ENTITY: counts, "accepted_records_total": sum(counts.values())}
+        return response | {BY_ENTITY: counts, "accepted_records_total": sum(counts.values())}
 
     return Edit(change)
 
 
 def with_counts(value: object) -> Edit:
-    return Edit(lambda answer: answer | {BY_ENTITY: value})
+    return Edit(lambda response: response | {BY_ENTITY: value})
 
 
 def without_counts() -> Edit:
-    return Edit(lambda answer: {name: value for name, value in answer.items() if name != BY_ENTITY})
+    return Edit(lambda response: {name: value for name, value in response.items() if name != BY_ENTITY})
 
 
 FOR_GOOD = 9999
@@ -114,10 +114,10 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
             0.5,
             {"quiet_period": 1.5},
         ),
-        ("the answer was lost", PROCESSED, (landed,), 0.1, {"recheck_interval": 0.4}),
+        ("the response was lost", PROCESSED, (landed,), 0.1, {"recheck_interval": 0.4}),
         # It is taken for lost and sent again; that it has landed twice shows before the close.
         (
-            "the answer was lost, for longer than it is looked for",
+            "the response was lost, for longer than it is looked for",
             twice,
             (landed,),
             0.5,
@@ -162,7 +162,7 @@ def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fau
     )
     yield "go over at processed", APPLIED_DIFFERS.saying(above, sent), (lasting(ABOVE, 2),)
     yield "fall short at processed", APPLIED_DIFFERS.saying(below, sent), (lasting(BELOW, 2),)
-    yield "go over in the close's answer", APPLIED_DIFFERS.saying(sent), (Fault("close", effect=ABOVE),)
+    yield "go over in the close's response", APPLIED_DIFFERS.saying(sent), (Fault("close", effect=ABOVE),)
 
 
 def while_finding_out(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from tests.support.faults.answers import MISHAPS
 from tests.support.faults.cells import Cell
 from tests.support.faults.expectation import DISCARDED, LEFT_ACTIVE, UNCONFIRMED, Expected, failed
+from tests.support.faults.invalid_responses import MISHAPS
 from tests.support.faults.traffic import SCHEMAS
-from tests.support.sandbox import Answer, Fault
+from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ FOR_GOOD_LOST = ("reset", "hang", "500", "429", "403", "409")
 
 def discards(traffic: Traffic) -> Iterator[Cell]:
     # In the middle: others are in flight beside it, and act before the discard or after it.
-    the_error = traffic.strike("middle page", effect=Answer(403))
+    the_error = traffic.strike("middle page", effect=Respond(403))
     for ended, code in (("an error", 1), ("SIGTERM", 143)):
         for name, expected, faults in (*closes(), *statuses()):
             by_signal = ended == "SIGTERM"
@@ -55,7 +55,7 @@ def closes() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
         left = failed(LEFT_ACTIVE, MISHAPS[name].kind)
         yield f"{name} for good", left, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
     lost = Fault("close", moment="after", times=FOR_GOOD, effect=effect("reset"))
-    yield "the answers are lost for good", DISCARDED, (lost,)
+    yield "the responses are lost for good", DISCARDED, (lost,)
 
 
 def statuses() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:

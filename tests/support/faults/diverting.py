@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.counts import ABOVE, BELOW, lasting
 from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, end_by, ended, until_expired
@@ -22,13 +21,14 @@ from tests.support.faults.expectation import (
     after_losses,
     while_dividing,
 )
+from tests.support.faults.invalid_responses import MISHAPS, why_not
 from tests.support.faults.kills import killed
 from tests.support.faults.refusals import READ, RULES, a_team_in
-from tests.support.faults.several import named
+from tests.support.faults.several_losses import named
 from tests.support.faults.signals import BUSY
 from tests.support.faults.traffic import marker, stream_of
 from tests.support.front_door import SIGNALS
-from tests.support.sandbox import Answer, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     import signal
@@ -110,7 +110,7 @@ def mishaps(names: tuple[str, ...] = tuple(MISHAPS)) -> Iterator[tuple[str, Acts
 
 
 def the_rest(traffic: Traffic) -> Iterator[Cell]:
-    """What is left of a refused page is sent, and its answer is invalid."""
+    """What is left of a refused page is sent, and its response is invalid."""
     for moment in ("first page", "last page"):
         bad = traffic.with_bad(a_team_in(traffic, moment))
         rest = traffic.moments[moment]
@@ -135,7 +135,7 @@ FEW = ("reset", "hang", "429 with Retry-After", "413", "400", "409", "403", "202
 
 
 def the_halves(traffic: Traffic) -> Iterator[Cell]:
-    """A refused page is halved, and the answer to a part of it is invalid."""
+    """A refused page is halved, and the response to a part of it is invalid."""
     numbers = traffic.pages[0]
     middle = numbers.start + len(numbers) // 2
     bad = traffic.with_bad(a_team_in(traffic, "first page"))
@@ -235,7 +235,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
         yield cell(f"close: {name}", expected, bad, Fault("close", effect=MISHAPS[name].effect("close")))
     landed = Fault("close", moment="after", effect=Reset())
     yield cell("close: reset, acted", PROCESSED, bad, landed)
-    yield cell("poll: 403", MAY_BE_APPLIED, bad, Fault("status", nth=2, effect=Answer(403)))
+    yield cell("poll: 403", MAY_BE_APPLIED, bad, Fault("status", nth=2, effect=Respond(403)))
     failing = {"processing_seconds": 0.3, "processing_outcomes": ["failed", "failed"]}
     yield cell("processing fails", NOT_APPLIED_YET.saying("failed"), bad, server=failing)
     held = traffic.page(1, nth=2, effect=Hang())
@@ -270,7 +270,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
 
 
 def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
-    """All that are in flight are refused at once; of what is left of them several answers are lost."""
+    """All that are in flight are refused at once; of what is left of them several responses are lost."""
     every = range(1, traffic.together + 1)
     bad = traffic.with_bad(*(page[2] for page in traffic.pages[: traffic.together]))
     yield cell("a bad record in all at once", PROCESSED, bad)
@@ -291,7 +291,7 @@ def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
             f"a bad record in one page, beside it: {name}, {acts}", PROCESSED, one, traffic.page(2, **fault)
         )
         yield cell(
-            f"a bad record in one page, beside it: {name}, {acts}, and an answer lost",
+            f"a bad record in one page, beside it: {name}, {acts}, and a response lost",
             PROCESSED,
             one,
             traffic.page(5, **fault),
@@ -301,7 +301,7 @@ def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
         "a bad record in one page, another refused for good",
         DISCARDED,
         one,
-        traffic.page(2, effect=Answer(403)),
+        traffic.page(2, effect=Respond(403)),
     )
 
 

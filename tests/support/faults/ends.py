@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Readings
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_IN_PART, ENDED, NOT_APPLIED_YET, PROCESSED, Expected
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import STATE, feed
-from tests.support.sandbox import Answer, Edit, Fault, Hang, Reset
+from tests.support.sandbox import Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NEVER = 1000.0
 CLOSES: dict[str, tuple[Fault, ...]] = {
     "": (),
-    ", the close's answer lost": (Fault("close", moment="after", effect=Reset()),),
+    ", the close's response lost": (Fault("close", moment="after", effect=Reset()),),
     ", the close lost": (Fault("close", effect=Reset()),),
 }
 
@@ -84,7 +84,7 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
 # Expiry, and other people
 
 EXPIRES = {"inactivity_timeout_seconds": 1.0}
-"""The session's own answer rounds to seconds, so it cannot be less."""
+"""The session's own response rounds to seconds, so it cannot be less."""
 
 NO_POSTPONING = replace(READINGS, status_postpones_expiry=False)
 NEWEST_FIRST = replace(NO_POSTPONING, activity_order="newest_first")
@@ -194,9 +194,9 @@ def while_expired() -> dict[str, tuple[Expected, tuple[Fault, ...], Callable[[St
             (Fault("status", nth=1, times=9999, effect=wrong),),
             lambda _: None,
         ),
-        "the log gives no answer": (
+        "the log gives no response": (
             EXPIRED.ending_with(1),
-            (Fault("activity", times=99, effect=Answer(403)),),
+            (Fault("activity", times=99, effect=Respond(403)),),
             lambda _: None,
         ),
     }
@@ -204,10 +204,10 @@ def while_expired() -> dict[str, tuple[Expected, tuple[Fault, ...], Callable[[St
 
 def later_session(closed: str | None) -> Callable[[Stage], None]:
     def meanwhile(stage: Stage) -> None:
-        session_id = stranger.open_session(stage.door)
+        session_id = another_client.open_session(stage.door)
         stage.others = {session_id}
         if closed:
-            stranger.close_session(stage.door, session_id, closed)
+            another_client.close_session(stage.door, session_id, closed)
             stage.wait_for_session(lambda s: s.id == session_id and s.state in {"processed", "cancelled"})
 
     return meanwhile
@@ -282,14 +282,14 @@ def taken(stage: Stage, status: str) -> Finished:
     records, sent = stage.traffic.records(), stage.traffic.pages[pages - 1].stop
     process = stage.start([*SCHEMAS, *records[:sent]])
     stage.wait_until_accepted(pages)
-    stranger.close_session(stage.door, stage.door.session().id, status)
+    another_client.close_session(stage.door, stage.door.session().id, status)
     feed(process, [*records[sent:], STATE])
     return stage.finish(process)
 
 
 def closed_while_closing(stage: Stage, status: str) -> Finished:
     process = closing(stage)
-    stranger.close_session(stage.door, stage.door.session().id, status)
+    another_client.close_session(stage.door, stage.door.session().id, status)
     stage.release()
     return stage.finish(process)
 
@@ -341,7 +341,7 @@ def in_flight(traffic: Traffic) -> dict[str, tuple[Fault, ...]]:
 
 
 def end_by(stage: Stage, status: str) -> None:
-    stranger.close_session(stage.door, stage.door.session().id, status)
+    another_client.close_session(stage.door, stage.door.session().id, status)
 
 
 def all_in_flight(stage: Stage) -> None:

@@ -17,7 +17,7 @@ class Ending(enum.Enum):
     """What becomes of the run's session."""
 
     PROCESSED = "recovers"
-    REHEARSED = "a dry run to its end: all was staged, and is discarded"
+    DRY_RUN = "a dry run to its end: all was staged, and is discarded"
     NOTHING_OPENED = "opens nothing"
     DISCARDED = "discards"
     UNCONFIRMED = "discards, and cannot see it"
@@ -46,7 +46,7 @@ class Expected:
     @property
     def writes_state(self) -> bool:
         """The contract's table: STATE goes with exit 0, and with nothing else; a dry run has none."""
-        return self.code == 0 and self.ending is not Ending.REHEARSED
+        return self.code == 0 and self.ending is not Ending.DRY_RUN
 
     @property
     def temporary(self) -> Expected:
@@ -65,8 +65,8 @@ class Expected:
 
 
 PROCESSED = Expected(Ending.PROCESSED, 0, inputs=1)
-REHEARSED = Expected(Ending.REHEARSED, 0)
-WOULD_BE_REFUSED = Expected(Ending.REHEARSED, 1, says=("[would-be-refused]",))
+DRY_RUN = Expected(Ending.DRY_RUN, 0)
+WOULD_BE_REFUSED = Expected(Ending.DRY_RUN, 1, says=("[would-be-refused]",))
 NOTHING_OPENED = Expected(Ending.NOTHING_OPENED, 1)
 DISCARDED = Expected(Ending.DISCARDED, 1)
 UNCONFIRMED = Expected(Ending.UNCONFIRMED, 1)
@@ -83,7 +83,7 @@ APPLIED_DIFFERS = Expected(Ending.APPLIED_DIFFERS, 1, inputs=1)
 
 
 class Kind(enum.Enum):
-    """What an answer means."""
+    """What a response means."""
 
     LOST = "in doubt"
     ODD = "in doubt: a 2xx in a shape or with a state that is not documented"
@@ -101,7 +101,7 @@ class Kind(enum.Enum):
 
 
 NEVER_PERFORMED = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
-"""Answers that say: it did not happen. So does 503 with a `Retry-After`."""
+"""Responses that say: it did not happen. So does 503 with a `Retry-After`."""
 
 PAGES = ("first page", "middle page", "last page")
 GETS = ("status", "integration status", "poll")
@@ -112,7 +112,7 @@ TEMPORARY = (Kind.LOST, Kind.NOT_NOW, Kind.NOT_NOW_AT_ALL, Kind.CONFLICT)
 
 
 def failed(expected: Expected, kind: Kind) -> Expected:
-    """A run that fails for an answer of this kind."""
+    """A run that fails for a response of this kind."""
     return expected.temporary if kind in TEMPORARY else expected
 
 
@@ -130,7 +130,7 @@ def lost_create(readings: Readings) -> Expected:
 
 
 def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: C901, PLR0911 - the rows
-    """One invalid answer at `moment`; `acted` says whether the server acted anyway."""
+    """One invalid response at `moment`; `acted` says whether the server acted anyway."""
     if kind is Kind.NOT_NOW:
         return PROCESSED
     if kind is Kind.UNKNOWN and moment not in {"create", "integration status"}:
@@ -160,7 +160,7 @@ def after_one(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Ex
 
 
 def while_dividing(kind: Kind) -> Expected:
-    """One invalid answer to what is sent of a page in place of which others are sent, under `divert`.
+    """One invalid response to what is sent of a page in place of which others are sent, under `divert`.
 
     Taken out, or halved again, until each record was accepted or stood alone. 415 is for others to tell.
     """
@@ -169,7 +169,7 @@ def while_dividing(kind: Kind) -> Expected:
 
 
 def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> Expected | None:
-    """Several pages whose answers are lost at once. `landed` says of each whether it was staged.
+    """Several pages whose responses are lost at once. `landed` says of each whether it was staged.
 
     The counts must be raised by the items of one possible subset only. Where another of as many pages is
     possible, nothing tells them apart; None where only the number of accepted batches may tell.
@@ -189,7 +189,7 @@ def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> 
 
 
 def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows
-    """Every answer from `moment` on is invalid, until the retry budget is spent."""
+    """Every response from `moment` on is invalid, until the retry budget is spent."""
     if moment == "status":
         # The discard goes out, and no status confirms it.
         return failed(UNCONFIRMED, kind)

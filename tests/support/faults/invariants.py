@@ -13,7 +13,7 @@ from tests.support.faults.stage import is_push
 from tests.support.faults.truth import check_receipt
 from tests.support.faults.wire import is_by_the_target, is_close, keys_of, most_in_flight, were_together
 from tests.support.front_door import state_line, would_be_refused
-from tests.support.sandbox import Answer, Fault, Late, RequestSeen
+from tests.support.sandbox import Fault, Late, RequestSeen, Respond
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def check(stage: Stage, finished: Finished) -> None:
     check_in_flight(stage)
     check_closes(stage)
     if stage.cell.settings.get("dry_run"):
-        check_rehearsal(stage, finished)
+        check_dry_run(stage, finished)
     else:
         check_rejects(stage, finished)
     if stage.cell.keeps_receipt:
@@ -152,11 +152,11 @@ def rejected_in(path: Path) -> list[Any]:
     return [line["record"] for line in records]
 
 
-def check_rehearsal(stage: Stage, finished: Finished) -> None:
+def check_dry_run(stage: Stage, finished: Finished) -> None:
     """No file; where it came to its end, all that is refused is listed, and all the rest was accepted."""
     files = [path for path in stage.own_rejects() if not path.name.endswith(".response.json")]
     assert files == []
-    if stage.cell.expected.ending is not Ending.REHEARSED:
+    if stage.cell.expected.ending is not Ending.DRY_RUN:
         return
     listed = would_be_refused(finished.stderr)
     bad = [stage.traffic.line(number) for number in stage.traffic.bad]
@@ -168,7 +168,7 @@ def check_rehearsal(stage: Stage, finished: Finished) -> None:
 
 
 def was_not_performed(close: RequestSeen, fault: Fault | None) -> bool:
-    headers = fault.effect.headers if fault and isinstance(fault.effect, Answer) else {}
+    headers = fault.effect.headers if fault and isinstance(fault.effect, Respond) else {}
     return close.status in NEVER_PERFORMED or (close.status == 503 and "Retry-After" in headers)
 
 
@@ -190,7 +190,7 @@ def check_sessions(stage: Stage, finished: Finished) -> None:
     assert len(own) == 1, states
     if expected.ending is Ending.PROCESSED:
         assert states == ["processed"]
-    elif expected.ending is Ending.REHEARSED:
+    elif expected.ending is Ending.DRY_RUN:
         assert states == ["cancelled"]
     else:
         check_failed(expected.ending, own[0], finished.error)

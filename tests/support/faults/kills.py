@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Readings
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import NOTHING_OPENED, PROCESSED, Ending, Expected
 from tests.support.faults.traffic import SCHEMAS
@@ -192,6 +192,6 @@ LOSSES: dict[str, tuple[Fault, ...]] = {"": (), ", a create lost": (Fault("creat
 
 
 def meets(stage: Stage, prefix: str, suffix: str) -> Finished:
-    stranger.open_session(stage.door, prefix, suffix)
+    another_client.open_session(stage.door, prefix, suffix)
     stage.others_are_all()
     return stage.run(stage.traffic.input)

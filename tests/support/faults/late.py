@@ -1,13 +1,13 @@
-"""Requests that the server acts on only after the client has given up waiting for an answer."""
+"""Requests that the server acts on only after the client has given up waiting for a response."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.support.faults.answers import in_flight
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, PAGES, PROCESSED, lost_create
+from tests.support.faults.invalid_responses import in_flight
 from tests.support.front_door import end_of_input
 from tests.support.sandbox import Fault, Hang, Late
 

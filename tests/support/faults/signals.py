@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import Readings
 from tests.end_to_end.test_signals import wait_until_reading
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.faults.cells import READINGS, Cell, read_as
 from tests.support.faults.expectation import (
     DISCARDED,
@@ -22,7 +22,7 @@ from tests.support.faults.expectation import (
 )
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import SIGNALS, end_of_input
-from tests.support.sandbox import Answer, Delay, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import Delay, Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic
     from tests.support.front_door import Finished
 
-BUSY = Answer(429, {"Retry-After": "200"})
+BUSY = Respond(429, {"Retry-After": "200"})
 NEVER = {"processing_seconds": 1000.0}
 FOR_GOOD = 9999
 UNSEEN_READINGS = replace(READINGS, log_shows_reference=False)
@@ -121,7 +121,7 @@ def creating() -> dict[str, When]:
 
 
 def blocked(stage: Stage) -> None:
-    stranger.open_session(stage.door)
+    another_client.open_session(stage.door)
     stage.others_are_all()
 
 
@@ -142,7 +142,7 @@ def pushing(traffic: Traffic) -> dict[str, When]:
         "discarding": When(
             DISCARDED,
             struck(1),
-            (replace(every, effect=Answer(403)), Fault("close", effect=Hang(0.5))),
+            (replace(every, effect=Respond(403)), Fault("close", effect=Hang(0.5))),
         ),
     }
     return moments if traffic.together == 1 else moments | of_each_kind(traffic)
@@ -232,7 +232,7 @@ def closing_lost() -> dict[str, When]:
     looks: dict[str, tuple[Fault, ...]] = {
         "": (),
         ", a look lost": (Fault("status", nth=2, effect=Reset()),),
-        ", a look put off": (Fault("status", nth=2, effect=Answer(429, {"Retry-After": "1"})),),
+        ", a look put off": (Fault("status", nth=2, effect=Respond(429, {"Retry-After": "1"})),),
     }
     return {
         f"closing, {words}, lost{lost}": When(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Receipt = dict[str, Any]
 
-TO_THE_END = {Ending.PROCESSED: "processed", Ending.REHEARSED: "cancelled"}
+TO_THE_END = {Ending.PROCESSED: "processed", Ending.DRY_RUN: "cancelled"}
 """Runs that took all of the input; and what their receipt says of the session, by a status they have read."""
 
 PASSED = {
@@ -70,7 +70,7 @@ def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
     # A signal that comes while a failed run discards decides the exit code, not what had ended the run.
     stopped = receipt["error"] == "interrupted"
     assert not stopped or finished.code in SIGNALS.values()
-    outcome = {Ending.PROCESSED: "applied", Ending.REHEARSED: "rehearsed"}.get(
+    outcome = {Ending.PROCESSED: "applied", Ending.DRY_RUN: "dry-run"}.get(
         stage.cell.expected.ending, "interrupted" if stopped else "failed"
     )
     went_to = "stdout" if finished.stdout else "nowhere"
@@ -86,7 +86,7 @@ def check_session(stage: Stage, receipt: Receipt, sessions: list[Session]) -> No
     text, ending = receipt["session"], stage.cell.expected.ending
     assert all(receipt["reference"] == session.client_reference_id for session in sessions)
     if text is None:
-        # The answer to create was lost, or there was none.
+        # The response to create was lost, or there was none.
         assert ending not in TO_THE_END
         assert [session.accepted_total for session in sessions if session.accepted_total] == []
         return
@@ -186,7 +186,7 @@ def check_refused(stage: Stage, receipt: Receipt) -> None:
     else:
         assert set(places) <= (set(refused) if diverts else set())
         assert len(places) == len(set(places))
-    assert {one["refused_by"] for one in text} <= {"sprinto"}
+    assert {one["rejected_by"] for one in text} <= {"sprinto"}
 
 
 def check_events(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:

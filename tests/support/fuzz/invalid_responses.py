@@ -1,7 +1,7 @@
-"""Answers of every sort in the place of Sprinto's, each of which repeats the API key and values of records.
+"""Responses of every sort in the place of Sprinto's, each of which repeats the API key and values of records.
 
 They are what no server should say, not lies: a client cannot see through a server that says in the documented
-words what is not so. So no answer here names another documented state or, to a create, another session; and
+words what is not so. So no response here names another documented state or, to a create, another session; and
 a create or close that was acted on is never answered with a refusal.
 """
 
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from target_sprinto.sandbox import Readings
 from tests.support.front_door import API_KEY, SECRET
 from tests.support.fuzz.running import RECEIPT, SECRET_NUMBER
-from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Raw, Reset
+from tests.support.sandbox import CutOff, Drop, Edit, Fault, Hang, Raw, Reset, Respond
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Operation
@@ -270,7 +270,7 @@ NO_HTTP = st.one_of(
 
 
 @st.composite
-def raw_answers(draw: st.DrawFn) -> tuple[int, bytes]:
+def raw_responses(draw: st.DrawFn) -> tuple[int, bytes]:
     """Bytes that begin as HTTP, and their status."""
     status = draw(STATUSES)
     body = draw(BODIES)
@@ -286,7 +286,7 @@ def raw_answers(draw: st.DrawFn) -> tuple[int, bytes]:
     return status, b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
-# Documented answers with one thing changed
+# Documented responses with one thing changed
 
 _GONE = "(gone)"
 _BIG = [
@@ -338,13 +338,13 @@ ANOTHER_TYPE = st.sampled_from([_GONE, None, True, [], {}, [ECHO], {ECHO: ECHO},
 
 @dataclass(frozen=True)
 class Changed:
-    """One field set to another value, or taken out; also where the answer did not have it."""
+    """One field set to another value, or taken out; also where the response did not have it."""
 
     name: str
     value: Any
 
-    def __call__(self, answer: dict[str, Any]) -> dict[str, Any]:
-        others = {name: value for name, value in answer.items() if name != self.name}
+    def __call__(self, response: dict[str, Any]) -> dict[str, Any]:
+        others = {name: value for name, value in response.items() if name != self.name}
         return others if self.value == _GONE else others | {self.name: self.value}
 
 
@@ -399,7 +399,7 @@ def is_refusal(status: int) -> bool:
     return status == 503 or (300 <= status < 500 and status != 408)
 
 
-HOW = ["raw", "raw", "answer", "answer", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
+HOW = ["raw", "raw", "response", "response", "edit", "edit", "edit", "lost", "no HTTP", "cut off", "refused"]
 HOW_A_PAGE = [*HOW, *["refused"] * 6]
 
 
@@ -411,14 +411,14 @@ def faults(draw: st.DrawFn, moments: list[Moment]) -> Fault:
     effect: Effect
     status = 0
     if how == "raw":
-        status, data = draw(raw_answers())
+        status, data = draw(raw_responses())
         effect = Raw(data, draw(st.sampled_from(["end"] * 9 + ["silence"])))
-    elif how == "answer":
+    elif how == "response":
         status = draw(STATUSES)
-        effect = Answer(status, draw(PLAIN_HEADERS), draw(BODIES))
+        effect = Respond(status, draw(PLAIN_HEADERS), draw(BODIES))
     elif how == "refused":
         status = draw(st.sampled_from([400, 400, 409, 413]))
-        effect = Answer(status, body=_encoded(draw(REFUSAL_BODIES)))
+        effect = Respond(status, body=_encoded(draw(REFUSAL_BODIES)))
     elif how == "edit":
         effect = draw(edits(operation))
     elif how == "lost":
@@ -474,7 +474,7 @@ CASES = st.builds(
         Readings,
         apply=st.just("append"),
         log_shows_reference=st.booleans(),
-        close_answer_state=st.sampled_from(["active", "processing"]),
+        close_response_state=st.sampled_from(["active", "processing"]),
         ingest_total=st.sampled_from(["page", "session"]),
         activity_order=st.sampled_from(["oldest_first", "newest_first"]),
     ),

@@ -215,9 +215,9 @@ def check_receipt(receipt: dict[str, Any], ran: Ran, *, values: bool = True) -> 
     assert not values or not holds_a_secret(without_state), (receipt, ran)
     assert receipt["exit_code"] == ran.code, (receipt, ran)
     assert receipt["error"] == (ran.ending if ran.code else None), (receipt, ran)
-    ended_well = {"applied", "held", "rehearsed", "nothing-to-send"}
-    # A rehearsal that has found something has gone through anyway.
-    ended_badly = {"rehearsed"} if ran.ending == "would-be-refused" else {"failed"}
+    ended_well = {"applied", "held", "dry-run", "nothing-to-send"}
+    # A dry run with rejections has gone through, too.
+    ended_badly = {"dry-run"} if ran.ending == "would-be-refused" else {"failed"}
     assert receipt["outcome"] in (ended_well if ran.code == 0 else ended_badly), (receipt, ran)
 
 

@@ -60,7 +60,7 @@ class Variant:
         return self.makes is as_sent and "stream_maps" not in self.settings
 
     @property
-    def rehearses(self) -> bool:
+    def is_dry_run(self) -> bool:
         return bool(self.settings.get("dry_run"))
 
     @property
@@ -82,7 +82,7 @@ VARIANTS = [
     Variant("in parallel", {"page_size": 1, "max_parallel_pages": 4}, ordered=False),
     Variant("unchecked", {"validate_records": False, "page_size": 2}),
     Variant("diverted", {"on_invalid_record": "divert", "page_size": 3}),
-    Variant("rehearsed", {"dry_run": True, "page_size": 2, "report_path": RECEIPT}),
+    Variant("dry-run", {"dry_run": True, "page_size": 2, "report_path": RECEIPT}),
     Variant("with a receipt", {"report_path": RECEIPT, "page_size": 2}),
     Variant("held", {"finish": "hold", "report_path": RECEIPT}),
     Variant("no final state", {"require_final_state": False}),

@@ -1,7 +1,6 @@
 """The sandbox as tests need it: with faults on demand, and a record of every request."""
 
 from tests.support.sandbox.faults import (
-    Answer,
     CutOff,
     Delay,
     Drop,
@@ -14,12 +13,12 @@ from tests.support.sandbox.faults import (
     Late,
     Raw,
     Reset,
+    Respond,
 )
 from tests.support.sandbox.faulty_sandbox import FaultySandbox
 from tests.support.sandbox.request_seen import RequestSeen
 
 __all__ = [
-    "Answer",
     "CutOff",
     "Delay",
     "Drop",
@@ -34,4 +33,5 @@ __all__ = [
     "Raw",
     "RequestSeen",
     "Reset",
+    "Respond",
 ]

@@ -1,7 +1,7 @@
 """Faults on demand: which request is to go wrong, and how.
 
 `moment="before"` means that the server does not act on the request; `moment="after"`, that it acts and only
-the answer is invalid. That is the difference between a page that was lost and one that was staged unseen.
+the response is invalid. That is the difference between a page that was lost and one that was staged unseen.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from target_sprinto.sandbox.operations import Operation
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Another answer. A body of None becomes an error body as documented (Sprinto: Models, Error)."""
+class Respond:
+    """Another response. A body of None becomes an error body as documented (Sprinto: Models, Error)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -29,19 +29,19 @@ class Reset:
 
 @dataclass(frozen=True)
 class Drop:
-    """The connection is closed in good order, without an answer."""
+    """The connection is closed in good order, without a response."""
 
 
 @dataclass(frozen=True)
 class Hang:
-    """No answer until `seconds` passed, the fault is released, or the client left; then the real answer."""
+    """No response until `seconds` passed, the fault is released, or the client left; then the real one."""
 
     seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Late:
-    """No answer, and the server acts only once the client has left: `seconds` after that, or on release.
+    """No response, and the server acts only once the client has left: `seconds` after that, or on release.
 
     With `reset` the connection is reset at once, as by a proxy that forwards the request anyway.
     """
@@ -52,28 +52,28 @@ class Late:
 
 @dataclass(frozen=True)
 class CutOff:
-    """The real answer's headers and `at` bytes of its body, then the end. The server always acts."""
+    """The real response's headers and `at` bytes of its body, then the end. The server always acts."""
 
     at: int
 
 
 @dataclass(frozen=True)
 class Delay:
-    """The real answer, `seconds` late; by `moment` the server acts before or after the wait."""
+    """The real response, `seconds` late; by `moment` the server acts before or after the wait."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Edit:
-    """The real answer with its JSON changed by `change`. The server always acts."""
+    """The real response with its JSON changed by `change`. The server always acts."""
 
     change: Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Raw:
-    """These bytes in the place of an answer, HTTP or not; then the end of the connection, or silence."""
+    """These bytes in the place of a response, HTTP or not; then the end of the connection, or silence."""
 
     data: bytes
     then: Literal["end", "silence"] = "end"
@@ -81,13 +81,13 @@ class Raw:
 
 @dataclass(frozen=True)
 class Informational:
-    """`times` informational responses (1xx), then the real answer. The server always acts."""
+    """`times` informational responses (1xx), then the real response. The server always acts."""
 
     status: int
     times: int = 1
 
 
-Effect = Answer | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw | Informational
+Effect = Respond | Reset | Drop | Hang | Late | CutOff | Delay | Edit | Raw | Informational
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class Fault:
     times: int = 1
     integration_id: str | None = None
     moment: Literal["before", "after"] = "before"
-    effect: Effect = field(default_factory=lambda: Answer(503))
+    effect: Effect = field(default_factory=lambda: Respond(503))
     contains: bytes = b""
     company: int = 0
     pause: float = 0.0

@@ -135,10 +135,10 @@ class FaultySandbox(Sandbox):
         with self.changed:
             return fault in self._released
 
-    def answer(self, call: Call) -> Reply:
+    def respond(self, call: Call) -> Reply:
         # Under one lock: what others do meanwhile is later, by the record too.
         with self.changed:
-            reply = super().answer(call)
+            reply = super().respond(call)
             seen_of(call).acted_at = self.clock()
             self.changed.notify_all()
             return reply

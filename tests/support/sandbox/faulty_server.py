@@ -69,10 +69,10 @@ class FaultyServer(Server):
     ) -> web.StreamResponse:
         """Let a fault have its way with a request."""
         effect = fault.effect
-        reply = self._sandbox.answer(call) if fault.moment == "after" else None
+        reply = self._sandbox.respond(call) if fault.moment == "after" else None
         match effect:
-            case faults.Answer():
-                return self.finish(request, call, _other_answer(effect))
+            case faults.Respond():
+                return self.finish(request, call, _other_response(effect))
             case faults.Reset() | faults.Drop():
                 return self.break_off(request, call, reset=isinstance(effect, faults.Reset))
             case faults.Raw():
@@ -93,7 +93,7 @@ class FaultyServer(Server):
                 await _until(lambda: self._sandbox.is_released(fault), effect.seconds)
             case faults.Delay():
                 await asyncio.sleep(effect.seconds)
-        reply = reply or self._sandbox.answer(call)
+        reply = reply or self._sandbox.respond(call)
         match effect:
             case faults.CutOff():
                 return await self._cut_off(request, call, json_response(reply), effect.at)
@@ -105,14 +105,14 @@ class FaultyServer(Server):
         return self.finish(request, call, json_response(reply))
 
     async def _cut_off(
-        self, request: web.Request, call: Call, answer: web.Response, at: int
+        self, request: web.Request, call: Call, response: web.Response, at: int
     ) -> web.StreamResponse:
-        body = answer.body
+        body = response.body
         whole = body if isinstance(body, bytes) else b""
-        part = web.StreamResponse(status=answer.status, headers=answer.headers)
+        part = web.StreamResponse(status=response.status, headers=response.headers)
         part.headers.setdefault("Date", self._sandbox.date(call.integration_id))
         part.content_length = len(whole)
-        self._sandbox.finish(seen_of(call), answer.status)
+        self._sandbox.finish(seen_of(call), response.status)
         # The client may have left meanwhile.
         with contextlib.suppress(ConnectionError):
             await part.prepare(request)
@@ -134,11 +134,11 @@ def _present(request: web.Request) -> bool:
     return request.transport is not None and not request.transport.is_closing()
 
 
-def _other_answer(answer: faults.Answer) -> web.Response:
-    body = answer.body
+def _other_response(response: faults.Respond) -> web.Response:
+    body = response.body
     if body is None:
-        body = Refused(answer.status, f"Injected fault: {answer.status}").body
+        body = Refused(response.status, f"Injected fault: {response.status}").body
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    headers = dict(answer.headers)
+    headers = dict(response.headers)
     headers.setdefault("Content-Type", "application/json")
-    return web.Response(status=answer.status, body=raw, headers=headers)
+    return web.Response(status=response.status, body=raw, headers=headers)

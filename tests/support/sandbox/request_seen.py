@@ -16,8 +16,8 @@ class RequestSeen(Call):
     """A request as it arrived, and its outcome.
 
     `nth` counts per integration and operation, from 1. `size` is that of the decoded body in bytes, `items`
-    the number of records. `status` is None while there is no answer, and for good when none was sent.
-    `acted_at` is when the server acted on it (a refusal is an act too), which it may do unanswered.
+    the number of records. `status` is None while there is no response, and for good when none was sent.
+    `acted_at` is when the server acted on it (a refusal is an act too), which it may do without a response.
     `ended_at` is when the server was done with it, answered or not. Times are seconds since the epoch.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hypothesis import strategies as st
 
-from tests.support.sandbox import Answer, CutOff, Delay, Drop, Hang, Late, Reset
+from tests.support.sandbox import CutOff, Delay, Drop, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Operation
@@ -54,29 +54,29 @@ _HTML = b"<html>a proxy's page</html>"
 _LOST: list[Effect] = [
     Reset(),
     Drop(),
-    Answer(500),
-    Answer(503),
-    Answer(504),
-    Answer(408),
-    Answer(200, body=_HTML),
-    Answer(202, body={}),
+    Respond(500),
+    Respond(503),
+    Respond(504),
+    Respond(408),
+    Respond(200, body=_HTML),
+    Respond(202, body={}),
 ]
 _NOT_NOW: list[Effect] = [
-    Answer(429, {"Retry-After": "0"}),
-    Answer(429, {"Retry-After": "0.05"}),
-    Answer(429),
-    Answer(425),
-    Answer(503, {"Retry-After": "0.02"}),
+    Respond(429, {"Retry-After": "0"}),
+    Respond(429, {"Retry-After": "0.05"}),
+    Respond(429),
+    Respond(425),
+    Respond(503, {"Retry-After": "0.02"}),
 ]
 _NOT_AT_ALL: list[Effect] = [
-    Answer(401),
-    Answer(403),
-    Answer(404),
-    Answer(409),
-    Answer(400),
-    Answer(413),
-    Answer(415),
-    Answer(429, {"Retry-After": "100"}),
+    Respond(401),
+    Respond(403),
+    Respond(404),
+    Respond(409),
+    Respond(400),
+    Respond(413),
+    Respond(415),
+    Respond(429, {"Retry-After": "100"}),
 ]
 _LATE: list[Effect] = [Late(), Late(), Late(0.0), Late(0.1)]
 _SLOW: list[Effect] = [Delay(0.05), Delay(0.5)]
@@ -131,7 +131,7 @@ TROUBLES = st.lists(
         _invalid([Hang(), *_SLOW], _BOTH, [1]),
         _invalid([CutOff(10)], _AFTER, [1, 2]),
         _invalid(_NOT_NOW, _BEFORE, [1, 2]),
-        # An answer that says "it did not happen" is never given where it did: the contract trusts those.
+        # A response that says "it did not happen" is never given where it did: the contract trusts those.
         _invalid(_NOT_AT_ALL, _BEFORE, [1]),
         _HELD,
         _HELD,
@@ -142,7 +142,7 @@ TROUBLES = st.lists(
 
 
 class Heard(enum.Enum):
-    """What the loader could know of a request from its answer (the contract's three kinds)."""
+    """What the loader could know of a request from its response (the contract's three kinds)."""
 
     HAPPENED = enum.auto()
     DID_NOT = enum.auto()
@@ -157,9 +157,9 @@ def heard(seen: RequestSeen, fault: Fault | None) -> Heard:
     effect = fault.effect if fault else None
     if seen.status is None or isinstance(effect, CutOff):
         return Heard.UNKNOWN
-    not_now = isinstance(effect, Answer) and effect.status == 503 and "Retry-After" in effect.headers
+    not_now = isinstance(effect, Respond) and effect.status == 503 and "Retry-After" in effect.headers
     if seen.status in _DID_NOT or not_now:
         return Heard.DID_NOT
-    if seen.status >= 400 or isinstance(effect, Answer):
+    if seen.status >= 400 or isinstance(effect, Respond):
         return Heard.UNKNOWN
     return Heard.HAPPENED

@@ -44,6 +44,6 @@ class OtherClient:
             at=box.clock(),
         )
         with box.changed:
-            seen.status = box.answer(seen).status
+            seen.status = box.respond(seen).status
             self.requests.append(seen)
             box.changed.notify_all()

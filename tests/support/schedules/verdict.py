@@ -43,7 +43,7 @@ class Limit(enum.Enum):
 
     SLIPPED_IN = "a page lands between the last status and the close: it is seen after the close"
     APPLIED_BY_ANOTHER = "another client applies the session: no loader can undo that"
-    ORPHAN = "a create without an answer is acted on late: that session stays open until it expires"
+    ORPHAN = "a create without a response is acted on late: that session stays open until it expires"
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Verdict:
         for close in self.evidence.closes(session.id, "apply")[:1]:
             accepted = max(seen.at for seen in self.evidence.of("push", session.id))
             asked = self._asked_for_others(session, close)
-            # The wait began with the first ask, which may have had no answer.
+            # The wait began with the first ask, which may have had no response.
             first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
             waited = self.clock.real(close.at) - self.clock.real(first.at)
             if waited < self.reader.setting.timeouts.processing * 0.9:
@@ -154,7 +154,7 @@ class Verdict:
         return closed < moment - MILLISECONDS and done > moment + MILLISECONDS
 
     def stands_still_after_a_resend(self, session: Session) -> None:
-        """After a resend the counts must stand still before the close (What an answer means, push)."""
+        """After a resend the counts must stand still before the close (What a response means, push)."""
         pushes = self.evidence.of("push", session.id)
         closes = self.evidence.closes(session.id, "apply")
         if not closes or not any(self._sent_again(pushes)):
@@ -301,7 +301,7 @@ class Verdict:
                 self.limits.add(Limit.ORPHAN)
 
     def is_orphan(self, session: Session) -> bool:
-        """Whether a session was made by a create whose answer never came, and is not the one in use."""
+        """Whether a session was made by a create whose response never came, and is not the one in use."""
         creates = [seen for seen in self.evidence.of("create") if reference(seen) == self.reader.reference]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
         used = {seen.session_id for seen in self.evidence.of("push")}
@@ -346,7 +346,7 @@ class Verdict:
     def may_be_open(self, message: str) -> bool:
         creates = [seen for seen in self.own_requests() if seen.operation == "create"]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
-        # A signal leaves an answer that is under way a part of a second, which a busy machine may take alone.
+        # A signal leaves a response under way a part of a second, which a busy machine may take alone.
         stopped = self.reader.interrupted_at or FOREVER
         late = [
             seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.signal_shutdown_timeout

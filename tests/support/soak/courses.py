@@ -50,10 +50,10 @@ class Aim(enum.Enum):
     APPLIED = "applied by the run"
     HELD_AND_APPLIED = "held, to be applied by a person"
     HELD_AND_DISCARDED = "held, to be discarded by a person"
-    REHEARSED = "a dry run"
+    DRY_RUN = "a dry run"
 
 
-AIMS = {Aim.APPLIED: 76, Aim.HELD_AND_APPLIED: 10, Aim.HELD_AND_DISCARDED: 5, Aim.REHEARSED: 9}
+AIMS = {Aim.APPLIED: 76, Aim.HELD_AND_APPLIED: 10, Aim.HELD_AND_DISCARDED: 5, Aim.DRY_RUN: 9}
 
 
 class Demand(enum.Enum):
@@ -79,7 +79,7 @@ OFTEN = {
 }
 
 INACTIVITY_SECONDS = {Plot.SILENT_TAP: 4.0, Plot.EXPIRED: 1.0}
-"""Whole ones: a session's own answer rounds them."""
+"""Whole ones: a session's own response rounds them."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Course:
         return f"run-{self.number}"
 
     def chance(self, about: str) -> Random:
-        """A die of its own for each question, so that a new question changes no old answer."""
+        """A die of its own for each question, so that a new question changes no old response."""
         return Random(f"{self.seed}/{self.number}/{about}")
 
     @cached_property
@@ -126,7 +126,7 @@ class Course:
             }
         if self.holds:
             settings |= {"finish": "hold", "report_path": RECEIPT}
-        if self.aim is Aim.REHEARSED:
+        if self.aim is Aim.DRY_RUN:
             settings["dry_run"] = True
         return settings
 
@@ -156,13 +156,13 @@ class Course:
         if self.demand is Demand.MORE:
             return False
         if self.plot is Plot.REFUSED_RECORD:
-            return self.diverts or self.aim is Aim.REHEARSED
-        not_applied = self.aim in {Aim.HELD_AND_DISCARDED, Aim.REHEARSED}
+            return self.diverts or self.aim is Aim.DRY_RUN
+        not_applied = self.aim in {Aim.HELD_AND_DISCARDED, Aim.DRY_RUN}
         return self.plot in harmless or (self.plot is Plot.PROCESSING_FAILED and not_applied)
 
     @property
     def may_be_applied(self) -> bool:
-        if self.aim in {Aim.HELD_AND_DISCARDED, Aim.REHEARSED} or self.demand is Demand.MORE:
+        if self.aim in {Aim.HELD_AND_DISCARDED, Aim.DRY_RUN} or self.demand is Demand.MORE:
             return False
         return self.is_recoverable or self.plot in {Plot.PROCESSING_FAILED, Plot.SIGNAL, Plot.DISCARDED}
 
@@ -181,7 +181,7 @@ class Course:
             log_shows_reference=chance.random() < 0.8,
             status_shows_reference=chance.random() < 0.5,
             conflict_shows_session=chance.random() < 0.5,
-            close_answer_state=chance.choice(("active", "processing")),
+            close_response_state=chance.choice(("active", "processing")),
             activity_order=chance.choice(("oldest_first", "newest_first")),
             batches_count_rejected=chance.random() < 0.5,
             counts_lag_seconds=chance.choice((0.0, 0.1)),

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from requests import RequestException
 
 from target_sprinto.sandbox import SandboxOptions
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.front_door import FrontDoor
 from tests.support.sandbox import FaultySandbox
 from tests.support.soak.courses import INACTIVITY_SECONDS, RECEIPT, Aim, Course, Plot
@@ -222,7 +222,7 @@ class _Play:
             # Faults hit every client.
             while self._door.session().state == "active":
                 with suppress(RequestException):
-                    stranger.close_session(self._door, self._door.session().id, "discard")
+                    another_client.close_session(self._door, self._door.session().id, "discard")
 
     def _moment_has_come(self, sandbox: FaultySandbox) -> bool:
         pages = self._course.pages

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from tests.support.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ HORIZON: dict[Operation, int] = {
 """How many requests of each operation are drawn for; a run that makes more is reported."""
 
 LATENCY_SECONDS = 0.01
-"""The most by which an answer that nothing strikes is delayed."""
+"""The most by which a response that nothing strikes is delayed."""
 
 Moment = Literal["before", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "after")
@@ -118,11 +118,11 @@ class Kind:
 
 def status(code: int, **headers: str) -> Callable[[Random, float], Effect]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _, __: Answer(code, named)
+    return lambda _, __: Respond(code, named)
 
 
 def html(code: int) -> Callable[[Random, float], Effect]:
-    return lambda _, __: Answer(code, {"Content-Type": "text/html"}, HTML)
+    return lambda _, __: Respond(code, {"Content-Type": "text/html"}, HTML)
 
 
 def without_fields(_: Random, __: float) -> Effect:
@@ -137,10 +137,10 @@ def late(least: float, most: float) -> Callable[[Random, float], Effect]:
 def counting(by: int) -> Callable[[Random, float], Effect]:
     """A status whose counts are off."""
 
-    def change(answer: dict[str, Any]) -> dict[str, Any]:
-        counts = dict(answer["accepted_records_by_entity"])
+    def change(response: dict[str, Any]) -> dict[str, Any]:
+        counts = dict(response["accepted_records_by_entity"])
         first = min(counts, default="people")
-        return answer | {"accepted_records_by_entity": counts | {first: counts.get(first, 0) + by}}
+        return response | {"accepted_records_by_entity": counts | {first: counts.get(first, 0) + by}}
 
     return lambda _, __: Edit(change)
 
@@ -182,8 +182,8 @@ KINDS = (
 )
 
 
-def _rejecting(answer: dict[str, Any]) -> dict[str, Any]:
-    return answer | {"rejected_count_total": 1}
+def _rejecting(response: dict[str, Any]) -> dict[str, Any]:
+    return response | {"rejected_count_total": 1}
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Ending(enum.Enum):
     PROCESSED = "processed, STATE written"
     APPROVED = "held, then applied by a person: STATE written"
     DECLINED = "held, then discarded by a person"
-    REHEARSED = "a dry run to its end: discarded, no STATE"
+    DRY_RUN = "a dry run to its end: discarded, no STATE"
     DISCARDED = "discarded"
     NOTHING_OPENED = "no session was opened"
     ENDED = "expired, nothing applied"
@@ -53,7 +53,7 @@ WANTED = {
     Aim.APPLIED: Ending.PROCESSED,
     Aim.HELD_AND_APPLIED: Ending.APPROVED,
     Aim.HELD_AND_DISCARDED: Ending.DECLINED,
-    Aim.REHEARSED: Ending.REHEARSED,
+    Aim.DRY_RUN: Ending.DRY_RUN,
 }
 
 
@@ -152,14 +152,14 @@ def _ending(evidence: Evidence) -> Ending:
 def _of_cancelled(evidence: Evidence) -> Ending:
     if evidence.persons:
         return Ending.DECLINED
-    return Ending.REHEARSED if is_rehearsed(evidence) else Ending.DISCARDED
+    return Ending.DRY_RUN if is_dry_run(evidence) else Ending.DISCARDED
 
 
-def is_rehearsed(evidence: Evidence) -> bool:
+def is_dry_run(evidence: Evidence) -> bool:
     """To its end, whether records were refused or not."""
     run = evidence.run
     ended = run.code == 0 or "[would-be-refused]" in error_line(evidence)
-    return evidence.course.aim is Aim.REHEARSED and ended and "Dry run: " in run.stderr
+    return evidence.course.aim is Aim.DRY_RUN and ended and "Dry run: " in run.stderr
 
 
 def error_line(evidence: Evidence) -> str:
@@ -331,10 +331,10 @@ def _due(output: Output) -> set[int]:
 
 def _untrue_success(evidence: Evidence) -> Iterator[str]:
     states = [session.state for session in evidence.sessions]
-    rehearses = evidence.course.aim is Aim.REHEARSED
-    if evidence.last.stdout != ("" if rehearses else state_line()):
+    dry = evidence.course.aim is Aim.DRY_RUN
+    if evidence.last.stdout != ("" if dry else state_line()):
         yield f"exit code 0, and stdout has {len(evidence.last.stdout)} characters"
-    if states != ["cancelled" if rehearses else "processed"]:
+    if states != ["cancelled" if dry else "processed"]:
         yield f"exit code 0, and the sessions are {states}"
     if evidence.diverted and " rejected (" not in evidence.stderr:
         yield "exit code 0, and no line about what was diverted"
@@ -362,9 +362,9 @@ def _untrue_of_hold(evidence: Evidence) -> Iterator[str]:
 def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
     if not line:
         yield "no one line that says what happened"
-    if is_rehearsed(evidence):
+    if is_dry_run(evidence):
         if f"Session {evidence.sessions[-1].id} was discarded" not in evidence.stderr:
-            yield "a rehearsal that does not say that its session was discarded"
+            yield "a dry run that does not say that its session was discarded"
         return
     if "othing was applied" in line and evidence.applied:
         yield "it says that nothing was applied"

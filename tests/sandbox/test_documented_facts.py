@@ -34,9 +34,9 @@ def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
         yield bare
 
 
-def assert_error(answer: requests.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status
-    error: dict[str, Any] = answer.json()["error"]
+def assert_error(response: requests.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status
+    error: dict[str, Any] = response.json()["error"]
     assert isinstance(error["code"], str)
     assert isinstance(error["message"], str)
     assert isinstance(error["details"], list)
@@ -82,9 +82,9 @@ def test_the_integration_id_is_issued_by_sprinto() -> None:
 
 def test_a_session_is_created(api: Api) -> None:
     """Session: `id, integration_id, state, created_at, updated_at, expires_at, inactivity_timeout_seconds (3600), accepted_records_total, accepted_records_by_entity {type: int}, last_error`."""  # noqa: E501 - a quotation
-    answer = api.create(client_reference_id="run 7")
-    assert answer.status_code == 201
-    session = answer.json()
+    response = api.create(client_reference_id="run 7")
+    assert response.status_code == 201
+    session = response.json()
     assert set(session) == {
         "id",
         "integration_id",
@@ -138,12 +138,12 @@ def test_a_session_of_another_integration_is_not_there(api: Api) -> None:
     assert_error(api.http.get(f"{other}/sessions/{session_id}"), 404)
 
 
-def test_an_ingest_answer(api: Api) -> None:
-    """Ingest answer (202): required `session_id, accepted_count_total`; also `accepted_count_by_entity {type: int}`, `rejected_count_total`, `validation_errors`, `echoes`."""  # noqa: E501 - a quotation
+def test_an_ingest_response(api: Api) -> None:
+    """Ingest response (202): required `session_id, accepted_count_total`; also `accepted_count_by_entity {type: int}`, `rejected_count_total`, `validation_errors`, `echoes`."""  # noqa: E501 - a quotation
     session_id = api.open()
-    answer = api.push(session_id, User=[USER, USER], Device=[{}])
-    assert answer.status_code == 202
-    assert answer.json() == {
+    response = api.push(session_id, User=[USER, USER], Device=[{}])
+    assert response.status_code == 202
+    assert response.json() == {
         "session_id": session_id,
         "accepted_count_total": 3,
         "accepted_count_by_entity": {"User": 2, "Device": 1},
@@ -154,9 +154,9 @@ def test_an_ingest_answer(api: Api) -> None:
 
 
 def test_a_page_hint_is_echoed(api: Api) -> None:
-    """`echoes {page_hint: int?}`: the answer echoes an integer."""
-    answer = api.push_bytes(api.open(), b'{"entities": {"User": [{}]}, "page_hint": 12}')
-    assert answer.json()["echoes"] == {"page_hint": 12}
+    """`echoes {page_hint: int?}`: the response echoes an integer."""
+    response = api.push_bytes(api.open(), b'{"entities": {"User": [{}]}, "page_hint": 12}')
+    assert response.json()["echoes"] == {"page_hint": 12}
 
 
 @pytest.mark.parametrize("body", ["{}", '{"status": "later"}', '{"status": null}', "[]", '"apply"', "{"])
@@ -222,12 +222,12 @@ def test_the_activity_log_refuses_other_values(api: Api, query: str) -> None:
     assert_error(api.http.get(f"{api.url}/activity?{query}"), 400)
 
 
-def test_an_error_answer(api: Api) -> None:
-    """Error answer: `{"error": {"code": str, "message": str, "details": [object, …]}}`."""
-    answer = api.status("no-such")
-    assert_error(answer, 404)
-    assert set(answer.json()) == {"error"}
-    assert answer.headers["Content-Type"].startswith("application/json")
+def test_an_error_response(api: Api) -> None:
+    """Error response: `{"error": {"code": str, "message": str, "details": [object, …]}}`."""
+    response = api.status("no-such")
+    assert_error(response, 404)
+    assert set(response.json()) == {"error"}
+    assert response.headers["Content-Type"].startswith("application/json")
 
 
 # Session states
@@ -323,7 +323,7 @@ def test_a_second_failure_stays(api: Api) -> None:
 
 
 def test_one_active_session_per_integration(api: Api) -> None:
-    """One active session per integration (default): starting another answers 409 until it is closed, cancelled or expired."""  # noqa: E501 - a quotation
+    """One active session per integration (default): starting another returns 409 until it is closed, cancelled or expired."""  # noqa: E501 - a quotation
     closed = api.open()
     assert_error(api.create(), 409)
     api.close(closed)
@@ -342,14 +342,14 @@ def test_integrations_do_not_meet(api: Api) -> None:
     assert api.http.post(f"{api.url}-other/sessions").status_code == 201
 
 
-def test_the_close_answer_still_shows_active(api: Api) -> None:
-    """The documented sample answer of `close` still shows `state: active`: a 202 means that the transition was accepted, no more."""  # noqa: E501 - a quotation
+def test_the_close_response_still_shows_active(api: Api) -> None:
+    """The documented sample response of `close` still shows `state: active`: a 202 means that the transition was accepted, no more."""  # noqa: E501 - a quotation
     session_id = api.open()
-    answer = api.close(session_id)
-    assert answer.status_code == 202
-    assert answer.json()["state"] == "active"
-    assert answer.json()["id"] == session_id
-    assert "accepted_batches" in answer.json()
+    response = api.close(session_id)
+    assert response.status_code == 202
+    assert response.json()["state"] == "active"
+    assert response.json()["id"] == session_id
+    assert "accepted_batches" in response.json()
 
 
 def test_status_calls_are_fine_at_any_time(api: Api) -> None:
@@ -394,7 +394,7 @@ def test_a_page_has_up_to_100_items_in_all(api: Api) -> None:
 
 
 def test_a_request_has_up_to_5_mb(api: Api) -> None:
-    """'e.g. **5 MB**' per request, 'compressed allowed'; more answers 413."""
+    """'e.g. **5 MB**' per request, 'compressed allowed'; more returns 413."""
     session_id = api.open()
     shell = b'{"entities": {"User": [{"text": "%s"}]}}'
     fits = shell % (b"x" * (5_000_000 - len(shell) + 2))

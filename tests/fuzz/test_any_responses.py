@@ -1,4 +1,4 @@
-"""Whatever Sprinto answers: an orderly end in time, no leak, and all of the run applied or none of it."""
+"""Whatever Sprinto returns: an orderly end in time, no leak, and all of the run applied or none of it."""
 
 from __future__ import annotations
 
@@ -173,12 +173,12 @@ def fuzz(warm: str, folder: Path, amount: settings) -> None:
     assert place.runs >= amount.max_examples * AT_A_TIME
 
 
-def test_any_answers_end_in_order(warm: str, tmp_path: Path) -> None:
+def test_any_responses_end_in_order(warm: str, tmp_path: Path) -> None:
     fuzz(warm, tmp_path, same_each_time(BY_DEFAULT))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_any_answers_end_in_order_at_length(shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
+def test_any_responses_end_in_order_at_length(shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
     fuzz(warm, tmp_path, at_random(IN_A_SHARD))

@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from target_sprinto.sandbox import Readings
-from tests.support import stranger
-from tests.support.faults.answers import MISHAPS
+from tests.support import another_client
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, until_expired
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
+from tests.support.faults.invalid_responses import MISHAPS
 from tests.support.faults.traffic import SCHEMAS
 from tests.support.front_door import feed
-from tests.support.sandbox import Answer, Edit, Fault, Hang, Late
+from tests.support.sandbox import Edit, Fault, Hang, Late, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,14 +45,14 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
     """The close's response and the first `processed` statuses show less than was sent."""
     for base in (READINGS, CONTRARY):
         for how in ("stale", "empty", "null", "absent"):
-            readings = replace(base, close_answer_counts=how)
+            readings = replace(base, close_response_counts=how)
             yield Cell(
                 f"counts in the close's response: {how}{read_as(base)}",
                 PROCESSED,
                 readings=readings,
                 traffic=traffic,
             )
-        lagging = replace(base, close_answer_counts="stale", processed_counts_lag_seconds=0.5)
+        lagging = replace(base, close_response_counts="stale", processed_counts_lag_seconds=0.5)
         yield Cell(f"counts lag at processed{read_as(base)}", PROCESSED, readings=lagging, traffic=traffic)
         yield Cell(
             f"counts lag at processed, for too long{read_as(base)}",
@@ -90,7 +90,7 @@ def happen(stage: Stage, what: str) -> None:
     elif what == "a late copy lands":
         stage.release_and_wait(1)
     else:
-        stranger.close_session(stage.door, stage.door.session().id, "discard")
+        another_client.close_session(stage.door, stage.door.session().id, "discard")
 
 
 def changed_before(traffic: Traffic) -> Iterator[Cell]:
@@ -99,9 +99,9 @@ def changed_before(traffic: Traffic) -> Iterator[Cell]:
         copies = (late,) if what == "a late copy lands" else ()
         for where, fault in {
             "others are looked for": Fault("integration_status", effect=Hang()),
-            "the close is not taken": Fault("close", effect=Answer(429, {"Retry-After": "3"})),
-            "the close conflicts": Fault("close", effect=Answer(409)),
-            "the close is put off": Fault("close", effect=Answer(503, {"Retry-After": "3"})),
+            "the close is not taken": Fault("close", effect=Respond(429, {"Retry-After": "3"})),
+            "the close conflicts": Fault("close", effect=Respond(409)),
+            "the close is put off": Fault("close", effect=Respond(503, {"Retry-After": "3"})),
         }.items():
             if where == "the close conflicts" and what != "another client discards it":
                 # There is no time in which it could happen.
@@ -176,7 +176,7 @@ def noticed(traffic: Traffic) -> Iterator[Cell]:
 def discarded_while_waiting(stage: Stage) -> Finished:
     process = stage.start_whole()
     stage.wait_for_fault(times=2)
-    stranger.close_session(stage.door, stage.door.session().id, "discard")
+    another_client.close_session(stage.door, stage.door.session().id, "discard")
     return stage.finish(process)
 
 
@@ -186,7 +186,7 @@ def discarded_while_silent(stage: Stage) -> Finished:
     process = stage.start([*SCHEMAS])
     feed(process, traffic.records()[: traffic.volley])
     stage.wait_until_accepted(traffic.together)
-    stranger.close_session(stage.door, stage.door.session().id, "discard")
+    another_client.close_session(stage.door, stage.door.session().id, "discard")
     process.wait(timeout=40)
     return stage.finish(process)
 
@@ -241,7 +241,7 @@ def slow(traffic: Traffic) -> Iterator[Cell]:
     yield Cell(
         "slow responses: a discard after SIGTERM",
         DISCARDED.ending_with(143),
-        readings=replace(READINGS, answer_seconds=2.4),
+        readings=replace(READINGS, response_seconds=2.4),
         pace={"signal_shutdown_timeout": 4.0, "shutdown_request_timeout": 1.5},
         script=stop_after_pages,
         traffic=traffic,

@@ -1,4 +1,4 @@
-"""What an answer means: for GETs, and for POSTs that was definitely not performed."""
+"""What a response means: for GETs, and for POSTs that was definitely not performed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from target_sprinto.sandbox.operations import Operation
     from tests.support.sandbox import Effect
 
-from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Informational, Raw, Reset
+from tests.support.sandbox import CutOff, Drop, Edit, Fault, Informational, Raw, Reset, Respond
 
 POSTS: list[Operation] = ["create", "push", "close"]
 GETS: list[Operation] = ["status", "integration_status"]
@@ -30,8 +30,8 @@ def moments(door: FrontDoor, operation: Operation) -> list[float]:
 @pytest.mark.parametrize("status", [425, 429, 503])
 def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, status: int) -> None:
     def play(beside: FrontDoor, operation: Operation) -> None:
-        answer = Answer(status, {"Retry-After": "1"})
-        beside.sandbox.inject(Fault(operation, integration_id=beside.integration_id, effect=answer))
+        response = Respond(status, {"Retry-After": "1"})
+        beside.sandbox.inject(Fault(operation, integration_id=beside.integration_id, effect=response))
         finished = beside.run(people(3))
         assert (finished.code, finished.stdout) == (0, state_line())
         first, second = moments(beside, operation)[:2]
@@ -45,15 +45,15 @@ def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, status: int) 
 
 def test_retry_after_may_be_a_date(door: FrontDoor) -> None:
     at = datetime.now(timezone.utc) + timedelta(seconds=3)
-    answer = Answer(429, {"Retry-After": format_datetime(at, usegmt=True)})
-    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=answer))
+    response = Respond(429, {"Retry-After": format_datetime(at, usegmt=True)})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=response))
     assert door.run(people(3), retry_timeout_seconds=30).code == 0
     assert moments(door, "push")[1] >= int(at.timestamp())
 
 
 def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDoor) -> None:
-    answer = Answer(429, {"Retry-After": "100"})
-    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=answer))
+    response = Respond(429, {"Retry-After": "100"})
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=response))
     began = time.monotonic()
     finished = door.run(people(3), retry_timeout_seconds=5)
     assert time.monotonic() - began < 8
@@ -67,8 +67,8 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
 def test_from_the_close_on_another_setting_limits_the_tries(
     door: FrontDoor, operation: Operation, nth: int
 ) -> None:
-    answer = Answer(429, {"Retry-After": "100"})
-    door.sandbox.inject(Fault(operation, nth, integration_id=door.integration_id, effect=answer))
+    response = Respond(429, {"Retry-After": "100"})
+    door.sandbox.inject(Fault(operation, nth, integration_id=door.integration_id, effect=response))
     finished = door.run(people(3), processing_timeout_seconds=5)
     assert finished.code == 75
     assert "asks to wait 100 s" in finished.error
@@ -80,10 +80,10 @@ def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontD
     door.pace["shutdown_timeout"] = 1.0
     cancelled = Edit(lambda status: status | {"state": "cancelled"})
     for fault in [
-        Fault("close", 1, effect=Answer(429)),
+        Fault("close", 1, effect=Respond(429)),
         Fault("status", 2, effect=cancelled),
-        Fault("close", 2, 99, effect=Answer(500)),
-        Fault("status", 3, 99, effect=Answer(500)),
+        Fault("close", 2, 99, effect=Respond(500)),
+        Fault("status", 3, 99, effect=Respond(500)),
     ]:
         door.sandbox.inject(replace(fault, integration_id=door.integration_id))
     finished = door.run(people(3))
@@ -93,7 +93,7 @@ def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontD
 
 @pytest.mark.parametrize("operation", ["create", "push", *GETS])
 def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
-    door.sandbox.inject(Fault(operation, times=8, integration_id=door.integration_id, effect=Answer(429)))
+    door.sandbox.inject(Fault(operation, times=8, integration_id=door.integration_id, effect=Respond(429)))
     finished = door.run(people(3), retry_timeout_seconds=0.7)
     assert (finished.code, finished.stdout) == (75, "")
     assert len(moments(door, operation)) >= 2
@@ -103,7 +103,7 @@ def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operati
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("operation", [*POSTS, *GETS])
 def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
-    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "[unauthorized]" in finished.error
@@ -117,7 +117,7 @@ def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, stat
 )
 def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknown: str) -> None:
     door.pace["max_replica_lag"] = 0.3
-    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Answer(404)))
+    door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Respond(404)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert f"the {unknown} does not exist there" in finished.error
@@ -126,7 +126,8 @@ def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknow
 
 @pytest.mark.parametrize("operation", GETS)
 @pytest.mark.parametrize(
-    "effect", [Reset(), Drop(), CutOff(10), Answer(500), Answer(502, body=b"<html>proxy</html>"), Answer(408)]
+    "effect",
+    [Reset(), Drop(), CutOff(10), Respond(500), Respond(502, body=b"<html>proxy</html>"), Respond(408)],
 )
 def test_a_get_that_failed_is_repeated(door: FrontDoor, operation: Operation, effect: Effect) -> None:
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect))
@@ -135,14 +136,16 @@ def test_a_get_that_failed_is_repeated(door: FrontDoor, operation: Operation, ef
     assert len(door.sandbox.fired(door.integration_id)) == 1
 
 
-UNEXPECTED: dict[str, Edit | Answer] = {
-    "an unknown state": Edit(lambda answer: answer | {"state": "paused"}),
-    "no state": Edit(lambda answer: {name: value for name, value in answer.items() if name != "state"}),
-    "no counts": Edit(lambda answer: answer | {"accepted_records_by_entity": None}),
-    "counts of another type": Edit(lambda answer: answer | {"accepted_records_by_entity": {"people": "3"}}),
-    "counts that are a list": Edit(lambda answer: answer | {"accepted_records_by_entity": [3]}),
-    "another status": Answer(206, body={"state": "active"}),
-    "an undocumented refusal": Answer(418),
+UNEXPECTED: dict[str, Edit | Respond] = {
+    "an unknown state": Edit(lambda response: response | {"state": "paused"}),
+    "no state": Edit(lambda response: {name: value for name, value in response.items() if name != "state"}),
+    "no counts": Edit(lambda response: response | {"accepted_records_by_entity": None}),
+    "counts of another type": Edit(
+        lambda response: response | {"accepted_records_by_entity": {"people": "3"}}
+    ),
+    "counts that are a list": Edit(lambda response: response | {"accepted_records_by_entity": [3]}),
+    "another status": Respond(206, body={"state": "active"}),
+    "an undocumented refusal": Respond(418),
 }
 
 
@@ -172,8 +175,8 @@ def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
     door: FrontDoor, setting: dict[str, Any]
 ) -> None:
     fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
-    answer = Answer(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
-    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=answer))
+    response = Respond(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=response))
     finished = door.run(people(3), **setting)
     assert "may not write" not in finished.stderr
     (kept,) = (door.folder / "rejects").iterdir()
@@ -188,17 +191,17 @@ def test_headers_that_cannot_be_parsed_leave_nothing_in_the_log(door: FrontDoor,
     assert door.run(people(3)).code == 0
 
 
-def test_fields_that_were_added_to_an_answer_are_ignored(door: FrontDoor) -> None:
+def test_fields_that_were_added_to_a_response_are_ignored(door: FrontDoor) -> None:
     for operation in [*POSTS, *GETS]:
         effect = Edit(
-            lambda answer: answer | {"new": {"field": [1]}, "expires_at": answer.get("expires_at", 5)}
+            lambda response: response | {"new": {"field": [1]}, "expires_at": response.get("expires_at", 5)}
         )
         door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=effect))
     assert door.run(people(3)).code == 0
 
 
 def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontDoor) -> None:
-    effect = Edit(lambda answer: answer | {"rejected_count_total": 1})
+    effect = Edit(lambda response: response | {"rejected_count_total": 1})
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
@@ -207,7 +210,7 @@ def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontD
 
 
 def test_a_page_that_is_too_large_for_sprinto_is_halved(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Answer(413)))
+    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(413)))
     assert door.run(people(100)).code == 0
     assert [
         seen.items
@@ -218,7 +221,7 @@ def test_a_page_that_is_too_large_for_sprinto_is_halved(door: FrontDoor) -> None
 
 
 def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=Answer(413)))
+    door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=Respond(413)))
     finished = door.run(people(2))
     assert (finished.code, finished.stdout) == (1, "")
     assert "stream 'people', input line 2" in finished.error
@@ -227,7 +230,7 @@ def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> Non
 
 @pytest.mark.parametrize("status", [415, 400])
 def test_where_compression_is_refused_pages_go_uncompressed(door: FrontDoor, status: int) -> None:
-    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Answer(status)))
+    door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(250))
     assert finished.code == 0
     encodings = [
@@ -240,7 +243,7 @@ def test_where_compression_is_refused_pages_go_uncompressed(door: FrontDoor, sta
 
 
 def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> None:
-    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Answer(400)))
+    door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(400)))
     finished = door.run([SCHEMA, record(1), STATE])
     assert finished.code == 1
     assert "[page-refused]" in finished.error
@@ -267,7 +270,7 @@ def test_a_host_that_has_no_name_is_reported(door: FrontDoor) -> None:
 @pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
 @pytest.mark.parametrize("status", [402, 405, 410, 422])
 def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
-    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Answer(status)))
+    door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "[unexpected-response]" in finished.error

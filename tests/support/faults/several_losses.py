@@ -1,4 +1,4 @@
-"""Eight pages in flight, and the answers to several of them lost, or gone wrong in other ways, at once."""
+"""Eight pages in flight, and the responses to several of them lost, or gone wrong in other ways, at once."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import partial
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
-from tests.support.faults.answers import HTML, MISHAPS
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
+from tests.support.faults.invalid_responses import HTML, MISHAPS
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
-from tests.support.sandbox import Answer, CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset
+from tests.support.sandbox import CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 FOR_GOOD = 9999
 ALL = (1, 2, 3, 4, 5, 6, 7, 8)
-LOSSES: tuple[Effect, ...] = (Reset(), Answer(500), Drop(), Answer(503), Answer(408), Answer(202, body=HTML))
-"""The answers to pages that are lost together are lost in different ways."""
+LOSSES: tuple[Effect, ...] = (
+    Reset(),
+    Respond(500),
+    Drop(),
+    Respond(503),
+    Respond(408),
+    Respond(202, body=HTML),
+)
+"""The responses to pages that are lost together are lost in different ways."""
 
 LANDINGS: tuple[Effect, ...] = (*LOSSES, CutOff(10))
 
@@ -46,7 +53,7 @@ def several(traffic: Traffic) -> Iterator[Cell]:
 
 
 def struck(traffic: Traffic, lost: Iterable[int], landed: Iterable[int]) -> tuple[Fault, ...]:
-    """Some pages whose answers are lost; some of them have landed."""
+    """Some pages whose responses are lost; some of them have landed."""
     losses, landings = cycle(LOSSES), cycle(LANDINGS)
     return tuple(
         traffic.page(number, moment="after", effect=next(landings))
@@ -278,7 +285,7 @@ def asked_in_vain(traffic: Traffic) -> Iterator[Cell]:
 
 
 def halves(traffic: Traffic) -> Iterator[Cell]:
-    """A page too large beside, and the answers to its halves are lost."""
+    """A page too large beside, and the responses to its halves are lost."""
     numbers = traffic.pages[2]
     middle = numbers.start + len(numbers) // 2
     parts = [
@@ -297,7 +304,7 @@ def halves(traffic: Traffic) -> Iterator[Cell]:
             f"too large, both halves lost, landed: {name}",
             after_losses(parts, landed) or PROCESSED,
             (
-                traffic.page(3, effect=Answer(413)),
+                traffic.page(3, effect=Respond(413)),
                 *(
                     half(moment="after" if acted else "before", effect=Reset())
                     for half, acted in zip((first, second), landed, strict=True)
@@ -307,7 +314,7 @@ def halves(traffic: Traffic) -> Iterator[Cell]:
         )
 
 
-# Other answers beside
+# Other responses beside
 
 BESIDE = (
     "429 with Retry-After",
@@ -363,7 +370,7 @@ def volleys(traffic: Traffic) -> Iterator[Cell]:
                 for number in ALL
                 for nth in range(1, times + 1)
             )
-            # Sixteen answers that each ask for a second take longer than tests have for retries.
+            # Sixteen responses that each ask for a second take longer than tests have for retries.
             patient = {"retry_timeout_seconds": 30}
             yield Cell(
                 f"all at once: {name}, {times} times", PROCESSED, faults, settings=patient, traffic=traffic
@@ -379,9 +386,9 @@ def mixtures(traffic: Traffic) -> Iterator[Cell]:
         {"effect": Reset()},
         {"effect": Reset(), "moment": "after"},
         {"effect": CutOff(10)},
-        {"effect": Answer(429, {"Retry-After": "1"})},
-        {"effect": Answer(413)},
-        {"effect": Answer(409)},
+        {"effect": Respond(429, {"Retry-After": "1"})},
+        {"effect": Respond(413)},
+        {"effect": Respond(409)},
         {"effect": Hang()},
         {"effect": Hang(), "moment": "after"},
     )

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.sandbox import RateLimit
-from tests.support import stranger
+from tests.support import another_client
 from tests.support.faults.cells import CONTRARY, READINGS, Cell
 from tests.support.faults.expectation import DISCARDED, PROCESSED, UNSEEN
 from tests.support.faults.kills import REFUSED
@@ -117,14 +117,14 @@ def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
 
 def meet(stage: Stage, prefix: str) -> Finished:
     """A run that meets a session which the log shows by now."""
-    stranger.open_session(stage.door, prefix)
+    another_client.open_session(stage.door, prefix)
     stage.others_are_all()
-    stranger.wait_until_logged(stage.door)
+    another_client.wait_until_logged(stage.door)
     return stage.run(stage.traffic.input)
 
 
 def stopped_beside(stage: Stage) -> Finished:
-    stranger.open_session(stage.door, OWN)
+    another_client.open_session(stage.door, OWN)
     stage.others_are_all()
     process = stage.start_whole()
     stage.wait_for_fault()

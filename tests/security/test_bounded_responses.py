@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.front_door import as_input, people
-from tests.support.peak import MB, peak
-from tests.support.sandbox import Answer, Edit, Fault
+from tests.support.peak_memory import MB, peak
+from tests.support.sandbox import Edit, Fault, Respond
 
 if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
@@ -25,8 +25,8 @@ def test_a_run_discards_one_session_of_another_run_and_no_more(door: FrontDoor) 
     long_ago = f"{datetime.now(timezone.utc) - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
 
     def respond(operation: Any, nth: int, status: int, body: dict[str, Any]) -> None:  # noqa: ANN401 - a literal
-        answer = Answer(status, body=json.dumps(body).encode())
-        door.sandbox.inject(Fault(operation, nth=nth, integration_id=own, effect=answer))
+        response = Respond(status, body=json.dumps(body).encode())
+        door.sandbox.inject(Fault(operation, nth=nth, integration_id=own, effect=response))
 
     for turn in range(ROUNDS):
         session = {"id": f"left-{turn}", "updated_at": long_ago}
@@ -88,13 +88,13 @@ def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
     operation, status, size, form = BODIES[what]
     for nth in range(1, 40):
         body = form.replace(b"%d", b"%d" % (nth + 1)).replace(b"%b", objects(size))
-        effect = Answer(status, body=body)
+        effect = Respond(status, body=body)
         fault = Fault(operation, nth=nth, integration_id=door.integration_id, effect=effect)  # type: ignore[arg-type] # a literal
         door.sandbox.inject(fault)
         if operation != "activity":
             break
     if operation == "activity":
-        conflict = Answer(409, body=b"{}")
+        conflict = Respond(409, body=b"{}")
         door.sandbox.inject(Fault("create", times=9, integration_id=door.integration_id, effect=conflict))
     exit_code, memory, stderr = peak(door, iter([as_input(people(3))]), on_invalid_record="divert")
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request

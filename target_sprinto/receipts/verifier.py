@@ -19,7 +19,7 @@ class Matched(ReceiptDiffers):
     """No difference: all that a run made before it failed came out the same, and the rest does not count."""
 
 
-class Replay(OfflineRun):
+class ReceiptVerifier(OfflineRun):
     """Pages are cut where the run cut them, which may have been while the tap was silent."""
 
     def __init__(self, document: receipt.Receipt, interrupted: InterruptCheck) -> None:
@@ -61,7 +61,7 @@ class Replay(OfflineRun):
 
     def compare_rejects(self, rejected: Sequence[receipt.Reject]) -> None:
         """Compare what our own checks have rejected. Raises ReceiptDiffers."""
-        in_run = [one for one in self._receipt.rejects if one.refused_by == "target"]
+        in_run = [one for one in self._receipt.rejects if one.rejected_by == "target"]
         here, there = ([(one.line, one.place, one.code) for one in those] for those in (rejected, in_run))
         if here != there:
             line, place, code = min(set(here) ^ set(there), default=(0, "", ""))

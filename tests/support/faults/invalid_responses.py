@@ -1,4 +1,4 @@
-"""Invalid answers: every effect at every moment, the server having acted or not, once or from then on."""
+"""Invalid responses: every effect at every moment, the server having acted or not, once or from then on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from target_sprinto.sandbox import Readings
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.expectation import GETS, PAGES, PROCESSED, Kind, after_all, after_one
-from tests.support.sandbox import Answer, CutOff, Drop, Edit, Fault, Hang, Reset
+from tests.support.sandbox import CutOff, Drop, Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ SESSION = {"id": "of-a-proxy", "state": "active", "accepted_records_by_entity": 
 
 @dataclass(frozen=True)
 class Mishap:
-    """One way to spoil an answer. `always_acts`: the sandbox makes it of its real answer."""
+    """One way to spoil a response. `always_acts`: the sandbox makes it of its real response."""
 
     kind: Kind
     effect: Callable[[Operation], Effect]
@@ -50,15 +50,15 @@ class Mishap:
 
 def status_only(status: int, **headers: str) -> Callable[[Operation], Effect]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda _: Answer(status, named)
+    return lambda _: Respond(status, named)
 
 
 def another_2xx(operation: Operation) -> Effect:
-    return Answer(200 if DUE[operation] != 200 else 202, body=SHAPES.get(operation, SESSION))
+    return Respond(200 if DUE[operation] != 200 else 202, body=SHAPES.get(operation, SESSION))
 
 
-def paused(answer: dict[str, Any]) -> dict[str, Any]:
-    return answer | {"state": "paused"}
+def paused(response: dict[str, Any]) -> dict[str, Any]:
+    return response | {"state": "paused"}
 
 
 MISHAPS: dict[str, Mishap] = {
@@ -67,14 +67,14 @@ MISHAPS: dict[str, Mishap] = {
     "hang": Mishap(Kind.LOST, lambda _: Hang()),
     "cut off": Mishap(Kind.LOST, lambda _: CutOff(10), always_acts=True),
     "500": Mishap(Kind.LOST, status_only(500)),
-    "502": Mishap(Kind.LOST, lambda _: Answer(502, {"Content-Type": "text/html"}, HTML)),
+    "502": Mishap(Kind.LOST, lambda _: Respond(502, {"Content-Type": "text/html"}, HTML)),
     "503": Mishap(Kind.LOST, status_only(503)),
     "504": Mishap(Kind.LOST, status_only(504)),
     "408": Mishap(Kind.LOST, status_only(408)),
-    "a proxy's page with 200": Mishap(Kind.LOST, lambda _: Answer(200, {"Content-Type": "text/html"}, HTML)),
-    "an empty body": Mishap(Kind.LOST, lambda operation: Answer(DUE[operation], body=b"")),
+    "a proxy's page with 200": Mishap(Kind.LOST, lambda _: Respond(200, {"Content-Type": "text/html"}, HTML)),
+    "an empty body": Mishap(Kind.LOST, lambda operation: Respond(DUE[operation], body=b"")),
     "another 2xx": Mishap(Kind.ODD, another_2xx),
-    "no fields": Mishap(Kind.ODD, lambda operation: Answer(DUE[operation], body={})),
+    "no fields": Mishap(Kind.ODD, lambda operation: Respond(DUE[operation], body={})),
     "unknown state": Mishap(Kind.ODD, lambda _: Edit(paused), always_acts=True),
     "425": Mishap(Kind.NOT_NOW, status_only(425)),
     "429 with Retry-After": Mishap(Kind.NOT_NOW, status_only(429, Retry_After="1")),
@@ -107,13 +107,13 @@ def why_not(moment: str, mishap: Mishap, acts: Acts) -> str | None:  # noqa: PLR
     if moment in GETS and acts == "acted":
         return "a GET does nothing that could have happened"
     if mishap.always_acts and acts == "not acted" and moment not in GETS:
-        return "the sandbox makes this of its real answer, so it has acted"
+        return "the sandbox makes this of its real response, so it has acted"
     if kind not in {Kind.LOST, Kind.ODD, Kind.REJECTED} and acts == "acted":
-        return "this answer says that it did not happen"
+        return "this response says that it did not happen"
     if kind in {Kind.TOO_LARGE, Kind.ENCODING, Kind.REJECTED} and moment not in PAGES:
         return "the documents know it on a page only"
     if kind in {Kind.CONFLICT, Kind.BAD_REQUEST} and moment in GETS:
-        return "the documents know no such answer to a GET, and the contract has no row for it"
+        return "the documents know no such response to a GET, and the contract has no row for it"
     if kind is Kind.REDIRECT and moment in {"create", "close"}:
         return "the contract does not say whether what was redirected has happened"
     return None
@@ -143,7 +143,7 @@ def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
 
 
 def has_no_state(name: str, operation: Operation) -> bool:
-    """Whether the answer has no `state` that could be unknown."""
+    """Whether the response has no `state` that could be unknown."""
     return name == "unknown state" and operation in {"push", "integration_status"}
 
 

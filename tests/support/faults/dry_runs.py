@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tests.support.faults.answers import MISHAPS, why_not
 from tests.support.faults.cells import READINGS, Acts, Cell
 from tests.support.faults.counts import ABOVE, BELOW, lasting
 from tests.support.faults.discards import PACE, closes, statuses
@@ -15,13 +14,14 @@ from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, e
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
+    DRY_RUN,
     PAGES,
     PROCESSED,
-    REHEARSED,
     WOULD_BE_REFUSED,
     Kind,
     after_one,
 )
+from tests.support.faults.invalid_responses import MISHAPS, why_not
 from tests.support.faults.refusals import READ, RULES
 from tests.support.front_door import SIGNALS
 from tests.support.sandbox import Fault, Hang, Reset
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tests.support.faults.traffic import Traffic
 
 
-def rehearsing(traffic: Traffic) -> Iterator[Cell]:
+def dry_runs(traffic: Traffic) -> Iterator[Cell]:
     yield from with_bad_records(traffic)
     yield from invalid_pages(traffic)
     yield from at_the_end(traffic)
@@ -57,7 +57,7 @@ def cell(name: str, expected: Expected, traffic: Traffic, *faults: Fault, **more
 
 def with_bad_records(traffic: Traffic) -> Iterator[Cell]:
     bad = in_each_page(traffic)
-    yield cell("all is well", REHEARSED, traffic)
+    yield cell("all is well", DRY_RUN, traffic)
     for name, readings in READ.items():
         for policy in ("fail", "divert"):
             yield cell(
@@ -118,7 +118,7 @@ def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
                     suffix = f", {acts}" if mishap.kind is Kind.LOST else ""
                     yield cell(
                         f"{moment}: {name}{suffix}",
-                        rehearsed(after_one(moment, mishap.kind, READINGS, acted=acts == "acted")),
+                        in_a_dry_run(after_one(moment, mishap.kind, READINGS, acted=acts == "acted")),
                         traffic,
                         *traffic.strike(
                             moment,
@@ -129,14 +129,14 @@ def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
                     )
 
 
-def rehearsed(expected: Expected) -> Expected:
-    """What recovers is rehearsed to its end."""
-    return REHEARSED if expected is PROCESSED else expected
+def in_a_dry_run(expected: Expected) -> Expected:
+    """A dry run that recovers goes through to its end."""
+    return DRY_RUN if expected is PROCESSED else expected
 
 
 def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     sent = traffic.format_counts("people")
-    yield cell("counts lag for three looks", REHEARSED, traffic, Fault("status", times=3, effect=BELOW))
+    yield cell("counts lag for three looks", DRY_RUN, traffic, Fault("status", times=3, effect=BELOW))
     yield cell(
         "counts fall short for good",
         DISCARDED.saying(sent),
@@ -147,7 +147,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     yield cell("counts go over", DISCARDED.saying(sent), traffic, lasting(ABOVE))
     for name in ("reset", "500", "429 with Retry-After"):
         fault = Fault("status", effect=MISHAPS[name].effect("status"))
-        yield cell(f"status: {name}", REHEARSED, traffic, fault)
+        yield cell(f"status: {name}", DRY_RUN, traffic, fault)
     for name in ("403", "no fields"):
         fault = Fault("status", effect=MISHAPS[name].effect("status"))
         yield cell(f"status: {name}", DISCARDED, traffic, fault)
@@ -163,7 +163,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     )
     yield cell(
         "another client discards it before",
-        REHEARSED,
+        DRY_RUN,
         traffic,
         held,
         script=partial(ended, end=partial(end_by, status="discard")),
@@ -182,7 +182,7 @@ def discarding(traffic: Traffic) -> Iterator[Cell]:
     for name, expected, faults in (*closes(), *of_the_discard()):
         yield cell(
             f"its discard: {name}",
-            REHEARSED if expected is DISCARDED else expected,
+            DRY_RUN if expected is DISCARDED else expected,
             traffic,
             *faults,
             settings={"request_timeout_seconds": traffic.timeout},

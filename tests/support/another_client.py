@@ -43,8 +43,8 @@ def _base(door: FrontDoor) -> str:
 
 
 def _post(door: FrontDoor, path: str, body: dict[str, str]) -> requests.Response:
-    answer = requests.post(
+    response = requests.post(
         f"{_base(door)}{path}", json=body, headers={"api-key": API_KEY}, timeout=TIMEOUT_SECONDS
     )
-    answer.raise_for_status()
-    return answer
+    response.raise_for_status()
+    return response
