@@ -108,7 +108,7 @@ def test_what_says_that_it_is_pure_does_no_io(path: Path) -> None:
 
 
 def test_the_heart_of_a_run_says_that_it_is_pure() -> None:
-    names = ["pages", "lifecycle", "retry_delay", "responses", "refusals", "encoding"]
+    names = ["pages", "lifecycle", "retry_delay", "responses", "rejections", "encoding"]
     names += ["in_doubt", "bisection", "digests", "activity_log"]
     heart = {ROOT / "push" / "protocol" / f"{name}.py" for name in names} | {ROOT / "push" / "endpoint.py"}
     assert heart <= set(PURE)

@@ -21,7 +21,7 @@ from target_sprinto.singer.response_file import ResponseFile, response_of
 
 
 @click.command(
-    short_help="Find out how the real API behaves.",
+    short_help="Check how the real API behaves.",
     epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
 )
 @config_option()
@@ -50,7 +50,7 @@ def probe(
     *,
     as_json: bool,
 ) -> None:
-    """Find out how the API behaves where its documentation is silent, in a session that is always discarded.
+    """Check how the API behaves where its documentation is silent, in a session that is always discarded.
 
     It takes about twenty requests. Rejected pages are among them, which may show as anomalies in Sprinto's
     dashboard. Nothing is applied.

@@ -3,5 +3,5 @@
     examples ─▶ asking ─▶ evidence ─▶ conclusions ─▶ suggestions ─▶ report
 
 `questions.py` is the order of the questions, `session.py` the one session that they go to: only these two do
-I/O. What the responses mean is concluded in `about_pages.py`, `about_refusals.py` and `about_sessions.py`.
+I/O. What the responses mean is concluded in `about_pages.py`, `about_rejections.py` and `about_sessions.py`.
 """

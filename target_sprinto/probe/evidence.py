@@ -50,7 +50,7 @@ class PushAttempt:
         return self.response.status == HTTPStatus.ACCEPTED
 
     @property
-    def refused(self) -> bool:
+    def rejected(self) -> bool:
         """Whether it was definitely not accepted."""
         return HTTPStatus.BAD_REQUEST <= self.response.status < HTTPStatus.INTERNAL_SERVER_ERROR
 

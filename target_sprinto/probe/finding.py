@@ -21,7 +21,7 @@ class Finding:
 
     @property
     def shown(self) -> bool:
-        """Whether the probe could tell."""
+        """Whether the probe could decide it."""
         return self.value is not None
 
 
@@ -33,7 +33,7 @@ Points = dict[str, Callable[[Evidence], Finding]]
 
 
 class NotShown(Exception):
-    """The probe could not tell a point: why, and what that means for a run."""
+    """The probe could not decide a point: why, and what that means for a run."""
 
     def __init__(self, why: str, means: str = "") -> None:
         super().__init__(why)

@@ -19,7 +19,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
-from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import PUSH
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.transport.background import InterruptCheck
@@ -113,7 +113,7 @@ class _Questions:
         try:
             self._client.read(PUSH, response)
         except PageRefused as refusal:
-            message = describe_refusal(page, refusal, self._fields.find)
+            message = describe_rejection(page, refusal, self._fields.find)
             message.advise("Fix the example, then probe again.")
             raise message from None
         self._latest, self.evidence.shown_after = self._session.look_until(

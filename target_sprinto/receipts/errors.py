@@ -23,7 +23,7 @@ class ReceiptKeyUnusable(SprintoError, code="receipt-key"):
 
 
 class ReceiptUnsigned(SprintoError, code="receipt-unsigned"):
-    """A receipt that has no envelope beside it, where its signature is to be checked."""
+    """A receipt without an envelope, although its signature is to be checked."""
 
 
 class SignatureInvalid(SprintoError, code="receipt-signature"):

@@ -96,7 +96,7 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
 def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     """The runs in the order of their ends, copies of a receipt once; and what is wrong, in sentences.
 
-    Where two receipts of one run differ, neither is returned.
+    If two receipts of one run differ, neither is returned.
     """
     kept: dict[str, PastRun] = {}
     differing: dict[str, str] = {}

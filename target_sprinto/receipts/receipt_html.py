@@ -181,7 +181,7 @@ def _indented(value: bytes) -> str:
 
 
 def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked: bool = True) -> str:
-    """A table, or a sentence where there are no rows.
+    """A table, or a sentence if there are no rows.
 
     `columns` are heads, each with its kind after a colon if it has one: `number`, `tight` for text on one
     line, `code`, `digest`. `stacked`: on a narrow screen its cells are below each other, each with its head.

@@ -167,7 +167,7 @@ class Integration:
         )
         del self.state.rejections[:-REJECTIONS_KEPT]
 
-    def note_refused_page(self, session: Session, refused: Refused, now: float) -> None:
+    def note_rejected_page(self, session: Session, refused: Refused, now: float) -> None:
         """Record a page rejected with 400 as an anomaly (Sprinto: Integration Monitoring)."""
         if refused.status != HTTPStatus.BAD_REQUEST:
             return

@@ -112,7 +112,7 @@ def _push(exchange: Exchange) -> Reply:
         page = exchange.page()
         integration.stage(session, page, exchange.now)
     except Refused as refused:
-        integration.note_refused_page(session, refused, exchange.now)
+        integration.note_rejected_page(session, refused, exchange.now)
         raise
     return Reply(202, bodies.ingest_body(session, page, exchange.readings))
 

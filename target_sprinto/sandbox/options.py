@@ -52,7 +52,7 @@ class RateLimit(msgspec.Struct, frozen=True):
 
 @dataclass
 class SandboxOptions:
-    """How a sandbox behaves; the defaults are Sprinto's documented figures, where there are any.
+    """How a sandbox behaves; the defaults are Sprinto's documented figures, if there are any.
 
     `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
     (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.

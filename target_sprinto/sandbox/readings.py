@@ -1,4 +1,4 @@
-"""What Sprinto's documents leave open, one switch for each reading of them.
+"""What Sprinto's documentation leaves open, one switch for each reading of it.
 
 A loader is right only if it is right under every value of every field here.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Readings:
-    """One reading of the silent places in Sprinto's documents; the defaults come first in each type."""
+    """One reading of what Sprinto's documentation leaves open; the defaults come first in each type."""
 
     apply: Literal["upsert", "append", "replace"] = "upsert"
     """What applying does: renew entities by key, add them, or replace all of the entity types it names."""

@@ -9,7 +9,7 @@ from typing import Any
 class Refused(Exception):
     """Carries an error response: its HTTP `status`, `headers` and JSON `body` (Sprinto: Models, Error).
 
-    Sprinto's documents name the field `code`, not its values: without one it is the status in words.
+    Sprinto's documentation names the field `code`, not its values: without one it is the status in words.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a response, each with its default

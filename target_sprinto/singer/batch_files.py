@@ -92,7 +92,7 @@ class BatchFile:
                 raise self._unreadable(problem.strerror or type(problem).__name__) from None
 
     def _open(self, opened: contextlib.ExitStack, check: InterruptCheck) -> IO[bytes]:
-        # Not to wait for a process that might open the other end, where it is not a file.
+        # If it is not a file, do not wait for a process that might open the other end.
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)

@@ -198,7 +198,7 @@ def _can_be(schema: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def stream_map(proposals: list[Proposal], entity: EntitySchema) -> dict[str, Any]:
-    """The stream map of a draft. What a person must decide is UNDECIDED in it, which the target refuses."""
+    """The stream map of a draft. What a person must decide is UNDECIDED in it, which the target rejects."""
     fields: dict[str, Any] = {one.field: one.rule for one in proposals if one.rule is not None}
     return fields | {"__key_properties__": list(entity.key), "__else__": None}
 

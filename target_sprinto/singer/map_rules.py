@@ -130,7 +130,7 @@ def _mentions(expression: str, name: str) -> bool:
 
 
 def parsed(expression: str) -> ast.Module | None:
-    """Its syntax tree; None for what is not an expression, which the SDK's mapper refuses too."""
+    """Its syntax tree; None for what is not an expression, which the SDK's mapper rejects too."""
     try:
         tree = ast.parse(expression)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

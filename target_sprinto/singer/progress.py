@@ -26,7 +26,7 @@ _COLUMNS = 80
 
 
 class Progress:
-    """Tells of a run from `begin` to `end`, on a thread of its own.
+    """Reports on a run from `begin` to `end`, on a thread of its own.
 
     `records` is asked for how many were read so far, `input_seconds` for how long they were waited for.
     Called from Python, not `by_command`, it keeps silent until the summary. A log gets a line every
@@ -57,8 +57,8 @@ class Progress:
         if not self._by_command:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        tell = self._tell_live if live else self._tell_now_and_then
-        thread = threading.Thread(target=tell, name="sprinto-progress", daemon=True)
+        report = self._report_live if live else self._log_now_and_then
+        thread = threading.Thread(target=report, name="sprinto-progress", daemon=True)
         thread.start()
         self._thread = thread
 
@@ -79,7 +79,7 @@ class Progress:
         most = f"bottleneck: {bottleneck}, {spent[bottleneck]:.1f} s"
         return f"in {took:.1f} s; {most} ({others})"
 
-    def _tell_now_and_then(self) -> None:
+    def _log_now_and_then(self) -> None:
         message, records = "", 0
         while not self._ended.wait(self._interval):
             before, records = records, self._records()
@@ -89,7 +89,7 @@ class Progress:
                 log.info("Progress: %s (%s records a second).", now, f"{rate:,.0f}")
                 message = now
 
-    def _tell_live(self) -> None:
+    def _report_live(self) -> None:
         from tqdm import tqdm  # noqa: PLC0415 - only a terminal needs it, and start-up is short
         from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: PLC0415 - as above
 

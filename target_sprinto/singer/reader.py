@@ -31,7 +31,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
     `check` is called while waiting for input, and may raise to end the reading. `failed` is called with what
-    ended it and returns what to raise. `refuse` is handed a line that is a message but for a number that JSON
+    ended it and returns what to raise. `reject` is handed a line that is a message but for a number that JSON
     does not know, and raises unless the record may be left out. `begin` is called before the first line, and
     may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without input
     after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin
@@ -41,7 +41,7 @@ class SprintoReader(GenericSingerReader[bytes]):
 
     check: InterruptCheck
     failed: Callable[[BaseException], BaseException]
-    refuse: Callable[[bytes, InvalidRecord], None]
+    reject: Callable[[bytes, InvalidRecord], None]
     begin: Callable[[], None]
     guard: Callable[[], AbstractContextManager[None]]
     longest_silence: Callable[[], float]
@@ -118,7 +118,7 @@ class SprintoReader(GenericSingerReader[bytes]):
             try:
                 message = parse_message(line)
             except InvalidRecord as problem:
-                self.refuse(line, problem)
+                self.reject(line, problem)
                 continue
             yield message
 

@@ -88,7 +88,7 @@ class RunEnd:
             self.client.close()
             raise
         self._log_metrics(sinks)
-        # It may have seen what became of the session.
+        # It may have seen how the session ended.
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
         said = own or result.session_outcome
         left_open = result.left_open if said == result.session_outcome else None
@@ -155,9 +155,9 @@ class RunEnd:
     def _finished(self, summary: RunResult, state: bytes | None) -> RunOutcome:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
         if self.disposition is Finish.DISCARD:
-            refused = self._dry_run(summary)
-            code, kept = refused.exit_code if refused else 0, self.responses.written
-            return RunOutcome("dry-run", code, refused, response_kept=kept)
+            rejected = self._dry_run(summary)
+            code, kept = rejected.exit_code if rejected else 0, self.responses.written
+            return RunOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             if not self.intake.line():
@@ -211,11 +211,11 @@ class RunEnd:
         amounts = self._amounts(summary)
         log.info("Dry run: Sprinto accepted %s.%s", amounts, discarded, extra=log_fields(summary))
         self._log_skipped()
-        if refused := self._would_be_rejected():
-            them = "it at its source" if len(refused) == 1 else "them at their source"
+        if rejected := self._would_be_rejected():
+            them = "it at its source" if len(rejected) == 1 else "them at their source"
             return WouldBeRefused(
-                f"{pluralize(len(refused), 'record')} would be rejected: the log's warnings say why."
-                f" {self.responses.keep(responses_about(refused))}",
+                f"{pluralize(len(rejected), 'record')} would be rejected: the log's warnings say why."
+                f" {self.responses.keep(responses_about(rejected))}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None

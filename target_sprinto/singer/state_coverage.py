@@ -193,7 +193,7 @@ class FinalState:
 
 
 def is_covered(value: object, bookmark: object) -> bool:
-    """Whether a replication key's value is not beyond a bookmark, where that is certain.
+    """Whether it is certain that a replication key's value is not beyond a bookmark.
 
     Certain are numbers, dates, date-times that both have a zone or both have none, and what is equal.
     Numbers are int or Decimal. Other strings have the order of the source's collation, which is not known.

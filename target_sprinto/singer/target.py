@@ -78,7 +78,7 @@ class SprintoTarget(ConfiguredTarget):
         self.reader = SprintoReader(
             check=self.raise_if_interrupted,
             failed=self._abort_because,
-            refuse=self._reject_line,
+            reject=self._reject_line,
             begin=self._begin,
             guard=self._signals_noticed,
             watch_stdin=signals is not None,
@@ -242,7 +242,7 @@ class SprintoTarget(ConfiguredTarget):
         self._state = value
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
-        """Accepted, logged once, and changes nothing: Sprinto's documents do not mention table versions."""
+        """Accepted, logged once, without effect: Sprinto's documentation does not mention table versions."""
         self._final_state.add_version(message_dict["stream"])
         if not self._said_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")

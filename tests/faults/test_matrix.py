@@ -21,7 +21,7 @@ from tests.support.faults.invalid_responses import invalid_for_good, invalid_onc
 from tests.support.faults.invariants import check
 from tests.support.faults.kills import conflicts, kills
 from tests.support.faults.late import late, late_pages
-from tests.support.faults.refusals import refused_pages
+from tests.support.faults.rejections import refused_pages
 from tests.support.faults.sample import features_of, sample
 from tests.support.faults.several_losses import batches, mistaken, several
 from tests.support.faults.signals import signals

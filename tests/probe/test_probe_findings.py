@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from target_sprinto.probe.about_refusals import read_faults
+from target_sprinto.probe.about_rejections import read_faults
 from target_sprinto.probe.conclusions import read_findings
 from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import (

@@ -17,7 +17,7 @@ from target_sprinto.push.protocol.bisection import (
     split_rejected,
 )
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import no_field
+from target_sprinto.push.protocol.rejections import no_field
 
 TYPES = ("User", "Device", "Vendor")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.errors import PageRefused, SprintoError, Throttled
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.text import format_difference, listed
 from target_sprinto.push.timing import Timings
@@ -42,7 +42,7 @@ def test_a_page_of_which_every_record_is_named_is_described_in_short() -> None:
         {"entity_type": "User", "index": number, "field": "workEmail", "issue": "required"}
         for number in range(100)
     )
-    error = describe_refusal(Page(1, items), PageRefused("", details=faults), lambda _, field: field)
+    error = describe_rejection(Page(1, items), PageRefused("", details=faults), lambda _, field: field)
     assert "; and 99 more." in error.message
     assert size(error) <= LONGEST
 

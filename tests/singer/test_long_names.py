@@ -13,7 +13,7 @@ from target_sprinto.push import errors as push
 from target_sprinto.push.protocol.activity_log import LoggedSession
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch
 from target_sprinto.push.protocol.pages import Item, Page, too_large
-from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.rejections import describe_rejection
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.opening_conflict import ActiveSession, ConflictPolicy, ConflictResolver
@@ -92,9 +92,7 @@ def in_the_way(policy: str) -> NoReturn:
     conflict = ConflictResolver(
         SprintoClient(api_key="key", integration_id="demo")._api, ConflictPolicy(policy), RetryPolicy()
     )
-    raise conflict.refuse(
-        f"{blocker.describe()}; waited 3900 s; cannot tell if it ended (throttled)", blocker
-    )
+    raise conflict.error(f"{blocker.describe()}; waited 3900 s; cannot tell if it ended (throttled)", blocker)
 
 
 def count_mismatch() -> None:
@@ -169,7 +167,7 @@ MESSAGES: dict[str, Callable[[], object]] = {
         expected={long(f"Type{number}"): 10**9 for number in range(9)}
     ).require_expected({}),
     "page refused": lambda: raised(
-        describe_refusal(PAGE, push.PageRefused("", details=FAULTS), lambda _, spelt: spelt)
+        describe_rejection(PAGE, push.PageRefused("", details=FAULTS), lambda _, spelt: spelt)
     ),
     "record too large": lambda: raised(too_large(b"", SOURCE, TYPE)),
     "count mismatch": count_mismatch,

@@ -17,7 +17,7 @@ import msgspec
 
 from target_sprinto.push.errors import PageRefused, PageTooLarge
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import KnownField, read_detail
+from target_sprinto.push.protocol.rejections import KnownField, read_detail
 
 ErrorDetail = dict[str, object]
 """``{entity_type, index, field, issue}`` as a response named it."""

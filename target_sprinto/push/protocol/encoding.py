@@ -1,8 +1,8 @@
-"""Python's records become JSON bytes, digit for digit, or are refused by name. Pure.
+"""Python's records become JSON bytes, digit for digit, or are rejected by name. Pure.
 
 Strings, numbers, booleans, None, mappings with string keys, lists and tuples are what JSON knows. Decimals
 keep their digits; dates, times and UUIDs become the strings that ISO 8601 and RFC 9562 know. All else is
-refused: what it should become is for its owner to say.
+rejected: what it should become is for its owner to say.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ response, or the activity log, names it (`OPEN`); and where `create` was definit
 * `DISCARDING`: something went wrong before that, or the run was a dry run; nothing of it will be applied.
 * held: the session stays as it is, for another client to look at and to apply.
 
-`ENDED` is final: what became of the session is known, or can be known no better by this run.
+`ENDED` is final: the outcome of the session is known, or this run cannot learn more about it.
 
 Whatever moves the phase lives in this file: `Run` asks `next_phase` and never sets a phase by itself. An
 event that the table lacks is a programming error and raises.
@@ -30,7 +30,7 @@ from target_sprinto.push.protocol.responses import SessionStatus
 
 
 class Phase(enum.Enum):
-    """Where a run stands with its session."""
+    """How far a run has come with its session."""
 
     UNOPENED = enum.auto()
     OPENING = enum.auto()
@@ -130,7 +130,7 @@ def keep_alive_interval(session: SessionStatus, longest: float) -> float:
 
 
 def is_in_doubt(failure: ApiError) -> bool:
-    """Whether a call may have been acted upon, so that it is found out instead of repeated.
+    """Whether a call may have been acted upon, so that it is checked instead of repeated.
 
     A redirect is not worth it: whatever sends it stands between this run and Sprinto for good.
     """
@@ -146,20 +146,20 @@ class NextStep(enum.Enum):
     GIVE_UP = enum.auto()
 
 
-def next_step_after(refusal: ApiError, *, items: int, compressed: bool, proven: bool) -> NextStep:
-    """What a refused page asks for.
+def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: bool) -> NextStep:
+    """What a rejected page asks for.
 
     `compressed`: this try was compressed. `proven`: an earlier compressed page was accepted, so the
-    refusal cannot be about the compression.
+    failure cannot be about the compression.
     """
-    if is_in_doubt(refusal) or isinstance(refusal, errors.Conflict):
+    if is_in_doubt(failure) or isinstance(failure, errors.Conflict):
         return NextStep.RESOLVE
-    about_encoding = isinstance(refusal, errors.EncodingRefused) or (
-        isinstance(refusal, errors.PageRefused) and not refusal.details
+    about_encoding = isinstance(failure, errors.EncodingRefused) or (
+        isinstance(failure, errors.PageRefused) and not failure.details
     )
     if about_encoding and compressed and not proven:
         return NextStep.SEND_UNCOMPRESSED
-    if isinstance(refusal, errors.PageTooLarge) and items > 1:
+    if isinstance(failure, errors.PageTooLarge) and items > 1:
         return NextStep.HALVE
     return NextStep.GIVE_UP
 
@@ -189,7 +189,7 @@ class ProcessingWatch:
         if status.state == "processed":
             return Processing.PROCESSED
         if status.state in {"active", "processing"}:
-            # After a 202, `active` means "not yet": the documents' own sample response still shows it.
+            # After a 202, `active` means "not yet": the documentation's own sample response still shows it.
             self.failed_since = None
             return Processing.PENDING
         if status.state == "failed":

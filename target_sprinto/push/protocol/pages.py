@@ -41,7 +41,7 @@ _BRACKETS_BYTES = len(b"[]")
 
 
 class Item(msgspec.Struct, frozen=True, gc=False):
-    """One record on its way: its JSON bytes, and an opaque origin that a refusal hands back.
+    """One record on its way: its JSON bytes, and an opaque origin that a rejection hands back.
 
     `key` identifies the entity within its type: any hashable value, or None if it is not known.
     """
@@ -54,7 +54,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True)
 class Page:
-    """Items that travel, and are accepted or refused, together. `number` counts from 1 within the run."""
+    """Items that travel, and are accepted or rejected, together. `number` counts from 1 within the run."""
 
     number: int
     items: tuple[Item, ...]

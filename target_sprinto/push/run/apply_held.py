@@ -27,7 +27,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     """Return once Sprinto has processed the session, from wherever an earlier try has left it.
 
     `counts` is what must be in it: ``{entity_type: int}``. `interrupted` may raise to end any wait. Raises as
-    a run does, and says what became of the session.
+    a run does, and reports the outcome of the session.
     """
     retry_policy = RetryPolicy(timeouts.request, timeouts.retry)
     staged = StagedSession(

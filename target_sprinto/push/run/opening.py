@@ -1,4 +1,4 @@
-"""The opening of a run's session, and finding out about it if the response is lost."""
+"""The opening of a run's session, and the check whether there is one if the response is lost."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class SessionOpener:
         return status
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
-        conflict = self._conflict.refuse(f"the response to `create` was lost, and {sentence}")
+        conflict = self._conflict.error(f"the response to `create` was lost, and {sentence}")
         conflict.hint, conflict.policy, conflict.outcome = "Wait until it ends.", "", Outcome.IN_DOUBT
         return conflict
 

@@ -151,14 +151,14 @@ class ConflictResolver:
             return None
         blocker = self._find()
         if self._policy.choice is OnActiveSession.FAIL or blocker is None:
-            raise self.refuse(_named(blocker), blocker)
+            raise self.error(_named(blocker), blocker)
         return self._take_over(blocker)
 
     def describe(self) -> str:
         """What the activity log shows of the session in the way, in a clause."""
         return _named(self._find())
 
-    def refuse(self, message: str, blocker: ActiveSession | None = None) -> SessionConflict:
+    def error(self, message: str, blocker: ActiveSession | None = None) -> SessionConflict:
         """The error that names what is in the way, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
@@ -205,8 +205,8 @@ class ConflictResolver:
         blocker = self._find()
         message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s"
         if not isinstance(failure, errors.Conflict):
-            message += f"; cannot tell if it ended ({failure.code})"
-        return self.refuse(message, blocker)
+            message += f"; unknown if it ended ({failure.code})"
+        return self.error(message, blocker)
 
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""
@@ -222,14 +222,14 @@ class ConflictResolver:
         """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
         message, policy = _named(blocker), self._policy
         if self._has_taken_over:
-            raise self.refuse(f"{message}; a run takes over one session, no more", blocker)
+            raise self.error(f"{message}; a run takes over one session, no more", blocker)
         if not blocker.was_left_by(policy.own_prefix):
-            raise self.refuse(f"{message}; only what this pipeline left itself is taken over", blocker)
+            raise self.error(f"{message}; only what this pipeline left itself is taken over", blocker)
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():
                 return
-            raise self.refuse("the activity log does not show which")
+            raise self.error("the activity log does not show which")
         self._has_taken_over = True
         first = SessionLook.of(status, blocker.session, self._client.known_server_time())
         if (missing := policy.stale_seconds - first.silence_seconds) > 0:
@@ -245,17 +245,17 @@ class ConflictResolver:
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.state is None:
-            raise self.refuse(message, blocker)
+            raise self.error(message, blocker)
 
     def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""
         again = self._find()
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
-            raise self.refuse(_named(again), again)
+            raise self.error(_named(again), again)
         status = self._read(again)
         second = SessionLook.of(status, again.session, self._client.known_server_time())
         if status.state == "active" and shows_life(first, second):
-            conflict = self.refuse(
+            conflict = self.error(
                 f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s", again
             )
             conflict.advise("Wait; see `stale_seconds`.")
@@ -264,11 +264,11 @@ class ConflictResolver:
 
     def _read(self, blocker: ActiveSession) -> SessionStatus:
         if not blocker.log_is_whole:
-            raise self.refuse(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
+            raise self.error(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
         try:
             return self._client.session_status(blocker.session.id, self._retry_policy)
         except ApiError as failure:
-            raise self.refuse(
+            raise self.error(
                 f"{_named(blocker)}; its status could not be read ({failure.code})", blocker
             ) from None
 
@@ -286,7 +286,7 @@ class ConflictResolver:
 
 
 def _ask_intervals(timings: Timings) -> Iterator[float]:
-    """Seconds between one request and the next that find out whether another session has ended.
+    """Seconds between one request and the next that check whether another session has ended.
 
     They double up to a minute. The jitter keeps runs that were started together from asking together.
     """

@@ -1,4 +1,4 @@
-"""What became of a run, as data."""
+"""The outcome of a run, as data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RunResult:
 
     `session_id` is None where no session is known. `expires_at` is when a session that is held, or still
     open, expires by itself; estimated for an open one where Sprinto gave no time, else None.
-    `session_outcome` says in a sentence what became of the session of a run that was ended early.
+    `session_outcome` is the outcome of the session of a run that was ended early, as a sentence.
     """
 
     outcome: RunOutcome

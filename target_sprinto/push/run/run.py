@@ -42,8 +42,8 @@ class Run:
     """One run: at most one session, all of it applied or none. Made by `SprintoClient.run`.
 
     Leaving a `with` block applies the run, and returns once Sprinto has processed it; `result` then says
-    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `result.outcome` says what
-    became of the session, and so does the exception in words, as a note or in its own text. A run is used
+    what it did. An exception, KeyboardInterrupt too, discards the run and goes on: `result.outcome` is the
+    session's outcome, and the exception has it in words, as a note or in its own text. A run is used
     once, by one thread. Signals are left to the program.
 
     `blocked_seconds` is how long the caller has waited for Sprinto so far.
@@ -61,7 +61,7 @@ class Run:
         self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
         self.session_outcome = ""
-        """What became of the session of a run that failed, in a sentence."""
+        """The outcome of the session of a run that failed, as a sentence."""
 
     @property
     def result(self) -> RunResult:
@@ -132,7 +132,7 @@ class Run:
         `key` identifies the entity within its type, any hashable value: with several pages in flight, two
         records of one entity, or of a type of which one has no key, never are in two of them.
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
-        earlier that was refused, an interruption, … Call `abort` then.
+        earlier that was rejected, an interruption, … Call `abort` then.
         """
         self._require_unfinished()
         if not isinstance(entity_type, str) or entity_type not in self._entity_types:
@@ -166,10 +166,10 @@ class Run:
             return self._session.finish()
 
     def abort(self, deadline: Deadline | None = None) -> RunResult:
-        """End the run without applying it; the result's `session_outcome` says what became of its session.
+        """End the run without applying it; the result's `session_outcome` says how its session ended.
 
         It ends by the deadline, by default after as long as the contract allows after an error. Never raises
-        for what goes wrong meanwhile: that is in the result. Where `close(apply)` may have reached Sprinto,
+        for what goes wrong meanwhile: that is in the result. If `close(apply)` may have reached Sprinto,
         nothing is discarded. A run that has already ended stays as it is.
         """
         if deadline is None:
@@ -186,7 +186,7 @@ class Run:
         return self._session.progress()
 
     def _abort_because(self, failure: BaseException) -> None:
-        """End the run because of `failure`, and have it say what became of the session."""
+        """End the run because of `failure`, and have it say how the session ended."""
         if self._failure is not None:
             # A push has done so already.
             return
@@ -199,7 +199,7 @@ class Run:
             log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
             raise
         if isinstance(failure, errors.SprintoError):
-            # It may have seen what became of the session.
+            # It may have seen how the session ended.
             message = failure.session_outcome = failure.session_outcome or message
         elif message:
             _note(failure, message)
@@ -227,7 +227,7 @@ _TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)
 
 
 def _note(failure: BaseException, message: str) -> None:
-    """Note on a caller's exception what became of the session."""
+    """Note on a caller's exception how the session ended."""
     if sys.version_info >= (3, 11):
         failure.add_note(message)
     else:

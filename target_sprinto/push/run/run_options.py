@@ -10,7 +10,7 @@ from target_sprinto.push import arguments
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import TooFewRecords
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
-from target_sprinto.push.protocol.refusals import KnownField, no_field
+from target_sprinto.push.protocol.rejections import KnownField, no_field
 from target_sprinto.push.run.observer import Rejects, RunObserver
 from target_sprinto.push.run.opening_conflict import ConflictPolicy
 from target_sprinto.push.text import listed, short

@@ -6,7 +6,7 @@ leave in the order in which they were handed in, each as soon as
 * fewer pages are in flight than the throttle allows, and it lets any page leave at all;
 * no page in flight may hold the same entity;
 * the pages in flight can be distinguished by their sizes (see `pages.page_sizes`);
-* no response is lost: what became of a lost page is found out first, with nothing else in flight;
+* no response is lost: whether a lost page arrived is resolved first, with nothing else in flight;
 * no page that was sent again after a stale connection is unconfirmed (see `docs/pages-once.md`).
 
 A page that has to be sent again takes its old place, so nothing overtakes it. A run that has ended abandons
@@ -137,7 +137,7 @@ class SendQueue:
                 self._wake_all()
 
     def _take(self) -> PendingPage | None:
-        """The first page that no thread has in hand; None at the end."""
+        """The first page that no thread is sending; None at the end."""
         with self._not_empty:
             while not self._closed:
                 for open_page in self._open:

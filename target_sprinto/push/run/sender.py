@@ -24,7 +24,7 @@ from target_sprinto.push.protocol.bisection import (
 )
 from target_sprinto.push.protocol.lifecycle import NextStep, next_step_after
 from target_sprinto.push.protocol.pages import Page, compressed
-from target_sprinto.push.protocol.refusals import describe_details, describe_refusal
+from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
 from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
@@ -120,7 +120,7 @@ class PageSender:
     def send(self, open_page: PendingPage) -> Outcome:
         """Send one page once, or have it divided first.
 
-        Raises what ends the run: a refusal, or a page that may be sent no more.
+        Raises what ends the run: a rejection, or a page that may be sent no more.
         """
         if open_page.backoff is None:
             if self._must_split(open_page):
@@ -181,7 +181,7 @@ class PageSender:
         )
         if action is NextStep.RESOLVE:
             return InDoubt(refusal)
-        # Whether batches count refused pages is not documented.
+        # Whether batches count rejected pages is not documented.
         self.staged.batches_are_pages = False
         if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
@@ -190,7 +190,7 @@ class PageSender:
             return self._split(open_page, refusal, self._rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
-        raise self._explain(page, refusal) from None
+        raise self._to_api_error(page, refusal) from None
 
     def _split(
         self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
@@ -235,9 +235,9 @@ class PageSender:
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
 
-    def _explain(self, page: Page, refusal: ApiError) -> SprintoError:
+    def _to_api_error(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, PageRefused):
-            return describe_refusal(page, refusal, self._known_field)
+            return describe_rejection(page, refusal, self._known_field)
         if isinstance(refusal, PageTooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"

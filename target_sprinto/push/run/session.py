@@ -266,7 +266,7 @@ class RunSession:
         return Deadline(seconds, self._options.interrupted, timings.signal_shutdown_timeout)
 
     def _settle_opening(self, deadline: Deadline) -> None:
-        """Find out whether there is a session. Where it cannot be decided, the phase stays as it is."""
+        """Check whether there is a session. If it cannot be decided, the phase stays as it is."""
         try:
             session = self._opening.resolve(deadline)
         except ApiError:

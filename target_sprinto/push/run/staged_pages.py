@@ -25,7 +25,7 @@ class StagedPages:
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted. `has_resent`
     says whether a page was sent again of which a late copy may still land. `batches_are_pages`: so far
-    `accepted_batches` has equalled `pages`. `slow_losses` counts the losses that were no stale connection's.
+    `accepted_batches` has equalled `pages`. `slow_losses` counts losses that were not on a stale connection.
     """
 
     def __init__(

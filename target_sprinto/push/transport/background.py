@@ -170,7 +170,7 @@ class Heartbeat:
 
 
 def _clocks() -> tuple[float, float]:
-    """A clock that counts a suspension of the machine, where there is one; and the wall clock.
+    """A clock that counts a suspension of the machine, if there is one; and the wall clock.
 
     Of a virtual machine that was paused the wall clock may be the only one that has moved.
     """

@@ -109,7 +109,7 @@ class HttpTransport:
         except errors.SprintoError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
-            raise _explain(failure, request.action) from None
+            raise _to_api_error(failure, request.action) from None
         finally:
             if self._closed.is_set():
                 self._close_idle()
@@ -133,65 +133,63 @@ def _without_header_dump(record: logging.LogRecord) -> bool:
     return not record.exc_info
 
 
-def _read(response: urllib3.BaseHTTPResponse, doing: str) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, action: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
     for chunk in response.stream(65_536):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_RESPONSE_BYTES:
-            raise errors.ResponseLost(f"{doing} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
+            raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
     return b"".join(chunks)
 
 
-def _explain(failure: Exception, doing: str) -> errors.ApiError:
+def _to_api_error(failure: Exception, action: str) -> errors.ApiError:
     """What a failure below HTTP means. Its text is not repeated: it may quote URLs and proxy passwords."""
     causes = list(_causes(failure))
     if isinstance(failure, requests.exceptions.InvalidProxyURL):
         return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
     if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
         return errors.BadRequest(
-            f"{doing} the address, or that of the proxy, cannot be used.",
+            f"{action} the address, or that of the proxy, cannot be used.",
             "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
         )
     if isinstance(failure, ConnectError):
-        return _explain_never_connected(failure, causes, doing)
+        return _to_connect_error(failure, causes, action)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
     happened = "no response came in time" if late else "the connection broke"
-    lost = errors.ResponseLost(f"{doing} {happened}.", "Run again; if it persists, check the network.")
+    lost = errors.ResponseLost(f"{action} {happened}.", "Run again; if it persists, check the network.")
     lost.connection_was_stale = isinstance(failure, StaleConnectionError)
     return lost
 
 
-def _explain_never_connected(
-    failure: ConnectError, causes: list[BaseException], doing: str
-) -> errors.ApiError:
-    if tls := _explain_tls(causes, doing):
+def _to_connect_error(failure: ConnectError, causes: list[BaseException], action: str) -> errors.ApiError:
+    if tls := _to_tls_error(causes, action):
         return tls
     if isinstance(failure.__cause__, ProxyResponseError):
-        return _explain_proxy_response(failure.__cause__)
+        return _to_proxy_error(failure.__cause__)
     if failure.at_proxy:
         return errors.NotConnected(
             "Could not connect to the proxy.",
             "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
     return errors.NotConnected(
-        f"{doing} the connection failed: {_reason(causes)}.",
+        f"{action} the connection failed: {_reason(causes)}.",
         "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
     )
 
 
-def _explain_tls(causes: list[BaseException], doing: str) -> errors.ApiError | None:
+def _to_tls_error(causes: list[BaseException], action: str) -> errors.ApiError | None:
     """What it means where two sides found no TLS; None for anything else."""
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return errors.TLSError(
-            f"{doing} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
+            f"{action} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
             "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
         )
     reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
     if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
         return errors.TLSError(
-            f"{doing} the TLS handshake failed ({reasons[0]}); nothing was sent.",
+            f"{action} the TLS handshake failed ({reasons[0]}); nothing was sent.",
             "Check that `api_url` names an https port; check any proxy or gateway on the way.",
         )
     return None
@@ -208,7 +206,7 @@ def _reason(causes: list[BaseException]) -> str:
     return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
 
 
-def _explain_proxy_response(response: ProxyResponseError) -> errors.ApiError:
+def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
     if response.status not in _PROXY_BUSY:
         return errors.ProxyRefused.from_status(response.status)
     return errors.Throttled(

@@ -23,7 +23,7 @@ from tests.support.faults.expectation import (
 )
 from tests.support.faults.invalid_responses import MISHAPS, why_not
 from tests.support.faults.kills import killed
-from tests.support.faults.refusals import READ, RULES, a_team_in
+from tests.support.faults.rejections import READ, RULES, a_team_in
 from tests.support.faults.several_losses import named
 from tests.support.faults.signals import BUSY
 from tests.support.faults.traffic import marker, stream_of

@@ -22,7 +22,7 @@ from tests.support.faults.expectation import (
     after_one,
 )
 from tests.support.faults.invalid_responses import MISHAPS, why_not
-from tests.support.faults.refusals import READ, RULES
+from tests.support.faults.rejections import READ, RULES
 from tests.support.front_door import SIGNALS
 from tests.support.sandbox import Fault, Hang, Reset
 

@@ -8,7 +8,7 @@ import pytest
 from target_sprinto.push.errors import PageRefused
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.refusals import describe_refusal
+from target_sprinto.push.protocol.rejections import describe_rejection
 
 SCHEMA = {
     "properties": {
@@ -29,7 +29,7 @@ def page(*records: dict[str, Any]) -> Page:
 
 
 def described(held: Page, **detail: object) -> str:
-    return str(describe_refusal(held, PageRefused("x", details=(detail,)), FIELDS.find))
+    return str(describe_rejection(held, PageRefused("x", details=(detail,)), FIELDS.find))
 
 
 def test_a_record_is_named_by_type_index_field_and_rule() -> None:
@@ -76,6 +76,6 @@ def test_only_a_field_that_the_schema_names_is_shown(spelt: str, path: str | Non
 
 def test_the_response_goes_with_the_error_and_not_into_its_text() -> None:
     refusal = PageRefused("x", details=({"issue": "Zoë"},), response=b'{"message": "Zo\xc3\xab"}')
-    error = describe_refusal(page({"a": 1}), refusal, FIELDS.find)
+    error = describe_rejection(page({"a": 1}), refusal, FIELDS.find)
     assert error.response == refusal.response
     assert "Zo" not in str(error)

@@ -65,7 +65,7 @@ def _faults(evidence: Evidence) -> Faults:
     *_, last = reached(evidence.invalid)
     if last.pushed.accepted:
         raise NotShown("no invalid record was rejected")
-    if not last.pushed.refused:
+    if not last.pushed.rejected:
         raise NotShown(f"a page with invalid records got {last.pushed.response.status}")
     return read_faults(last.pushed.response.json, last.sent)
 
@@ -116,14 +116,14 @@ def _all_errors(evidence: Evidence) -> Finding:
 
 def _batches(evidence: Evidence) -> Finding:
     before, after = reached(evidence.before_invalid), reached(evidence.after_invalid)
-    refused = sum(attempt.pushed.refused for attempt in evidence.invalid)
-    if not refused:
+    rejected = sum(attempt.pushed.rejected for attempt in evidence.invalid)
+    if not rejected:
         raise NotShown("no invalid record was rejected")
     if before.batches is None or after.batches is None:
         raise NotShown("the status has no `accepted_batches` that can be read")
     accepted = sum(attempt.pushed.accepted for attempt in evidence.invalid)
     counted = after.batches - before.batches - accepted
-    if counted not in {0, refused}:
+    if counted not in {0, rejected}:
         raise NotShown("`accepted_batches` grew by another number")
     if counted:
         means = "after a rejected page a run distinguishes its pages by their records alone"

@@ -60,7 +60,7 @@ def no_field(_entity_type: str, _spelt: str) -> str | None:
     return None
 
 
-def describe_refusal(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
+def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
     """The rejection as a user can act on it: where the page came from, and what is known of its records."""
     span = f"Sprinto rejected page {page.number} ({places(page)})"
     if not refusal.details:
