@@ -51,21 +51,21 @@ def probe(
 ) -> ProbeResult:
     """Ask everything in one session, and discard it, whatever happens."""
     session = ProbedSession(client, reference_prefix, retry_policy, interrupted)
-    asking = _Questions(client, session, sorted(examples))
+    questions = _Questions(client, session, sorted(examples))
     failure: SprintoError | None = None
     try:
-        asking.ask()
+        questions.ask()
     except SprintoError as problem:
         failure = problem
     except Exception as bug:  # noqa: BLE001 - reported as a bug, once the session is discarded
         failure = InternalError(bug)
     finally:
-        asking.evidence.discarded, session_outcome = session.discard()
+        questions.evidence.discarded, session_outcome = session.discard()
     if failure is not None:
         failure.session_outcome = session_outcome
-    elif not asking.evidence.discarded:
+    elif not questions.evidence.discarded:
         failure = SprintoError(session_outcome)
-    return ProbeResult(asking.evidence, session_outcome, failure, session.left_open)
+    return ProbeResult(questions.evidence, session_outcome, failure, session.left_open)
 
 
 class _Questions:

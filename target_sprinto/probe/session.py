@@ -7,6 +7,7 @@ import time
 import uuid
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -63,7 +64,8 @@ class ProbedSession:
 
     def look(self) -> StatusSnapshot:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        response = self.wait(in_background(lambda: self._client.ask(STATUS, self.id, self._retry_policy)))
+        request = partial(self._client.request_raw, STATUS, self.id, self._retry_policy)
+        response = self.wait(in_background(request))
         status = self._client.read(STATUS, response)
         if status.state != "active":
             raise SessionEnded(
@@ -164,7 +166,7 @@ class ProbedSession:
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> Future[Response]:
         retry_policy = retry_policy or self._retry_policy
-        return in_background(lambda: self._client.ask(PUSH, self.id, retry_policy, body, encoding))
+        return in_background(lambda: self._client.request_raw(PUSH, self.id, retry_policy, body, encoding))
 
 
 class _SecondOpening(SessionOpener):
@@ -174,7 +176,7 @@ class _SecondOpening(SessionOpener):
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.response = self._client.ask(CREATE, "", self._retry_policy, body)
+        self.response = self._client.request_raw(CREATE, "", self._retry_policy, body)
         return self._client.read(CREATE, self.response)
 
 

@@ -116,7 +116,7 @@ class ApiClient:
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
         session = self._call(responses.CREATE, "", retry_policy, body, retryable=retryable)
-        return require_state(session, frozenset({"active"}), self._doing(responses.CREATE))
+        return require_state(session, frozenset({"active"}), self._context(responses.CREATE))
 
     def opened(self, session_id: str) -> None:
         """Note that this run has opened the session: for a while replicas may not know it."""
@@ -142,7 +142,7 @@ class ApiClient:
     def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
         session = self._call(responses.CLOSE, session_id, retry_policy, b'{"status":"apply"}')
-        return require_state(session, responses.STATES, self._doing(responses.CLOSE))
+        return require_state(session, responses.STATES, self._context(responses.CLOSE))
 
     def discard_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
@@ -165,7 +165,7 @@ class ApiClient:
 
         return read_events(read_page, self.server_time, age, self.timings.log_read_timeout)
 
-    def ask(
+    def request_raw(
         self,
         operation: Operation[Any],
         session_id: str,
@@ -194,14 +194,14 @@ class ApiClient:
         return retried(call, repeatable, retry_policy, self.timings)
 
     def read(self, operation: Operation[_T], response: Response) -> _T:
-        """What a response of `ask` means. Raises an ApiError as that call's own method does."""
+        """What a response of `request_raw` means. Raises an ApiError as that call's own method does."""
         body = response.body
         if operation is responses.PUSH and len(self._api_key) >= _SHORTEST_KEY:
             # Sprinto's own words are kept in a file.
             body = body.replace(self._api_key.encode(), b"[API key]")
         return responses.parse_response(operation, response.status, response.headers, body, self.address)
 
-    def _doing(self, operation: Operation[Any]) -> str:
+    def _context(self, operation: Operation[Any]) -> str:
         return f"While {operation.action} ({self.address})"
 
     def _call(  # noqa: PLR0913 - what a call is made of
@@ -247,7 +247,7 @@ class ApiClient:
             headers["Content-Encoding"] = encoding
         began = time.monotonic()
         seconds = min(retry_policy.request_seconds, retry_policy.until - began)
-        request = Request(url, body, headers, seconds, self._doing(operation))
+        request = Request(url, body, headers, seconds, self._context(operation))
         if seconds <= 0:
             raise errors.NotConnected(f"{request.action} no time was left.")
         if operation not in {responses.INTEGRATION, responses.ACTIVITY}:

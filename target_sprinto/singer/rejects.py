@@ -22,7 +22,7 @@ from target_sprinto.push.protocol.bisection import Reject
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
-from target_sprinto.singer.rejects_file import Original, Place, RejectsFile
+from target_sprinto.singer.rejects_file import Original, Position, RejectsFile
 
 log = logging.getLogger("target_sprinto")
 
@@ -68,7 +68,7 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
     by_sprinto: bool = False
     response: bytes = b""
     problems: tuple[FieldProblem, ...] = ()
-    place: Place | None = None
+    place: Position | None = None
 
     @property
     def by(self) -> str:

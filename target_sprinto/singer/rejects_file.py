@@ -36,7 +36,7 @@ class _Span(NamedTuple):
     length: int
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where in the file a record is, and the SCHEMA that it needs before it."""
 
     stream: str
@@ -54,7 +54,7 @@ class RejectsFile:
         self._end = 0
         self._schemas: dict[str, tuple[object, _Span]] = {}
 
-    def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Place:
+    def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
         """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
         schema: tuple[bytes, ...] = (
@@ -83,7 +83,7 @@ class RejectsFile:
             private_files.append(self._descriptor, (*schema, *record))
         except OSError as problem:
             raise self._not_written(problem) from None
-        place = Place(stream, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
+        place = Position(stream, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
         self._schemas[stream] = own, span
         self._end = place.record.start + place.record.length
         self.written += 1
@@ -97,7 +97,7 @@ class RejectsFile:
             except OSError as problem:
                 raise self._not_written(problem) from None
 
-    def finish(self, places: Iterable[Place]) -> None:
+    def finish(self, places: Iterable[Position]) -> None:
         """Let the file hold these records alone, in this order."""
         if self._descriptor is None:
             return
@@ -119,7 +119,7 @@ class RejectsFile:
             self._descriptor = None
 
     @staticmethod
-    def _content(descriptor: int, places: Iterable[Place]) -> Iterator[bytes]:
+    def _content(descriptor: int, places: Iterable[Position]) -> Iterator[bytes]:
         """Each stream's SCHEMA is before its records, and again where it has changed."""
         known: dict[str, _Span] = {}
         for place in places:

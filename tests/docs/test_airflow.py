@@ -75,7 +75,7 @@ def test_a_run_whose_task_is_stopped_is_discarded(
 ) -> None:
     """Airflow sends its task SIGTERM, and SIGKILL 5 s later: here as soon as the loader discards."""
     with evidence.started(**STALLED) as run:
-        door.wait_for_operation("push", 3, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         os.kill(run.pid, signal.SIGTERM)
         if killed:
             door.wait_for_operation("close", within=PATIENCE_SECONDS)
@@ -130,7 +130,7 @@ def test_a_run_that_meets_another_one_is_left_to_a_retry(
 def test_a_script_whose_task_is_stopped_is_discarded(script: Scheduler, tap: Path, door: FrontDoor) -> None:
     (tap / "waits").touch()
     with script.started() as run:
-        door.wait_for_operation("push", 2, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 2, responded=True, within=PATIENCE_SECONDS)
         os.kill(run.pid, signal.SIGTERM)
         assert run.wait(timeout=PATIENCE_SECONDS) != 0
         assert door.session().state == "cancelled", script.log()[-3000:]

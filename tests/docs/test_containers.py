@@ -123,7 +123,7 @@ def require_stopped(door: FrontDoor, shell: Shell, commands: str) -> None:
     accepted = len(door.pages())
     with shell.started(commands) as process:
         with (door.folder / "tap/2").open("w"):
-            door.wait_for_operation("push", accepted + 1, answered=True, within=PATIENCE_SECONDS)
+            door.wait_for_operation("push", accepted + 1, responded=True, within=PATIENCE_SECONDS)
             shell.stop()
         code, printed = shell.finish(process)
     assert code == 143, printed
@@ -206,7 +206,7 @@ def test_meltano_in_a_container(door: FrontDoor, shell: Shell) -> None:
     discard = Fault("close", integration_id=door.integration_id, effect=Hang(3))
     door.sandbox.inject(discard)
     with shell.started(MELTANO, "-e TAP_HR_STALL_AFTER=2 -e TARGET_SPRINTO_PAGE_SIZE=1") as process:
-        door.wait_for_operation("push", 2, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 2, responded=True, within=PATIENCE_SECONDS)
         shell.stop()
         code, printed = shell.finish(process)
     assert code == 143, printed

@@ -146,7 +146,7 @@ def test_a_run_that_dagster_terminates_is_discarded(
     evidence: Scheduler, project: Project, door: FrontDoor
 ) -> None:
     with evidence.started(**STALLED) as run:
-        door.wait_for_operation("push", 3, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         run.send_signal(signal.SIGTERM)
         run.wait(timeout=PATIENCE_SECONDS)
         assert door.session().state == "cancelled", evidence.log()[-3000:]

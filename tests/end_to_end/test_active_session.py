@@ -180,9 +180,9 @@ def refused_beside_a_run_at_work(door: FrontDoor) -> tuple[subprocess.Popen[byte
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
     # It has looked once, and waits.
-    door.wait_for_operation("status", answered=True)
+    door.wait_for_operation("status", responded=True)
     feed(first, [record(1)])
-    door.wait_for_operation("push", 2, answered=True)
+    door.wait_for_operation("push", 2, responded=True)
     return first, door.finish(second, None)
 
 
@@ -267,7 +267,7 @@ def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
     left = another_client.open_session(door)
     process = door.fed(people(3), on_active_session="wait")
     end_of_input(process)
-    door.wait_for_operation("integration_status", 5, answered=True)
+    door.wait_for_operation("integration_status", 5, responded=True)
     another_client.close_session(door, left, "discard")
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -299,7 +299,7 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
     process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=0.8)
-    door.wait_for_operation("create", 2, answered=True)
+    door.wait_for_operation("create", 2, responded=True)
     time.sleep(1)
     another_client.close_session(door, left, "discard")
     finished = door.finish(process, [STATE])
@@ -318,7 +318,7 @@ def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doub
     inject(door, lost)
     inject(door, slow)
     process = door.fed(PAGE)
-    door.wait_for_operation("create", 2, answered=True)
+    door.wait_for_operation("create", 2, responded=True)
     if state == "cancelled":
         another_client.close_session(door, door.session().id, "discard")
     finished = door.finish(process)
@@ -440,7 +440,7 @@ def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: Front
     configure(door, clock_offset_seconds=seconds, status_postpones_expiry=False)
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=600)
-    door.wait_for_operation("status", answered=True)
+    door.wait_for_operation("status", responded=True)
     second.terminate()
     refused = door.finish(second, None)
     assert refused.code == 143

@@ -410,7 +410,7 @@ def test_a_signal_after_the_close_names_the_session_and_apply_goes_on_from_there
     door.pace["signal_shutdown_timeout"] = 0.5
     door.sandbox.configure(door.integration_id, processing_seconds=2.0)
     process = start_apply(door, session, *RECEIPT)
-    door.wait_for_operation("close", answered=True)
+    door.wait_for_operation("close", responded=True)
     process.send_signal(signal.SIGINT)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (130, "")
@@ -454,7 +454,7 @@ def test_a_signal_ends_the_wait_for_the_id(door: FrontDoor) -> None:
     session = hold(door)
     looks = door.operations().count("status")
     process = start_apply(door, session, "--unverified")
-    door.wait_for_operation("status", looks + 1, answered=True)
+    door.wait_for_operation("status", looks + 1, responded=True)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=10)
     assert door.finish(process, None).code == 130

@@ -445,7 +445,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
 def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
     first = door.midway()
     second = door.fed(PAGE, on_active_session="wait")
-    door.wait_for_operation("create", 2, answered=True)
+    door.wait_for_operation("create", 2, responded=True)
     assert door.finish(first, [STATE]).code == 0
     finished = door.finish(second, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -462,7 +462,7 @@ def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) 
 def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
     door.kill_midway()
     process = door.fed(PAGE, on_active_session="wait")
-    door.wait_for_operation("create", 2, answered=True)
+    door.wait_for_operation("create", 2, responded=True)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=9)
     finished = door.finish(process, None)
@@ -474,8 +474,8 @@ def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
     process = door.fed([SCHEMA, *(record(number) for number in range(100)), record(100)])
     # The part-filled page goes first, then the status is read, again and again.
-    door.wait_for_operation("push", 2, answered=True)
-    door.wait_for_operation("status", 4, answered=True)
+    door.wait_for_operation("push", 2, responded=True)
+    door.wait_for_operation("status", 4, responded=True)
     finished = door.finish(process, [record(101), STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.pages() == [100, 1, 1]
@@ -487,7 +487,7 @@ def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoo
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)
     door.pace["keep_alive"] = 0.4
     process = door.fed(PAGE)
-    door.wait_for_operation("status", 4, answered=True)
+    door.wait_for_operation("status", 4, responded=True)
     finished = door.finish(process, [record(100), STATE])
     assert finished.code == 0
     assert finished.stderr.count("does not extend the session's expiry") == 1

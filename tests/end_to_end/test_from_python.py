@@ -128,7 +128,7 @@ def test_a_run_that_failed_cannot_be_finished(door: FrontDoor, capsys: pytest.Ca
 def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> None:
     def lines() -> Iterator[str]:
         yield from as_input(PAGE).decode().splitlines()
-        door.wait_for_operation("push", answered=True)
+        door.wait_for_operation("push", responded=True)
         raise KeyboardInterrupt
 
     target = SprintoTarget(config=config(door))

@@ -51,11 +51,11 @@ def pushes(door: FrontDoor) -> list[RequestSeen]:
 
 
 def together(one: RequestSeen, other: RequestSeen) -> bool:
-    return one.at < (other.answered_at or 0) and other.at < (one.answered_at or 0)
+    return one.at < (other.responded_at or 0) and other.at < (one.responded_at or 0)
 
 
 def most_in_flight(seen: list[RequestSeen]) -> int:
-    return max(sum(other.at <= one.at < (other.answered_at or 0) for other in seen) for one in seen)
+    return max(sum(other.at <= one.at < (other.responded_at or 0) for other in seen) for one in seen)
 
 
 def entities(seen: RequestSeen) -> dict[str, list[dict[str, Any]]]:
@@ -164,7 +164,7 @@ def test_one_429_halves_the_flight_for_everybody_and_success_brings_it_back(door
     assert sorted(ids(door)) == list(range(3000))
     seen = pushes(door)
     (refused,) = [one for one in seen if one.status == 429]
-    message = refused.answered_at or 0
+    message = refused.responded_at or 0
     # One that had left before the 429 was read may still arrive.
     assert not [one for one in seen if message + 0.7 < one.at < message + 1.99]
     after = [one for one in seen if one.at >= message + 1.99]
@@ -217,10 +217,10 @@ def test_no_page_leaves_while_a_lost_one_is_found_out(door: FrontDoor) -> None:
     seen = door.sandbox.requests(door.integration_id)
     lost = next(one for one in seen if one.operation == "push" and one.nth == 3)
     looks = [one for one in seen if one.operation == "status" and one.at > lost.at][:2]
-    between = [one for one in pushes(door) if looks[0].at <= one.at <= (looks[1].answered_at or 0)]
+    between = [one for one in pushes(door) if looks[0].at <= one.at <= (looks[1].responded_at or 0)]
     assert between == []
-    answered = [one.answered_at for one in pushes(door) if one.at < looks[0].at and one is not lost]
-    assert all(at and at <= looks[0].at for at in answered if at)
+    responded = [one.responded_at for one in pushes(door) if one.at < looks[0].at and one is not lost]
+    assert all(at and at <= looks[0].at for at in responded if at)
 
 
 def test_losses_that_cannot_be_distinguished_discard_the_run(door: FrontDoor) -> None:

@@ -131,7 +131,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number:
     finally:
         signal.signal(number, before)
     feed(process, PAGE)
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     process.send_signal(number)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -220,7 +220,7 @@ def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: F
     process = door.midway(stderr=stuck.write)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    door.wait_for_operation("close", answered=True)
+    door.wait_for_operation("close", responded=True)
     # Read from now on, as a terminal after Ctrl-Q.
     said = stuck.read_all()
     process.wait(timeout=20)
@@ -401,7 +401,7 @@ def test_a_state_for_which_no_thread_can_be_started_is_written(
 def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDoor, parallel: int) -> None:
     """With two pages in flight while it reads, else with the status before the close."""
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=parallel)
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
     began = time.monotonic()
     finished = door.finish(process, people(200)[12:])
@@ -429,7 +429,7 @@ def test_a_signal_ends_a_run_that_can_start_no_more_threads(
     hang = Fault(operation, moment="before", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=1)
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
     if fails_first:
         feed(process, people(200)[12:])

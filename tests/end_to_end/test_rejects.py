@@ -312,7 +312,7 @@ def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: Fr
 def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
     strict(door)
     process = door.fed([SCHEMA, bad(1), *(record(n) for n in range(2, 101))], **DIVERT)
-    door.wait_for_operation("push", 2, answered=True)
+    door.wait_for_operation("push", 2, responded=True)
     finished = door.finish(process, [b"{", STATE])
     assert finished.code == 1
     assert file_of(door).name.endswith(".not-applied")

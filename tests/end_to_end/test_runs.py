@@ -46,7 +46,7 @@ def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
 
 def test_pages_are_sent_while_input_is_still_being_read(door: FrontDoor) -> None:
     process = door.fed([SCHEMA, *(record(number) for number in range(250))])
-    door.wait_for_operation("push", 2, answered=True)
+    door.wait_for_operation("push", 2, responded=True)
     assert process.poll() is None
     finished = door.finish(process, [STATE])
     assert finished.code == 0
@@ -257,7 +257,7 @@ def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user
         )
     )
     process = door.fed(people(3)[:-1], on_count_mismatch="apply", page_size=1)
-    door.wait_for_operation("push", 3, answered=True)
+    door.wait_for_operation("push", 3, responded=True)
     door.sandbox.wait_for(
         lambda box: all(session.state == "expired" for session in box.sessions(door.integration_id))
     )

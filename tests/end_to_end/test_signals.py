@@ -136,7 +136,7 @@ def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) ->
     busy = Respond(503, {"Retry-After": "200"})
     door.sandbox.inject(Fault("create", times=99, integration_id=door.integration_id, effect=busy))
     process = door.fed(PAGE, retry_timeout_seconds=300)
-    door.wait_for_operation("create", answered=True)
+    door.wait_for_operation("create", responded=True)
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
     assert "No session was opened" in finished.error
@@ -182,7 +182,7 @@ def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) 
     busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=busy))
     process = start_closing(door, retry_timeout_seconds=300)
-    door.wait_for_operation("close", answered=True)
+    door.wait_for_operation("close", responded=True)
     finished = stop(door, process, signal.SIGTERM)
     assert finished.code == 143
     assert "was discarded" in finished.error
@@ -210,7 +210,7 @@ def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) ->
     from tests.support.front_door import as_input  # noqa: PLC0415 - used once
 
     os.write(write, as_input(PAGE))
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     process.send_signal(signal.SIGINT)
     os.close(write)
     finished = door.finish(process, None)

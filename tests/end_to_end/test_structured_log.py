@@ -66,7 +66,7 @@ def test_of_a_run_that_fails(door: FrontDoor) -> None:
 def test_of_a_run_that_a_signal_ends(door: FrontDoor) -> None:
     process = start(door)
     feed(process, people(150)[:-1])
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     process.send_signal(signal.SIGTERM)
     finished = door.finish(process, None)
     fields, message = last_of(finished)

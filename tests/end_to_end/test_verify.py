@@ -102,7 +102,7 @@ def test_pages_that_a_silent_tap_has_cut_short_are_cut_so_again(door: FrontDoor)
     messages = people(150)
     (door.folder / "tap.singer").write_bytes(as_input(messages))
     process = door.fed(messages[:131], **JSON)
-    door.wait_for_operation("push", 2, answered=True)
+    door.wait_for_operation("push", 2, responded=True)
     assert door.finish(process, messages[131:]).code == 0
     assert [page["entities"] for page in receipt_of(door)["pages"]] == [100, 30, 20]
     check_ok(verify(door), "OK: the same 3 pages, 150 people")

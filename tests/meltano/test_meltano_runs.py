@@ -170,7 +170,7 @@ def test_a_run_that_is_stopped_leaves_no_session_and_no_state(
     stop = STOPS[how]
     stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
     with begun.started("run", *stop.words, "tap-people", "target-sprinto", **stalled) as process:
-        door.wait_for_operation("push", 3, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         stop.send(process.pid)
         stopped = begun.finish(process)
     door.sandbox.wait_for(lambda _: states(door) == ["processed", "cancelled"], timeout=PATIENCE_SECONDS)
@@ -187,7 +187,7 @@ def test_a_run_that_is_stopped_leaves_no_session_and_no_state(
 def test_of_a_meltano_that_is_killed_nothing_is_applied(begun: Project, door: FrontDoor) -> None:
     stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
     with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
-        door.wait_for_operation("push", 3, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         door.sandbox.wait_for(lambda _: states(door)[-1] == "cancelled", timeout=PATIENCE_SECONDS)
     assert applied(door) == [1, 2]
@@ -214,7 +214,7 @@ def test_of_a_meltano_that_is_killed_after_a_state_the_loader_applies_what_it_ha
     """Its input ends as if the tap had finished."""
     stalled = {"TAP_PEOPLE_STALL_AFTER": "4", "TARGET_SPRINTO_PAGE_SIZE": "1"}
     with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
-        door.wait_for_operation("push", 5, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 5, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         door.sandbox.wait_for(lambda _: states(door) == ["processed", "processed"], timeout=PATIENCE_SECONDS)
     assert applied(door) == [1, 2, 3, 4, 5, 6]
@@ -237,7 +237,7 @@ def test_a_mapper_that_dies_leaves_a_session_that_one_command_discards(
     begun.define(definition)
     words, paged = ["run", "tap-people", "dying", "target-sprinto"], {"TARGET_SPRINTO_PAGE_SIZE": "1"}
     with begun.started(*words, **paged, TAP_PEOPLE_STALL_AFTER="3") as process:
-        door.wait_for_operation("push", 2, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("push", 2, responded=True, within=PATIENCE_SECONDS)
         (begun.folder / "die").touch()
         failed = begun.finish(process)
     assert failed.code == 1
@@ -298,7 +298,7 @@ def test_what_is_applied_after_a_signal_is_sent_again_at_most(begun: Project, do
     """The loader still waits for Sprinto and writes the STATE, which Meltano may keep no more."""
     door.sandbox.configure(door.integration_id, processing_seconds=4)
     with begun.started("run", "tap-people", "target-sprinto") as process:
-        door.wait_for_operation("close", 2, answered=True, within=PATIENCE_SECONDS)
+        door.wait_for_operation("close", 2, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGTERM)
         stopped = begun.finish(process)
     assert stopped.code == 143

@@ -322,7 +322,7 @@ class Interleavings(RuleBasedStateMachine):
     def _held(self) -> Fault | None:
         """What holds the run's latest request, if something does."""
         ours = [seen for seen in self.sandbox.requests(INTEGRATION) if is_ours(seen)]
-        if not ours or ours[-1].answered_at is not None:
+        if not ours or ours[-1].responded_at is not None:
             return None
         for struck in self.sandbox.fired(INTEGRATION):
             fault = struck.fault

@@ -403,7 +403,7 @@ def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_a
     assert process.stdin is not None
     process.stdin.write(as_input(messages[:3]))
     process.stdin.flush()
-    door.wait_for_operation("push", answered=True)
+    door.wait_for_operation("push", responded=True)
     for _ in range(200):
         if rejects.exists() and list(rejects.iterdir()):
             break

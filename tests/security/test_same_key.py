@@ -62,7 +62,7 @@ def test_the_limit_is_a_lost_page_and_as_many_forged_records(door: FrontDoor) ->
     lost = Respond(202, body={"session_id": door.session().id, **lie})
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=lost))
     feed(process, [record(number) for number in range(100, 200)])
-    door.wait_for_operation("push", nth=2, answered=True)
+    door.wait_for_operation("push", nth=2, responded=True)
     act(door, "entities", {"entities": {"people": FORGED}})
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())

@@ -173,7 +173,7 @@ class FrontDoor:
     def midway(self, messages: list[Any] | None = None, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of `start`
         """Start a run whose first page has been accepted, and which reads on."""
         process = self.fed(messages or PAGE, **options)
-        self.wait_for_operation("push", answered=True)
+        self.wait_for_operation("push", responded=True)
         return process
 
     def kill_midway(self, **options: Any) -> Session:  # noqa: ANN401 - those of `start`
@@ -245,11 +245,11 @@ class FrontDoor:
         return [seen.items for seen in self.sandbox.requests(self.integration_id) if seen.operation == "push"]
 
     def wait_for_operation(
-        self, operation: str, nth: int = 1, *, answered: bool = False, within: float = 40
+        self, operation: str, nth: int = 1, *, responded: bool = False, within: float = 40
     ) -> None:
         def seen(sandbox: FaultySandbox) -> bool:
             return any(
-                request.operation == operation and request.nth >= nth and (request.status or not answered)
+                request.operation == operation and request.nth >= nth and (request.status or not responded)
                 for request in sandbox.requests(self.integration_id)
             )
 

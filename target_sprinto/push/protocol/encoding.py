@@ -24,7 +24,7 @@ _JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUI
 """Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
 
 
-class Place(NamedTuple):
+class RecordPosition(NamedTuple):
     """Where a record came from, for messages: the push, from 1, and the place within it, from 0."""
 
     push: int
@@ -38,7 +38,7 @@ class Encoded(NamedTuple):
     """A record ready to be sent. `key` identifies its entity within its type; None if it is not known."""
 
     body: bytes
-    place: Place
+    place: RecordPosition
     key: object
 
 
@@ -56,7 +56,7 @@ def encoded(
 ) -> Iterator[Encoded]:
     """One after the other, each taken from `records` only when needed. Raises UnserializableRecord."""
     for index, record in enumerate(records):
-        place = Place(push, index)
+        place = RecordPosition(push, index)
         try:
             body, key = _encode(record), _key(record, key_fields)
         except _NotSerializable as problem:

@@ -232,7 +232,7 @@ def hidden(traffic: Traffic) -> Iterator[Cell]:
 
 def stop_after_create(stage: Stage) -> Finished:
     process = stage.start([*SCHEMAS, *stage.traffic.records()[: stage.traffic.volley]])
-    stage.door.wait_for_operation("push", answered=True)
+    stage.door.wait_for_operation("push", responded=True)
     return stage.stop(process, signal.SIGTERM)
 
 

@@ -121,7 +121,9 @@ def kills(traffic: Traffic) -> Iterator[Cell]:
             replace(PROCESSED, inputs=2, others="processed"),
             settings=settings,
             server={"processing_seconds": 1.5},
-            script=partial(killed, until=lambda stage: stage.door.wait_for_operation("close", answered=True)),
+            script=partial(
+                killed, until=lambda stage: stage.door.wait_for_operation("close", responded=True)
+            ),
             traffic=traffic,
         )
 
@@ -195,3 +197,7 @@ def meets(stage: Stage, prefix: str, suffix: str) -> Finished:
     another_client.open_session(stage.door, prefix, suffix)
     stage.others_are_all()
     return stage.run(stage.traffic.input)
+
+
+def _until_closed(stage: Stage) -> None:
+    stage.door.wait_for_operation("close", responded=True)

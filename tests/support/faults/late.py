@@ -119,7 +119,7 @@ def late_closes(traffic: Traffic) -> Iterator[Cell]:
 
 def released_by(operation: str, nth: int) -> Callable[[Stage], Finished]:
     """The late request goes on as soon as another one was answered."""
-    return released_after(lambda stage: stage.door.wait_for_operation(operation, nth, answered=True))
+    return released_after(lambda stage: stage.door.wait_for_operation(operation, nth, responded=True))
 
 
 def released_when_sent_again(moment: str) -> Callable[[Stage], Finished]:
@@ -139,7 +139,7 @@ def released_after(until: Callable[[Stage], None]) -> Callable[[Stage], Finished
 
 def released_while_reading(stage: Stage) -> Finished:
     process = stage.start(stage.traffic.input)
-    stage.door.wait_for_operation("create", 2, answered=True)
+    stage.door.wait_for_operation("create", 2, responded=True)
     stage.release_and_wait()
     return stage.finish(process)
 

@@ -64,8 +64,8 @@ def struck(index: int = 0) -> Until:
     return lambda stage, _: stage.wait_for_fault(index)
 
 
-def answered(operation: str, nth: int = 1) -> Until:
-    return lambda stage, _: stage.door.wait_for_operation(operation, nth, answered=True)
+def responded(operation: str, nth: int = 1) -> Until:
+    return lambda stage, _: stage.door.wait_for_operation(operation, nth, responded=True)
 
 
 def reading(_: Stage, process: subprocess.Popen[bytes]) -> None:
@@ -97,7 +97,7 @@ def creating() -> dict[str, When]:
             NOTHING_OPENED.saying("may be open until"), struck(), (Fault("create", effect=Hang()),)
         ),
         "creating, in Retry-After": When(
-            NOTHING_OPENED, answered("create"), (Fault("create", times=FOR_GOOD, effect=BUSY),)
+            NOTHING_OPENED, responded("create"), (Fault("create", times=FOR_GOOD, effect=BUSY),)
         ),
         "adopting": When(
             DISCARDED,
@@ -112,7 +112,7 @@ def creating() -> dict[str, When]:
         ),
         "waiting for another session": When(
             replace(NOTHING_OPENED, others="active"),
-            answered("integration_status"),
+            responded("integration_status"),
             settings={"on_active_session": "wait"},
             first=blocked,
         ),
@@ -136,7 +136,7 @@ def pushing(traffic: Traffic) -> dict[str, When]:
         "pushing, not acted": When(DISCARDED, all_in_flight, (hang,)),
         "pushing, it acts after the end": When(DISCARDED, all_in_flight, (replace(every, effect=Late()),)),
         "pushing, in Retry-After": When(
-            DISCARDED, answered("push"), (replace(every, times=FOR_GOOD, effect=BUSY),)
+            DISCARDED, responded("push"), (replace(every, times=FOR_GOOD, effect=BUSY),)
         ),
         "finding out": When(DISCARDED, struck(1), (reset, Fault("status", effect=Hang()))),
         "discarding": When(
@@ -160,7 +160,7 @@ def of_each_kind(traffic: Traffic) -> dict[str, When]:
         "pushing, some accepted": When(DISCARDED, all_accepted_of(half), (hang, accepted)),
         "pushing, some acted": When(DISCARDED, all_acted_of(half), (hang, acted)),
         "pushing, some lost": When(DISCARDED, all_in_flight, (hang, lost)),
-        "pushing, some in Retry-After": When(DISCARDED, answered("push"), (hang, busy)),
+        "pushing, some in Retry-After": When(DISCARDED, responded("push"), (hang, busy)),
         "finding out, others in Retry-After": When(
             DISCARDED, struck(2), (replace(others, effect=Reset()), busy, Fault("status", effect=Hang()))
         ),
@@ -180,16 +180,16 @@ def closing() -> dict[str, When]:
         "reconciling": When(DISCARDED, struck(), (Fault("status", effect=Hang()),), whole=True),
         "reconciling, counts fall short": When(
             DISCARDED,
-            answered("status", 2),
+            responded("status", 2),
             (Fault("status", times=FOR_GOOD, effect=SHORT),),
             whole=True,
         ),
         "reconciling, in Retry-After": When(
-            DISCARDED, answered("status"), (Fault("status", effect=BUSY),), whole=True
+            DISCARDED, responded("status"), (Fault("status", effect=BUSY),), whole=True
         ),
         "waiting for what others process": When(
             DISCARDED,
-            answered("integration_status"),
+            responded("integration_status"),
             (Fault("integration_status", times=FOR_GOOD, effect=ANOTHER),),
             whole=True,
         ),
@@ -206,15 +206,15 @@ def closing() -> dict[str, When]:
         ),
         **closing_lost(),
         "closing, in Retry-After": When(
-            DISCARDED, answered("close"), (Fault("close", effect=BUSY),), whole=True
+            DISCARDED, responded("close"), (Fault("close", effect=BUSY),), whole=True
         ),
-        "polling": When(NOT_APPLIED_YET, answered("status", 2), whole=True, server=NEVER),
+        "polling": When(NOT_APPLIED_YET, responded("status", 2), whole=True, server=NEVER),
         "polling, processed in time": When(
-            PROCESSED, answered("status", 2), whole=True, server={"processing_seconds": 1.0}
+            PROCESSED, responded("status", 2), whole=True, server={"processing_seconds": 1.0}
         ),
         "polling, in Retry-After": When(
             NOT_APPLIED_YET,
-            answered("status", 2),
+            responded("status", 2),
             (Fault("status", nth=2, times=FOR_GOOD, effect=BUSY),),
             whole=True,
             server=NEVER,

@@ -150,7 +150,7 @@ class FaultySandbox(Sandbox):
                 seen.body = b""
             seen.status = status
             seen.ended_at = self.clock()
-            seen.answered_at = None if status is None else seen.ended_at
+            seen.responded_at = None if status is None else seen.ended_at
             self.changed.notify_all()
 
     def _strikes(self, fault: Fault, seen: RequestSeen, body: bytes) -> bool:

@@ -28,7 +28,7 @@ class RequestSeen(Call):
     size: int = 0
     items: int = 0
     status: int | None = None
-    answered_at: float | None = None
+    responded_at: float | None = None
     acted_at: float | None = None
     ended_at: float | None = None
 
