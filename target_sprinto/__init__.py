@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.errors import (
         ApiError,
         BadRequest,
+        ClientClosed,
         ConfigError,
         Conflict,
         CountMismatch,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiError",
     "BadRequest",
+    "ClientClosed",
     "ConfigError",
     "Conflict",
     "ConflictPolicy",
@@ -131,3 +133,6 @@ if not TYPE_CHECKING:  # Else every name would pass for one that exists.
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         modules = (importlib.import_module(f"target_sprinto.push.{module}") for module in _MODULES)
         return next(getattr(module, name) for module in modules if hasattr(module, name))
+
+    def __dir__() -> list[str]:
+        return __all__

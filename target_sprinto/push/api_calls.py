@@ -17,9 +17,9 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from target_sprinto.push import arguments, endpoint, errors
+from target_sprinto.push import endpoint, errors
 from target_sprinto.push.activity_log_reader import read_events
-from target_sprinto.push.protocol import responses
+from target_sprinto.push.protocol import arguments, responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
     ActivityPage,
@@ -253,7 +253,8 @@ class ApiClient:
         if operation not in {responses.INTEGRATION, responses.ACTIVITY}:
             self._session_request_at = began
         try:
-            response = self._transport.send(request)
+            sent = self._transport.send(request)
+            response = arguments.instance("transport.send(…)", Response, sent)
         except OSError:
             raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
         finally:

@@ -16,6 +16,7 @@ SprintoError
 │   ├── ProxyRefused            the proxy responded instead of Sprinto (407 included)
 │   ├── TLSError                TLS could not be trusted
 │   ├── NotConnected            no connection was made
+│   ├── ClientClosed            the client was closed before
 │   ├── Throttled               425, 429, 503 with Retry-After
 │   ├── ResponseLost            sent, and in doubt
 │   └── UnexpectedResponse      a response that is not documented
@@ -38,9 +39,9 @@ The Singer side adds its own leaves in `target_sprinto/errors.py`.
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import signal
-from http import HTTPStatus
 from typing import ClassVar
 
 from target_sprinto.push.run.result import RunResult
@@ -49,11 +50,10 @@ from target_sprinto.push.text import fitted, printable
 EX_TEMPFAIL = 75
 """Exit code of sysexits.h: a later run, with nothing changed, may succeed."""
 
-
 LONGEST_MESSAGE = 300
 """Characters of what happened and what to do; names are cut to keep to it."""
 
-Faults = tuple[dict[str, object], ...]
+ErrorDetails = tuple[dict[str, object], ...]
 
 
 class Outcome(enum.Enum):
@@ -89,6 +89,10 @@ class SprintoError(Exception):
         self.result: RunResult | None = None
         if temporary is not None:
             self.temporary = temporary
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # With its attributes between processes, whatever its class wants to be made with.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined] # pickle's own
 
     def __str__(self) -> str:
         sentences = " ".join(part for part in (self.message, self.session_outcome, self.hint) if part)
@@ -168,7 +172,9 @@ class PageRefused(ApiError, code="page-refused"):
 
     hint = "Fix them at the source."
 
-    def __init__(self, message: str, hint: str = "", details: Faults = (), response: bytes = b"") -> None:
+    def __init__(
+        self, message: str, hint: str = "", details: ErrorDetails = (), response: bytes = b""
+    ) -> None:
         super().__init__(message, hint)
         self.details = details
         self.response = response
@@ -177,7 +183,7 @@ class PageRefused(ApiError, code="page-refused"):
 class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
 
-    details: Faults = ()
+    details: ErrorDetails = ()
     response = b""
 
 
@@ -202,19 +208,6 @@ class Redirected(ApiError, code="redirected"):
 class ProxyRefused(ApiError, code="proxy-refused"):
     """The proxy did not let the request through (407 included)."""
 
-    @classmethod
-    def from_status(cls, status: int) -> ProxyRefused:
-        """The proxy's refusal, whether it came as a response or while the tunnel was made."""
-        if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-            return cls(
-                "The proxy asks for a login (407); nothing reached Sprinto.",
-                "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
-            )
-        return cls(
-            f"The proxy did not connect to Sprinto (it returned {status}).",
-            "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
-        )
-
 
 class TLSError(ApiError, code="tls-error"):
     """The server's certificate is not trusted: nothing was sent."""
@@ -224,6 +217,12 @@ class NotConnected(ApiError, code="not-connected"):
     """The connection failed (refused, DNS, connect timeout): nothing was sent."""
 
     temporary = True
+
+
+class ClientClosed(ApiError, code="client-closed"):
+    """The client was closed before: nothing was sent."""
+
+    hint = "Leave the run's block before the client's."
 
 
 class Throttled(ApiError, code="throttled"):

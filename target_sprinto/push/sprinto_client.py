@@ -81,7 +81,7 @@ class SprintoClient:
 
         `expected` is the minimum of accepted records: ``{entity_type: int}``. `finish` and
         `on_count_mismatch` also take the value of their enum. `interrupted` is called often
-        while the run waits, and ends it by raising. Raises ConfigError before anything is sent.
+        while the run waits, and ends it by raising any Exception. Raises ConfigError before anything is sent.
         """
         options = RunOptions(
             reference_prefix=reference_prefix,

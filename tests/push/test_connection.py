@@ -7,7 +7,7 @@ import time
 import pytest
 
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError, Conflict, NotConnected, RunEnded
+from target_sprinto.push.errors import ApiError, ClientClosed, Conflict, NotConnected
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.sandbox import Fault, FaultySandbox, Reset, Respond
@@ -45,7 +45,7 @@ def test_a_closed_client_sends_nothing() -> None:
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         client = new_client(sandbox.base_url, sandbox.options.api_key)
         client.close()
-        with pytest.raises(RunEnded):
+        with pytest.raises(ClientClosed):
             client.create_session("a/b", IMPATIENT)
         wait_for_no_connection(sandbox)
         assert not sandbox.requests()

@@ -531,7 +531,7 @@ SECRET = "s3cr3t"
         ({"a": {"b": Decimal("Infinity")}}, "a.b", "or Infinity"),
         ({"a": SECRET.encode()}, "a", "JSON cannot represent bytes"),
         ({"a": {SECRET}}, "a", "JSON cannot represent set"),
-        ({"a": timedelta(1)}, "a", "JSON cannot represent timedelta"),
+        ({"a": timedelta(1)}, "a", "JSON cannot represent datetime.timedelta"),
         ({"a": object()}, "a", "JSON cannot represent object"),
         ({"a": {1: SECRET}}, "a", "a key of it is not a string but of type int"),
         ({"a": SECRET + "\ud800"}, "a", "surrogate"),

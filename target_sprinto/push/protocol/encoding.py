@@ -70,13 +70,13 @@ def encoded(
         yield Encoded(body, place, key)
 
 
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 """Any other key may be a value, as in a map by email address."""
 
 
 def _encode(record: object) -> bytes:
     if not isinstance(record, Mapping):
-        raise _NotSerializable("", f"it is not a mapping but of type {type(record).__name__}")
+        raise _NotSerializable("", f"it is not a mapping but of type {_named(type(record))}")
     try:
         _require_json(record, "")
         return _encoder.encode(record)
@@ -84,7 +84,7 @@ def _encode(record: object) -> bytes:
         raise _NotSerializable("", "it is nested too deeply") from None
     except (TypeError, ValueError, NotImplementedError):
         # A class of the caller's, of a plain type and yet unlike it. msgspec's text may hold a value.
-        raise _NotSerializable("", "it holds an object that is not JSON") from None
+        raise _NotSerializable("", "it holds an object that is not JSON, or too long a number") from None
 
 
 def _require_json(value: object, path: str) -> None:
@@ -98,18 +98,18 @@ def _require_json(value: object, path: str) -> None:
     elif isinstance(value, Mapping):
         for name, inner in value.items():
             _require_name(name, path)
-            shown = name if _FIELD_NAME.fullmatch(name) else "*"
+            shown = name if FIELD_NAME.fullmatch(name) else "*"
             _require_json(inner, f"{path}.{shown}" if path else shown)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
             _require_json(inner, f"{path}[{index}]")
     elif not isinstance(value, int):
-        raise _NotSerializable(path, f"JSON cannot represent {kind.__name__}")
+        raise _NotSerializable(path, f"JSON cannot represent {_named(kind)}")
 
 
 def _require_name(name: object, path: str) -> None:
     if not isinstance(name, str):
-        raise _NotSerializable(path, f"a key of it is not a string but of type {type(name).__name__}")
+        raise _NotSerializable(path, f"a key of it is not a string but of type {_named(type(name))}")
     _require_utf8(name, path)
 
 
@@ -130,13 +130,19 @@ def _plain(value: object) -> object:
     """What msgspec does not take by itself: mappings that are not dicts, and subclasses of plain types."""
     if isinstance(value, Mapping):
         return dict(value)
-    for kind in (str, int, float, Decimal):
+    if isinstance(value, str):
+        return str.__str__(value)
+    for kind in (int, float, Decimal):
         if isinstance(value, kind):
             return kind(value)
     raise NotImplementedError(type(value).__name__)
 
 
 _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
+
+
+def _named(kind: type) -> str:
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:

@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
+import msgspec
+
 from target_sprinto.push.errors import PageRefused
+from target_sprinto.push.protocol.encoding import FIELD_NAME
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
@@ -48,6 +51,9 @@ _RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
 _LONGEST_RULE = 40
 
 
+_UNNAMED = "Check with Sprinto what this entity type must look like, and how its fields are mapped."
+
+
 class ReadDetail(NamedTuple):
     """What a response says of one record, as far as it may be shown. `issue` is in our own words."""
 
@@ -62,18 +68,30 @@ def no_field(_entity_type: str, _spelt: str) -> str | None:
 
 def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField) -> PageRefused:
     """The rejection as a user can act on it: where the page came from, and what is known of its records."""
-    span = f"Sprinto rejected page {page.number} ({places(page)})"
-    if not refusal.details:
-        return PageRefused(
-            f"{span} and named no record.",
-            "Check with Sprinto what this entity type must look like, and how its fields are mapped.",
-            response=refusal.response,
-        )
-    return PageRefused(
-        f"{span}: {describe_details(page, refusal.details, known_field)}.",
-        details=refusal.details,
-        response=refusal.response,
-    )
+    span = f"Sprinto rejected page {page.number}"
+    if page.items[0].origin is not None:
+        span += f" ({places(page)})"
+    if known_field is no_field:
+        known_field = _fields_of(page)
+    message, hint = f"{span} and named no record.", _UNNAMED
+    if refusal.details:
+        message, hint = f"{span}: {describe_details(page, refusal.details, known_field)}.", ""
+    described = PageRefused(message, hint, refusal.details, refusal.response)
+    described.status = refusal.status
+    return described
+
+
+def _fields_of(page: Page) -> KnownField:
+    """The names that the page's own records have: all that is known of a run without schemas."""
+    names = {
+        entity_type: {name for item in items for name in msgspec.json.decode(item.body)}
+        for entity_type, items in page.by_entity_type.items()
+    }
+
+    def find(entity_type: str, spelt: str) -> str | None:
+        return spelt if spelt in names.get(entity_type, ()) and FIELD_NAME.fullmatch(spelt) else None
+
+    return find
 
 
 def places(page: Page) -> str:
@@ -113,7 +131,7 @@ def _describe(page: Page, details: list[Mapping[str, object]], known_field: Know
     # From 0 or from 1. A larger number is not an index in this page, and may be a value.
     if isinstance(index, int) and not isinstance(index, bool) and 0 <= index <= len(page.items):
         parts.append(f"index {index}")
-        if index < len(items):
+        if index < len(items) and items[index].origin is not None:
             # How records are counted is not documented, so this is a hint and says so.
             parts.append(
                 f"which is {_within(page, items[index].origin)} if Sprinto counts within the type from 0"

@@ -246,7 +246,7 @@ def _refusal(
     if status == HTTPStatus.BAD_REQUEST and operation is PUSH:
         return errors.PageRefused(f"{action}: the page was rejected.", details=_details(body), response=body)
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return errors.ProxyRefused.from_status(status)
+        return proxy_refused(status)
     if status == HTTPStatus.NOT_FOUND:
         about, ids = "integration", "`integration_id`"
         if "{}" in operation.path:
@@ -291,3 +291,16 @@ def _details(body: bytes) -> tuple[dict[str, object], ...]:
 def objects(entries: Iterable[object]) -> tuple[dict[str, object], ...]:
     """The first thousand of a response's errors that are objects: a page has a hundred records at most."""
     return tuple(islice((entry for entry in entries if isinstance(entry, dict)), 1000))
+
+
+def proxy_refused(status: int) -> errors.ProxyRefused:
+    """A proxy's refusal, whether it came as a response or while the tunnel was made."""
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return errors.ProxyRefused(
+            "The proxy asks for a login (407); nothing reached Sprinto.",
+            "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+        )
+    return errors.ProxyRefused(
+        f"The proxy did not connect to Sprinto (it returned {status}).",
+        "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows Sprinto's host.",
+    )

@@ -24,6 +24,7 @@ from target_sprinto.push.transport.background import (
 _T = TypeVar("_T")
 
 _HOPELESS = (
+    errors.ClientClosed,
     errors.Unauthorized,
     errors.NotFound,
     errors.TLSError,

@@ -16,11 +16,12 @@ from datetime import datetime
 
 import backoff
 
-from target_sprinto.push import arguments, errors
+from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import cut_off
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
+from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.activity_log import (
     LOOK_BACK,
     LoggedSession,

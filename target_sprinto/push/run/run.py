@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from target_sprinto.push import arguments, errors
+from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
@@ -60,6 +63,10 @@ class Run:
         self._entity_keys: dict[str, tuple[str, ...]] = {}
         self._entity_types: set[str] = set()
         self._failure: BaseException | None = None
+        self._process = os.getpid()
+        # For one thread: a push may be made while the records of another are read.
+        self._in_use = threading.RLock()
+        self._was_shared = False
         self.session_outcome = ""
         """The outcome of the session of a run that failed, as a sentence."""
 
@@ -81,12 +88,13 @@ class Run:
     def __exit__(
         self, _kind: type[BaseException] | None, failure: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        if os.getpid() != self._process:
+            # Forked: the run is that of the process that began it.
+            return None
         if failure is not None:
             return self._abort_because(failure)
         if self._failure is not None:
-            ended = errors.RunEnded("A push of this run has failed, so the run is not applied.")
-            ended.session_outcome = self.session_outcome
-            raise ended from self._failure
+            raise self._ended("A push of this run has failed, so the run is not applied.") from self._failure
         if self._session.phase is Phase.ENDED:
             # By the block itself.
             return None
@@ -111,20 +119,21 @@ class Run:
         decimal keeps its digits, a date or time becomes its ISO 8601 string. A source that is silent for
         longer than Sprinto's inactivity timeout, an hour, lets the session expire.
         """
-        self._require_unfinished()
-        self._pushes += 1
-        try:
-            arguments.entity_type("entity_type", entity_type)
-            fields = arguments.key_fields(key)
-            if self._entity_keys.setdefault(entity_type, fields) != fields:
-                # Entities named by different fields cannot be distinguished.
-                fields = ()
-            for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
-                self.check()
-                self.add(entity_type, body, place, entity_key)
-        except BaseException as failure:
-            self._abort_because(failure)
-            raise
+        with self._used_alone():
+            self._require_unfinished()
+            self._pushes += 1
+            try:
+                entity_type = arguments.entity_type("entity_type", entity_type)
+                fields = arguments.key_fields(key)
+                if self._entity_keys.setdefault(entity_type, fields) != fields:
+                    # Entities named by different fields cannot be distinguished.
+                    fields = ()
+                for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
+                    self.check()
+                    self.add(entity_type, body, place, entity_key)
+            except BaseException as failure:
+                self._abort_because(failure)
+                raise
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
@@ -135,8 +144,9 @@ class Run:
         earlier that was rejected, an interruption, … Call `abort` then.
         """
         self._require_unfinished()
-        if not isinstance(entity_type, str) or entity_type not in self._entity_types:
-            self._entity_types.add(arguments.entity_type("entity_type", entity_type))
+        if type(entity_type) is not str or entity_type not in self._entity_types:
+            entity_type = arguments.entity_type("entity_type", entity_type)
+            self._entity_types.add(entity_type)
         arguments.json_object(body)
         if key is not None:
             arguments.entity_key(key)
@@ -159,11 +169,12 @@ class Run:
         Under `Finish.HOLD` the session is left as it is instead, under `Finish.DISCARD` discarded. Raises a
         SprintoError in every other case; call `abort` then.
         """
-        self._require_unfinished()
-        if page := self._builder.flush():
-            self._send_page(page)
-        with self._blocked():
-            return self._session.finish()
+        with self._used_alone():
+            self._require_unfinished()
+            if page := self._builder.flush():
+                self._send_page(page)
+            with self._blocked():
+                return self._session.finish()
 
     def abort(self, deadline: Deadline | None = None) -> RunResult:
         """End the run without applying it; the result's `session_outcome` says how its session ended.
@@ -201,6 +212,9 @@ class Run:
         if isinstance(failure, errors.SprintoError):
             # It may have seen how the session ended.
             message = failure.session_outcome = failure.session_outcome or message
+            failure.result = self._session.result
+            # It says all that is to be said: what it was made of is ours.
+            failure.__suppress_context__ = True
         elif message:
             _note(failure, message)
         self.session_outcome = message
@@ -219,7 +233,28 @@ class Run:
 
     def _require_unfinished(self) -> None:
         if self._session.phase not in _TAKES_RECORDS:
-            raise errors.RunEnded("This run has already ended.", "Start a new one.")
+            raise self._ended("This run has already ended.", "Start a new one.") from self._failure
+
+    def _ended(self, message: str, hint: str = "") -> errors.RunEnded:
+        ended = errors.RunEnded(message, hint)
+        ended.session_outcome, ended.result = self.session_outcome, self._session.result
+        return ended
+
+    @contextlib.contextmanager
+    def _used_alone(self) -> Iterator[None]:
+        """Raise ConfigError if another thread uses the run, which then is not applied; or another process."""
+        if os.getpid() != self._process:
+            raise errors.ConfigError("A run is used by the process that began it.", "Begin one in each.")
+        if self._was_shared or not self._in_use.acquire(blocking=False):
+            self._was_shared = True
+            raise errors.ConfigError(
+                "Several threads use one run at the same time, so it is not applied.",
+                "Begin a run in each thread, or hand the records to one.",
+            )
+        try:
+            yield
+        finally:
+            self._in_use.release()
 
 
 _TAKES_RECORDS = (Phase.UNOPENED, Phase.OPEN)

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from target_sprinto.push import arguments
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import TooFewRecords
+from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.rejections import KnownField, no_field
 from target_sprinto.push.run.observer import Rejects, RunObserver

@@ -14,7 +14,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 
-from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.protocol import arguments
 
 _T = TypeVar("_T")
 InterruptCheck = Callable[[], None]
@@ -100,9 +100,10 @@ class Deadline:
     def __init__(
         self, seconds: float, interrupted: InterruptCheck = lambda: None, seconds_when_interrupted: float = 0
     ) -> None:
-        self._at = time.monotonic() + seconds
-        self._interrupted = interrupted
-        self._seconds_when_interrupted = seconds_when_interrupted
+        """Raises ConfigError."""
+        self._at = time.monotonic() + arguments.limit("seconds", seconds)
+        self._interrupted = arguments.function("interrupted", interrupted)
+        self._seconds_when_interrupted = arguments.limit("seconds_when_interrupted", seconds_when_interrupted)
         self._interrupt_seen = False
 
     def remaining(self) -> float:
@@ -110,7 +111,7 @@ class Deadline:
         if not self._interrupt_seen:
             try:
                 self._interrupted()
-            except SprintoError:
+            except Exception:  # noqa: BLE001 - whatever a program's own check raises, it interrupts
                 self._interrupt_seen = True
                 self._at = min(self._at, time.monotonic() + self._seconds_when_interrupted)
         return max(0.0, self._at - time.monotonic())

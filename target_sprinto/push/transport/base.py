@@ -34,5 +34,6 @@ class Transport(Protocol):
     def send(self, request: Request) -> Response:
         """The response, whatever its status.
 
-        Raises NotConnected if nothing was sent, or an OSError if it is in doubt whether the request arrived.
+        Raises NotConnected("Why.") if nothing was sent, or an OSError if it is in doubt whether the request
+        arrived.
         """

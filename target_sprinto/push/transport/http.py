@@ -22,6 +22,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from target_sprinto.push import errors
+from target_sprinto.push.protocol.responses import proxy_refused
 from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.transport.base import Request, Response
 from target_sprinto.push.transport.total_timeout import (
@@ -117,7 +118,7 @@ class HttpTransport:
     def _pool(self) -> urllib3.HTTPConnectionPool:
         with self._making:
             if self._closed.is_set():
-                raise errors.RunEnded("The connections were closed.", "Make a new client.")
+                raise errors.ClientClosed("The client was closed; nothing was sent.")
             if self._made is None:
                 # The connections that requests would use, with its TLS and its proxies.
                 request = requests.Request("GET", self._base_url).prepare()
@@ -208,7 +209,7 @@ def _reason(causes: list[BaseException]) -> str:
 
 def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
     if response.status not in _PROXY_BUSY:
-        return errors.ProxyRefused.from_status(response.status)
+        return proxy_refused(response.status)
     return errors.Throttled(
         f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
         "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",

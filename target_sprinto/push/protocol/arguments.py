@@ -44,10 +44,18 @@ def seconds(name: str, value: object, *, may_be_zero: bool = True) -> float:
     raise ConfigError(f"`{name}` must be a number of seconds, {least} and at most {_WEEK}.")
 
 
+def limit(name: str, value: object) -> float:
+    """A number of seconds, or infinity. Raises ConfigError."""
+    # NaN is not at least 0.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f"`{name}` must be a number of seconds, from 0.")
+    return float(value)
+
+
 def instance(name: str, kind: type[_T], value: object) -> _T:
     """An object of a class. Raises ConfigError."""
     if not isinstance(value, kind):
-        raise ConfigError(f"`{name}` must be a {kind.__name__}.")
+        raise ConfigError(f"`{name}` must be an instance of {kind.__name__}.")
     return value
 
 
@@ -55,7 +63,7 @@ def methods(name: str, protocol: object, value: _T) -> _T:
     """An object that has the public methods of a protocol. Raises ConfigError."""
     wanted = [method for method in vars(protocol) if not method.startswith("_")]
     if isinstance(value, type) or not all(callable(getattr(value, method, None)) for method in wanted):
-        raise ConfigError(f"`{name}` must have the methods {', '.join(wanted)}.")
+        raise ConfigError(f"`{name}` must have a method {' and '.join(wanted)}.")
     return value
 
 
@@ -76,7 +84,8 @@ def entity_type(name: str, value: object) -> str:
         or value.encode(errors="ignore").decode() != value
     ):
         raise ConfigError(f"`{name}` must be text of 1 to {LONGEST_NAME} characters.")
-    return value
+    # Not its subclass, which may write itself in another way: `class Kind(str, Enum)`.
+    return str.__str__(value)
 
 
 def key_fields(value: object) -> tuple[str, ...]:

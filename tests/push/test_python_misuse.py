@@ -1,0 +1,366 @@
+"""What a Python program does by mistake: a run shared, a client closed, a check that raises its own error."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import json
+import os
+import pickle
+import re
+import signal
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import target_sprinto
+from target_sprinto import (
+    ConfigError,
+    Deadline,
+    Interrupted,
+    NotConnected,
+    PageRefused,
+    Request,
+    Response,
+    RunEnded,
+    RunOutcome,
+    SessionConflict,
+    SprintoClient,
+    SprintoError,
+    Timeouts,
+    UnserializableRecord,
+)
+from target_sprinto.errors import SettingsError
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.timing import Timings
+from tests.support.sandbox import Fault, Respond
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.sandbox import FaultySandbox
+
+
+@pytest.fixture(autouse=True)
+def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApiClient, "timings", Timings(recheck_interval=0.1, quiet_period=0.3))
+
+
+@pytest.fixture
+def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[SprintoClient]:
+    with SprintoClient(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    ) as made:
+        yield made
+
+
+def states(sandbox: FaultySandbox, integration_id: str) -> list[str]:
+    return [session.state for session in sandbox.sessions(integration_id)]
+
+
+class StopAskedError(Exception):
+    """The program's own."""
+
+
+@pytest.mark.parametrize("kind", [StopAskedError, TimeoutError])
+def test_a_check_may_raise_what_the_program_likes(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, kind: type[Exception]
+) -> None:
+    asked = threading.Event()
+
+    def interrupted() -> None:
+        if asked.is_set():
+            raise kind
+
+    def records() -> Iterator[dict[str, int]]:
+        for number in range(150):
+            if number == 120:
+                asked.set()
+            yield {"id": number}
+
+    run = client.run(interrupted=interrupted)
+    with pytest.raises(kind), run:
+        run.push("people", records())
+    assert states(sandbox, integration_id) == ["cancelled"]
+    assert run.result.outcome is RunOutcome.DISCARDED
+
+
+def test_after_the_close_a_check_of_the_programs_own_leaves_time(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.configure(integration_id, processing_seconds=1.0)
+
+    def interrupted() -> None:
+        if any(seen.operation == "close" for seen in sandbox.requests(integration_id)):
+            raise StopAskedError
+
+    with client.run(interrupted=interrupted) as run:
+        run.push("people", [{"id": 1}])
+    assert run.result.outcome is RunOutcome.APPLIED
+
+
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_run_that_several_threads_use_at_once_is_not_applied(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str, in_flight: int
+) -> None:
+    """Without a check a part was applied, or the run hung."""
+    failures: list[BaseException] = []
+    meet = threading.Barrier(4)
+
+    def work(run: target_sprinto.Run) -> None:
+        def records() -> Iterator[dict[str, str]]:
+            for number in range(200):
+                if number == 0:
+                    meet.wait(10)
+                yield {"id": f"{threading.get_ident()}-{number}"}
+
+        try:
+            run.push("people", records())
+        except threading.BrokenBarrierError:
+            pass
+        except SprintoError as failure:
+            failures.append(failure)
+            meet.abort()
+
+    def share() -> None:
+        with client.run(max_parallel_pages=in_flight) as run:
+            run.push("people", [{"id": str(number)} for number in range(150)])
+            threads = [threading.Thread(target=work, args=(run,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            assert not any(thread.is_alive() for thread in threads)
+
+    with pytest.raises(SprintoError):
+        share()
+    assert any("several threads" in str(failure).lower() for failure in failures)
+    assert states(sandbox, integration_id) == ["cancelled"]
+    assert sandbox.applied(integration_id) == {}
+
+
+def test_one_thread_after_another_may_use_a_run(client: SprintoClient) -> None:
+    with client.run() as run:
+        for number in range(3):
+            thread = threading.Thread(target=run.push, args=("people", [{"id": number}]))
+            thread.start()
+            thread.join()
+    assert run.result.records == {"people": 3}
+
+
+def test_a_push_may_be_made_while_the_records_of_another_are_read(client: SprintoClient) -> None:
+    with client.run() as run:
+
+        def people() -> Iterator[dict[str, int]]:
+            for number in range(3):
+                run.push("devices", [{"owner": number}])
+                yield {"id": number}
+
+        run.push("people", people())
+    assert run.result.records == {"people": 3, "devices": 3}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_that_leaves_the_block_does_not_end_its_parents_run(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    with client.run() as run:
+        run.push("people", [{"id": number} for number in range(100)])
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                with pytest.raises(ConfigError, match="process that began it"):
+                    run.push("people", [{"id": 1}])
+                run.__exit__(StopAskedError, StopAskedError(), None)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert states(sandbox, integration_id) == ["active"]
+    assert run.result.outcome is RunOutcome.APPLIED
+
+
+ERRORS: list[SprintoError] = [
+    UnserializableRecord("x", index=3, field="a.b"),
+    Interrupted(signal.SIGTERM),
+    PageRefused("x", details=({"index": 1},), response=b"{}"),
+    SettingsError("one", "two"),
+    NotConnected("x"),
+]
+
+
+@pytest.mark.parametrize("failure", ERRORS, ids=lambda failure: type(failure).__name__)
+def test_an_error_goes_between_processes_whole(failure: SprintoError) -> None:
+    failure.session_outcome = "Session s was discarded."
+    passed_on = pickle.loads(pickle.dumps(failure))  # noqa: S301 - our own
+    for twin in (passed_on, copy.copy(failure), copy.deepcopy(failure)):
+        assert type(twin) is type(failure)
+        assert (str(twin), vars(twin), twin.exit_code) == (str(failure), vars(failure), failure.exit_code)
+
+
+def test_an_error_has_the_runs_result(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(401)))
+    with pytest.raises(SprintoError) as caught, client.run() as run:
+        run.push("people", [{"id": 1}])
+    assert caught.value.result == run.result
+    assert run.result.outcome is RunOutcome.DISCARDED
+    with pytest.raises(RunEnded, match="was discarded") as again:
+        run.push("people", [{"id": 1}])
+    assert (again.value.result, again.value.__cause__) == (run.result, caught.value)
+
+
+def test_a_rejected_page_names_what_the_program_pushed(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    said = {
+        "error": {
+            "message": "Zoë",
+            "details": [
+                {"entity_type": "User", "index": 1, "field": "workEmail", "issue": "required"},
+                {"entity_type": "User", "index": 2, "field": "zoe@example.com", "issue": "type"},
+            ],
+        }
+    }
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(400, body=said)))
+    records = [{"workEmail": "zoe@example.com", "map": {"zoe@example.com": number}} for number in range(3)]
+    wanted = r"index 1 of push 1 .*field 'workEmail' is missing"
+    with pytest.raises(PageRefused, match=wanted) as caught, client.run() as run:
+        run.push("User", records)
+    assert "zoe" not in str(caught.value)
+    assert (caught.value.status, caught.value.details[0]["field"]) == (400, "workEmail")
+
+
+def test_records_without_an_origin_are_named_by_their_page(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.inject(Fault("push", integration_id=integration_id, times=9, effect=Respond(400, body={})))
+    with pytest.raises(PageRefused, match="Sprinto rejected page 1 and named no record"), client.run() as run:
+        run.add("User", b'{"id": 1}')
+
+
+def test_a_client_that_was_closed_before_opens_nothing(client: SprintoClient) -> None:
+    client.close()
+    with pytest.raises(SprintoError) as caught, client.run() as run:
+        run.push("people", [{"id": 1}])
+    assert caught.value.code == "client-closed"
+    assert run.result.outcome is RunOutcome.NOTHING_SENT
+
+
+def test_a_client_that_is_closed_within_a_run_ends_it_at_once(client: SprintoClient) -> None:
+    run = client.run()
+
+    def close_within() -> None:
+        with run:
+            run.push("people", [{"id": number} for number in range(100)])
+            client.close()
+
+    with pytest.raises(SprintoError) as caught:
+        close_within()
+    assert caught.value.code == "client-closed"
+    assert run.result.left_open
+    assert run.result.left_open in str(caught.value)
+
+
+class Kind(str, enum.Enum):
+    USER = "User"
+
+
+class Shouting(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self.upper()
+
+
+def test_texts_of_other_classes_are_their_content(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    with client.run() as run:
+        run.push(Kind.USER, [{"name": Shouting("zoë")}])
+        run.push(Shouting("Team"), [{"name": "a"}])
+    assert run.result.records == {"User": 1, "Team": 1}
+    applied = sandbox.applied(integration_id)
+    assert json.loads(applied["User"][0]) == {"name": "zoë"}
+    assert all(type(name) is str for name in run.result.records)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: Deadline("5"),  # type: ignore[arg-type] # as a user may
+        lambda: Deadline(float("nan")),
+        lambda: Deadline(True),  # noqa: FBT003 - as a user may
+        lambda: Deadline(-1),
+        lambda: Deadline(5, 3),  # type: ignore[arg-type] # as a user may
+        lambda: Deadline(5, lambda: None, None),  # type: ignore[arg-type] # as a user may
+    ],
+)
+def test_a_deadline_is_checked(made: Any) -> None:  # noqa: ANN401 - a maker
+    with pytest.raises(ConfigError):
+        made()
+
+
+class Wrong:
+    def send(self, request: Request) -> Response:  # noqa: ARG002 - the protocol's
+        return {"status": 201}  # type: ignore[return-value] # as a user may
+
+
+class Absent:
+    def send(self, request: Request) -> Response:
+        raise NotConnected(f"{request.action} nothing was there.")
+
+
+def test_a_transport_that_returns_something_else_is_named() -> None:
+    client = SprintoClient(api_key="key", integration_id="demo", transport=Wrong())
+    wanted = r"`transport.send\(…\)` must be an instance of Response"
+    with pytest.raises(ConfigError, match=wanted), client.run() as run:
+        run.push("people", [{"id": 1}])
+
+
+def test_a_transport_says_that_nothing_was_sent() -> None:
+    client = SprintoClient(api_key="key", integration_id="demo", transport=Absent())
+    with pytest.raises(NotConnected), client.run(timeouts=Timeouts(retry=0)) as run:
+        run.push("people", [{"id": 1}])
+    assert run.result.outcome is RunOutcome.NOTHING_SENT
+
+
+class Odd:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        ({"n": 10**5000}, "too long a number"),
+        ({"n": Odd()}, f"JSON cannot represent {__name__}.Odd"),
+        ({"n": {1}}, "JSON cannot represent set"),
+    ],
+)
+def test_what_json_cannot_hold_is_named(
+    client: SprintoClient, record: dict[str, object], wanted: str
+) -> None:
+    with pytest.raises(UnserializableRecord, match=wanted), client.run() as run:
+        run.push("people", [record])
+
+
+def test_a_conflict_is_one_error_in_the_traceback(client: SprintoClient) -> None:
+    page = [{"id": number} for number in range(100)]
+    with client.run() as first:
+        first.push("people", page)
+        with pytest.raises(SessionConflict) as caught, client.run() as second:
+            second.push("people", page)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("Traceback") == 1
+
+
+def test_every_public_name_is_found_by_completion_and_help() -> None:
+    assert set(dir(target_sprinto)) == set(target_sprinto.__all__)
+    described = Path(target_sprinto.__file__).parent.parent / "docs/reference/python.md"
+    named = set(re.findall(r"\b[A-Za-z_]+\b", described.read_text("utf-8")))
+    missing = [name for name in target_sprinto.__all__ if name not in named]
+    assert missing == []
