@@ -121,7 +121,7 @@ class SessionOpener:
         return status
 
     def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
-        conflict = self._conflict.error(f"the response to `create` was lost, and {sentence}")
+        conflict = self._conflict.error(f"`create` got no response, and {sentence}")
         conflict.hint, conflict.policy, conflict.outcome = "Wait until it ends.", "", Outcome.IN_DOUBT
         return conflict
 
