@@ -146,6 +146,7 @@ class NotVisible(NotFound):
 class Conflict(ApiError, code="conflict"):
     """409: the call does not fit the state that Sprinto is in."""
 
+    hint = "Run again; if it persists, look in Sprinto's activity log."
     temporary = True
 
 

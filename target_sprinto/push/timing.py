@@ -32,7 +32,7 @@ class Timings:
     # The longest first wait before a request is sent again, and the longest of all such waits.
     first_retry_delay: float = 0.5
     max_retry_delay: float = 30.0
-    # Before a create in doubt is tried again.
+    # Before a create in doubt is tried again; doubled each time, up to `max_retry_delay`.
     create_retry_delay: float = 1.0
     # The first wait between two looks at a status.
     status_poll_interval: float = 0.1

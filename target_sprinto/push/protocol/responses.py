@@ -237,6 +237,13 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
 """By status: the error, how its message goes on, and its hint if the class has another or none."""
 
 
+_SPRINTOS_OWN = (errors.Unauthorized, errors.BadRequest)
+"""What a proxy or gateway returns with a page of its own."""
+
+_GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
+_CHECK_THE_WAY = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
+
+
 def _refusal(
     operation: Operation[Any], status: int, headers: Mapping[str, str], body: bytes, action: str
 ) -> errors.ApiError:
@@ -255,22 +262,25 @@ def _refusal(
             f"{action}: the {about} does not exist there.",
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
-    kind: type[errors.ApiError] = errors.UnexpectedResponse
-    what = ", which is not a documented response"
-    hint = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
-    if status in _MEANINGS:
-        kind, what, hint = _MEANINGS[status]
-    elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        kind, what, hint = _REDIRECTED
-    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        later = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
-        kind, what, hint = _NOT_NOW if later else _LOST
-    elif status >= HTTPStatus.BAD_REQUEST:
-        kind = errors.UndocumentedRefusal
+    kind, what, hint = _meaning(status, retry_after)
+    if kind in _SPRINTOS_OWN and body.strip() and not body.lstrip().startswith(b"{"):
+        what, hint = ", in a response that is not JSON, so it may be a gateway's", _GATEWAY
     refusal = kind(f"{action}{what}.", hint)
     if kind is errors.Throttled:
         refusal.retry_after = retry_after
     return refusal
+
+
+def _meaning(status: int, retry_after: float | None) -> tuple[type[errors.ApiError], str, str]:
+    if status in _MEANINGS:
+        return _MEANINGS[status]
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return _REDIRECTED
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        later = status == HTTPStatus.SERVICE_UNAVAILABLE and retry_after is not None
+        return _NOT_NOW if later else _LOST
+    kind = errors.UndocumentedRefusal if status >= HTTPStatus.BAD_REQUEST else errors.UnexpectedResponse
+    return kind, ", which is not a documented response", _CHECK_THE_WAY
 
 
 def _details(body: bytes) -> tuple[dict[str, object], ...]:
@@ -297,8 +307,8 @@ def proxy_refused(status: int) -> errors.ProxyRefused:
     """A proxy's refusal, whether it came as a response or while the tunnel was made."""
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return errors.ProxyRefused(
-            "The proxy asks for a login (407); nothing reached Sprinto.",
-            "Put user and password into HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
+            "The proxy asks for a login (407); this request did not reach Sprinto.",
+            "Check user and password in HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
         )
     return errors.ProxyRefused(
         f"The proxy did not connect to Sprinto (it returned {status}).",

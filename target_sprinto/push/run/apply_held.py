@@ -63,6 +63,9 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
         if isinstance(failure, errors.SessionEnded):
             # A run opens another session; this one does not come back.
             failure.temporary = False
+            failure.hint = (
+                "Run the pipeline again. An expired session is applied only if none was opened since."
+            )
         raise
     finally:
         retry_policy.cancelled.set()

@@ -63,7 +63,7 @@ class SessionOpener:
         in the way is our own.
         """
         lost: ApiError | None = None
-        retry_policy = self._retry_policy
+        retry_policy, delay = self._retry_policy, self._client.timings.create_retry_delay
         while True:
             try:
                 session = self._client.create_session(
@@ -85,8 +85,9 @@ class SessionOpener:
                 lost = failure
                 log.warning("%s Retrying: a 409 will show that the first attempt succeeded.", failure.brief)
                 left = self._lost_at + self._retry_policy.retry_seconds - time.monotonic()
-                if left <= 0 or self._retry_policy.cancelled.wait(self._client.timings.create_retry_delay):
+                if left <= 0 or self._retry_policy.cancelled.wait(min(delay, left)):
                     raise
+                delay = min(2 * delay, self._client.timings.max_retry_delay)
                 retry_policy = replace(self._retry_policy, retry_seconds=left)
             else:
                 if lost is not None:

@@ -7,12 +7,9 @@ read netrc and follow redirects, and what its adapter does around an exchange ta
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import ssl
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit, urlunsplit
@@ -22,32 +19,12 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.responses import proxy_refused
-from target_sprinto.push.protocol.retry_delay import parse_retry_after
 from target_sprinto.push.transport.base import Request, Response
-from target_sprinto.push.transport.total_timeout import (
-    ConnectError,
-    ProxyResponseError,
-    StaleConnectionError,
-    with_total_timeout,
-)
+from target_sprinto.push.transport.network_errors import to_api_error
+from target_sprinto.push.transport.total_timeout import with_total_timeout
 
 MAX_RESPONSE_BYTES = 16_000_000
 """No documented response comes near it; a larger one is not read to its end."""
-
-_HANDSHAKE_ENDED = ("WRONG_VERSION", "UNSUPPORTED_PROTOCOL", "UNKNOWN_PROTOCOL", "HTTP_REQUEST", "ALERT")
-"""In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
-
-_PROXY_BUSY = frozenset({429, 502, 503, 504})
-"""A proxy's responses to CONNECT that may be others a moment later."""
-
-_BAD_ADDRESS = (
-    requests.exceptions.InvalidURL,
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
-    urllib3.exceptions.LocationValueError,
-    urllib3.exceptions.ProxySchemeUnknown,
-)
 
 
 class HttpTransport:
@@ -71,11 +48,9 @@ class HttpTransport:
         # Plain http is for this machine alone, so it goes through no proxy: that would show the key.
         self._proxies = {} if urlsplit(base_url).scheme == "http" else found["proxies"]
         self._verify = True if found["verify"] is None else found["verify"]
-        if isinstance(self._verify, str) and not Path(self._verify).exists():
-            raise errors.ConfigError(
-                "The CA file that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names does not exist.",
-                "Name one that does, or unset the variable.",
-            )
+        if urlsplit(base_url).scheme == "https":
+            _require_usable_ca(self._verify)
+            _require_usable_proxy(requests.utils.select_proxy(base_url, self._proxies))
 
     def close(self) -> None:
         """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
@@ -110,7 +85,7 @@ class HttpTransport:
         except errors.SprintoError:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
-            raise _to_api_error(failure, request.action) from None
+            raise to_api_error(failure, request.action) from None
         finally:
             if self._closed.is_set():
                 self._close_idle()
@@ -129,6 +104,33 @@ class HttpTransport:
             return self._made
 
 
+def _require_usable_ca(verify: object) -> None:
+    """Raise ConfigError for a CA file that holds no certificate. A folder is left to OpenSSL."""
+    if not isinstance(verify, str) or Path(verify).is_dir():
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(verify)
+    except OSError as failure:
+        found = "does not exist" if isinstance(failure, FileNotFoundError) else "holds no certificate (PEM)"
+        raise errors.ConfigError(
+            f"The CA file that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names {found}.",
+            "Name one that does, or unset the variable.",
+        ) from None
+
+
+def _require_usable_proxy(url: str | None) -> None:
+    """Raise ConfigError for a proxy's URL that names no host. It is not shown: it may hold a password."""
+    try:
+        if url is None or urllib3.util.parse_url(url).host:
+            return
+    except urllib3.exceptions.LocationParseError:
+        pass
+    raise errors.ConfigError(
+        "The proxy's URL, in HTTPS_PROXY or ALL_PROXY, names no host.",
+        "Write http://user:password@host:port, with `#`, `/` and `@` in the password percent-encoded.",
+    )
+
+
 def _without_header_dump(record: logging.LogRecord) -> bool:
     """Headers that cannot be parsed are logged whole, with a traceback; they may hold anything."""
     return not record.exc_info
@@ -137,96 +139,9 @@ def _without_header_dump(record: logging.LogRecord) -> bool:
 def _read(response: urllib3.BaseHTTPResponse, action: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.stream(65_536):
+    for chunk in response.stream(65_536, decode_content=True):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_RESPONSE_BYTES:
             raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
     return b"".join(chunks)
-
-
-def _to_api_error(failure: Exception, action: str) -> errors.ApiError:
-    """What a failure below HTTP means. Its text is not repeated: it may quote URLs and proxy passwords."""
-    causes = list(_causes(failure))
-    if isinstance(failure, requests.exceptions.InvalidProxyURL):
-        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
-    if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
-        return errors.BadRequest(
-            f"{action} the address, or that of the proxy, cannot be used.",
-            "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
-        )
-    if isinstance(failure, ConnectError):
-        return _to_connect_error(failure, causes, action)
-    late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
-    happened = "no response came in time" if late else "the connection broke"
-    lost = errors.ResponseLost(f"{action} {happened}.", "Run again; if it persists, check the network.")
-    lost.connection_was_stale = isinstance(failure, StaleConnectionError)
-    return lost
-
-
-def _to_connect_error(failure: ConnectError, causes: list[BaseException], action: str) -> errors.ApiError:
-    if tls := _to_tls_error(causes, action):
-        return tls
-    if isinstance(failure.__cause__, ProxyResponseError):
-        return _to_proxy_error(failure.__cause__)
-    if failure.at_proxy:
-        return errors.NotConnected(
-            "Could not connect to the proxy.",
-            "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY.",
-        )
-    return errors.NotConnected(
-        f"{action} the connection failed: {_reason(causes)}.",
-        "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
-    )
-
-
-def _to_tls_error(causes: list[BaseException], action: str) -> errors.ApiError | None:
-    """What it means where two sides found no TLS; None for anything else."""
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return errors.TLSError(
-            f"{action} the certificate of the server, or of the proxy, was not trusted; nothing was sent.",
-            "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
-        )
-    reasons = [cause.reason or "" for cause in causes if isinstance(cause, ssl.SSLError)]
-    if any(word in str(reason) for reason in reasons for word in _HANDSHAKE_ENDED):
-        return errors.TLSError(
-            f"{action} the TLS handshake failed ({reasons[0]}); nothing was sent.",
-            "Check that `api_url` names an https port; check any proxy or gateway on the way.",
-        )
-    return None
-
-
-def _reason(causes: list[BaseException]) -> str:
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
-        return "the host name does not resolve"
-    if any(isinstance(cause, TimeoutError) for cause in causes):
-        return "timed out"
-    numbers = [
-        cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
-    ]
-    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
-
-
-def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
-    if response.status not in _PROXY_BUSY:
-        return proxy_refused(response.status)
-    return errors.Throttled(
-        f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
-        "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
-        retry_after=parse_retry_after(response.retry_after),
-    )
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """The failure and all that it was raised from or wraps, outermost first."""
-    seen: set[int] = set()
-    queue: list[BaseException] = [failure]
-    while queue:
-        cause = queue.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        # Not the context, which may be what the caller was handling.
-        inside = [cause.__cause__, getattr(cause, "reason", None), *cause.args]
-        queue.extend(found for found in inside if isinstance(found, BaseException))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 import time
 from functools import partial
 from http import HTTPStatus
@@ -44,12 +45,13 @@ _MAX_IDLE_SECONDS = 10.0
 class ConnectError(HTTPError):
     """No byte of the request has left; the cause says why. urllib3 hands it on as it is.
 
-    `at_proxy` says that it was the proxy which was not reached.
+    `at_proxy` says that it was the proxy which was not reached, `through_proxy` that it was to lead there.
     """
 
     def __init__(self, connection: _Connection) -> None:
         super().__init__("not connected")
-        self.at_proxy = connection.proxy is not None and not connection.has_connected_to_proxy
+        self.through_proxy = connection.proxy is not None
+        self.at_proxy = self.through_proxy and not connection.has_connected_to_proxy
 
 
 class StaleConnectionError(HTTPError):
@@ -109,6 +111,11 @@ class _TotalTimeoutConnection(_Connection):
         except ConnectionResetError as failure:
             if self._may_be_stale:
                 raise StaleConnectionError("stale") from failure
+            raise
+        except ssl.SSLEOFError:
+            # Under TLS 1.3 a server may reject the handshake after it: what it says is still to be read.
+            if self._is_new:
+                self.sock.recv(1)
             raise
 
     @property

@@ -1,0 +1,164 @@
+"""What a failure below HTTP means, from the exceptions of requests and urllib3 alone: no I/O.
+
+No text of a failure is repeated: it may quote URLs and proxy passwords.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3
+
+from target_sprinto.push import errors
+from target_sprinto.push.protocol.responses import proxy_refused
+from target_sprinto.push.protocol.retry_delay import parse_retry_after
+from target_sprinto.push.transport.total_timeout import ConnectError, ProxyResponseError, StaleConnectionError
+
+_HANDSHAKE_ENDED = (
+    "WRONG_VERSION",
+    "UNSUPPORTED_PROTOCOL",
+    "UNKNOWN_PROTOCOL",
+    "HTTP_REQUEST",
+    "ALERT",
+    "UNRECOGNIZED_NAME",
+)
+"""In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
+
+_CERTIFICATE_REQUIRED = "CERTIFICATE_REQUIRED"
+"""Under TLS 1.3 a server says so after the handshake, and before it reads a request."""
+
+_PROXY_BUSY = frozenset({429, 502, 503, 504})
+"""A proxy's responses to CONNECT that may be others a moment later."""
+
+_BAD_ADDRESS = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    urllib3.exceptions.ProxySchemeUnknown,
+)
+
+_INVALID_NOW = "Check this machine's clock; those who run the server, or the proxy, renew its certificate."
+_OTHER_NAME = "Check `api_url`, and any proxy or gateway on the way."
+_UNTRUSTED = {
+    9: ("is not valid yet", _INVALID_NOW),
+    10: ("has expired", _INVALID_NOW),
+    62: ("is for another host name", _OTHER_NAME),
+    64: ("is for another address", _OTHER_NAME),
+}
+"""By OpenSSL's X509_V_ERR number."""
+
+
+def to_api_error(failure: Exception, action: str) -> errors.ApiError:
+    """The failure as one of ours; `action` begins its message."""
+    causes = list(_causes(failure))
+    if isinstance(failure, requests.exceptions.InvalidProxyURL):
+        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
+    if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
+        return errors.BadRequest(
+            f"{action} the address, or that of the proxy, cannot be used.",
+            "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
+        )
+    if isinstance(failure, ConnectError):
+        return _to_connect_error(failure, causes, action)
+    if any(_CERTIFICATE_REQUIRED in reason for reason in _tls_reasons(causes)):
+        return _handshake_failed(causes, action)
+    late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
+    happened = "no response came in time" if late else "the connection broke"
+    lost = errors.ResponseLost(f"{action} {happened}.", "Run again; if it persists, check the network.")
+    lost.connection_was_stale = isinstance(failure, StaleConnectionError)
+    return lost
+
+
+def _to_connect_error(failure: ConnectError, causes: list[BaseException], action: str) -> errors.ApiError:
+    if tls := _to_tls_error(causes, action):
+        return tls
+    if isinstance(failure.__cause__, ProxyResponseError):
+        return _to_proxy_error(failure.__cause__)
+    if failure.at_proxy:
+        return errors.NotConnected(
+            "Could not connect to the proxy.", "Check HTTPS_PROXY, or name Sprinto's host in NO_PROXY."
+        )
+    if failure.through_proxy:
+        return errors.NotConnected(
+            f"{action} the connection through the proxy failed: {_reason(causes)}.",
+            "Check the proxy that HTTPS_PROXY names, or name Sprinto's host in NO_PROXY.",
+        )
+    return errors.NotConnected(
+        f"{action} the connection failed: {_reason(causes)}.",
+        "Check the network, `region` and `api_url`; if a proxy is needed, set HTTPS_PROXY.",
+    )
+
+
+def _to_tls_error(causes: list[BaseException], action: str) -> errors.ApiError | None:
+    """What it means if two sides found no TLS; None for anything else."""
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            what, hint = _UNTRUSTED.get(
+                cause.verify_code,
+                (
+                    "was not trusted",
+                    "Behind a TLS-inspecting proxy, name your company's CA file in REQUESTS_CA_BUNDLE.",
+                ),
+            )
+            return errors.TLSError(
+                f"{action} the certificate of the server, or of the proxy, {what}; nothing was sent.", hint
+            )
+    if any(word in reason for reason in _tls_reasons(causes) for word in _HANDSHAKE_ENDED):
+        return _handshake_failed(causes, action)
+    return None
+
+
+def _handshake_failed(causes: list[BaseException], action: str) -> errors.TLSError:
+    return errors.TLSError(
+        f"{action} the TLS handshake failed ({next(_tls_reasons(causes))}); nothing was sent.",
+        "Check that `api_url` names an https port, and any proxy or gateway on the way; client certificates"
+        " are not supported.",
+    )
+
+
+def _tls_reasons(causes: list[BaseException]) -> Iterator[str]:
+    return (str(cause.reason) for cause in causes if isinstance(cause, ssl.SSLError) and cause.reason)
+
+
+def _reason(causes: list[BaseException]) -> str:
+    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+        return "the host name does not resolve"
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "timed out"
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        # Whose `errno` is a number of OpenSSL's.
+        return "the TLS handshake was cut off"
+    numbers = [
+        cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
+    ]
+    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
+
+
+def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
+    if response.status not in _PROXY_BUSY:
+        return proxy_refused(response.status)
+    return errors.Throttled(
+        f"The proxy did not connect to Sprinto (it returned {response.status}); nothing was sent.",
+        "Run again later; if it persists, ask those who run the proxy in HTTPS_PROXY.",
+        retry_after=parse_retry_after(response.retry_after),
+    )
+
+
+def _causes(failure: BaseException) -> Iterator[BaseException]:
+    """The failure and all that it was raised from or wraps, outermost first."""
+    seen: set[int] = set()
+    queue: list[BaseException] = [failure]
+    while queue:
+        cause = queue.pop(0)
+        if id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        yield cause
+        # Not the context, which may be what the caller was handling.
+        inside = [cause.__cause__, getattr(cause, "reason", None), *cause.args]
+        queue.extend(found for found in inside if isinstance(found, BaseException))

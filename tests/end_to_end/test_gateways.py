@@ -1,0 +1,215 @@
+"""What lies between the loader and Sprinto: gateways that compress, certificates, proxies that break."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import gzip
+import http.server
+import socketserver
+import ssl
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import trustme
+
+from target_sprinto.sandbox import SandboxOptions
+from tests.support.front_door import people, state_line
+from tests.support.sandbox import Fault, FaultySandbox, Respond
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from target_sprinto.sandbox.operations import Operation
+    from tests.support.front_door import FrontDoor
+
+
+@contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[int]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server.server_address[1]  # type: ignore[misc,index] # of AF_INET
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
+    """A gateway that compresses what it hands on, as nginx does with `gzip on`: chunked, without a length."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the base class's
+            """Nothing."""
+
+        def hand_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name: value for name, value in self.headers.items() if name != "Host"}
+            got = requests.request(self.command, behind + self.path, data=body, headers=headers, timeout=10)
+            self.send_response(got.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            packed = gzip.compress(got.content)
+            for part in (packed[:7], packed[7:]):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            self.wfile.write(b"0\r\n\r\n")
+
+        do_GET = do_POST = hand_on  # noqa: N815 - the base class's names
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+def test_responses_that_a_gateway_compresses_on_the_fly_are_read(door: FrontDoor) -> None:
+    origin, _, path = door.sandbox.base_url.partition("/api")
+    with serving(compressing_gateway(origin)) as port:
+        finished = door.run(people(120), api_url=f"http://127.0.0.1:{port}/api{path}")
+    assert (finished.code, finished.stdout) == (0, state_line())
+    assert "Trying again" not in finished.stderr
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return {"REQUESTS_CA_BUNDLE": str(path)}
+
+
+@contextmanager
+def behind_tls(door: FrontDoor, context: ssl.SSLContext) -> Iterator[FrontDoor]:
+    box = FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
+    box.start(ssl_context=context)
+    try:
+        yield replace(door, sandbox=box)
+    finally:
+        box.stop()
+
+
+@pytest.mark.parametrize("content", ["", "not a certificate\n", "key"])
+def test_a_ca_file_without_a_certificate_is_reported(
+    door: FrontDoor, authority: trustme.CA, content: str
+) -> None:
+    """It looked like a network that was down, and was tried again for five minutes."""
+    path = door.folder / "ca.pem"
+    path.write_bytes(authority.private_key_pem.bytes() if content == "key" else content.encode())
+    finished = door.run(
+        people(3), api_url="https://127.0.0.1:9/api/external/push", env={"REQUESTS_CA_BUNDLE": str(path)}
+    )
+    assert finished.code == 1
+    assert "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names holds no certificate" in finished.error
+    assert "[settings]" in finished.error
+
+
+def test_the_sandbox_needs_no_ca_file(door: FrontDoor) -> None:
+    finished = door.run(people(3), env={"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"})
+    assert finished.code == 0
+
+
+def test_an_expired_certificate_is_called_expired(
+    door: FrontDoor, authority: trustme.CA, trusted: dict[str, str]
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    yesterday = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=1)
+    authority.issue_cert("127.0.0.1", not_after=yesterday).configure_cert(context)
+    with behind_tls(door, context) as secure:
+        finished = secure.run(people(3), env=trusted)
+    assert finished.code == 1
+    assert "has expired; nothing was sent" in finished.error
+    assert "clock" in finished.error
+    assert "[tls-error]" in finished.error
+
+
+def test_a_server_that_requires_a_client_certificate_fails_at_once(
+    door: FrontDoor, authority: trustme.CA, trusted: dict[str, str]
+) -> None:
+    """Under TLS 1.3 it says so after the handshake, which looked like a response that was lost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+
+    class Demanding(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):
+                context.wrap_socket(self.request, server_side=True)
+
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Demanding)) as port:
+        finished = door.run(people(3), api_url=f"https://127.0.0.1:{port}/api/external/push", env=trusted)
+    assert finished.code == 1
+    assert "client certificates are not supported" in finished.error
+    assert "No session was opened" in finished.error
+    assert "Trying again" not in finished.stderr
+
+
+class Slamming(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(100)
+
+
+def test_a_proxy_that_ends_the_connection_is_named(door: FrontDoor) -> None:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as port:
+        env = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": "", "no_proxy": ""}
+        finished = door.run(
+            people(3), api_url="https://sprinto.example/api/external/push", env=env, retry_timeout_seconds=0
+        )
+    assert "the connection through the proxy failed" in finished.error
+    assert "Check the proxy that HTTPS_PROXY names" in finished.error
+    assert "No session was opened" in finished.error
+
+
+def test_a_server_that_leaves_in_the_handshake_is_not_called_an_exec_format_error(door: FrontDoor) -> None:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as port:
+        url = f"https://127.0.0.1:{port}/api/external/push"
+        finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
+    assert "exec format" not in finished.error
+    assert "[not-connected]" in finished.error
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:s3cr3t@", "http://user:s3#cr3t@proxy:8080", "http://user:s3/cr3t@proxy"]
+)
+def test_a_proxy_without_a_host_is_reported_and_its_password_is_not(door: FrontDoor, url: str) -> None:
+    env = {"HTTPS_PROXY": url, "NO_PROXY": "", "no_proxy": ""}
+    finished = door.run(people(3), api_url="https://sprinto.example/api/external/push", env=env)
+    assert finished.code == 1
+    assert "percent-encoded" in finished.error
+    assert "[settings]" in finished.error
+    assert "cr3t" not in finished.stderr
+
+
+@pytest.mark.parametrize(("operation", "status"), [("create", 403), ("create", 400), ("status", 401)])
+def test_a_page_of_a_gateways_own_is_not_taken_for_sprintos(
+    door: FrontDoor, operation: Operation, status: int
+) -> None:
+    html = b"<html><body>Blocked by policy</body></html>"
+    door.sandbox.inject(
+        Fault(operation, integration_id=door.integration_id, times=99, effect=Respond(status, body=html))
+    )
+    finished = door.run(people(3))
+    assert finished.code == 1
+    assert "so it may be a gateway's" in finished.error
+    assert "API key" not in finished.error
+
+
+def test_creates_in_doubt_come_at_growing_intervals(door: FrontDoor) -> None:
+    door.pace["create_retry_delay"] = 0.2
+    door.sandbox.inject(Fault("create", integration_id=door.integration_id, times=99, effect=Respond(500)))
+    finished = door.run(people(3), retry_timeout_seconds=3)
+    assert finished.code == 75
+    # At 0, 0.2, 0.6, 1.4 and 3 s, and a last one: not fifteen.
+    assert 4 <= door.operations().count("create") <= 7
