@@ -9,6 +9,7 @@ import errno
 import os
 import ssl
 from collections.abc import Iterator
+from http.client import HTTPException, RemoteDisconnected
 
 import requests
 import urllib3
@@ -136,7 +137,15 @@ def _reason(causes: list[BaseException]) -> str:
     numbers = [
         cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in errno.errorcode
     ]
-    return os.strerror(numbers[-1]).lower() if numbers and numbers[-1] else "unknown reason"
+    if numbers and numbers[-1]:
+        return os.strerror(numbers[-1]).lower()
+    if any(isinstance(cause, RemoteDisconnected) for cause in causes):
+        return "it was ended before a response"
+    return (
+        "the response is not HTTP"
+        if any(isinstance(one, HTTPException) for one in causes)
+        else "unknown reason"
+    )
 
 
 def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
