@@ -57,7 +57,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
         what = (
             "sent an apply request, and may still be applied"
             if close_sent
-            else "not sent an apply request, and is left as it was"
+            else "left as it was: no apply request took effect"
         )
         failure.session_outcome = failure.session_outcome or f"Session {session_id} was {what}."
         if isinstance(failure, errors.SessionEnded):

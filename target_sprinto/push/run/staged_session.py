@@ -63,6 +63,7 @@ class StagedSession:
         self._heartbeat = Heartbeat()
         self._tolerated: Mapping[str, int] | None = None
         self._resent = False
+        self._noted_expiry = False
 
     def compare(self, status: SessionStatus) -> Comparison:
         """Sprinto's counts against what was sent."""
@@ -134,7 +135,9 @@ class StagedSession:
             return status.state == "active"
         if not is_latest(self.id, self.logged_sessions(self._heartbeat)):
             return False
-        log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
+        if not self._noted_expiry:
+            log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
+            self._noted_expiry = True
         return True
 
     def require_closable(self, status: SessionStatus) -> None:

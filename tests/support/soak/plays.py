@@ -45,7 +45,7 @@ Page = dict[str, list[Any]]
 MOST_TRIES = 3
 """How often a person gives a command that fails."""
 
-NOT_TOLD = "was not sent an apply request"
+NOT_TOLD = "was left as it was"
 LOOK_SECONDS = 0.2
 PATIENCE_SECONDS = 90
 
