@@ -35,6 +35,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Of a Python past its end of life the SDK warns on stderr of each run: true, and not looked for here.
+if sys.version_info < (3, 11):
+    os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
+
 _numbers = itertools.count(1)
 
 
