@@ -32,7 +32,6 @@ from target_sprinto import (
     Timeouts,
 )
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import (
     ConfigError,
     Interrupted,
@@ -46,7 +45,6 @@ from target_sprinto.push.errors import (
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.run_options import RunOptions
-from target_sprinto.push.timing import Timings
 from tests.support.sandbox import Drop, Fault, Hang, Respond
 
 if TYPE_CHECKING:
@@ -57,17 +55,7 @@ if TYPE_CHECKING:
 IMPATIENT = Timeouts(request=5.0, retry=5.0, processing=10.0)
 
 
-@pytest.fixture(autouse=True)
-def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApiClient, "timings", Timings(recheck_interval=0.1, quiet_period=0.3))
-
-
-@pytest.fixture
-def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[SprintoClient]:
-    with SprintoClient(
-        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    ) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 def operations(sandbox: FaultySandbox, integration_id: str) -> list[str]:

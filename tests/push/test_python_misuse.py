@@ -34,8 +34,6 @@ from target_sprinto import (
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
-from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.timing import Timings
 from tests.support.sandbox import Fault, Respond
 
 if TYPE_CHECKING:
@@ -44,17 +42,7 @@ if TYPE_CHECKING:
     from tests.support.sandbox import FaultySandbox
 
 
-@pytest.fixture(autouse=True)
-def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApiClient, "timings", Timings(recheck_interval=0.1, quiet_period=0.3))
-
-
-@pytest.fixture
-def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[SprintoClient]:
-    with SprintoClient(
-        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
-    ) as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("brisk")
 
 
 def states(sandbox: FaultySandbox, integration_id: str) -> list[str]:
@@ -241,6 +229,15 @@ def test_records_without_an_origin_are_named_by_their_page(
     sandbox.inject(Fault("push", integration_id=integration_id, times=9, effect=Respond(400, body={})))
     with pytest.raises(PageRefused, match="Sprinto rejected page 1 and named no record"), client.run() as run:
         run.add("User", b'{"id": 1}')
+
+
+def test_a_rejected_record_that_is_not_json_is_a_rejected_page(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    said = {"error": {"message": "x", "details": [{"entity_type": "User", "index": 0, "field": "id"}]}}
+    sandbox.inject(Fault("push", integration_id=integration_id, times=9, effect=Respond(400, body=said)))
+    with pytest.raises(PageRefused, match="entity type 'User', index 0"), client.run() as run:
+        run.add("User", b'{"id": }')
 
 
 def test_a_client_that_was_closed_before_opens_nothing(client: SprintoClient) -> None:

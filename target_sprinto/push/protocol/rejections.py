@@ -7,6 +7,7 @@ name. The response itself goes into a file that its owner alone can read.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import NamedTuple
@@ -47,6 +48,7 @@ _RULES = {
 }
 """JSON Schema's rules, and what a field that breaks one of them is."""
 
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _RULE_BY_SPELLING = {rule.lower(): rule for rule in _RULES}
 _LONGEST_RULE = 40
 
@@ -83,10 +85,11 @@ def describe_rejection(page: Page, refusal: PageRefused, known_field: KnownField
 
 def _fields_of(page: Page) -> KnownField:
     """The names that the page's own records have: all that is known of a run without schemas."""
-    names = {
-        entity_type: {name for item in items for name in msgspec.json.decode(item.body)}
-        for entity_type, items in page.by_entity_type.items()
-    }
+    names: dict[str, set[str]] = {}
+    for item in page.items:
+        # What `Run.add` was given may not be JSON, and be rejected for it.
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            names.setdefault(item.entity_type, set()).update(_fields.decode(item.body))
 
     def find(entity_type: str, spelt: str) -> str | None:
         return spelt if spelt in names.get(entity_type, ()) and FIELD_NAME.fullmatch(spelt) else None
