@@ -49,7 +49,7 @@ _LARGEST_COUNT = 2**53
 
 
 @dataclass(frozen=True)
-class RunOutcome:
+class RecordedOutcome:
     """How a run ended, and where its STATE went."""
 
     outcome: receipt.Outcome
@@ -96,7 +96,7 @@ class ReceiptRecorder(RunObserver):
     def begin(self) -> None:
         """Make the receipt's file. Raises ReceiptNotWritten, ReceiptKeyUnusable."""
         if self.file.path is None:
-            self.file.make(self._receipt(RunOutcome("unfinished", None), None))
+            self.file.make(self._receipt(RecordedOutcome("unfinished", None), None))
 
     def extracted(self, stream: str, time: bytes) -> None:
         """Note a record's `time_extracted`, given as JSON; empty where it has none."""
@@ -157,7 +157,7 @@ class ReceiptRecorder(RunObserver):
 
     def before_hold(self) -> None:
         """Write the receipt, which alone keeps the STATE. Raises ReceiptNotWritten, or an interruption."""
-        ending = RunOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
+        ending = RecordedOutcome("held", state_went_to="nowhere" if self.state() is None else "receipt")
         events = self._events(Deadline(_EVENTS_SECONDS, self.interrupted))
         self.interrupted()
         self.file.write(lambda: self._receipt(ending, events))
@@ -165,7 +165,7 @@ class ReceiptRecorder(RunObserver):
 
     # The end
 
-    def end(self, ending: RunOutcome, deadline: Deadline) -> None:
+    def end(self, ending: RecordedOutcome, deadline: Deadline) -> None:
         """Write the receipt of a run that has ended. That this fails is logged and changes no ending."""
         if self.file.path is None or self._written:
             return
@@ -178,7 +178,7 @@ class ReceiptRecorder(RunObserver):
         except Exception as bug:  # noqa: BLE001 - the receipt must not change how a run ended
             log.warning("The receipt %s could not be written. %s", self.file.path, InternalError(bug))
 
-    def _receipt(self, ending: RunOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
+    def _receipt(self, ending: RecordedOutcome, events: list[receipt.Event] | None) -> receipt.Receipt:
         info, failure = self.info, ending.failure
         held = self.state() if ending.state_went_to == "receipt" else None
         with self._lock:

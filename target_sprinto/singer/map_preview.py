@@ -45,7 +45,7 @@ class PreviewRun(OfflineRun):
         self.expect({})
 
     def expect(self, expected: Mapping[str, Expectation]) -> None:
-        """InterruptCheck records as `expect` asks; what was applied last is not known here."""
+        """Check records as `expect` asks; what was applied last is not known here."""
         known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
         self.expectations = Expectations(known, {})
         self._checked = self.expectations.before(self._add)

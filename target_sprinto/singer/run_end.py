@@ -29,7 +29,7 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Outcome
-from target_sprinto.receipts.recorder import ReceiptRecorder, RunOutcome
+from target_sprinto.receipts.recorder import ReceiptRecorder, RecordedOutcome
 from target_sprinto.signals import Signals
 from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.intake import Intake
@@ -109,7 +109,9 @@ class RunEnd:
             known = failure if isinstance(failure, SprintoError) else None
             outcome: Outcome = "interrupted" if stopped else "failed"
             kept = self.responses.written
-            self.report.end(RunOutcome(outcome, self._exit_code(known), known, response_kept=kept), deadline)
+            self.report.end(
+                RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), deadline
+            )
         self.client.close()
         return failure
 
@@ -152,12 +154,12 @@ class RunEnd:
         metrics.log(logger, metrics.Point("counter", metrics.Metric.HTTP_REQUEST_COUNT, count, tags))
         metrics.log(logger, metrics.Point("timer", metrics.Metric.HTTP_REQUEST_DURATION, seconds, tags))
 
-    def _finished(self, summary: RunResult, state: bytes | None) -> RunOutcome:
+    def _finished(self, summary: RunResult, state: bytes | None) -> RecordedOutcome:
         """Log how a run went that did not fail, and write the STATE to stdout where it may go."""
         if self.disposition is Finish.DISCARD:
             rejected = self._dry_run(summary)
             code, kept = rejected.exit_code if rejected else 0, self.responses.written
-            return RunOutcome("dry-run", code, rejected, response_kept=kept)
+            return RecordedOutcome("dry-run", code, rejected, response_kept=kept)
         self._log_rejects()
         if summary.session_id is None:
             if not self.intake.line():
@@ -165,7 +167,7 @@ class RunEnd:
             log.info("No records: no session was opened.", extra=log_fields(summary))
         elif self.disposition is Finish.HOLD:
             self._held(summary)
-            return RunOutcome("held")
+            return RecordedOutcome("held")
         else:
             log.info(
                 "Sprinto has processed session %s: %s.",
@@ -175,15 +177,15 @@ class RunEnd:
             )
         outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
         if state is None:
-            return RunOutcome(outcome)
+            return RecordedOutcome(outcome)
         try:
             write_state(
                 state, grace_period(self._raise_if_interrupted, self.client.timings.signal_shutdown_timeout)
             )
         except StateNotWritten as failure:
-            return RunOutcome(outcome, failure.exit_code, failure, "stderr")
+            return RecordedOutcome(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")
-        return RunOutcome(outcome, state_went_to="stdout")
+        return RecordedOutcome(outcome, state_went_to="stdout")
 
     def _would_be_rejected(self) -> list[Rejected]:
         """Log what a dry run has rejected, by entity type, field and rule; returns all of it."""

@@ -8,7 +8,6 @@ import gzip
 import http.server
 import socketserver
 import ssl
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,25 +19,13 @@ import trustme
 from target_sprinto.sandbox import SandboxOptions
 from tests.support.front_door import people, state_line
 from tests.support.sandbox import Fault, FaultySandbox, Respond
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from target_sprinto.sandbox.operations import Operation
     from tests.support.front_door import FrontDoor
-
-
-@contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[int]:
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield server.server_address[1]  # type: ignore[misc,index] # of AF_INET
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
@@ -71,22 +58,10 @@ def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
 
 def test_responses_that_a_gateway_compresses_on_the_fly_are_read(door: FrontDoor) -> None:
     origin, _, path = door.sandbox.base_url.partition("/api")
-    with serving(compressing_gateway(origin)) as port:
-        finished = door.run(people(120), api_url=f"http://127.0.0.1:{port}/api{path}")
+    with serving(compressing_gateway(origin)) as server:
+        finished = door.run(people(120), api_url=f"http://127.0.0.1:{server.server_port}/api{path}")
     assert (finished.code, finished.stdout) == (0, state_line())
     assert "Trying again" not in finished.stderr
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return {"REQUESTS_CA_BUNDLE": str(path)}
 
 
 @contextmanager
@@ -148,8 +123,10 @@ def test_a_server_that_requires_a_client_certificate_fails_at_once(
             with contextlib.suppress(OSError):
                 context.wrap_socket(self.request, server_side=True)
 
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Demanding)) as port:
-        finished = door.run(people(3), api_url=f"https://127.0.0.1:{port}/api/external/push", env=trusted)
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Demanding)) as server:
+        finished = door.run(
+            people(3), api_url=f"https://127.0.0.1:{server.server_address[1]}/api/external/push", env=trusted
+        )
     assert finished.code == 1
     assert "client certificates are not supported" in finished.error
     assert "No session was opened" in finished.error
@@ -162,8 +139,8 @@ class Slamming(socketserver.BaseRequestHandler):
 
 
 def test_a_proxy_that_ends_the_connection_is_named(door: FrontDoor) -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as port:
-        env = {"HTTPS_PROXY": f"http://127.0.0.1:{port}", "NO_PROXY": "", "no_proxy": ""}
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as server:
+        env = {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}", "NO_PROXY": "", "no_proxy": ""}
         finished = door.run(
             people(3), api_url="https://sprinto.example/api/external/push", env=env, retry_timeout_seconds=0
         )
@@ -173,8 +150,8 @@ def test_a_proxy_that_ends_the_connection_is_named(door: FrontDoor) -> None:
 
 
 def test_a_server_that_leaves_in_the_handshake_is_not_called_an_exec_format_error(door: FrontDoor) -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as port:
-        url = f"https://127.0.0.1:{port}/api/external/push"
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as server:
+        url = f"https://127.0.0.1:{server.server_address[1]}/api/external/push"
         finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
     assert "exec format" not in finished.error
     assert "[not-connected]" in finished.error

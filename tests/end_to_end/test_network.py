@@ -21,6 +21,7 @@ from target_sprinto.sandbox import Readings, SandboxOptions
 from tests.support.dropping import dropping
 from tests.support.front_door import FrontDoor, feed, people, state_line
 from tests.support.sandbox import Drop, Fault, FaultySandbox, Reset, Respond
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,23 +163,6 @@ class ProxyHandler(socketserver.StreamRequestHandler):
                     greeted = greeted or ready is upstream
 
 
-@contextlib.contextmanager
-def running(proxy: Proxy) -> Iterator[Proxy]:
-    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
 @pytest.fixture(scope="module")
 def secure(authority: trustme.CA) -> Iterator[FaultySandbox]:
     """The sandbox behind TLS, with a certificate of a private authority."""
@@ -193,13 +177,6 @@ def secure(authority: trustme.CA) -> Iterator[FaultySandbox]:
 @pytest.fixture
 def secure_door(secure: FaultySandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
     return FrontDoor(secure, integration_id, tmp_path, warm)
-
-
-@pytest.fixture
-def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return {"REQUESTS_CA_BUNDLE": str(path)}
 
 
 def test_a_private_ca_from_the_environment_is_trusted(
@@ -234,7 +211,7 @@ def test_a_certificate_for_another_name_fails_at_once(
 
 
 def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
-    with running(Proxy()) as proxy:
+    with serving(Proxy()) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -251,7 +228,7 @@ def test_a_response_that_is_lost_behind_a_proxy_is_found_out(
     secure_door.sandbox.configure(secure_door.integration_id, readings=Readings(apply="append"))
     fault = Fault(operation, integration_id=secure_door.integration_id, moment="after", effect=effect)
     secure_door.sandbox.inject(fault)
-    with running(Proxy()) as proxy:
+    with serving(Proxy()) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(150), env=env)
     assert len(secure_door.sandbox.fired(secure_door.integration_id)) == 1
@@ -266,7 +243,7 @@ def test_what_is_no_tls_after_the_request_says_nothing_of_it(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
     """Only before the request it means that nothing was sent."""
-    with running(Proxy(spoil=b"HTTP/1.1 504 Gateway Timeout\r\n\r\n")) as proxy:
+    with serving(Proxy(spoil=b"HTTP/1.1 504 Gateway Timeout\r\n\r\n")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0)
     assert (finished.code, finished.stdout) == (75, "")
@@ -278,7 +255,7 @@ def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
     """How long the response before may take says nothing of the next connection."""
-    with running(Proxy(idle=0.3, slow=0.3)) as proxy:
+    with serving(Proxy(idle=0.3, slow=0.3)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         started = secure_door.start(env=env, request_timeout_seconds=1)
         feed(started, people(100))
@@ -291,7 +268,7 @@ def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
 
 
 def test_a_proxy_with_a_login_in_its_url_is_used(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
-    with running(Proxy(login="user:pr0xy-pass")) as proxy:
+    with serving(Proxy(login="user:pr0xy-pass")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://user:pr0xy-pass@127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert finished.code == 0
@@ -299,7 +276,7 @@ def test_a_proxy_with_a_login_in_its_url_is_used(secure_door: FrontDoor, trusted
 
 
 def test_a_proxy_that_asks_for_a_login_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
-    with running(Proxy(login="user:pass")) as proxy:
+    with serving(Proxy(login="user:pass")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://user:wr0ng@127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (1, "")
@@ -311,7 +288,7 @@ def test_a_proxy_that_asks_for_a_login_fails_at_once(secure_door: FrontDoor, tru
 
 
 def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
-    with running(Proxy(refuse=403)) as proxy:
+    with serving(Proxy(refuse=403)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert finished.code == 1
@@ -322,7 +299,7 @@ def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, tru
 def test_a_proxy_that_is_busy_is_tried_again(
     secure_door: FrontDoor, trusted: dict[str, str], status: int
 ) -> None:
-    with running(Proxy(refuse=status, refusals=2)) as proxy:
+    with serving(Proxy(refuse=status, refusals=2)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -332,7 +309,7 @@ def test_a_proxy_that_is_busy_is_tried_again(
 
 
 def test_a_busy_proxy_is_given_the_time_it_asks_for(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
-    with running(Proxy(refuse=503, refusals=1, retry_after="2")) as proxy:
+    with serving(Proxy(refuse=503, refusals=1, retry_after="2")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         began = time.monotonic()
         finished = secure_door.run(people(3), env=env)
@@ -343,7 +320,7 @@ def test_a_busy_proxy_is_given_the_time_it_asks_for(secure_door: FrontDoor, trus
 def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
-    with running(Proxy(refuse=503, retry_after="60")) as proxy:
+    with serving(Proxy(refuse=503, retry_after="60")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
     assert (finished.code, finished.stdout) == (75, "")
@@ -363,7 +340,7 @@ def test_a_proxy_that_is_not_there_is_reported(secure_door: FrontDoor, trusted: 
 
 def test_plain_http_goes_through_no_proxy(door: FrontDoor) -> None:
     """It is for this machine alone; a proxy elsewhere would see the key."""
-    with running(Proxy()) as proxy:
+    with serving(Proxy()) as proxy:
         env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         assert door.run(people(3), env=env).code == 0
     assert proxy.lines == []
@@ -451,24 +428,20 @@ ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
 def test_no_response_takes_longer_than_a_request_may(door: FrontDoor, what: str) -> None:
     server = TrickleServer(("127.0.0.1", 0), Trickle)
     server.response, server.stop = ENDLESS[what], threading.Event()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         url = f"http://127.0.0.1:{server.server_address[1]}/api/external/push"
         began = time.monotonic()
         door.pace |= {"shutdown_request_timeout": 0.5, "shutdown_timeout": 2.0}
-        finished = door.run(people(3), api_url=url, request_timeout_seconds=1, retry_timeout_seconds=0)
-    finally:
-        server.stop.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        try:
+            finished = door.run(people(3), api_url=url, request_timeout_seconds=1, retry_timeout_seconds=0)
+        finally:
+            server.stop.set()
     assert finished.code == 75
     assert time.monotonic() - began < 40
 
 
 def test_no_proxy_is_honoured(door: FrontDoor) -> None:
-    with running(Proxy()) as proxy:
+    with serving(Proxy()) as proxy:
         env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "127.0.0.1"}
         assert door.run(people(3), env=env).code == 0
     assert proxy.lines == []

@@ -237,8 +237,8 @@ _MEANINGS: Mapping[int, tuple[type[errors.ApiError], str, str]] = {
 """By status: the error, how its message goes on, and its hint if the class has another or none."""
 
 
-_SPRINTOS_OWN = (errors.Unauthorized, errors.BadRequest)
-"""What a proxy or gateway returns with a page of its own."""
+_ALSO_A_GATEWAYS = (errors.Unauthorized, errors.BadRequest)
+"""Errors whose status a proxy or gateway returns too, with a page of its own."""
 
 _GATEWAY = "Check any proxy or gateway on the way, and `api_url`."
 _CHECK_THE_WAY = "Check `region`, `api_url` and any proxy or gateway between this machine and Sprinto."
@@ -263,7 +263,7 @@ def _refusal(
             f"Check {ids}, `region` and `api_url` (which ends in /api/external/push).",
         )
     kind, what, hint = _meaning(status, retry_after)
-    if kind in _SPRINTOS_OWN and body.strip() and not body.lstrip().startswith(b"{"):
+    if kind in _ALSO_A_GATEWAYS and body.strip() and not body.lstrip().startswith(b"{"):
         what, hint = ", in a response that is not JSON, so it may be a gateway's", _GATEWAY
     refusal = kind(f"{action}{what}.", hint)
     if kind is errors.Throttled:
