@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,9 +202,9 @@ class FrontDoor:
     def close(self) -> None:
         """End what a test that failed has left running: the next test must not see it."""
         for process in self._started:
-            if process.poll() is None:
+            # Also its pipes, which a run that timed out has left open.
+            with suppress(BrokenPipeError), process:
                 process.kill()
-                process.communicate()
 
     def finish(self, process: subprocess.Popen[bytes], messages: list[Any] | bytes | None = b"") -> Finished:
         given = None if messages is None else as_input(messages)

@@ -40,8 +40,11 @@ def stopping(
     at = config.get("stop_at", {}).get(stream)
     for number, row in enumerate(rows):
         if number == at:
+            # Blocked until it is waited for: one that came before the wait would leave the tap waiting for good.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             Path(config["stopped"]).write_text(str(os.getpid()), encoding="ascii")
-            signal.pause()
+            signal.raise_signal(signal.sigwait([signal.SIGTERM]))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         yield row
 
 
