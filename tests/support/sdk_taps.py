@@ -40,7 +40,7 @@ def stopping(
     at = config.get("stop_at", {}).get(stream)
     for number, row in enumerate(rows):
         if number == at:
-            # Blocked until it is waited for: one that came before the wait would leave the tap waiting for good.
+            # Blocked until it is waited for: one that came before would leave the tap waiting for good.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             Path(config["stopped"]).write_text(str(os.getpid()), encoding="ascii")
             signal.raise_signal(signal.sigwait([signal.SIGTERM]))
