@@ -33,10 +33,10 @@ class ReceiptVerifier(OfflineRun):
         self._digests = EntityDigests()
         self._made = 0
 
-    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+    def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises ReceiptDiffers with the first page that differs, or Matched."""
         self._gathered += 1
-        super().add(entity_type, body, origin, key)
+        super().add_valid(entity_type, body, origin, key)
         if self._gathered == self._next_size:
             super().flush()
 

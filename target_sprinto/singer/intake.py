@@ -45,7 +45,9 @@ class Intake:
     records: int = 0
 
     def __post_init__(self) -> None:
-        self.add = self.expectations.before(self.run.add) if self.expectations is not None else self.run.add
+        self.add = self.run.add_valid
+        if self.expectations is not None:
+            self.add = self.expectations.before(self.add)
         self.needs_keys = self.needs_keys or self.rejects is not None
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
@@ -60,13 +62,13 @@ class Intake:
         self.counts.records[stream] += 1
         self.final_state.add_record(stream, raw)
 
-    def needs_key(self, entity_type: str) -> bool:
-        """Whether records of this type are to be given with their key."""
-        return self.needs_keys and bool(self._key_properties[entity_type])
+    def has_key(self, entity_type: str) -> bool:
+        """Whether a key identifies the entities of this type."""
+        return bool(self._key_properties[entity_type])
 
     def key(self, entity_type: str, key_properties: tuple[str, ...], record: dict[str, Any]) -> object:
         """What identifies the record's entity within its type; None if nothing does, or no key is needed."""
-        if not self.needs_key(entity_type):
+        if not (self.needs_keys and self.has_key(entity_type)):
             return None
         try:
             values = tuple([record[name] for name in key_properties])

@@ -50,12 +50,12 @@ class PreviewRun(OfflineRun):
         self.expectations = Expectations(known, {})
         self._checked = self.expectations.before(self._add)
 
-    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+    def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record. Raises RecordTooLarge or ExpectationNotMet."""
         self._checked(entity_type, body, origin, key)
 
     def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
-        super().add(entity_type, body, origin, key)
+        super().add_valid(entity_type, body, origin, key)
         source: Source = origin  # type: ignore[assignment] # the target's own
         place, record = (source.stream, entity_type), decode_object(body)
         self.counts[entity_type] += 1

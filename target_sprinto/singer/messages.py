@@ -14,6 +14,7 @@ from decimal import Decimal, DecimalException
 from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from target_sprinto.errors import InputError, InvalidLine, InvalidRecord
 from target_sprinto.push.text import LONGEST_NAME
@@ -45,16 +46,16 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 class Message(msgspec.Struct, gc=False):
     """A Singer message as far as this target reads it; a `Raw` is still JSON bytes."""
 
-    type: str | msgspec.UnsetType = msgspec.UNSET
-    stream: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)] | msgspec.UnsetType = msgspec.UNSET
-    record: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    type: str | UnsetType = UNSET
+    stream: Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)] | UnsetType = UNSET
+    record: msgspec.Raw | UnsetType = UNSET
     time_extracted: msgspec.Raw = msgspec.Raw()
-    schema: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    key_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    bookmark_properties: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    encoding: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    manifest: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    schema: msgspec.Raw | UnsetType = UNSET
+    key_properties: msgspec.Raw | UnsetType = UNSET
+    bookmark_properties: msgspec.Raw | UnsetType = UNSET
+    value: msgspec.Raw | UnsetType = UNSET
+    encoding: msgspec.Raw | UnsetType = UNSET
+    manifest: msgspec.Raw | UnsetType = UNSET
 
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -83,7 +84,7 @@ def parse_message(line: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise _not_a_message(line, problem) from None
     kind, stream, record = message.type, message.stream, message.record
-    if kind == "RECORD" and stream is not msgspec.UNSET and record is not msgspec.UNSET:
+    if kind == "RECORD" and stream is not UNSET and record is not UNSET:
         return {
             "type": kind,
             "stream": stream,
@@ -91,13 +92,11 @@ def parse_message(line: bytes) -> dict[str, Any]:
             "time_extracted": message.time_extracted,
         }
     found = {
-        name: value
-        for name in message.__struct_fields__
-        if (value := getattr(message, name)) is not msgspec.UNSET
+        name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET
     }
     if kind not in _REQUIRED:
         shown = f" {kind!r}" if kind and re.fullmatch(r"[A-Z_]{1,30}", kind) else ""
-        raise _invalid("no message type." if kind is msgspec.UNSET else f"unknown message type{shown}.")
+        raise _invalid("no message type." if kind is UNSET else f"unknown message type{shown}.")
     _require_parts(kind, found)
     if "key_properties" in found:
         try:

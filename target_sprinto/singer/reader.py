@@ -96,7 +96,17 @@ class SprintoReader(GenericSingerReader[bytes]):
         try:
             with self.guard():
                 self.begin()
-                for message in self._messages(self.default_input if file_input is None else file_input):
+                for line in self._lines(self.default_input if file_input is None else file_input):
+                    self.line += 1
+                    if self._digest is not None:
+                        self._digest.update(line)
+                    if line.isspace():
+                        continue
+                    try:
+                        message = parse_message(line)
+                    except InvalidRecord as problem:
+                        self.reject(line, problem)
+                        continue
                     kind = message["type"]
                     callbacks[kind](message)
                     seen[kind] += 1
@@ -108,27 +118,13 @@ class SprintoReader(GenericSingerReader[bytes]):
         """One line as a message. Raises InvalidLine."""
         return parse_message(line)
 
-    def _messages(self, source: IO[bytes] | IO[str]) -> Iterator[dict[str, Any]]:
-        for line in self._lines(source):
-            self.line += 1
-            if self._digest is not None:
-                self._digest.update(line)
-            if line.isspace():
-                continue
-            try:
-                message = parse_message(line)
-            except InvalidRecord as problem:
-                self.reject(line, problem)
-                continue
-            yield message
-
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
         read_line = _line_reader(source)
         try:
             while line := read_line():
                 if len(line) >= MAX_LINE_BYTES:
                     raise self._unusable(f"the line is longer than {MAX_LINE_BYTES:,} bytes.")
-                yield line if isinstance(line, bytes) else line.encode()
+                yield line
         except UnicodeError:
             raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:
@@ -188,8 +184,9 @@ def interruptible_reader(
     return io.BufferedReader(_InterruptibleStdin(descriptor, check, waited, longest_silence), 1 << 16)
 
 
-def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes | str]:
+def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes]:
     """Reads the next line of a file object, of a binary one no longer than it may be; empty at the end."""
     if isinstance(source, io.BufferedIOBase):
         return partial(source.readline, MAX_LINE_BYTES)
-    return partial(next, iter(source), b"")
+    lines = (line if isinstance(line, bytes) else line.encode() for line in source)
+    return partial(next, lines, b"")

@@ -88,17 +88,17 @@ class Route:
 
     def deliver_planned(self, raw: bytes, source: Source) -> bool:
         """Send a record that needs not be taken apart, and whose types can be checked while it is read."""
-        decoder, body = self._decoder, raw
+        intake, decoder, body = self._intake, self._decoder, raw
         if self._writer is not None:
             if (written := self._writer.write(raw)) is None:
                 return False
             if not written:
-                self._intake.counts.filtered[source.stream] += 1
+                intake.counts.filtered[source.stream] += 1
                 return True
             body = written
         if decoder is None or (read := decoder.read(body)) is None:
             return self._writer is not None and self._deliver_written(body, source)
-        key = decoder.key(read) if self._intake.needs_key(self.entity_type) else None
+        key = decoder.key(read) if intake.needs_keys and intake.has_key(self.entity_type) else None
         self._sink.add_valid(body.strip(), source, key)
         return True
 
@@ -158,7 +158,9 @@ class Stream:
         routes = self.routes
         source = self._source(raw, batch_place)
         # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
-        if len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES):
+        if len(raw) > MAX_RECORD_VALUES and (
+            len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)
+        ):
             for route in routes:
                 route.reject_undecoded(raw, source)
             return

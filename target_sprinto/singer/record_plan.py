@@ -241,12 +241,12 @@ class TypedDecoder:
         So has one whose field `mark` has a value. A record with a field that its schema lacks is not plain.
         """
         try:
-            record = self._decode(raw)
+            record: TypedRecord = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         if self._mark_field is not None and getattr(record, self._mark_field) is not None:
             return None
-        return cast("TypedRecord", record)
+        return record
 
     def key(self, record: TypedRecord) -> tuple[object, ...]:
         """The values of its key properties."""

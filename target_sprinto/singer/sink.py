@@ -96,7 +96,9 @@ class SprintoSink(BatchSink):
 
     def add_valid(self, body: bytes, source: Source, key: object) -> None:
         """Add a record that is known to be valid; reject one that is too large for a page."""
-        self.count()
+        self._counted += 1
+        if self._counted >= _COUNT_EVERY:
+            self._report_count()
         try:
             self._intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:

@@ -18,6 +18,8 @@ import logging
 import sys
 import uuid
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from target_sprinto.console import log_failure
@@ -107,7 +109,7 @@ class SprintoTarget(ConfiguredTarget):
         self.intake = Intake(
             run=self.run,
             rejects=self.rejects,
-            line=lambda: self.reader.line,
+            line=partial(attrgetter("line"), self.reader),
             counts=self._counts,
             final_state=self._final_state,
             needs_keys=settings.max_parallel_pages > 1,

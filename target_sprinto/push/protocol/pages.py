@@ -144,7 +144,6 @@ class PageBuilder:
         self._number = 0
         self._items: list[Item] = []
         self._entity_types: set[str] = set()
-        self._key_bytes: dict[str, int] = {}
         self._bytes = _ENVELOPE_BYTES
 
     def retire_sizes(self, sizes: Collection[int]) -> None:
@@ -168,19 +167,16 @@ class PageBuilder:
 
         Raises RecordTooLarge for a record that fits no page even alone; the builder is then as before.
         """
-        key_bytes = self._key_bytes.get(entity_type)
-        if key_bytes is None:
-            key_bytes = self._key_bytes[entity_type] = len(_key(entity_type))
         complete = None
-        if entity_type in self._entity_types:
-            growth = len(body) + 1
-        else:
-            growth = self._growth_with_type(key_bytes, body)
+        comma = 1 if self._items else 0
+        growth = comma + len(body)
+        if entity_type not in self._entity_types:
+            growth += _type_bytes(entity_type)
         if self._bytes + growth > self._max_bytes:
-            if _ENVELOPE_BYTES + key_bytes + _BRACKETS_BYTES + len(body) > self._max_bytes:
+            growth = _type_bytes(entity_type) + len(body)
+            if _ENVELOPE_BYTES + growth > self._max_bytes:
                 raise too_large(body, origin, entity_type, self._max_bytes)
             complete = self.flush()
-            growth = self._growth_with_type(key_bytes, body)
         self._bytes += growth
         self._entity_types.add(entity_type)
         self._items.append(Item(entity_type, body, origin, key))
@@ -206,11 +202,11 @@ class PageBuilder:
         self._bytes = _ENVELOPE_BYTES
         return page
 
-    def _growth_with_type(self, key_bytes: int, body: bytes) -> int:
-        """By how many bytes the encoded page grows with the first record of an entity type."""
-        comma = 1 if self._entity_types else 0
-        return comma + key_bytes + _BRACKETS_BYTES + len(body)
-
 
 def _key(entity_type: str) -> bytes:
     return msgspec.json.encode(entity_type) + b":"
+
+
+def _type_bytes(entity_type: str) -> int:
+    """Bytes of an entity type in a page, without its records."""
+    return len(_key(entity_type)) + _BRACKETS_BYTES

@@ -16,7 +16,7 @@ class OfflineRun:
         self.check = interrupted
         self._builder = PageBuilder(page_size)
 
-    def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+    def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record."""
         if page := self._builder.add(entity_type, body, origin, key):
             self._look_at(page)

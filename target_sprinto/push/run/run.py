@@ -143,13 +143,18 @@ class Run:
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was rejected, an interruption, … Call `abort` then.
         """
-        self._require_unfinished()
         if type(entity_type) is not str or entity_type not in self._entity_types:
             entity_type = arguments.entity_type("entity_type", entity_type)
             self._entity_types.add(entity_type)
         arguments.json_object(body)
         if key is not None:
             arguments.entity_key(key)
+        self.add_valid(entity_type, body, origin, key)
+
+    def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
+        """Like `add`, for arguments that are known to be right: they are not checked."""
+        if self._session.phase not in _TAKES_RECORDS:
+            self._require_unfinished()
         if page := self._builder.add(entity_type, body, origin, key):
             self._send_page(page)
 
