@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -44,6 +45,11 @@ def run(command: Callable[[], object]) -> NoReturn:
         command()
     except SystemExit as leaving:
         code = leaving.code
+    except ImportError as broken:
+        code = f"{broken}. The installation is broken: install target-sprinto in an environment of its own."
+    except BaseException:  # noqa: BLE001 - Python itself would write it after stderr is gone
+        traceback.print_exc()
+        code = 1
     if isinstance(code, str):
         stderr.write(f"{code}\n")
         code = 1

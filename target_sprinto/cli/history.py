@@ -107,7 +107,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     else:
         for line in past.table(series, now):
             click.echo(line)
-    missing = list(past.stale(series, now, max_age)) if max_age else []
+    missing = list(past.stale(series, now, max_age)) if max_age is not None else []
     if since is not None and form != "html":
         missing += past.gaps(series, since, end, every)
     for line in missing:

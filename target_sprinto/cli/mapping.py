@@ -174,9 +174,9 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
     """
     # The environment is in it already.
     config.config, config.parse_env = {**config.config, **_OFFLINE}, False
-    run = map_preview.PreviewRun(config.config.get("page_size") or 100, records, process_signals.check)
+    run = map_preview.PreviewRun(records, process_signals.check)
     target = SprintoTarget.from_cli(config, run=run)
-    run.expect(target.settings.expect)
+    run.begin(target.settings)
     failure: SprintoError | None = None
     try:
         target.process_lines(interruptible_reader(source.fileno(), process_signals.check))  # type: ignore[arg-type] # our reader takes bytes too

@@ -17,7 +17,7 @@ REGIONS = {
 """Base URL by region (Sprinto: Custom Integrations)."""
 
 
-_LONGEST = {"api_key": 4096}
+_LONGEST = {"api_key": 4096, "api_key_file": 4096}
 """In characters: servers commonly take headers of 8 KiB. All other texts: LONGEST_NAME."""
 
 

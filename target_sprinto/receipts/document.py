@@ -254,12 +254,8 @@ def _value(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def read(path: Path) -> Receipt:
-    """The receipt in a file.
-
-    Raises ReceiptUnusable for one that cannot be read or is not whole, ReceiptFromNewerVersion.
-    """
-    content = read_bytes(path)
+def parse(path: Path, content: bytes) -> Receipt:
+    """The receipt that a file holds. Raises ReceiptUnusable for one not whole, ReceiptFromNewerVersion."""
     if (found := FORMAT_NUMBER.match(content)) and found[1] != b"1":
         raise ReceiptFromNewerVersion(
             f"{path} has the receipt format {int(found[1])}, which this version does not read.",

@@ -60,9 +60,10 @@ class ReceiptFolder:
 
 def read_checked(path: Path, public_key: Ed25519PublicKey | None) -> document.Receipt:
     """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
+    content = document.read_bytes(path)
     if public_key is not None:
-        signing.require_signed(path, public_key)
-    receipt = document.read(path)
+        signing.require_signed(path, content, public_key)
+    receipt = document.parse(path, content)
     if wrong := contradiction(receipt, str(path)):
         raise wrong
     return receipt

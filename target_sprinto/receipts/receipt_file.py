@@ -85,10 +85,13 @@ class ReceiptFile:
         """By entity type, what the last run of this pipeline applied that applied any of it.
 
         A receipt that contradicts itself does not count; if this run signs, nor does one that is not signed
-        with the same key. Raises ReceiptKeyUnusable.
+        with the same key. Raises ReceiptKeyUnusable, or ReceiptNotWritten for a folder that cannot be listed.
         """
         folder, found = self._asked.parent, dict[str, Applied]()
-        receipts = chain.newest_first(folder, self._pipeline) if folder.is_dir() else []
+        try:
+            receipts = chain.newest_first(folder, self._pipeline) if entity_types and folder.is_dir() else []
+        except OSError as problem:
+            raise _not_written(self._asked, problem) from None
         applied = [path for head, path in receipts if head.outcome == "applied"]
         public_key = self._key.public_key() if self._key else None
         for path in applied[:_RUNS_LOOKED_BACK]:

@@ -88,13 +88,12 @@ def envelope(key: Ed25519PrivateKey, document: receipts.Receipt, name: str, cont
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
-def require_signed(path: Path, key: Ed25519PublicKey) -> None:
-    """Check the envelope beside a receipt, and that it is about this receipt as it is.
+def require_signed(path: Path, content: bytes, key: Ed25519PublicKey) -> None:
+    """Check the envelope beside a receipt, and that it is about this receipt as it is, its `content`.
 
     Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and ReceiptUnusable for a
     receipt that is not whole.
     """
-    content = receipts.read_bytes(path)
     try:
         signed = envelope_path(path).read_bytes()
     except OSError as problem:
@@ -105,7 +104,7 @@ def require_signed(path: Path, key: Ed25519PublicKey) -> None:
     subject, predicate = _statement(signed, key, envelope_path(path))
     if subject == hashlib.sha256(content).hexdigest():
         return
-    document = receipts.read(path)
+    document = receipts.parse(path, content)
     claimed = _predicate(document)
     if claimed["run"] != predicate.get("run"):
         raise EnvelopeOfAnother(

@@ -116,15 +116,26 @@ def bundled_user() -> dict[str, Any]:
 
 def _from_text(text: str) -> object:
     """A variable of the environment may hold the object itself."""
+    if not text.lstrip().startswith("{"):
+        text = _read(text)
+    return settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
+
+
+def _read(path: str) -> str:
+    named = "the file that `entity_schemas` names"
     try:
-        if not text.lstrip().startswith("{"):
-            with Path(text).open("rb") as file:
-                text = file.read(_MAX_BYTES).decode("utf-8-sig")
-        return settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
     except OSError as problem:
-        raise SettingsError(f"the file that `entity_schemas` names: {problem.strerror}") from None
+        raise SettingsError(f"{named}: {problem.strerror}") from None
+    except ValueError:
+        raise SettingsError("`entity_schemas` holds a character that no path can have") from None
+    if len(content) > _MAX_BYTES:
+        raise SettingsError(f"{named} has more than {_MAX_BYTES:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SettingsError("the file that `entity_schemas` names is not UTF-8") from None
+        raise SettingsError(f"{named} is not UTF-8") from None
 
 
 def similar_type(entity_type: str, known: Iterable[str]) -> str | None:

@@ -14,6 +14,7 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.map_rules import MapRule, called_names, parsed
+from target_sprinto.singer.map_schema import read_at
 from target_sprinto.singer.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import nearest_first
 
@@ -165,7 +166,7 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
         step = _step(node)
         if step is None:
             continue
-        inner = properties_of(_schema_at(step[0], fields))
+        inner = properties_of(read_at(step[0], fields))
         name = step[1]
         is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
         if inner and name not in inner and not is_method:
@@ -183,13 +184,6 @@ def _step(node: ast.AST) -> tuple[ast.expr, str] | None:
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
         return (node.value, node.slice.value) if isinstance(node.slice.value, str) else None
     return None
-
-
-def _schema_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
-    if isinstance(node, ast.Name):
-        return {"properties": fields} if node.id in {"record", "_"} else fields.get(node.id)
-    step = _step(node)
-    return properties_of(_schema_at(step[0], fields)).get(step[1]) if step else None
 
 
 def _as_typed(hint: str, otherwise: str) -> str:

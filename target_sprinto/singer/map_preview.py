@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from target_sprinto.errors import WouldBeRefused
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.pages import Page
+from target_sprinto.push.protocol.pages import Page, PageBuilder
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
@@ -22,7 +22,7 @@ from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.messages import decode_object
 from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.rejects import RejectedRecords, Source
-from target_sprinto.singer.settings import Expectation, Settings
+from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.target import SprintoTarget
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -33,8 +33,8 @@ _LONGEST = 60
 class PreviewRun(OfflineRun):
     """Counts what a run would send. `keep` records of each stream and entity type are kept."""
 
-    def __init__(self, page_size: int, keep: int, interrupted: InterruptCheck) -> None:
-        super().__init__(interrupted, page_size)
+    def __init__(self, keep: int, interrupted: InterruptCheck) -> None:
+        super().__init__(interrupted)
         self.counts: Counter[str] = Counter()
         self.sent: Counter[tuple[str, str]] = Counter()
         self.digests: defaultdict[tuple[str, str], hashlib._Hash] = defaultdict(hashlib.sha256)
@@ -42,11 +42,11 @@ class PreviewRun(OfflineRun):
         self.records: defaultdict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = defaultdict(list)
         self.pages = self.bytes = 0
         self._keep = keep
-        self.expect({})
 
-    def expect(self, expected: Mapping[str, Expectation]) -> None:
-        """Check records as `expect` asks; what was applied last is not known here."""
-        known = {name: replace(one, max_shrink_percent=None) for name, one in expected.items()}
+    def begin(self, settings: Settings) -> None:
+        """Make pages and check records as the settings ask; what was applied last is not known here."""
+        self._builder = PageBuilder(settings.page_size)
+        known = {name: replace(one, max_shrink_percent=None) for name, one in settings.expect.items()}
         self.expectations = Expectations(known, {})
         self._checked = self.expectations.before(self._add)
 

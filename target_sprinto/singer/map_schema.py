@@ -46,7 +46,7 @@ def _made_by(node: ast.expr, fields: Mapping[str, Any], as_mapped: dict[str, Any
             return as_mapped
     if _is_text(node):
         return as_mapped if "string" in types_of(as_mapped) else _TEXT
-    found = _read_at(node, fields)
+    found = read_at(node, fields)
     return _or_null(found) if isinstance(found, dict) else {}
 
 
@@ -63,7 +63,7 @@ def _is_text(node: ast.expr) -> bool:
     return False
 
 
-def _read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
+def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
     """The schema of the place in a record that an expression reads; None for any other expression."""
     match node:
         case ast.Name("record" | "_"):
@@ -71,13 +71,13 @@ def _read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
         case ast.Name(name):
             return None if name in NOT_FIELDS else fields.get(name)
         case ast.BoolOp(ast.Or(), [inner, ast.Dict(keys=[])]):
-            return _read_at(inner, fields)
+            return read_at(inner, fields)
         case (
             ast.Subscript(inner, ast.Constant(str(name)))
             | ast.Call(ast.Attribute(inner, "get"), [ast.Constant(str(name))], [])
             | ast.Attribute(inner, name)
         ):
-            return properties_of(_read_at(inner, fields)).get(name)
+            return properties_of(read_at(inner, fields)).get(name)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -137,7 +138,17 @@ def schema_problems(config: Mapping[str, Any], validator: Validator) -> list[str
     checked = {**config, "stream_maps": None} if problems else config
     if all(config.get(name) is None for name in ("api_key", "api_key_file")):
         problems.append("`api_key` is missing")
+    problems += [f"`{name}` holds NaN or Infinity" for name, value in config.items() if not _is_finite(value)]
     return problems + sorted({_described(error) for error in validator.iter_errors(checked)})
+
+
+def _is_finite(value: object) -> bool:
+    """Whether no number in it is NaN, which is within any bounds."""
+    try:
+        json.dumps(value, allow_nan=False, default=str)
+    except ValueError:
+        return False
+    return True
 
 
 def _described(error: ValidationError) -> str:

@@ -115,6 +115,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
+        ("no\0where.json", "`entity_schemas` holds a character that no path can have"),
         ("nowhere.json", "the file that `entity_schemas` names: No such file or directory"),
         ({"Person": {"key": "id"}}, "`entity_schemas.Person` must be"),
         ({"Person": {"schema": {"type": "nonsense"}}}, "`entity_schemas.Person` must be"),
@@ -132,6 +133,14 @@ def test_what_is_not_a_schema_is_a_mistake_in_the_settings(
     assert message in finished.error
     assert "[settings]" in finished.error
     assert door.operations() == []
+
+
+def test_a_file_that_is_too_large_is_named(door: FrontDoor) -> None:
+    path = door.folder / "large.json"
+    path.write_text(json.dumps({"Person": RULES}) + " " * 5_000_000)
+    finished = run(door, people(1), str(path))
+    assert finished.code == 1
+    assert "the file that `entity_schemas` names has more than 5,000,000 bytes" in finished.error
 
 
 def test_what_a_file_holds_is_part_of_the_settings_that_a_receipt_names(door: FrontDoor) -> None:

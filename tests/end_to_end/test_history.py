@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pro
 from target_sprinto.receipts import document, history
 from target_sprinto.receipts.folder import read_folder
 from tests.support.front_door import people
-from tests.support.receipts import change
+from tests.support.receipts import change, read_receipt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,8 @@ class Past:
         assert door.run(people(3), report_path="pattern.json").code == 0
         self.folder = door.folder / "past"
         self.folder.mkdir()
-        self._pattern = document.read(door.folder / "pattern.json")
+        pattern = door.folder / "pattern.json"
+        self._pattern = document.parse(pattern, pattern.read_bytes())
         self._previous: str | None = None
         self._number = 0
 
@@ -124,6 +125,9 @@ def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past:
     assert stale.code == 1
     (line,) = [line for line in stale.stdout.splitlines() if line.endswith(".")]
     assert line.startswith(f"{door.integration_id}/target-sprinto Device: last applied 40 hours ago, ")
+    never = ask(door, "past", "--max-age", "0h")
+    assert never.code == 1
+    assert never.stdout.count("last applied") == 2
 
 
 def test_copies_of_a_receipt_count_once_and_differing_ones_not_at_all(door: FrontDoor, past: Past) -> None:
@@ -219,7 +223,7 @@ def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
     assert sprintoctl("keygen", "key").code == 0
     for count in (3, 4):
         assert door.run(people(count), report_path="kept", receipt_key_file="key.pem").code == 0
-    newest = max((door.folder / "kept").glob("*.json"), key=lambda path: document.read(path).number or 0)
+    newest = max((door.folder / "kept").glob("*.json"), key=lambda path: read_receipt(path)["number"])
     # Everywhere alike: only the signature shows it.
     for name in ("accepted", "entities", "people"):
         change(newest, f'"{name}":4', f'"{name}":40')

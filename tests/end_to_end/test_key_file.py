@@ -65,6 +65,17 @@ def test_a_file_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
     assert "chmod 600" in checked.stderr
 
 
+@pytest.mark.parametrize("place", ["api_key", "api_key_file"])
+def test_a_long_key_may_come_from_either_place(door: FrontDoor, place: str) -> None:
+    long = "k" * 4096
+    value = long if place == "api_key" else key_file(door, long.encode())
+    refused = sprintoctl(door, "check", **{place: value})
+    assert "[unauthorized]" in refused.stderr
+    value = long + "k" if place == "api_key" else key_file(door, long.encode() + b"k")
+    refused = sprintoctl(door, "check", **{place: value})
+    assert f"`{place}` has more than 4096 characters" in refused.stderr
+
+
 BAD = {
     "empty": (b"\n", "`api_key_file` is empty"),
     "two newlines": (b"sandbox-key\n\n", "`api_key_file` has leading or trailing whitespace"),

@@ -150,6 +150,7 @@ def test_a_value_that_is_not_unique_is_found(door: FrontDoor) -> None:
         (GOOD, {"stream_maps": {"people": MAP | {"leader": "?"}}}, "settings"),
         (GOOD, {"stream_maps": {"people": MAP | {"leader": "boss.upper()"}}}, "stream-map"),
         ([*GOOD, b"{"], {}, "invalid-line"),
+        (GOOD, {"page_size": "50"}, "settings"),
     ],
 )
 def test_what_would_end_a_run_ends_a_preview(

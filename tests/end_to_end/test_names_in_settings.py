@@ -223,6 +223,19 @@ def test_what_the_sdk_gives_to_expressions_is_known(door: FrontDoor, expression:
     assert finished.code == 0, finished.stderr
 
 
+def test_what_the_sdk_gives_hides_a_field_of_that_name(door: FrontDoor) -> None:
+    place = {"type": "object", "properties": {"colour": {}}}
+    stream = named("people", {"id": {}, "name": {}, "config": place})
+    finished = door.run(
+        [stream, record(1, config={"colour": "red"}), STATE],
+        stream_maps={"people": {"name": "config['region']"}},
+        stream_map_config={"region": "eu"},
+    )
+    assert finished.code == 0, finished.stderr
+    (entity,) = door.applied()["people"]
+    assert entity["name"] == "eu"
+
+
 def test_a_pattern_may_remove_a_field_that_some_streams_have(door: FrontDoor) -> None:
     messages = [SCHEMA, named("teams", {"id": {}}), record(1), record(2, "teams"), STATE]
     finished = door.run(messages, stream_maps={"*": {"name": None}})

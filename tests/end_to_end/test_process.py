@@ -8,6 +8,8 @@ import os
 import pty
 import resource
 import signal
+import subprocess
+import sys
 import termios
 import threading
 import time
@@ -309,6 +311,35 @@ def test_a_working_folder_that_is_gone_is_an_error_with_a_hint(door: FrontDoor, 
     assert "The working folder no longer exists." in finished.error
     assert "[settings]" in finished.error
     assert door.operations() == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "shown"),
+    [
+        ("sys.modules['singer_sdk'] = None", "import of singer_sdk halted; None in sys.modules."),
+        ("sys.modules['msgspec'] = type(sys)('msgspec')", "'msgspec' is not a package."),
+    ],
+)
+@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+def test_an_installation_that_is_broken_says_so(
+    door: FrontDoor, program: str, broken: str, shown: str
+) -> None:
+    (door.folder / "site").mkdir()
+    (door.folder / "site" / "sitecustomize.py").write_text(f"import sys\n{broken}\n")
+    env = {"PYTHONPATH": str(door.folder / "site")}
+    finished = door.run(b"", "--version", cold=True, env=env, program=program)
+    assert (finished.code, finished.stdout) == (1, "")
+    (line,) = finished.stderr.splitlines()
+    assert shown in line
+    assert "The installation is broken" in line
+
+
+def test_what_ends_a_command_before_it_can_report_is_shown_whole() -> None:
+    script = "from target_sprinto import process\nprocess.run(lambda: [].pop())"
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[0].startswith("Traceback")
+    assert ended.stderr.splitlines()[-1] == "IndexError: pop from empty list"
 
 
 NO_MEMORY = """

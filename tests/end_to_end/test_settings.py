@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from target_sprinto.errors import SettingsError
+from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import FrontDoor, people
 
 if TYPE_CHECKING:
@@ -394,3 +396,17 @@ def test_a_log_level_that_is_none_is_reported(door: FrontDoor, program: str) -> 
     assert "TARGET_SPRINTO_LOGLEVEL must be one of DEBUG, INFO," in finished.stderr
     assert "[settings]" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("wait_timeout_seconds", float("nan")),
+        ("request_timeout_seconds", float("inf")),
+        ("expect", {"User": {"max_shrink_percent": float("nan")}}),
+    ],
+)
+def test_a_number_that_is_not_finite_is_a_mistake_from_python_too(name: str, value: object) -> None:
+    config: dict[str, Any] = {"api_key": "k", "integration_id": "i", name: value}
+    with pytest.raises(SettingsError, match=f"`{name}` holds NaN or Infinity"):
+        SprintoTarget(config=config)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.receipts import receipt_html
-from target_sprinto.receipts.document import read
+from target_sprinto.receipts.document import parse
 from target_sprinto.receipts.provenance import VARIABLES
 from target_sprinto.receipts.signing import keys
 from target_sprinto.sandbox import EntityRules
@@ -144,7 +144,8 @@ def shown(path: Path) -> str:
     payload = base64.b64decode(json.loads(envelope)["payload"]).decode()
     text = path.read_text()
     unescaped = json.dumps([json.loads(text), json.loads(payload)], ensure_ascii=False)
-    return "\n".join([text, unescaped, unescape(receipt_html.render(read(path)).decode()), envelope]).lower()
+    page = receipt_html.render(parse(path, path.read_bytes())).decode()
+    return "\n".join([text, unescaped, unescape(page), envelope]).lower()
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from target_sprinto import (
     Deadline,
     Interrupted,
     NotConnected,
+    NotDiscarded,
     PageRefused,
     Request,
     Response,
@@ -34,7 +35,7 @@ from target_sprinto import (
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
-from tests.support.sandbox import Fault, Respond
+from tests.support.sandbox import Delay, Fault, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,6 +188,19 @@ def test_an_error_goes_between_processes_whole(failure: SprintoError) -> None:
     for twin in (passed_on, copy.copy(failure), copy.deepcopy(failure)):
         assert type(twin) is type(failure)
         assert (str(twin), vars(twin), twin.exit_code) == (str(failure), vars(failure), failure.exit_code)
+
+
+def test_a_session_that_expired_before_its_discard_has_applied_nothing(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    sandbox.configure(integration_id, inactivity_timeout_seconds=0.3)
+    late = Fault("close", integration_id=integration_id, effect=Delay(seconds=0.8), moment="before")
+    sandbox.inject(late)
+    expired = pytest.raises(NotDiscarded, match="it is expired, nothing was applied")
+    with expired as caught, client.run(finish="discard") as run:
+        run.push("people", [{"id": 1}])
+    assert caught.value.result == run.result
+    assert run.result.outcome is RunOutcome.DISCARDED
 
 
 def test_an_error_has_the_runs_result(

@@ -43,7 +43,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
     assert receipt["checksum"] == hashlib.sha256(content.rpartition(CHECKSUM)[0]).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [left for left in path.parent.iterdir() if left.name.endswith(".new")]
-    assert contradiction(document.read(path), str(path)) is None
+    assert contradiction(document.parse(path, content), str(path)) is None
     return receipt
 
 

@@ -28,7 +28,7 @@ from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
-from target_sprinto.push.run.discarding import discard_session
+from target_sprinto.push.run.discarding import DiscardResult, discard_session
 from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
@@ -225,8 +225,7 @@ class RunSession:
         self._transition(Event.ABORTED)
         result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
         if not result.is_discarded:
-            expires_at = self._expires_at(opened) if result.state is None else None
-            self._end(Event.SETTLED, RunOutcome.IN_DOUBT, expires_at)
+            self._end_discarded(opened, result)
             hint = "Everything else went well."
             raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
         return self._end(Event.SETTLED, RunOutcome.DISCARDED)
@@ -250,10 +249,13 @@ class RunSession:
             return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, None, sentence)
         self._transition(Event.ABORTED)
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
-        applied_nothing = discarded.state is not None and nothing_was_applied(discarded.state)
-        outcome = RunOutcome.DISCARDED if applied_nothing else RunOutcome.IN_DOUBT
-        expires_at = self._expires_at(self._open) if discarded.state is None else None
-        return self._end(Event.SETTLED, outcome, expires_at, discarded.sentence)
+        return self._end_discarded(self._open, discarded, discarded.sentence)
+
+    def _end_discarded(self, opened: _OpenSession, found: DiscardResult, sentence: str = "") -> RunResult:
+        if found.state is None:
+            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened), sentence)
+        outcome = RunOutcome.DISCARDED if nothing_was_applied(found.state) else RunOutcome.IN_DOUBT
+        return self._end(Event.SETTLED, outcome, None, sentence)
 
     def _expires_at(self, opened: _OpenSession) -> datetime:
         found = parse_time(opened.session.expires_at)
