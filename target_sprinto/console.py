@@ -18,7 +18,7 @@ from target_sprinto.errors import OutputNotWritten, StateNotWritten, explained
 from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.text import printable, shown
-from target_sprinto.signals import Signals
+from target_sprinto.signals import process_signals
 
 _WRITING_FAILED = frozenset({errno.ENOSPC, errno.EPIPE, errno.EFBIG, errno.EDQUOT, errno.EIO})
 """Only stdout is left to fail so: whatever else is written has an error of its own."""
@@ -35,11 +35,11 @@ def colours() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
-def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None], signals: Signals) -> Any:  # noqa: ANN401 - what `run` returns
+def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], None]) -> Any:  # noqa: ANN401 - what `run` returns
     """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
-    with signals:
+    with process_signals as signals:
         try:
-            _require_no_signal_yet(signals)
+            _require_no_signal_yet()
             _require_working_folder()
             return run()
         except SprintoError as failure:
@@ -54,10 +54,10 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
 
 
-def _require_no_signal_yet(signals: Signals) -> None:
+def _require_no_signal_yet() -> None:
     """One may have come while the imports were made."""
-    if signals.first is not None:
-        raise interrupted_early(Interrupted(signals.first))
+    if process_signals.first is not None:
+        raise interrupted_early(Interrupted(process_signals.first))
 
 
 def interrupted_early(interrupted: Interrupted) -> Interrupted:
@@ -89,18 +89,13 @@ class _PrintableRecord(logging.LogRecord):
 class SprintoCommand(click.Command):
     """The target's command: failures are logged as one line, never a traceback."""
 
-    def __init__(self, *args: Any, logger: logging.Logger, signals: Signals, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
-        super().__init__(*args, **kwargs)
-        self._logger = logger
-        self._signals = signals
-
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's own
         """Run, and leave with the exit code of the contract."""
         logging.setLogRecordFactory(_PrintableRecord)
         logging.captureWarnings(capture=True)
         warnings.filterwarnings("once", category=DeprecationWarning)
         run = partial(super().main, *args, **kwargs)
-        return exit_with_one_line(run, partial(log_failure, self._logger), self._signals)
+        return exit_with_one_line(run, partial(log_failure, logging.getLogger(self.name)))
 
 
 def log_failure(logger: logging.Logger, error: SprintoError) -> None:

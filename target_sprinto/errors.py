@@ -84,11 +84,12 @@ class InvalidRecord(InputError, code="invalid-record"):
 class FieldProblem(NamedTuple):
     """What is wrong with one field of a record; `field` is its path, "" for the record itself."""
 
-    field: str
-    issue: str
+    field: str | None
+    issue: str | None
 
     def __str__(self) -> str:
-        return f"field {quoted(self.field)} {self.issue}" if self.field else self.issue
+        field = f"field {quoted(self.field)}" if self.field else ""
+        return " ".join(filter(None, (field, self.issue))) or "no field named"
 
 
 class EntityMismatch(InvalidRecord, code="entity-schema"):

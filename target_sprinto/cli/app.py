@@ -12,8 +12,6 @@ from click.shell_completion import get_completion_class
 from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessions
 from target_sprinto.cli.options import report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
-from target_sprinto.push.errors import SprintoError
-from target_sprinto.signals import process_signals
 from target_sprinto.singer.error_hints import advise
 
 
@@ -23,11 +21,7 @@ class _Group(click.Group):
         warnings.simplefilter("ignore")
         _show_where_settings_come_from()
         run = super().main
-        return exit_with_one_line(lambda: run(*args, **kwargs), _report, process_signals)
-
-
-def _report(failure: SprintoError) -> None:
-    report_error(advise(failure))
+        return exit_with_one_line(lambda: run(*args, **kwargs), lambda failure: report_error(advise(failure)))
 
 
 def _show_where_settings_come_from() -> None:

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import config_option
+from target_sprinto.cli.options import binary_option, config_option, path_option
 from target_sprinto.console import examples
 from target_sprinto.errors import PreviewDiffers
 from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
@@ -29,6 +29,7 @@ _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-
 _ROOM = 100
 """Characters of a message for entity types."""
 
+_INPUT = "What the tap printed; '-' reads stdin."
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -48,12 +49,8 @@ def mapping() -> None:
     short_help="Propose a mapping from a tap's output.",
     epilog=examples("sprintoctl map draft --input tap.singer --type employees=User -o mapping.json"),
 )
-@click.option(
-    "--input", "source", type=click.File("rb"), metavar="FILE", help="What the tap printed; '-' reads stdin."
-)
-@click.option(
-    "--catalog", type=click.File("rb"), metavar="FILE", help="The tap's catalog, instead of its output."
-)
+@binary_option("--input", "source", help=_INPUT)
+@binary_option("--catalog", help="The tap's catalog, instead of its output.")
 @click.option(
     "--entities",
     default=BUNDLED,
@@ -67,13 +64,7 @@ def mapping() -> None:
     metavar="STREAM=TYPE",
     help="A stream's entity type. May be given several times.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A new file. Default: stdout.",
-)
+@path_option("-o", "--output", help="A new file. Default: stdout.")
 def draft(
     source: IO[bytes] | None,
     catalog: IO[bytes] | None,
@@ -140,24 +131,13 @@ def _named(word: str, streams: Collection[str], types: Collection[str]) -> tuple
     short_help="Show what a run would send.",
     epilog=examples("sprintoctl map preview --input tap.singer --config config.json"),
 )
-@click.option(
-    "--input",
-    "source",
-    type=click.File("rb"),
-    required=True,
-    metavar="FILE",
-    help="What the tap printed; '-' reads stdin.",
-)
+@binary_option("--input", "source", required=True, help=_INPUT)
 @config_option(callback=SprintoTarget.cb_config)
 @click.option("-n", "records", default=3, type=click.IntRange(0), help="Records to show of each stream.")
 @click.option("--show", is_flag=True, help="Show their values, which are masked otherwise.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
-@click.option(
-    "--expect",
-    "expected",
-    type=click.File("rb"),
-    metavar="FILE",
-    help="Compare with a kept result of --json; exit 1 if anything differs.",
+@binary_option(
+    "--expect", "expected", help="Compare with a kept result of --json; exit 1 if anything differs."
 )
 def preview(  # noqa: PLR0913 - one parameter for each option, which click hands over by name
     source: IO[bytes],
@@ -172,8 +152,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
 
     Exit code 1 if a run would fail.
     """
-    # The environment is in it already.
-    config.config, config.parse_env = {**config.config, **_OFFLINE}, False
+    config.config = {**config.config, **_OFFLINE}
     run = map_preview.PreviewRun(records, process_signals.check)
     target = SprintoTarget.from_cli(config, run=run)
     run.begin(target.settings)

@@ -32,6 +32,8 @@ config_option = partial(
     metavar="FILE",
     help="The target's configuration file, or 'ENV' for environment variables. May be given several times.",
 )
+binary_option = partial(click.option, type=click.File("rb"), metavar="FILE")
+path_option = partial(click.option, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
 json_option = click.option("--json", "as_json", is_flag=True, help="Output JSON Lines.")
 
 
@@ -39,13 +41,7 @@ def _read_public_key(_context: click.Context, _option: click.Parameter, value: P
     return value and signing.keys().read_public(value)
 
 
-public_key_option = partial(
-    click.option,
-    "--public-key",
-    type=click.Path(dir_okay=False, path_type=Path),
-    callback=_read_public_key,
-    metavar="FILE",
-)
+public_key_option = partial(path_option, "--public-key", callback=_read_public_key)
 
 
 def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from target_sprinto.cli.options import config_option, configured, json_option
+from target_sprinto.cli.options import config_option, configured, json_option, path_option
 from target_sprinto.console import examples
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.questions import probe as run_probe
@@ -34,13 +34,12 @@ from target_sprinto.singer.response_file import ResponseFile, response_of
     metavar="TYPE",
     help="An entity type of the account. Give it twice to test two types, which shows more.",
 )
-@click.option(
+@path_option(
     "--example",
     "examples",
     multiple=True,
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    metavar="FILE",
     help="A valid record of that entity type, as JSON with Sprinto's field names; one for each type.",
 )
 def probe(

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK, config_option, public_key_option
+from target_sprinto.cli.options import OK, binary_option, config_option, public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import receipt_html, signing
@@ -43,13 +43,7 @@ _UNSIGNED = "It is unsigned: everyone with write access to the file can change i
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
-@click.option(
-    "--input",
-    "source",
-    type=click.File("rb"),
-    metavar="FILE",
-    help="What the tap printed when the run read it; needs --config.",
-)
+@binary_option("--input", "source", help="What the tap printed when the run read it; needs --config.")
 @config_option(required=False, callback=SprintoTarget.cb_config)
 def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Check that RECEIPT is whole, and signed if a key is given; in a folder, all of them and their chain.

@@ -16,6 +16,7 @@ from target_sprinto.cli.options import (
     configured,
     interruptible,
     json_option,
+    path_option,
     public_key_option,
     session_id,
 )
@@ -170,11 +171,8 @@ def discard(session: str, config: tuple[str, ...]) -> None:
 )
 @click.argument("session", callback=session_id)
 @config_option()
-@click.option(
-    "--receipt",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed.",
+@path_option(
+    "--receipt", help="The receipt that the run wrote, whose counts are checked, and whose STATE is printed."
 )
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 @click.option("--unverified", is_flag=True, help="Apply without a receipt; prints no STATE.")

@@ -7,7 +7,6 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
 
 LONGEST_NAME = 255
 """Characters of a stream's, entity type's or integration's name. Sprinto documents no limit."""
@@ -59,12 +58,8 @@ def fitted(message: str, room: int) -> str:
     for most in (48, 32, 24, 16, 10, 6):
         if len(cut) <= room:
             break
-        cut = _QUOTED.sub(partial(_cut, most), message)
+        cut = _QUOTED.sub(lambda found, most=most: f"'{short(found[1], most)}'", message)  # type: ignore[misc]
     return cut
-
-
-def _cut(most: int, found: re.Match[str]) -> str:
-    return f"'{short(found[1], most)}'"
 
 
 def in_json(name: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import jinja2
 import msgspec
@@ -33,22 +32,11 @@ _pages.filters |= {"moment": _moment, "json": lambda value: msgspec.json.encode(
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A value to show: its text, and its kind, which decides how it looks."""
 
     text: str
     kind: Literal["text", "json", "null", "missing"]
-
-
-@dataclass(frozen=True)
-class Table:
-    """The first rows of what was applied of one entity type; `total` counts all of them."""
-
-    entity_type: str
-    total: int
-    columns: list[str]
-    rows: list[list[Cell]]
 
 
 def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
@@ -73,11 +61,12 @@ def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
     )
 
 
-def _table(entity_type: str, records: list[bytes]) -> Table:
+def _table(entity_type: str, records: list[bytes]) -> dict[str, Any]:
+    """The first rows of what was applied of one entity type."""
     shown = [_decode_fields(record) for record in records[:ROWS_SHOWN]]
     columns = list(dict.fromkeys(name for fields in shown for name in fields))
     rows = [[_cell(fields.get(name)) for name in columns] for fields in shown]
-    return Table(entity_type, len(records), columns, rows)
+    return {"entity_type": entity_type, "total": len(records), "columns": columns, "rows": rows}
 
 
 def _cell(value: msgspec.Raw | None) -> Cell:

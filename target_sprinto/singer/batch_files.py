@@ -11,7 +11,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 from urllib.request import url2pathname
 
 import msgspec
@@ -25,29 +25,23 @@ from target_sprinto.singer.reader import interruptible_reader
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
-class Batch(msgspec.Struct):
-    """What a BATCH message says of its files: URLs, and whether they are compressed."""
-
-    files: list[str]
-    compressed: bool
-
-
 class _Encoding(msgspec.Struct, forbid_unknown_fields=True):
     format: str
     compression: Literal["gzip", "none"] | None = None
 
 
-def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Batch:
-    """The files of a BATCH message. Raises BatchNotSupported, or InvalidLine."""
+def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iterator[BatchFile]:
+    """The files of a BATCH message; `own` are the loader's. Raises BatchNotSupported, or InvalidLine."""
+    stream = message["stream"]
     try:
-        files = msgspec.json.decode(manifest, type=list[str])
+        files = msgspec.json.decode(message["manifest"], type=list[str])
     except msgspec.DecodeError:
         raise InvalidLine(
             f"the `manifest` of a BATCH message for stream {quoted(stream)} is not a list of URLs.",
             "Fix the tap.",
         ) from None
     try:
-        read = msgspec.json.decode(encoding, type=_Encoding)
+        read = msgspec.json.decode(message["encoding"], type=_Encoding)
     except msgspec.DecodeError:
         read = _Encoding("unknown")
     if read.format != "jsonl":
@@ -55,7 +49,7 @@ def read_batch(stream: str, encoding: msgspec.Raw, manifest: msgspec.Raw) -> Bat
             f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
         )
-    return Batch(files, read.compression == "gzip")
+    yield from (BatchFile(url, compressed=read.compression == "gzip", own=own) for url in files)
 
 
 class BatchFile:

@@ -17,6 +17,7 @@ import copy
 import logging
 import os
 import sys
+from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -28,7 +29,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 
 from target_sprinto.console import SprintoCommand, examples, interrupted_early
 from target_sprinto.errors import SettingsError
-from target_sprinto.signals import Signals, process_signals
+from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.reader import SprintoReader, interruptible_reader
@@ -137,12 +138,9 @@ class ConfiguredTarget(Target):
                 # So that a shell completes it.
                 option.type = click.Path()
 
-        def invoke(**kwargs: Any) -> None:  # noqa: ANN401 - click's own
-            cls.invoke(**kwargs, signals=process_signals)
-
         return SprintoCommand(
             name=cls.name,
-            callback=invoke,
+            callback=cls.invoke,
             params=command.params,
             help="Deliver Singer records from stdin to Sprinto: all of a run, or none of it.",
             epilog=examples(
@@ -152,19 +150,16 @@ class ConfiguredTarget(Target):
                 "target-sprinto --about --format markdown",
             ),
             context_settings=command.context_settings,
-            logger=cls.logger,
-            signals=process_signals,
         )
 
     @classmethod
-    def invoke(  # type: ignore[override] # click hands over these keywords, and our signals
+    def invoke(  # type: ignore[override] # click hands over these keywords
         cls,
         *,
         about: bool = False,
         about_format: str | None = None,
         config: Any = None,  # noqa: ANN401 - what `cb_config` made
         file_input: IO[bytes] | None = None,
-        signals: Signals | None = None,
     ) -> None:
         """Run once, or print what `--about` asks for."""
         if about:
@@ -172,7 +167,7 @@ class ConfiguredTarget(Target):
             return
         if log.isEnabledFor(logging.DEBUG):
             cls.print_version(print_fn=log.debug)
-        target = cls.from_cli(config, signals=signals)
+        target = cls.from_cli(config, signals=process_signals)
         if file_input is getattr(sys.stdin, "buffer", None):
             # What `-` opens is not a file: it may be a tap.
             file_input = None
@@ -189,10 +184,10 @@ class ConfiguredTarget(Target):
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
         settings_checks.require_log_level(os.environ)
         options["config_names"] = config.names
-        return cls(config=config.config, parse_env_config=config.parse_env, **options)
+        return cls(config=config.config, **options)
 
     @classmethod
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
+    def cb_config(cls, _ctx: click.Context, _param: click.Option, value: tuple[str, ...]) -> Any:  # noqa: ANN401 - SDK's
         """Read the config files and the environment, later ones over earlier ones; `.env` is below them all.
 
         Raises SettingsError for what cannot be read.
@@ -201,10 +196,7 @@ class ConfiguredTarget(Target):
         with process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early))):
             merged = config_input.read(value, cls._known_settings())
         # The SDK's own reading is laxer, and its errors are tracebacks.
-        found: Any = super().cb_config(ctx, param, ())
-        found.config |= merged
-        found.names = value
-        return found
+        return SimpleNamespace(config=merged, names=value)
 
 
 def quieten_sdk(plugin: str) -> None:

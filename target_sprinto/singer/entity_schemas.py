@@ -15,15 +15,12 @@ import msgspec
 from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits, settings_json
-from target_sprinto.singer.schema_errors import SchemaError, SchemaErrors
+from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
 from target_sprinto.singer.similar_names import within_one_edit
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""
 
-_PATTERNS = jsonschema_rs.FancyRegexOptions(
-    backtrack_limit=schema_limits.BACKTRACK_LIMIT, size_limit=schema_limits.PATTERN_BYTES
-)
 _MAX_BYTES = 5_000_000
 _MAX_PROBLEMS = 20
 """Problems of one record that are kept."""
@@ -80,7 +77,9 @@ class EntitySchema:
 
 
 def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, pattern_options=_PATTERNS)
+    return jsonschema_rs.validator_for(
+        schema, validate_formats=True, offline=True, pattern_options=BACKTRACKING
+    )
 
 
 def _describe(error: SchemaError) -> FieldProblem:

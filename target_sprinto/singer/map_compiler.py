@@ -21,23 +21,11 @@ if TYPE_CHECKING:
     Compiled = Callable[[Mapping[str, Any]], list[Any]]
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
-_METHODS: dict[str, Callable[..., Any]] = {
-    "get": dict.get,
-    "capitalize": str.capitalize,
-    "casefold": str.casefold,
-    "endswith": str.endswith,
-    "lower": str.lower,
-    "lstrip": str.lstrip,
-    "removeprefix": str.removeprefix,
-    "removesuffix": str.removesuffix,
-    "replace": str.replace,
-    "rstrip": str.rstrip,
-    "split": str.split,
-    "startswith": str.startswith,
-    "strip": str.strip,
-    "title": str.title,
-    "upper": str.upper,
-}
+_OF_TEXT = (
+    *("capitalize", "casefold", "endswith", "lower", "lstrip", "removeprefix", "removesuffix", "replace"),
+    *("rstrip", "split", "startswith", "strip", "title", "upper"),
+)
+_METHODS: dict[str, Callable[..., Any]] = {"get": dict.get, **{name: getattr(str, name) for name in _OF_TEXT}}
 _MAX_LENGTH = 100_000
 """Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
 
@@ -186,10 +174,9 @@ def fields_read(expression: str) -> set[str]:
 
 def tree_of(expression: str) -> ast.expr:
     """Its syntax tree. Raises ValueError."""
-    tree = parsed(expression)
-    if tree is None:
+    if (tree := parsed(expression)) is None:
         raise ValueError(expression)
-    return cast("ast.Expr", tree.body[0]).value
+    return tree
 
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:

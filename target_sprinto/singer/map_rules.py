@@ -129,13 +129,13 @@ def _mentions(expression: str, name: str) -> bool:
     )
 
 
-def parsed(expression: str) -> ast.Module | None:
+def parsed(expression: str) -> ast.expr | None:
     """Its syntax tree; None for what is not an expression, which the SDK's mapper rejects too."""
     try:
-        tree = ast.parse(expression)
+        first, *_ = ast.parse(expression).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return tree if tree.body and isinstance(tree.body[0], ast.Expr) else None
+    return first.value if isinstance(first, ast.Expr) else None
 
 
 def _nodes(expression: str) -> list[ast.AST]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, parsed
 from target_sprinto.singer.schema_parts import properties_of, types_of
@@ -30,9 +30,8 @@ def mapped_schema(made: dict[str, Any], rule: MapRule, stream: Mapping[str, Any]
     """
     fields, properties = properties_of(stream), dict(made["properties"])
     for target, expression in rule.fields.items():
-        tree = parsed(expression) if expression is not None else None
-        if tree is not None and target in properties:
-            node = cast("ast.Expr", tree.body[0]).value
+        node = parsed(expression) if expression is not None else None
+        if node is not None and target in properties:
             properties[target] = _made_by(node, fields, properties[target])
     definitions = {name: stream[name] for name in _DEFINITIONS if name in stream}
     return {**definitions, **made, "properties": properties}

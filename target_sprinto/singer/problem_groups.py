@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from target_sprinto.errors import FieldProblem
 from target_sprinto.push.text import pluralize, quoted
 from target_sprinto.singer.rejects import Rejected
 
@@ -27,10 +28,9 @@ class ProblemGroup:
             return str(self.first)
         shown = ", ".join(map(str, self.lines[:_LINES_SHOWN]))
         more = len(self.lines) - _LINES_SHOWN
-        field = f"field {quoted(self.field)}" if self.field else ""
         return (
             f"{pluralize(len(self.lines), 'record')} of entity type {quoted(self.entity_type)}:"
-            f" {' '.join(filter(None, (field, self.issue))) or 'no field named'} [{self.code}],"
+            f" {FieldProblem(self.field, self.issue)} [{self.code}],"
             f" input lines {shown}{f' and {more:,} more' if more > 0 else ''}"
         )
 

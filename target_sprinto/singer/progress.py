@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.send_queue import RunProgress
@@ -25,6 +26,7 @@ _LIVE_SECONDS = 0.2
 _COLUMNS = 80
 
 
+@dataclass(eq=False)
 class Progress:
     """Reports on a run from `begin` to `end`, on a thread of its own.
 
@@ -33,28 +35,20 @@ class Progress:
     `interval` seconds.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        records: Callable[[], int],
-        input_seconds: Callable[[], float],
-        *,
-        by_command: bool,
-        interval: float = Timings.progress_interval,
-    ) -> None:
-        self._run = run
-        self._records = records
-        self._input_seconds = input_seconds
-        self._by_command = by_command
-        self._interval = interval
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._began = time.monotonic()
+    run: Run
+    records: Callable[[], int]
+    input_seconds: Callable[[], float]
+    _: KW_ONLY
+    by_command: bool
+    interval: float = Timings.progress_interval
+    _ended: threading.Event = field(default_factory=threading.Event, init=False)
+    _thread: threading.Thread | None = field(default=None, init=False)
+    _began: float = field(default_factory=time.monotonic, init=False)
 
     def begin(self) -> None:
         """The first line of input is about to be read."""
         self._began = time.monotonic()
-        if not self._by_command:
+        if not self.by_command:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         report = self._report_live if live else self._log_now_and_then
@@ -72,7 +66,7 @@ class Progress:
     def summary(self) -> str:
         """How long the run took, and what held it up most: input, Sprinto, or the work done here."""
         took = time.monotonic() - self._began
-        spent = {"input": self._input_seconds(), "Sprinto": self._run.blocked_seconds}
+        spent = {"input": self.input_seconds(), "Sprinto": self.run.blocked_seconds}
         spent["encoding"] = max(0.0, took - sum(spent.values()))
         bottleneck = max(spent, key=lambda name: spent[name])
         others = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in spent.items() if name != bottleneck)
@@ -81,11 +75,11 @@ class Progress:
 
     def _log_now_and_then(self) -> None:
         message, records = "", 0
-        while not self._ended.wait(self._interval):
-            before, records = records, self._records()
-            now = describe(records, self._run.progress())
+        while not self._ended.wait(self.interval):
+            before, records = records, self.records()
+            now = describe(records, self.run.progress())
             if now != message:
-                rate = (records - before) / self._interval
+                rate = (records - before) / self.interval
                 log.info("Progress: %s (%s records a second).", now, f"{rate:,.0f}")
                 message = now
 
@@ -98,7 +92,7 @@ class Progress:
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
         with contextlib.ExitStack() as line:
             line.enter_context(logging_redirect_tqdm())
-            begun = describe(0, self._run.progress())
+            begun = describe(0, self.run.progress())
             bar = line.enter_context(
                 tqdm(
                     file=sys.stderr,
@@ -110,8 +104,8 @@ class Progress:
                 )
             )
             while not self._ended.wait(_LIVE_SECONDS):
-                bar.n = self._records()
-                bar.set_description_str(describe(bar.n, self._run.progress()))
+                bar.n = self.records()
+                bar.set_description_str(describe(bar.n, self.run.progress()))
 
 
 def describe(records: int, standing: RunProgress) -> str:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter, itemgetter
-from typing import Any, NewType, Union, cast
+from typing import Any, Union, cast
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -63,14 +63,6 @@ _SUPPORTED_KEYWORDS = _ANNOTATION_KEYWORDS | {
 
 _KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null": None}
 _SCALARS: dict[str, Any] = {**_KEYS, "number": float}
-
-
-TypedRecord = NewType("TypedRecord", object)
-"""What its own `TypedDecoder` has read."""
-
-
-class _NotPlainError(ValueError):
-    """There is more in the schema than types."""
 
 
 class RecordWriter:
@@ -235,20 +227,20 @@ class TypedDecoder:
         self._key_fields = key_fields
         self._mark_field = mark_field
 
-    def read(self, raw: bytes) -> TypedRecord | None:
+    def read(self, raw: bytes) -> msgspec.Struct | None:
         """A record that is as its schema wants it; None where it has to be looked at in full.
 
         So has one whose field `mark` has a value. A record with a field that its schema lacks is not plain.
         """
         try:
-            record: TypedRecord = self._decode(raw)
+            record: msgspec.Struct = self._decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return None
         if self._mark_field is not None and getattr(record, self._mark_field) is not None:
             return None
         return record
 
-    def key(self, record: TypedRecord) -> tuple[object, ...]:
+    def key(self, record: msgspec.Struct) -> tuple[object, ...]:
         """The values of its key properties."""
         return tuple([getattr(record, field) for field in self._key_fields])
 
@@ -280,7 +272,7 @@ def _kinds(schema: dict[str, Any]) -> frozenset[str]:
 
 def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     if schema.keys() - _SUPPORTED_KEYWORDS:
-        raise _NotPlainError
+        raise ValueError
     if not schema:
         return Any
     return Union[tuple(_type_of_kind(kind, schema) for kind in sorted(_kinds(schema)))]  # noqa: UP007 - made from data
@@ -296,7 +288,7 @@ def _type_of_kind(kind: str, schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a
 
 def _any_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     if schema.get("required") or schema.get("additionalProperties", True) is not True:
-        raise _NotPlainError
+        raise ValueError
     return dict[str, Any]
 
 
@@ -304,7 +296,7 @@ def _type_of_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type mad
     """A field that is not named, whether the schema allows it or not, is for the full look to judge."""
     properties, required = schema["properties"], schema.get("required", [])
     if set(required) - set(properties):
-        raise _NotPlainError
+        raise ValueError
     fields = [
         (_field(number), _type_of(wanted), *(() if name in required else (None,)))
         for number, (name, wanted) in enumerate(properties.items())

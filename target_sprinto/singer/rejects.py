@@ -76,12 +76,8 @@ class Rejected(msgspec.Struct, frozen=True, eq=False, gc=False):
         return "sprinto" if self.by_sprinto else "entity-schema" if self.problems else "target"
 
     def __str__(self) -> str:
-        said = " ".join(
-            part for part in (f"field {quoted(self.field)}" if self.field else "", self.issue) if part
-        )
-        return (
-            f"{self.source}, entity type {quoted(self.entity_type)}: {said or 'no field named'} [{self.code}]"
-        )
+        said = FieldProblem(self.field, self.issue)
+        return f"{self.source}, entity type {quoted(self.entity_type)}: {said} [{self.code}]"
 
 
 class RejectedRecords:

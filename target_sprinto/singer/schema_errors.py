@@ -9,6 +9,7 @@ that none fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -16,11 +17,12 @@ import jsonschema_rs
 
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import shown
-from target_sprinto.singer.schema_limits import SCHEMAS_BY_NAME, Cost
+from target_sprinto.singer.schema_limits import BACKTRACK_LIMIT, PATTERN_BYTES, SCHEMAS_BY_NAME, Cost
 
 _MAX_SUBSCHEMAS = 5_000
 """Of a schema that is compiled a second time: some 1,500 fields of two alternatives each."""
 
+BACKTRACKING = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACK_LIMIT, size_limit=PATTERN_BYTES)
 _ALTERNATIVES = ("anyOf", "oneOf")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 _VALUES = ("enum", "const")
@@ -36,20 +38,14 @@ class SchemaError(NamedTuple):
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
 class SchemaErrors:
     """The errors of records that are not valid by a schema; `compiler` compiles one as `compiled` was."""
 
-    def __init__(
-        self,
-        schema: dict[str, Any],
-        compiled: jsonschema_rs.Validator,
-        cost: Cost,
-        compiler: Callable[[dict[str, Any]], jsonschema_rs.Validator],
-    ) -> None:
-        self._schema = schema
-        self._whole = compiled
-        self._cost = cost
-        self._compiler = compiler
+    schema: dict[str, Any]
+    compiled: jsonschema_rs.Validator
+    cost: Cost
+    compiler: Callable[[dict[str, Any]], jsonschema_rs.Validator]
 
     def first(self, record: object) -> SchemaError | None:
         """The first error, or None where it cannot be said."""
@@ -64,32 +60,32 @@ class SchemaErrors:
 
     def every(self, record: object, body: bytes) -> Iterator[SchemaError]:
         """All errors, or the first where all would take too much memory; `body` is the record's JSON."""
-        if not self._cost.allows_all_errors(body):
+        if not self.cost.allows_all_errors(body):
             error = self.first(record)
             yield from [] if error is None else [error]
         elif (explaining := self._explaining()) is not None:
             yield from map(self._described, explaining.iter_errors(record))
 
     def _explaining(self) -> jsonschema_rs.Validator | None:
-        return _latest(self) if self._has_alternatives else self._whole
+        return _latest(self) if self._has_alternatives else self.compiled
 
     @cached_property
     def _has_alternatives(self) -> bool:
-        return _has_alternatives(self._schema)
+        return _has_alternatives(self.schema)
 
     def recompiled(self) -> jsonschema_rs.Validator | None:
         """The schema with its alternatives silenced; None where it cannot be."""
-        if self._cost.total > _MAX_SUBSCHEMAS:
+        if self.cost.total > _MAX_SUBSCHEMAS:
             return None
         try:
-            return self._compiler(_silenced(self._schema))
+            return self.compiler(_silenced(self.schema))
         except ValueError:
             # A reference leads into one of the alternatives, which are elsewhere now.
             return None
 
     def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
         rule, facts = error.kind.name, error.kind.as_dict()
-        where = field_path(self._schema, error.instance_path)
+        where = field_path(self.schema, error.instance_path)
         if rule == "required":
             return SchemaError(
                 shown(".".join(filter(None, (where, facts["property"])))), "is missing", rule, facts

@@ -38,7 +38,7 @@ from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.signals import Signals
 from target_sprinto.singer import config_input
-from target_sprinto.singer.batch_files import BatchFile, identities, read_batch
+from target_sprinto.singer.batch_files import identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations
 from target_sprinto.singer.intake import Intake
@@ -253,9 +253,7 @@ class SprintoTarget(ConfiguredTarget):
     def _process_batch_message(self, message_dict: dict[str, Any]) -> None:
         """Read the records of a batch's files as if they were in the input, one by one."""
         stream = self.streams[message_dict["stream"]]
-        batch = read_batch(stream.name, message_dict["encoding"], message_dict["manifest"])
-        for url in batch.files:
-            file = BatchFile(url, compressed=batch.compressed, own=self._config_identities)
+        for file in read_batch(message_dict, self._config_identities):
             try:
                 for line in file.records(self.raise_if_interrupted):
                     stream.deliver(line, str(file))

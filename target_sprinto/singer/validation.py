@@ -18,15 +18,12 @@ from singer_sdk.sinks.core import BaseJSONSchemaValidator
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
-from target_sprinto.singer.schema_errors import SchemaErrors
+from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaErrors
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
 _Patterns = jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=schema_limits.PATTERN_BYTES)
-_BACKTRACKING = jsonschema_rs.FancyRegexOptions(
-    backtrack_limit=schema_limits.BACKTRACK_LIMIT, size_limit=schema_limits.PATTERN_BYTES
-)
 
 
 class RecordValidator(BaseJSONSchemaValidator):
@@ -43,7 +40,7 @@ class RecordValidator(BaseJSONSchemaValidator):
                 f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _ADVICE
             ) from None
         self._compiled, patterns = _compile(stream, schema)
-        self._backtracking = patterns is _BACKTRACKING
+        self._backtracking = patterns is BACKTRACKING
         self._errors = SchemaErrors(
             schema, self._compiled, self._cost, partial(_compile_as, type(self._compiled), patterns)
         )
@@ -99,7 +96,7 @@ def _compile(stream: str, schema: dict[str, Any]) -> tuple[jsonschema_rs.Validat
     ]
     if "$schema" not in schema:
         compilers[1] = jsonschema_rs.Draft4Validator
-    for patterns in (_PATTERNS, _BACKTRACKING):
+    for patterns in (_PATTERNS, BACKTRACKING):
         for compiler in compilers:
             try:
                 return _compile_as(compiler, patterns, schema), patterns

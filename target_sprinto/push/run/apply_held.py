@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.protocol.lifecycle import Event, OnCountMismatch, keep_alive_interval
+from target_sprinto.push.protocol.lifecycle import OnCountMismatch, keep_alive_interval
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
 from target_sprinto.push.run.earlier_sessions import OtherSessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import InterruptCheck, grace_period
+from target_sprinto.push.transport.background import InterruptCheck
 
 
 def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, and by which rule
@@ -33,30 +33,19 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     staged = StagedSession(
         client, session_id, counts, retry_policy, interrupted, on_count_mismatch=on_count_mismatch
     )
-    grace = grace_period(interrupted, client.timings.signal_shutdown_timeout)
-    close_sent, limit = False, timeouts.processing
-
-    def moved(event: Event) -> None:
-        nonlocal close_sent
-        close_sent = event is Event.APPLY_SENT
-
+    closing, limit = Closing(staged), timeouts.processing
     try:
         status, response = staged.look(interrupted, retry_policy), None
-        close_sent = status.state in CLOSED
-        if not close_sent:
+        closing.close_sent = status.state in CLOSED
+        if not closing.close_sent:
             OtherSessions(staged).wait(limit, keep_alive_interval(status, client.timings.keep_alive))
             staged.reconcile(0.0)
-            interrupted()
-            try:
-                response = Closing(staged).apply(limit, grace, moved)
-            except errors.ApiError:
-                interrupted()
-                raise
-        wait_until_processed(staged, response, limit, grace)
+            response = closing.apply(limit)
+        wait_until_processed(staged, response, limit)
     except errors.SprintoError as failure:
         what = (
             "sent an apply request, and may still be applied"
-            if close_sent
+            if closing.close_sent
             else "left as it was: no apply request took effect"
         )
         failure.session_outcome = failure.session_outcome or f"Session {session_id} was {what}."

@@ -40,15 +40,14 @@ _MOST_LOOKS = 5
 class Closing:
     """Closes a session whose counts have been reconciled."""
 
-    def __init__(self, staged: StagedSession) -> None:
+    def __init__(self, staged: StagedSession, moved: Callable[[Event], object] = lambda _: None) -> None:
         self._staged = staged
+        self._moved = moved
         self._timings = staged.client.timings
         self._in_doubt: ApiError | None = None
-        self._close_sent = False
+        self.close_sent = False
 
-    def apply(
-        self, limit_seconds: float, grace: InterruptCheck, moved: Callable[[Event], None]
-    ) -> SessionStatus | None:
+    def apply(self, limit_seconds: float) -> SessionStatus | None:
         """Close with `apply`; return once that has happened, as far as Sprinto's status can show it.
 
         Returns the response, or None where the status alone showed it.
@@ -57,27 +56,34 @@ class Closing:
         later one the session is looked at again. `moved` is called with APPLY_SENT before an attempt, and
         with APPLY_DID_NOT_HAPPEN once every attempt so far was definitely not performed.
         """
+        self._staged.interrupted()
+        try:
+            return self._until_closed(limit_seconds)
+        except ApiError:
+            # A signal that cut the tries of the close short says more than the last of them.
+            self._staged.interrupted()
+            raise
+
+    def _until_closed(self, limit_seconds: float) -> SessionStatus | None:
         until = time.monotonic() + limit_seconds
         backoff = Backoff(limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
             # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
-            check = self._interrupted_or(grace)
+            check = self._check
             if attempt:
                 interruptible_sleep(seconds, check)
-            if (attempt or self._staged.stood_still()) and not self._may_close(check, until, moved):
+            if (attempt or self._staged.stood_still()) and not self._may_close(check, until):
                 return None
-            self._note_close(moved, sent=True)
+            self._note_close(sent=True)
             try:
                 return self._attempt(one_try, until)
             except NoThreadError:
-                self._not_sent(moved)
+                self._not_sent()
                 raise
             except ApiError as failure:
-                self._after_attempt(failure, moved)
-                interruptible_sleep(
-                    self._until_next_attempt(failure, backoff, until), self._interrupted_or(grace)
-                )
+                self._after_attempt(failure)
+                interruptible_sleep(self._until_next_attempt(failure, backoff, until), self._check)
         raise AssertionError("the intervals never end")
 
     def _attempt(self, one_try: RetryPolicy, until: float) -> SessionStatus:
@@ -91,18 +97,19 @@ class Closing:
         except TimeoutError:
             raise errors.ResponseLost("While closing the session no response came in time.") from None
 
-    def _interrupted_or(self, grace: InterruptCheck) -> InterruptCheck:
-        return grace if self._in_doubt else self._staged.interrupted
+    @property
+    def _check(self) -> InterruptCheck:
+        return self._staged.grace if self._in_doubt else self._staged.interrupted
 
-    def _after_attempt(self, failure: ApiError, moved: Callable[[Event], None]) -> None:
+    def _after_attempt(self, failure: ApiError) -> None:
         if is_in_doubt(failure):
             self._in_doubt = failure
         elif failure.outcome is errors.Outcome.NOT_PERFORMED:
-            self._not_sent(moved)
+            self._not_sent()
 
-    def _not_sent(self, moved: Callable[[Event], None]) -> None:
+    def _not_sent(self) -> None:
         if self._in_doubt is None:
-            self._note_close(moved, sent=False)
+            self._note_close(sent=False)
 
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
@@ -123,12 +130,12 @@ class Closing:
         log.warning("%s %s", failure.brief, what)
         return wait
 
-    def _note_close(self, moved: Callable[[Event], None], *, sent: bool) -> None:
-        if sent is not self._close_sent:
-            self._close_sent = sent
-            moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
+    def _note_close(self, *, sent: bool) -> None:
+        if sent is not self.close_sent:
+            self.close_sent = sent
+            self._moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
 
-    def _may_close(self, check: InterruptCheck, until: float, moved: Callable[[Event], None]) -> bool:
+    def _may_close(self, check: InterruptCheck, until: float) -> bool:
         """Look directly before an attempt: True if it may be sent, False if the session is closed already.
 
         Raises SessionEnded or CountMismatch for what has changed since.
@@ -138,7 +145,7 @@ class Closing:
             try:
                 status = self._staged.look_until(until, check)
                 if status.state in CLOSED:
-                    self._note_close(moved, sent=True)
+                    self._note_close(sent=True)
                     return False
                 can_close = self._staged.can_close(status)
             except ApiError as failure:

@@ -10,14 +10,12 @@ from target_sprinto.push import errors
 from target_sprinto.push.protocol.lifecycle import Comparison, Processing, ProcessingWatch, describe_end
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import InterruptCheck, interruptible_sleep
+from target_sprinto.push.transport.background import interruptible_sleep
 
 log = logging.getLogger(__name__)
 
 
-def wait_until_processed(
-    staged: StagedSession, response: SessionStatus | None, limit_seconds: float, grace: InterruptCheck
-) -> None:
+def wait_until_processed(staged: StagedSession, response: SessionStatus | None, limit_seconds: float) -> None:
     """Poll until the session is processed, with the counts that were sent.
 
     Counts below them may lag, here as before the close. Raises ProcessingFailed, ProcessingTimeout,
@@ -30,14 +28,14 @@ def wait_until_processed(
     processed_since: float | None = None
     for seconds in timings.poll_intervals():
         try:
-            status = staged.look_until(until, grace)
+            status = staged.look_until(until, staged.grace)
         except (errors.NotFound, errors.Unauthorized) as refusal:
             refused_since = refused_since or time.monotonic()
             forbidden = refusal.status == HTTPStatus.FORBIDDEN
             if forbidden or time.monotonic() - refused_since >= timings.max_replica_lag:
                 raise
             log.warning("%s Reading it again.", refusal.brief)
-            interruptible_sleep(seconds, grace)
+            interruptible_sleep(seconds, staged.grace)
             continue
         refused_since = None
         now = time.monotonic()
@@ -51,7 +49,7 @@ def wait_until_processed(
             raise _not_processed(staged, status)
         elif now >= until:
             raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
-        interruptible_sleep(seconds, grace)
+        interruptible_sleep(seconds, staged.grace)
     return None
 
 

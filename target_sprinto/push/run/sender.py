@@ -83,32 +83,26 @@ class PendingPage:
         return self.part.full if self.part and self.part.full else self.page
 
 
+@dataclass(eq=False)
 class PageSender:
     """Sends pages into one session. Safe to use from several threads.
 
     `staged` is what Sprinto has accepted, `settled` the number of records that were accepted or rejected.
     """
 
-    def __init__(
-        self,
-        client: ApiClient,
-        session_id: str,
-        retry_policy: RetryPolicy,
-        options: RunOptions,
-        retire_sizes: Callable[[Collection[int]], None],
-    ) -> None:
-        self.staged = StagedPages(client, session_id, retry_policy, retire_sizes)
-        self.settled = 0
-        self._client = client
-        self._session_id = session_id
-        self._retry_policy = retry_policy
+    client: ApiClient
+    session_id: str
+    retry_policy: RetryPolicy
+    options: RunOptions
+    retire_sizes: Callable[[Collection[int]], None]
+    settled = 0
+    _compression_proven = False
+
+    def __post_init__(self) -> None:
+        self.staged = StagedPages(self.client, self.session_id, self.retry_policy, self.retire_sizes)
         # Whether and when a page is sent again is for the queue to say.
-        self._one_try = retry_policy.once()
-        self._compress = options.compress
-        self._compression_proven = False
-        self._rejects = options.rejects
-        self._known_field = options.known_field
-        self._observer = options.observer
+        self._one_try = self.retry_policy.once()
+        self._compress = self.options.compress
         self._conventions = IndexConventions()
         self._disputes = threading.Lock()
 
@@ -125,7 +119,7 @@ class PageSender:
         if open_page.backoff is None:
             if self._must_split(open_page):
                 return Split(list(open_page.page.halves()))
-            open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
+            open_page.backoff = Backoff(self.retry_policy.retry_seconds, self.client.timings)
         if open_page.gzipped and not self._compress:
             # Learned from another page while this one waited.
             self._encode(open_page, compress=False)
@@ -146,16 +140,16 @@ class PageSender:
     def count(self, open_page: PendingPage) -> None:
         """Note that the page was accepted. One thread at a time."""
         self.staged.add(open_page.page)
-        self._observer.on_page_accepted(open_page.page)
+        self.options.observer.on_page_accepted(open_page.page)
         with self._disputes:
             self.settled += len(open_page.page.items)
-        if self._rejects is None:
+        if self.options.rejects is None:
             return
-        self._rejects.accepted(open_page.page)
+        self.options.rejects.accepted(open_page.page)
         if part := open_page.part:
             with self._disputes:
                 if part.suspects:
-                    self._confirm(part.suspects, self._rejects)
+                    self._confirm(part.suspects, self.options.rejects)
                 self._conventions.rule_out(part.first, open_page.page)
 
     def _must_split(self, open_page: PendingPage) -> bool:
@@ -186,8 +180,8 @@ class PageSender:
         if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)
-        if self._rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
-            return self._split(open_page, refusal, self._rejects)
+        if self.options.rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
+            return self._split(open_page, refusal, self.options.rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
         raise self._to_api_error(page, refusal) from None
@@ -201,7 +195,7 @@ class PageSender:
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
-            division = split_rejected(page, part, refusal, self._conventions, self._known_field)
+            division = split_rejected(page, part, refusal, self._conventions, self.options.known_field)
             if division.blamed:
                 rejects.keep(division.blamed)
                 self._confirm(division.blamed, rejects)
@@ -215,29 +209,29 @@ class PageSender:
         rejects.confirm(blamed)
 
     def _push(self, open_page: PendingPage) -> None:
-        if self._retry_policy.cancelled.is_set():
+        if self.retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
-        self._observer.on_request(open_page.page)
-        pushed = self._client.push_page(
-            self._session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+        self.options.observer.on_request(open_page.page)
+        pushed = self.client.push_page(
+            self.session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )
         page = open_page.page
         if pushed.rejected:
             faults = objects(pushed.validation_errors or ())
-            named = f": {describe_details(page, faults, self._known_field)}" if faults else ""
+            named = f": {describe_details(page, faults, self.options.known_field)}" if faults else ""
             raise errors.InconsistentResponse(
                 f"Sprinto accepted page {page.number} and reported that something in it was rejected{named}.",
                 "No such response is documented; ask Sprinto's support.",
                 pushed.response,
             )
-        if pushed.session_id != self._session_id:
+        if pushed.session_id != self.session_id:
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
 
     def _to_api_error(self, page: Page, refusal: ApiError) -> SprintoError:
         if isinstance(refusal, PageRefused):
-            return describe_rejection(page, refusal, self._known_field)
+            return describe_rejection(page, refusal, self.options.known_field)
         if isinstance(refusal, PageTooLarge):
             return errors.RecordTooLarge(
                 f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"

@@ -37,7 +37,7 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.push.transport.background import Deadline, grace_period, interruptibly
+from target_sprinto.push.transport.background import Deadline, interruptibly
 
 log = logging.getLogger(__name__)
 
@@ -204,17 +204,10 @@ class RunSession:
         return self._apply(staged)
 
     def _apply(self, staged: StagedSession) -> RunResult:
-        interrupted, limit = self._options.interrupted, self._options.timeouts.processing
-        interrupted()
-        grace = grace_period(interrupted, self._client.timings.signal_shutdown_timeout)
+        limit = self._options.timeouts.processing
+        response = Closing(staged, self._transition).apply(limit)
         try:
-            response = Closing(staged).apply(limit, grace, self._transition)
-        except ApiError:
-            # A signal that cut the tries of the close short says more than the last of them.
-            interrupted()
-            raise
-        try:
-            wait_until_processed(staged, response, limit, grace)
+            wait_until_processed(staged, response, limit)
         except errors.CountMismatch:
             self._end(Event.SETTLED, RunOutcome.APPLIED)
             raise

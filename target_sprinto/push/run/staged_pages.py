@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
@@ -20,6 +21,7 @@ from target_sprinto.push.text import format_difference
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class StagedPages:
     """What one session holds of this run.
 
@@ -28,25 +30,20 @@ class StagedPages:
     `accepted_batches` has equalled `pages`. `slow_losses` counts losses that were not on a stale connection.
     """
 
-    def __init__(
-        self,
-        client: ApiClient,
-        session_id: str,
-        retry_policy: RetryPolicy,
-        retire_sizes: Callable[[Collection[int]], None],
-    ) -> None:
-        self.accepted: Counter[str] = Counter()
-        self.pages = 0
-        self.has_resent = False
-        self.batches_are_pages = False
-        self.slow_losses = 0
-        self._losses = 0
-        self._resent: list[tuple[float, Page]] = []
-        self._client = client
-        self._timings = client.timings
-        self._session_id = session_id
-        self._retry_policy = retry_policy
-        self._avoid_sizes = retire_sizes
+    client: ApiClient
+    session_id: str
+    retry_policy: RetryPolicy
+    retire_sizes: Callable[[Collection[int]], None]
+    accepted: Counter[str] = field(default_factory=Counter, init=False)
+    pages = 0
+    has_resent = False
+    batches_are_pages = False
+    slow_losses = 0
+    _losses = 0
+    _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self._timings = self.client.timings
 
     def add(self, page: Page) -> None:
         """Count a page that was accepted. One thread at a time."""
@@ -59,7 +56,7 @@ class StagedPages:
         `quick`: all were lost with stale connections; those that are sent again are then to be confirmed.
         Raises if Sprinto's counts do not show it.
         """
-        if self._retry_policy.cancelled.is_set():
+        if self.retry_policy.cancelled.is_set():
             raise loss
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
@@ -99,7 +96,7 @@ class StagedPages:
         now = time.monotonic()
         recent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
         self._resent = recent + [(now, page) for page in pages]
-        self._avoid_sizes({len(page.items) for _, page in self._resent})
+        self.retire_sizes({len(page.items) for _, page in self._resent})
 
     def resembles_resent(self, page: Page) -> bool:
         """Whether the page has the counts of another that was sent again.
@@ -139,7 +136,7 @@ class StagedPages:
                 # For `reconcile` to say.
                 self.has_resent = True
                 return
-            if self._retry_policy.cancelled.wait(
+            if self.retry_policy.cancelled.wait(
                 self._timings.recheck_interval_stale if equal_at is None else apart
             ):
                 raise errors.RunEnded("The run has ended.")
@@ -156,11 +153,11 @@ class StagedPages:
             if before is not None and ((counts == before and not below) or time.monotonic() >= until):
                 return status
             before = counts
-            if self._retry_policy.cancelled.wait(settle_seconds):
+            if self.retry_policy.cancelled.wait(settle_seconds):
                 raise loss
 
     def _active_status(self) -> SessionStatus:
-        status = self._client.session_status(self._session_id, self._retry_policy)
+        status = self.client.session_status(self.session_id, self.retry_policy)
         if status.state != "active":
             raise session_ended(status, "accepts no more pages")
         return status

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
@@ -23,6 +24,7 @@ from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import (
     Heartbeat,
     InterruptCheck,
+    grace_period,
     interruptible_sleep,
     interruptibly,
 )
@@ -37,6 +39,7 @@ def name_limit(failure: ApiError) -> ApiError:
     return failure
 
 
+@dataclass(eq=False)
 class StagedSession:
     """Reads the session, and says whether it may be closed with `apply`.
 
@@ -44,30 +47,25 @@ class StagedSession:
     the close.
     """
 
-    def __init__(  # noqa: PLR0913 - what a session is closed with, and by which rule
-        self,
-        client: ApiClient,
-        session_id: str,
-        sent: Mapping[str, int],
-        retry_policy: RetryPolicy,
-        interrupted: InterruptCheck,
-        *,
-        on_count_mismatch: OnCountMismatch,
-    ) -> None:
-        self.client = client
-        self.id = session_id
-        self.retry_policy = retry_policy
-        self.interrupted = interrupted
-        self._sent = sent
-        self._on_count_mismatch = on_count_mismatch
-        self._heartbeat = Heartbeat()
-        self._tolerated: Mapping[str, int] | None = None
-        self._resent = False
-        self._noted_expiry = False
+    client: ApiClient
+    id: str
+    sent: Mapping[str, int]
+    retry_policy: RetryPolicy
+    interrupted: InterruptCheck
+    on_count_mismatch: OnCountMismatch
+    _heartbeat: Heartbeat = field(default_factory=Heartbeat, init=False)
+    _tolerated: Mapping[str, int] | None = field(default=None, init=False)
+    _resent = False
+    _noted_expiry = False
+
+    @cached_property
+    def grace(self) -> InterruptCheck:
+        """The check from the close on."""
+        return grace_period(self.interrupted, self.client.timings.signal_shutdown_timeout)
 
     def compare(self, status: SessionStatus) -> Comparison:
         """Sprinto's counts against what was sent."""
-        return compare_counts(self._sent, status.counts())
+        return compare_counts(self.sent, status.counts())
 
     def tolerates(self, status: SessionStatus) -> bool:
         """Whether the counts are those that were sent, or a difference that the user wants to apply."""
@@ -152,9 +150,9 @@ class StagedSession:
 
         Not from `expired`: there a close is allowed only if the counts are right.
         """
-        counted, sent = format_difference(status.counts(), self._sent)
+        counted, sent = format_difference(status.counts(), self.sent)
         what = f"Sprinto counts {counted}, but this run sent {sent}."
-        if self._on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
+        if self.on_count_mismatch is OnCountMismatch.APPLY and status.state != "expired":
             log.warning("%s It is applied anyway (`on_count_mismatch`).", what)
             self._tolerated = status.counts()
             return
