@@ -154,14 +154,34 @@ class Verdict:
         return closed < moment - MILLISECONDS and done > moment + MILLISECONDS
 
     def stands_still_after_a_resend(self, session: Session) -> None:
-        """After a resend the counts must stand still before the close (What a response means, push)."""
+        """After a resend the counts must stand still before the close (What a response means, push).
+
+        After a stale connection it is enough that they do so before the next page leaves, for longer than
+        lay between the two attempts.
+        """
         pushes = self.evidence.of("push", session.id)
         closes = self.evidence.closes(session.id, "apply")
-        if not closes or not any(self._sent_again(pushes)):
+        if not closes:
             return
-        looks = self._looks_after_the_pages(session, closes[0])
-        stood = self.clock.real(looks[-1].at) - self.clock.real(looks[0].at)
-        assert stood >= self.pace.quiet_period / 2, "a page that was sent again may have landed twice"
+        at_the_end = [look.at for look in self._looks_after_the_pages(session, closes[0])]
+        for first, second in self._sent_again(pushes):
+            if self._stood(at_the_end) >= self.pace.quiet_period / 2:
+                return
+            left = min((push.at for push in pushes if push.at > second.at), default=closes[0].at)
+            looks = [look.at for look in self.evidence.looks(session.id, before=left) if look.at > second.at]
+            between = self.clock.real(second.at) - self.clock.real(first.at)
+            assert self._may_have_been_stale(first), "a page that was sent again may have landed twice"
+            assert self._stood(looks) >= between, "a page on a stale connection may have landed twice"
+
+    def _stood(self, looks: list[float]) -> float:
+        return self.clock.real(looks[-1]) - self.clock.real(looks[0])
+
+    def _may_have_been_stale(self, push: RequestSeen) -> bool:
+        """Whether its connection ended without a response, and long before its time was up."""
+        if push.status is not None or push.ended_at is None:
+            return False
+        took = self.clock.real(push.ended_at) - self.clock.real(push.at)
+        return took < self.reader.setting.timeouts.request / 2
 
     def _sent_again(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
         """A push in doubt, and a later one with a record of the same page."""
