@@ -118,3 +118,30 @@ def test_whatever_becomes_of_each_page_all_are_accepted_once(
     assert sorted(map(id, sender.accepted)) == sorted(map(id, items))
     if one_key or parallel == 1:
         assert list(map(id, sender.accepted)) == list(map(id, items))
+
+
+class Halves(Sender):
+    """The first page is too large, and the response to its first half waits for the second half."""
+
+    def __init__(self) -> None:
+        super().__init__({1: [("divided", 0.0)]})
+        self.waited_for_each_other = threading.Barrier(2)
+
+    def send(self, open_page: PendingPage) -> Outcome:
+        if len(open_page.page.items) == 1:
+            self.waited_for_each_other.wait(SECONDS)
+        return super().send(open_page)
+
+
+def test_both_halves_of_a_page_leave_at_once_though_the_other_threads_are_idle() -> None:
+    sender = Halves()
+    queue = SendQueue(cast("PageSender", sender), 2)
+    check = within(SECONDS)
+    # Starts both threads; one of them has nothing to do by the time that the large page is sent.
+    for number in (3, 4):
+        queue.put(Page(number, (Item("User", b"{}", None, key=number), Item("User", b"{}", None))), check)
+    queue.drain(check)
+    queue.put(Page(1, tuple(Item("User", b"{}", None, key=key) for key in (10, 11))), check)
+    queue.drain(check)
+    assert len(sender.accepted) == 6
+    queue.close()

@@ -220,6 +220,8 @@ class SendQueue:
             part = one if isinstance(one, SubPage) else None
             page = one.page if isinstance(one, SubPage) else one
             self._insert(PendingPage(page, (*open_page.place, index), part))
+        # This thread takes one of them, and others may be idle.
+        self._not_empty.notify_all()
         self._not_full.notify_all()
 
     def _resolve_in_doubt(self) -> None:
