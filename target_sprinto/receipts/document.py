@@ -32,8 +32,10 @@ Moment = Annotated[str, _about("ISO 8601 in UTC.")]
 Place = Annotated[str, _about("Where in a batch file, if the line is a BATCH message.")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 in hexadecimal.")]
 
-Outcome = Literal["unfinished", "applied", "held", "dry-run", "nothing-to-send", "failed", "interrupted"]
-COMPLETE: frozenset[Outcome] = frozenset({"applied", "held", "dry-run", "nothing-to-send"})
+ReceiptOutcome = Literal[
+    "unfinished", "applied", "held", "dry-run", "nothing-to-send", "failed", "interrupted"
+]
+COMPLETE: frozenset[ReceiptOutcome] = frozenset({"applied", "held", "dry-run", "nothing-to-send"})
 """Runs that took all of the input."""
 
 State = Literal["active", "processing", "processed", "cancelled", "expired", "failed", "unknown"]
@@ -162,7 +164,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
 
     format: Literal["target-sprinto receipt 1"]
     outcome: Annotated[
-        Outcome,
+        ReceiptOutcome,
         _about(
             "How the run ended. `unfinished`: in progress, or killed. `dry-run`: a dry run."
             " `nothing-to-send`: no record came, no session was opened."

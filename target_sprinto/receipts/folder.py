@@ -35,7 +35,7 @@ class PastRun(NamedTuple):
     path: Path
     pipeline: Pipeline
     run: str
-    outcome: document.Outcome
+    outcome: document.ReceiptOutcome
     error: str | None
     ended_at: datetime
     accepted: dict[str, int]

@@ -52,7 +52,7 @@ _LARGEST_COUNT = 2**53
 class RecordedOutcome:
     """How a run ended, and where its STATE went."""
 
-    outcome: receipt.Outcome
+    outcome: receipt.ReceiptOutcome
     exit_code: int | None = 0
     failure: SprintoError | None = None
     state_went_to: Literal["stdout", "stderr", "receipt", "nowhere"] = "nowhere"

@@ -1,4 +1,4 @@
-"""What a sandbox is started with. `Engine.configure` lets an integration differ in parts of it.
+"""What a sandbox is started with.
 
 A switch for what Sprinto does not document is a field of `readings.py`.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from target_sprinto.sandbox.readings import Readings
 
-Outcome = Literal["processed", "failed"]
+ProcessingOutcome = Literal["processed", "failed"]
 
 
 class EntityRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,5 +74,5 @@ class SandboxOptions:
     max_items: int = 100
     max_bytes: int = 5_000_000
     rate_limit: RateLimit | None = None
-    processing_outcomes: tuple[Outcome, ...] = ()
+    processing_outcomes: tuple[ProcessingOutcome, ...] = ()
     hosts: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ from target_sprinto.push.run.result import RunResult
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
-from target_sprinto.receipts.document import Outcome
+from target_sprinto.receipts.document import ReceiptOutcome
 from target_sprinto.receipts.recorder import ReceiptRecorder, RecordedOutcome
 from target_sprinto.signals import Signals
 from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
@@ -107,7 +107,7 @@ class RunEnd:
             log.error("%s", session_outcome)
         if self.report is not None:
             known = failure if isinstance(failure, SprintoError) else None
-            outcome: Outcome = "interrupted" if stopped else "failed"
+            outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
             kept = self.responses.written
             self.report.end(
                 RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), deadline
@@ -175,7 +175,7 @@ class RunEnd:
                 self._amounts(summary),
                 extra=log_fields(summary),
             )
-        outcome: Outcome = "applied" if summary.session_id else "nothing-to-send"
+        outcome: ReceiptOutcome = "applied" if summary.session_id else "nothing-to-send"
         if state is None:
             return RecordedOutcome(outcome)
         try:

@@ -11,7 +11,7 @@ from tests.support.front_door import API_KEY, people, state_line
 from tests.support.sandbox import Edit, Fault
 
 if TYPE_CHECKING:
-    from target_sprinto.sandbox.options import Outcome
+    from target_sprinto.sandbox.options import ProcessingOutcome
     from tests.support.front_door import FrontDoor
 
 SECONDS = 3.0
@@ -34,7 +34,7 @@ def close_another(door: FrontDoor) -> str:
 def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
     """Our run ends its input as soon as Sprinto has failed to process the other session."""
     seconds = 0.2 if retries == "final" else SECONDS
-    outcomes: tuple[Outcome, ...] = ("failed", "failed") if retries == "final" else ("failed",)
+    outcomes: tuple[ProcessingOutcome, ...] = ("failed", "failed") if retries == "final" else ("failed",)
     door.sandbox.configure(door.integration_id, processing_seconds=seconds, processing_outcomes=outcomes)
     other = close_another(door)
 

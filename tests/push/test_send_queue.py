@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from target_sprinto.push.errors import ApiError
-    from target_sprinto.push.run.sender import Outcome, PageSender, PendingPage
+    from target_sprinto.push.run.sender import PageSender, PendingPage, SendOutcome
 
 SECONDS = 20.0
 """A queue that has not drained by then has stalled."""
@@ -64,7 +64,7 @@ class Sender:
     def prepare(self, open_page: PendingPage) -> None:
         open_page.body = b"{}"
 
-    def send(self, open_page: PendingPage) -> Outcome:
+    def send(self, open_page: PendingPage) -> SendOutcome:
         page = open_page.page
         with self._lock:
             left = self._fates.get(page.number, [])
@@ -127,7 +127,7 @@ class Halves(Sender):
         super().__init__({1: [("divided", 0.0)]})
         self.waited_for_each_other = threading.Barrier(2)
 
-    def send(self, open_page: PendingPage) -> Outcome:
+    def send(self, open_page: PendingPage) -> SendOutcome:
         if len(open_page.page.items) == 1:
             self.waited_for_each_other.wait(SECONDS)
         return super().send(open_page)

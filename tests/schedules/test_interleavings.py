@@ -43,7 +43,7 @@ from tests.support.schedules.verdict import SECRET, Limit, Verdict, as_page
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from target_sprinto.sandbox.options import Outcome
+    from target_sprinto.sandbox.options import ProcessingOutcome
 
 INTEGRATION = "integration"
 PREFIX = "target-sprinto"
@@ -94,7 +94,9 @@ class Batch:
     padding: int = 0
 
 
-OUTCOMES: st.SearchStrategy[tuple[Outcome, ...]] = st.sampled_from([(), ("failed",), ("failed", "failed")])
+OUTCOMES: st.SearchStrategy[tuple[ProcessingOutcome, ...]] = st.sampled_from(
+    [(), ("failed",), ("failed", "failed")]
+)
 BATCHES = st.one_of(
     st.builds(Batch, st.lists(st.sampled_from(["User", "Device", "Team"]), max_size=7)),
     st.builds(Batch, st.lists(st.sampled_from(["User", "Team"]), max_size=2), st.just(2_600_000)),
@@ -217,7 +219,7 @@ class Interleavings(RuleBasedStateMachine):
         self._look_on(seconds)
 
     @rule(seconds=st.sampled_from([0.0, NEVER_SECONDS]), outcomes=OUTCOMES)
-    def processing(self, seconds: float, outcomes: tuple[Outcome, ...]) -> None:
+    def processing(self, seconds: float, outcomes: tuple[ProcessingOutcome, ...]) -> None:
         """How long processing takes from now on, and what comes of it."""
         self.sandbox.configure(INTEGRATION, processing_seconds=seconds, processing_outcomes=outcomes)
 

@@ -58,7 +58,7 @@ class Split(NamedTuple):
     parts: Sequence[Page | SubPage]
 
 
-Outcome = Accepted | Retry | InDoubt | Split
+SendOutcome = Accepted | Retry | InDoubt | Split
 
 
 @dataclass(eq=False)
@@ -111,7 +111,7 @@ class PageSender:
         if not open_page.body:
             self._encode(open_page, compress=self._compress)
 
-    def send(self, open_page: PendingPage) -> Outcome:
+    def send(self, open_page: PendingPage) -> SendOutcome:
         """Send one page once, or have it divided first.
 
         Raises what ends the run: a rejection, or a page that may be sent no more.
@@ -164,7 +164,7 @@ class PageSender:
         body = open_page.page.encode()
         open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
 
-    def _after(self, open_page: PendingPage, refusal: ApiError) -> Outcome:
+    def _after(self, open_page: PendingPage, refusal: ApiError) -> SendOutcome:
         """What becomes of a page that was not accepted. Raises where nothing more can be done."""
         page = open_page.page
         action = next_step_after(
@@ -188,7 +188,7 @@ class PageSender:
 
     def _split(
         self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
-    ) -> Outcome:
+    ) -> SendOutcome:
         """Find the records that are to blame."""
         page = open_page.page
         part = open_page.part or SubPage(page, FirstRejection(page, refusal.details))
