@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.cli.options import binary_option, config_option, path_option
@@ -19,6 +18,7 @@ from target_sprinto.push.text import listed, printable, short, shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import entity_schemas, map_draft, map_preview, tap_sample
 from target_sprinto.singer.entity_schemas import BUNDLED, EntitySchema
+from target_sprinto.singer.messages import encode
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.similar_names import nearest_first
 from target_sprinto.singer.target import SprintoTarget
@@ -30,7 +30,6 @@ _ROOM = 100
 """Characters of a message for entity types."""
 
 _INPUT = "What the tap printed; '-' reads stdin."
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @click.group(
@@ -170,7 +169,7 @@ def preview(  # noqa: PLR0913 - one parameter for each option, which click hands
         failure = problem
     value = (lambda one: one) if show else map_preview.masked
     found = map_preview.document(target, run, failure, value)
-    text = _encode(found).decode()
+    text = encode(found).decode()
     for line in [text] if as_json else map_preview.as_text(found):
         click.echo(printable(line))
     if expected is not None:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from target_sprinto.errors import DeletedRecord
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.run.offline_run import OfflineRun
@@ -15,14 +13,13 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.expectations import Expectations
+from target_sprinto.singer.messages import encode
 from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
 from target_sprinto.singer.settings import OnDeletedRecord
 from target_sprinto.singer.state_coverage import FinalState
 
 DELETED_AT = "_sdc_deleted_at"
 """The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(kw_only=True)
@@ -77,7 +74,7 @@ class Intake:
         try:
             hash(values)
         except TypeError:
-            return _encoder.encode(values)
+            return encode(values)
         return values
 
     def reject(self, problem: SprintoError, source: Source, entity_type: str, key: object = None) -> None:

@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from target_sprinto.errors import WouldBeRefused
@@ -19,13 +18,12 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.messages import decode_object, encode
 from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.rejects import RejectedRecords, Source
 from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.target import SprintoTarget
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 _LONGEST = 60
 """Characters of a value that are shown."""
 
@@ -161,7 +159,7 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else _encode(value).decode()
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def masked(value: object) -> str:

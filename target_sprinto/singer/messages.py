@@ -71,6 +71,9 @@ _names_decoder = msgspec.json.Decoder(list[str] | None)
 _value_decoder = msgspec.json.Decoder(float_hook=Decimal)
 _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
+encode = msgspec.json.Encoder(decimal_format="number").encode
+"""A value as JSON bytes, with exact numbers."""
+
 
 def parse_message(line: bytes) -> dict[str, Any]:
     """A line as a message: ``{"type": …, "stream": …, "record": Raw, "time_extracted": Raw}``.

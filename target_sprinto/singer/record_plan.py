@@ -32,6 +32,7 @@ from target_sprinto.singer.map_compiler import (
     tree_of,
 )
 from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule
+from target_sprinto.singer.messages import encode
 from target_sprinto.singer.sink import is_finite
 
 LEFT_OUT = b""
@@ -40,7 +41,6 @@ LEFT_OUT = b""
 _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """What a schema or a map from anywhere may bring about while a plan is made."""
 
-_encoder = msgspec.json.Encoder(decimal_format="number")
 _decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NULL = Raw(b"null")
@@ -84,7 +84,7 @@ class RecordWriter:
             if target == "__filter__":
                 continue
             if is_constant(tree):
-                constants[target] = Raw(_encoder.encode(ast.literal_eval(tree)))
+                constants[target] = Raw(encode(ast.literal_eval(tree)))
             elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in NOT_FIELDS:
                 copies[target], defaults[tree.id] = tree.id, ()
             elif (source := optional_field(tree)) is not None and defaults.setdefault(source, null) == null:
@@ -142,7 +142,7 @@ class RecordWriter:
             values = (*self._copied(read), *self._constants, *computed)
             if self._ordered is not None:
                 values = self._ordered(values)
-            body = _encoder.encode(self._made(*values))
+            body = encode(self._made(*values))
         except Exception:  # noqa: BLE001 - an expression of the user's may raise anything: the full way reports it
             return None
         # An empty record is left out by the SDK's mapper.

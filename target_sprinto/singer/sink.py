@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
-import msgspec
 from singer_sdk import metrics
 from singer_sdk.sinks import BatchSink
 
@@ -13,7 +12,7 @@ from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.messages import decode_object, encode
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.validation import RecordValidator
@@ -22,8 +21,6 @@ _COUNT_EVERY = 100
 """Records between two times that the SDK's counter reads the clock."""
 
 _ADVICE = "Check the expressions in `stream_maps`."
-
-_encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 class SprintoSink(BatchSink):
@@ -107,15 +104,13 @@ class SprintoSink(BatchSink):
     def _source(self, context: dict[str, Any], body: bytes = b"{}") -> Source:
         if source := context.get("source"):
             return cast("Source", source)
-        original = Original(body, _encoder.encode(self.original_schema), list(self._keys))
+        original = Original(body, encode(self.original_schema), list(self._keys))
         return Source(self.stream_name, self._intake.line(), original=original)
 
     def _encoded(self, record: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
         """A record as JSON bytes, and its fields that hold NaN or Infinity."""
         try:
-            return _encoder.encode(record), frozenset(
-                field for field, value in record.items() if not is_finite(value)
-            )
+            return encode(record), frozenset(field for field, value in record.items() if not is_finite(value))
         except RecursionError:
             raise InvalidRecord(
                 f"a record of stream {quoted(self.stream_name)} is nested too deeply for its stream map."

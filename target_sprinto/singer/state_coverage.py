@@ -23,7 +23,7 @@ import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.messages import decode_object, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,6 @@ MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication
 _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names = msgspec.json.Decoder(list[str])
 _exact = msgspec.json.Decoder(float_hook=Decimal)
-_encode = msgspec.json.Encoder(decimal_format="number").encode
 
 _CRASHED = "The tap probably crashed: check its log."
 _STOPPED = "The tap was stopped, or crashed: check its log and run again."
@@ -262,4 +261,4 @@ def _by_context(bookmark: dict[str, Any]) -> dict[bytes, dict[str, Any]]:
 
 
 def _context_key(context: dict[str, Any]) -> bytes:
-    return _encode(sorted((name, value) for name, value in context.items()))
+    return encode(sorted((name, value) for name, value in context.items()))
