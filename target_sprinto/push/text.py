@@ -58,7 +58,7 @@ def fitted(message: str, room: int) -> str:
     for most in (48, 32, 24, 16, 10, 6):
         if len(cut) <= room:
             break
-        cut = _QUOTED.sub(lambda found, most=most: f"'{short(found[1], most)}'", message)  # type: ignore[misc]
+        cut = _QUOTED.sub(lambda found, most=most: f"'{short(found[1], most)}'", message)  # type: ignore[misc] # mypy infers no lambda with a default
     return cut
 
 
