@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,7 +75,7 @@ class Pipeline:
         return f"main-{table}" if self.kind.sql else table
 
     def sql(self, statement: str) -> None:
-        with sqlite3.connect(self.database) as opened:
+        with closing(sqlite3.connect(self.database)) as opened, opened:
             opened.execute(statement)
 
     def add_rows(self, table: str, *numbers: int) -> None:

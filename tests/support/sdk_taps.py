@@ -14,6 +14,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,7 @@ class RowsStream(StateOften):
 
     def get_records(self, context: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401 - the SDK's own
         start = self.get_starting_replication_key_value(context) or ""
-        with sqlite3.connect(self.config["sqlalchemy_url"].removeprefix("sqlite:///")) as opened:
+        with closing(sqlite3.connect(self.config["sqlalchemy_url"].removeprefix("sqlite:///"))) as opened:
             found = opened.execute(f"select id, name, at from {self.name} order by id").fetchall()  # noqa: S608 - ours
         rows = [dict(zip(("id", "name", "at"), row, strict=True)) for row in found]
         new = sum(row["at"] >= start for row in rows)

@@ -51,8 +51,10 @@ def serve(path: str) -> None:
     SprintoTarget.print_version(print_fn=lambda _: None)
     codecs.lookup("utf-8-sig")
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    # Its name appears once it listens.
+    listener.bind(f"{path}.new")
     listener.listen(64)
+    os.rename(f"{path}.new", path)
     running: dict[int, socket.socket] = {}
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -188,10 +190,16 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
 def ask(path: str, wanted: dict[str, object], descriptors: list[int]) -> socket.socket:
     """Ask for a run; what is answered is its process's id, and in the end its exit code."""
     asking = socket.socket(socket.AF_UNIX)
-    asking.connect(path)
-    line = json.dumps(wanted).encode() + b"\n"
-    sent = socket.send_fds(asking, [line], descriptors)
-    asking.sendall(line[sent:])
+    try:
+        asking.connect(path)
+        line = json.dumps(wanted).encode() + b"\n"
+        sent = socket.send_fds(asking, [line], descriptors)
+        # Once all is sent the run may have ended, and sending nothing more would be an EPIPE.
+        if sent < len(line):
+            asking.sendall(line[sent:])
+    except BaseException:
+        asking.close()
+        raise
     return asking
 
 
