@@ -11,6 +11,7 @@ import click
 from target_sprinto.cli.options import public_key_option
 from target_sprinto.console import examples
 from target_sprinto.push.protocol.timestamps import parse_time
+from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
@@ -88,7 +89,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     """
     now = datetime.now(timezone.utc)
     runs, problems = _read(folders, public_key)
-    series, begin, end = past.series_of(runs), since or runs[0].ended_at, until or now
+    series, begin, end = past.series_of(runs), since or runs[0].ended_at, min(until or now, now)
     if (since is not None or form == "html") and begin >= end:
         raise click.UsageError(
             f"The period ends before it begins: {past.minute(begin)} to {past.minute(end)}."
@@ -100,7 +101,10 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         report = history_html.render(
             series,
             (begin, end, every),
-            integrity=f"The signatures of {len(runs)} receipts were {'' if public_key else 'not '}checked.",
+            integrity=(
+                f"The signatures of {pluralize(len(runs), 'receipt')} were"
+                f" {'' if public_key else 'not '}checked."
+            ),
             problems=problems,
         )
         click.echo(report, nl=False)

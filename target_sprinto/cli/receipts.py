@@ -68,7 +68,7 @@ def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes]
 
 def _signature_of(document: Receipt, public_key: Ed25519PublicKey | None) -> str:
     if public_key is not None:
-        return f"The signature is by the key {document.signed_by}."
+        return f"The signature is by the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
         return _UNSIGNED
     return f"It is signed by the key {document.signed_by}; --public-key FILE checks the signature."
@@ -86,8 +86,7 @@ def _verify_folder(folder: Path, public_key: Ed25519PublicKey | None) -> None:
     click.echo(f"{OK}: {found}; none is missing between the first and the last.")
     if public_key is None:
         unsigned = sum(run.signed_by is None for run in found.runs)
-        are = "is" if unsigned == 1 else "are"
-        click.echo(f"{unsigned} of them {are} unsigned; --public-key FILE checks the signatures.")
+        click.echo(f"Unsigned: {unsigned or 'none'}; --public-key FILE checks the signatures.")
 
 
 def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
@@ -119,7 +118,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     pages = pluralize(len(document.pages), "page")
     click.echo(f"{OK}: the same {pages}, {format_counts(entities)}, as in the receipt.")
     if document.outcome not in COMPLETE:
-        click.echo("The run failed before the end of its input; the rest was not compared.")
+        click.echo("The run failed; what came after its last page was not compared.")
     if not same_settings:
         click.echo("The settings differ from the run's, which made no difference.")
 
@@ -143,7 +142,12 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 def receipt(receipt: Path, output: IO[bytes], public_key: Ed25519PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it says whether the signature was checked."""
-    output.write(receipt_html.render(read_checked(receipt, public_key), is_checked=public_key is not None))
+    if output.name != "-" and Path(output.name).exists() and receipt.samefile(output.name):
+        raise click.UsageError("-o names the receipt itself, which would be lost.")
+    checked_by = None if public_key is None else signing.keys().id_of(public_key)
+    # Before the file is opened, which empties it.
+    page = receipt_html.render(read_checked(receipt, public_key), checked_by=checked_by)
+    output.write(page)
 
 
 @click.command(

@@ -200,7 +200,7 @@ class Receipt(_Part, frozen=True, kw_only=True):
     region: Annotated[str | None, _about("null where `api_url` was set instead.")]
     api_url: str
     finish: Literal["apply", "hold", "discard"]
-    settings_sha256: Annotated[Sha256, _about("Over all settings but the API key.")]
+    settings_sha256: Annotated[Sha256, _about("Over all settings but the API key and the receipts' key.")]
     session: Session | None
     input_sha256: Annotated[
         Sha256 | None, _about("Over all bytes of the input; null unless the run took all of it.")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
-from target_sprinto.push.text import pluralize
+from target_sprinto.push.text import pluralize, printable
 from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import (
+    Head,
     Link,
     Pipeline,
     broken_links,
@@ -33,6 +34,7 @@ class PastRun(NamedTuple):
     """What a receipt says of a run that ended, without its pages. `accepted` is ``{entity_type: int}``."""
 
     path: Path
+    sha256: str
     pipeline: Pipeline
     run: str
     outcome: document.ReceiptOutcome
@@ -80,14 +82,15 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
         head = read_head(file)
         if head is None and not may_be_one(file):
             found.others += 1
-        elif head is not None and head.outcome == "unfinished":
+        elif head is not None and head.outcome == "unfinished" and _is_unfinished(file, head):
             found.unfinished += 1
         else:
             found.receipts += 1
-            if head is not None:
-                links.append(Link(file.name, hashlib.sha256(file.read_bytes()).hexdigest(), head))
             try:
-                found.runs.append(_past_run(file, read_checked(file, public_key)))
+                digest = hashlib.sha256(document.read_bytes(file)).hexdigest()
+                if head is not None:
+                    links.append(Link(printable(file.name), digest, head))
+                found.runs.append(_past_run(file, digest, read_checked(file, public_key)))
             except SprintoError as problem:
                 found.problems.append(str(problem))
     found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
@@ -110,12 +113,23 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     return sorted(own, key=lambda run: run.ended_at), [*differing.values()]
 
 
-def _past_run(path: Path, receipt: document.Receipt) -> PastRun:
+def _is_unfinished(path: Path, head: Head) -> bool:
+    """Whether it is as a run writes it that goes on or was killed: whole, not in the chain and not signed."""
+    if head.number is not None or signing.envelope_path(path).exists():
+        return False
+    try:
+        return document.parse(path, document.read_bytes(path)).ended_at is None
+    except SprintoError:
+        return False
+
+
+def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
     ended_at = parse_time(receipt.ended_at)
     if ended_at is None:
         raise ReceiptUnusable(f"{path} does not say when its run ended.")
     return PastRun(
         path,
+        sha256,
         pipeline_of(receipt),
         receipt.run,
         receipt.outcome,

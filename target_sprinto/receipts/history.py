@@ -55,7 +55,9 @@ def _series(pipeline: Pipeline, runs: list[PastRun]) -> Iterator[Series]:
 
 def table(series: Sequence[Series], now: datetime) -> Iterator[str]:
     """Lines, under a line of headings."""
-    rows = [("PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST RUN", "REJECTS")]
+    rows = [
+        ("PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST ENDED RUN", "REJECTS")
+    ]
     for one in series:
         last = one.applied[-1] if one.applied else None
         counts = [str(run.accepted[one.entity_type]) for run in one.applied[: -_RUNS_SHOWN - 1 : -1]]
@@ -90,7 +92,8 @@ def gaps(series: Iterable[Series], since: datetime, until: datetime, every: time
     for one in series:
         times = [run.ended_at for run in one.applied if since <= run.ended_at <= until]
         for begin, end in pairwise([since, *times, until]):
-            if end - begin > every:
+            # However short: a period without any applied run is not complete.
+            if end - begin > every or not times:
                 yield f"{one.name}: not applied from {minute(begin)} to {minute(end)}, {length(end - begin)}."
 
 

@@ -11,7 +11,7 @@ from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history
 from target_sprinto.receipts.folder import PastRun
 from target_sprinto.receipts.history import Series
-from target_sprinto.receipts.receipt_html import fill, table
+from target_sprinto.receipts.receipt_html import fill, table, text
 
 _WORDS = {
     "applied": "Applied",
@@ -37,7 +37,7 @@ def render(
     since, until, every = period
     gaps = [list(history.gaps([one], since, until, every)) for one in series]
     complete = sum(not found for found in gaps)
-    headline = f"{complete} of {len(series)} kinds of records were delivered without a gap."
+    headline = f"Delivered without a gap: {complete} of {pluralize(len(series), 'kind')} of records."
     return fill(
         "history.html",
         title="Evidence delivered to Sprinto",
@@ -62,7 +62,7 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
     verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     kind = one.entity_type
     shown = table(
-        "When:tight, Outcome, Records applied:number, Rejected:number",
+        "When:tight, Outcome, Records applied:number, Rejected of all kinds:number",
         (
             (history.minute(run.ended_at), _outcome(run, kind), _applied(run, kind), run.rejects)
             for run in runs
@@ -71,8 +71,8 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime)
         stacked=False,
     )
     return (
-        f"<h2>{escape(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
-        f'<div class="card">{shown}</div>{_details(runs)}'
+        f"<h2>{text(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
+        f'<div class="card" tabindex="0">{shown}</div>{_details(runs)}'
     )
 
 
@@ -96,5 +96,5 @@ def _details(runs: Iterable[PastRun]) -> str:
 
 
 def _listed(lines: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{text(line)}</li>" for line in lines)
     return f"<ul>{items}</ul>" if items else ""

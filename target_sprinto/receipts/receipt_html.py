@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -9,6 +10,7 @@ from string import Template
 
 import msgspec
 
+from target_sprinto.push.text import printable
 from target_sprinto.receipts.document import Receipt, Stream
 
 _HEADLINES = {
@@ -34,8 +36,8 @@ _ENDS = {
 }
 
 
-def render(receipt: Receipt, *, is_checked: bool = False) -> bytes:
-    """The page's bytes. `is_checked`: the signature was."""
+def render(receipt: Receipt, *, checked_by: str | None = None) -> bytes:
+    """The page's bytes. `checked_by` is the id of the key that the signature was checked with."""
     mood, headline, explained = _HEADLINES[receipt.outcome]
     # What failed comes first; of a run that did not fail it is a fact among others.
     reason = None if explained else receipt.error_message
@@ -47,11 +49,15 @@ def render(receipt: Receipt, *, is_checked: bool = False) -> bytes:
         mood=mood,
         headline=escape(headline + (f" [{receipt.error}]" if receipt.error else "")),
         explained=escape(" ".join(filter(None, (reason, _explain(receipt))))),
-        facts=_facts(receipt, is_checked=is_checked),
+        facts=_facts(receipt, checked_by),
         entities=table(
-            "Entity type, From streams, Entities:number, Accepted:number, SHA-256:digest",
+            "Entity type, From streams, Entities:number, Accepted:number, Counted by Sprinto:number,"
+            " SHA-256:digest",
             (
-                (one.entity_type, _by_stream(one.streams), one.entities, one.accepted, one.sha256)
+                (
+                    *(one.entity_type, _by_stream(one.streams), one.entities, one.accepted),
+                    *(_counted(receipt, one.entity_type), one.sha256),
+                )
                 for one in receipt.entity_types
             ),
             "No entity was put into a page.",
@@ -129,9 +135,12 @@ def _explain(receipt: Receipt) -> str:
     return "The session's end was not observed. Nothing is applied unless someone applies it."
 
 
-def _facts(receipt: Receipt, *, is_checked: bool) -> str:
+def _facts(receipt: Receipt, checked_by: str | None) -> str:
     session = receipt.session
-    signature = f"by the key {receipt.signed_by}, {'' if is_checked else 'not '}checked for this page"
+    signature = "none: unsigned"
+    if checked_by or receipt.signed_by:
+        how = "checked" if checked_by else "not checked"
+        signature = f"by the key {checked_by or receipt.signed_by}, {how} for this page"
     facts: list[tuple[str, object]] = [
         ("Integration", receipt.integration_id),
         ("Region", receipt.region or "set by api_url"),
@@ -141,7 +150,9 @@ def _facts(receipt: Receipt, *, is_checked: bool) -> str:
     ]
     if session is not None:
         counts = session.accepted_records
-        counted = ", ".join(f"{_figure(count)} {name}" for name, count in sorted((counts or {}).items()))
+        counted = ", ".join(
+            f"{_figure(count)} {_isolated(name)}" for name, count in sorted((counts or {}).items())
+        )
         facts += [
             (
                 "Session is",
@@ -162,18 +173,22 @@ def _facts(receipt: Receipt, *, is_checked: bool) -> str:
         ("Input lines", receipt.input_lines),
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
-        *receipt.provenance.given.items(),
+        # Beside the page's own facts nobody may take them for one.
+        *((f"Given: {name}", value) for name, value in receipt.provenance.given.items()),
         *receipt.provenance.environment.items(),
         ("Entity types by stream", _indented(msgspec.json.encode(receipt.entity_mapping))),
         ("Stream maps", _indented(receipt.stream_maps)),
         ("Number", receipt.number),
         ("Follows (SHA-256)", receipt.previous),
-        ("Signature", signature if receipt.signed_by else "none: unsigned"),
+        ("Signature", signature),
     ]
-    shown = (
-        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts if value is not None
-    )
+    shown = (f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in facts if value is not None)
     return f"<dl>{''.join(shown)}</dl>"
+
+
+def _counted(receipt: Receipt, entity_type: str) -> int | None:
+    counts = receipt.session.accepted_records if receipt.session else None
+    return None if counts is None else counts.get(entity_type, 0)
 
 
 def _indented(value: bytes) -> str:
@@ -200,10 +215,25 @@ def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked
 
 
 def _cell(head: str, kind: str, value: object) -> str:
-    shown = escape(_figure(value) if isinstance(value, int) else str(value or "-"))
+    shown = text(_figure(value) if isinstance(value, int) else value or "-")
     if kind in {"code", "digest"}:
         shown = f'<code class="{kind}">{shown}</code>'
     return f'<td{_class(kind)} data-head="{escape(head)}">{shown}</td>'
+
+
+_ISOLATE, _END = "\u2068", "\u2069"
+
+
+def _isolated(name: str) -> str:
+    """A name within other text, whose direction of writing then stays its own."""
+    return f"{_ISOLATE}{printable(name)}{_END}"
+
+
+def text(value: object) -> str:
+    """A value as HTML: control characters escaped, its direction of writing its own."""
+    parts = re.split(f"([\n{_ISOLATE}{_END}])", str(value))
+    shown = "".join(part if number % 2 else printable(part) for number, part in enumerate(parts))
+    return escape(shown) if shown.isascii() else f"<bdi>{escape(shown)}</bdi>"
 
 
 def _class(kind: str) -> str:
@@ -215,7 +245,7 @@ def _figure(count: int) -> str:
 
 
 def _by_stream(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{stream} {_figure(count)}" for stream, count in counts.items())
+    return ", ".join(f"{_isolated(stream)} {_figure(count)}" for stream, count in counts.items())
 
 
 def _extracted(stream: Stream) -> str:

@@ -44,6 +44,11 @@ _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
 _EMPTY = f"If this tap always ends so, {_BY_CHOICE}"
 _FULL_TABLE = f"SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
+_OTHER_PARTITION = "has a record of a partition without a bookmark"
+_NAMED_DIFFERENTLY = (
+    "If the tap crashed, check its log. If it finished, its records name their partition in another way than"
+    " its STATE: with tap-jsonl, give `path` in full."
+)
 _NO_LONGER_INCREMENTAL = "If it is a full table now, clear the tap's state once."
 
 
@@ -123,7 +128,7 @@ class FinalState:
             return MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
         return MissingFinalState(
             f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
-            f"{_CRASHED} {hint}".rstrip(),
+            hint if hint is _NAMED_DIFFERENTLY else f"{_CRASHED} {hint}".rstrip(),
         )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
@@ -140,7 +145,7 @@ class FinalState:
             why = self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
             why = "has a record without a value of its replication key"
-        return None if why is None else (why, "")
+        return None if why is None else (why, _NAMED_DIFFERENTLY if why is _OTHER_PARTITION else "")
 
     def _why_beyond(
         self, stream: str, bookmark: dict[str, Any], key: str, fields: dict[str, msgspec.Raw]
@@ -148,7 +153,7 @@ class FinalState:
         if bookmark.get("partitions"):
             partition = self._partition(stream, bookmark, fields)
             if partition is None:
-                return "has a record of a partition without a bookmark"
+                return _OTHER_PARTITION
             bookmark = partition
         if any(marker in bookmark for marker in MARKERS):
             return "is unfinished"

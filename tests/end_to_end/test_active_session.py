@@ -159,6 +159,16 @@ def test_one_more_create_and_no_more(door: FrontDoor) -> None:
 # Discard
 
 
+def test_a_takeover_shows_the_ages_of_its_own_moment(door: FrontDoor) -> None:
+    another_client.open_session(door, OWN)
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=2)
+    assert finished.code == 0
+    found = re.search(r"Discarded to open a new one: .*, opened 0 min (\d+) s ago", finished.stderr)
+    assert found is not None
+    # Sprinto's `Date` has whole seconds.
+    assert int(found[1]) >= 1
+
+
 @pytest.mark.parametrize("refused_creates", [False, True])
 @pytest.mark.parametrize("postpones", [True, False])
 def test_discard_waits_for_what_is_missing_and_takes_over(

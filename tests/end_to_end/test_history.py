@@ -103,7 +103,14 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     )
     assert shown.stderr.endswith("[evidence-missing]\n")
     head, *rows, missing = shown.stdout.splitlines()
-    heads = ["PIPELINE, ENTITY TYPE", "LAST APPLIED", "AGE", "RECORDS, NEWEST FIRST", "LAST RUN", "REJECTS"]
+    heads = [
+        "PIPELINE, ENTITY TYPE",
+        "LAST APPLIED",
+        "AGE",
+        "RECORDS, NEWEST FIRST",
+        "LAST ENDED RUN",
+        "REJECTS",
+    ]
     assert re.split("  +", head) == heads
     assert [row.split("  ")[0] for row in rows] == [
         f"{door.integration_id}/night one people",
@@ -168,6 +175,52 @@ def test_each_gap_of_a_period_is_named(door: FrontDoor, past: Past) -> None:
     assert ask(door, "past", *period[:4], "--every", "3d").code == 0
 
 
+def test_a_period_without_an_applied_run_is_not_complete(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=30), {"User": 100})
+    past.add(now - timedelta(hours=2), outcome="failed", error="unauthorized", exit_code=1)
+    since = ("--since", f"{now - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}")
+    shown = ask(door, "past", *since)
+    assert shown.code == 1
+    assert "User: not applied from" in shown.stdout
+    page = ask(door, "past", *since, "--format", "html").stdout
+    assert "Delivered without a gap: 0 of 1 kind of records." in page
+    assert "Not complete: 1 gap." in page
+
+
+def test_the_future_is_no_gap(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=2), {"User": 100})
+    since = ("--since", f"{now - timedelta(hours=5):%Y-%m-%dT%H:%M:%SZ}")
+    until = ("--until", f"{now + timedelta(days=9):%Y-%m-%d}")
+    assert ask(door, "past", *since, *until).code == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"outcome": "failed"', '"outcome": "unfinished"'), ('"number": 2', '"number": null')]
+)
+def test_an_edited_receipt_does_not_pass_as_unfinished(
+    door: FrontDoor, past: Past, old: str, new: str
+) -> None:
+    now = datetime.now(timezone.utc)
+    past.add(now - timedelta(hours=3), {"User": 100})
+    path = past.add(now - timedelta(hours=2), outcome="failed", error="page-refused", exit_code=1)
+    text = path.read_text(encoding="utf-8").replace('"outcome": "failed"', '"outcome": "unfinished"')
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    shown = ask(door, "past")
+    assert f"{path.relative_to(door.folder)} is not a receipt as a run wrote it" in shown.stderr
+
+
+def test_two_receipts_of_one_run_that_differ_anywhere_do_not_count(door: FrontDoor, past: Past) -> None:
+    path = past.add(datetime.now(timezone.utc), {"User": 100})
+    other = door.folder / "other"
+    other.mkdir()
+    shutil.copy(path, other / path.name)
+    change(other / path.name, '"input_lines": 5', '"input_lines": 6')
+    shown = ask(door, "past", "other")
+    assert "are of the same run and differ" in shown.stderr
+
+
 def test_the_metrics_are_read_by_prometheus(door: FrontDoor, past: Past) -> None:
     odd = 'a "quoted" \\ name\nof two lines'
     past.add(NOON, {"User": 100, odd: 7})
@@ -203,7 +256,7 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     assert shown.code == 0
     assert "[receipt-chain]" in shown.stderr
     for part in (
-        "0 of 2 kinds of records were delivered without a gap.",
+        "Delivered without a gap: 0 of 2 kinds of records.",
         "The signatures of 3 receipts were not checked.",
         "does not follow 0002.json as it is: that one was changed or replaced.",
         "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",

@@ -597,3 +597,39 @@ def test_the_settings_are_reported_apart_and_the_key_is_not_among_them(
         path.unlink()
     plain, smaller, default, other_key = message
     assert plain == default == other_key != smaller
+
+
+def test_a_page_is_written_only_of_a_receipt_that_was_verified(door: FrontDoor) -> None:
+    assert door.run(people(3), report_path="receipt.json").code == 0
+    receipt, page = door.folder / "receipt.json", door.folder / "page.html"
+    content = receipt.read_bytes()
+    words = ["receipt", "receipt.json", "--html", "-o"]
+    own = door.finish(door.start(*words, "receipt.json", program="sprintoctl"))
+    assert (own.code, receipt.read_bytes()) == (2, content)
+    assert "-o names the receipt itself" in own.stderr
+    page.write_text("the page of another day")
+    receipt.write_bytes(content.replace(b'"exit_code": 0', b'"exit_code": 1'))
+    changed = door.finish(door.start(*words, "page.html", program="sprintoctl"))
+    assert (changed.code, page.read_text()) == (1, "the page of another day")
+
+
+def test_what_the_user_gives_is_no_fact_of_the_page(door: FrontDoor) -> None:
+    given = {"Signature": "by the key abab, checked for this page"}
+    assert door.run(people(3), report_path="receipt.json", provenance=given).code == 0
+    page = page_of(door)
+    assert "<dt>Given: Signature</dt>" in page
+    assert page.count("<dt>Signature</dt>") == 1
+
+
+def test_names_do_not_turn_the_rest_of_a_page_around(door: FrontDoor) -> None:
+    odd = "abc\u202egnp.exe"
+    schema = SCHEMA | {"stream": odd}
+    messages = [schema, record(1, odd), STATE]
+    assert door.run(messages, report_path="receipt.json", require_final_state=False).code == 0
+    page = page_of(door)
+    assert "\u202e" not in page
+    assert "<bdi>\u2068abc\\u202egnp.exe\u2069 1</bdi>" in page
+
+
+def page_of(door: FrontDoor) -> str:
+    return door.finish(door.start("receipt", "receipt.json", "--html", program="sprintoctl")).stdout

@@ -443,12 +443,7 @@ def test_each_receipt_names_the_one_before(door: FrontDoor) -> None:
     assert linked == [(1, None), (2, sha256(first)), (3, sha256(second))]
     finished = sprintoctl(door, "verify", "receipts")
     assert finished.stdout.startswith("OK: 3 receipts, 0 unfinished, 0 other files; none is missing")
-    assert "3 of them are unsigned" in finished.stdout
-
-
-def test_one_unsigned_receipt_is_counted_in_the_singular(door: FrontDoor) -> None:
-    runs(door, 1)
-    assert "1 of them is unsigned" in sprintoctl(door, "verify", "receipts").stdout
+    assert "Unsigned: 3;" in finished.stdout
 
 
 def test_pipelines_have_chains_of_their_own(door: FrontDoor) -> None:

@@ -11,7 +11,7 @@ import enum
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import backoff
@@ -242,6 +242,8 @@ class ConflictResolver:
             if self._poll_until_none_is_active(until, errors.Conflict(""), (ApiError,)) is None:
                 return
             status = self._require_dead(blocker, first)
+            # Its ages are those of now.
+            message = _named(replace(blocker, now=self._client.known_server_time()))
         deadline = Deadline(self._client.timings.shutdown_timeout)
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
