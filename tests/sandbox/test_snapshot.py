@@ -57,7 +57,7 @@ def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> 
 
 
 def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
-    options = SandboxOptions(data_dir=tmp_path, processing_seconds=0.3)
+    options = SandboxOptions(data_dir=tmp_path, processing_seconds=2)
     with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         session_id = api.open()
         api.close(session_id)
