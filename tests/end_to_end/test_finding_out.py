@@ -41,6 +41,11 @@ def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
     end_of_input(process)
 
 
+def request_seconds(effect: Effect) -> int:
+    """How long a request may take: short only where nothing but time ends it."""
+    return 2 if isinstance(effect, Hang) else 20
+
+
 def ids(door: FrontDoor) -> list[int]:
     return [entity["id"] for entity in door.applied().get("people", [])]
 
@@ -53,7 +58,7 @@ def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effe
     door.sandbox.configure(door.integration_id, readings=APPEND)
     fault = Fault("push", nth=2, integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
-    finished = door.run(people(300), request_timeout_seconds=1)
+    finished = door.run(people(300), request_timeout_seconds=request_seconds(effect))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert len(door.sandbox.fired(door.integration_id)) == 1
     assert ids(door) == list(range(300))
@@ -212,7 +217,7 @@ def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
 def test_a_lost_create_is_adopted_or_made_again(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     fault = Fault("create", integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
-    finished = door.run(people(3), request_timeout_seconds=1)
+    finished = door.run(people(3), request_timeout_seconds=request_seconds(effect))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.session().state == "processed"
     assert door.operations().count("create") == 2
@@ -293,7 +298,7 @@ def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Mome
     door.sandbox.configure(door.integration_id, readings=APPEND)
     fault = Fault("close", integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
-    finished = door.run(people(3), request_timeout_seconds=1)
+    finished = door.run(people(3), request_timeout_seconds=request_seconds(effect))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert ids(door) == [0, 1, 2]
 
@@ -310,21 +315,31 @@ def test_a_close_that_cannot_be_resolved_is_not_followed_by_a_discard(door: Fron
     assert {b"apply" in seen.body for seen in closes} == {True}
 
 
-def lose_the_close_and_expire(door: FrontDoor) -> Fault:
+def lose_the_close_and_expire(door: FrontDoor) -> tuple[Fault, subprocess.Popen[bytes]]:
     """The close is acted on late, if at all, and the session expires while its response is awaited."""
     readings = Readings(status_postpones_expiry=False, discard_from_expired=True)
-    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.0, readings=readings)
+    door.sandbox.configure(door.integration_id, readings=readings)
     late = Fault("close", integration_id=door.integration_id, effect=Late())
     door.sandbox.inject(late)
-    return late
+    process = door.start(request_timeout_seconds=2)
+    feed_all(process, people(3))
+    expire_when_struck(door, late)
+    return late, process
+
+
+def expire_when_struck(door: FrontDoor, fault: Fault) -> None:
+    """Let the session's time be up while the fault holds a request."""
+    door.sandbox.wait_for(lambda box: any(fired.fault is fault for fired in box.fired()), timeout=20)
+    door.sandbox.expire(door.integration_id)
+    assert door.session().state == "expired"
 
 
 def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_discard(
     door: FrontDoor,
 ) -> None:
-    late = lose_the_close_and_expire(door)
     door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Respond(403)))
-    finished = door.run(people(3), request_timeout_seconds=2)
+    late, process = lose_the_close_and_expire(door)
+    finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (75, "")
     assert (
         f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error
@@ -335,12 +350,7 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
 
 
 def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: FrontDoor) -> None:
-    late = lose_the_close_and_expire(door)
-    process = door.start(request_timeout_seconds=1)
-    feed_all(process, people(3))
-    door.sandbox.wait_for(
-        lambda box: any(session.state == "expired" for session in box.sessions(door.integration_id)), 20
-    )
+    late, process = lose_the_close_and_expire(door)
     open_another_session(door)
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (75, "")
@@ -498,28 +508,26 @@ def open_another_session(door: FrontDoor, **body: str) -> None:
     assert requests.post(url, json=body, headers={"api-key": "sandbox-key"}, timeout=5).status_code == 201
 
 
-def expire_before_the_close(door: FrontDoor) -> None:
-    """The session expires between its last page and the first look at its status."""
-    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.2)
-    hang = Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.6), moment="before")
+def expire_before_the_close(door: FrontDoor) -> tuple[Fault, subprocess.Popen[bytes]]:
+    """The session expires between its last page and the first look at its status, which hangs."""
+    hang = Fault("status", integration_id=door.integration_id, effect=Hang(), moment="before")
     door.sandbox.inject(hang)
+    process = door.start()
+    feed_all(process, people(3))
+    expire_when_struck(door, hang)
+    return hang, process
 
 
 def test_a_session_that_expired_just_before_the_close_is_applied_if_it_is_the_latest(door: FrontDoor) -> None:
-    expire_before_the_close(door)
-    finished = door.run(people(3))
+    hang, process = expire_before_the_close(door)
+    door.sandbox.release(hang)
+    finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert "has expired; it is the latest" in finished.stderr
 
 
 def test_an_expired_session_is_not_applied_over_a_later_one(door: FrontDoor) -> None:
-    door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
-    hang = Fault("status", integration_id=door.integration_id, effect=Hang(), moment="before")
-    door.sandbox.inject(hang)
-    process = door.start()
-    feed_all(process, people(3))
-    door.wait_for_operation("status")
-    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "expired")
+    hang, process = expire_before_the_close(door)
     open_another_session(door)
     door.sandbox.release(hang)
     finished = door.finish(process, None)

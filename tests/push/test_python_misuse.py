@@ -11,6 +11,7 @@ import re
 import signal
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from target_sprinto import (
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
-from tests.support.sandbox import Delay, Fault, Respond
+from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,12 +194,20 @@ def test_an_error_goes_between_processes_whole(failure: SprintoError) -> None:
 def test_a_session_that_expired_before_its_discard_has_applied_nothing(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    sandbox.configure(integration_id, inactivity_timeout_seconds=0.3)
-    late = Fault("close", integration_id=integration_id, effect=Delay(seconds=0.8), moment="before")
+    late = Fault("close", integration_id=integration_id, effect=Hang(), moment="before")
     sandbox.inject(late)
+
+    def expire_meanwhile() -> None:
+        sandbox.wait_for(lambda box: bool(box.fired(integration_id)))
+        sandbox.expire(integration_id)
+        sandbox.release(late)
+
     expired = pytest.raises(NotDiscarded, match="it is expired, nothing was applied")
-    with expired as caught, client.run(finish="discard") as run:
-        run.push("people", [{"id": 1}])
+    with ThreadPoolExecutor() as beside:
+        waiting = beside.submit(expire_meanwhile)
+        with expired as caught, client.run(finish="discard") as run:
+            run.push("people", [{"id": 1}])
+        waiting.result()
     assert caught.value.result == run.result
     assert run.result.outcome is RunOutcome.DISCARDED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from target_sprinto.sandbox import Readings
 from tests.support import another_client
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, until_expired
+from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, later_session, let_expire
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, ENDED, PROCESSED
 from tests.support.faults.invalid_responses import MISHAPS
 from tests.support.faults.traffic import SCHEMAS
@@ -19,7 +20,6 @@ from tests.support.sandbox import Edit, Fault, Hang, Late, Respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from tests.support.faults.expectation import Expected
     from tests.support.faults.stage import Stage
@@ -73,18 +73,18 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
 
 # Between the last look and the close
 
-MEANWHILE: dict[str, tuple[Expected, Readings, dict[str, Any]]] = {
-    "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING, EXPIRES),
-    "it expires": (PROCESSED, NO_POSTPONING, EXPIRES),
-    "another client discards it": (NOTHING_APPLIED, READINGS, {}),
-    "a late copy lands": (DISCARDED.temporary, READINGS, {}),
+MEANWHILE: dict[str, tuple[Expected, Readings]] = {
+    "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING),
+    "it expires": (PROCESSED, NO_POSTPONING),
+    "another client discards it": (NOTHING_APPLIED, READINGS),
+    "a late copy lands": (DISCARDED.temporary, READINGS),
 }
 
 
 def happen(stage: Stage, what: str) -> None:
     """What goes on at Sprinto while the run does not look."""
     if what.startswith("it expires"):
-        until_expired(stage)
+        let_expire(stage)
         if "newer" in what:
             NEWER(stage)
     elif what == "a late copy lands":
@@ -95,7 +95,7 @@ def happen(stage: Stage, what: str) -> None:
 
 def changed_before(traffic: Traffic) -> Iterator[Cell]:
     late = traffic.page(traffic.moments["last page"], effect=Late())
-    for what, (expected, readings, server) in MEANWHILE.items():
+    for what, (expected, readings) in MEANWHILE.items():
         copies = (late,) if what == "a late copy lands" else ()
         for where, fault in {
             "others are looked for": Fault("integration_status", effect=Hang()),
@@ -112,7 +112,6 @@ def changed_before(traffic: Traffic) -> Iterator[Cell]:
                 (fault, *copies),
                 readings,
                 settings={"request_timeout_seconds": max(1.0, traffic.timeout)},
-                server=server,
                 script=partial(meanwhile, what=what),
                 traffic=traffic,
             )
@@ -128,7 +127,7 @@ def meanwhile(stage: Stage, what: str) -> Finished:
 
 def suspended(traffic: Traffic) -> Iterator[Cell]:
     """The process stands still while the last look is on its way."""
-    for what, (expected, readings, server) in MEANWHILE.items():
+    for what, (expected, readings) in MEANWHILE.items():
         if what == "a late copy lands":
             continue
         yield Cell(
@@ -136,10 +135,12 @@ def suspended(traffic: Traffic) -> Iterator[Cell]:
             expected,
             (Fault("status", effect=Hang()),),
             readings,
-            server=server,
             script=partial(stopped, what=what),
             traffic=traffic,
         )
+
+
+STANDSTILL_SECONDS = 1.0
 
 
 def stopped(stage: Stage, what: str) -> Finished:
@@ -149,6 +150,8 @@ def stopped(stage: Stage, what: str) -> Finished:
     stage.release()
     stage.wait_for_request(lambda seen: seen.operation == "status" and seen.ended_at)
     happen(stage, what)
+    # It looks again only after it stood still for a while, which no event shows.
+    time.sleep(STANDSTILL_SECONDS)
     process.send_signal(signal.SIGCONT)
     return stage.finish(process)
 

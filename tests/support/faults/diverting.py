@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.faults.cells import CONTRARY, READINGS, Acts, Cell, read_as
 from tests.support.faults.counts import ABOVE, BELOW, lasting
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, end_by, ended, until_expired
+from tests.support.faults.ends import NO_POSTPONING, NOTHING_APPLIED, end_by, ended, let_expire
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -245,8 +245,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
         bad,
         held,
         readings=NO_POSTPONING,
-        server=EXPIRES,
-        script=partial(ended, end=until_expired),
+        script=partial(ended, end=let_expire),
     )
     for how, expected in (("discard", NOTHING_APPLIED), ("apply", APPLIED_IN_PART)):
         yield cell(

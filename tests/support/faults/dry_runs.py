@@ -10,7 +10,7 @@ from tests.support.faults.cells import READINGS, Acts, Cell
 from tests.support.faults.counts import ABOVE, BELOW, lasting
 from tests.support.faults.discards import PACE, closes, statuses
 from tests.support.faults.diverting import in_each_page, signalled, unnamed
-from tests.support.faults.ends import EXPIRES, NO_POSTPONING, NOTHING_APPLIED, end_by, ended, until_expired
+from tests.support.faults.ends import NO_POSTPONING, NOTHING_APPLIED, end_by, ended, let_expire
 from tests.support.faults.expectation import (
     APPLIED_IN_PART,
     DISCARDED,
@@ -158,8 +158,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
         traffic,
         held,
         readings=NO_POSTPONING,
-        server=EXPIRES,
-        script=partial(ended, end=until_expired),
+        script=partial(ended, end=let_expire),
     )
     yield cell(
         "another client discards it before",

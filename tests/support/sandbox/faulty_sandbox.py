@@ -66,6 +66,15 @@ class FaultySandbox(Sandbox):
         with self.changed:
             self._released.add(fault)
 
+    def expire(self, integration_id: str) -> None:
+        """Let the time of the active session be up."""
+        with self.changed:
+            for session in self._state(integration_id).sessions.values():
+                if session.state == "active":
+                    session.due = session.expires_at = self._now(integration_id)
+            self._state(integration_id)
+            self.changed.notify_all()
+
     def requests(self, integration_id: str | None = None) -> list[RequestSeen]:
         """List the requests seen, oldest first, as copies."""
         with self.changed:
