@@ -225,12 +225,26 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
         yield Cell(
             f"lost again: {name}",
             expected,
-            (traffic.page(4, effect=Late()), traffic.page(4, nth=2, **second)),
+            (
+                traffic.page(4, effect=Late()),
+                traffic.page(4, nth=2, **second),
+                # Two looks came before the page was sent again; this one is the first for its second loss.
+                Fault("status", nth=3, effect=Hang()),
+            ),
             settings=settings,
             pace={"recheck_interval": 0.5, "quiet_period": 1.5},
-            script=partial(release_when_struck, by=1),
+            script=released_while_looking,
             traffic=traffic,
         )
+
+
+def released_while_looking(stage: Stage) -> Finished:
+    """What was late goes on while a look is held, so that it lands before the next one."""
+    process = stage.start_whole()
+    stage.wait_for_fault(2)
+    stage.release_and_wait(0)
+    stage.release(2)
+    return stage.finish(process)
 
 
 def release_when_struck(stage: Stage, by: int) -> Finished:
