@@ -175,8 +175,10 @@ def secure(authority: trustme.CA) -> Iterator[FaultySandbox]:
 
 
 @pytest.fixture
-def secure_door(secure: FaultySandbox, integration_id: str, tmp_path: Path, warm: str) -> FrontDoor:
-    return FrontDoor(secure, integration_id, tmp_path, warm)
+def secure_door(secure: FaultySandbox, integration_id: str, tmp_path: Path, warm: str) -> Iterator[FrontDoor]:
+    opened = FrontDoor(secure, integration_id, tmp_path, warm)
+    yield opened
+    opened.close()
 
 
 def test_a_private_ca_from_the_environment_is_trusted(
@@ -255,13 +257,13 @@ def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
     """How long the response before may take says nothing of the next connection."""
-    with serving(Proxy(idle=0.3, slow=0.3)) as proxy:
+    with serving(Proxy(idle=1.5, slow=0.3)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
-        started = secure_door.start(env=env, request_timeout_seconds=1)
+        started = secure_door.start(env=env, request_timeout_seconds=4)
         feed(started, people(100))
         secure_door.wait_for_operation("push")
         # Longer than a request may take, and than the proxy keeps a silent connection.
-        time.sleep(1.2)
+        time.sleep(4.5)
         finished = secure_door.finish(started, people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert "[not-connected]" not in finished.stderr

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -97,8 +97,11 @@ class Evidence:
 def play(course: Course, warm: str) -> Evidence:
     """Run a course to its end. `warm` is the socket of the server in `warm.py`."""
     options = SandboxOptions(integrations=frozenset({course.name}))
-    with tempfile.TemporaryDirectory() as folder, FaultySandbox(options) as sandbox:
-        door = FrontDoor(sandbox, course.name, Path(folder), warm, pace=PACE)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FaultySandbox(options) as sandbox,
+        closing(FrontDoor(sandbox, course.name, Path(folder), warm, pace=PACE)) as door,
+    ):
         sandbox.configure(course.name, readings=course.readings, **course.server)
         for fault in (*(strike.fault for strike in course.strikes), *latencies(course.name)):
             sandbox.inject(fault)
