@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from target_sprinto.sandbox import SandboxOptions
-from tests.support import meltano_project, message_size
+from tests.support import meltano_project, message_size, proxies
 from tests.support.front_door import API_KEY, FrontDoor
 from tests.support.sandbox import FaultySandbox
 
@@ -43,6 +43,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Of a Python past its end of life the SDK warns on stderr of each run: true, and not looked for here.
 if sys.version_info < (3, 11):
     os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
+
+# A proxy of this machine's would be asked for the sandbox, and for hosts that are not to exist.
+proxies.set_aside()
+
+# With a looser one, a file that a test makes could be written by others, which the target refuses.
+os.umask(0o022)
 
 _numbers = itertools.count(1)
 

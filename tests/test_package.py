@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from tests.support import proxies
 from tests.support.front_door import API_KEY, as_input, people, state_line
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ENV["NO_PROXY"] = "127.0.0.1"
 
 def uv(*words: str | Path) -> None:
     # In the project's folder, whose pyproject.toml says up to which day packages are looked for.
-    subprocess.run(["uv", *words], check=True, cwd=ROOT, env=ENV)
+    subprocess.run(["uv", *words], check=True, cwd=ROOT, env=ENV | proxies.of_this_machine())
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from target_sprinto.sandbox import Readings
+from tests.support import proxies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,7 +123,8 @@ def tap() -> list[str]:
     if not found and importlib.util.find_spec("uv") is None:
         pytest.skip("uv is not installed: it makes the tap's own environment")
     command = [*uv, "tool", "run", "--python", sys.executable, "--from", TAP, "tap-postgres"]
-    tried = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    env = os.environ | proxies.of_this_machine()
+    tried = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False, env=env)
     if tried.returncode:
         pytest.skip(f"{TAP} cannot be installed: {tried.stderr.strip()[-500:]}")
     return command

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from target_sprinto.sandbox import Readings
+from tests.support import proxies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,7 +259,10 @@ def test_a_tap_from_the_index_whose_bookmarks_are_partitions_is_applied_every_ni
     for night in range(2):
         with_state = ["--state", str(door.folder / "state.json")] if night else []
         printed = subprocess.run(
-            [*command, "--config", str(config), *with_state], capture_output=True, check=True
+            [*command, "--config", str(config), *with_state],
+            capture_output=True,
+            check=True,
+            env=os.environ | proxies.of_this_machine(),
         )
         lines = printed.stdout.splitlines()
         assert (b'"STATE"' in lines[-1]) == (night == 0)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-ENV = {**os.environ, "NO_PROXY": "127.0.0.1"}
+# Of a locale that is not installed bash would warn on stderr.
+ENV = {**os.environ, "NO_PROXY": "127.0.0.1", "LC_ALL": "C"}
 QUIET = {"TARGET_SPRINTO_LOGLEVEL": "INFO"}
 
 

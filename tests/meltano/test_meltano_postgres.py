@@ -13,6 +13,7 @@ import pytest
 
 from target_sprinto.sandbox import Readings
 from tests.end_to_end.test_postgres import TAP, source, tap
+from tests.support import proxies
 
 if TYPE_CHECKING:
     from tests.end_to_end.test_postgres import Source
@@ -43,7 +44,11 @@ def nights(source: Source, project: Project, door: FrontDoor) -> Project:
     )
     find = ["uv", "tool", "run", "--python", sys.executable, "--from", TAP, "python"]
     program = subprocess.run(
-        [*find, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
+        [*find, "-c", "import sys; print(sys.prefix)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | proxies.of_this_machine(),
     )
     script = project.folder / "tap-postgres.sh"
     variables = f"PGHOST={source.sockets} PGCLIENTENCODING=UTF8"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.support import proxies
 from tests.support.front_door import API_KEY, SECRET
 
 if TYPE_CHECKING:
@@ -183,7 +184,10 @@ def environment() -> dict[str, str]:
     """Ours, without what would configure Meltano or its plugins, and without our own environment's Python."""
     foreign = ("MELTANO_", "TARGET_SPRINTO_", "TAP_", "VIRTUAL_ENV", "PYTHON", "PYTEST")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false", "NO_COLOR": "1", "NO_PROXY": "127.0.0.1"}
+    # Small letters win: both are set, or the sandbox would be asked for through the machine's proxy.
+    direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    own = {"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false", "NO_COLOR": "1"}
+    return kept | proxies.of_this_machine() | direct | own
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,23 @@
+"""The proxies that this machine uses. Tests say themselves which proxy there is; only uv needs these.
+
+They stay in the environment, under other names, because the workers of xdist inherit it.
+"""
+
+from __future__ import annotations
+
+import os
+
+NAMES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy"}
+ASIDE = "SET_ASIDE_"
+
+
+def set_aside() -> None:
+    """Hide them from the tests, and from all that the tests start."""
+    for name in [*os.environ]:
+        if name.lower() in NAMES:
+            os.environ[ASIDE + name] = os.environ.pop(name)
+
+
+def of_this_machine() -> dict[str, str]:
+    """The variables that were set aside, by their own names."""
+    return {name.removeprefix(ASIDE): value for name, value in os.environ.items() if name.startswith(ASIDE)}
