@@ -24,7 +24,7 @@ from tests.support.front_door import (
     record,
     state_line,
 )
-from tests.support.sandbox import Delay, Edit, Fault, Reset, Respond
+from tests.support.sandbox import Edit, Fault, Hang, Reset, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -308,9 +308,10 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
     left = another_client.open_session(door)
     # The refused create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
-    process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=0.8)
+    process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=3)
     door.wait_for_operation("create", 2, responded=True)
-    time.sleep(1)
+    # Longer than the time for retries, which must not have begun yet.
+    time.sleep(3.3)
     another_client.close_session(door, left, "discard")
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -321,16 +322,17 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
 def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doubt(
     door: FrontDoor, state: str
 ) -> None:
-    if state == "expired":
-        configure(door, inactivity_timeout_seconds=1)
     lost = Fault("create", integration_id=door.integration_id, moment="after", effect=Reset())
-    slow = Fault("activity", integration_id=door.integration_id, effect=Delay(2))
+    slow = Fault("activity", integration_id=door.integration_id, effect=Hang())
     inject(door, lost)
     inject(door, slow)
     process = door.fed(PAGE)
     door.wait_for_operation("create", 2, responded=True)
     if state == "cancelled":
         another_client.close_session(door, door.session().id, "discard")
+    else:
+        door.sandbox.expire(door.integration_id)
+    door.sandbox.release(slow)
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (75, "")
     assert f"Session {door.session().id} accepts no more pages: its state is {state!r}." in finished.error

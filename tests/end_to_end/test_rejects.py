@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import stat
+import sys
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -551,11 +552,19 @@ def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor
     assert file_of(door).name.endswith(".not-applied")
 
 
+WITH_LIMIT = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 @pytest.mark.parametrize("room", [0, 100])
 def test_a_receipt_that_does_not_fit_on_the_disk_is_not_begun(door: FrontDoor, room: int) -> None:
-    # A warm start would be quicker than the limit.
-    process = door.start(cold=True, report_path="receipt.json")
-    limit_file_size(process, room)
+    # The limit is there before the run begins.
+    process = door.start(
+        cold=True, through=[sys.executable, "-c", WITH_LIMIT, str(room)], report_path="receipt.json"
+    )
     finished = door.finish(process, people(3))
     assert (finished.code, finished.stdout) == (1, "")
     assert "[receipt-not-written]" in finished.error

@@ -162,7 +162,8 @@ def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     finished = door.finish(process, None)
-    assert left - 1 < time.monotonic() - began < left + 1.5
+    # Room for the process to end; less than the usual time, and never more than what the contract allows.
+    assert left - 1 < time.monotonic() - began < min(left + 4, 10.5)
     assert (finished.code, finished.stdout) == (143, "")
     assert (
         f"Session {door.session().id} was sent an apply request, and may still be applied." in finished.error

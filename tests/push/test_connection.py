@@ -69,5 +69,5 @@ def test_a_server_that_begins_no_tls_was_sent_nothing() -> None:
         began = time.monotonic()
         with pytest.raises(NotConnected, match="timed out"):
             client.create_session("a/b", RetryPolicy(0.5, 0.0))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
         client.close()
