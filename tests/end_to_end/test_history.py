@@ -211,6 +211,14 @@ def test_an_edited_receipt_does_not_pass_as_unfinished(
     assert f"{path.relative_to(door.folder)} is not a receipt as a run wrote it" in shown.stderr
 
 
+def test_a_file_name_does_not_steer_a_terminal(door: FrontDoor, past: Past) -> None:
+    first, second, _ = [past.add(NOON + timedelta(hours=number)) for number in range(3)]
+    second.unlink()
+    first.rename(first.with_name("a\x1b[1A\n.json"))
+    shown = ask(door, "past")
+    assert "Between a\\u001b[1A\\n.json and 0003.json a receipt is missing." in shown.stderr
+
+
 def test_two_receipts_of_one_run_that_differ_anywhere_do_not_count(door: FrontDoor, past: Past) -> None:
     path = past.add(datetime.now(timezone.utc), {"User": 100})
     other = door.folder / "other"

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
+from target_sprinto.receipts import document, signing
 from target_sprinto.receipts.chain import Head, Link, broken_links, last_of
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
@@ -255,6 +256,15 @@ def test_an_envelope_made_with_another_key_is_refused(door: FrontDoor) -> None:
     sign(door)
     keygen(door, "another")
     check_refused(verify(door, key="another.pub.pem"), "receipt-signature", "is not by this key")
+
+
+def test_the_key_that_signed_is_named_and_not_the_one_that_the_receipt_claims(door: FrontDoor) -> None:
+    path, another = sign(door), keygen(door, "another")
+    key, _ = signing.keys().read_private(door.folder / "another.pem")
+    content = path.read_bytes()
+    envelope = signing.envelope(key, document.parse(path, content), path.name, content)
+    path.with_name("receipt.json.dsse").write_bytes(envelope)
+    assert f"The signature is by the key {another}." in verify(door, key="another.pub.pem").stdout
 
 
 def test_an_envelope_that_was_changed_is_refused(door: FrontDoor) -> None:
