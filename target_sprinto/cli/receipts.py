@@ -142,11 +142,11 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 def receipt(receipt: Path, output: IO[bytes], public_key: Ed25519PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it says whether the signature was checked."""
-    if output.name != "-" and Path(output.name).exists() and receipt.samefile(output.name):
-        raise click.UsageError("-o names the receipt itself, which would be lost.")
     checked_by = None if public_key is None else signing.keys().id_of(public_key)
     # Before the file is opened, which empties it.
     page = receipt_html.render(read_checked(receipt, public_key), checked_by=checked_by)
+    if Path(output.name).exists() and receipt.samefile(output.name):
+        raise click.UsageError("-o names the receipt itself, which would be lost.")
     output.write(page)
 
 

@@ -62,7 +62,10 @@ class ReceiptFolder:
 
 def read_checked(path: Path, public_key: Ed25519PublicKey | None) -> document.Receipt:
     """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
-    content = document.read_bytes(path)
+    return _checked(path, document.read_bytes(path), public_key)
+
+
+def _checked(path: Path, content: bytes, public_key: Ed25519PublicKey | None) -> document.Receipt:
     if public_key is not None:
         signing.require_signed(path, content, public_key)
     receipt = document.parse(path, content)
@@ -82,17 +85,20 @@ def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable
         head = read_head(file)
         if head is None and not may_be_one(file):
             found.others += 1
-        elif head is not None and head.outcome == "unfinished" and _is_unfinished(file, head):
-            found.unfinished += 1
-        else:
-            found.receipts += 1
-            try:
-                digest = hashlib.sha256(document.read_bytes(file)).hexdigest()
-                if head is not None:
-                    links.append(Link(printable(file.name), digest, head))
-                found.runs.append(_past_run(file, digest, read_checked(file, public_key)))
-            except SprintoError as problem:
-                found.problems.append(str(problem))
+            continue
+        try:
+            content = document.read_bytes(file)
+            if head is not None and _is_unfinished(file, head):
+                document.parse(file, content)
+                found.unfinished += 1
+                continue
+            digest = hashlib.sha256(content).hexdigest()
+            if head is not None:
+                links.append(Link(printable(file.name), digest, head))
+            found.runs.append(_past_run(file, digest, _checked(file, content, public_key)))
+        except SprintoError as problem:
+            found.problems.append(str(problem))
+        found.receipts += 1
     found.problems += [f"{broken} [{ChainBroken.code}]" for broken in broken_links(links)]
     return found
 
@@ -106,7 +112,7 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
     differing: dict[str, str] = {}
     for run in runs:
         first = kept.setdefault(run.run, run)
-        if run._replace(path=first.path) != first:
+        if run.sha256 != first.sha256:
             problem = f"{first.path} and {run.path} are of the same run and differ: one was changed."
             differing[run.run] = f"{problem} [{ChainBroken.code}]"
     own = (run for run in kept.values() if run.run not in differing)
@@ -114,13 +120,9 @@ def distinct(runs: Iterable[PastRun]) -> tuple[list[PastRun], list[str]]:
 
 
 def _is_unfinished(path: Path, head: Head) -> bool:
-    """Whether it is as a run writes it that goes on or was killed: whole, not in the chain and not signed."""
-    if head.number is not None or signing.envelope_path(path).exists():
-        return False
-    try:
-        return document.parse(path, document.read_bytes(path)).ended_at is None
-    except SprintoError:
-        return False
+    """Whether it is as a run leaves it that goes on or was killed: not in the chain, and not signed."""
+    ended = head.number is not None or head.ended_at is not None
+    return head.outcome == "unfinished" and not ended and not signing.envelope_path(path).exists()
 
 
 def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:

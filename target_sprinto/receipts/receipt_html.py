@@ -173,7 +173,7 @@ def _facts(receipt: Receipt, checked_by: str | None) -> str:
         ("Input lines", receipt.input_lines),
         ("Host", receipt.provenance.host),
         ("User", receipt.provenance.user),
-        # Beside the page's own facts nobody may take them for one.
+        # Marked, or they could be taken for facts that the page vouches for.
         *((f"Given: {name}", value) for name, value in receipt.provenance.given.items()),
         *receipt.provenance.environment.items(),
         ("Entity types by stream", _indented(msgspec.json.encode(receipt.entity_mapping))),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from collections.abc import Sequence
 from decimal import Decimal, DecimalException
@@ -183,6 +184,15 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
         return {name: _value_decoder.decode(part) for name, part in parts.items() if part}
     except (msgspec.DecodeError, ValueError, DecimalException, RecursionError):
         return {}
+
+
+def is_finite(value: object) -> bool:
+    """Whether no float in it is NaN or infinite."""
+    if isinstance(value, dict):
+        return all(map(is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:

@@ -158,6 +158,7 @@ class Stream:
         routes = self.routes
         source = self._source(raw, batch_place)
         # Before it is decoded, which takes many times the memory; so no stream map can make it smaller.
+        # What is as short as nearly every record costs no call.
         if len(raw) > MAX_RECORD_VALUES and (
             len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)
         ):

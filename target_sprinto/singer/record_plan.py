@@ -32,8 +32,7 @@ from target_sprinto.singer.map_compiler import (
     tree_of,
 )
 from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule
-from target_sprinto.singer.messages import encode
-from target_sprinto.singer.sink import is_finite
+from target_sprinto.singer.messages import encode, is_finite
 
 LEFT_OUT = b""
 """What a map makes of a record that it filters out."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -17,6 +16,7 @@ from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
 from target_sprinto.singer.entity_schemas import similar_type
 from target_sprinto.singer.map_rules import MAP_OPTIONS
+from target_sprinto.singer.messages import is_finite
 from target_sprinto.singer.similar_names import within_one_edit
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
@@ -138,17 +138,9 @@ def schema_problems(config: Mapping[str, Any], validator: Validator) -> list[str
     checked = {**config, "stream_maps": None} if problems else config
     if all(config.get(name) is None for name in ("api_key", "api_key_file")):
         problems.append("`api_key` is missing")
-    problems += [f"`{name}` holds NaN or Infinity" for name, value in config.items() if not _is_finite(value)]
+    # Which are within any bounds.
+    problems += [f"`{name}` holds NaN or Infinity" for name, value in config.items() if not is_finite(value)]
     return problems + sorted({_described(error) for error in validator.iter_errors(checked)})
-
-
-def _is_finite(value: object) -> bool:
-    """Whether no number in it is NaN, which is within any bounds."""
-    try:
-        json.dumps(value, allow_nan=False, default=str)
-    except ValueError:
-        return False
-    return True
 
 
 def _described(error: ValidationError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, cast
 
 from singer_sdk import metrics
@@ -12,7 +11,7 @@ from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.messages import decode_object, encode
+from target_sprinto.singer.messages import decode_object, encode, is_finite
 from target_sprinto.singer.rejects import Source
 from target_sprinto.singer.rejects_file import Original
 from target_sprinto.singer.validation import RecordValidator
@@ -93,9 +92,7 @@ class SprintoSink(BatchSink):
 
     def add_valid(self, body: bytes, source: Source, key: object) -> None:
         """Add a record that is known to be valid; reject one that is too large for a page."""
-        self._counted += 1
-        if self._counted >= _COUNT_EVERY:
-            self._report_count()
+        self.count()
         try:
             self._intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:
@@ -153,12 +150,3 @@ class SprintoSink(BatchSink):
     def _report_count(self) -> None:
         self.record_counter_metric.increment(self._counted)
         self._counted = 0
-
-
-def is_finite(value: object) -> bool:
-    """Whether no float in it is NaN or infinite."""
-    if isinstance(value, dict):
-        return all(map(is_finite, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)

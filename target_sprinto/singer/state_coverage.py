@@ -43,13 +43,15 @@ _STOPPED = "The tap was stopped, or crashed: check its log and run again."
 _BY_CHOICE = "set `expect`, then `require_final_state: false`."
 _NO_STATE = f"If this tap never sends a STATE, {_BY_CHOICE}"
 _EMPTY = f"If this tap always ends so, {_BY_CHOICE}"
-_FULL_TABLE = f"SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
+_FULL_TABLE = (
+    f"{_CRASHED} SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
+)
 _OTHER_PARTITION = "has a record of a partition without a bookmark"
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition in another way than"
     " its STATE: with tap-jsonl, give `path` in full."
 )
-_NO_LONGER_INCREMENTAL = "If it is a full table now, clear the tap's state once."
+_NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's state once."
 
 
 class FinalState:
@@ -128,16 +130,16 @@ class FinalState:
             return MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
         return MissingFinalState(
             f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
-            hint if hint is _NAMED_DIFFERENTLY else f"{_CRASHED} {hint}".rstrip(),
+            hint,
         )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
         """Why the last STATE does not cover a record that came after it, and what to do; None if it does."""
         if self._state is None:
-            return "", ""
+            return "", _CRASHED
         bookmark = _bookmarks_of(self._state).get(stream)
         if not isinstance(bookmark, dict):
-            return "has no bookmark in it", ""
+            return "has no bookmark in it", _CRASHED
         key = self._keys.get(stream)
         if key is None:
             return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
@@ -145,7 +147,7 @@ class FinalState:
             why = self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
             why = "has a record without a value of its replication key"
-        return None if why is None else (why, _NAMED_DIFFERENTLY if why is _OTHER_PARTITION else "")
+        return None if why is None else (why, _NAMED_DIFFERENTLY if why == _OTHER_PARTITION else _CRASHED)
 
     def _why_beyond(
         self, stream: str, bookmark: dict[str, Any], key: str, fields: dict[str, msgspec.Raw]

@@ -611,6 +611,10 @@ def test_a_page_is_written_only_of_a_receipt_that_was_verified(door: FrontDoor) 
     receipt.write_bytes(content.replace(b'"exit_code": 0', b'"exit_code": 1'))
     changed = door.finish(door.start(*words, "page.html", program="sprintoctl"))
     assert (changed.code, page.read_text()) == (1, "the page of another day")
+    receipt.unlink()
+    missing = door.finish(door.start(*words, "page.html", program="sprintoctl"))
+    assert (missing.code, page.read_text()) == (1, "the page of another day")
+    assert "The receipt cannot be read" in missing.stderr
 
 
 def test_what_the_user_gives_is_no_fact_of_the_page(door: FrontDoor) -> None:

@@ -153,8 +153,7 @@ class Run:
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Like `add`, for arguments that are known to be right: they are not checked."""
-        if self._session.phase not in _TAKES_RECORDS:
-            self._require_unfinished()
+        self._require_unfinished()
         if page := self._builder.add(entity_type, body, origin, key):
             self._send_page(page)
 

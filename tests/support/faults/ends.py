@@ -140,7 +140,7 @@ def until_expired(stage: Stage) -> None:
 
 
 def let_expire(stage: Stage) -> None:
-    """Time that nobody has to wait for, and that is not over too soon on a slow machine."""
+    """Let the session expire now: a short timeout could end too soon on a slow machine."""
     stage.door.sandbox.expire(stage.door.integration_id)
     until_expired(stage)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import APPLIED_DIFFERS, DISCARDED, PAGES, PROCESSED, lost_create
 from tests.support.faults.invalid_responses import in_flight
-from tests.support.front_door import end_of_input
 from tests.support.sandbox import Fault, Hang, Late
 
 if TYPE_CHECKING:
@@ -126,10 +125,22 @@ def released_when_sent_again(moment: str) -> Callable[[Stage], Finished]:
     return released_after(lambda stage: stage.wait_until_sent_again(stage.traffic.moments[moment]))
 
 
+def released_while_looking(look: int) -> Callable[[Stage], Finished]:
+    """The late request goes on while the fault `look` holds a look, and so lands before the next one."""
+
+    def script(stage: Stage) -> Finished:
+        process = stage.start_whole()
+        stage.wait_for_fault(look)
+        stage.release_and_wait(0)
+        stage.release(look)
+        return stage.finish(process)
+
+    return script
+
+
 def released_after(until: Callable[[Stage], None]) -> Callable[[Stage], Finished]:
     def script(stage: Stage) -> Finished:
-        process = stage.start(stage.traffic.input)
-        end_of_input(process)
+        process = stage.start_whole()
         until(stage)
         stage.release_and_wait()
         return stage.finish(process)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
 from tests.support.faults.invalid_responses import HTML, MISHAPS
+from tests.support.faults.late import released_after, released_while_looking
 from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
 from tests.support.sandbox import CutOff, Delay, Drop, Edit, Fault, Hang, Late, Reset, Respond
 
@@ -233,26 +234,9 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
             ),
             settings=settings,
             pace={"recheck_interval": 0.5, "quiet_period": 1.5},
-            script=released_while_looking,
+            script=released_while_looking(2),
             traffic=traffic,
         )
-
-
-def released_while_looking(stage: Stage) -> Finished:
-    """What was late goes on while a look is held, so that it lands before the next one."""
-    process = stage.start_whole()
-    stage.wait_for_fault(2)
-    stage.release_and_wait(0)
-    stage.release(2)
-    return stage.finish(process)
-
-
-def release_when_struck(stage: Stage, by: int) -> Finished:
-    """What was late goes on as soon as the other fault has struck."""
-    process = stage.start_whole()
-    stage.wait_for_fault(by)
-    stage.release_and_wait()
-    return stage.finish(process)
 
 
 def mistaken() -> Iterator[Cell]:
@@ -268,7 +252,9 @@ def mistaken() -> Iterator[Cell]:
                 (late, traffic.page(other, effect=Reset(), **second)),
                 settings={"request_timeout_seconds": traffic.timeout},
                 pace={"recheck_interval": 0.5, "quiet_period": 3.0},
-                script=partial(release_when_struck, by=1) if name == "not acted" else released_at_the_end,
+                script=released_after(lambda stage: stage.wait_for_fault(1))
+                if name == "not acted"
+                else released_at_the_end,
                 traffic=traffic,
             )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PAGES, PROCESSED
-from tests.support.faults.late import released_by, released_when_sent_again
+from tests.support.faults.late import released_by, released_when_sent_again, released_while_looking
 from tests.support.faults.stage import is_push
 from tests.support.front_door import feed
 from tests.support.sandbox import Drop, Fault, Hang, Late, Reset
@@ -75,7 +75,7 @@ def received_late(traffic: Traffic) -> Iterator[Cell]:
                 PROCESSED,
                 (*faults, Fault("status", effect=Hang())),
                 base,
-                script=released_while_looking,
+                script=released_while_looking(1),
                 traffic=traffic,
             )
             yield Cell(
@@ -123,14 +123,6 @@ def check_quick(stage: Stage, lag: float) -> None:
     requests = stage.door.sandbox.requests(stage.door.integration_id)
     took = requests[-1].at - requests[0].at
     assert took < 12 + 2 * lag, took
-
-
-def released_while_looking(stage: Stage) -> Finished:
-    process = stage.start_whole()
-    stage.wait_for_fault(1)
-    stage.release_and_wait(0)
-    stage.release(1)
-    return stage.finish(process)
 
 
 def with_a_pause(stage: Stage, lag: float, *, resent: bool) -> Finished:
