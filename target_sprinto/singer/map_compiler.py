@@ -7,18 +7,17 @@ function raises if the mapper would, and also where it cannot be sure: then the 
 from __future__ import annotations
 
 import ast
+import itertools
 from functools import partial
 from operator import getitem
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import CustomStreamMap
 
 from target_sprinto.singer.map_rules import NOT_FIELDS, parsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    Compiled = Callable[[Mapping[str, Any]], list[Any]]
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
 _OF_TEXT = (
@@ -30,31 +29,68 @@ _MAX_LENGTH = 100_000
 """Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
 
 
-class Compiler:
-    """Compiles expressions over ``{field: value}`` of a record.
+MISSING = object()
+"""The value of an optional field that a record lacks."""
 
-    `fields` are those that a bare name reads; `operators` and `functions` the evaluator's own.
+
+class Compiler:
+    """Makes a function of a record from expressions; a record is an object with an attribute for each field.
+
+    `fields` are those that a bare name reads, and `attributes` says where each field of a record is. `value`
+    makes a field's value of what is there, and raises for a field that is not there; `optional_value` is for
+    the `optional` fields, and returns MISSING. `operators` and `functions` are the evaluator's own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what an expression may read and call
         self,
+        *,
         fields: Collection[str],
+        attributes: Mapping[str, str],
+        optional: Collection[str],
+        value: Callable[[Any], Any],
+        optional_value: Callable[[Any], Any],
         operators: Mapping[type[ast.AST], Callable[..., Any]],
         functions: Mapping[str, Callable[..., Any]],
     ) -> None:
         self._fields = fields
+        self._attributes = attributes
+        self._optional = optional
+        self._value = value
+        self._optional_value = optional_value
         self._operators = dict(operators)
         self._operators[ast.Add] = partial(_added, operators[ast.Add])
         self._functions = functions
-        self._called: dict[str, Callable[..., Any]] = {}
+        self._given: dict[str, Any] = {}
+        self._parameters: dict[str, ast.expr] = {}
 
-    def compiled(self, translated: Sequence[ast.expr]) -> Compiled:
-        """A function of the record that returns a list: what each expression comes to."""
-        body = ast.Expression(_lambda(ast.List([*translated], ast.Load())))
-        code = compile(ast.fix_missing_locations(body), "<stream map>", "eval")
+    def compiled(self, body: ast.expr) -> Callable[[Any], Any]:
+        """A function of the record: `body`, whose values are each made once, and before it."""
+        inner = _lambda(self._parameters, body)
+        outer = ast.Expression(_lambda(["record"], ast.Call(inner, [*self._parameters.values()], [])))
+        code = compile(ast.fix_missing_locations(outer), "<stream map>", "eval")
         # Nothing can be reached but what `translated` lets through.
-        made: Compiled = eval(code, {"__builtins__": {}, **self._called})  # noqa: S307
+        made: Callable[[Any], Any] = eval(code, {"__builtins__": {}, **self._given})  # noqa: S307
         return made
+
+    def part(self, name: str) -> ast.expr:
+        """A field as it is in the record, not its value."""
+        return ast.Attribute(_RECORD, self._attributes[name], ast.Load())
+
+    def given(self, value: object) -> ast.Name:
+        """Any object, as an expression."""
+        name = f"given_{len(self._given)}"
+        self._given[name] = value
+        return ast.Name(name, ast.Load())
+
+    def called(self, function: Callable[..., Any], arguments: Iterable[ast.expr]) -> ast.Call:
+        """A call of `function`."""
+        return ast.Call(self.given(function), [*arguments], [])
+
+    def given_rest(self, function: Callable[[Any], Any], body: ast.expr) -> ast.Call:
+        """`body`, in which REST is what `function` makes of the record; None if that is None."""
+        none = ast.Constant(None)
+        body = ast.IfExp(ast.Compare(REST, [ast.IsNot()], [none]), body, none)
+        return ast.Call(_lambda([REST.id], body), [self.called(function, [_RECORD])], [])
 
     def translated(self, node: ast.AST) -> ast.expr:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
         """An expression as one of Python's. Raises ValueError or KeyError for what is not in the subset."""
@@ -64,7 +100,7 @@ class Compiler:
             case ast.Constant() if is_constant(node):
                 return node
             case ast.Name(name) if name in self._fields and name not in NOT_FIELDS:
-                return _field(name)
+                return self._field(name)
             case ast.BinOp(left, operator, right) | ast.Compare(left, [operator], [right]):
                 return self._call(self._operators[type(operator)], [left, right])
             case ast.UnaryOp(operator, operand):
@@ -90,33 +126,45 @@ class Compiler:
 
     def _read(self, node: ast.AST, name: str) -> ast.expr:
         match node:
-            case ast.Call(_, [_, *default]) if all(isinstance(value, ast.Constant) for value in default):
-                return ast.Call(self._called_as(dict.get), [_RECORD, ast.Constant(name), *default], [])
+            case ast.Call(_, [_]):
+                return self._or_default(name, ast.Constant(None))
+            case ast.Call(_, [_, ast.Constant() as default]):
+                return self._or_default(name, default)
             case ast.Subscript():
-                return _field(name)
+                return self._field(name)
         raise ValueError(name)
 
-    def _call(self, function: Callable[..., Any], arguments: Sequence[ast.expr]) -> ast.Call:
-        return ast.Call(self._called_as(function), [self.translated(one) for one in arguments], [])
+    def _or_default(self, name: str, default: ast.Constant) -> ast.expr:
+        value = self._any_field(name)
+        return ast.IfExp(ast.Compare(value, [ast.Is()], [self.given(MISSING)]), default, value)
 
-    def _called_as(self, function: Callable[..., Any]) -> ast.Name:
-        name = f"function_{len(self._called)}"
-        self._called[name] = function
-        return ast.Name(name, ast.Load())
+    def _field(self, name: str) -> ast.expr:
+        value = self._any_field(name)
+        return self.called(_present, [value]) if name in self._optional else value
+
+    def _any_field(self, name: str) -> ast.Name:
+        parameter = f"in_{self._attributes[name]}"
+        value = self._optional_value if name in self._optional else self._value
+        self._parameters.setdefault(parameter, self.called(value, [self.part(name)]))
+        return ast.Name(parameter, ast.Load())
+
+    def _call(self, function: Callable[..., Any], arguments: Sequence[ast.expr]) -> ast.Call:
+        return self.called(function, map(self.translated, arguments))
 
 
 _RECORD = ast.Name("record", ast.Load())
+REST = ast.Name("rest", ast.Load())
 
 
-def _lambda(body: ast.expr) -> ast.Lambda:
-    (statement,) = ast.parse("lambda record: None").body
-    function = cast("ast.Lambda", cast("ast.Expr", statement).value)
-    function.body = body
-    return function
+def _lambda(parameters: Iterable[str], body: ast.expr) -> ast.Lambda:
+    names = [ast.arg(name) for name in parameters]
+    return ast.Lambda(ast.arguments([], names, None, [], [], None, []), body)
 
 
-def _field(name: str) -> ast.Subscript:
-    return ast.Subscript(_RECORD, ast.Constant(name), ast.Load())
+def _present(value: object) -> object:
+    if value is MISSING:
+        raise KeyError
+    return value
 
 
 def _added(add: Callable[[Any, Any], Any], left: object, right: object) -> Any:  # noqa: ANN401 - any sum
@@ -160,6 +208,12 @@ def optional_field(node: ast.AST) -> str | None:
     """The field in `record.get('x')`, which is null if it is missing; else None."""
     name = field_of_record(node)
     return name if isinstance(node, ast.Call) and len(node.args) == 1 else None
+
+
+def optional_fields(expressions: Iterable[str]) -> set[str]:
+    """The fields that any of the expressions reads by `record.get`. Raises ValueError."""
+    nodes = itertools.chain.from_iterable(ast.walk(tree_of(text)) for text in expressions)
+    return {name for node in nodes if isinstance(node, ast.Call) and (name := field_of_record(node))}
 
 
 def fields_read(expression: str) -> set[str]:

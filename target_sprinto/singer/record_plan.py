@@ -13,8 +13,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import Any, Union, cast
 
 import msgspec
@@ -24,11 +25,14 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_compiler import (
+    MISSING,
+    REST,
     Compiler,
     fields_read,
     is_constant,
     map_of,
     optional_field,
+    optional_fields,
     tree_of,
 )
 from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule
@@ -64,146 +68,157 @@ _KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null":
 _SCALARS: dict[str, Any] = {**_KEYS, "number": float}
 
 
+class _Targets:
+    """What makes each target field: the very bytes of a field, a constant, or an expression; and the filter.
+
+    `defaults` has every field that is read, and what is read where a record lacks it: ``{name: (default,)}``.
+    Those without a default may not be lacking.
+    """
+
+    def __init__(self, rule: MapRule, fields: Sequence[str], kept: Sequence[str]) -> None:
+        """`kept` are the fields that are sent though the map does not name them."""
+        self.copies = {name: name for name in kept if name not in rule.fields}
+        self.constants: dict[str, Raw] = {}
+        self.computed: dict[str, str] = {}
+        self.defaults: dict[str, tuple[Any, ...]] = dict.fromkeys(self.copies, (UNSET,))
+        if rule.drops_others or DELETED_AT in fields:
+            self.defaults[DELETED_AT] = (UNSET,)
+        # In the order of the map, as the SDK's mapper makes them.
+        self.order = [*self.copies, *(name for name, text in rule.fields.items() if text is not None)]
+        for target, text in rule.expressions.items():
+            self._add(target, text, fields)
+        self.optional = optional_fields(rule.expressions.values())
+        read = sorted(set().union(*map(self.fields_of, self.computed)))
+        self.defaults = dict.fromkeys(read, (UNSET,)) | self.defaults
+        if not rule.drops_others:
+            self.defaults = dict.fromkeys(fields, (UNSET,)) | self.defaults
+
+    def _add(self, target: str, text: str, fields: Sequence[str]) -> None:
+        tree, null = tree_of(text), (_NULL,)
+        if target == "__filter__":
+            self.computed[target] = text
+        elif is_constant(tree):
+            self.constants[target] = Raw(encode(ast.literal_eval(tree)))
+        elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in NOT_FIELDS:
+            self.copies[target], self.defaults[tree.id] = tree.id, ()
+        elif (source := optional_field(tree)) is not None and self.defaults.setdefault(source, null) == null:
+            self.copies[target] = source
+        else:
+            self.computed[target] = text
+
+    def fields_of(self, target: str) -> set[str]:
+        """The fields that its expression may read. Raises ValueError if that does not show them."""
+        names = fields_read(self.computed[target])
+        return names | {target} if "self" in names else names
+
+
 class RecordWriter:
     """Writes the records of one stream as its stream map makes them."""
 
     def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
         """`fields` are the stream's. Raises one of _UNSUITABLE for a map that a plan cannot follow."""
-        kept = list(stream_map.transformed_key_properties or []) if rule.drops_others else list(fields)
-        copies = {name: name for name in kept if name not in rule.fields}
-        passed = list(copies)
-        # By source field what stands for one that is missing; without a default it may not be.
-        defaults: dict[str, tuple[Any, ...]] = dict.fromkeys(copies, (UNSET,))
-        if rule.drops_others or DELETED_AT in fields:
-            defaults[DELETED_AT] = (UNSET,)
-        null = (_NULL,)
-        constants, computed = dict[str, Raw](), dict[str, str]()
-        for target, text in rule.expressions.items():
-            tree = tree_of(text)
-            if target == "__filter__":
-                continue
-            if is_constant(tree):
-                constants[target] = Raw(encode(ast.literal_eval(tree)))
-            elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in NOT_FIELDS:
-                copies[target], defaults[tree.id] = tree.id, ()
-            elif (source := optional_field(tree)) is not None and defaults.setdefault(source, null) == null:
-                copies[target] = source
-            else:
-                computed[target] = text
-        self._computed: _Computed | None = None
-        if computed or "__filter__" in rule.expressions:
-            self._computed = _Computed(stream_map, rule, computed, fields)
-            defaults = dict.fromkeys(self._computed.fields, (UNSET,)) | defaults
-        if not rule.drops_others:
-            defaults = dict.fromkeys(fields, (UNSET,)) | defaults
-        number = {name: _field(at) for at, name in enumerate(defaults)}
-        self._decode = msgspec.json.Decoder(
-            msgspec.defstruct(
-                "Read",
-                cast("Any", [(number[name], Raw, *default) for name, default in defaults.items()]),
-                rename={field: name for name, field in number.items()},
-                kw_only=True,
-                forbid_unknown_fields=not rule.drops_others,
-                gc=False,
-            )
-        ).decode
-        self._copied = _getter([number[source] for source in copies.values()])
-        watches = DELETED_AT in number and not rule.reads(DELETED_AT)
-        self._mark = attrgetter(number[DELETED_AT]) if watches else None
-        self._skips = rule.drops_others or bool(rule.removed)
-        self._constants = tuple(constants.values())
-        targets = [*copies, *constants]
-        if self._computed is not None:
-            self._computes_from = _getter([number[name] for name in self._computed.fields])
-            targets += self._computed.targets
-        # In the order of the map, as the SDK's mapper makes them.
-        ordered = sorted(targets, key=[*passed, *rule.fields].index)
-        self._ordered = None if ordered == targets else itemgetter(*map(targets.index, ordered))
-        self._made = msgspec.defstruct(
-            "Made",
-            [(_field(at), Any, UNSET) for at in range(len(ordered))],
-            rename={_field(at): name for at, name in enumerate(ordered)},
+        kept = (stream_map.transformed_key_properties or []) if rule.drops_others else fields
+        targets = _Targets(rule, fields, kept)
+        attributes = {name: _field(at) for at, name in enumerate(targets.defaults)}
+        parts = [(attributes[name], Raw, *default) for name, default in targets.defaults.items()]
+        read = msgspec.defstruct(
+            "Read",
+            cast("Any", parts),
+            rename={attribute: name for name, attribute in attributes.items()},
+            kw_only=True,
+            forbid_unknown_fields=not rule.drops_others,
             gc=False,
         )
+        self._decode = msgspec.json.Decoder(read).decode
+        self._make = _maker(stream_map, targets, fields, attributes)
+        watches = DELETED_AT in attributes and not rule.reads(DELETED_AT)
+        self._mark = attrgetter(attributes[DELETED_AT]) if watches else None
+        self._skips = rule.drops_others or bool(rule.removed)
 
     def write(self, raw: bytes) -> bytes | None:
         """The mapped record, LEFT_OUT, or None in doubt; both records are JSON."""
-        if self._skips and _SURROGATE.search(raw):
+        if self._skips and b"\\u" in raw and _SURROGATE.search(raw):
             # What is skipped may hold one that is not a character.
             return None
         try:
             read = self._decode(raw)
             if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != _NULL:
                 return None
-            computed = self._computed.of(self._computes_from(read)) if self._computed is not None else ()
-            if computed is None:
+            if (made := self._make(read)) is None:
                 return LEFT_OUT
-            values = (*self._copied(read), *self._constants, *computed)
-            if self._ordered is not None:
-                values = self._ordered(values)
-            body = encode(self._made(*values))
+            body = encode(made)
         except Exception:  # noqa: BLE001 - an expression of the user's may raise anything: the full way reports it
             return None
         # An empty record is left out by the SDK's mapper.
         return body if len(body) > len(b"{}") else LEFT_OUT
 
 
-class _Computed:
-    """The fields of a mapped record that are neither copies nor constants, and the map's filter.
+def _maker(
+    stream_map: CustomStreamMap, targets: _Targets, fields: Sequence[str], attributes: Mapping[str, str]
+) -> Callable[[msgspec.Struct], msgspec.Struct | None]:
+    """A function that makes the mapped record of one that was read; None for one that is left out.
 
-    Expressions that are not compiled are the SDK's mapper's, given the fields that they read.
+    It may raise anything.
+    """
+    compiler = Compiler(
+        fields=fields,
+        attributes=attributes,
+        optional=targets.optional,
+        value=_decode_value,
+        optional_value=_optional_value,
+        operators=stream_map.expr_evaluator.operators,
+        functions=stream_map.functions,
+    )
+    values: dict[str, ast.expr] = {name: compiler.part(source) for name, source in targets.copies.items()}
+    values |= {name: compiler.given(constant) for name, constant in targets.constants.items()}
+    rest: dict[str, str] = {}
+    for name, text in targets.computed.items():
+        try:
+            values[name] = compiler.called(_finite, [compiler.translated(tree_of(text))])
+        except (KeyError, ValueError):
+            rest[name], values[name] = text, ast.Subscript(REST, ast.Constant(name), ast.Load())
+    made = msgspec.defstruct(
+        "Made",
+        [(_field(at), Any, UNSET) for at in range(len(targets.order))],
+        rename={_field(at): name for at, name in enumerate(targets.order)},
+        gc=False,
+    )
+    body: ast.expr = compiler.called(made, [values[name] for name in targets.order])
+    if rest:
+        read = {name: attributes[name] for target in rest for name in targets.fields_of(target)}
+        body = compiler.given_rest(_Rest(map_of(stream_map, rest), read), body)
+    if "__filter__" in values and "__filter__" not in rest:
+        body = ast.IfExp(values["__filter__"], body, ast.Constant(None))
+    return compiler.compiled(body)
+
+
+def _optional_value(part: Any) -> Any:  # noqa: ANN401 - any value
+    return MISSING if part is UNSET or part is _NULL else _decode_value(part)
+
+
+def _finite(value: object) -> object:
+    if type(value) not in _FINITE and not is_finite(value):
+        raise ValueError
+    return value
+
+
+@dataclass
+class _Rest:
+    """What only the SDK's mapper can evaluate: by target field its value; None if it leaves the record out.
+
+    `attributes` has the fields that it reads. A call may raise anything.
     """
 
-    def __init__(
-        self, stream_map: CustomStreamMap, rule: MapRule, computed: Mapping[str, str], fields: Sequence[str]
-    ) -> None:
-        compiler = Compiler(fields, stream_map.expr_evaluator.operators, stream_map.functions)
-        condition = rule.options.get("__filter__")
-        translated: dict[str, ast.expr] = {}
-        self._mapped, names = dict[str, str](), set[str]()
-        for target, text in {**computed, **({} if condition is None else {"__filter__": condition})}.items():
-            read = fields_read(text)
-            names |= read | ({target} if "self" in read else set())
-            try:
-                translated[target] = compiler.translated(tree_of(text))
-            except (KeyError, ValueError):
-                self._mapped[target] = text
-        tested = translated.pop("__filter__", None)
-        self._filter = None if tested is None else compiler.compiled([tested])
-        self._compute = compiler.compiled(list(translated.values()))
-        self._mapper = None if not self._mapped else map_of(stream_map, self._mapped)
-        self._maps_filter = self._mapped.pop("__filter__", None) is not None
-        self.targets = [*translated, *self._mapped]
-        self.fields = sorted(names)
+    mapper: CustomStreamMap
+    attributes: Mapping[str, str]
 
-    def of(self, parts: Sequence[Any]) -> Sequence[object] | None:
-        """The values of `targets`, from those of `fields`; None if the map leaves the record out.
-
-        May raise anything.
-        """
-        record = {
-            name: _decode_value(part)
-            for name, part in zip(self.fields, parts, strict=True)
-            if part is not UNSET and part is not _NULL
-        }
-        if self._filter is not None and not self._filter(record)[0]:
+    def __call__(self, read: msgspec.Struct) -> dict[str, Any] | None:
+        parts = {name: getattr(read, attribute) for name, attribute in self.attributes.items()}
+        values = {name: _optional_value(part) for name, part in parts.items()}
+        record = {name: value for name, value in values.items() if value is not MISSING}
+        if not self.mapper.get_filter_result(record):
             return None
-        if self._maps_filter and self._mapper is not None and not self._mapper.get_filter_result(record):
-            return None
-        values = self._compute(record)
-        if self._mapped and self._mapper is not None:
-            made = self._mapper.transform(record) or {}
-            values += [made[target] for target in self._mapped]
-        for value in values:
-            if type(value) not in _FINITE and not is_finite(value):
-                raise ValueError
-        return values
-
-
-def _getter(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda read: tuple([getattr(read, name) for name in names])
+        return {name: _finite(value) for name, value in (self.mapper.transform(record) or {}).items()}
 
 
 def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[str]) -> RecordWriter | None:

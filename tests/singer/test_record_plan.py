@@ -248,6 +248,10 @@ EXPRESSIONS = st.sampled_from(
         *("self.lower()", "record['self']", "record.get('self')", "self + id"),
         *("'abc'[1]", "'abc'['x']", "5[0]", "record['first'] if id else 'x'"),
         *("tags[0]['a']", "id[0]", "record['office']['city']", "{}", "{}['a']", "office.get('a', id)"),
+        *(
+            "record['first'].upper() if record.get('first') else None",
+            "str(first) + record.get('first', 'x')",
+        ),
         *("config['x']", "__stream_name__", "datetime.date.fromisoformat(first)", "nowhere", "rand"),
     ]
 )
