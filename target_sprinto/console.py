@@ -100,6 +100,9 @@ class SprintoCommand(click.Command):
 
 def log_failure(logger: logging.Logger, error: SprintoError) -> None:
     """Log the one line of a run that failed."""
+    if not logger.isEnabledFor(logging.ERROR):
+        # Under CRITICAL a STATE that could not be written would be lost.
+        logger.setLevel(logging.ERROR)
     logger.error("%s", error, extra=log_fields(error.result, error))
 
 

@@ -211,7 +211,7 @@ class ReceiptRecorder(RunObserver):
             entity_mapping=dict(info.entity_types),
             stream_maps=msgspec.Raw(msgspec.json.encode(self.stream_maps)),
             phases=list(self._phases),
-            streams=[self._stream(name, count) for name, count in self.counts.records.items()],
+            streams=[self._stream(name, count) for name, count in list(self.counts.records.items())],
             entity_types=entity_types,
             pages=pages,
             rejects=self.rejects(),

@@ -12,7 +12,7 @@ import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, Literal, cast
-from urllib.request import url2pathname
+from urllib.parse import unquote
 
 import msgspec
 
@@ -122,7 +122,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _path(url: str) -> str:
     scheme, _, place = url.partition("://")
     spelled = place.removeprefix("localhost")
-    decoded = url2pathname(spelled)
+    decoded = unquote(spelled)
     if scheme != "file" or not spelled.startswith("/") or "\0" in decoded:
         raise BatchNotSupported(
             "a BATCH message names something that is not a file of this machine (`file:///…`).",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import sys
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import IO, TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ class ConfiguredTarget(Target):
         command = super().get_singer_command()
         for option in command.params:
             if option.name == "file_input":
-                option.type = click.File("rb")
+                option.type = _InputFile("rb")
             if option.name == "config":
                 # So that a shell completes it.
                 option.type = click.Path()
@@ -167,10 +167,8 @@ class ConfiguredTarget(Target):
             return
         if log.isEnabledFor(logging.DEBUG):
             cls.print_version(print_fn=log.debug)
-        target = cls.from_cli(config, signals=process_signals)
-        if file_input is getattr(sys.stdin, "buffer", None):
-            # What `-` opens is not a file: it may be a tap.
-            file_input = None
+        with _ended_early():
+            target = cls.from_cli(config, signals=process_signals)
         source = (
             interruptible_reader(file_input.fileno(), target.raise_if_interrupted) if file_input else None
         )
@@ -192,11 +190,25 @@ class ConfiguredTarget(Target):
 
         Raises SettingsError for what cannot be read.
         """
-        # A config file may be a pipe that nothing is written to.
-        with process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early))):
+        with _ended_early():
             merged = config_input.read(value, cls._known_settings())
         # The SDK's own reading is laxer, and its errors are tracebacks.
         return SimpleNamespace(config=merged, names=value)
+
+
+def _ended_early() -> AbstractContextManager[None]:
+    """A signal ends the command also while it opens a named pipe that nothing is written to."""
+    return process_signals.ended_by(lambda early: log.error("%s", interrupted_early(early)))
+
+
+class _InputFile(click.File):
+    """A file to read; None for `-`, which is not a file: it may be a tap."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - click's own
+        if value == "-":
+            return None
+        with _ended_early():
+            return super().convert(value, param, ctx)
 
 
 def quieten_sdk(plugin: str) -> None:

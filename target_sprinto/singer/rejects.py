@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from target_sprinto.errors import FieldProblem, NothingAccepted, RejectsNotWritten, TooManyRejects
+from target_sprinto.push.errors import RunEnded
 from target_sprinto.push.protocol.bisection import Reject
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
@@ -96,12 +97,15 @@ class RejectedRecords:
         self._rejected_entities: set[object] = set()
         self._latest: dict[object, int] = {}
         self._response_bytes = 0
+        self._ended = False
 
     # Called by a run at Sprinto (push/run/observer.py: Rejects)
 
     def keep(self, rejects: Sequence[Reject]) -> None:
         """On disk, if anywhere, when this returns. Raises RejectsNotWritten."""
         with self._lock:
+            if self._ended:
+                raise RunEnded("The run has ended; what was in flight is abandoned.")
             for reject in rejects:
                 self._kept[id(reject.item)] = self._write(_rejected(reject))
             self._sync()
@@ -198,9 +202,10 @@ class RejectedRecords:
             return text
         if problem := self._finish_file(self._file, left):
             return f"{text} {problem}"
-        were = "was" if len(left) == 1 else "were"
+        written = len(_places(left))
+        were = "was" if written == 1 else "were"
         text += (
-            f" {len(left)} {were} written to {self._file.path}; to load them after a fix:"
+            f" {written} {were} written to {self._file.path}; to load them after a fix:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in left):
@@ -209,6 +214,9 @@ class RejectedRecords:
 
     def finish_unapplied(self) -> str:
         """For a run that was not applied, whose records the tap will send again. Says where the file is."""
+        with self._lock:
+            # The response to a page that was abandoned may still come.
+            self._ended = True
         file = self._file
         if file is None or not file.written:
             return ""
@@ -225,7 +233,7 @@ class RejectedRecords:
     def _finish_file(file: RejectsFile, rejects: Sequence[Rejected]) -> str:
         """Finish the file; what it holds if that is not possible."""
         try:
-            file.finish(rejected.place for rejected in rejects if rejected.place is not None)
+            file.finish(_places(rejects))
         except RejectsNotWritten as problem:
             return (
                 f"{problem.message} {file.path} stays as it was during the run: it holds"
@@ -284,6 +292,11 @@ def _entity(entity_type: str, key: object) -> tuple[str, object]:
     if sum(map(sys.getsizeof, values)) > _LONG_KEY_BYTES:
         key = blake2b(repr(key).encode(errors="surrogatepass"), digest_size=16).digest()
     return entity_type, key
+
+
+def _places(rejects: Sequence[Rejected]) -> list[Position]:
+    """Where the records are. One that several stream maps have rejected is to be loaded once."""
+    return list({one.source.number or one.place: one.place for one in rejects if one.place}.values())
 
 
 def _reason(rejected: Rejected) -> dict[str, Any]:

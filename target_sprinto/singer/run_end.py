@@ -24,7 +24,7 @@ from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.timestamps import iso, with_time_left
 from target_sprinto.push.run.offline_run import OfflineRun
-from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.text import format_counts, pluralize, suggested
 from target_sprinto.push.transport.background import Deadline, grace_period
@@ -78,7 +78,7 @@ class RunEnd:
         """End a run that failed or was interrupted; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
         timings = self.client.timings
-        seconds = self._seconds_left() if stopped else timings.shutdown_timeout
+        seconds = self._seconds_left(0.5) if stopped else timings.shutdown_timeout
         deadline = Deadline(seconds, self._raise_if_interrupted, timings.signal_shutdown_timeout)
         try:
             result = self.run.abort(deadline)
@@ -93,7 +93,7 @@ class RunEnd:
         said = own or result.session_outcome
         left_open = result.left_open if said == result.session_outcome else None
         command = how_to_discard(left_open, self.config_files)
-        sentences = (said, command, self._left_behind(failure))
+        sentences = (said, command, self._left_behind(failure, result))
         session_outcome = " ".join(filter(None, sentences))
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
@@ -109,16 +109,21 @@ class RunEnd:
             known = failure if isinstance(failure, SprintoError) else None
             outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
             kept = self.responses.written
+            # What is left of the time counts from the signal.
+            left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
             self.report.end(
-                RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), deadline
+                RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), Deadline(left)
             )
         self.client.close()
         return failure
 
-    def _left_behind(self, failure: BaseException) -> str:
-        """What a run that was not applied leaves on disk, in sentences."""
+    def _left_behind(self, failure: BaseException, result: RunResult) -> str:
+        """What a run that failed leaves on disk, in sentences."""
         responses, sentences = response_of(failure), []
-        if self.intake.rejects is not None:
+        if result.outcome is RunOutcome.APPLIED or result.outcome is RunOutcome.IN_DOUBT:
+            # Its rejects may be all that Sprinto lacks of the run.
+            self._log_rejects()
+        elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
                 responses += responses_about(self._would_be_rejected())
@@ -133,11 +138,11 @@ class RunEnd:
             return 128 + self.signals.first
         return failure.exit_code if failure is not None else None
 
-    def _seconds_left(self) -> float:
-        """The contract counts from the signal, which may have been noticed late."""
+    def _seconds_left(self, least: float) -> float:
+        """The contract counts from the signal, which may have been noticed late; `least` is a part of it."""
         late = self.signals.seconds_since_first() if self.signals is not None else 0.0
         seconds = self.client.timings.signal_shutdown_timeout
-        return max(seconds / 2, seconds - late)
+        return max(seconds * least, seconds - late)
 
     def _raise_if_interrupted(self) -> None:
         if self.signals is not None:

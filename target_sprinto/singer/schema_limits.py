@@ -96,8 +96,12 @@ def memory_of(schema: bytes) -> int:
 
 def cost_of(schema: dict[str, Any]) -> Cost:
     """What the schema costs. Raises TooCostly."""
-    measuring = _Measuring(schema)
-    measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
+    try:
+        measuring = _Measuring(schema)
+        measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
+    except (AttributeError, TypeError, ValueError):
+        # Of `referencing`, which reads ids as they come.
+        raise TooCostly("an `$id` in it is not a URI") from None
     per_value = measuring.total if measuring.recursive else measuring.repeated
     return Cost(per_value, measuring.patterns, measuring.total)
 

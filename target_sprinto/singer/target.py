@@ -277,7 +277,7 @@ class SprintoTarget(ConfiguredTarget):
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._abort_because(failure) from None
-        self._ending.finish(summary, self._state, self._sinks_active.values())
+        self._ending.finish(summary, self._state, list(self._sinks_active.values()))
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""
@@ -285,7 +285,8 @@ class SprintoTarget(ConfiguredTarget):
 
     def _abort_because(self, failure: BaseException) -> BaseException:
         """End the run because of `failure`; return what to raise."""
-        return self._ending.because_of(failure, self._sinks_active.values())
+        # A copy: the thread that ends the run is another one, and this one may still add sinks.
+        return self._ending.because_of(failure, list(self._sinks_active.values()))
 
     def _signals_noticed(self) -> AbstractContextManager[None]:
         """A signal that the reading thread does not notice ends the run on another one."""

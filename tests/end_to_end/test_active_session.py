@@ -439,6 +439,19 @@ def test_what_a_dead_run_left_is_taken_over_without_sprintos_date(
     assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
 
 
+@pytest.mark.parametrize("seconds", [11 * MINUTE, 3 * DAY])
+@pytest.mark.parametrize("postpones", [True, False])
+def test_a_sign_of_life_that_seems_to_lie_ahead_makes_no_wait_longer(
+    door: FrontDoor, seconds: float, *, postpones: bool
+) -> None:
+    configure(door, clock_offset_seconds=seconds, date_header="a proxy's", status_postpones_expiry=postpones)
+    door.kill_midway(page_size=1, messages=[SCHEMA, record(0)])
+    finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
+    assert "Waiting 1 s for a sign of life of" in finished.stderr
+    # Where a look moves the times of the session, it cannot be recognised by this clock.
+    assert finished.code == (75 if postpones else 0)
+
+
 @AHEAD
 def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)

@@ -86,6 +86,11 @@ BAD_LINES: dict[str, tuple[Any, str]] = {
         SCHEMA | {"schema": {"properties": {"id": {"$ref": "http://127.0.0.1:9/schema"}}}},
         "invalid-schema",
     ),
+    "an id that is a number": (SCHEMA | {"schema": {"properties": {"id": {"$id": 1}}}}, "invalid-schema"),
+    "an id that is not a URI": (
+        SCHEMA | {"schema": {"$id": "http://[x", "properties": {}}},
+        "invalid-schema",
+    ),
     "a schema nested too deeply to be checked": (
         raw('{"type":"SCHEMA","stream":"people","schema":' + '{"not":' * 900 + "{}" + "}" * 900 + "}"),
         "invalid-schema",

@@ -74,6 +74,27 @@ def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door:
     assert door.operations()[:6] == ["create", "push", "push", "status", "status", "push"]
 
 
+@pytest.mark.parametrize("choice", ["apply", "discard"])
+def test_a_page_that_lands_twice_after_a_stale_connection_is_for_the_user_to_decide(
+    door: FrontDoor, choice: str
+) -> None:
+    door.sandbox.configure(door.integration_id, readings=APPEND)
+    late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late(reset=True))
+    held = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
+    for fault in (late, held):
+        door.sandbox.inject(fault)
+    process = door.start(on_count_mismatch=choice)
+    feed_all(process, people(300))
+    door.sandbox.wait_for(lambda box: len(box.fired(door.integration_id)) == 2)
+    door.sandbox.release(late)
+    door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 300)
+    door.sandbox.release(held)
+    finished = door.finish(process, None)
+    assert "400 people, but this run sent 300 people." in finished.stderr
+    assert finished.code == (0 if choice == "apply" else 75)
+    assert len(ids(door)) == (400 if choice == "apply" else 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 100])
 def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, last: int) -> None:

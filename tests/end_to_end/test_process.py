@@ -164,8 +164,24 @@ def test_a_run_needs_no_stderr(door: FrontDoor, closed: str) -> None:
     assert json.loads((door.folder / "receipt.json").read_text())["outcome"] == "applied"
 
 
-def test_a_stdout_that_is_closed_takes_no_state_and_no_file_takes_its_place(door: FrontDoor) -> None:
-    process = door.start(through=["sh", "-c", 'exec "$@" >&-', "sh"], cold=True, report_path="receipt.json")
+def test_a_stdin_that_is_closed_is_an_empty_input_also_as_a_file(door: FrontDoor) -> None:
+    through = ["sh", "-c", 'exec "$@" <&-', "sh"]
+    process = door.start("--config", str(door.config()), "--input", "-", through=through, cold=True)
+    finished = door.finish(process)
+    assert finished.code == 0
+    assert "The input is empty" in finished.stderr
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "CRITICAL"])
+def test_a_stdout_that_is_closed_takes_no_state_and_no_file_takes_its_place(
+    door: FrontDoor, level: str
+) -> None:
+    process = door.start(
+        through=["sh", "-c", 'exec "$@" >&-', "sh"],
+        cold=True,
+        env={"TARGET_SPRINTO_LOGLEVEL": level},
+        report_path="receipt.json",
+    )
     finished = door.finish(process, people(3))
     assert finished.code == 1
     assert "[state-not-written]" in finished.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import signal
 import stat
 import sys
 from itertools import product
@@ -22,7 +23,7 @@ from tests.support.front_door import (
     state_line,
     would_be_refused,
 )
-from tests.support.sandbox import Edit, Fault, Hang, Respond
+from tests.support.sandbox import Delay, Edit, Fault, Hang, Respond
 
 if TYPE_CHECKING:
     import subprocess
@@ -327,7 +328,58 @@ def test_a_run_that_was_closed_and_failed_says_where_its_rejects_are(door: Front
     assert finished.code == 1
     assert "[processing-failed]" in finished.error
     assert "may still be applied" in finished.error
-    assert file_of(door).name in finished.error
+    # The session may still be applied, and then this is what it lacks.
+    assert file_of(door).suffix == ".singer"
+    assert str(file_of(door).name) in text(finished)
+
+
+def test_a_run_that_was_applied_and_failed_has_rejects_to_load(door: FrontDoor) -> None:
+    strict(door)
+
+    def one_more(response: dict[str, Any]) -> dict[str, Any]:
+        counts = response["accepted_records_by_entity"]
+        return (
+            response | {"accepted_records_by_entity": {name: n + 1 for name, n in counts.items()}}
+            if (response["state"] == "processed")
+            else response
+        )
+
+    door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=Edit(one_more)))
+    finished = door.run([SCHEMA, bad(1), record(2), STATE], **DIVERT)
+    assert (finished.code, door.session().state) == (1, "processed")
+    assert "[count-mismatch]" in finished.error
+    assert file_of(door).suffix == ".singer"
+    assert file_of(door).name in text(finished)
+
+
+def test_a_response_that_comes_after_the_discard_leaves_no_file(door: FrontDoor) -> None:
+    strict(door)
+    abandoned = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
+    # The receipt waits for the log meanwhile.
+    reading = Fault("activity", times=9, integration_id=door.integration_id, effect=Delay(1.0))
+    for fault in (abandoned, reading):
+        door.sandbox.inject(fault)
+    process = door.fed([SCHEMA, bad(1), record(2)], page_size=2, report_path="receipt.json", **DIVERT)
+    door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
+    process.send_signal(signal.SIGTERM)
+    door.wait_for_operation("activity")
+    door.sandbox.release(abandoned)
+    finished = door.finish(process, None)
+    assert (finished.code, door.session().state) == (143, "cancelled")
+    assert not (door.folder / "rejects").exists()
+
+
+def test_a_record_that_two_maps_make_invalid_is_loaded_once(door: FrontDoor) -> None:
+    maps = {"people": {"id": "id"}, "copy": {"__source__": "people", "name": "name"}}
+    types = {"people": "User", "copy": "Person"}
+    settings: dict[str, Any] = {"entity_types": types, "stream_maps": maps, **DIVERT}
+    finished = door.run(
+        [SCHEMA, record(1), record(2) | {"record": {"id": "x", "name": "n"}}, STATE], **settings
+    )
+    assert finished.code == 0
+    assert "2 records rejected" in text(finished)
+    assert " 1 was written to " in text(finished)
+    assert len(kept(file_of(door))) == 1
 
 
 def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:

@@ -45,14 +45,22 @@ def test_sessions_are_reported_from_events_in_any_order(chance: Any) -> None:  #
 
 def test_the_latest_session_is_the_one_with_no_creation_after_it() -> None:
     events = [event("a", 0, "session_created"), event("b", 10, "session_created"), event("a", 20)]
-    sessions = logged_sessions(events)
-    assert is_latest("b", sessions)
-    assert not is_latest("a", sessions)
-    assert not is_latest("c", sessions)
+    assert is_latest("b", events)
+    assert not is_latest("a", events)
+    assert not is_latest("c", events)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [event("b", 10, "session_created") | {"at": None}, event(None, 10, "session_created")],
+    ids=["without a time", "without a session"],
+)
+def test_a_creation_that_may_be_later_is_taken_for_later(other: dict[str, Any]) -> None:
+    assert not is_latest("a", [event("a", 0, "session_created"), other])
 
 
 def test_a_session_whose_own_creation_is_not_shown_is_not_the_latest() -> None:
-    assert not is_latest("a", logged_sessions([event("a", 0)]))
+    assert not is_latest("a", [event("a", 0)])
 
 
 @pytest.mark.parametrize(

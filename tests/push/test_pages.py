@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import uuid
+from datetime import date, datetime, timezone
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.push.errors import RecordTooLarge
+from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.pages import Item, Page, PageBuilder, page_sizes
 
 if TYPE_CHECKING:
@@ -151,3 +155,15 @@ def page(*items: tuple[str, object]) -> Page:
 def test_pages_that_may_share_an_entity(one: Page, other: Page, *, may: bool) -> None:
     assert one.may_overlap(other) is may
     assert other.may_overlap(one) is may
+
+
+@pytest.mark.parametrize(
+    "value",
+    [uuid.UUID(int=1), date(2026, 1, 1), datetime(2026, 1, 1, 9, tzinfo=timezone.utc)],
+    ids=lambda value: type(value).__name__,
+)
+def test_keys_that_are_the_same_in_json_are_the_same_key(value: object) -> None:
+    text = json.loads(msgspec.json.encode(value))
+    one, other = (next(encoded([{"id": key}], 1, ("id",))) for key in (value, text))
+    assert one.body == other.body
+    assert page(("User", one.key)).may_overlap(page(("User", other.key)))

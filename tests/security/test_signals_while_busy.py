@@ -83,6 +83,28 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     assert b"No session was opened." in err
 
 
+@pytest.mark.parametrize("setting", ["--input", "api_key_file", "entity_schemas"])
+def test_another_file_that_is_a_pipe_into_which_nothing_comes(
+    door: FrontDoor, tmp_path: Path, setting: str
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    given: dict[str, Any] = {} if setting == "--input" else {setting: str(pipe)}
+    if setting == "api_key_file":
+        given["api_key"] = None
+    words = ["--config", str(door.config(**given)), *([] if given else [setting, str(pipe)])]
+    process = door.start(*words, cold=True)
+    # Nothing shows that it has come to the pipe; sooner, a signal is noticed anyway.
+    time.sleep(2)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    assert time.monotonic() - began < LIMIT_SECONDS
+    _, err = process.communicate()
+    assert process.returncode == 143
+    assert b"No session was opened." in err
+
+
 def doubling(levels: int, name: str = "a") -> dict[str, Any]:
     """Each level refers to the next one twice."""
     definitions = {f"n{i}": {"allOf": [{"$ref": f"#/$defs/n{i + 1}"}] * 2} for i in range(levels)}

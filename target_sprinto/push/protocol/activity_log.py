@@ -79,11 +79,18 @@ def _session_id(event: dict[str, Any]) -> str | None:
     return named if isinstance(named, str) and re.match(SESSION_ID, named) else None
 
 
-def is_latest(session_id: str, sessions: Iterable[LoggedSession]) -> bool:
-    """Whether the log shows this session's own creation, and no creation after it."""
-    created = {session.id: session.created_at for session in sessions if session.created_at}
-    own = created.pop(session_id, None)
-    return own is not None and all(other < own for other in created.values())
+def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
+    """Whether the log shows this session's own creation, and every other creation before it."""
+    own: list[datetime] = []
+    others: list[datetime | None] = []
+    for event in events:
+        if event.get("type") == CREATED:
+            created_at = parse_time(event.get("at"))
+            if _session_id(event) != session_id:
+                others.append(created_at)
+            elif created_at is not None:
+                own.append(created_at)
+    return bool(own) and all(other is not None and other < min(own) for other in others)
 
 
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
@@ -143,7 +150,8 @@ class SessionLook(NamedTuple):
         if self.at is None:
             return 0.0
         latest = max((time for time in (self.event_at, *self.request_times) if time), default=self.at)
-        return (self.at - latest).total_seconds()
+        # Where clocks differ, a sign of life may seem to lie ahead.
+        return max(0.0, (self.at - latest).total_seconds())
 
 
 def shows_life(first: SessionLook, second: SessionLook) -> bool:

@@ -149,7 +149,10 @@ def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
     missing = [name for name in fields if name not in record]
     if missing:
         raise _NotSerializable(missing[0], "it is missing, and the push names it as key")
-    values = tuple(record[name] for name in fields)
+    # As JSON has them: a UUID and its text are the same key.
+    values = msgspec.to_builtins(
+        tuple(record[name] for name in fields), builtin_types=(Decimal,), enc_hook=_plain
+    )
     try:
         hash(values)
     except TypeError:

@@ -65,6 +65,11 @@ class Page:
         return Counter({entity_type: len(items) for entity_type, items in self.by_entity_type.items()})
 
     @cached_property
+    def size(self) -> int:
+        """Bytes of its records' JSON."""
+        return sum([len(item.body) for item in self.items])
+
+    @cached_property
     def _key_hashes(self) -> frozenset[int]:
         # Quicker to compare than keys; where two are equal by chance, the pages go one after the other.
         return frozenset([hash((item.entity_type, item.key)) for item in self.items])

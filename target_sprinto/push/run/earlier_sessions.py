@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
+from functools import partial
 
 from target_sprinto.push import errors
+from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
 from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
@@ -33,8 +36,10 @@ class OtherSessions:
         until = time.monotonic() + limit_seconds
         seen_inactive = False
         for seconds in staged.client.timings.poll_intervals():
+            # All pages are accepted: being told to wait does not end the run before its time is up.
+            left = replace(staged.retry_policy, retry_seconds=max(0.0, until - time.monotonic()))
             sessions = interruptibly(
-                lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
+                partial(staged.client.integration_status, left), staged.interrupted
             ).sessions
             inactive = sessions.active == 0 and not seen_inactive
             if inactive or staged.client.session_silence() >= keep_alive_seconds:
@@ -71,7 +76,7 @@ class OtherSessions:
 
     def _opened_before(self) -> str | None:
         try:
-            logged = self._staged.logged_sessions(self._staged.interrupted)
+            logged = logged_sessions(self._staged.logged_events(self._staged.interrupted))
         except errors.ApiError as failure:
             log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             return None

@@ -51,6 +51,7 @@ class SessionOpener:
         self._began = self._lost_at = time.monotonic()
         self._conflict = ConflictResolver(client, policy, retry_policy)
         self._response: Future[SessionStatus] = Future()
+        self._refused = False
 
     def wait(self, check: InterruptCheck) -> SessionStatus:
         """Begin, and wait for the session. Raises the ApiError that came instead, or what `check` raises."""
@@ -99,8 +100,10 @@ class SessionOpener:
                 return session
 
     def _make_room(self, failure: ApiError) -> None:
+        self._refused = True
         if not self._retry_policy.cancelled.is_set():
             self._conflict.clear_the_way(failure)
+        self._refused = False
         if self._retry_policy.cancelled.is_set():
             raise failure
 
@@ -136,6 +139,9 @@ class SessionOpener:
         if self._response.cancel():
             # A KeyboardInterrupt came before its thread had begun.
             raise errors.NotConnected("No session was asked for.")
+        if self._refused:
+            # What is under way is a look at what is in the way; no other create follows.
+            raise errors.NotConnected("No session was opened.")
         try:
             return result_before(self._response, Deadline(deadline.remaining() / 2))
         except ApiError as failure:

@@ -29,6 +29,9 @@ from target_sprinto.push.protocol.throttle import Throttle
 from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, PendingPage, Retry, Split
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
+_MAX_OPEN_BYTES = 40_000_000
+"""Once the pages that are open hold more, the next one waits: each takes up to three times its bytes."""
+
 
 class RunProgress(NamedTuple):
     """Pages accepted, in flight and sent once more; and for how many seconds none may be sent yet."""
@@ -105,7 +108,7 @@ class SendQueue:
         """Whether there was room for the page."""
         with self._not_full:
             self.raise_failure()
-            if len(self._open) > self._parallel:
+            if len(self._open) > self._parallel or sum(one.page.size for one in self._open) > _MAX_OPEN_BYTES:
                 self._not_full.wait(POLL_INTERVAL)
                 return False
             self._insert(open_page)

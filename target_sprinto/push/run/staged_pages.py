@@ -113,7 +113,7 @@ class StagedPages:
 
         With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
         as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
-        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
+        more. `lost_at`, in monotonic seconds, is when the first lost page was sent.
         """
         began = time.monotonic()
         apart = began - lost_at + self._timings.recheck_interval_stale
@@ -126,13 +126,11 @@ class StagedPages:
                 equal_at = now if equal_at is None else equal_at
                 if now - equal_at >= apart:
                     return
-            elif comparison is Comparison.DIFFERENT or equal_at is not None:
-                counted, sent = format_difference(status.counts(), self.accepted)
-                raise errors.CountMismatch(
-                    f"Sprinto counts {counted}, but this run sent {sent}.",
-                    temporary=True,
-                )
-            elif now - began >= self._timings.max_count_lag:
+            elif (
+                comparison is Comparison.DIFFERENT
+                or equal_at is not None
+                or now - began >= self._timings.max_count_lag
+            ):
                 # For `reconcile` to say.
                 self.has_resent = True
                 return

@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, LoggedSession, is_latest, logged_sessions
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_latest
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -131,7 +132,7 @@ class StagedSession:
         """
         if status.state != "expired":
             return status.state == "active"
-        if not is_latest(self.id, self.logged_sessions(self._heartbeat)):
+        if not is_latest(self.id, self.logged_events(self._heartbeat)):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
@@ -162,6 +163,6 @@ class StagedSession:
         failure.session_outcome = session_outcome
         raise failure
 
-    def logged_sessions(self, check: InterruptCheck) -> list[LoggedSession]:
-        """The sessions of the activity log, the one opened last first."""
-        return interruptibly(lambda: logged_sessions(self.client.events(LOOK_BACK, self.retry_policy)), check)
+    def logged_events(self, check: InterruptCheck) -> list[dict[str, Any]]:
+        """The activity log, as far back as a session may still matter."""
+        return interruptibly(lambda: list(self.client.events(LOOK_BACK, self.retry_policy)), check)
