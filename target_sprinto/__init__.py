@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.run_options import Timeouts
     from target_sprinto.push.run.send_queue import RunProgress
     from target_sprinto.push.sprinto_client import SprintoClient
-    from target_sprinto.push.transport.background import Deadline
+    from target_sprinto.push.transport.background import Deadline, ResourcesExhausted
     from target_sprinto.push.transport.base import Request, Response, Transport
 
     __version__: str
@@ -89,6 +89,7 @@ __all__ = [
     "RecordTooLarge",
     "Redirected",
     "Request",
+    "ResourcesExhausted",
     "Response",
     "ResponseLost",
     "Run",
@@ -118,6 +119,7 @@ _MODULES = (
     "run.opening_conflict",
     "run.run_options",
     "run.session",
+    "transport.background",
     "transport.base",
 )
 """Modules of `push` that know the public names, in the order in which they are asked."""

@@ -17,6 +17,7 @@ from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import ConfigError, SprintoError
 from target_sprinto.push.text import in_json, listed, quoted
+from target_sprinto.push.transport.background import NO_THREAD, ResourcesExhausted
 
 log = logging.getLogger(__name__)
 
@@ -218,18 +219,13 @@ class DemoFailed(SprintoError, code="demo-failed"):
     """The target that `sprintoctl demo` runs failed: its own line, before this one, says why."""
 
 
-class ResourcesExhausted(SprintoError, code="resources-exhausted"):
-    """The machine gives this process no more memory, threads or files."""
-
-
 def explained(problem: Exception) -> SprintoError:
     """What to raise instead of an exception that is not ours."""
     if isinstance(problem, MemoryError):
         return ResourcesExhausted("Memory ran out.", "Give the process more of it, or send smaller records.")
     if isinstance(problem, RuntimeError) and "start new thread" in str(problem):
-        return ResourcesExhausted(
-            "No thread could be started.", "Raise the limit of threads or processes (ulimit -u, pids.max)."
-        )
+        # Of another library's.
+        return ResourcesExhausted(*NO_THREAD)
     if isinstance(problem, OSError) and problem.errno in {errno.EMFILE, errno.ENFILE}:
         return ResourcesExhausted("No more files can be opened.", "Raise the limit for them (ulimit -n).")
     return InternalError(problem)

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from target_sprinto.push.errors import Interrupted
-from target_sprinto.push.transport.background import NoThreadError, start_thread
+from target_sprinto.push.transport.background import ResourcesExhausted, start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -145,7 +145,7 @@ class Signals:
             try:
                 # On a thread of its own, for it may be stuck: behind a full stderr, say.
                 start_thread(end, "sprinto-end").join(_EXIT_SECONDS - self.seconds_since_first())
-            except NoThreadError:
+            except ResourcesExhausted:
                 end()
             self.before_exit()
             os._exit(128 + first)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from math import inf
 from typing import Any, TypeVar
@@ -255,6 +255,8 @@ class ApiClient:
         try:
             sent = self._transport.send(request)
             response = arguments.instance("transport.send(…)", Response, sent)
+            for name, kind in (("status", int), ("headers", Mapping), ("body", bytes)):
+                arguments.instance(f"transport.send(…).{name}", kind, getattr(response, name))
         except OSError:
             raise errors.ResponseLost(f"{request.action} the connection broke.", "Run again.") from None
         finally:

@@ -44,7 +44,8 @@ def require_text(name: str, value: object) -> str:
     """The text, if it can go to Sprinto as it is. Raises ConfigError."""
     if problems := list(text_problems(name, value)):
         raise ConfigError(f"{'; '.join(problems)}.")
-    return str(value)
+    # Not its subclass, which may write itself in another way: `class Job(str, Enum)`.
+    return str.__str__(value)
 
 
 def text_problems(name: str, value: object) -> Iterator[str]:

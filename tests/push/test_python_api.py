@@ -25,6 +25,7 @@ import target_sprinto
 from target_sprinto import (
     ConflictPolicy,
     OnActiveSession,
+    Run,
     RunOutcome,
     RunResult,
     SprintoClient,
@@ -258,14 +259,17 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
 
     def fail() -> None:
         with client.run(interrupted=interrupted) as run:
+            runs.append(run)
             run.push("people", numbered(100))
             raise LookupError
 
+    runs: list[Run] = []
     with pytest.raises(KeyboardInterrupt):
         fail()
     sandbox.release(stuck)
     (session,) = sandbox.sessions(integration_id)
     assert f"session {session.id} may still be open" in caplog.text
+    assert (runs[0].result.outcome, runs[0].result.left_open) == (RunOutcome.IN_DOUBT, session.id)
 
 
 def test_a_page_that_failed_ends_the_reading(

@@ -9,9 +9,12 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +39,12 @@ from target_sprinto import (
     UnserializableRecord,
 )
 from target_sprinto.errors import SettingsError
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.retry_loop import RetryPolicy
 from tests.support.sandbox import Fault, Hang, Respond
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.support.sandbox import FaultySandbox
 
@@ -342,6 +347,24 @@ def test_a_transport_that_returns_something_else_is_named() -> None:
         run.push("people", [{"id": 1}])
 
 
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (("202", {}, b"{}"), r"\.status` must be an instance of int"),
+        ((202, None, b"{}"), r"\.headers` must be an instance of Mapping"),
+        ((202, {}, "{}"), r"\.body` must be an instance of bytes"),
+    ],
+)
+def test_a_transport_whose_response_has_something_else_in_it_is_named(given: Any, wanted: str) -> None:  # noqa: ANN401 - as a user may
+    class Odd:
+        def send(self, request: Request) -> Response:  # noqa: ARG002 - the protocol's
+            return Response(*given)
+
+    client = SprintoClient(api_key="key", integration_id="demo", transport=Odd())
+    with pytest.raises(ConfigError, match=wanted), client.run() as run:
+        run.push("people", [{"id": 1}])
+
+
 def test_a_transport_says_that_nothing_was_sent() -> None:
     client = SprintoClient(api_key="key", integration_id="demo", transport=Absent())
     with pytest.raises(NotConnected), client.run(timeouts=Timeouts(retry=0)) as run:
@@ -359,6 +382,11 @@ class Odd:
         ({"n": 10**5000}, "too long a number"),
         ({"n": Odd()}, f"JSON cannot represent {__name__}.Odd"),
         ({"n": {1}}, "JSON cannot represent set"),
+        ({"n": type("L" * 400, (), {})()}, r"JSON cannot represent test_python_misuse\.…L+\."),
+        (
+            {"n": datetime(1970, 6, 1, tzinfo=timezone(timedelta(minutes=-44, seconds=-30)))},
+            "its UTC offset has seconds",
+        ),
     ],
 )
 def test_what_json_cannot_hold_is_named(
@@ -384,3 +412,127 @@ def test_every_public_name_is_found_by_completion_and_help() -> None:
     named = set(re.findall(r"\b[A-Za-z_]+\b", described.read_text("utf-8")))
     missing = [name for name in target_sprinto.__all__ if name not in named]
     assert missing == []
+
+
+def test_an_error_of_one_run_is_not_credited_to_another(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    other = SprintoClient(
+        api_key="sandbox-key", integration_id=f"{integration_id}-other", api_url=sandbox.base_url
+    )
+    first, second = client.run(), other.run()
+    page = [{"id": number} for number in range(100)]
+
+    def push() -> None:
+        with first, second:
+            first.push("people", page)
+            second.push("people", [*page, {"id": {1}}])
+
+    with pytest.raises(UnserializableRecord) as caught:
+        push()
+    assert caught.value.result is second.result
+    (own,) = sandbox.sessions(integration_id)
+    assert own.id in first.session_outcome
+    assert own.id in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_run_is_for_one_thread_also_record_by_record(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    create = Fault("create", moment="after", integration_id=integration_id, effect=Hang())
+    sandbox.inject(create)
+    run = client.run()
+
+    def add() -> None:
+        for _ in range(100):
+            run.add("people", b'{"id":1}')
+
+    def add_beside() -> None:
+        adding = threading.Thread(target=add)
+        with run:
+            adding.start()
+            sandbox.wait_for(lambda box: bool(box.fired(integration_id)))
+            with pytest.raises(ConfigError, match="Several threads use one run"):
+                run.add("people", b'{"id":2}')
+            sandbox.release(create)
+            adding.join()
+
+    with pytest.raises(ConfigError, match="Several threads use one run"):
+        add_beside()
+    assert sandbox.applied(integration_id) == {}
+
+
+def test_a_run_is_not_finished_while_a_push_reads_its_records(client: SprintoClient) -> None:
+    def records() -> Iterator[dict[str, int]]:
+        yield {"id": 1}
+        run.finish()
+
+    with pytest.raises(ConfigError, match="while a push reads its records"), client.run() as run:
+        run.push("people", records())
+    assert run.result.outcome is not RunOutcome.APPLIED
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Exit code of a forked process that does this: 0 if it did not raise."""
+    if (child := os.fork()) == 0:
+        try:
+            work()
+        except BaseException:  # noqa: BLE001 - a child of a test must not go on
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_forked_process_leaves_the_run_alone(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
+    with client.run() as run:
+        run.push("people", [{"id": number} for number in range(100)])
+        assert in_a_child(run.abort) == 0
+        assert in_a_child(lambda: run.add("people", b"{}")) == 1
+        assert sandbox.sessions(integration_id)[0].state == "active"
+    assert run.result.outcome is RunOutcome.APPLIED
+
+
+def test_a_forked_process_makes_connections_of_its_own(sandbox: FaultySandbox, integration_id: str) -> None:
+    client = ApiClient(
+        api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
+    )
+
+    def ask() -> None:
+        policy = RetryPolicy(10, 0)
+        assert all(client.integration_status(policy).sessions.active == 0 for _ in range(20))
+
+    ask()
+    hang = Fault("integration_status", nth=21, integration_id=integration_id, effect=Hang(seconds=0.5))
+    sandbox.inject(hang)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    sandbox.wait_for(lambda box: bool(box.fired(integration_id)))
+    assert in_a_child(ask) == 0
+    asking.join()
+
+
+LEFT_OPEN = """
+import sys
+from target_sprinto import SprintoClient
+
+def left_open():
+    with SprintoClient(api_key="sandbox-key", integration_id=sys.argv[2], api_url=sys.argv[1]) as client:
+        with client.run() as run:
+            run.push("people", [{"id": number} for number in range(100)])
+            yield
+
+suspended = left_open()
+next(suspended)
+sys.exit(3)
+"""
+
+
+def test_a_run_that_is_left_open_when_the_program_ends_is_discarded(
+    sandbox: FaultySandbox, integration_id: str
+) -> None:
+    words = [sys.executable, "-c", LEFT_OPEN, sandbox.base_url, integration_id]
+    ended = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 3, ended.stderr.decode()
+    assert sandbox.sessions(integration_id)[0].state == "cancelled"

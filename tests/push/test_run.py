@@ -13,6 +13,7 @@ from target_sprinto.push.run.observer import RunObserver
 from target_sprinto.push.run.result import RunOutcome
 from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.run_options import RunOptions, Timeouts
+from target_sprinto.push.transport.background import ResourcesExhausted
 from tests.support.sandbox import Delay, Fault, Hang
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
 
     run = Run(client, RunOptions(observer=NoThreadFromTheClose()))
     run.add("people", b"{}")
-    with pytest.raises(RuntimeError, match="can't start new thread"):
+    with pytest.raises(ResourcesExhausted, match="No thread could be started"):
         run.finish()
     assert run.abort().outcome is RunOutcome.DISCARDED
     operations = [seen.operation for seen in sandbox.requests(integration_id)]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from target_sprinto.push.errors import ConfigError
-from target_sprinto.push.text import LONGEST_NAME
+from target_sprinto.push.text import LONGEST_NAME, short
 
 _E = TypeVar("_E", bound=enum.Enum)
 _T = TypeVar("_T")
@@ -123,6 +123,8 @@ def minimums(name: str, value: object) -> dict[str, int]:
     if not isinstance(found, Mapping):
         raise ConfigError(f"`{name}` must map entity types to integers.")
     return {
-        entity_type(f"{name}: an entity type", one): whole_number(f"{name}[{one!r}]", least, 0, sys.maxsize)
+        entity_type(f"{name}: an entity type", one): whole_number(
+            f"{name}[{short(str(one))!r}]", least, 0, sys.maxsize
+        )
         for one, least in found.items()
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from target_sprinto.push.errors import UnserializableRecord
-from target_sprinto.push.text import quoted
+from target_sprinto.push.text import quoted, short
 
 _JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUID})
 """Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
@@ -90,6 +90,8 @@ def _encode(record: object) -> bytes:
 def _require_json(value: object, path: str) -> None:
     kind = type(value)
     if kind in _JSON_NATIVE_TYPES:
+        if isinstance(value, datetime) and (offset := value.utcoffset()) and offset % timedelta(minutes=1):
+            raise _NotSerializable(path, "its UTC offset has seconds")
         return
     if isinstance(value, str):
         _require_utf8(value, path)
@@ -142,7 +144,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 def _named(kind: type) -> str:
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return short(kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
@@ -153,8 +155,6 @@ def _key(record: Mapping[str, Any], fields: tuple[str, ...]) -> object:
     values = msgspec.to_builtins(
         tuple(record[name] for name in fields), builtin_types=(Decimal,), enc_hook=_plain
     )
-    try:
-        hash(values)
-    except TypeError:
+    if any(isinstance(value, list | tuple | dict) for value in values):
         return _encoder.encode(values)
     return values or None

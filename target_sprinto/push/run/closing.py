@@ -22,7 +22,7 @@ from target_sprinto.push.run.staged_session import StagedSession, name_limit
 from target_sprinto.push.transport.background import (
     Deadline,
     InterruptCheck,
-    NoThreadError,
+    ResourcesExhausted,
     in_background,
     interruptible_sleep,
     result_before,
@@ -78,7 +78,7 @@ class Closing:
             self._note_close(sent=True)
             try:
                 return self._attempt(one_try, until)
-            except NoThreadError:
+            except ResourcesExhausted:
                 self._not_sent()
                 raise
             except ApiError as failure:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -29,7 +30,7 @@ from target_sprinto.push.protocol import arguments
 from target_sprinto.push.protocol.encoding import encoded
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page, PageBuilder
-from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.run.session import RunSession
@@ -67,6 +68,7 @@ class Run:
         # For one thread: a push may be made while the records of another are read.
         self._in_use = threading.RLock()
         self._was_shared = False
+        self._is_read = False
         self.session_outcome = ""
         """The outcome of the session of a run that failed, as a sentence."""
 
@@ -83,6 +85,8 @@ class Run:
                 "This run has been used already.", "Each run is one session: start a new one."
             )
         self._entered = True
+        # A block may be left open for good: in a generator that nothing resumes.
+        atexit.register(self._abort_at_exit)
         return self
 
     def __exit__(
@@ -91,6 +95,7 @@ class Run:
         if os.getpid() != self._process:
             # Forked: the run is that of the process that began it.
             return None
+        atexit.unregister(self._abort_at_exit)
         if failure is not None:
             return self._abort_because(failure)
         if self._failure is not None:
@@ -128,12 +133,15 @@ class Run:
                 if self._entity_keys.setdefault(entity_type, fields) != fields:
                     # Entities named by different fields cannot be distinguished.
                     fields = ()
+                self._is_read = True
                 for body, place, entity_key in encoded(arguments.records(records), self._pushes, fields):
                     self.check()
-                    self.add(entity_type, body, place, entity_key)
+                    self.add_valid(entity_type, body, place, entity_key)
             except BaseException as failure:
                 self._abort_because(failure)
                 raise
+            finally:
+                self._is_read = False
 
     def add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Take one record's JSON bytes; sends a page when one is complete.
@@ -143,13 +151,14 @@ class Run:
         Raises ConfigError for an argument that is not understood, and what ended the run: a page sent
         earlier that was rejected, an interruption, … Call `abort` then.
         """
-        if type(entity_type) is not str or entity_type not in self._entity_types:
-            entity_type = arguments.entity_type("entity_type", entity_type)
-            self._entity_types.add(entity_type)
-        arguments.json_object(body)
-        if key is not None:
-            arguments.entity_key(key)
-        self.add_valid(entity_type, body, origin, key)
+        with self._used_alone():
+            if type(entity_type) is not str or entity_type not in self._entity_types:
+                entity_type = arguments.entity_type("entity_type", entity_type)
+                self._entity_types.add(entity_type)
+            arguments.json_object(body)
+            if key is not None:
+                arguments.entity_key(key)
+            self.add_valid(entity_type, body, origin, key)
 
     def add_valid(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         """Like `add`, for arguments that are known to be right: they are not checked."""
@@ -159,9 +168,10 @@ class Run:
 
     def flush(self) -> None:
         """Send the page gathered so far, if there is one, though it is not full. Raises what `add` does."""
-        self._require_unfinished()
-        if page := self._builder.flush():
-            self._send_page(page)
+        with self._used_alone():
+            self._require_unfinished()
+            if page := self._builder.flush():
+                self._send_page(page)
 
     def check(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed: for while you wait for input."""
@@ -174,6 +184,10 @@ class Run:
         SprintoError in every other case; call `abort` then.
         """
         with self._used_alone():
+            if self._is_read:
+                raise errors.ConfigError(
+                    "`finish` was called while a push reads its records.", "Call it after the push."
+                )
             self._require_unfinished()
             if page := self._builder.flush():
                 self._send_page(page)
@@ -187,6 +201,9 @@ class Run:
         for what goes wrong meanwhile: that is in the result. If `close(apply)` may have reached Sprinto,
         nothing is discarded. A run that has already ended stays as it is.
         """
+        if os.getpid() != self._process:
+            # Forked: it is left to the process that began it.
+            return RunResult(RunOutcome.IN_DOUBT, self.open_session, {}, 0)
         if deadline is None:
             return self._session.abort(self._session.deadline())
         return self._session.abort(arguments.instance("deadline", Deadline, deadline))
@@ -212,8 +229,9 @@ class Run:
         except BaseException:
             # A second Ctrl-C.
             log.error("Interrupted while ending: session %s may still be open.", self.open_session)  # noqa: TRY400 - no traceback
+            self._session.give_up()
             raise
-        if isinstance(failure, errors.SprintoError):
+        if isinstance(failure, errors.SprintoError) and failure.result is None:
             # It may have seen how the session ended.
             message = failure.session_outcome = failure.session_outcome or message
             failure.result = self._session.result
@@ -222,6 +240,9 @@ class Run:
         elif message:
             _note(failure, message)
         self.session_outcome = message
+
+    def _abort_at_exit(self) -> None:
+        self.__exit__(None, SystemExit(), None)
 
     @contextlib.contextmanager
     def _blocked(self) -> Iterator[None]:

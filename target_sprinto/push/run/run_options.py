@@ -63,7 +63,7 @@ class RunOptions:
         interrupted: InterruptCheck = lambda: None,
         run_uuid: str | None = None,
     ) -> None:
-        require_text("reference_prefix", reference_prefix)
+        reference_prefix = require_text("reference_prefix", reference_prefix)
         self.uuid = str(uuid.uuid4()) if run_uuid is None else require_text("run_uuid", run_uuid)
         self.finish = arguments.choice("finish", Finish, finish)
         self.reference = client_reference_id(reference_prefix, self.uuid, self.finish)

@@ -244,6 +244,12 @@ class RunSession:
         discarded = discard_session(self._client, session.id, session.expiry, deadline)
         return self._end_discarded(self._open, discarded, discarded.sentence)
 
+    def give_up(self) -> None:
+        """Note that the run was cut off while it ended."""
+        if self.result is None:
+            expires_at = self._expires_at(self._open) if self._open is not None else None
+            self.result = RunResult(RunOutcome.IN_DOUBT, self.open_id, {}, 0, expires_at)
+
     def _end_discarded(self, opened: _OpenSession, found: DiscardResult, sentence: str = "") -> RunResult:
         if found.state is None:
             return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened), sentence)

@@ -14,6 +14,7 @@ from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol import arguments
 
 _T = TypeVar("_T")
@@ -30,19 +31,22 @@ _THREAD_BYTES = 16 << 20
 """More than a thread takes to begin: its stack, and what Python keeps of it."""
 
 
-class NoThreadError(RuntimeError):
-    """No thread could be started: the work was not begun."""
+class ResourcesExhausted(SprintoError, code="resources-exhausted"):
+    """The machine gives this process no more memory, threads or files."""
+
+
+NO_THREAD = "No thread could be started.", "Raise the limit of threads or processes (ulimit -u, pids.max)."
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread:
-    """Do `work` on a daemon thread. Raises NoThreadError."""
+    """Do `work` on a daemon thread. Raises ResourcesExhausted, and has not begun it then."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
         # One for which memory runs out as it begins ends without a word, and `start` would wait for ever.
         mmap.mmap(-1, _THREAD_BYTES).close()
         thread.start()
     except (OSError, RuntimeError):
-        raise NoThreadError("can't start new thread") from None
+        raise ResourcesExhausted(*NO_THREAD) from None
     return thread
 
 
@@ -51,14 +55,14 @@ def in_background(
 ) -> Future[_T]:
     """Do `work` on a daemon thread: one that is stuck never keeps the process from ending.
 
-    Raises NoThreadError. `or_here` is what to do then instead, before this returns:
+    Raises ResourcesExhausted. `or_here` is what to do then instead, before this returns:
     for what a run needs in order to discard. Nothing interrupts that, so it has to limit its own time.
     """
     # Not a ThreadPoolExecutor, which joins its threads at exit.
     future = Future() if future is None else future
     try:
         start_thread(partial(_complete, work, future), "sprinto-call")
-    except NoThreadError:
+    except ResourcesExhausted:
         if or_here is None:
             raise
         _complete(or_here, future)
@@ -89,7 +93,7 @@ def result_of(future: Future[_T], check: InterruptCheck) -> _T:
 def interruptibly(work: Callable[[], _T], check: InterruptCheck) -> _T:
     """Do `work` on another thread and return its result; raises what `check` raises before that.
 
-    Raises NoThreadError.
+    Raises ResourcesExhausted.
     """
     return result_of(in_background(work), check)
 

@@ -8,6 +8,7 @@ read netrc and follow redirects, and what its adapter does around an exchange ta
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import threading
 from pathlib import Path
@@ -38,10 +39,8 @@ class HttpTransport:
             "User-Agent": "target-sprinto",
             "api-key": api_key,
         }
-        self._made: urllib3.HTTPConnectionPool | None = None
-        self._making = threading.Lock()
         self._closed = threading.Event()
-        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
+        self._begin()
         found = requests.Session().merge_environment_settings(
             base_url, {}, stream=True, verify=None, cert=None
         )
@@ -51,6 +50,12 @@ class HttpTransport:
         if urlsplit(base_url).scheme == "https":
             _require_usable_ca(self._verify)
             _require_usable_proxy(requests.utils.select_proxy(base_url, self._proxies))
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._made: urllib3.HTTPConnectionPool | None = None
+        self._making = threading.Lock()
+        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
 
     def close(self) -> None:
         """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
@@ -91,6 +96,9 @@ class HttpTransport:
                 self._close_idle()
 
     def _pool(self) -> urllib3.HTTPConnectionPool:
+        if os.getpid() != self._process:
+            # Forked: two processes on one connection would read each other's responses.
+            self._begin()
         with self._making:
             if self._closed.is_set():
                 raise errors.ClientClosed("The client was closed; nothing was sent.")
