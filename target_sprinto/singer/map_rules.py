@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -129,13 +130,27 @@ def _mentions(expression: str, name: str) -> bool:
     )
 
 
+def reading(field: str) -> str:
+    """The expression that reads a field which every record has."""
+    is_name = field.isidentifier() and not keyword.iskeyword(field) and field not in NOT_FIELDS
+    return field if is_name else f"record[{field!r}]"
+
+
+def text_of(expression: str, *, may_be_null: bool) -> str:
+    """The expression that makes text of another one's value, and null of null."""
+    return f"str({expression})" + (f" if {expression} is not None else None" if may_be_null else "")
+
+
 def parsed(expression: str) -> ast.expr | None:
-    """Its syntax tree; None for what is not an expression, which the SDK's mapper rejects too."""
+    """Its syntax tree; None for what is not one expression. Of several the SDK's mapper takes the first."""
     try:
-        first, *_ = ast.parse(expression).body
+        statements = ast.parse(expression).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return first.value if isinstance(first, ast.Expr) else None
+    match statements:
+        case [ast.Expr(value)]:
+            return value
+    return None
 
 
 def _nodes(expression: str) -> list[ast.AST]:

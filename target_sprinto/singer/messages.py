@@ -189,7 +189,7 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
 
 
 _ENCODED = (str, int, type(None), Decimal, date, time, UUID)
-"""What is JSON, or has one usual form in it. `encode` also takes bytes, sets and more: as what, none would expect."""
+"""What is JSON, or has a usual form in it. `encode` takes bytes, sets and durations, too."""
 
 
 def is_finite(value: object) -> bool:
