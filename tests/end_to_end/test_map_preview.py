@@ -220,6 +220,14 @@ def test_a_value_in_any_record_is_a_difference_and_is_not_shown(door: FrontDoor)
     assert "two" not in changed.stderr
 
 
+def test_a_field_that_is_null_because_it_was_renamed_is_warned_of(door: FrontDoor) -> None:
+    maps = {"people": MAP | {"leader": "record.get('bos')"}}
+    finished = preview(door, GOOD, "-n", "0", stream_maps=maps)
+    assert (finished.code, finished.stderr.count("\n")) == (0, 1)
+    assert "reads 'bos' for field 'leader'" in finished.stderr
+    assert "Null in every record: leader" in finished.stdout
+
+
 def test_a_tap_may_be_piped_into_it(door: FrontDoor) -> None:
     config = door.config(**SETTINGS)
     words = ["map", "preview", "--input", "-", "--config", str(config)]
