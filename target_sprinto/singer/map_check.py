@@ -14,7 +14,7 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_rules import MapRule, called_names, parsed, reading, text_of
+from target_sprinto.singer.map_rules import MapRule, called_names, mentions, parsed, reading, text_of
 from target_sprinto.singer.map_schema import read_at
 from target_sprinto.singer.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import by_nearness, nearest_first
@@ -82,7 +82,9 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
                 f" not make{nearest_first(key, outputs, most=3)}.",
                 "Name the target fields that identify an entity.",
             )
-        made = [target for target, expression in rule.expressions.items() if expression == key] or ["…"]
+        made = [target for target, expression in rule.fields.items() if expression == key]
+        made += [target for target, expression in rule.fields.items() if mentions(expression or "", key)]
+        made.append("…")
         raise MapFailed(
             f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",
             f'Add "__key_properties__": [{in_json(made[0])}] to it: the field that identifies an entity.',

@@ -75,7 +75,7 @@ class MapRule:
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. To remove a field is not to read it."""
         return any(
-            _mentions(expression, field) or (target == field and _mentions(expression, "self"))
+            mentions(expression, field) or (target == field and mentions(expression, "self"))
             for target, expression in self.expressions.items()
         )
 
@@ -110,6 +110,8 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
 def _free_names(expression: str) -> list[str]:
     names = [node for node in _nodes(expression) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    # A lambda is not available, and fails with that message.
+    bound.update(node.arg for node in _nodes(expression) if isinstance(node, ast.arg))
     return [node.id for node in names if node.id not in bound]
 
 
@@ -119,7 +121,8 @@ def called_names(expression: str) -> set[str]:
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
-def _mentions(expression: str, name: str) -> bool:
+def mentions(expression: str, name: str) -> bool:
+    """Whether the expression reads a field of that name, as far as its text shows it."""
     nodes = _nodes(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.

@@ -52,6 +52,14 @@ _HINTS = {
 }
 """By the type of the error."""
 
+_BY_TEXT = {
+    "NoneType": _OPTIONAL,
+    "'fake'": "Faker is not installed, and made-up values are not evidence: map a field, or leave it out.",
+    "'encode'": "`md5` and `sha256` take text: `md5(str(x))`.",
+    "JSON serializable": "`json.dumps` takes no decimal: convert the number by `float(x)` first.",
+}
+"""By a part of its text."""
+
 
 class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
@@ -237,10 +245,11 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
 def _hint(raised: BaseException | None) -> str:
     """What to do about an error of an expression, whose text is not shown: it may quote a value."""
     text = str(raised)
+    for part, hint in _BY_TEXT.items():
+        if part in text:
+            return hint
     if not isinstance(raised, TypeError):
         return _HINTS.get(type(raised).__name__, "Correct the expression, or the value at its source.")
-    if "NoneType" in text:
-        return _OPTIONAL
     if "Decimal" in text and "float" in text:
         return "A number with a fraction is a decimal: `float(x) * 1.1`."
     return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."

@@ -86,6 +86,15 @@ def test_a_filter_is_not_a_constant(expression: str, suggested: str) -> None:
     assert "quotes" not in hint
 
 
+@pytest.mark.parametrize(("expression", "target"), [("No", "name"), ("str(No)", "name"), ("id", "…")])
+def test_the_target_of_a_key_that_is_renamed_is_named(expression: str, target: str) -> None:
+    with pytest.raises(MapFailed) as caught:
+        require_map(
+            MapRule("people", "people", {"name": expression, "__else__": None}), "people", ["No"], ["No"]
+        )
+    assert f'"__key_properties__": ["{target}"]' in caught.value.hint
+
+
 @pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's"])
 def test_quotes_are_suggested_only_where_they_are_enough(expression: str) -> None:
     assert failure(expression).hint == "Correct it."
