@@ -14,7 +14,15 @@ from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_rules import MapRule, called_names, mentions, parsed, reading, text_of
+from target_sprinto.singer.map_rules import (
+    MapRule,
+    called_names,
+    mentions,
+    nodes_of,
+    parsed,
+    reading,
+    text_of,
+)
 from target_sprinto.singer.map_schema import read_at
 from target_sprinto.singer.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import by_nearness, nearest_first
@@ -124,11 +132,21 @@ def require_known_names(
             )
 
 
-def optional_names(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
-    """Names that an expression reads by `get`, and that the stream's schema lacks: misspelled or renamed?
+def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
+    """What may be right and is probably not, each with the name that it is about.
 
-    It may also be right, if the tap's SCHEMA changes.
+    A name that is read by `get` and that the stream's schema lacks may be one that a later SCHEMA has.
     """
+    condition = rule.expressions.get("__filter__", "record")
+    if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
+        yield (
+            "__filter__",
+            MapFailed(
+                f"the stream map of stream {quoted(stream)} has a `__filter__` that reads no field: it keeps"
+                " all records, or none.",
+                _CONDITION,
+            ),
+        )
     for target, expression in rule.expressions.items():
         for is_optional, missing in _missing_parts(expression, fields):
             if is_optional and missing.name != DELETED_AT:
@@ -200,7 +218,7 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple
 
     With each whether it is read by `get`.
     """
-    for node in ast.walk(parsed(expression) or ast.Module([], [])):
+    for node in nodes_of(expression):
         step = _step(node)
         if step is None:
             continue

@@ -108,22 +108,22 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
 
 
 def _free_names(expression: str) -> list[str]:
-    names = [node for node in _nodes(expression) if isinstance(node, ast.Name)]
+    names = [node for node in nodes_of(expression) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     # A lambda is not available, and fails with that message.
-    bound.update(node.arg for node in _nodes(expression) if isinstance(node, ast.arg))
+    bound.update(node.arg for node in nodes_of(expression) if isinstance(node, ast.arg))
     return [node.id for node in names if node.id not in bound]
 
 
 def called_names(expression: str) -> set[str]:
     """The names that it calls as functions."""
-    calls = [node.func for node in _nodes(expression) if isinstance(node, ast.Call)]
+    calls = [node.func for node in nodes_of(expression) if isinstance(node, ast.Call)]
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
 def mentions(expression: str, name: str) -> bool:
     """Whether the expression reads a field of that name, as far as its text shows it."""
-    nodes = _nodes(expression)
+    nodes = nodes_of(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.
         return False
@@ -156,6 +156,7 @@ def parsed(expression: str) -> ast.expr | None:
     return None
 
 
-def _nodes(expression: str) -> list[ast.AST]:
+def nodes_of(expression: str) -> list[ast.AST]:
+    """The nodes of its syntax tree; none for what is not an expression."""
     tree = parsed(expression)
     return list(ast.walk(tree)) if tree else []

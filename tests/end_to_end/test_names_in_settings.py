@@ -215,6 +215,12 @@ def test_a_field_that_the_schema_lacks_is_warned_of_once_if_it_is_optional(door:
     assert door.applied()["people"][0]["fullName"] is None
 
 
+def test_a_filter_that_reads_no_field_is_warned_of(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__filter__": "'name'"}})
+    assert finished.code == 0, finished.stderr
+    assert "has a `__filter__` that reads no field: it keeps all records, or none. " in finished.stderr
+
+
 @pytest.mark.parametrize(
     "expression",
     [
