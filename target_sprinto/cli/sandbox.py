@@ -23,7 +23,7 @@ from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import shown
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import environment
-from target_sprinto.singer.entity_schemas import bundled_user
+from target_sprinto.singer.entity_schemas import BUNDLED, bundled_user
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import EntityRules, Sandbox
@@ -223,7 +223,7 @@ def _show(server: Sandbox, stdout: bytes) -> None:
 
 def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
     made_up = resources.files("target_sprinto.cli") / "demo_data" / "entities.json"
-    documented = json.dumps({"User": bundled_user()}).encode()
+    documented = json.dumps({"User": BUNDLED}).encode()
     return _entity_rules(local, "User", documented) | _entity_rules(local, "demo", made_up.read_bytes())
 
 
@@ -235,10 +235,11 @@ def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRule
     place = ""
     rules = {}
     try:
-        for entity_type, rule in msgspec.json.decode(content, type=dict[str, msgspec.Raw]).items():
+        for entity_type, rule in msgspec.json.decode(content, type=dict[str, Any]).items():
             # One by one, for msgspec names no key of an object.
             place = f"entity type {entity_type!r}: "
-            rules[entity_type] = msgspec.json.decode(rule, type=local.EntityRules)
+            described = bundled_user() if rule == BUNDLED else rule
+            rules[entity_type] = msgspec.convert(described, local.EntityRules)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise ConfigError(f"The file of entity types {name!r} cannot be read: {place}{problem}.") from None
     return rules

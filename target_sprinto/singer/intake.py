@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,8 @@ class Intake:
         if self.expectations is not None:
             self.add = self.expectations.before(self.add)
         self.needs_keys = self.needs_keys or self.rejects is not None
+        self.left_out: Counter[tuple[str, str]] = Counter()
+        """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""
         self._key_properties: dict[str, tuple[str, ...]] = {}
 
     def register(self, entity_type: str, key_properties: tuple[str, ...]) -> None:
@@ -58,6 +61,11 @@ class Intake:
         self.records += 1
         self.counts.records[stream] += 1
         self.final_state.add_record(stream, raw)
+
+    def leave_out(self, source: Source) -> None:
+        """Count a record that a stream map filters out."""
+        self.counts.filtered[source.stream] += 1
+        self.left_out[source.stream, source.map] += 1
 
     def has_key(self, entity_type: str) -> bool:
         """Whether a key identifies the entities of this type."""

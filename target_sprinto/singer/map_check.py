@@ -13,13 +13,26 @@ from typing import Any, NamedTuple
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.map_rules import MapRule, called_names, parsed
+from target_sprinto.singer.intake import DELETED_AT
+from target_sprinto.singer.map_rules import (
+    MapRule,
+    called_names,
+    mentions,
+    nodes_of,
+    parsed,
+    reading,
+    text_of,
+)
 from target_sprinto.singer.map_schema import read_at
 from target_sprinto.singer.schema_parts import properties_of, types_of
-from target_sprinto.singer.similar_names import nearest_first
+from target_sprinto.singer.similar_names import by_nearness, nearest_first
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."
+_ONE_EXPRESSION = "Write it on one line; or put parentheses around its lines, or `>` instead of `|` in YAML."
+_CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
+_NULL = "`get` returns null for it: correct the name, unless the tap may leave the field out."
+_PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _LONGEST_HINT = 130
 
 
@@ -38,13 +51,26 @@ def require_expressions(stream_maps: Mapping[str, Any]) -> None:
             _require_expressions(MapRule(name, name, options), name)
 
 
-def _require_expressions(rule: MapRule, stream: str) -> None:
+def _require_expressions(rule: MapRule, stream: str, fields: Sequence[str] = ()) -> None:
     for target, expression in rule.expressions.items():
         if parsed(expression) is None:
             raise MapFailed(
                 f"{_in(stream, target)} is {quoted(expression)}, which is not an expression.",
-                _as_typed(_CONSTANT.format(f"'{expression}'"), "Correct it."),
+                _meant(target, expression, fields),
             )
+
+
+def _meant(target: str, expression: str, fields: Iterable[str]) -> str:
+    """What to do about text that is not an expression, or whose first name is not a field."""
+    text = expression.strip()
+    if text in fields:
+        return _as_typed(f"Write `{reading(text)}`.", "Read the field by `record['x']`.")
+    if "\n" in text or ";" in text:
+        return _ONE_EXPRESSION
+    if target == "__filter__":
+        return _CONDITION
+    is_plain = {"'", '"', "\\"}.isdisjoint(text)
+    return _as_typed(_CONSTANT.format(f"'{text}'"), "Correct it.") if is_plain else "Correct it."
 
 
 def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequence[str] | None) -> None:
@@ -52,7 +78,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
 
     `fields` and `keys` are those of the tap's SCHEMA. Without any `fields` nothing is known of them.
     """
-    _require_expressions(rule, stream)
+    _require_expressions(rule, stream, fields)
     named = rule.options.get("__key_properties__", keys) or []
     outputs = rule.outputs(fields)
     for key in named if outputs or rule.drops_others else []:
@@ -64,7 +90,9 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
                 f" not make{nearest_first(key, outputs, most=3)}.",
                 "Name the target fields that identify an entity.",
             )
-        made = [target for target, expression in rule.expressions.items() if expression == key] or ["…"]
+        made = [target for target, expression in rule.fields.items() if expression == key]
+        made += [target for target, expression in rule.fields.items() if mentions(expression or "", key)]
+        made.append("…")
         raise MapFailed(
             f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",
             f'Add "__key_properties__": [{in_json(made[0])}] to it: the field that identifies an entity.',
@@ -89,11 +117,12 @@ def require_known_names(
                 f" there is no such function{nearest_first(name, functions, most=len(functions))}.",
                 "Use one of those, or a method of text such as `x.upper()`; or compute it at the tap.",
             )
-        missing = _Missing(name, list(fields), _cause(name, rule.expressions[target], fields))
+        missing = _Missing(name, list(fields), _cause(target, name, rule.expressions[target], fields))
         raise _not_there(stream, target, missing)
     for target, expression in rule.expressions.items():
-        for missing in _missing_parts(expression, fields):
-            raise _not_there(stream, target, missing)
+        for is_optional, missing in _missing_parts(expression, fields):
+            if not is_optional:
+                raise _not_there(stream, target, missing)
     for name in rule.removed:
         if name not in fields and rule.source == stream:
             raise MapFailed(
@@ -101,6 +130,27 @@ def require_known_names(
                 f" schema has no such field{nearest_first(name, fields, most=3)}.",
                 "Correct the name, so that no other field is sent unintended; or remove the rule.",
             )
+
+
+def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, MapFailed]]:
+    """What may be right and is probably not, each with the name that it is about.
+
+    A name that is read by `get` and that the stream's schema lacks may be one that a later SCHEMA has.
+    """
+    condition = rule.expressions.get("__filter__", "record")
+    if not any(isinstance(node, ast.Name) for node in nodes_of(condition)):
+        yield (
+            "__filter__",
+            MapFailed(
+                f"the stream map of stream {quoted(stream)} has a `__filter__` that reads no field: it keeps"
+                " all records, or none.",
+                _CONDITION,
+            ),
+        )
+    for target, expression in rule.expressions.items():
+        for is_optional, missing in _missing_parts(expression, fields):
+            if is_optional and missing.name != DELETED_AT:
+                yield missing.name, _not_there(stream, target, missing._replace(hint=_NULL))
 
 
 def require_entity(
@@ -122,10 +172,11 @@ def require_entity(
         source = copies.get(field, "")
         came, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
         if came - {"null"} and wanted and came.isdisjoint(wanted):
+            converted = text_of(reading(source), may_be_null="null" in came)
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
                 f" {_list(wanted)} (`entity_schemas`).",
-                _as_typed(f'Convert it in the stream map: "str({source})".', "Convert it in the stream map.")
+                _as_typed(f'Convert it in the stream map: "{converted}".', "Convert it in the stream map.")
                 if "string" in wanted
                 else "Map another field.",
             )
@@ -146,23 +197,28 @@ def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
     )
 
 
-def _cause(name: str, expression: str, fields: Mapping[str, Any]) -> str:
+def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -> str:
     """What to do about a name that is not a field."""
-    if expression.strip() == name and name.isupper():
-        return _as_typed(_CONSTANT.format(repr(name)), _OPTIONAL)
+    if word := _PYTHON.get(name.lower()):
+        return f"Write `{word}`, as Python does."
+    if expression.strip() in fields or (expression.strip() == name and name.isupper()):
+        return _meant(target, expression, fields)
     for field, schema in fields.items():
         inner = properties_of(schema)
         part = name.removeprefix(f"{field}__")
         if part in inner:
             why = "Flattening comes after the map. " if part != name else ""
             inside = f"{why}It is inside {quoted(field)}"
-            return _as_typed(f"{inside}: write `{field}.get({part!r})`.", f"{inside}.")
+            return _as_typed(f"{inside}: write `{_got(reading(field), part, fields)}`.", f"{inside}.")
     return _OPTIONAL
 
 
-def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Missing]:
-    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks."""
-    for node in ast.walk(parsed(expression) or ast.Module([], [])):
+def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[bool, _Missing]]:
+    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks.
+
+    With each whether it is read by `get`.
+    """
+    for node in nodes_of(expression):
         step = _step(node)
         if step is None:
             continue
@@ -170,19 +226,28 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Miss
         name = step[1]
         is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
         if inner and name not in inner and not is_method:
-            base = ast.unparse(step[0])
-            yield _Missing(
-                name,
-                list(inner),
-                _as_typed(f"Correct it; or, if it may be missing, write `{base}.get({name!r})`.", _OPTIONAL),
-            )
+            nearest, base = by_nearness(name, inner)[0], ast.unparse(step[0])
+            meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
+            hint = _as_typed(f"{meant} `{_got(base, name, fields)}`.", _OPTIONAL)
+            yield isinstance(node, ast.Call), _Missing(name, list(inner), hint)
+
+
+def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
+    """The expression that reads a part of an object which may lack it, or be null."""
+    node = parsed(base)
+    if isinstance(node, ast.BoolOp):
+        base = f"({base})"
+    elif node is not None and "null" in types_of(read_at(node, fields)):
+        base = f"({base} or {{}})"
+    return f"{base}.get({name!r})"
 
 
 def _step(node: ast.AST) -> tuple[ast.expr, str] | None:
-    if isinstance(node, ast.Attribute):
-        return node.value, node.attr
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-        return (node.value, node.slice.value) if isinstance(node.slice.value, str) else None
+    match node:
+        case ast.Attribute(base, name) | ast.Subscript(base, ast.Constant(str(name))):
+            return base, name
+        case ast.Call(ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []):
+            return base, name
     return None
 
 

@@ -6,7 +6,6 @@ What is left is for a person: a date of an account, say, is not a date of employ
 
 from __future__ import annotations
 
-import keyword
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 from target_sprinto.push.text import in_columns
 from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.map_rules import NOT_FIELDS
+from target_sprinto.singer.map_rules import reading, text_of
 from target_sprinto.singer.schema_parts import types_of
 from target_sprinto.singer.tap_sample import MAX_RECORDS, Path, StreamSample
 
@@ -160,24 +159,28 @@ def _converted(
     kinds = types_of(schema)
     nullable = len(path) > 1 or "null" in kinds or not kinds
     if "string" in types_of(wanted) and "string" not in kinds:
-        return (
-            f"str({expression}) if {expression} is not None else None" if nullable else f"str({expression})"
-        ), ""
+        return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""
     if wanted.get("format") == "date-time":
-        shapes = sample.shapes[path] or {str(schema.get("format"))}
-        if shapes == {"date"}:
-            midnight = f"{expression} + 'T00:00:00Z'"
-            rule = f"{midnight} if {expression} else None" if nullable else midnight
-            return rule, "a date becomes midnight UTC"
-        return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
+        return _as_date_time(
+            expression, sample.shapes[path] or {str(schema.get("format"))}, nullable=nullable
+        )
     return expression, ""
+
+
+def _as_date_time(expression: str, shapes: set[str], *, nullable: bool) -> tuple[str | None, str]:
+    if shapes == {"date"}:
+        midnight = f"{expression} + 'T00:00:00Z'"
+        rule = f"{midnight} if {expression} else None" if nullable else midnight
+        return rule, "a date becomes midnight UTC"
+    if "local time" in shapes:
+        return None, "its times have no time zone, or another form than 2026-01-31T09:00:00Z"
+    return expression, "" if shapes == {"date-time"} else "it may not be a date and time"
 
 
 def _read(path: Path, sample: StreamSample, may_be_null: bool) -> str:  # noqa: FBT001 - of the field's objects
     first, *inner = path
-    named = first.isidentifier() and not keyword.iskeyword(first) and first not in NOT_FIELDS
     always = sample.present[path[:1]] == min(sample.records, MAX_RECORDS)
-    expression = first if named and always else f"record.get({first!r})"
+    expression = reading(first) if always else f"record.get({first!r})"
     for name in inner:
         held = f"({expression} or {{}})" if may_be_null or not always else expression
         expression = f"{held}.get({name!r})"

@@ -29,7 +29,7 @@ _LONGEST = 60
 
 
 class PreviewRun(OfflineRun):
-    """Counts what a run would send. `keep` records of each stream and entity type are kept."""
+    """Counts what a run would send, by stream and stream map; `keep` records of each are kept."""
 
     def __init__(self, keep: int, interrupted: InterruptCheck) -> None:
         super().__init__(interrupted)
@@ -55,7 +55,7 @@ class PreviewRun(OfflineRun):
     def _add(self, entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
         super().add_valid(entity_type, body, origin, key)
         source: Source = origin  # type: ignore[assignment] # the target's own
-        place, record = (source.stream, entity_type), decode_object(body)
+        place, record = (source.stream, source.map), decode_object(body)
         self.counts[entity_type] += 1
         self.sent[place] += 1
         self.digests[place].update(body + b"\n")
@@ -85,12 +85,12 @@ def document(
 ) -> dict[str, Any]:
     """The preview as JSON values. `show` makes of a record's value what may be shown."""
     rejected = target.rejects.rejected if target.rejects else []
-    rejects = Counter((one.source.stream, one.entity_type) for one in rejected)
+    rejects = Counter((one.source.stream, one.source.map) for one in rejected)
     streams = []
     for stream in target.streams.values():
         fields = list(decode_object(stream.schema)["properties"])
         for route in stream.routes:
-            place = (stream.name, route.entity_type)
+            place = (stream.name, route.name if len(stream.routes) > 1 else "")
             sent, rules = run.sent[place], route.rule.fields if route.rule else {}
             empty = [field for field in route.sends if field not in run.filled[place]] if sent else []
             streams.append(
@@ -100,6 +100,7 @@ def document(
                     "records": target.intake.counts.records[stream.name],
                     "sent": sent,
                     "rejected": rejects[place],
+                    "left_out": target.intake.left_out[place],
                     "filter": route.rule.options.get("__filter__") if route.rule else None,
                     "key": route.keys,
                     "fields": {field: rules.get(field) or field for field in route.sends},
@@ -134,10 +135,11 @@ def document(
 def as_text(preview: dict[str, Any]) -> Iterator[str]:
     """The same as lines for a terminal."""
     for one in preview["streams"]:
-        left_out = one["records"] - one["sent"] - one["rejected"]
+        failed = one["records"] - one["sent"] - one["rejected"] - one["left_out"]
         yield (
             f"{one['stream']} → {one['entity_type']}: {pluralize(one['records'], 'record')} in,"
-            f" {one['sent']:,} to send, {one['rejected']:,} rejected, {max(left_out, 0):,} left out"
+            f" {one['sent']:,} to send, {one['rejected']:,} rejected,"
+            f" {one['left_out']:,} left out{f', {failed:,} failed' if failed else ''}"
         )
         width = max(map(len, one["fields"]), default=0)
         yield from (f"  {field:<{width}}  ← {origin}" for field, origin in one["fields"].items())

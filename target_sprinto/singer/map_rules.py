@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class MapRule:
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. To remove a field is not to read it."""
         return any(
-            _mentions(expression, field) or (target == field and _mentions(expression, "self"))
+            mentions(expression, field) or (target == field and mentions(expression, "self"))
             for target, expression in self.expressions.items()
         )
 
@@ -107,19 +108,22 @@ def rules_of(stream_maps: Mapping[str, Any], stream: str) -> list[MapRule | None
 
 
 def _free_names(expression: str) -> list[str]:
-    names = [node for node in _nodes(expression) if isinstance(node, ast.Name)]
+    names = [node for node in nodes_of(expression) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    # A lambda is not available, and fails with that message.
+    bound.update(node.arg for node in nodes_of(expression) if isinstance(node, ast.arg))
     return [node.id for node in names if node.id not in bound]
 
 
 def called_names(expression: str) -> set[str]:
     """The names that it calls as functions."""
-    calls = [node.func for node in _nodes(expression) if isinstance(node, ast.Call)]
+    calls = [node.func for node in nodes_of(expression) if isinstance(node, ast.Call)]
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
-def _mentions(expression: str, name: str) -> bool:
-    nodes = _nodes(expression)
+def mentions(expression: str, name: str) -> bool:
+    """Whether the expression reads a field of that name, as far as its text shows it."""
+    nodes = nodes_of(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.
         return False
@@ -129,15 +133,30 @@ def _mentions(expression: str, name: str) -> bool:
     )
 
 
+def reading(field: str) -> str:
+    """The expression that reads a field which every record has."""
+    is_name = field.isidentifier() and not keyword.iskeyword(field) and field not in NOT_FIELDS
+    return field if is_name else f"record[{field!r}]"
+
+
+def text_of(expression: str, *, may_be_null: bool) -> str:
+    """The expression that makes text of another one's value, and null of null."""
+    return f"str({expression})" + (f" if {expression} is not None else None" if may_be_null else "")
+
+
 def parsed(expression: str) -> ast.expr | None:
-    """Its syntax tree; None for what is not an expression, which the SDK's mapper rejects too."""
+    """Its syntax tree; None for what is not one expression. Of several the SDK's mapper takes the first."""
     try:
-        first, *_ = ast.parse(expression).body
+        statements = ast.parse(expression).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return first.value if isinstance(first, ast.Expr) else None
+    match statements:
+        case [ast.Expr(value)]:
+            return value
+    return None
 
 
-def _nodes(expression: str) -> list[ast.AST]:
+def nodes_of(expression: str) -> list[ast.AST]:
+    """The nodes of its syntax tree; none for what is not an expression."""
     tree = parsed(expression)
     return list(ast.walk(tree)) if tree else []

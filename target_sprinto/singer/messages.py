@@ -11,8 +11,10 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import date, time
 from decimal import Decimal, DecimalException
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -186,13 +188,21 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
         return {}
 
 
+_ENCODED = (str, int, type(None), Decimal, date, time, UUID)
+"""What is JSON, or has a usual form in it. `encode` takes bytes, sets and durations, too."""
+
+
 def is_finite(value: object) -> bool:
-    """Whether no float in it is NaN or infinite."""
+    """Whether no float in it is NaN or infinite. Raises TypeError for a value that is not JSON."""
     if isinstance(value, dict):
-        return all(map(is_finite, value.values()))
+        return all(map(is_finite, (*value, *value.values())))
     if isinstance(value, list | tuple):
         return all(map(is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not isinstance(value, _ENCODED):
+        raise TypeError
+    return True
 
 
 def decode_object(raw: msgspec.Raw | bytes) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform, StreamMap
 
@@ -52,6 +53,14 @@ _HINTS = {
 }
 """By the type of the error."""
 
+_BY_TEXT = {
+    "NoneType": _OPTIONAL,
+    "'fake'": "Faker is not installed, and made-up values are not evidence: map a field, or leave it out.",
+    "'encode'": "`md5` and `sha256` take text: `md5(str(x))`.",
+    "JSON serializable": "`json.dumps` takes no decimal: convert the number by `float(x)` first.",
+}
+"""By a part of its text."""
+
 
 class Route:
     """One stream map of a stream, and the sink that its records go to. `fields` are the stream's.
@@ -72,6 +81,7 @@ class Route:
         self.entity_type = sink.entity_type
         self.reads_deletion = rule is not None and rule.reads(DELETED_AT)
         self.rule = rule
+        self.name = rule.name if rule else ""
         self.sends = list(sink.original_schema["properties"])
         self._map = None if unchanged else stream_map
         self._sink = sink
@@ -93,7 +103,7 @@ class Route:
             if (written := self._writer.write(raw)) is None:
                 return False
             if not written:
-                intake.counts.filtered[source.stream] += 1
+                intake.leave_out(source)
                 return True
             body = written
         if decoder is None or (read := decoder.read(body)) is None:
@@ -138,7 +148,7 @@ class Route:
             self._intake.reject(problem, source, self.entity_type)
         else:
             if mapped is None:
-                self._intake.counts.filtered[source.stream] += 1
+                self._intake.leave_out(source)
             else:
                 self._sink.process_record(mapped, {"source": source})
 
@@ -162,8 +172,8 @@ class Stream:
         if len(raw) > MAX_RECORD_VALUES and (
             len(raw) > MAX_RECORD_BYTES or has_more_values(raw, MAX_RECORD_VALUES)
         ):
-            for route in routes:
-                route.reject_undecoded(raw, source)
+            for route, own in self._each(routes, source):
+                route.reject_undecoded(raw, own)
             return
         if len(routes) == 1 and routes[0].deliver_planned(raw, source):
             return
@@ -173,9 +183,9 @@ class Stream:
             self._reject_undecodable(raw, source)
             return
         if record.get(DELETED_AT) is not None:
-            routes = self._without_deleted(routes)
-        for route in routes:
-            route.deliver(record, raw, source)
+            routes = self._without_deleted(routes, source)
+        for route, own in self._each(routes, source):
+            route.deliver(record, raw, own)
 
     def reject_line(self, line: bytes, problem: InvalidRecord) -> None:
         """Reject a RECORD message with a number that JSON cannot represent."""
@@ -192,14 +202,20 @@ class Stream:
         self._reject(problem, source)
 
     def _reject(self, problem: InvalidRecord, source: Source) -> None:
-        for route in self.routes:
-            self.intake.reject(problem, source, route.entity_type)
+        for route, own in self._each(self.routes, source):
+            self.intake.reject(problem, own, route.entity_type)
 
-    def _without_deleted(self, routes: Sequence[Route]) -> Sequence[Route]:
+    def _each(self, routes: Sequence[Route], source: Source) -> Iterator[tuple[Route, Source]]:
+        for route in routes:
+            yield route, (replace(source, map=route.name) if len(self.routes) > 1 else source)
+
+    def _without_deleted(self, routes: Sequence[Route], source: Source) -> Sequence[Route]:
         """The routes that a record takes that is marked as deleted. Raises DeletedRecord."""
         reading = [route for route in routes if route.reads_deletion]
         if len(reading) == len(routes) or not self.intake.skips_deleted(self.name):
             return routes
+        for route, own in self._each(routes, source):
+            self.intake.left_out[own.stream, own.map] += not route.reads_deletion
         return reading
 
     def _source(self, raw: bytes, batch_place: str = "", *, is_message: bool = False) -> Source:
@@ -237,10 +253,11 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
 def _hint(raised: BaseException | None) -> str:
     """What to do about an error of an expression, whose text is not shown: it may quote a value."""
     text = str(raised)
+    for part, hint in _BY_TEXT.items():
+        if part in text:
+            return hint
     if not isinstance(raised, TypeError):
         return _HINTS.get(type(raised).__name__, "Correct the expression, or the value at its source.")
-    if "NoneType" in text:
-        return _OPTIONAL
     if "Decimal" in text and "float" in text:
         return "A number with a fraction is a decimal: `float(x) * 1.1`."
     return "Convert the values to one type: `str(x)`, `int(x)` or `float(x)`."

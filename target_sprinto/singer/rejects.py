@@ -40,6 +40,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     """Where a record came from: what a message names instead of its values.
 
     `number` is the record's ordinal number in the input; it and `original` are set if rejects are kept.
+    `map` is the name of the stream map, if the stream has several.
     """
 
     stream: str
@@ -47,6 +48,7 @@ class Source(msgspec.Struct, frozen=True, gc=False):
     batch_place: str = ""
     number: int = 0
     original: Original | None = None
+    map: str = ""
 
     def __str__(self) -> str:
         place = f"stream {quoted(self.stream)}, input line {self.line}"
@@ -273,7 +275,9 @@ class RejectedRecords:
         self._response_bytes += len(rejected.response)
         return msgspec.structs.replace(
             rejected,
-            source=Source(sys.intern(source.stream), source.line, source.batch_place, source.number),
+            source=Source(
+                sys.intern(source.stream), source.line, source.batch_place, source.number, map=source.map
+            ),
             key=None if rejected.key is None else _entity(rejected.entity_type, rejected.key)[1],
             field=sys.intern(rejected.field) if rejected.field else None,
             issue=sys.intern(rejected.issue) if rejected.issue else None,

@@ -23,7 +23,7 @@ from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
 from target_sprinto.singer import schema_limits
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.map_check import doubts, require_entity, require_known_names, require_map
 from target_sprinto.singer.map_rules import MapRule, rules_of
 from target_sprinto.singer.map_schema import mapped_schema
 from target_sprinto.singer.messages import decode_object
@@ -51,6 +51,7 @@ class Streams(dict[str, Stream]):
 
     def __post_init__(self) -> None:
         self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps, self.settings.expect)
+        self._doubted: set[tuple[str, str]] = set()
         self._schema_memory: dict[str, int] = {}
         self._memory = 0
 
@@ -164,6 +165,10 @@ class Streams(dict[str, Stream]):
             return None
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
+            for name, doubt in doubts(rule, tap_stream, fields):
+                if (tap_stream, name) not in self._doubted:
+                    self._doubted.add((tap_stream, name))
+                    log.warning("Input line %d: %s", self.intake.line(), doubt)
         schema = stream_map.transformed_schema
         if rule is not None and isinstance(stream_map, CustomStreamMap) and not stream_map.flattening_enabled:
             schema = mapped_schema(schema, rule, stream_map.raw_schema)

@@ -19,7 +19,8 @@ MAX_RECORDS = 500
 _MAX_DEPTH = 3
 _SHAPES = {
     "date": re.compile(r"\d{4}-\d\d-\d\d"),
-    "date-time": re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*"),
+    "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
+    "local time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*"),
     "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+"),
 }
 Path = tuple[str, ...]
@@ -58,8 +59,8 @@ class StreamSample:
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
                 self._look(inner, here)
             elif isinstance(inner, str):
-                found = [shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(inner)]
-                self.shapes[here].update(found or ["text"])
+                found = (shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(inner))
+                self.shapes[here].add(next(found, "text"))
                 self._words[here].add(inner)
 
 

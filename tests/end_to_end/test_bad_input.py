@@ -248,6 +248,16 @@ def test_a_stream_map_that_makes_nan_makes_no_record(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize(
+    "made", ["name.encode()", "[{name, id}]", "datetime.timedelta(days=2)", "{name.encode(): 1}"]
+)
+def test_what_a_stream_map_makes_is_json(door: FrontDoor, made: str) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"made": made}})
+    assert (finished.code, finished.stdout, door.applied()) == (1, "", {})
+    assert "the stream map of stream 'people' made a value that is not JSON. " in finished.error
+    assert "[stream-map]" in finished.error
+
+
+@pytest.mark.parametrize(
     "stream_map", [{"x": ""}, {"x": "1 +"}, {"id": None}, {"__key_properties__": ["nowhere"]}]
 )
 def test_a_stream_map_that_does_not_fit_is_reported_at_the_schema(

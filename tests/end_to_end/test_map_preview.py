@@ -220,6 +220,39 @@ def test_a_value_in_any_record_is_a_difference_and_is_not_shown(door: FrontDoor)
     assert "two" not in changed.stderr
 
 
+def test_two_maps_of_one_stream_into_one_entity_type_are_counted_each_for_itself(door: FrontDoor) -> None:
+    maps = {
+        "people": MAP,
+        "leaders": MAP | {"__source__": "people", "__filter__": "id < 2", "personId": "id + 240"},
+        "bad": MAP | {"__source__": "people", "__filter__": "id > 247", "personId": "id + 10"},
+    }
+    types = dict.fromkeys(maps, "Person")
+    finished = preview(
+        door, GOOD, "-n", "0", stream_maps=maps, entity_types=types, on_invalid_record="divert"
+    )
+    assert [line.partition(", ")[2] for line in finished.stdout.splitlines() if "→" in line] == [
+        "249 to send, 0 rejected, 1 left out",
+        "2 to send, 0 rejected, 248 left out",
+        "0 to send, 2 rejected, 248 left out",
+    ]
+
+
+def test_a_record_on_which_the_map_fails_is_not_left_out(door: FrontDoor) -> None:
+    deleted = record(1, boss=None, _sdc_deleted_at="2026-01-01")
+    messages = [STREAM, deleted, record(3, boss=None), record(4, boss="x"), record(5, boss=None), STATE]
+    maps = {"people": MAP | {"leader": "boss.upper()"}}
+    finished = preview(door, messages, "-n", "0", stream_maps=maps, on_deleted_record="skip")
+    assert "4 records in, 1 to send, 0 rejected, 2 left out, 1 failed" in finished.stdout
+
+
+def test_a_field_that_is_null_because_it_was_renamed_is_warned_of(door: FrontDoor) -> None:
+    maps = {"people": MAP | {"leader": "record.get('bos')"}}
+    finished = preview(door, GOOD, "-n", "0", stream_maps=maps)
+    assert (finished.code, finished.stderr.count("\n")) == (0, 1)
+    assert "reads 'bos' for field 'leader'" in finished.stderr
+    assert "Null in every record: leader" in finished.stdout
+
+
 def test_a_tap_may_be_piped_into_it(door: FrontDoor) -> None:
     config = door.config(**SETTINGS)
     words = ["map", "preview", "--input", "-", "--config", str(config)]

@@ -201,6 +201,26 @@ def test_a_constant_without_inner_quotes_is_recognised(door: FrontDoor) -> None:
     assert "a constant needs inner quotes: \"'EMPLOYEE'\"" in message
 
 
+def test_a_field_that_the_schema_lacks_is_warned_of_once_if_it_is_optional(door: FrontDoor) -> None:
+    maps = {"people": {"fullName": "record.get('nmae')", "gone": "record.get('_sdc_deleted_at')"}}
+    changed = named("people", {"id": {}, "name": {}, "new": {}})
+    finished = door.run([SCHEMA, record(1), changed, record(2), STATE], stream_maps=maps)
+    assert finished.code == 0, finished.stderr
+    assert finished.stderr.count("WARNING") == 1
+    assert (
+        "Input line 1: the stream map of stream 'people' reads 'nmae' for field 'fullName', and the stream's"
+        " schema has no such field (nearest first: 'name', 'id'). `get` returns null for it: correct the"
+        " name, unless the tap may leave the field out. [stream-map]"
+    ) in finished.stderr
+    assert door.applied()["people"][0]["fullName"] is None
+
+
+def test_a_filter_that_reads_no_field_is_warned_of(door: FrontDoor) -> None:
+    finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__filter__": "'name'"}})
+    assert finished.code == 0, finished.stderr
+    assert "has a `__filter__` that reads no field: it keeps all records, or none. " in finished.stderr
+
+
 @pytest.mark.parametrize(
     "expression",
     [

@@ -309,7 +309,8 @@ def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) ->
 def test_a_file_of_entity_types_that_makes_no_sense_is_reported(
     door: FrontDoor, rules: dict[str, Any], named: str
 ) -> None:
-    (door.folder / "entities.json").write_text(json.dumps({"Device": {"key": ["id"]}, "User": rules}))
+    others = {"Device": {"key": ["id"]}, "Person": "bundled:User"}
+    (door.folder / "entities.json").write_text(json.dumps(others | {"User": rules}))
     message = finish_sandbox(door, "--entities", "entities.json")
     assert "The file of entity types 'entities.json' cannot be read: entity type 'User': " in message.stderr
     assert named in message.stderr

@@ -82,7 +82,9 @@ def test_names_are_words(name: str, spelt: str) -> None:
         ("id employeeId", "employeeId", "employeeId", "likely"),
         ("profile.firstName", "firstName", "(profile or {}).get('firstName')", "sure"),
         ("work.reportsTo.firstName", "firstName", "?", "decide"),
-        ("first-name", "firstName", "record.get('first-name')", "sure"),
+        ("id:number", "employeeId", "str(id) if id is not None else None", "likely"),
+        ("manager_id:number", "managerId", "str(manager_id) if manager_id is not None else None", "likely"),
+        ("first-name", "firstName", "record['first-name']", "sure"),
         ("hire_date:date-time", "employmentStartDate", "hire_date", "sure"),
         ("hire_date", "employmentStartDate", "hire_date", "likely"),
         ("created_at:date-time", "employmentStartDate", "?", "decide"),
@@ -110,6 +112,30 @@ def test_the_shape_of_values_helps_and_their_text_is_not_repeated() -> None:
     assert found["workEmail"].rule == "record.get('email')"
     assert "s3cr3t" not in repr(found)
     assert proposed("contract_type", {"contract_type": "s3cr3t"})["employmentType"].rule == UNDECIDED
+
+
+def test_a_field_with_an_odd_name_is_optional_only_if_a_record_lacks_it() -> None:
+    found = proposed("last-name first-name", {"last-name": "x", "first-name": "x"}, {"last-name": "x"})
+    assert found["lastName"].rule == "record['last-name']"
+    assert found["firstName"].rule == "record.get('first-name')"
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "level"),
+    [
+        ("2024-01-15T09:00:00Z", "hire_date", "sure"),
+        ("2024-01-15T09:00:00.123+05:30", "hire_date", "sure"),
+        ("2024-01-15T09:00:00", UNDECIDED, "decide"),
+        ("2024-01-15 00:00:00", UNDECIDED, "decide"),
+        ("2024-01-15 00:00:00.000", UNDECIDED, "decide"),
+        ("2024-01-15 00:00:00Z", UNDECIDED, "decide"),
+        ("2024-01-15T09:00:00+0530", UNDECIDED, "decide"),
+    ],
+)
+def test_only_a_time_that_the_target_takes_is_sure(value: str, rule: str, level: str) -> None:
+    found = proposed("hire_date", {"hire_date": value})["employmentStartDate"]
+    assert (found.rule, found.level) == (rule, level)
+    assert ("no time zone" in found.why) is (rule == UNDECIDED)
 
 
 def test_the_stream_map_sends_nothing_else() -> None:

@@ -1,0 +1,112 @@
+"""What a message on a stream map suggests is what works if it is typed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from target_sprinto.errors import MapFailed
+from target_sprinto.singer.entity_schemas import EntitySchema
+from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.map_rules import MapRule, parsed
+
+TEXT = {"type": "string"}
+FIELDS: dict[str, Any] = {
+    "id": {"type": ["integer", "null"]},
+    "No": {"type": "integer"},
+    "First Name": TEXT,
+    "Last Working Day": TEXT,
+    "First-Name": TEXT,
+    "class": TEXT,
+    "from": {"type": ["integer", "null"]},
+    "contact": {"type": ["object", "null"], "properties": {"email": TEXT}},
+    "home address": {"type": "object", "properties": {"city": TEXT}},
+}
+ENTITY = EntitySchema("T", {"schema": {"properties": {"name": TEXT}}})
+
+
+def check(rule: MapRule) -> None:
+    require_map(rule, "people", list(FIELDS), None)
+    require_known_names(rule, "people", FIELDS, ["md5"])
+    require_entity(ENTITY, "people", rule, FIELDS, ["name"])
+
+
+def failure(expression: str, target: str = "name") -> MapFailed:
+    with pytest.raises(MapFailed) as caught:
+        check(MapRule("people", "people", {target: expression, "__else__": None}))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("expression", "suggested"),
+    [
+        ("First Name", "Write `record['First Name']`."),
+        ("First-Name", "Write `record['First-Name']`."),
+        ("class", "Write `record['class']`."),
+        ("from", "Write `record['from']`."),
+        ("Team Lead", "\"'Team Lead'\""),
+        ("true", "Write `True`"),
+        ("null", "Write `None`"),
+        ("NULL", "Write `None`"),
+        ("'a' if id else null", "Write `None`"),
+        ("email", "write `(contact or {}).get('email')`"),
+        ("contact__email", "write `(contact or {}).get('email')`"),
+        ("city", "write `record['home address'].get('city')`"),
+        (
+            "contact.mail",
+            "Is 'email' meant? If the tap may leave it out, write `(contact or {}).get('mail')`.",
+        ),
+        ("(contact or {}).mail", "write `(contact or {}).get('mail')`."),
+        (
+            "record['Last Day']",
+            "Is 'Last Working Day' meant? If the tap may leave it out, write `record.get('Last Day')`.",
+        ),
+        ("No", '"str(No)"'),
+        ("id", '"str(id) if id is not None else None"'),
+    ],
+)
+def test_a_hint_says_what_to_write(expression: str, suggested: str) -> None:
+    assert suggested in failure(expression).hint
+
+
+@pytest.mark.parametrize(
+    ("expression", "suggested"),
+    [
+        ("active = True", "two `=`"),
+        ("active = 'Y'", "two `=`"),
+        ("ACTIVE", "two `=`"),
+        ("is active", "two `=`"),
+        ("true", "Write `True`"),
+    ],
+)
+def test_a_filter_is_not_a_constant(expression: str, suggested: str) -> None:
+    hint = failure(expression, "__filter__").hint
+    assert suggested in hint
+    assert "quotes" not in hint
+
+
+@pytest.mark.parametrize(("expression", "target"), [("No", "name"), ("str(No)", "name"), ("id", "…")])
+def test_the_target_of_a_key_that_is_renamed_is_named(expression: str, target: str) -> None:
+    with pytest.raises(MapFailed) as caught:
+        require_map(
+            MapRule("people", "people", {"name": expression, "__else__": None}), "people", ["No"], ["No"]
+        )
+    assert f'"__key_properties__": ["{target}"]' in caught.value.hint
+
+
+@pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's"])
+def test_quotes_are_suggested_only_where_they_are_enough(expression: str) -> None:
+    assert failure(expression).hint == "Correct it."
+
+
+@pytest.mark.parametrize("expression", ["id; No", "No\n+ ' ' + No\n", "No\nNo", "'a'\nif id else 'b'"])
+def test_an_expression_is_one(expression: str) -> None:
+    error = failure(expression)
+    assert "which is not an expression" in error.message
+    assert "parentheses around its lines" in error.hint
+
+
+@pytest.mark.parametrize("expression", ["id\n", "id  # the number", "(id\n+ No)\n", "id;"])
+def test_a_line_end_or_a_comment_changes_nothing(expression: str) -> None:
+    assert parsed(expression) is not None
