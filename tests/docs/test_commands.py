@@ -63,7 +63,6 @@ class Reader:
         for name in ("target-sprinto", "sprintoctl", "python"):
             self._program(programs / name, f'exec {shlex.join(door.command(name))} "$@"')
         self._program(programs / "tap-hr", "cat staff.singer")
-        self._program(programs / "mail", "cat")
         self._env = {
             **os.environ,
             "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
