@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.commands import DOCS, blocks
 from tests.support.front_door import API_KEY, PAGE, PATIENCE_SECONDS, as_input, state_line
-from tests.support.schedulers import add_script, programs
+from tests.support.schedulers import add_script, program, programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,3 +157,26 @@ def test_the_log_is_a_private_file_that_only_the_run_with_the_lock_writes(
     code, said = script.run("run.log")
     assert (code, said) == (1, log.read_text())
     assert "[unauthorized]" in said
+
+
+(ALERT,) = (block.text for block in blocks(DOCS / "monitoring.md") if "SLACK_WEBHOOK" in block.text)
+TALKS_LAST = "trap 'echo Broken pipe [broken-pipe] >&2; exit 1' TERM; cat input.singer; sleep 600 & wait"
+
+
+@pytest.mark.parametrize("ending", ["tap-silent", "state-not-written"])
+def test_an_alert_has_the_targets_line_and_no_state(door: FrontDoor, folder: Path, ending: str) -> None:
+    tap = TALKS_LAST
+    if ending == "tap-silent":
+        set_in(folder, input_timeout_seconds=0.3)
+    else:
+        tap = "cat input.singer"
+        edit(folder, "> state.new 3>&-", "> /dev/full 3>&-")
+    (folder / "push.sh").chmod(0o755)
+    path = programs(folder.parent / "bin", tap, door.command("target-sprinto"))
+    program(folder.parent / "bin/curl", "cat > sent.json")
+    env = {**os.environ, "PATH": path, "NO_PROXY": "127.0.0.1", "SLACK_WEBHOOK": "x"}
+    subprocess.run(["bash", "-eu", "-c", ALERT], cwd=folder, env=env, check=True, timeout=PATIENCE_SECONDS)
+    text = json.loads((folder / "sent.json").read_text())["text"]
+    assert text.startswith("push.sh ended with 1. 20")
+    assert text.endswith(f"[{ending}]")
+    assert state_line().strip() in (folder / "run.log").read_text() or ending == "tap-silent"

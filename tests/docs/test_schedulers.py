@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.support.commands import DOCS, blocks
 from tests.support.front_door import API_KEY, PATIENCE_SECONDS, as_input, people, state_line
 from tests.support.meltano_project import install_into
-from tests.support.schedulers import file_of, programs
+from tests.support.schedulers import file_of, program, programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 KUBERNETES = "1.37"
+
+
+# Prometheus
+
+
+def test_metrics_are_replaced_by_metrics_only(tmp_path: Path) -> None:
+    (script,) = (block.text for block in blocks(DOCS / "monitoring.md") if "openmetrics" in block.text)
+    (tmp_path / "sprinto.prom").write_text("old")
+    program(tmp_path / "bin/sprintoctl", "exit 1")
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    script = script.replace("/var/lib/node_exporter", str(tmp_path))
+    assert subprocess.run(["bash", "-c", script], env=env, check=False).returncode == 1
+    assert (tmp_path / "sprinto.prom").read_text() == "old"
 
 
 # Kubernetes
