@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,21 @@ if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 KUBERNETES = "1.37"
+
+
+# systemd
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_accepts_the_service_and_its_timer(tmp_path: Path) -> None:
+    units = [tmp_path / f"sprinto-hr.{kind}" for kind in ("service", "timer")]
+    for unit in units:
+        unit.write_text(file_of("pipe-and-cron.md", unit.name), encoding="utf-8")
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False
+    )
+    # It also speaks of the machine's own units.
+    assert [line for line in (verified.stdout + verified.stderr).splitlines() if "sprinto" in line] == []
 
 
 # Prometheus
