@@ -160,7 +160,7 @@ def test_the_log_is_a_private_file_that_only_the_run_with_the_lock_writes(
 
 
 (ALERT,) = (block.text for block in blocks(DOCS / "monitoring.md") if "SLACK_WEBHOOK" in block.text)
-TALKS_LAST = "trap 'echo Broken pipe [broken-pipe] >&2; exit 1' TERM; cat input.singer; sleep 600 & wait"
+TALKS_LAST = "trap 'echo gone [broken-pipe] >&2; kill $!; exit 1' TERM; cat input.singer; sleep 600 & wait"
 
 
 @pytest.mark.parametrize("ending", ["tap-silent", "state-not-written"])
