@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
 
 from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
@@ -174,6 +175,7 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
     yield from _ending_problems(config)
     yield from _expect_problems(config)
     yield from _path_problems(config)
+    yield from _encoding_problems(config)
     for name, instead in NOT_FOR_SPRINTO.items():
         if config.get(name) is not None:
             yield f"`{name}` is not supported: {instead}"
@@ -189,13 +191,17 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
 
 def _path_problems(config: Mapping[str, Any]) -> Iterable[str]:
     for name in ("rejects_dir", "report_path"):
-        path = config.get(name) or ""
-        try:
-            usable = b"\0" not in os.fsencode(path)
-        except UnicodeEncodeError:
-            usable = False
-        if not usable:
+        if "\0" in (config.get(name) or ""):
             yield f"`{name}` holds a character that no path can have"
+
+
+def _encoding_problems(config: Mapping[str, Any]) -> Iterable[str]:
+    """A variable may hold any bytes, and JSON half a surrogate pair."""
+    for name, value in config.items():
+        try:
+            msgspec.json.encode(value)
+        except UnicodeEncodeError:
+            yield f"`{name}` is not UTF-8"
 
 
 def _ending_problems(config: Mapping[str, Any]) -> Iterable[str]:

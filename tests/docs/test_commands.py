@@ -41,6 +41,11 @@ def test_every_block_of_commands_is_run_or_says_why_it_is_not(page: Path) -> Non
     assert unmarked == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_command_empties_a_bookmark_before_it_runs(page: Path) -> None:
+    assert [block.text for block in blocks(page) if re.search(r">\s*\S*state\.json\b", block.text)] == []
+
+
 def test_what_is_shown_is_looked_for_line_by_line() -> None:
     seen, one, other = Seen(), str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
     printed = f"12:00 | INFO | Session {other} is open.\n12:01 | INFO | Session {other} is held.\n"
@@ -63,7 +68,6 @@ class Reader:
         for name in ("target-sprinto", "sprintoctl", "python"):
             self._program(programs / name, f'exec {shlex.join(door.command(name))} "$@"')
         self._program(programs / "tap-hr", "cat staff.singer")
-        self._program(programs / "mail", "cat")
         self._env = {
             **os.environ,
             "PATH": f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -52,8 +52,11 @@ def scheduler(dagster: Path, folder: Path, name: str, env: dict[str, str]) -> Sc
 
 @pytest.fixture
 def scripts(dagster: Path, tmp_path: Path) -> Scheduler:
-    # A tap that waits after its last line is one that is still running.
-    path = programs(tmp_path / "bin", "cat input.singer; if [ -e waits ]; then exec sleep 600; fi")
+    # A tap whose log is not all UTF-8; one that waits after its last line is still running.
+    path = programs(
+        tmp_path / "bin",
+        r"printf 'caf\351\n' >&2; cat input.singer; if [ -e waits ]; then exec sleep 600; fi",
+    )
     env = {"PATH": path, "SPRINTO_TAPS": str(tmp_path / "taps")}
     return scheduler(dagster, tmp_path, "definitions.py", env)
 

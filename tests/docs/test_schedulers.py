@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from tests.support.commands import DOCS, blocks
 from tests.support.front_door import API_KEY, PATIENCE_SECONDS, as_input, people, state_line
 from tests.support.meltano_project import install_into
-from tests.support.schedulers import file_of, programs
+from tests.support.schedulers import file_of, program, programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +24,34 @@ if TYPE_CHECKING:
     from tests.support.front_door import FrontDoor
 
 KUBERNETES = "1.37"
+
+
+# systemd
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_accepts_the_service_and_its_timer(tmp_path: Path) -> None:
+    units = [tmp_path / f"sprinto-hr.{kind}" for kind in ("service", "timer")]
+    for unit in units:
+        unit.write_text(file_of("pipe-and-cron.md", unit.name), encoding="utf-8")
+    verified = subprocess.run(
+        ["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False
+    )
+    # It also speaks of the machine's own units.
+    assert [line for line in (verified.stdout + verified.stderr).splitlines() if "sprinto" in line] == []
+
+
+# Prometheus
+
+
+def test_metrics_are_replaced_by_metrics_only(tmp_path: Path) -> None:
+    (script,) = (block.text for block in blocks(DOCS / "monitoring.md") if "openmetrics" in block.text)
+    (tmp_path / "sprinto.prom").write_text("old")
+    program(tmp_path / "bin/sprintoctl", "exit 1")
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    script = script.replace("/var/lib/node_exporter", str(tmp_path))
+    assert subprocess.run(["bash", "-c", script], env=env, check=False).returncode == 1
+    assert (tmp_path / "sprinto.prom").read_text() == "old"
 
 
 # Kubernetes
@@ -36,16 +67,14 @@ def container() -> dict[str, Any]:
     return dict(only)
 
 
-ENDINGS = pytest.mark.parametrize(
-    ("tap", "key", "code", "kept"),
-    [
-        ("cat input.singer", API_KEY, 0, True),
-        ("cat input.singer; exit 1", API_KEY, 1, True),
-        ("head -n 2 input.singer", API_KEY, 1, False),
-        ("cat input.singer", "another-key", 1, False),
-    ],
-    ids=["applied", "the tap fails after its STATE", "no final STATE", "a wrong key"],
-)
+WAYS = ("tap", "key", "code", "kept")
+ENDINGS = {
+    "applied": ("cat input.singer", API_KEY, 0, True),
+    "the tap fails after its STATE": ("cat input.singer; exit 1", API_KEY, 1, True),
+    "no final STATE": ("head -n 2 input.singer", API_KEY, 1, False),
+    "a wrong key": ("cat input.singer", "another-key", 1, False),
+}
+HANGS = "for _ in $(seq 34); do cat input.singer; done; exec sleep 600"  # after more than a page
 
 
 def run_script(door: FrontDoor, script: str, tap: str, **env: str) -> int:
@@ -69,7 +98,9 @@ def require_kept(door: FrontDoor, state: Path, *, kept: bool) -> None:
     assert len(door.applied().get("User", [])) == (3 if kept else 0)
 
 
-@ENDINGS
+@pytest.mark.parametrize(
+    WAYS, [*ENDINGS.values(), (HANGS, "another-key", 1, False)], ids=[*ENDINGS, "a tap that hangs"]
+)
 def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
     for folder in ("config", "key", "state", "work"):
         (door.folder / folder).mkdir()
@@ -81,8 +112,8 @@ def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: i
     (door.folder / "config/target.json").write_text(json.dumps(target))
     (door.folder / "key/api-key").write_text(key)
     (script,) = container()["args"]
-    for mounted in container()["volumeMounts"]:
-        script = script.replace(mounted["mountPath"] + "/", f"{door.folder}{mounted['mountPath']}/")
+    mounted = "|".join(one["mountPath"] for one in container()["volumeMounts"])
+    script = re.sub(rf"(?=(?:{mounted})/)", str(door.folder), script)
     assert run_script(door, script.replace("set -u", "set +e -u"), tap) == code
     require_kept(door, door.folder / "state/state.json", kept=kept)
 
@@ -92,7 +123,7 @@ def test_the_script_of_the_cron_job(door: FrontDoor, tap: str, key: str, code: i
 WORKFLOW = ".github/workflows/sprinto.yml"
 
 
-@ENDINGS
+@pytest.mark.parametrize(WAYS, ENDINGS.values(), ids=ENDINGS)
 def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int, *, kept: bool) -> None:
     steps = yaml.safe_load(file_of("github-actions.md", WORKFLOW))["jobs"]["push"]["steps"]
     (script,) = (step["run"] for step in steps if "run" in step)
@@ -106,6 +137,14 @@ def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int
         == code
     )
     require_kept(door, door.folder / "state.json", kept=kept)
+
+
+def test_each_attempt_of_the_workflow_saves_its_state_and_finds_the_last_one() -> None:
+    steps = yaml.safe_load(file_of("github-actions.md", WORKFLOW))["jobs"]["push"]["steps"]
+    restored, saved = (step["with"] for step in steps if "cache" in step.get("uses", ""))
+    assert restored["key"] == saved["key"]
+    assert saved["key"].endswith("${{ github.run_id }}-${{ github.run_attempt }}")
+    assert saved["key"].startswith(restored["restore-keys"])
 
 
 def test_github_schema_accepts_the_workflow(tmp_path: Path) -> None:

@@ -370,6 +370,12 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
         ("REQUIRE_FINAL_STATE", "flase", "REQUIRE_FINAL_STATE is not a valid boolean"),
         ("REQUEST_TIMEOUT_SECONDS", "nan", "REQUEST_TIMEOUT_SECONDS is not a valid number"),
         ("API_URL", "https://x..y/", "must begin with https:// and name a host"),
+        ("REPORT_PATH", "caf\udce9/{run}.json", "`report_path` is not UTF-8"),
+        ("REJECTS_DIR", "caf\udce9", "`rejects_dir` is not UTF-8"),
+        ("ENTITY_TYPES", '{"people": "caf\udce9"}', "`entity_types` is not UTF-8"),
+        ("ENTITY_TYPES", '{"caf\udce9": "User"}', "`entity_types` is not UTF-8"),
+        ("PROVENANCE", '{"tap": "caf\udce9"}', "`provenance` is not UTF-8"),
+        ("STREAM_MAPS", '{"people": {"name": "\'caf\udce9\'"}}', "`stream_maps` is not UTF-8"),
     ],
 )
 def test_the_environment_is_held_to_the_same_rules(

@@ -206,6 +206,7 @@ NUL = json.dumps("a\0b")
     [
         *((name, value) for name in ("page_size", "expect", "integration_id") for value in (TINY, DEEP)),
         *((name, value) for name in ("rejects_dir", "report_path") for value in (NUL, r'"\ud800"')),
+        ("provenance", r'{"tap": "\ud800"}'),
         ("integration_id", NUL),
         ("client_reference_prefix", NUL),
         ("api_url", NUL),
