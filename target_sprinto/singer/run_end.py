@@ -120,8 +120,9 @@ class RunEnd:
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
         """What a run that failed leaves on disk, in sentences."""
         responses, sentences = response_of(failure), []
-        if result.outcome is RunOutcome.APPLIED or result.outcome is RunOutcome.IN_DOUBT:
-            # Its rejects may be all that Sprinto lacks of the run.
+        in_doubt = result.outcome is RunOutcome.IN_DOUBT
+        if result.outcome is RunOutcome.APPLIED or (in_doubt and result.expires_at is None):
+            # Not a session that is left to expire: then its rejects may be all that Sprinto lacks of the run.
             self._log_rejects()
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())

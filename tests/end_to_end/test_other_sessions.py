@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.support.front_door import API_KEY, people, state_line
-from tests.support.sandbox import Edit, Fault, Respond
+from tests.support.sandbox import Edit, Fault
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox.options import ProcessingOutcome
@@ -46,13 +46,6 @@ def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
     finished = door.run(people(3))
     states = {session.id: session.state for session in door.sessions()}
     return finished, states[other]
-
-
-def test_being_throttled_once_all_pages_are_accepted_does_not_end_the_run(door: FrontDoor) -> None:
-    busy = Respond(429, {"Retry-After": "1"})
-    door.sandbox.inject(Fault("integration_status", integration_id=door.integration_id, effect=busy))
-    finished = door.run(people(3), retry_timeout_seconds=0.5)
-    assert (finished.code, finished.stdout) == (0, state_line())
 
 
 def test_a_failed_session_that_sprinto_will_retry_is_waited_for(door: FrontDoor) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import replace
-from functools import partial
 
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.activity_log import logged_sessions
@@ -36,10 +34,8 @@ class OtherSessions:
         until = time.monotonic() + limit_seconds
         seen_inactive = False
         for seconds in staged.client.timings.poll_intervals():
-            # All pages are accepted: being told to wait does not end the run before its time is up.
-            left = replace(staged.retry_policy, retry_seconds=max(0.0, until - time.monotonic()))
             sessions = interruptibly(
-                partial(staged.client.integration_status, left), staged.interrupted
+                lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
             ).sessions
             inactive = sessions.active == 0 and not seen_inactive
             if inactive or staged.client.session_silence() >= keep_alive_seconds:
