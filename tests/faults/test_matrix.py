@@ -23,7 +23,7 @@ from tests.support.faults.kills import conflicts, kills
 from tests.support.faults.late import late, late_pages
 from tests.support.faults.rejections import refused_pages
 from tests.support.faults.sample import features_of, sample
-from tests.support.faults.several_losses import batches, mistaken, several
+from tests.support.faults.several_losses import mistaken, several, two_or_three
 from tests.support.faults.signals import signals
 from tests.support.faults.stage import Stage
 from tests.support.faults.stale_connections import stale
@@ -59,7 +59,7 @@ CELLS: list[Cell] = [
     *mistaken(),
     *looking(SINGLE),
     *stale(SINGLE),
-    *batches(),
+    *two_or_three(),
     *(cell for cells in (invalid_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
 ]
 

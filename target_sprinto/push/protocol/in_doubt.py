@@ -20,21 +20,19 @@ _MOST_SUMS = 100_000
 _Sum = tuple[int, ...]
 
 
-def committed_pages(  # noqa: PLR0913, PLR0917 - all that is known
+def committed_pages(
     before: Mapping[str, int],
     now: Mapping[str, int],
     open_pages: Sequence[Mapping[str, int]],
-    batches: int | None = None,
     resent: Sequence[Mapping[str, int]] = (),
     tries: Sequence[int] | None = None,
 ) -> frozenset[int] | None:
     """The indexes of the open pages that landed, or None where the counts do not name one choice only.
 
     All counts are ``{entity_type: int}``: `before` what this run knows to be accepted, `now` what the status
-    says, and one for each open page. `batches` is by how much `accepted_batches` has grown, given only where
-    that figure has so far equalled this run's accepted pages. `resent` are other pages that were lost and
-    sent again: they may land a second time, and then look like an open one. `tries` says how often each open
-    page was sent, by default once.
+    says, and one for each open page. `resent` are other pages that were lost and sent again: they may land a
+    second time, and then look like an open one. `tries` says how often each open page was sent, by default
+    once.
     """
     may_land = [
         *zip(open_pages, tries or [1] * len(open_pages), strict=True),
@@ -43,8 +41,6 @@ def committed_pages(  # noqa: PLR0913, PLR0917 - all that is known
     names = sorted({*before, *now, *chain.from_iterable(page for page, _ in may_land)})
     grown = tuple(now.get(name, 0) - before.get(name, 0) for name in names)
     counted = [(tuple(page.get(name, 0) for name in names), most) for page, most in may_land]
-    if batches is not None:
-        grown, counted = (*grown, batches), [((*page, 1), most) for page, most in counted]
     choice = _unique_subset(grown, counted)
     if choice is None:
         return None

@@ -99,7 +99,13 @@ class PageSender:
     _compression_proven = False
 
     def __post_init__(self) -> None:
-        self.staged = StagedPages(self.client, self.session_id, self.retry_policy, self.retire_sizes)
+        self.staged = StagedPages(
+            self.client,
+            self.session_id,
+            self.retry_policy,
+            self.retire_sizes,
+            self.options.on_count_mismatch,
+        )
         # Whether and when a page is sent again is for the queue to say.
         self._one_try = self.retry_policy.once()
         self._compress = self.options.compress
@@ -175,8 +181,6 @@ class PageSender:
         )
         if action is NextStep.RESOLVE:
             return InDoubt(refusal)
-        # Whether batches count rejected pages is not documented.
-        self.staged.batches_are_pages = False
         if action is NextStep.SEND_UNCOMPRESSED:
             self._encode(open_page, compress=False)
             return self.send(open_page)

@@ -12,7 +12,12 @@ from target_sprinto.push import errors
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.in_doubt import committed_pages
-from target_sprinto.push.protocol.lifecycle import Comparison, compare_counts, session_ended
+from target_sprinto.push.protocol.lifecycle import (
+    Comparison,
+    OnCountMismatch,
+    compare_counts,
+    session_ended,
+)
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import SessionStatus
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -26,18 +31,18 @@ class StagedPages:
     """What one session holds of this run.
 
     `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted. `has_resent`
-    says whether a page was sent again of which a late copy may still land. `batches_are_pages`: so far
-    `accepted_batches` has equalled `pages`. `slow_losses` counts losses that were not on a stale connection.
+    says whether a page was sent again of which a late copy may still land. `slow_losses` counts losses that
+    were not on a stale connection.
     """
 
     client: ApiClient
     session_id: str
     retry_policy: RetryPolicy
     retire_sizes: Callable[[Collection[int]], None]
+    on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
     has_resent = False
-    batches_are_pages = False
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
@@ -63,13 +68,13 @@ class StagedPages:
         status = self._stable_status(
             loss, self._timings.recheck_interval_stale if quick else self._timings.recheck_interval
         )
-        counts, batches = status.counts(), status.accepted_batches
-        grown = batches - self.pages if self.batches_are_pages and isinstance(batches, int) else None
+        # By its counts alone: whether `accepted_batches` is as exact is not documented.
+        counts = status.counts()
         # What was lost and sent again may have landed just now, late and twice: another page or one of these.
         resent = [page for _, page in self._resent]
         others = [other.counts for other in resent if not any(other is page for page in pages)]
         tries = [1 + sum(other is page for other in resent) for page in pages]
-        landed = committed_pages(self.accepted, counts, [page.counts for page in pages], grown, others, tries)
+        landed = committed_pages(self.accepted, counts, [page.counts for page in pages], others, tries)
         if landed is None:
             sent = {*self.accepted, *(name for page in pages for name in page.counts)}
             counted, accepted = format_difference(counts, self.accepted, sent)
@@ -77,8 +82,6 @@ class StagedPages:
                 f"The response to page {names} was lost, and Sprinto's counts do not show whether it"
                 f" arrived: it counts {counted}, and {accepted} were accepted before."
             )
-        # Distinguished by the records alone, which shows whether batches count the same pages from here on.
-        self.batches_are_pages = batches == self.pages + len(landed)
         for index, page in enumerate(pages):
             message = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, message)
@@ -113,7 +116,7 @@ class StagedPages:
 
         With nothing else in flight. Counts that lag would show a lost page that was staged after all at most
         as much sooner than the last page as it was sent sooner: so far apart are the looks, and a little
-        more. `lost_at`, in monotonic seconds, is when the first lost page was sent.
+        more. `lost_at`, in monotonic seconds, is when the first lost page was sent. Raises CountMismatch.
         """
         began = time.monotonic()
         apart = began - lost_at + self._timings.recheck_interval_stale
@@ -127,10 +130,13 @@ class StagedPages:
                 if now - equal_at >= apart:
                     return
             elif (
-                comparison is Comparison.DIFFERENT
-                or equal_at is not None
-                or now - began >= self._timings.max_count_lag
-            ):
+                comparison is Comparison.DIFFERENT or equal_at is not None
+            ) and self.on_count_mismatch is OnCountMismatch.DISCARD:
+                counted, sent = format_difference(status.counts(), self.accepted)
+                raise errors.CountMismatch(
+                    f"Sprinto counts {counted}, but this run sent {sent}.", temporary=True
+                )
+            elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
                 # For `reconcile` to say.
                 self.has_resent = True
                 return

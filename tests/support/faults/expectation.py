@@ -168,11 +168,10 @@ def while_dividing(kind: Kind) -> Expected:
     return failed(DISCARDED, kind) if kind in hopeless else PROCESSED
 
 
-def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> Expected | None:
+def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> Expected:
     """Several pages whose responses are lost at once. `landed` says of each whether it was staged.
 
-    The counts must be raised by the items of one possible subset only. Where another of as many pages is
-    possible, nothing tells them apart; None where only the number of accepted batches may tell.
+    The counts must be raised by the items of one possible subset only.
     """
 
     entity_types = {entity_type for page in pages for entity_type in page}
@@ -183,9 +182,7 @@ def after_losses(pages: Sequence[Mapping[str, int]], landed: Sequence[bool]) -> 
 
     really = raised(landed)
     same = [subset for subset in product((False, True), repeat=len(pages)) if raised(subset) == really]
-    if len(same) == 1:
-        return PROCESSED
-    return DISCARDED.temporary if sum(sum(subset) == sum(landed) for subset in same) > 1 else None
+    return PROCESSED if len(same) == 1 else DISCARDED.temporary
 
 
 def after_all(moment: str, kind: Kind, readings: Readings, *, acted: bool) -> Expected:  # noqa: PLR0911 - the rows

@@ -117,8 +117,12 @@ def check_closes(stage: Stage) -> None:
             assert not [one for one in later if is_close(one, "discard")]
 
 
+CLOSED = frozenset({"processing", "processed", "failed"})
+"""States of a session that was or may still be applied."""
+
+
 def check_rejects(stage: Stage, finished: Finished) -> None:
-    """What Sprinto rejected is in a file of its own; where the run was not applied, its name says so."""
+    """What Sprinto rejected is in a file of its own; where the run is not to be applied, its name says so."""
     files, bad = stage.own_rejects(), stage.traffic.bad
     diverts = stage.cell.settings.get("on_invalid_record") == "divert"
     records = stage.traffic.records()
@@ -133,14 +137,17 @@ def check_rejects(stage: Stage, finished: Finished) -> None:
         return
     # Beside them Sprinto's own words, kept for the user.
     files = [path for path in files if not path.name.endswith(".response.json")]
-    assert [path for path in files if not path.name.endswith(".singer.not-applied")] == []
+    to_load = stage.own_sessions() and stage.own_sessions()[-1].state in CLOSED
+    ending = ".singer" if to_load else ".singer.not-applied"
+    assert [path for path in files if not path.name.endswith(ending)] == []
     assert len(files) <= int(diverts)
     for path in files:
         until_then = rejected_in(path)
         assert until_then == [
             records[number]["record"] for number in bad if records[number]["record"] in until_then
         ]
-        check_words(finished.error, (path.name,))
+        # To be loaded, it is named as after a run that went well.
+        check_words(finished.stderr if to_load else finished.error, (path.name,))
 
 
 def rejected_in(path: Path) -> list[Any]:
