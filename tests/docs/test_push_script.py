@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,12 @@ import pytest
 
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import API_KEY, PAGE, PATIENCE_SECONDS, as_input, state_line
+from tests.support.process_group import kill_group, process_group
 from tests.support.schedulers import add_script, program, programs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from tests.support.front_door import FrontDoor
@@ -33,29 +34,16 @@ class Script:
     tap: str
     target: list[str] | None = None
 
-    @contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *words: str) -> AbstractContextManager[subprocess.Popen[str]]:
         path = programs(self.folder.parent / "bin", self.tap, *filter(None, [self.target]))
-        with subprocess.Popen(
-            ["bash", self.folder / "push.sh", *words],
-            env={**os.environ, "PATH": path, "NO_PROXY": "127.0.0.1"},
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        env = {**os.environ, "PATH": path, "NO_PROXY": "127.0.0.1"}
+        return process_group(["bash", self.folder / "push.sh", *words], env)
 
     def run(self, *words: str) -> tuple[int, str]:
         """Return the exit code, and what was printed by the time it ended."""
         with self.started(*words) as process:
             code = process.wait(PATIENCE_SECONDS)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process)
             assert process.stderr is not None
             return code, process.stderr.read()
 

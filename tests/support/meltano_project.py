@@ -10,10 +10,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +21,11 @@ import yaml
 
 from tests.support import proxies
 from tests.support.front_door import API_KEY, SECRET
+from tests.support.process_group import process_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).parent.parent.parent
 VERSION = "4.4.1"
@@ -65,24 +65,10 @@ class Project:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    @contextmanager
-    def started(self, *words: str, **env: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *words: str, **env: str) -> AbstractContextManager[subprocess.Popen[str]]:
         """A command under way, in a process group of its own, as a terminal gives it."""
-        with subprocess.Popen(
-            [self.program, *words],
-            cwd=self.folder,
-            env=environment() | self.env | env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        command: list[str | Path] = [self.program, *words]
+        return process_group(command, environment() | self.env | env, cwd=self.folder, stdout=subprocess.PIPE)
 
     def finish(self, process: subprocess.Popen[str]) -> Called:
         """Wait for a command that was started. Nothing it logs holds the key."""

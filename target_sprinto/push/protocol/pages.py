@@ -65,8 +65,8 @@ class Page:
         return Counter({entity_type: len(items) for entity_type, items in self.by_entity_type.items()})
 
     @cached_property
-    def size(self) -> int:
-        """Bytes of its records' JSON."""
+    def record_bytes(self) -> int:
+        """Bytes of its records' JSON; its size is how many there are."""
         return sum([len(item.body) for item in self.items])
 
     @cached_property

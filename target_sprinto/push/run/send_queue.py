@@ -108,7 +108,7 @@ class SendQueue:
         """Whether there was room for the page."""
         with self._not_full:
             self.raise_failure()
-            if len(self._open) > self._parallel or sum(one.page.size for one in self._open) > _MAX_OPEN_BYTES:
+            if len(self._open) > self._parallel or _record_bytes(self._open) > _MAX_OPEN_BYTES:
                 self._not_full.wait(POLL_INTERVAL)
                 return False
             self._insert(open_page)
@@ -292,3 +292,7 @@ class SendQueue:
     def _wake_all(self) -> None:
         for condition in (self._not_empty, self._changed, self._not_full):
             condition.notify_all()
+
+
+def _record_bytes(open_pages: Sequence[PendingPage]) -> int:
+    return sum(one.page.record_bytes for one in open_pages)

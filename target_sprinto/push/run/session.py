@@ -248,7 +248,7 @@ class RunSession:
         """Note that the run was cut off while it ended."""
         if self.result is None:
             expires_at = self._expires_at(self._open) if self._open is not None else None
-            self.result = RunResult(RunOutcome.IN_DOUBT, self.open_id, {}, 0, expires_at)
+            self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
 
     def _end_discarded(self, opened: _OpenSession, found: DiscardResult, sentence: str = "") -> RunResult:
         if found.state is None:
@@ -281,13 +281,16 @@ class RunSession:
     def _end(
         self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
     ) -> RunResult:
-        session_id, accepted, pages = None, {}, 0
-        if self._open is not None:
-            staged = self._open.sender.staged
-            session_id, accepted, pages = self._open.session.id, dict(staged.accepted), staged.pages
-        self.result = RunResult(outcome, session_id, accepted, pages, expires_at, sentence)
+        self.result = self._result(outcome, expires_at, sentence)
         self._transition(event)
         return self.result
+
+    def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
+        if self._open is None:
+            return RunResult(outcome, None, {}, 0, expires_at, sentence)
+        staged = self._open.sender.staged
+        accepted = dict(staged.accepted)
+        return RunResult(outcome, self._open.session.id, accepted, staged.pages, expires_at, sentence)
 
     def _transition(self, event: Event) -> None:
         self.phase = next_phase(self.phase, event)
