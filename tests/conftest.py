@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import itertools
 import os
 import shutil
@@ -44,6 +45,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if sys.version_info < (3, 11):
     os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
 
+# Where nothing is kept of what Python compiles, each of the thousands of processes would compile it all again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A proxy of this machine's would be asked for the sandbox, and for hosts that are not to exist.
 proxies.set_aside()
 
@@ -51,6 +56,11 @@ proxies.set_aside()
 os.umask(0o022)
 
 _numbers = itertools.count(1)
+
+
+def pytest_collection_finish() -> None:
+    """The tests themselves live until the end: a collector that goes through them takes a tenth of the time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
