@@ -45,7 +45,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if sys.version_info < (3, 11):
     os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
 
-# Where nothing is kept of what Python compiles, each of the thousands of processes would compile it all again.
+# Where the machine keeps no bytecode, each of the thousands of processes would compile all modules again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -59,7 +59,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_finish() -> None:
-    """The tests themselves live until the end: a collector that goes through them takes a tenth of the time."""
+    """The collector leaves the tests themselves alone: they live until the end, and are many."""
     gc.freeze()
 
 
