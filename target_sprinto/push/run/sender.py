@@ -71,7 +71,6 @@ class PendingPage:
     page: Page
     place: tuple[int, ...]
     part: SubPage | None = None
-    claimed: bool = False
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
@@ -112,10 +111,9 @@ class PageSender:
         self._conventions = IndexConventions()
         self._disputes = threading.Lock()
 
-    def prepare(self, open_page: PendingPage) -> None:
+    def encode(self, open_page: PendingPage) -> None:
         """Encode the page, and compress it where that is wanted."""
-        if not open_page.body:
-            self._encode(open_page, compress=self._compress)
+        self._encode(open_page, compress=self._compress)
 
     def send(self, open_page: PendingPage) -> SendOutcome:
         """Send one page once, or have it divided first.
@@ -126,9 +124,9 @@ class PageSender:
             if self._must_split(open_page):
                 return Split(list(open_page.page.halves()))
             open_page.backoff = Backoff(self.retry_policy.retry_seconds, self.client.timings)
-        if open_page.gzipped and not self._compress:
-            # Learned from another page while this one waited.
-            self._encode(open_page, compress=False)
+        if not open_page.body or (open_page.gzipped and not self._compress):
+            # A part of a page; or another page has shown meanwhile that compressed ones are rejected.
+            self.encode(open_page)
         try:
             self._push(open_page)
         except RETRYABLE as failure:
