@@ -69,11 +69,9 @@ class Closing:
         backoff = Backoff(limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
-            # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
-            check = self._check
             if attempt:
-                interruptible_sleep(seconds, check)
-            if (attempt or self._staged.stood_still()) and not self._may_close(check, until):
+                interruptible_sleep(seconds, self._check)
+            if (attempt or self._staged.stood_still()) and not self._may_close(until):
                 return None
             self._note_close(sent=True)
             try:
@@ -99,6 +97,7 @@ class Closing:
 
     @property
     def _check(self) -> InterruptCheck:
+        """Without an attempt in doubt an interruption ends this at once, so that it can be discarded."""
         return self._staged.grace if self._in_doubt else self._staged.interrupted
 
     def _after_attempt(self, failure: ApiError) -> None:
@@ -135,7 +134,7 @@ class Closing:
             self.close_sent = sent
             self._moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
 
-    def _may_close(self, check: InterruptCheck, until: float) -> bool:
+    def _may_close(self, until: float) -> bool:
         """Look directly before an attempt: True if it may be sent, False if the session is closed already.
 
         Raises SessionEnded or CountMismatch for what has changed since.
@@ -143,7 +142,7 @@ class Closing:
         began = time.monotonic()
         for looks, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
-                status = self._staged.look_until(until, check)
+                status = self._staged.look_until(until, self._check)
                 if status.state in CLOSED:
                     self._note_close(sent=True)
                     return False
@@ -163,7 +162,7 @@ class Closing:
                 self._staged.report_mismatch(status)
                 return True
             else:
-                interruptible_sleep(seconds, check)
+                interruptible_sleep(seconds, self._check)
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:

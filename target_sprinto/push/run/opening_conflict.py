@@ -177,8 +177,13 @@ class ConflictResolver:
             log.warning("Waiting for another session to end, for %.0f s at most.", self._policy.wait_seconds)
             self._is_waiting = True
         last = self._poll_until_none_is_active(self._until, failure, _BUSY)
-        if last is not None:
-            raise self._timed_out(last)
+        if last is None:
+            return
+        blocker = self._find()
+        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s"
+        if not isinstance(last, errors.Conflict):
+            message += f"; unknown if it ended ({last.code})"
+        raise self.error(message, blocker)
 
     def _poll_until_none_is_active(
         self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
@@ -201,13 +206,6 @@ class ConflictResolver:
             except tolerated as unknown:
                 failure = unknown
         raise AssertionError("the intervals never end")
-
-    def _timed_out(self, failure: ApiError) -> SessionConflict:
-        blocker = self._find()
-        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s"
-        if not isinstance(failure, errors.Conflict):
-            message += f"; unknown if it ended ({failure.code})"
-        return self.error(message, blocker)
 
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""
