@@ -36,6 +36,7 @@ from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
+from target_sprinto.push.run.staged_pages import StagedPages
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import Deadline, interruptibly
 
@@ -120,7 +121,14 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        sender = PageSender(self._client, session.id, self._retry_policy, options, self._builder.retire_sizes)
+        staged = StagedPages(
+            self._client,
+            session.id,
+            self._retry_policy,
+            self._builder.retire_sizes,
+            options.on_count_mismatch,
+        )
+        sender = PageSender(staged, options)
         self._client.opened(session.id)
         self._open = _OpenSession(session, sender, SendQueue(sender, options.max_parallel_pages))
         self._transition(Event.CREATED)
@@ -131,13 +139,12 @@ class RunSession:
         """Let no session expire while nothing is sent: send what there is, else read the status."""
         if self._client.session_silence() < self._keep_alive_interval(opened):
             return None
-        interrupted = self._options.interrupted
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
-            self._options.observer.on_page_built(page)
-            return opened.queue.put(page, interrupted)
+            return self.put(page)
         status = interruptibly(
-            lambda: self._client.session_status(opened.session.id, self._retry_policy), interrupted
+            lambda: self._client.session_status(opened.session.id, self._retry_policy),
+            self._options.interrupted,
         )
         self._require_open(status, opened)
         expiry = parse_time(status.expires_at)
@@ -216,12 +223,12 @@ class RunSession:
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
         self._retry_policy.cancelled.set()
         self._transition(Event.ABORTED)
-        result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
-        if not result.is_discarded:
-            self._end_discarded(opened, result)
+        found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
+        result = self._end_discarded(opened, found)
+        if not found.is_discarded:
             hint = "Everything else went well."
-            raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
-        return self._end(Event.SETTLED, RunOutcome.DISCARDED)
+            raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
+        return result
 
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""

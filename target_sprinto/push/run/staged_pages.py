@@ -39,7 +39,7 @@ class StagedPages:
     session_id: str
     retry_policy: RetryPolicy
     retire_sizes: Callable[[Collection[int]], None]
-    on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD
+    on_count_mismatch: OnCountMismatch
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
     has_resent = False
