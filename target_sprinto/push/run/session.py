@@ -29,7 +29,7 @@ from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.earlier_sessions import OtherSessions
+from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
@@ -198,7 +198,7 @@ class RunSession:
         )
         if self._options.finish is Finish.APPLY:
             limit = self._options.timeouts.processing
-            OtherSessions(staged).wait(limit, self._keep_alive_interval(opened))
+            wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
         status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
