@@ -169,9 +169,7 @@ class Processing(enum.Enum):
 
     PROCESSED = enum.auto()
     PENDING = enum.auto()
-    FAILED = enum.auto()
-    NEVER = enum.auto()
-    UNKNOWN = enum.auto()
+    NOT_PROCESSED = enum.auto()
 
 
 @dataclass
@@ -194,11 +192,9 @@ class ProcessingWatch:
             return Processing.PENDING
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
-            is_final = status.retried or now - self.failed_since >= self.failed_seconds
-            return Processing.FAILED if is_final else Processing.PENDING
-        if status.state in {"cancelled", "expired"}:
-            return Processing.NEVER
-        return Processing.UNKNOWN
+            if not status.retried and now - self.failed_since < self.failed_seconds:
+                return Processing.PENDING
+        return Processing.NOT_PROCESSED
 
 
 def nothing_was_applied(state: str) -> bool:

@@ -45,7 +45,7 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
             below = staged.compare(status) is Comparison.BELOW
             if not below or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
-        elif verdict is not Processing.PENDING:
+        elif verdict is Processing.NOT_PROCESSED:
             failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
             failure.session_outcome = f"According to its status {describe_end(status.state)}."
             raise failure
