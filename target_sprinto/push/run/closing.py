@@ -77,10 +77,13 @@ class Closing:
             try:
                 return self._attempt(one_try, until)
             except ResourcesExhausted:
-                self._not_sent()
+                self._note_close(sent=self._in_doubt is not None)
                 raise
             except ApiError as failure:
-                self._after_attempt(failure)
+                if is_in_doubt(failure):
+                    self._in_doubt = failure
+                elif failure.outcome is errors.Outcome.NOT_PERFORMED:
+                    self._note_close(sent=self._in_doubt is not None)
                 interruptible_sleep(self._until_next_attempt(failure, backoff, until), self._check)
         raise AssertionError("the intervals never end")
 
@@ -100,32 +103,21 @@ class Closing:
         """Without an attempt in doubt an interruption ends this at once, so that it can be discarded."""
         return self._staged.grace if self._in_doubt else self._staged.interrupted
 
-    def _after_attempt(self, failure: ApiError) -> None:
-        if is_in_doubt(failure):
-            self._in_doubt = failure
-        elif failure.outcome is errors.Outcome.NOT_PERFORMED:
-            self._not_sent()
-
-    def _not_sent(self) -> None:
-        if self._in_doubt is None:
-            self._note_close(sent=False)
-
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
         # A refusal of a later attempt says nothing of an earlier one.
         decisive = self._in_doubt or failure
-        wait = 0.0
+        wait, what = 0.0, "Checking whether the close took effect."
         if isinstance(failure, RETRYABLE):
             try:
                 wait = backoff.next_delay(failure)
             except ApiError:
                 raise name_limit(decisive) from None
+            what = f"Trying again in {wait:.1f} s."
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
             raise name_limit(decisive) from None
-        tried = isinstance(failure, RETRYABLE)
-        what = f"Trying again in {wait:.1f} s." if tried else "Checking whether the close took effect."
         log.warning("%s %s", failure.brief, what)
         return wait
 

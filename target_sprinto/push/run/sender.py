@@ -102,9 +102,11 @@ class PageSender:
         self._conventions = IndexConventions()
         self._disputes = threading.Lock()
 
-    def encode(self, open_page: PendingPage) -> None:
+    def encode(self, open_page: PendingPage, *, may_compress: bool = True) -> None:
         """Encode the page, and compress it where that is wanted."""
-        self._encode(open_page, compress=self._compress)
+        open_page.gzipped = may_compress and self._compress
+        body = open_page.page.encode()
+        open_page.body = compressed(body) if open_page.gzipped else body
 
     def send(self, open_page: PendingPage) -> SendOutcome:
         """Send one page once, or have it divided first.
@@ -112,8 +114,10 @@ class PageSender:
         Raises what ends the run: a rejection, or a page that may be sent no more.
         """
         if open_page.backoff is None:
-            if self._must_split(open_page):
-                return Split(list(open_page.page.halves()))
+            page = open_page.page
+            if open_page.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
+                # It was made before that one was lost, and gets other counts.
+                return Split(list(page.halves()))
             open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
         if not open_page.body or (open_page.gzipped and not self._compress):
             # A part of a page; or another page has shown meanwhile that compressed ones are rejected.
@@ -134,30 +138,18 @@ class PageSender:
 
     def count(self, open_page: PendingPage) -> None:
         """Note that the page was accepted. One thread at a time."""
-        self.staged.add(open_page.page)
-        self.options.observer.on_page_accepted(open_page.page)
+        page, part, rejects = open_page.page, open_page.part, self.options.rejects
+        self.staged.add(page)
+        self.options.observer.on_page_accepted(page)
         with self._disputes:
-            self.settled += len(open_page.page.items)
-        if self.options.rejects is None:
-            return
-        self.options.rejects.accepted(open_page.page)
-        if part := open_page.part:
-            with self._disputes:
+            self.settled += len(page.items)
+            if rejects is None:
+                return
+            rejects.accepted(page)
+            if part is not None:
                 if part.suspects:
-                    self._confirm(part.suspects, self.options.rejects)
-                self._conventions.rule_out(part.first, open_page.page)
-
-    def _must_split(self, open_page: PendingPage) -> bool:
-        """Whether the page, made before another was lost, is to get other counts than that one."""
-        return (
-            open_page.part is None
-            and len(open_page.page.items) > 1
-            and self.staged.resembles_resent(open_page.page)
-        )
-
-    def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
-        body = open_page.page.encode()
-        open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
+                    self._confirm(part.suspects, rejects)
+                self._conventions.rule_out(part.first, page)
 
     def _after(self, open_page: PendingPage, refusal: ApiError) -> SendOutcome:
         """What becomes of a page that was not accepted. Raises where nothing more can be done."""
@@ -171,7 +163,7 @@ class PageSender:
         if action is NextStep.RESOLVE:
             return InDoubt(refusal)
         if action is NextStep.SEND_UNCOMPRESSED:
-            self._encode(open_page, compress=False)
+            self.encode(open_page, may_compress=False)
             return self.send(open_page)
         if self.options.rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
             return self._split(open_page, refusal, self.options.rejects)
