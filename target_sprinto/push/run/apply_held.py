@@ -35,7 +35,7 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     )
     closing, limit = Closing(staged), timeouts.processing
     try:
-        status, response = staged.look(interrupted, retry_policy), None
+        status, response = staged.look(), None
         closing.close_sent = status.state in CLOSED
         if not closing.close_sent:
             wait_for_other_sessions(staged, limit, keep_alive_interval(status, client.timings.keep_alive))

@@ -31,7 +31,7 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
         inactive = sessions.active == 0 and not seen_inactive
         if inactive or staged.client.session_silence() >= keep_alive_seconds:
             seen_inactive = seen_inactive or inactive
-            staged.require_closable(staged.look(staged.interrupted, staged.retry_policy))
+            staged.require_closable(staged.look())
         if not sessions.processing and not failed.will_be_retried(sessions.failed):
             return
         if time.monotonic() >= until:

@@ -188,11 +188,8 @@ class ConflictResolver:
 
         A Conflict means that a session was active. Raises an ApiError that is not `tolerated`.
         """
-        for seconds in self._intervals:
-            left = until - time.monotonic()
-            if left <= 0:
-                return failure
-            wanted = max(seconds, failure.retry_after or 0.0)
+        while (left := until - time.monotonic()) > 0:
+            wanted = max(next(self._intervals), failure.retry_after or 0.0)
             if self._retry_policy.cancelled.wait(min(left, wanted)):
                 return None
             try:
@@ -201,7 +198,7 @@ class ConflictResolver:
                 failure = errors.Conflict("")
             except tolerated as unknown:
                 failure = unknown
-        raise AssertionError("the intervals never end")
+        return failure
 
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""
