@@ -49,14 +49,12 @@ class Event(enum.Enum):
     APPLY_SENT = enum.auto()
     APPLY_DID_NOT_HAPPEN = enum.auto()
     ABORTED = enum.auto()
-    HELD = enum.auto()
     SETTLED = enum.auto()
 
 
 TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.UNOPENED: {
         Event.FIRST_PAGE: Phase.OPENING,
-        Event.ABORTED: Phase.ENDED,
         Event.SETTLED: Phase.ENDED,
     },
     Phase.OPENING: {
@@ -67,7 +65,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.OPEN: {
         Event.APPLY_SENT: Phase.APPLYING,
         Event.ABORTED: Phase.DISCARDING,
-        Event.HELD: Phase.ENDED,
+        Event.SETTLED: Phase.ENDED,
     },
     Phase.APPLYING: {
         Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN,

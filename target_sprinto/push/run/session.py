@@ -7,7 +7,6 @@ every wait here can be cut short: `interrupted` is called while waiting and rais
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,7 +60,7 @@ class RunSession:
         self._client = client
         self._builder = builder
         self._options = options
-        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
+        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
         self._opening: SessionOpener
         self._open: _OpenSession | None = None
         self._expiry_read: datetime | None = None
@@ -181,7 +180,7 @@ class RunSession:
         self._options.interrupted()
         if self._open is None:
             self._options.require_expected({})
-            return self._end(Event.SETTLED, RunOutcome.NOTHING_SENT)
+            return self._end(RunOutcome.NOTHING_SENT)
         opened, sender = self._open, self._open.sender
         opened.queue.drain(self._keep_watch)
         opened.queue.close()
@@ -196,8 +195,8 @@ class RunSession:
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
         )
+        limit = self._options.timeouts.processing
         if self._options.finish is Finish.APPLY:
-            limit = self._options.timeouts.processing
             wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
         status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
@@ -207,24 +206,20 @@ class RunSession:
                 raise session_ended(status, "can no longer be closed")
             self._options.interrupted()
             self._options.observer.before_hold()
-            return self._end(Event.HELD, RunOutcome.HELD, parse_time(status.expires_at))
-        return self._apply(staged)
-
-    def _apply(self, staged: StagedSession) -> RunResult:
-        limit = self._options.timeouts.processing
+            return self._end(RunOutcome.HELD, parse_time(status.expires_at))
         response = Closing(staged, self._transition).apply(limit)
         try:
             wait_until_processed(staged, response, limit)
         except errors.CountMismatch:
-            self._end(Event.SETTLED, RunOutcome.APPLIED)
+            self._end(RunOutcome.APPLIED)
             raise
-        return self._end(Event.SETTLED, RunOutcome.APPLIED)
+        return self._end(RunOutcome.APPLIED)
 
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
         self._retry_policy.cancelled.set()
         self._transition(Event.ABORTED)
         found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
-        result = self._end_discarded(opened, found)
+        result = self._end_discarded(found)
         if not found.is_discarded:
             hint = "Everything else went well."
             raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
@@ -238,33 +233,34 @@ class RunSession:
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
         if self.phase is Phase.UNOPENED:
-            return self._end(Event.ABORTED, RunOutcome.NOTHING_SENT, None, "No session was opened.")
+            return self._end(RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
-            until = self._client.server_time() + SESSION_EXPIRES_AFTER
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
+            until = self._expires_at()
+            return self._end(RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
         session = self._open.session
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
             sentence = f"Session {session.id} was sent an apply request, and may still be applied."
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, None, sentence)
+            return self._end(RunOutcome.IN_DOUBT, None, sentence)
         self._transition(Event.ABORTED)
-        discarded = discard_session(self._client, session.id, session.expiry, deadline)
-        return self._end_discarded(self._open, discarded, discarded.sentence)
+        found = discard_session(self._client, session.id, session.expiry, deadline)
+        return self._end_discarded(found, found.sentence)
 
     def give_up(self) -> None:
         """Note that the run was cut off while it ended."""
         if self.result is None:
-            expires_at = self._expires_at(self._open) if self._open is not None else None
+            expires_at = self._expires_at() if self._open is not None else None
             self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
 
-    def _end_discarded(self, opened: _OpenSession, found: DiscardResult, sentence: str = "") -> RunResult:
+    def _end_discarded(self, found: DiscardResult, sentence: str = "") -> RunResult:
         if found.state is None:
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened), sentence)
+            return self._end(RunOutcome.IN_DOUBT, self._expires_at(), sentence)
         outcome = RunOutcome.DISCARDED if nothing_was_applied(found.state) else RunOutcome.IN_DOUBT
-        return self._end(Event.SETTLED, outcome, None, sentence)
+        return self._end(outcome, None, sentence)
 
-    def _expires_at(self, opened: _OpenSession) -> datetime:
-        found = parse_time(opened.session.expires_at)
+    def _expires_at(self) -> datetime:
+        """When a session that may be open expires; estimated where Sprinto gave no time."""
+        found = parse_time(self._open.session.expires_at) if self._open is not None else None
         return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:
@@ -285,11 +281,9 @@ class RunSession:
             if session is not None:
                 self._opened(session)
 
-    def _end(
-        self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
-    ) -> RunResult:
+    def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
         self.result = self._result(outcome, expires_at, sentence)
-        self._transition(event)
+        self._transition(Event.SETTLED)
         return self.result
 
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:
