@@ -183,8 +183,8 @@ class SendQueue:
             all_resent = self._all_resent()
             self._changed.notify_all()
         if all_lost:
-            self._resolve_in_doubt()
-        elif all_resent:
+            all_resent = self._resolve_in_doubt()
+        if all_resent:
             self._confirm()
 
     def _delay(self, open_page: PendingPage, retry: Retry) -> None:
@@ -205,8 +205,11 @@ class SendQueue:
             page = one.page if isinstance(one, SubPage) else one
             self._insert(PendingPage(page, (*open_page.place, index), part))
 
-    def _resolve_in_doubt(self) -> None:
-        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
+    def _resolve_in_doubt(self) -> bool:
+        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile.
+
+        Returns whether all that was sent again is now to be confirmed.
+        """
         lost, losses = list(self._in_doubt), list(self._in_doubt.values())
         loss = losses[-1]
         quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for one in losses)
@@ -229,10 +232,8 @@ class SendQueue:
                     self._retries += 1
             self._in_doubt.clear()
             self._in_flight.clear()
-            all_resent = self._all_resent()
             self._changed.notify_all()
-        if all_resent:
-            self._confirm()
+            return self._all_resent()
 
     def _are_first(self, pages: Sequence[PendingPage]) -> bool:
         """Whether no other page has to leave before one of these: after a 429, or as a part of a page."""
