@@ -130,13 +130,11 @@ class SessionOpener:
         Waits for the response, then asks the activity log. None where it cannot be decided; raises the
         ApiError where it definitely was not opened.
         """
-        # Half of the time is for the response; the rest is for the log, and for the discard that follows.
-        if self._response.cancel():
-            # A KeyboardInterrupt came before its thread had begun.
-            raise errors.NotConnected("No session was asked for.")
-        if self._refused:
-            # What is under way is a look at what is in the way; no other create follows.
+        if self._response.cancel() or self._refused:
+            # A KeyboardInterrupt came before its thread had begun; or what is under way is a look at what is
+            # in the way, and no other create follows.
             raise errors.NotConnected("No session was opened.")
+        # Half of the time is for the response; the rest is for the log, and for the discard that follows.
         try:
             return result_before(self._response, Deadline(deadline.remaining() / 2))
         except ApiError as failure:
