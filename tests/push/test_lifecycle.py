@@ -106,10 +106,10 @@ def status(state: str, retry_count: int | None = None) -> SessionStatus:
         ("processing", Processing.PENDING),
         ("active", Processing.PENDING),
         ("failed", Processing.PENDING),
-        ("cancelled", Processing.NEVER),
-        ("expired", Processing.NEVER),
-        ("paused", Processing.UNKNOWN),
-        ("", Processing.UNKNOWN),
+        ("cancelled", Processing.NOT_PROCESSED),
+        ("expired", Processing.NOT_PROCESSED),
+        ("paused", Processing.NOT_PROCESSED),
+        ("", Processing.NOT_PROCESSED),
     ],
 )
 def test_what_a_status_after_the_close_says(state: str, verdict: Processing) -> None:
@@ -119,7 +119,7 @@ def test_what_a_status_after_the_close_says(state: str, verdict: Processing) -> 
 def test_failed_is_final_once_a_retry_is_counted() -> None:
     watch = ProcessingWatch(60)
     assert watch.read(status("failed", 0), 0) is Processing.PENDING
-    assert watch.read(status("failed", 1), 1) is Processing.FAILED
+    assert watch.read(status("failed", 1), 1) is Processing.NOT_PROCESSED
 
 
 def test_failed_is_final_when_it_stands_for_a_minute() -> None:
@@ -128,7 +128,7 @@ def test_failed_is_final_when_it_stands_for_a_minute() -> None:
     assert watch.read(status("failed"), 59.9) is Processing.PENDING
     assert watch.read(status("processing"), 59.95) is Processing.PENDING
     assert watch.read(status("failed"), 60) is Processing.PENDING
-    assert watch.read(status("failed"), 120) is Processing.FAILED
+    assert watch.read(status("failed"), 120) is Processing.NOT_PROCESSED
 
 
 @pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])

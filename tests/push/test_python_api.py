@@ -391,7 +391,7 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
             run.push("people", numbered(100))
             assert run._session._open is not None
             # What an interruption does that comes between the taking of the lock and its `with`.
-            run._session._open.queue._lock.acquire()
+            run._session._open.queue._changed.acquire()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -61,7 +61,7 @@ class Sender:
         self._fates = fates
         self._lock = threading.Lock()
 
-    def prepare(self, open_page: PendingPage) -> None:
+    def encode(self, open_page: PendingPage) -> None:
         open_page.body = b"{}"
 
     def send(self, open_page: PendingPage) -> SendOutcome:

@@ -119,8 +119,6 @@ SETTINGS = st.builds(
     compress=st.booleans(),
     timeouts=st.sampled_from([PATIENCES, PATIENCES, replace(PATIENCES, retry=0.0)]),
 )
-PATIENCE = st.sampled_from([1.0, 1.0, 1.0, 0.0])
-"""How long to look on after a deed, in seconds: mostly until the run rests."""
 
 
 class Interleavings(RuleBasedStateMachine):

@@ -92,7 +92,7 @@ def in_the_way(policy: str) -> NoReturn:
     conflict = ConflictResolver(
         SprintoClient(api_key="key", integration_id="demo")._api, ConflictPolicy(policy), RetryPolicy()
     )
-    raise conflict.error(f"{blocker.describe()}; waited 3900 s; cannot tell if it ended (throttled)", blocker)
+    raise conflict.error(blocker, "waited 3900 s; cannot tell if it ended (throttled)")
 
 
 def count_mismatch() -> None:

@@ -49,14 +49,12 @@ class Event(enum.Enum):
     APPLY_SENT = enum.auto()
     APPLY_DID_NOT_HAPPEN = enum.auto()
     ABORTED = enum.auto()
-    HELD = enum.auto()
     SETTLED = enum.auto()
 
 
 TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.UNOPENED: {
         Event.FIRST_PAGE: Phase.OPENING,
-        Event.ABORTED: Phase.ENDED,
         Event.SETTLED: Phase.ENDED,
     },
     Phase.OPENING: {
@@ -67,7 +65,7 @@ TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
     Phase.OPEN: {
         Event.APPLY_SENT: Phase.APPLYING,
         Event.ABORTED: Phase.DISCARDING,
-        Event.HELD: Phase.ENDED,
+        Event.SETTLED: Phase.ENDED,
     },
     Phase.APPLYING: {
         Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN,
@@ -169,9 +167,7 @@ class Processing(enum.Enum):
 
     PROCESSED = enum.auto()
     PENDING = enum.auto()
-    FAILED = enum.auto()
-    NEVER = enum.auto()
-    UNKNOWN = enum.auto()
+    NOT_PROCESSED = enum.auto()
 
 
 @dataclass
@@ -194,11 +190,9 @@ class ProcessingWatch:
             return Processing.PENDING
         if status.state == "failed":
             self.failed_since = now if self.failed_since is None else self.failed_since
-            is_final = status.retried or now - self.failed_since >= self.failed_seconds
-            return Processing.FAILED if is_final else Processing.PENDING
-        if status.state in {"cancelled", "expired"}:
-            return Processing.NEVER
-        return Processing.UNKNOWN
+            if not status.retried and now - self.failed_since < self.failed_seconds:
+                return Processing.PENDING
+        return Processing.NOT_PROCESSED
 
 
 def nothing_was_applied(state: str) -> bool:

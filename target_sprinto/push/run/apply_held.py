@@ -9,7 +9,7 @@ from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.lifecycle import OnCountMismatch, keep_alive_interval
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import CLOSED, Closing
-from target_sprinto.push.run.earlier_sessions import OtherSessions
+from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.run.staged_session import StagedSession
@@ -35,10 +35,10 @@ def apply_session(  # noqa: PLR0913, PLR0917 - what a session is applied with, a
     )
     closing, limit = Closing(staged), timeouts.processing
     try:
-        status, response = staged.look(interrupted, retry_policy), None
+        status, response = staged.look(), None
         closing.close_sent = status.state in CLOSED
         if not closing.close_sent:
-            OtherSessions(staged).wait(limit, keep_alive_interval(status, client.timings.keep_alive))
+            wait_for_other_sessions(staged, limit, keep_alive_interval(status, client.timings.keep_alive))
             staged.reconcile(0.0)
             response = closing.apply(limit)
         wait_until_processed(staged, response, limit)

@@ -69,20 +69,21 @@ class Closing:
         backoff = Backoff(limit_seconds, self._timings)
         one_try = self._staged.retry_policy.once()
         for attempt, seconds in enumerate(self._timings.poll_intervals()):
-            # Without an attempt in doubt an interruption ends this at once, so that it can be discarded.
-            check = self._check
             if attempt:
-                interruptible_sleep(seconds, check)
-            if (attempt or self._staged.stood_still()) and not self._may_close(check, until):
+                interruptible_sleep(seconds, self._check)
+            if (attempt or self._staged.stood_still()) and not self._may_close(until):
                 return None
             self._note_close(sent=True)
             try:
                 return self._attempt(one_try, until)
             except ResourcesExhausted:
-                self._not_sent()
+                self._note_close(sent=self._in_doubt is not None)
                 raise
             except ApiError as failure:
-                self._after_attempt(failure)
+                if is_in_doubt(failure):
+                    self._in_doubt = failure
+                elif failure.outcome is errors.Outcome.NOT_PERFORMED:
+                    self._note_close(sent=self._in_doubt is not None)
                 interruptible_sleep(self._until_next_attempt(failure, backoff, until), self._check)
         raise AssertionError("the intervals never end")
 
@@ -99,34 +100,24 @@ class Closing:
 
     @property
     def _check(self) -> InterruptCheck:
+        """Without an attempt in doubt an interruption ends this at once, so that it can be discarded."""
         return self._staged.grace if self._in_doubt else self._staged.interrupted
-
-    def _after_attempt(self, failure: ApiError) -> None:
-        if is_in_doubt(failure):
-            self._in_doubt = failure
-        elif failure.outcome is errors.Outcome.NOT_PERFORMED:
-            self._not_sent()
-
-    def _not_sent(self) -> None:
-        if self._in_doubt is None:
-            self._note_close(sent=False)
 
     def _until_next_attempt(self, failure: ApiError, backoff: Backoff, until: float) -> float:
         """Seconds to wait. Raises where there is to be no next attempt."""
         # A refusal of a later attempt says nothing of an earlier one.
         decisive = self._in_doubt or failure
-        wait = 0.0
+        wait, what = 0.0, "Checking whether the close took effect."
         if isinstance(failure, RETRYABLE):
             try:
                 wait = backoff.next_delay(failure)
             except ApiError:
                 raise name_limit(decisive) from None
+            what = f"Trying again in {wait:.1f} s."
         elif not (is_in_doubt(failure) or isinstance(failure, errors.Conflict)):
             raise decisive from None
         if time.monotonic() >= until:
             raise name_limit(decisive) from None
-        tried = isinstance(failure, RETRYABLE)
-        what = f"Trying again in {wait:.1f} s." if tried else "Checking whether the close took effect."
         log.warning("%s %s", failure.brief, what)
         return wait
 
@@ -135,7 +126,7 @@ class Closing:
             self.close_sent = sent
             self._moved(Event.APPLY_SENT if sent else Event.APPLY_DID_NOT_HAPPEN)
 
-    def _may_close(self, check: InterruptCheck, until: float) -> bool:
+    def _may_close(self, until: float) -> bool:
         """Look directly before an attempt: True if it may be sent, False if the session is closed already.
 
         Raises SessionEnded or CountMismatch for what has changed since.
@@ -143,7 +134,7 @@ class Closing:
         began = time.monotonic()
         for looks, seconds in enumerate(self._timings.poll_intervals(), 1):
             try:
-                status = self._staged.look_until(until, check)
+                status = self._staged.look_until(until, self._check)
                 if status.state in CLOSED:
                     self._note_close(sent=True)
                     return False
@@ -163,7 +154,7 @@ class Closing:
                 self._staged.report_mismatch(status)
                 return True
             else:
-                interruptible_sleep(seconds, check)
+                interruptible_sleep(seconds, self._check)
         raise AssertionError("the intervals never end")
 
     def _ended_by_another(self, status: SessionStatus) -> errors.SessionEnded:

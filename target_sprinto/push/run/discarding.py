@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from math import inf
 from typing import Generic, TypeVar
 
 from target_sprinto.push import errors
@@ -31,7 +30,6 @@ _HOPELESS = (
     errors.ProxyRefused,
     errors.Redirected,
 )
-
 
 _MOST_REFUSALS = 2
 
@@ -63,49 +61,42 @@ class _Hedged(Generic[_T]):
         self._deadline = deadline
         self._again_after = again_after
         self._under_way: list[Future[_T]] = []
-        self._sent_at = -inf
+        self._sent_at = 0.0
         self._refusals = 0
-
-    def send(self) -> None:
-        """Send it, unless an earlier one has been under way for a short time only."""
-        if self._under_way and time.monotonic() - self._sent_at < self._again_after:
-            return
-        left = max(0.1, self._deadline.remaining())
-        self._under_way.append(
-            in_background(self._try(left), or_here=self._try(min(left, self._again_after)))
-        )
-        self._sent_at = time.monotonic()
-
-    def _try(self, seconds: float) -> Callable[[], _T]:
-        return lambda: self._call(RetryPolicy(seconds, 0.0))
-
-    def wait(self, seconds: float) -> bool:
-        """Whether one of them has come to an end within `seconds`, which are never more than are left."""
-        until = time.monotonic() + seconds
-        while self._under_way:
-            if any(call.done() for call in self._under_way):
-                return True
-            if (left := min(until - time.monotonic(), self._deadline.remaining())) <= 0:
-                return False
-            is_done_within(self._under_way[-1], min(POLL_INTERVAL, left))
-        return False
 
     @property
     def is_hopeless(self) -> bool:
         """Whether it was rejected for good: a key that is rejected once may be accepted the next time."""
         return self._refusals >= _MOST_REFUSALS
 
-    def result(self) -> _T:
-        """What it has come to. Raises an SprintoError where that is a failure, whatever it is."""
-        ended = next(call for call in self._under_way if call.done())
-        self._under_way.remove(ended)
+    def ask(self, seconds: float) -> _T | None:
+        """The first response that comes within `seconds`, or before the deadline; None if there is none.
+
+        Raises a SprintoError for a call that failed, in whatever way.
+        """
+        if not self._under_way or time.monotonic() - self._sent_at >= self._again_after:
+            left = max(0.1, self._deadline.remaining())
+            self._under_way.append(
+                in_background(self._try(left), or_here=self._try(min(left, self._again_after)))
+            )
+            self._sent_at = time.monotonic()
+        until = time.monotonic() + seconds
+        while not (ended := [call for call in self._under_way if call.done()]):
+            left = min(until - time.monotonic(), self._deadline.remaining())
+            if left <= 0:
+                return None
+            is_done_within(self._under_way[-1], min(POLL_INTERVAL, left))
+        self._under_way.remove(ended[0])
         try:
-            return ended.result()
+            return ended[0].result()
         except errors.SprintoError as failure:
             self._refusals += isinstance(failure, _HOPELESS) and not isinstance(failure, errors.NotVisible)
             raise
         except Exception:  # noqa: BLE001 - a run that ends has to say where its session stands, whatever happens
             raise errors.ResponseLost("No response came in time.") from None
+
+    def _try(self, seconds: float) -> Callable[[], _T]:
+        return lambda: self._call(RetryPolicy(seconds, 0.0))
 
 
 def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: Deadline) -> DiscardResult:
@@ -120,24 +111,18 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
     close = _Hedged(lambda retry_policy: client.discard_session(session_id, retry_policy), deadline, one_try)
     look = _Hedged(lambda retry_policy: client.session_status(session_id, retry_policy), deadline, one_try)
     for seconds in client.timings.poll_intervals():
-        if not accepted:
-            close.send()
-        # A slow response is not waited for: the status may show sooner what has happened.
-        if close.wait(_LOOK_AFTER_SECONDS if not accepted else 0.0):
-            try:
-                close.result()
-                accepted = True
-            except errors.SprintoError as refusal:
-                failure = refusal
-        look.send()
-        if look.wait(one_try):
-            try:
-                state = look.result().state
-            except errors.SprintoError as refusal:
-                failure = refusal
-            else:
-                if state != "active":
-                    return _ended(session_id, state)
+        try:
+            # A slow response is not waited for: the status may show sooner what has happened.
+            accepted = accepted or close.ask(_LOOK_AFTER_SECONDS) is not None
+        except errors.SprintoError as refusal:
+            failure = refusal
+        try:
+            status = look.ask(one_try)
+        except errors.SprintoError as refusal:
+            failure = refusal
+        else:
+            if status is not None and status.state != "active":
+                return _ended(session_id, status.state)
         if close.is_hopeless or look.is_hopeless or seconds >= deadline.remaining():
             break
         time.sleep(seconds)

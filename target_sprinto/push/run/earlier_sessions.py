@@ -8,67 +8,71 @@ import time
 from target_sprinto.push import errors
 from target_sprinto.push.protocol.activity_log import logged_sessions
 from target_sprinto.push.protocol.lifecycle import Processing, ProcessingWatch
-from target_sprinto.push.protocol.responses import IntegrationSessions, SessionStatus
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import interruptible_sleep, interruptibly
 
 log = logging.getLogger(__name__)
 
 
-class OtherSessions:
-    """Sessions closed earlier are processed first: Sprinto's order between them is not documented."""
+def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_alive_seconds: float) -> None:
+    """Return once no other session is processed any more, or with a warning after `limit_seconds`.
+
+    Sessions closed earlier are processed first: Sprinto's order between them is not documented. Our own
+    session is looked at where it would be silent for `keep_alive_seconds`, and as soon as none is active any
+    more. Raises SessionEnded if it was ended meanwhile.
+    """
+    until = time.monotonic() + limit_seconds
+    failed = _FailedSession(staged)
+    seen_inactive = False
+    for seconds in staged.client.timings.poll_intervals():
+        sessions = interruptibly(
+            lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
+        ).sessions
+        inactive = sessions.active == 0 and not seen_inactive
+        if inactive or staged.client.session_silence() >= keep_alive_seconds:
+            seen_inactive = seen_inactive or inactive
+            staged.require_closable(staged.look())
+        if not sessions.processing and not failed.will_be_retried(sessions.failed):
+            return
+        if time.monotonic() >= until:
+            log.warning("Another session is still being processed; applying this one anyway.")
+            return
+        log.info("Waiting for another session of this integration to be processed.")
+        interruptible_sleep(seconds, staged.interrupted)
+
+
+class _FailedSession:
+    """The session opened before ours, where it has failed."""
 
     def __init__(self, staged: StagedSession) -> None:
         self._staged = staged
-        self._watch = self._new_watch()
-        self._failed_id: str | None = None
-        self._failed_before = 0
+        self._count = 0
+        self._id: str | None = None
+        self._watch: ProcessingWatch
 
-    def wait(self, limit_seconds: float, keep_alive_seconds: float) -> None:
-        """Return once no other session is processed any more, or with a warning after `limit_seconds`.
-
-        Our own session is looked at where it would be silent for `keep_alive_seconds`, and as soon as no
-        session is active any more. Raises SessionEnded if it was ended meanwhile.
-        """
-        staged = self._staged
-        until = time.monotonic() + limit_seconds
-        seen_inactive = False
-        for seconds in staged.client.timings.poll_intervals():
-            sessions = interruptibly(
-                lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
-            ).sessions
-            inactive = sessions.active == 0 and not seen_inactive
-            if inactive or staged.client.session_silence() >= keep_alive_seconds:
-                seen_inactive = seen_inactive or inactive
-                staged.require_closable(staged.look(staged.interrupted, staged.retry_policy))
-            if not sessions.processing and not self._one_will_be_retried(sessions):
-                return
-            if time.monotonic() >= until:
-                log.warning("Another session is still being processed; applying this one anyway.")
-                return
-            log.info("Waiting for another session of this integration to be processed.")
-            interruptible_sleep(seconds, staged.interrupted)
-
-    def _one_will_be_retried(self, sessions: IntegrationSessions) -> bool:
-        """Whether the session opened before ours has failed, and Sprinto has still to retry it.
+    def will_be_retried(self, count: object) -> bool:
+        """Whether Sprinto has still to retry it, where so many sessions have failed.
 
         The count alone does not say when a session failed. It is looked up again where the count has risen.
         """
-        failed = sessions.failed if isinstance(sessions.failed, int) else 0
-        if not failed:
+        if not isinstance(count, int) or count <= 0:
             return False
-        if failed > self._failed_before:
-            self._failed_before = failed
-            self._failed_id, self._watch = self._opened_before(), self._new_watch()
-        status = self._status_of(self._failed_id) if self._failed_id else None
+        if count > self._count:
+            self._count, self._id = count, self._opened_before()
+            self._watch = ProcessingWatch(self._staged.client.timings.failed_final_after)
+        if self._id is None:
+            return False
+        client, once = self._staged.client, self._staged.retry_policy.once()
+        session_id = self._id
+        try:
+            status = interruptibly(lambda: client.session_status(session_id, once), self._staged.interrupted)
+        except errors.ApiError:
+            # An old session may be unknown by now.
+            return False
         return (
-            status is not None
-            and status.state in {"failed", "processing"}
+            status.state in {"failed", "processing"}
             and self._watch.read(status, time.monotonic()) is Processing.PENDING
         )
-
-    def _new_watch(self) -> ProcessingWatch:
-        return ProcessingWatch(self._staged.client.timings.failed_final_after)
 
     def _opened_before(self) -> str | None:
         try:
@@ -77,11 +81,3 @@ class OtherSessions:
             log.warning("%s Cannot check whether Sprinto is retrying the failed session.", failure.brief)
             return None
         return next((session.id for session in logged if session.id != self._staged.id), None)
-
-    def _status_of(self, session_id: str) -> SessionStatus | None:
-        """None where the status does not say: an old session may be unknown by now."""
-        client, once = self._staged.client, self._staged.retry_policy.once()
-        try:
-            return interruptibly(lambda: client.session_status(session_id, once), self._staged.interrupted)
-        except errors.ApiError:
-            return None

@@ -115,19 +115,14 @@ class SessionOpener:
         except ApiError as failure:
             # That a GET was definitely not performed says nothing of the create.
             sentence = textwrap.shorten(failure.message.partition(". ")[0].rstrip("."), 120, placeholder=" …")
-            raise self._may_be_ours(f"which run opened it could not be determined: {sentence}") from None
+            raise _may_be_ours(f"which run opened it could not be determined: {sentence}") from None
         if status is None:
-            raise self._may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
+            raise _may_be_ours(f"nothing shows that it is this run's: {self._conflict.describe()}")
         if status.counts() or not (status.state == "active" or nothing_was_applied(status.state)):
             held = format_counts(status.counts(), ())
-            raise self._may_be_ours(f"session {status.id} is {status.state!r} with {held}")
+            raise _may_be_ours(f"session {status.id} is {status.state!r} with {held}")
         log.warning("Session %s was opened by this run.", status.id)
         return status
-
-    def _may_be_ours(self, sentence: str) -> errors.SessionConflict:
-        conflict = self._conflict.error(f"`create` got no response, and {sentence}")
-        conflict.hint, conflict.policy, conflict.outcome = "Wait until it ends.", "", Outcome.IN_DOUBT
-        return conflict
 
     def resolve(self, deadline: Deadline) -> SessionStatus | None:
         """The session that was opened anyway, for a run that ends by `deadline`.
@@ -135,13 +130,11 @@ class SessionOpener:
         Waits for the response, then asks the activity log. None where it cannot be decided; raises the
         ApiError where it definitely was not opened.
         """
-        # Half of the time is for the response; the rest is for the log, and for the discard that follows.
-        if self._response.cancel():
-            # A KeyboardInterrupt came before its thread had begun.
-            raise errors.NotConnected("No session was asked for.")
-        if self._refused:
-            # What is under way is a look at what is in the way; no other create follows.
+        if self._response.cancel() or self._refused:
+            # A KeyboardInterrupt came before its thread had begun; or what is under way is a look at what is
+            # in the way, and no other create follows.
             raise errors.NotConnected("No session was opened.")
+        # Half of the time is for the response; the rest is for the log, and for the discard that follows.
         try:
             return result_before(self._response, Deadline(deadline.remaining() / 2))
         except ApiError as failure:
@@ -188,3 +181,11 @@ class SessionOpener:
             if is_last or retry_policy.cancelled.wait(min(wait, max(0.0, until - time.monotonic()))):
                 break
         return None
+
+
+def _may_be_ours(sentence: str) -> errors.SessionConflict:
+    conflict = errors.SessionConflict(
+        f"Another session is active: `create` got no response, and {sentence}.", "Wait until it ends."
+    )
+    conflict.outcome = Outcome.IN_DOUBT
+    return conflict

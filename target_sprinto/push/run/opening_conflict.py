@@ -97,13 +97,8 @@ class ActiveSession:
 
     def was_left_by(self, own_prefix: str | None) -> bool:
         """Whether it is this pipeline's own, and not held."""
-        reference = self.session.reference or ""
         # A prefix may hold a slash itself: what follows it must be the uuid alone.
-        return (
-            own_prefix is not None
-            and reference.startswith(f"{own_prefix}/")
-            and "/" not in reference.removeprefix(f"{own_prefix}/")
-        )
+        return (self.session.reference or "").rpartition("/")[0] == own_prefix
 
 
 def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveSession | None:
@@ -152,18 +147,20 @@ class ConflictResolver:
             return None
         blocker = self._find()
         if self._policy.choice is OnActiveSession.FAIL or blocker is None:
-            raise self.error(_named(blocker), blocker)
+            raise self.error(blocker)
         return self._take_over(blocker)
 
     def describe(self) -> str:
         """What the activity log shows of the session in the way, in a clause."""
         return _named(self._find())
 
-    def error(self, message: str, blocker: ActiveSession | None = None) -> SessionConflict:
-        """The error that names what is in the way, and what to do."""
+    def error(self, blocker: ActiveSession | None, why: str = "") -> SessionConflict:
+        """The error that names what is in the way, `why` nothing was done about it, and what to do."""
         policy = OnActiveSession(self._policy.choice)
         wait = ", or pass `on_conflict=ConflictPolicy('wait')`" if policy is OnActiveSession.FAIL else ""
-        conflict = SessionConflict(f"Another session is active: {message}.", f"Wait until it ends{wait}.")
+        conflict = SessionConflict(
+            f"Another session is active: {_named(blocker)}{why and f'; {why}'}.", f"Wait until it ends{wait}."
+        )
         conflict.policy = policy.value
         if blocker:
             conflict.session_id, conflict.is_to_be_held = blocker.session.id, blocker.session.is_to_be_held
@@ -177,8 +174,12 @@ class ConflictResolver:
             log.warning("Waiting for another session to end, for %.0f s at most.", self._policy.wait_seconds)
             self._is_waiting = True
         last = self._poll_until_none_is_active(self._until, failure, _BUSY)
-        if last is not None:
-            raise self._timed_out(last)
+        if last is None:
+            return
+        why = f"waited {self._policy.wait_seconds:g} s"
+        if not isinstance(last, errors.Conflict):
+            why += f"; unknown if it ended ({last.code})"
+        raise self.error(self._find(), why)
 
     def _poll_until_none_is_active(
         self, until: float, failure: ApiError, tolerated: tuple[type[ApiError], ...]
@@ -187,11 +188,8 @@ class ConflictResolver:
 
         A Conflict means that a session was active. Raises an ApiError that is not `tolerated`.
         """
-        for seconds in self._intervals:
-            left = until - time.monotonic()
-            if left <= 0:
-                return failure
-            wanted = max(seconds, failure.retry_after or 0.0)
+        while (left := until - time.monotonic()) > 0:
+            wanted = max(next(self._intervals), failure.retry_after or 0.0)
             if self._retry_policy.cancelled.wait(min(left, wanted)):
                 return None
             try:
@@ -200,14 +198,7 @@ class ConflictResolver:
                 failure = errors.Conflict("")
             except tolerated as unknown:
                 failure = unknown
-        raise AssertionError("the intervals never end")
-
-    def _timed_out(self, failure: ApiError) -> SessionConflict:
-        blocker = self._find()
-        message = f"{_named(blocker)}; waited {self._policy.wait_seconds:g} s"
-        if not isinstance(failure, errors.Conflict):
-            message += f"; unknown if it ended ({failure.code})"
-        return self.error(message, blocker)
+        return failure
 
     def _count_active(self) -> int | None:
         """How many sessions are active; None where that cannot be read."""
@@ -221,19 +212,18 @@ class ConflictResolver:
 
     def _take_over(self, blocker: ActiveSession) -> None:
         """Discard a session that a dead run of this pipeline left. Raises SessionConflict for any other."""
-        message, policy = _named(blocker), self._policy
         if self._has_taken_over:
-            raise self.error(f"{message}; a run takes over one session, no more", blocker)
-        if not blocker.was_left_by(policy.own_prefix):
-            raise self.error(f"{message}; only what this pipeline left itself is taken over", blocker)
+            raise self.error(blocker, "a run takes over one session, no more")
+        if not blocker.was_left_by(self._policy.own_prefix):
+            raise self.error(blocker, "only what this pipeline left itself is taken over")
         status = self._read(blocker)
         if status.state != "active":
             if self._may_try_again():
                 return
-            raise self.error("the activity log does not show which")
+            raise self.error(None)
         self._has_taken_over = True
         first = SessionLook.of(status, blocker.session, self._client.known_server_time())
-        if (missing := policy.stale_seconds - first.silence_seconds) > 0:
+        if (missing := self._policy.stale_seconds - first.silence_seconds) > 0:
             log.warning(
                 "Waiting %.0f s for a sign of life of %s, without touching it.", missing, blocker.session.id
             )
@@ -243,37 +233,34 @@ class ConflictResolver:
                 return
             status = self._require_dead(blocker, first)
             # Its ages are those of now.
-            message = _named(replace(blocker, now=self._client.known_server_time()))
+            blocker = replace(blocker, now=self._client.known_server_time())
         deadline = Deadline(self._client.timings.shutdown_timeout)
+        message = blocker.describe()
         result = discard_session(self._client, blocker.session.id, status.expiry, deadline)
         log.warning("Discarded to open a new one: %s. %s", message, result.sentence)
         if result.state is None:
-            raise self.error(message, blocker)
+            raise self.error(blocker)
 
     def _require_dead(self, blocker: ActiveSession, first: SessionLook) -> SessionStatus:
         """Look once more. Raises SessionConflict where the session, or a newer one, shows a sign of life."""
         again = self._find()
         if again is None or not again.log_is_whole or again.session.id != blocker.session.id:
-            raise self.error(_named(again), again)
+            raise self.error(again)
         status = self._read(again)
         second = SessionLook.of(status, again.session, self._client.known_server_time())
         if status.state == "active" and shows_life(first, second):
-            conflict = self.error(
-                f"{_named(again)}; it showed a sign of life within {self._policy.stale_seconds:g} s", again
-            )
+            conflict = self.error(again, f"it showed a sign of life within {self._policy.stale_seconds:g} s")
             conflict.advise("Wait; see `stale_seconds`.")
             raise conflict
         return status
 
     def _read(self, blocker: ActiveSession) -> SessionStatus:
         if not blocker.log_is_whole:
-            raise self.error(f"{_named(blocker)}; the log was cut off, so it may be another one", blocker)
+            raise self.error(blocker, "the log was cut off, so it may be another one")
         try:
             return self._client.session_status(blocker.session.id, self._retry_policy)
         except ApiError as failure:
-            raise self.error(
-                f"{_named(blocker)}; its status could not be read ({failure.code})", blocker
-            ) from None
+            raise self.error(blocker, f"its status could not be read ({failure.code})") from None
 
     def _may_try_again(self) -> bool:
         """Whether a create whose obstacle has gone is sent once more: once in a run."""

@@ -45,8 +45,10 @@ def wait_until_processed(staged: StagedSession, response: SessionStatus | None, 
             below = staged.compare(status) is Comparison.BELOW
             if not below or now - processed_since >= timings.max_count_lag:
                 return _compare_applied(staged, response, status)
-        elif verdict is not Processing.PENDING:
-            raise _not_processed(staged, status)
+        elif verdict is Processing.NOT_PROCESSED:
+            failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
+            failure.session_outcome = f"According to its status {describe_end(status.state)}."
+            raise failure
         elif now >= until:
             raise errors.ProcessingTimeout(f"Sprinto did not finish processing within {limit_seconds:g} s.")
         interruptible_sleep(seconds, staged.grace)
@@ -66,9 +68,3 @@ def _compare_applied(staged: StagedSession, response: SessionStatus | None, proc
             staged.report_mismatch(response, session_outcome)
     if staged.compare(processed) is not Comparison.EQUAL:
         staged.report_mismatch(processed, session_outcome)
-
-
-def _not_processed(staged: StagedSession, status: SessionStatus) -> errors.ProcessingFailed:
-    failure = errors.ProcessingFailed(f"Sprinto did not process session {staged.id}.")
-    failure.session_outcome = f"According to its status {describe_end(status.state)}."
-    return failure

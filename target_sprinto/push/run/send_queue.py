@@ -51,23 +51,20 @@ class SendQueue:
         self._throttle = Throttle(parallel)
         self._open: list[PendingPage] = []
         self._in_flight: list[PendingPage] = []
-        self._in_doubt: list[tuple[PendingPage, ApiError]] = []
-        self._unconfirmed: list[PendingPage] = []
-        self._unconfirmed_since = 0.0
+        self._in_doubt: dict[PendingPage, ApiError] = {}
+        # Sent again after a stale connection: when the copy that was lost had left.
+        self._unconfirmed: dict[PendingPage, float] = {}
         self._failure: BaseException | None = None
         self._closed = False
         self._threads = 0
         self._retries = 0
-        self._lock = threading.RLock()
-        self._not_empty = threading.Condition(self._lock)
-        self._changed = threading.Condition(self._lock)
-        self._not_full = threading.Condition(self._lock)
+        self._changed = threading.Condition(threading.RLock())
 
     def put(self, page: Page, check: InterruptCheck) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
         open_page = PendingPage(page, (page.number,))
         # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
-        self._sender.prepare(open_page)
+        self._sender.encode(open_page)
         while not self._try_enqueue(open_page):
             check()
 
@@ -78,14 +75,14 @@ class SendQueue:
 
     def close(self) -> None:
         """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
-        with self._not_full:
+        with self._changed:
             self._closed = True
-            self._wake_all()
+            self._changed.notify_all()
         # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
         # between the taking of the lock and its `with`: what this thread has kept of it is given back.
         with suppress(RuntimeError):
             while True:
-                self._lock.release()
+                self._changed.release()
 
     @property
     def is_idle(self) -> bool:
@@ -106,89 +103,73 @@ class SendQueue:
 
     def _try_enqueue(self, open_page: PendingPage) -> bool:
         """Whether there was room for the page."""
-        with self._not_full:
+        with self._changed:
             self.raise_failure()
-            if len(self._open) > self._parallel or _record_bytes(self._open) > _MAX_OPEN_BYTES:
-                self._not_full.wait(POLL_INTERVAL)
+            open_bytes = sum(one.page.record_bytes for one in self._open)
+            if len(self._open) > self._parallel or open_bytes > _MAX_OPEN_BYTES:
+                self._changed.wait(POLL_INTERVAL)
                 return False
             self._insert(open_page)
             if self._threads < self._parallel:
                 self._threads += 1
                 start_thread(self._work, "sprinto-pages")
-            self._not_empty.notify()
+            # Only threads that send can be waiting now, and one is enough.
+            self._changed.notify()
             return True
 
     def _is_drained(self) -> bool:
         """Whether every page was accepted."""
-        with self._not_full:
+        with self._changed:
             self.raise_failure()
             if self._open or self._unconfirmed:
-                self._not_full.wait(POLL_INTERVAL)
+                self._changed.wait(POLL_INTERVAL)
             return not self._open and not self._unconfirmed and self._failure is None
 
-    # On the flight's own threads
+    # On the queue's own threads
 
     def _work(self) -> None:
         try:
             while (open_page := self._take()) is not None:
-                self._sender.prepare(open_page)
-                if self._wait_turn(open_page):
-                    self._send(open_page)
+                self._send(open_page)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
-            with self._not_full:
+            with self._changed:
                 self._failure, self._closed = self._failure or failure, True
-                self._wake_all()
+                self._changed.notify_all()
 
     def _take(self) -> PendingPage | None:
-        """The first page that no thread is sending; None at the end."""
-        with self._not_empty:
-            while not self._closed:
-                for open_page in self._open:
-                    if not open_page.claimed:
-                        open_page.claimed = True
-                        return open_page
-                self._not_empty.wait()
-            return None
-
-    def _wait_turn(self, open_page: PendingPage) -> bool:
-        """Wait until the page may leave; False if none may any more."""
+        """Wait until a page may leave; None if none may any more."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
                 held = self._throttle.not_before - now
-                if held <= 0 and self._can_send(open_page):
+                if held <= 0 and (open_page := self._next()) is not None:
                     open_page.sent_at = now
                     self._in_flight.append(open_page)
-                    if len(self._in_flight) < self._throttle.limit:
-                        # The next in order may be able to leave with it.
-                        self._changed.notify_all()
-                    return True
+                    return open_page
                 self._changed.wait(held if held > 0 else None)
-            return False
+            return None
 
-    def _can_send(self, open_page: PendingPage) -> bool:
-        if self._in_doubt or len(self._in_flight) >= self._throttle.limit:
-            return False
+    def _next(self) -> PendingPage | None:
+        """The first page that is not in flight, if it may leave: no other overtakes it."""
+        open_page = next((one for one in self._open if one not in self._in_flight), None)
+        if open_page is None or self._in_doubt or len(self._in_flight) >= self._throttle.limit:
+            return None
         if self._unconfirmed and open_page not in self._unconfirmed:
-            return False
-        if any(earlier not in self._in_flight for earlier in self._before(open_page)):
-            return False
+            return None
         # Sizes come again after so many pages. With more in flight than there are sizes nothing helps.
         apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
-        return not any(
+        must_wait = any(
             open_page.full_page.may_overlap(other.full_page)
             or abs(open_page.page.number - other.page.number) >= apart
             for other in self._in_flight
         )
-
-    def _before(self, open_page: PendingPage) -> list[PendingPage]:
-        return self._open[: self._open.index(open_page)]
+        return None if must_wait else open_page
 
     def _send(self, open_page: PendingPage) -> None:
         outcome = self._sender.send(open_page)
         with self._changed:
             if isinstance(outcome, InDoubt):
-                self._in_doubt.append((open_page, outcome.failure))
+                self._in_doubt[open_page] = outcome.failure
             else:
                 self._in_flight.remove(open_page)
                 if isinstance(outcome, Accepted):
@@ -202,8 +183,8 @@ class SendQueue:
             all_resent = self._all_resent()
             self._changed.notify_all()
         if all_lost:
-            self._resolve_in_doubt()
-        elif all_resent:
+            all_resent = self._resolve_in_doubt()
+        if all_resent:
             self._confirm()
 
     def _delay(self, open_page: PendingPage, retry: Retry) -> None:
@@ -212,7 +193,7 @@ class SendQueue:
             self._throttle.slow_down(open_page.sent_at, now, retry.seconds)
         else:
             self._throttle.not_before = max(self._throttle.not_before, now + retry.seconds)
-        self._requeue(open_page)
+        self._retries += 1
 
     def _replace(self, open_page: PendingPage, split: Split) -> None:
         if open_page in self._unconfirmed:
@@ -223,14 +204,15 @@ class SendQueue:
             part = one if isinstance(one, SubPage) else None
             page = one.page if isinstance(one, SubPage) else one
             self._insert(PendingPage(page, (*open_page.place, index), part))
-        # This thread takes one of them, and others may be idle.
-        self._not_empty.notify_all()
-        self._not_full.notify_all()
 
-    def _resolve_in_doubt(self) -> None:
-        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile."""
-        lost, loss = [open_page for open_page, _ in self._in_doubt], self._in_doubt[-1][1]
-        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for _, one in self._in_doubt)
+    def _resolve_in_doubt(self) -> bool:
+        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile.
+
+        Returns whether all that was sent again is now to be confirmed.
+        """
+        lost, losses = list(self._in_doubt), list(self._in_doubt.values())
+        loss = losses[-1]
+        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for one in losses)
         landed = self._sender.staged.resolve([open_page.page for open_page in lost], loss, quick=quick)
         missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
         with self._changed:
@@ -238,27 +220,24 @@ class SendQueue:
                 self._throttle.one_at_a_time()
             if missing and not (quick and self._are_first(missing)):
                 self._stand_still()
-            elif missing:
-                since = self._unconfirmed_since if self._unconfirmed else float("inf")
-                self._unconfirmed_since = min(since, *(open_page.sent_at for open_page in missing))
-                self._unconfirmed += [one for one in missing if one not in self._unconfirmed]
+            else:
+                for open_page in missing:
+                    self._unconfirmed.setdefault(open_page, open_page.sent_at)
             for open_page, has_landed in zip(lost, landed, strict=True):
                 if has_landed:
                     self._accept(open_page)
                 elif open_page.backoff and open_page.backoff.is_over:
                     raise loss
                 else:
-                    self._requeue(open_page)
+                    self._retries += 1
             self._in_doubt.clear()
             self._in_flight.clear()
-            all_resent = self._all_resent()
             self._changed.notify_all()
-        if all_resent:
-            self._confirm()
+            return self._all_resent()
 
     def _are_first(self, pages: Sequence[PendingPage]) -> bool:
         """Whether no other page has to leave before one of these: after a 429, or as a part of a page."""
-        return all(earlier in pages for one in pages for earlier in self._before(one))
+        return all(one in pages for one in self._open[: len(pages)])
 
     def _stand_still(self) -> None:
         """What was sent again is not confirmed on the way: the counts must stand still at the end instead."""
@@ -270,29 +249,14 @@ class SendQueue:
         return bool(self._unconfirmed) and not any(one in self._open for one in self._unconfirmed)
 
     def _confirm(self) -> None:
-        self._sender.staged.confirm_resent(self._unconfirmed_since)
+        self._sender.staged.confirm_resent(min(self._unconfirmed.values()))
         with self._changed:
             self._unconfirmed.clear()
-            self._wake_all()
+            self._changed.notify_all()
 
     def _accept(self, open_page: PendingPage) -> None:
         self._sender.count(open_page)
         self._open.remove(open_page)
-        self._not_full.notify_all()
-
-    def _requeue(self, open_page: PendingPage) -> None:
-        """It keeps its place, and waits for a thread to take it again: this one, if no other is free."""
-        open_page.claimed = False
-        self._retries += 1
-        self._not_empty.notify()
 
     def _insert(self, open_page: PendingPage) -> None:
         bisect.insort(self._open, open_page, key=lambda one: one.place)
-
-    def _wake_all(self) -> None:
-        for condition in (self._not_empty, self._changed, self._not_full):
-            condition.notify_all()
-
-
-def _record_bytes(open_pages: Sequence[PendingPage]) -> int:
-    return sum(one.page.record_bytes for one in open_pages)

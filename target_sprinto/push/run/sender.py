@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from target_sprinto.push import errors
-from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge, SprintoError
+from target_sprinto.push.errors import ApiError, PageRefused, PageTooLarge
 from target_sprinto.push.protocol.bisection import (
     FirstRejection,
     IndexConventions,
@@ -27,7 +26,7 @@ from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_details, describe_rejection
 from target_sprinto.push.protocol.responses import objects
 from target_sprinto.push.protocol.retry_delay import Backoff
-from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy
+from target_sprinto.push.retry_loop import RETRYABLE
 from target_sprinto.push.run.observer import Rejects
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_pages import StagedPages
@@ -71,7 +70,6 @@ class PendingPage:
     page: Page
     place: tuple[int, ...]
     part: SubPage | None = None
-    claimed: bool = False
     sent_at: float = 0.0
     body: bytes = b""
     gzipped: bool = False
@@ -90,32 +88,25 @@ class PageSender:
     `staged` is what Sprinto has accepted, `settled` the number of records that were accepted or rejected.
     """
 
-    client: ApiClient
-    session_id: str
-    retry_policy: RetryPolicy
+    staged: StagedPages
     options: RunOptions
-    retire_sizes: Callable[[Collection[int]], None]
     settled = 0
     _compression_proven = False
 
     def __post_init__(self) -> None:
-        self.staged = StagedPages(
-            self.client,
-            self.session_id,
-            self.retry_policy,
-            self.retire_sizes,
-            self.options.on_count_mismatch,
-        )
+        self._client = self.staged.client
+        self._retry_policy = self.staged.retry_policy
         # Whether and when a page is sent again is for the queue to say.
-        self._one_try = self.retry_policy.once()
+        self._one_try = self._retry_policy.once()
         self._compress = self.options.compress
         self._conventions = IndexConventions()
         self._disputes = threading.Lock()
 
-    def prepare(self, open_page: PendingPage) -> None:
+    def encode(self, open_page: PendingPage, *, may_compress: bool = True) -> None:
         """Encode the page, and compress it where that is wanted."""
-        if not open_page.body:
-            self._encode(open_page, compress=self._compress)
+        open_page.gzipped = may_compress and self._compress
+        body = open_page.page.encode()
+        open_page.body = compressed(body) if open_page.gzipped else body
 
     def send(self, open_page: PendingPage) -> SendOutcome:
         """Send one page once, or have it divided first.
@@ -123,12 +114,14 @@ class PageSender:
         Raises what ends the run: a rejection, or a page that may be sent no more.
         """
         if open_page.backoff is None:
-            if self._must_split(open_page):
-                return Split(list(open_page.page.halves()))
-            open_page.backoff = Backoff(self.retry_policy.retry_seconds, self.client.timings)
-        if open_page.gzipped and not self._compress:
-            # Learned from another page while this one waited.
-            self._encode(open_page, compress=False)
+            page = open_page.page
+            if open_page.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
+                # It was made before that one was lost, and gets other counts.
+                return Split(list(page.halves()))
+            open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
+        if not open_page.body or (open_page.gzipped and not self._compress):
+            # A part of a page; or another page has shown meanwhile that compressed ones are rejected.
+            self.encode(open_page)
         try:
             self._push(open_page)
         except RETRYABLE as failure:
@@ -145,30 +138,18 @@ class PageSender:
 
     def count(self, open_page: PendingPage) -> None:
         """Note that the page was accepted. One thread at a time."""
-        self.staged.add(open_page.page)
-        self.options.observer.on_page_accepted(open_page.page)
+        page, part, rejects = open_page.page, open_page.part, self.options.rejects
+        self.staged.add(page)
+        self.options.observer.on_page_accepted(page)
         with self._disputes:
-            self.settled += len(open_page.page.items)
-        if self.options.rejects is None:
-            return
-        self.options.rejects.accepted(open_page.page)
-        if part := open_page.part:
-            with self._disputes:
+            self.settled += len(page.items)
+            if rejects is None:
+                return
+            rejects.accepted(page)
+            if part is not None:
                 if part.suspects:
-                    self._confirm(part.suspects, self.options.rejects)
-                self._conventions.rule_out(part.first, open_page.page)
-
-    def _must_split(self, open_page: PendingPage) -> bool:
-        """Whether the page, made before another was lost, is to get other counts than that one."""
-        return (
-            open_page.part is None
-            and len(open_page.page.items) > 1
-            and self.staged.resembles_resent(open_page.page)
-        )
-
-    def _encode(self, open_page: PendingPage, *, compress: bool) -> None:
-        body = open_page.page.encode()
-        open_page.body, open_page.gzipped = (compressed(body) if compress else body), compress
+                    self._confirm(part.suspects, rejects)
+                self._conventions.rule_out(part.first, page)
 
     def _after(self, open_page: PendingPage, refusal: ApiError) -> SendOutcome:
         """What becomes of a page that was not accepted. Raises where nothing more can be done."""
@@ -182,13 +163,20 @@ class PageSender:
         if action is NextStep.RESOLVE:
             return InDoubt(refusal)
         if action is NextStep.SEND_UNCOMPRESSED:
-            self._encode(open_page, compress=False)
+            self.encode(open_page, may_compress=False)
             return self.send(open_page)
         if self.options.rejects is not None and isinstance(refusal, PageRefused | PageTooLarge):
             return self._split(open_page, refusal, self.options.rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
-        raise self._to_api_error(page, refusal) from None
+        if isinstance(refusal, PageRefused):
+            raise describe_rejection(page, refusal, self.options.known_field) from None
+        if isinstance(refusal, PageTooLarge):
+            raise errors.RecordTooLarge(
+                f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
+                f" {len(page.items[0].body):,} bytes."
+            ) from None
+        raise refusal from None
 
     def _split(
         self, open_page: PendingPage, refusal: PageRefused | PageTooLarge, rejects: Rejects
@@ -213,11 +201,11 @@ class PageSender:
         rejects.confirm(blamed)
 
     def _push(self, open_page: PendingPage) -> None:
-        if self.retry_policy.cancelled.is_set():
+        if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
         self.options.observer.on_request(open_page.page)
-        pushed = self.client.push_page(
-            self.session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+        pushed = self._client.push_page(
+            self.staged.session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
         )
         page = open_page.page
         if pushed.rejected:
@@ -228,17 +216,7 @@ class PageSender:
                 "No such response is documented; ask Sprinto's support.",
                 pushed.response,
             )
-        if pushed.session_id != self.session_id:
+        if pushed.session_id != self.staged.session_id:
             raise errors.InconsistentResponse(
                 f"The response to page {page.number} names another session.", "Ask Sprinto's support."
             )
-
-    def _to_api_error(self, page: Page, refusal: ApiError) -> SprintoError:
-        if isinstance(refusal, PageRefused):
-            return describe_rejection(page, refusal, self.options.known_field)
-        if isinstance(refusal, PageTooLarge):
-            return errors.RecordTooLarge(
-                f"Sprinto rejects a page with this one record alone as too large: {page.items[0].origin},"
-                f" {len(page.items[0].body):,} bytes."
-            )
-        return refusal

@@ -7,7 +7,6 @@ every wait here can be cut short: `interrupted` is called while waiting and rais
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,13 +28,14 @@ from target_sprinto.push.protocol.timestamps import parse_time, with_time_left
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.closing import Closing
 from target_sprinto.push.run.discarding import DiscardResult, discard_session
-from target_sprinto.push.run.earlier_sessions import OtherSessions
+from target_sprinto.push.run.earlier_sessions import wait_for_other_sessions
 from target_sprinto.push.run.opening import SESSION_EXPIRES_AFTER, SessionOpener
 from target_sprinto.push.run.processing import wait_until_processed
 from target_sprinto.push.run.result import RunOutcome, RunResult
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.send_queue import RunProgress, SendQueue
 from target_sprinto.push.run.sender import PageSender
+from target_sprinto.push.run.staged_pages import StagedPages
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.transport.background import Deadline, interruptibly
 
@@ -60,7 +60,7 @@ class RunSession:
         self._client = client
         self._builder = builder
         self._options = options
-        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry, threading.Event())
+        self._retry_policy = RetryPolicy(options.timeouts.request, options.timeouts.retry)
         self._opening: SessionOpener
         self._open: _OpenSession | None = None
         self._expiry_read: datetime | None = None
@@ -120,7 +120,14 @@ class RunSession:
 
     def _opened(self, session: SessionStatus) -> _OpenSession:
         options = self._options
-        sender = PageSender(self._client, session.id, self._retry_policy, options, self._builder.retire_sizes)
+        staged = StagedPages(
+            self._client,
+            session.id,
+            self._retry_policy,
+            self._builder.retire_sizes,
+            options.on_count_mismatch,
+        )
+        sender = PageSender(staged, options)
         self._client.opened(session.id)
         self._open = _OpenSession(session, sender, SendQueue(sender, options.max_parallel_pages))
         self._transition(Event.CREATED)
@@ -131,13 +138,12 @@ class RunSession:
         """Let no session expire while nothing is sent: send what there is, else read the status."""
         if self._client.session_silence() < self._keep_alive_interval(opened):
             return None
-        interrupted = self._options.interrupted
         if with_a_page and opened.queue.is_idle and (page := self._builder.flush()):
             self._expiry_read = None
-            self._options.observer.on_page_built(page)
-            return opened.queue.put(page, interrupted)
+            return self.put(page)
         status = interruptibly(
-            lambda: self._client.session_status(opened.session.id, self._retry_policy), interrupted
+            lambda: self._client.session_status(opened.session.id, self._retry_policy),
+            self._options.interrupted,
         )
         self._require_open(status, opened)
         expiry = parse_time(status.expires_at)
@@ -174,7 +180,7 @@ class RunSession:
         self._options.interrupted()
         if self._open is None:
             self._options.require_expected({})
-            return self._end(Event.SETTLED, RunOutcome.NOTHING_SENT)
+            return self._end(RunOutcome.NOTHING_SENT)
         opened, sender = self._open, self._open.sender
         opened.queue.drain(self._keep_watch)
         opened.queue.close()
@@ -189,9 +195,9 @@ class RunSession:
             self._options.interrupted,
             on_count_mismatch=self._options.on_count_mismatch,
         )
+        limit = self._options.timeouts.processing
         if self._options.finish is Finish.APPLY:
-            limit = self._options.timeouts.processing
-            OtherSessions(staged).wait(limit, self._keep_alive_interval(opened))
+            wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
         status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
@@ -200,28 +206,24 @@ class RunSession:
                 raise session_ended(status, "can no longer be closed")
             self._options.interrupted()
             self._options.observer.before_hold()
-            return self._end(Event.HELD, RunOutcome.HELD, parse_time(status.expires_at))
-        return self._apply(staged)
-
-    def _apply(self, staged: StagedSession) -> RunResult:
-        limit = self._options.timeouts.processing
+            return self._end(RunOutcome.HELD, parse_time(status.expires_at))
         response = Closing(staged, self._transition).apply(limit)
         try:
             wait_until_processed(staged, response, limit)
         except errors.CountMismatch:
-            self._end(Event.SETTLED, RunOutcome.APPLIED)
+            self._end(RunOutcome.APPLIED)
             raise
-        return self._end(Event.SETTLED, RunOutcome.APPLIED)
+        return self._end(RunOutcome.APPLIED)
 
     def _discard_dry_run(self, opened: _OpenSession) -> RunResult:
         self._retry_policy.cancelled.set()
         self._transition(Event.ABORTED)
-        result = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
-        if not result.is_discarded:
-            self._end_discarded(opened, result)
+        found = discard_session(self._client, opened.session.id, opened.session.expiry, self.deadline())
+        result = self._end_discarded(found)
+        if not found.is_discarded:
             hint = "Everything else went well."
-            raise errors.NotDiscarded(result.sentence, hint, temporary=result.temporary)
-        return self._end(Event.SETTLED, RunOutcome.DISCARDED)
+            raise errors.NotDiscarded(found.sentence, hint, temporary=found.temporary)
+        return result
 
     def abort(self, deadline: Deadline) -> RunResult:
         """End the run without applying it; see `Run.abort`."""
@@ -231,33 +233,34 @@ class RunSession:
         if self.phase is Phase.ENDED and self.result is not None:
             return self.result
         if self.phase is Phase.UNOPENED:
-            return self._end(Event.ABORTED, RunOutcome.NOTHING_SENT, None, "No session was opened.")
+            return self._end(RunOutcome.NOTHING_SENT, None, "No session was opened.")
         if self._open is None:
-            until = self._client.server_time() + SESSION_EXPIRES_AFTER
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
+            until = self._expires_at()
+            return self._end(RunOutcome.IN_DOUBT, until, self._opening.describe_unknown(until))
         session = self._open.session
         self._open.queue.close()
         if self.phase is Phase.APPLYING:
             sentence = f"Session {session.id} was sent an apply request, and may still be applied."
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, None, sentence)
+            return self._end(RunOutcome.IN_DOUBT, None, sentence)
         self._transition(Event.ABORTED)
-        discarded = discard_session(self._client, session.id, session.expiry, deadline)
-        return self._end_discarded(self._open, discarded, discarded.sentence)
+        found = discard_session(self._client, session.id, session.expiry, deadline)
+        return self._end_discarded(found, found.sentence)
 
     def give_up(self) -> None:
         """Note that the run was cut off while it ended."""
         if self.result is None:
-            expires_at = self._expires_at(self._open) if self._open is not None else None
+            expires_at = self._expires_at() if self._open is not None else None
             self.result = self._result(RunOutcome.IN_DOUBT, expires_at)
 
-    def _end_discarded(self, opened: _OpenSession, found: DiscardResult, sentence: str = "") -> RunResult:
+    def _end_discarded(self, found: DiscardResult, sentence: str = "") -> RunResult:
         if found.state is None:
-            return self._end(Event.SETTLED, RunOutcome.IN_DOUBT, self._expires_at(opened), sentence)
+            return self._end(RunOutcome.IN_DOUBT, self._expires_at(), sentence)
         outcome = RunOutcome.DISCARDED if nothing_was_applied(found.state) else RunOutcome.IN_DOUBT
-        return self._end(Event.SETTLED, outcome, None, sentence)
+        return self._end(outcome, None, sentence)
 
-    def _expires_at(self, opened: _OpenSession) -> datetime:
-        found = parse_time(opened.session.expires_at)
+    def _expires_at(self) -> datetime:
+        """When a session that may be open expires; estimated where Sprinto gave no time."""
+        found = parse_time(self._open.session.expires_at) if self._open is not None else None
         return found or self._client.server_time() + SESSION_EXPIRES_AFTER
 
     def deadline(self, *, stopped: bool = False) -> Deadline:
@@ -278,11 +281,9 @@ class RunSession:
             if session is not None:
                 self._opened(session)
 
-    def _end(
-        self, event: Event, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = ""
-    ) -> RunResult:
+    def _end(self, outcome: RunOutcome, expires_at: datetime | None = None, sentence: str = "") -> RunResult:
         self.result = self._result(outcome, expires_at, sentence)
-        self._transition(event)
+        self._transition(Event.SETTLED)
         return self.result
 
     def _result(self, outcome: RunOutcome, expires_at: datetime | None, sentence: str = "") -> RunResult:

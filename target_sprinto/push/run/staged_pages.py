@@ -39,7 +39,7 @@ class StagedPages:
     session_id: str
     retry_policy: RetryPolicy
     retire_sizes: Callable[[Collection[int]], None]
-    on_count_mismatch: OnCountMismatch = OnCountMismatch.DISCARD
+    on_count_mismatch: OnCountMismatch
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
     has_resent = False
@@ -87,19 +87,13 @@ class StagedPages:
             log.warning("Page %d %s.", page.number, message)
         self._losses += 1
         self.slow_losses += not quick
-        self._note_resent([page for index, page in enumerate(pages) if index not in landed])
-        return [index in landed for index in range(len(pages))]
-
-    def _note_resent(self, pages: Sequence[Page]) -> None:
-        """Avoid the sizes of pages of which a late copy may still land.
-
-        Called where two looks agreed and left no place for a late copy. A page that was sent again longer
-        ago than the counts must stand still before the close is expected to have none.
-        """
+        # Two looks agreed and left no place for a late copy. A page that was sent again longer ago than the
+        # counts must stand still before the close is expected to have none.
         now = time.monotonic()
-        recent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
-        self._resent = recent + [(now, page) for page in pages]
+        self._resent = [(at, page) for at, page in self._resent if now - at < self._timings.quiet_period]
+        self._resent += [(now, page) for index, page in enumerate(pages) if index not in landed]
         self.retire_sizes({len(page.items) for _, page in self._resent})
+        return [index in landed for index in range(len(pages))]
 
     def resembles_resent(self, page: Page) -> bool:
         """Whether the page has the counts of another that was sent again.

@@ -76,21 +76,25 @@ class StagedSession:
         """Whether this process stood still since the last look began."""
         return self._heartbeat.stood_still()
 
-    def look(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
-        """The session's status, and a heartbeat that shows whether this process stood still since."""
-        self._heartbeat = Heartbeat(check)
-        return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
+    def look(self) -> SessionStatus:
+        """The session's status, before the close."""
+        return self._look(self.interrupted, self.retry_policy)
 
     def look_until(self, until: float, check: InterruptCheck) -> SessionStatus:
-        """The same, retried as far as `until`, in monotonic seconds.
+        """The same from the close on, retried as far as `until`, in monotonic seconds.
 
-        From the close on, a refusal for now never ends the run before its time is up.
+        A refusal for now never ends the run before its time is up.
         """
         left = max(0.0, until - time.monotonic())
         try:
-            return self.look(check, replace(self.retry_policy, retry_seconds=left))
+            return self._look(check, replace(self.retry_policy, retry_seconds=left))
         except errors.Throttled as failure:
             raise name_limit(failure) from None
+
+    def _look(self, check: InterruptCheck, retry_policy: RetryPolicy) -> SessionStatus:
+        # From now on it shows whether this process stood still.
+        self._heartbeat = Heartbeat(check)
+        return interruptibly(lambda: self.client.session_status(self.id, retry_policy), self._heartbeat)
 
     def reconcile(self, still_seconds: float) -> SessionStatus:
         """Compare Sprinto's counts with what was sent, until they are equal or cannot become so.
@@ -105,7 +109,7 @@ class StagedSession:
         for seconds in self.client.timings.poll_intervals():
             # A look shows how it was at some moment between these two.
             asked = time.monotonic()
-            status = self.look(self.interrupted, self.retry_policy)
+            status = self.look()
             if not self.can_close(status):
                 raise session_ended(status, "can no longer be closed")
             now = time.monotonic()
