@@ -116,6 +116,8 @@ def discard_session(client: ApiClient, session_id: str, expiry: str, deadline: D
             accepted = accepted or close.ask(_LOOK_AFTER_SECONDS) is not None
         except errors.SprintoError as refusal:
             failure = refusal
+        if not deadline.remaining():
+            break
         try:
             status = look.ask(one_try)
         except errors.SprintoError as refusal:

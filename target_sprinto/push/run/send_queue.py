@@ -58,7 +58,11 @@ class SendQueue:
         self._closed = False
         self._threads = 0
         self._retries = 0
-        self._changed = threading.Condition(threading.RLock())
+        lock = threading.RLock()
+        self._sendable = threading.Condition(lock)
+        """What the threads that send wait for. One is woken for one page; who takes it wakes the next."""
+        self._changed = threading.Condition(lock)
+        """What the reading thread waits for."""
 
     def put(self, page: Page, check: InterruptCheck) -> None:
         """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
@@ -75,9 +79,7 @@ class SendQueue:
 
     def close(self) -> None:
         """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._end()
         # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
         # between the taking of the lock and its `with`: what this thread has kept of it is given back.
         with suppress(RuntimeError):
@@ -113,8 +115,7 @@ class SendQueue:
             if self._threads < self._parallel:
                 self._threads += 1
                 start_thread(self._work, "sprinto-pages")
-            # Only threads that send can be waiting now, and one is enough.
-            self._changed.notify()
+            self._sendable.notify()
             return True
 
     def _is_drained(self) -> bool:
@@ -132,21 +133,27 @@ class SendQueue:
             while (open_page := self._take()) is not None:
                 self._send(open_page)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
-            with self._changed:
-                self._failure, self._closed = self._failure or failure, True
-                self._changed.notify_all()
+            self._end(failure)
+
+    def _end(self, failure: BaseException | None = None) -> None:
+        with self._changed:
+            self._failure, self._closed = self._failure or failure, True
+            self._sendable.notify_all()
+            self._changed.notify_all()
 
     def _take(self) -> PendingPage | None:
         """Wait until a page may leave; None if none may any more."""
-        with self._changed:
+        with self._sendable:
             while not self._closed:
                 now = time.monotonic()
                 held = self._throttle.not_before - now
                 if held <= 0 and (open_page := self._next()) is not None:
                     open_page.sent_at = now
                     self._in_flight.append(open_page)
+                    if self._next() is not None:
+                        self._sendable.notify()
                     return open_page
-                self._changed.wait(held if held > 0 else None)
+                self._sendable.wait(held if held > 0 else None)
             return None
 
     def _next(self) -> PendingPage | None:
@@ -181,7 +188,7 @@ class SendQueue:
                     self._replace(open_page, outcome)
             all_lost = bool(self._in_doubt) and len(self._in_doubt) == len(self._in_flight)
             all_resent = self._all_resent()
-            self._changed.notify_all()
+            self._changed.notify()
         if all_lost:
             all_resent = self._resolve_in_doubt()
         if all_resent:
@@ -232,7 +239,7 @@ class SendQueue:
                     self._retries += 1
             self._in_doubt.clear()
             self._in_flight.clear()
-            self._changed.notify_all()
+            self._changed.notify()
             return self._all_resent()
 
     def _are_first(self, pages: Sequence[PendingPage]) -> bool:
@@ -252,7 +259,7 @@ class SendQueue:
         self._sender.staged.confirm_resent(min(self._unconfirmed.values()))
         with self._changed:
             self._unconfirmed.clear()
-            self._changed.notify_all()
+            self._changed.notify()
 
     def _accept(self, open_page: PendingPage) -> None:
         self._sender.count(open_page)
