@@ -13,7 +13,7 @@ from target_sprinto.sandbox import response_bodies as bodies
 from target_sprinto.sandbox.integration import Integration
 from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.request_body import Page, parse_page, uncompressed
+from target_sprinto.sandbox.request_body import MAX_ITEMS, Page, parse_page, uncompressed
 from target_sprinto.sandbox.state import Session
 
 _T = TypeVar("_T")
@@ -79,7 +79,7 @@ class Exchange:
 
     def body(self, shape: type[_T]) -> _T:
         """Read the body as `shape`; an empty one counts as `{}`."""
-        body = uncompressed(self.call.body, self.call.headers, self.integration.options)
+        body = uncompressed(self.call.body, self.call.headers, self.readings)
         try:
             return msgspec.json.decode(body or b"{}", type=shape)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -87,9 +87,9 @@ class Exchange:
 
     def page(self) -> Page:
         """Read the page, if it is one and within the limits."""
-        page = parse_page(uncompressed(self.call.body, self.call.headers, self.integration.options))
-        if page.items > (most := self.integration.options.max_items):
-            raise Refused(413, f"The page has {page.items} records; {most} are allowed")
+        page = parse_page(uncompressed(self.call.body, self.call.headers, self.readings))
+        if page.items > MAX_ITEMS:
+            raise Refused(413, f"The page has {page.items} records; {MAX_ITEMS} are allowed")
         return page
 
 

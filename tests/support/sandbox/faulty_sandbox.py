@@ -125,7 +125,7 @@ class FaultySandbox(Sandbox):
     def receive(self, seen: RequestSeen) -> Fault | None:
         """Measure a request that is complete; return the fault that strikes it."""
         with self.changed:
-            body = seen.measure(self._options_of(seen.integration_id))
+            body = seen.measure(self.readings(seen.integration_id))
             # Of all that it is for, each counts the request, whichever strikes.
             striking = [fault for fault in self._faults if self._strikes(fault, seen, body)]
             fault = striking[0] if striking else None
