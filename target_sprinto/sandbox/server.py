@@ -15,8 +15,8 @@ import msgspec
 from aiohttp import web
 
 from target_sprinto.sandbox.engine import Engine
-from target_sprinto.sandbox.operations import Call, Operation, Reply
-from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.operations import Call, Operation
+from target_sprinto.sandbox.refusal import Refused, Reply
 from target_sprinto.sandbox.web_page import render
 
 API = "/api/external/push"
@@ -196,5 +196,4 @@ async def _errors_as_documented(
     try:
         return await handler(request)
     except web.HTTPError as error:
-        refused = Refused(error.status, error.reason)
-        return json_response(Reply(refused.status, refused.body))
+        return json_response(Refused(error.status, error.reason).reply)

@@ -11,7 +11,8 @@ from typing import Any
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.operations import Call, Reply
+from target_sprinto.sandbox.operations import Call
+from target_sprinto.sandbox.refusal import Reply
 from target_sprinto.sandbox.server import Server
 from tests.support.sandbox.faults import Fault, Fired
 from tests.support.sandbox.faulty_server import FaultyServer
@@ -71,7 +72,7 @@ class FaultySandbox(Sandbox):
         with self.changed:
             for session in self._state(integration_id).sessions.values():
                 if session.state == "active":
-                    session.due = session.expires_at = self._now(integration_id)
+                    session.due = session.expires_at = self._now(self._find(integration_id))
             self._state(integration_id)
             self.changed.notify_all()
 

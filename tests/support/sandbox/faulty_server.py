@@ -137,7 +137,7 @@ def _present(request: web.Request) -> bool:
 def _other_response(response: faults.Respond) -> web.Response:
     body = response.body
     if body is None:
-        body = Refused(response.status, f"Injected fault: {response.status}").body
+        body = Refused(response.status, f"Injected fault: {response.status}").reply.body
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     headers = dict(response.headers)
     headers.setdefault("Content-Type", "application/json")
