@@ -82,8 +82,12 @@ def probe(
     )
     failure, names = probed.failure, lasting(config)
     if failure is not None:
-        commands = (how_to_discard(session, names) for session in probed.left_open)
-        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, *commands)))
+        said = [failure.session_outcome, *(how_to_discard(session, names) for session in probed.left_open)]
+        if not isinstance(failure, Interrupted):
+            name_blocker(failure, names)
+            file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
+            said.append(file.keep(response_of(failure)))
+        failure.session_outcome = " ".join(filter(None, said))
     if isinstance(failure, Interrupted):
         raise failure
     if as_json:
@@ -92,9 +96,5 @@ def probe(
         for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
     if failure is not None:
-        name_blocker(failure, names)
-        file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-        kept = file.keep(response_of(failure))
-        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, kept)))
         raise failure
     click.echo(probed.session_outcome, err=True)

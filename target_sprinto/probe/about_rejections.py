@@ -81,7 +81,7 @@ def _errors_in(evidence: Evidence) -> Finding:
         means = "nothing: a run reads both places"
     if status != HTTPStatus.BAD_REQUEST:
         means = "the documentation says 400: a run treats this as an unexpected response"
-    return Finding(place, f"{last.sent.how.value} got {status}, {seen}", means)
+    return Finding(place, f"{last.sent.how} got {status}, {seen}", means)
 
 
 def _index_within(evidence: Evidence) -> Finding:

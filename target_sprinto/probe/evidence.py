@@ -14,6 +14,7 @@ import msgspec
 
 from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.push.timing import Timings
+from target_sprinto.push.transport.base import Response
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class RawResponse:
     json: Any
 
     @classmethod
-    def read(cls, status: int, body: bytes) -> RawResponse:
-        """A response from its bytes."""
+    def of(cls, response: Response) -> RawResponse:
+        """What came, read."""
         try:
-            return cls(status, msgspec.json.decode(body))
+            return cls(response.status, msgspec.json.decode(response.body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return cls(status, None)
+            return cls(response.status, None)
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
         """A field of the response; None where there is none."""

@@ -134,14 +134,13 @@ class ProbedSession:
         """
         self._retry_policy.cancelled.set()
         timings = self._client.timings
-        whole, half = (
+        deadlines = [
             Deadline(timings.shutdown_timeout * part, self._check, timings.signal_shutdown_timeout * part)
             for part in (1, 0.5)
-        )
+        ]
         # The second one first: as long as it has no response, an active session keeps it from being opened.
-        found = [self._end(opening, half) for opening in self._openings[:0:-1]]
-        found += [self._end(opening, whole) for opening in self._openings[:1]]
-        ends = [end for end in found if end is not None]
+        opened = reversed(list(zip(self._openings, deadlines, strict=False)))
+        ends = [end for opening, deadline in opened if (end := self._end(opening, deadline))]
         if not ends:
             return True, "No session was opened."
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
