@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,10 +15,8 @@ from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
 from target_sprinto.receipts.folder import PastRun, distinct, read_folder
+from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 def _length(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
@@ -81,7 +78,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     until: datetime | None,
     every: timedelta,
     form: str,
-    public_key: Ed25519PublicKey | None,
+    public_key: PublicKey | None,
 ) -> None:
     """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
 
@@ -120,7 +117,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         raise EvidenceMissing(len(missing))
 
 
-def _read(folders: tuple[Path, ...], public_key: Ed25519PublicKey | None) -> tuple[list[PastRun], list[str]]:
+def _read(folders: tuple[Path, ...], public_key: PublicKey | None) -> tuple[list[PastRun], list[str]]:
     found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
     runs, differing = distinct(run for one in found for run in one.runs)
     problems = [*(problem for one in found for problem in one.problems), *differing]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -34,6 +34,7 @@ from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
+from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard
@@ -41,9 +42,6 @@ from target_sprinto.singer.map_check import require_expressions
 from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.state_output import write_state
 from target_sprinto.singer.target import SprintoTarget
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
 """Colour by state."""
@@ -180,7 +178,7 @@ def apply_(
     session: str,
     config: tuple[str, ...],
     receipt: Path | None,
-    public_key: Ed25519PublicKey | None,
+    public_key: PublicKey | None,
     *,
     unverified: bool,
 ) -> None:
