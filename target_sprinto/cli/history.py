@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -18,11 +19,16 @@ from target_sprinto.receipts.folder import PastRun, distinct, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
 
 def _length(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
-    if value is not None and past.parse_length(value) is None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})([mhdw])", value)
+    if found is None:
         raise click.BadParameter("Use a number and a unit: 90m, 36h, 7d or 2w.")
-    return past.parse_length(value or "")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
