@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from target_sprinto.cli.options import public_key_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import command, public_key_option
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history as past
@@ -38,14 +37,12 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     return found
 
 
-@click.command(
-    short_help="Show what was applied when, from receipts.",
-    epilog=examples(
-        "sprintoctl history receipts --max-age 36h",
-        "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
-        "sprintoctl history receipts --format openmetrics > sprinto.prom",
-        "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
-    ),
+@command(
+    "Show what was applied when, from receipts.",
+    "sprintoctl history receipts --max-age 36h",
+    "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
+    "sprintoctl history receipts --format openmetrics > sprinto.prom",
+    "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
 )
 @click.argument(
     "folders",

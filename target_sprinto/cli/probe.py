@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from target_sprinto.cli.options import config_option, configured, json_option, path_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import command, config_option, configured, json_option, path_option
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.questions import probe as run_probe
 from target_sprinto.probe.report import render_json, render_table
@@ -20,9 +19,9 @@ from target_sprinto.singer.error_hints import how_to_discard, name_blocker
 from target_sprinto.singer.response_file import ResponseFile, response_of
 
 
-@click.command(
-    short_help="Check how the real API behaves.",
-    epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
+@command(
+    "Check how the real API behaves.",
+    "sprintoctl probe --entity-type User --example user.json --config config.json",
 )
 @config_option()
 @json_option

@@ -9,8 +9,7 @@ import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK, binary_option, config_option, public_key_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import receipt_html, signing
 from target_sprinto.receipts.chain import pipeline_of
@@ -31,13 +30,11 @@ from target_sprinto.singer.target import SprintoTarget
 _UNSIGNED = "It is unsigned: everyone with write access to the file can change it and its checksum."
 
 
-@click.command(
-    short_help="Check receipts: signature, chain, input.",
-    epilog=examples(
-        "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
-        "sprintoctl verify receipts --public-key receipt-key.pub.pem",
-        "sprintoctl verify receipt.json --input tap.singer --config config.json",
-    ),
+@command(
+    "Check receipts: signature, chain, input.",
+    "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
+    "sprintoctl verify receipts --public-key receipt-key.pub.pem",
+    "sprintoctl verify receipt.json --input tap.singer --config config.json",
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
@@ -121,10 +118,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
         click.echo("The settings differ from the run's, which made no difference.")
 
 
-@click.command(
-    short_help="Show a receipt as HTML.",
-    epilog=examples("sprintoctl receipt receipt.json --html -o receipt.html"),
-)
+@command("Show a receipt as HTML.", "sprintoctl receipt receipt.json --html -o receipt.html")
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--html", "as_html", is_flag=True, required=True, help="As an HTML report, to read and to print."
@@ -148,9 +142,7 @@ def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, a
     output.write(page)
 
 
-@click.command(
-    short_help="Make a key pair that signs receipts.", epilog=examples("sprintoctl keygen receipt-key")
-)
+@command("Make a key pair that signs receipts.", "sprintoctl keygen receipt-key")
 @click.argument("name", default="receipt-key")
 def keygen(name: str) -> None:
     """Make NAME.pem, for `receipt_key_file`, and NAME.pub.pem, for `verify --public-key`.

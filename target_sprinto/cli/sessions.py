@@ -12,6 +12,7 @@ import msgspec
 
 from target_sprinto.cli.options import (
     OK,
+    command,
     config_option,
     configured,
     interruptible,
@@ -20,7 +21,6 @@ from target_sprinto.cli.options import (
     public_key_option,
     session_id,
 )
-from target_sprinto.console import examples
 from target_sprinto.push.activity_log_reader import cut_off
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
@@ -55,10 +55,7 @@ _MOST_HOURS = 87_600
 """Ten years: a date further back may not exist."""
 
 
-@click.command(
-    short_help="Test settings, key, region, integration.",
-    epilog=examples("sprintoctl check --config config.json"),
-)
+@command("Test settings, key, region, integration.", "sprintoctl check --config config.json")
 @config_option(callback=SprintoTarget.cb_config)
 def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Test the settings, then key, region and integration with a call that changes nothing."""
@@ -69,9 +66,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 
 
-@click.command(
-    short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
-)
+@command("Show the integration's sessions.", "sprintoctl status --config config.json")
 @config_option()
 @json_option
 def status(config: tuple[str, ...], *, as_json: bool) -> None:
@@ -111,10 +106,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
         click.echo(f"Active: {named}")
 
 
-@click.command(
-    short_help="Show Sprinto's activity log.",
-    epilog=examples("sprintoctl activity --config config.json --hours 2"),
-)
+@command("Show Sprinto's activity log.", "sprintoctl activity --config config.json --hours 2")
 @config_option()
 @json_option
 @click.option("--hours", default=24.0, type=click.FloatRange(0, _MOST_HOURS), help="How far to look back.")
@@ -140,9 +132,9 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
             click.echo(_coloured(printable(line), _LEVELS.get(str(event.get("level")))))
 
 
-@click.command(
-    short_help="Discard a session that a run left open.",
-    epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
+@command(
+    "Discard a session that a run left open.",
+    "sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json",
 )
 @click.argument("session", callback=session_id)
 @config_option()
@@ -160,12 +152,10 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     click.echo(result.sentence)
 
 
-@click.command(
+@command(
+    "Apply a session that a run holds.",
+    "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json",
     name="apply",
-    short_help="Apply a session that a run holds.",
-    epilog=examples(
-        "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json"
-    ),
 )
 @click.argument("session", callback=session_id)
 @config_option()
