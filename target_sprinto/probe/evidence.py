@@ -71,14 +71,6 @@ class StatusSnapshot:
         return None if self.counts is None else sum(self.counts.values())
 
 
-@dataclass(frozen=True)
-class InvalidPush:
-    """A page with invalid records, and its response."""
-
-    sent: InvalidPage
-    pushed: PushAttempt
-
-
 @dataclass
 class Evidence:
     """All that a probe has seen. `entity_types` are in the order of their names.
@@ -101,8 +93,8 @@ class Evidence:
     hinted: PushAttempt | None = None
     unknown_encoding: PushAttempt | None = None
     before_invalid: StatusSnapshot | None = None
-    invalid: list[InvalidPush] = field(default_factory=list)
-    """In the order of sending; all but the last were accepted."""
+    invalid: list[tuple[InvalidPage, PushAttempt]] = field(default_factory=list)
+    """Pages with invalid records, in the order of sending; all but the last were accepted."""
     after_invalid: StatusSnapshot | None = None
     parallel: list[PushAttempt] = field(default_factory=list)
     after_parallel: StatusSnapshot | None = None
@@ -129,7 +121,7 @@ class Evidence:
         """All pages that got a response."""
         alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
         sent = [page for page in alone if page is not None]
-        return [*sent, *(attempt.pushed for attempt in self.invalid), *self.parallel]
+        return [*sent, *(pushed for _, pushed in self.invalid), *self.parallel]
 
 
 def grown(before: StatusSnapshot | None, after: StatusSnapshot | None) -> int | None:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from target_sprinto.errors import InternalError
-from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
+from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.api_calls import ApiClient
@@ -141,12 +141,12 @@ class _Questions:
         sent = self.evidence.invalid
         for invalid in invalid_pages(self._examples):
             pushed = self._push(invalid.page, invalid.page.encode())
-            sent.append(InvalidPush(invalid, pushed))
+            sent.append((invalid, pushed))
             if not pushed.accepted:
                 break
         # With the log, so that two connections are open when two pages are to leave at once.
         events = self._session.start_reading_events()
-        self.evidence.after_invalid = self._look_for(*(attempt.pushed for attempt in sent))
+        self.evidence.after_invalid = self._look_for(*(pushed for _, pushed in sent))
         try:
             self.evidence.events = self._session.wait(events)
         except ApiError:

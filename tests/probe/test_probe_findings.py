@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from target_sprinto.probe.about_rejections import read_faults
 from target_sprinto.probe.conclusions import read_findings
-from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
+from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import (
     INVALID_AT,
     VALID_BEFORE,
@@ -56,7 +56,7 @@ seen = st.builds(
     hinted=st.none() | pages,
     unknown_encoding=st.none() | pages,
     before_invalid=st.none() | looks,
-    invalid=st.lists(st.builds(InvalidPush, st.sampled_from(invalid), pages), max_size=3),
+    invalid=st.lists(st.tuples(st.sampled_from(invalid), pages), max_size=3),
     after_invalid=st.none() | looks,
     parallel=st.lists(pages, max_size=2),
     after_parallel=st.none() | looks,
