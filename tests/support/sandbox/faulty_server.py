@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import web
@@ -30,6 +32,7 @@ class FaultyServer(Server):
     def __init__(self, sandbox: FaultySandbox) -> None:
         super().__init__(sandbox)
         self._sandbox = sandbox
+        self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
 
     def arrived(self, request: web.Request, operation: Operation) -> Call:
         call = super().arrived(request, operation)
@@ -40,10 +43,10 @@ class FaultyServer(Server):
     async def exchange(self, request: web.Request, call: Call) -> web.StreamResponse:
         seen = seen_of(call)
         fault = self._sandbox.receive(seen)
+        if self._is_forgotten(request, call):
+            return self.break_off(request, call, reset=True)
         if fault is None:
             return await super().exchange(request, call)
-        if self.is_forgotten(request, call):
-            return self.break_off(request, call, reset=True)
 
         def has_company() -> bool:
             return self._sandbox.arrived(seen) >= fault.company
@@ -57,12 +60,34 @@ class FaultyServer(Server):
 
     def finish(self, request: web.Request, call: Call, response: web.Response) -> web.Response:
         response = super().finish(request, call, response)
+        self._note_idle(request, call)
         self._sandbox.finish(seen_of(call), response.status if _present(request) else None)
         return response
 
     def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:
         self._sandbox.finish(seen_of(call), None)
         return super().break_off(request, call, reset=reset)
+
+    def _note_idle(self, request: web.Request, call: Call) -> None:
+        idle, transport = self._sandbox.idle(call.integration_id), request.transport
+        if idle is None or transport is None:
+            return
+        since = self._idle_since[transport] = time.monotonic()
+        if idle.closed_after is not None:
+
+            def close_if_idle() -> None:
+                if self._idle_since.get(transport) == since:
+                    transport.close()
+
+            asyncio.get_running_loop().call_later(idle.closed_after, close_if_idle)
+
+    def _is_forgotten(self, request: web.Request, call: Call) -> bool:
+        """Whether a gateway has forgotten the connection, which is idle no longer."""
+        idle, transport = self._sandbox.idle(call.integration_id), request.transport
+        since = None if transport is None else self._idle_since.pop(transport, None)
+        if idle is None or idle.forgotten_after is None or since is None:
+            return False
+        return time.monotonic() - since >= idle.forgotten_after
 
     async def _strike(  # noqa: C901 - one case for each effect
         self, fault: faults.Fault, request: web.Request, call: Call
