@@ -58,17 +58,12 @@ class PushAttempt:
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """A status of the session. What it does not show is None."""
+    """A status of the session; `total` is of accepted records. What it does not show is None."""
 
     expires_at: datetime | None
-    counts: dict[str, int] | None
+    total: int | None
     batches: int | None
     shows_reference: bool
-
-    @property
-    def total(self) -> int | None:
-        """The accepted records, over all entity types."""
-        return None if self.counts is None else sum(self.counts.values())
 
 
 @dataclass

@@ -181,9 +181,9 @@ class _SecondOpening(SessionOpener):
 
 def _look(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:
     try:
-        counts = status.counts()
+        total = sum(status.counts().values())
     except UnexpectedResponse:
-        counts = None
+        total = None
     batches = status.accepted_batches
     whole = isinstance(batches, int) and not isinstance(batches, bool)
-    return StatusSnapshot(parse_time(status.expires_at), counts, batches if whole else None, shows_reference)
+    return StatusSnapshot(parse_time(status.expires_at), total, batches if whole else None, shows_reference)

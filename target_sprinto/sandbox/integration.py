@@ -184,51 +184,44 @@ class Integration:
         ):
             message = f"The session is {session.state}: it cannot be closed with {status}"
             raise Refused(409, message, code="session_not_closable")
-        self._move(session, status)
-        if status == "discard":
-            self._log("session_cancelled", session)
-        else:
-            session.due = self.now + self.options.processing_seconds
-            self._log("session_closed", session)
+        self._move(session, status, "session_cancelled" if status == "discard" else "session_closed")
 
     def _come_due(self, session: Session) -> None:
         session.due = None
         if session.state == "active":
-            self._move(session, "silence")
-            self._log("session_expired", session)
+            self._move(session, "silence", "session_expired")
         elif session.state == "processing":
             self._process(session)
         elif session.state == "failed":
-            self._move(session, "retry")
+            self._move(session, "retry", "processing_retried")
             session.retry_count += 1
-            session.due = self.now + self.options.processing_seconds
-            self._log("processing_retried", session)
 
     def _process(self, session: Session) -> None:
         readings = self.options.readings
         if self._outcomes and self._outcomes.popleft() == "failed":
-            self._move(session, "failure")
+            self._move(session, "failure", "session_failed")
             session.last_error = "Processing failed"
             if readings.failed_leaves == "first_page":
                 put_in_place(self.state.applied, session.pages[:1], self.options.entities, readings)
             if session.retry_count == 0:
                 session.due = self.now + self.options.processing_seconds
-            self._log("session_failed", session)
         else:
             put_in_place(self.state.applied, session.pages, self.options.entities, readings)
-            self._move(session, "success")
+            self._move(session, "success", "session_processed")
             session.last_error = None
-            self._log("session_processed", session)
 
     def _postpone(self, session: Session) -> None:
         if session.state == "active":
             session.due = session.expires_at = self.now + session.inactivity_timeout_seconds
             session.updated_at = self.now
 
-    def _move(self, session: Session, trigger: Trigger) -> None:
+    def _move(self, session: Session, trigger: Trigger, event_type: str) -> None:
         session.state = TRANSITIONS[session.state][trigger]
         session.updated_at, session.due = self.now, None
+        if session.state == "processing":
+            session.due = self.now + self.options.processing_seconds
         self.changed = True
+        self._log(event_type, session)
 
     def _log(self, event_type: str, session: Session, details: dict[str, Any] | None = None) -> None:
         level, message = EVENTS[event_type]

@@ -36,7 +36,7 @@ pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9),
 looks = st.builds(
     StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
-    st.none() | st.dictionaries(st.sampled_from(["A", "B"]), st.integers(0, 9)),
+    st.none() | st.integers(0, 18),
     st.none() | st.integers(0, 9),
     st.booleans(),
 )
