@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
-import struct
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -79,7 +77,7 @@ class Server:
             try:
                 call.body = await request.read()
             except (web.RequestPayloadError, ConnectionError):
-                return self.break_off(request, call, reset=False)
+                return self.break_off(request, call)
             return await self.exchange(request, call)
 
         return handle
@@ -106,9 +104,10 @@ class Server:
         response.headers.setdefault("Date", self._engine.date(call.integration_id))
         return response
 
-    def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:  # noqa: ARG002 - for a subclass
+    def break_off(self, request: web.Request, call: Call) -> web.Response:  # noqa: ARG002 - for a subclass
         """End the connection in the place of a response."""
-        cut(request, reset=reset)
+        if request.transport is not None:
+            request.transport.close()
         # aiohttp wants a response; with the connection closing it goes nowhere.
         return web.Response()
 
@@ -132,18 +131,6 @@ class Server:
         applied = self._engine.applied(integration_id)
         raw = {name: [msgspec.Raw(record) for record in records] for name, records in applied.items()}
         return web.Response(body=msgspec.json.encode(raw), content_type="application/json")
-
-
-def cut(request: web.Request, *, reset: bool) -> None:
-    """End a request's connection: in good order, or by a reset."""
-    transport = request.transport
-    if transport is not None and reset:
-        # Lingering for no time makes the kernel send RST instead of FIN.
-        linger = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        transport.abort()
-    elif transport is not None:
-        transport.close()
 
 
 async def _drop_empty_date(_: web.Request, response: web.StreamResponse) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,7 @@ from aiohttp import web
 
 from target_sprinto.sandbox.operations import Call, Operation
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.server import Server, cut, json_response
+from target_sprinto.sandbox.server import Server, json_response
 from tests.support.sandbox import faults
 from tests.support.sandbox.request_seen import RequestSeen, seen_of
 
@@ -54,7 +56,7 @@ class FaultyServer(Server):
         await _until(lambda: has_company() or not _present(request))
         # A client may leave as soon as there is company: the fault strikes all the same.
         if not has_company():
-            return self.break_off(request, call, reset=False)
+            return self.break_off(request, call)
         await asyncio.sleep(fault.pause)
         return await self._strike(fault, request, call)
 
@@ -64,9 +66,11 @@ class FaultyServer(Server):
         self._sandbox.finish(seen_of(call), response.status if _present(request) else None)
         return response
 
-    def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:
+    def break_off(self, request: web.Request, call: Call, *, reset: bool = False) -> web.Response:
         self._sandbox.finish(seen_of(call), None)
-        return super().break_off(request, call, reset=reset)
+        if reset:
+            _reset(request)
+        return super().break_off(request, call)
 
     def _note_idle(self, request: web.Request, call: Call) -> None:
         idle, transport = self._sandbox.idle(call.integration_id), request.transport
@@ -104,16 +108,16 @@ class FaultyServer(Server):
                 if request.transport is not None:
                     request.transport.write(effect.data)
                 await _until(lambda: effect.then != "silence" or not _present(request))
-                return self.break_off(request, call, reset=False)
+                return self.break_off(request, call)
             case faults.Hang():
                 await _until(
                     lambda: self._sandbox.is_released(fault) or not _present(request), effect.seconds
                 )
                 if not _present(request):
-                    return self.break_off(request, call, reset=False)
+                    return self.break_off(request, call)
             case faults.Late():
                 if effect.reset:
-                    cut(request, reset=True)
+                    _reset(request)
                 await _until(lambda: not _present(request))
                 await _until(lambda: self._sandbox.is_released(fault), effect.seconds)
             case faults.Delay():
@@ -145,6 +149,15 @@ class FaultyServer(Server):
         if request.transport is not None:
             request.transport.close()
         return part
+
+
+def _reset(request: web.Request) -> None:
+    """End a request's connection by a reset."""
+    if request.transport is not None:
+        # Lingering for no time makes the kernel send RST instead of FIN.
+        linger = struct.pack("ii", 1, 0)
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        request.transport.abort()
 
 
 async def _until(reached: Callable[[], bool], seconds: float | None = None) -> None:
