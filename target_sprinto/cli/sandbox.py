@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from target_sprinto import private_files
 from target_sprinto.cli.options import command
 from target_sprinto.errors import DemoFailed
 from target_sprinto.push.errors import ConfigError
@@ -189,8 +190,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
     """The real command in a process of its own, fed through a pipe; its stderr is ours."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config), encoding="utf-8")
+        private_files.write_new(path, json.dumps(config).encode())
         return subprocess.run(
             [sys.executable, "-m", "target_sprinto", "--config", str(path)],
             # Python looks for modules in the working folder first.

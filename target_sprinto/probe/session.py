@@ -94,11 +94,11 @@ class ProbedSession:
 
     def push(self, body: bytes, encoding: str | None = None) -> Response:
         """Send a page's bytes."""
-        return self.wait(self._start_push(body, encoding))
+        return self.wait(self._start_push(self._retry_policy, body, encoding))
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
         """Send pages once, none waiting for the response to another."""
-        sent = [self._start_push(body, retry_policy=self._retry_policy.once()) for body in bodies]
+        sent = [self._start_push(self._retry_policy.once(), body) for body in bodies]
         return [self.wait(response) for response in sent]
 
     def open_second(self) -> Response:
@@ -162,9 +162,8 @@ class ProbedSession:
         return result.is_discarded, result.sentence
 
     def _start_push(
-        self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
+        self, retry_policy: RetryPolicy, body: bytes, encoding: str | None = None
     ) -> Future[Response]:
-        retry_policy = retry_policy or self._retry_policy
         return in_background(lambda: self._client.request_raw(PUSH, self.id, retry_policy, body, encoding))
 
 
