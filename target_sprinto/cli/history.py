@@ -117,7 +117,10 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     for line in missing:
         click.echo(line, err=form != "text")
     if missing:
-        raise EvidenceMissing(len(missing))
+        raise EvidenceMissing(
+            f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
+            "Look at the pipeline's log; run it again once it works.",
+        )
 
 
 def _read(folders: tuple[Path, ...], public_key: PublicKey | None) -> tuple[list[PastRun], list[str]]:

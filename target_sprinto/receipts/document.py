@@ -227,8 +227,10 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
 
 
-FORMAT_NUMBER = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
+BEGIN = b'{\n  "format": "target-sprinto receipt '
 """How a receipt begins, in every format."""
+
+FORMAT_NUMBER = re.compile(re.escape(BEGIN) + rb'([0-9]{1,9})"')
 _CHECKSUM = b',\n  "checksum": "'
 _END = b'"\n}\n'
 
