@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - the names of a protocol's attributes say it
-"""What a receipt needs to know of a run: its settings, its input, its pages and where their records came from."""
+"""What a receipt needs to know of a run: settings, input, pages, and where its records came from."""
 
 from __future__ import annotations
 
