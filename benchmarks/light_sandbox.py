@@ -14,7 +14,8 @@ from dataclasses import asdict
 from counted import Counted
 
 from target_sprinto.sandbox import Readings, Sandbox, SandboxOptions
-from target_sprinto.sandbox.operations import Call, Reply
+from target_sprinto.sandbox.operations import Call
+from target_sprinto.sandbox.refusal import Reply
 
 
 class CountingSandbox(Sandbox):

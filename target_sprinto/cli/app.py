@@ -10,7 +10,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from target_sprinto.cli import history, mapping, probe, receipts, sandbox, sessions
-from target_sprinto.cli.options import report_error
+from target_sprinto.cli.options import command, report_error
 from target_sprinto.console import colours, examples, exit_with_one_line
 from target_sprinto.singer.error_hints import advise
 
@@ -69,13 +69,11 @@ def main(context: click.Context) -> None:
         click.echo(GETTING_STARTED, nl=False)
 
 
-@main.command(
-    short_help="Complete words in a shell.",
-    epilog=examples(
-        """eval "$(sprintoctl completion bash)"            # in ~/.bashrc""",
-        """eval "$(sprintoctl completion zsh)"             # in ~/.zshrc, after compinit""",
-        """sprintoctl completion fish | source             # in ~/.config/fish/config.fish""",
-    ),
+@command(
+    "Complete words in a shell.",
+    """eval "$(sprintoctl completion bash)"            # in ~/.bashrc""",
+    """eval "$(sprintoctl completion zsh)"             # in ~/.zshrc, after compinit""",
+    """sprintoctl completion fish | source             # in ~/.config/fish/config.fish""",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
@@ -101,5 +99,6 @@ for _command in (
     receipts.verify,
     receipts.receipt,
     receipts.keygen,
+    completion,
 ):
     main.add_command(_command)

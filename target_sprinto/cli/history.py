@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from target_sprinto.cli.options import public_key_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import command, public_key_option
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import pluralize
 from target_sprinto.receipts import history as past
 from target_sprinto.receipts import history_html
 from target_sprinto.receipts.errors import EvidenceMissing, ReceiptUnusable
 from target_sprinto.receipts.folder import PastRun, distinct, read_folder
+from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def _length(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
-    if value is not None and past.parse_length(value) is None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})([mhdw])", value)
+    if found is None:
         raise click.BadParameter("Use a number and a unit: 90m, 36h, 7d or 2w.")
-    return past.parse_length(value or "")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -35,14 +37,12 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
     return found
 
 
-@click.command(
-    short_help="Show what was applied when, from receipts.",
-    epilog=examples(
-        "sprintoctl history receipts --max-age 36h",
-        "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
-        "sprintoctl history receipts --format openmetrics > sprinto.prom",
-        "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
-    ),
+@command(
+    "Show what was applied when, from receipts.",
+    "sprintoctl history receipts --max-age 36h",
+    "sprintoctl history receipts --since 2026-11-01 --until 2026-12-01 --every 24h",
+    "sprintoctl history receipts --format openmetrics > sprinto.prom",
+    "sprintoctl history receipts --since 2026-11-01 --format html > november.html",
 )
 @click.argument(
     "folders",
@@ -81,7 +81,7 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     until: datetime | None,
     every: timedelta,
     form: str,
-    public_key: Ed25519PublicKey | None,
+    public_key: PublicKey | None,
 ) -> None:
     """Show what was applied when, by pipeline and entity type, from the receipts in each DIR.
 
@@ -117,10 +117,13 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
     for line in missing:
         click.echo(line, err=form != "text")
     if missing:
-        raise EvidenceMissing(len(missing))
+        raise EvidenceMissing(
+            f"Evidence is missing: {pluralize(len(missing), 'line')} above.",
+            "Look at the pipeline's log; run it again once it works.",
+        )
 
 
-def _read(folders: tuple[Path, ...], public_key: Ed25519PublicKey | None) -> tuple[list[PastRun], list[str]]:
+def _read(folders: tuple[Path, ...], public_key: PublicKey | None) -> tuple[list[PastRun], list[str]]:
     found = [read_folder(folder, public_key, process_signals.check) for folder in folders]
     runs, differing = distinct(run for one in found for run in one.runs)
     problems = [*(problem for one in found for problem in one.problems), *differing]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import click
 
-from target_sprinto.console import colours, interrupted_early
+from target_sprinto.console import colours, examples, interrupted_early
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.transport.background import interruptibly
@@ -20,6 +20,7 @@ from target_sprinto.singer import config_input
 from target_sprinto.singer.settings import Settings
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., object])
 
 OK = click.style("OK", "green")
 
@@ -42,6 +43,11 @@ def _read_public_key(_context: click.Context, _option: click.Parameter, value: P
 
 
 public_key_option = partial(path_option, "--public-key", callback=_read_public_key)
+
+
+def command(short_help: str, *lines: str, name: str | None = None) -> Callable[[_F], click.Command]:
+    """A command of `sprintoctl`; `lines` are examples at the end of its `--help`."""
+    return click.command(name, short_help=short_help, epilog=examples(*lines))
 
 
 def session_id(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from target_sprinto.cli.options import config_option, configured, json_option, path_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import command, config_option, configured, json_option, path_option
 from target_sprinto.probe.examples import MOST, read_examples
 from target_sprinto.probe.questions import probe as run_probe
 from target_sprinto.probe.report import render_json, render_table
@@ -20,9 +19,9 @@ from target_sprinto.singer.error_hints import how_to_discard, name_blocker
 from target_sprinto.singer.response_file import ResponseFile, response_of
 
 
-@click.command(
-    short_help="Check how the real API behaves.",
-    epilog=examples("sprintoctl probe --entity-type User --example user.json --config config.json"),
+@command(
+    "Check how the real API behaves.",
+    "sprintoctl probe --entity-type User --example user.json --config config.json",
 )
 @config_option()
 @json_option
@@ -82,8 +81,12 @@ def probe(
     )
     failure, names = probed.failure, lasting(config)
     if failure is not None:
-        commands = (how_to_discard(session, names) for session in probed.left_open)
-        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, *commands)))
+        said = [failure.session_outcome, *(how_to_discard(session, names) for session in probed.left_open)]
+        if not isinstance(failure, Interrupted):
+            name_blocker(failure, names)
+            file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
+            said.append(file.keep(response_of(failure)))
+        failure.session_outcome = " ".join(filter(None, said))
     if isinstance(failure, Interrupted):
         raise failure
     if as_json:
@@ -92,9 +95,5 @@ def probe(
         for line in render_table(probed.evidence, shutil.get_terminal_size((110, 24)).columns):
             click.echo(line)
     if failure is not None:
-        name_blocker(failure, names)
-        file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-        kept = file.keep(response_of(failure))
-        failure.session_outcome = " ".join(filter(None, (failure.session_outcome, kept)))
         raise failure
     click.echo(probed.session_outcome, err=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import click
 from click.core import ParameterSource
 
 from target_sprinto import private_files
-from target_sprinto.cli.options import OK, binary_option, config_option, public_key_option
-from target_sprinto.console import examples
+from target_sprinto.cli.options import OK, binary_option, command, config_option, public_key_option
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.receipts import receipt_html, signing
 from target_sprinto.receipts.chain import pipeline_of
@@ -22,30 +21,26 @@ from target_sprinto.receipts.errors import (
     ReceiptUnusable,
 )
 from target_sprinto.receipts.folder import read_checked, read_folder
+from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 _UNSIGNED = "It is unsigned: everyone with write access to the file can change it and its checksum."
 
 
-@click.command(
-    short_help="Check receipts: signature, chain, input.",
-    epilog=examples(
-        "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
-        "sprintoctl verify receipts --public-key receipt-key.pub.pem",
-        "sprintoctl verify receipt.json --input tap.singer --config config.json",
-    ),
+@command(
+    "Check receipts: signature, chain, input.",
+    "sprintoctl verify receipt.json --public-key receipt-key.pub.pem",
+    "sprintoctl verify receipts --public-key receipt-key.pub.pem",
+    "sprintoctl verify receipt.json --input tap.singer --config config.json",
 )
 @click.argument("receipt", type=click.Path(path_type=Path))
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
 @binary_option("--input", "source", help="What the tap printed when the run read it; needs --config.")
 @config_option(required=False, callback=SprintoTarget.cb_config)
-def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
+def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None, config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Check that RECEIPT is whole, and signed if a key is given; in a folder, all of them and their chain.
 
     With --input, mapping and encoding of the run's input are replayed, and digests and counts are compared.
@@ -66,7 +61,7 @@ def verify(receipt: Path, public_key: Ed25519PublicKey | None, source: IO[bytes]
     click.echo(_signature_of(document, public_key))
 
 
-def _signature_of(document: Receipt, public_key: Ed25519PublicKey | None) -> str:
+def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
     if public_key is not None:
         return f"The signature is by the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
@@ -74,7 +69,7 @@ def _signature_of(document: Receipt, public_key: Ed25519PublicKey | None) -> str
     return f"It is signed by the key {document.signed_by}; --public-key FILE checks the signature."
 
 
-def _verify_folder(folder: Path, public_key: Ed25519PublicKey | None) -> None:
+def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
     """Every problem on a line of its own on stdout, then an error that counts them."""
     found = read_folder(folder, public_key, process_signals.check)
     for line in found.problems:
@@ -123,10 +118,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
         click.echo("The settings differ from the run's, which made no difference.")
 
 
-@click.command(
-    short_help="Show a receipt as HTML.",
-    epilog=examples("sprintoctl receipt receipt.json --html -o receipt.html"),
-)
+@command("Show a receipt as HTML.", "sprintoctl receipt receipt.json --html -o receipt.html")
 @click.argument("receipt", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--html", "as_html", is_flag=True, required=True, help="As an HTML report, to read and to print."
@@ -140,7 +132,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     help="Where to write the page; - is stdout.",
 )
 @public_key_option(help="Check first that the receipt is signed with this key (PEM).")
-def receipt(receipt: Path, output: IO[bytes], public_key: Ed25519PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
+def receipt(receipt: Path, output: IO[bytes], public_key: PublicKey | None, *, as_html: bool) -> None:  # noqa: ARG001 - there is one form today
     """Make a page of RECEIPT, which needs nothing but itself; it says whether the signature was checked."""
     checked_by = None if public_key is None else signing.keys().id_of(public_key)
     # Before the file is opened, which empties it.
@@ -150,9 +142,7 @@ def receipt(receipt: Path, output: IO[bytes], public_key: Ed25519PublicKey | Non
     output.write(page)
 
 
-@click.command(
-    short_help="Make a key pair that signs receipts.", epilog=examples("sprintoctl keygen receipt-key")
-)
+@command("Make a key pair that signs receipts.", "sprintoctl keygen receipt-key")
 @click.argument("name", default="receipt-key")
 def keygen(name: str) -> None:
     """Make NAME.pem, for `receipt_key_file`, and NAME.pub.pem, for `verify --public-key`.

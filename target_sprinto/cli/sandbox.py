@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from target_sprinto.console import examples
+from target_sprinto import private_files
+from target_sprinto.cli.options import command
 from target_sprinto.errors import DemoFailed
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import shown
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
 SANDBOX_PORT = 8765
 """The port in `sample_config.json`."""
 
+_DEMO_DATA = resources.files("target_sprinto.cli") / "demo_data"
 _MADE_UP = "`User` is as Sprinto documents it; Device, Repository and Vendor are made up for the demo."
 
 _PORT = click.IntRange(0, 65535)
 
 
-@click.command(
-    short_help="Run a local Sprinto.", epilog=examples("sprintoctl sandbox --port 8765 --data sandbox-data")
-)
+@command("Run a local Sprinto.", "sprintoctl sandbox --port 8765 --data sandbox-data")
 @click.option("--port", default=SANDBOX_PORT, type=_PORT, help="Port on this machine; 0 takes a free one.")
 @click.option(
     "--data",
@@ -132,7 +132,7 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
         raise ConfigError(f"{problem}.", "Choose another folder with --data.") from None
 
 
-@click.command(short_help="See a whole run, on this machine.", epilog=examples("sprintoctl demo"))
+@command("See a whole run, on this machine.", "sprintoctl demo")
 @click.option("--port", default=0, type=_PORT, help="The sandbox's port; 0 takes a free one.")
 @click.option(
     "--keep/--no-keep", default=None, help="Keep the sandbox's page up at the end [default: on a terminal]."
@@ -140,18 +140,17 @@ def sandbox(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 def demo(port: int, *, keep: bool | None) -> None:
     """See a whole run: a sandbox, an HR tap's bundled output, the real target, and what was applied."""
     local = import_sandbox()
-    bundled = resources.files("target_sprinto.cli") / "demo_data"
     readings = local.Readings(unknown_entity_types="refused")
     server = local.Sandbox(local.SandboxOptions(entities=_demo_rules(local), readings=readings))
     with _serving(server, port):
-        config = json.loads((bundled / "config.json").read_bytes()) | {
+        config = json.loads((_DEMO_DATA / "config.json").read_bytes()) | {
             "api_key": server.options.api_key,
             "integration_id": "demo",
             "api_url": server.base_url,
         }
         click.echo("$ cat input.singer | target-sprinto --config config.json")
         click.echo("(The target's log, on stderr. METRIC lines are counters that every SDK plugin logs.)")
-        finished = _run_target(config, (bundled / "input.singer").read_bytes())
+        finished = _run_target(config, (_DEMO_DATA / "input.singer").read_bytes())
         if finished.returncode:
             # A Ctrl-C ends both.
             process_signals.check()
@@ -191,8 +190,7 @@ def _run_target(config: dict[str, Any], messages: bytes) -> subprocess.Completed
     """The real command in a process of its own, fed through a pipe; its stderr is ours."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(config), encoding="utf-8")
+        private_files.write_new(path, json.dumps(config).encode())
         return subprocess.run(
             [sys.executable, "-m", "target_sprinto", "--config", str(path)],
             # Python looks for modules in the working folder first.
@@ -222,9 +220,7 @@ def _show(server: Sandbox, stdout: bytes) -> None:
 
 
 def _demo_rules(local: Any) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room
-    made_up = resources.files("target_sprinto.cli") / "demo_data" / "entities.json"
-    documented = json.dumps({"User": BUNDLED}).encode()
-    return _entity_rules(local, "User", documented) | _entity_rules(local, "demo", made_up.read_bytes())
+    return _entity_rules(local, "demo", (_DEMO_DATA / "entities.json").read_bytes())
 
 
 def _entity_rules(local: Any, name: str, content: bytes) -> dict[str, EntityRules]:  # noqa: ANN401 - the sandbox's room

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
 
 from target_sprinto.cli.options import (
     OK,
+    command,
     config_option,
     configured,
     interruptible,
@@ -20,7 +21,6 @@ from target_sprinto.cli.options import (
     public_key_option,
     session_id,
 )
-from target_sprinto.console import examples
 from target_sprinto.push.activity_log_reader import cut_off
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
@@ -34,6 +34,7 @@ from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Receipt
 from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
+from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard
@@ -41,9 +42,6 @@ from target_sprinto.singer.map_check import require_expressions
 from target_sprinto.singer.settings import Settings
 from target_sprinto.singer.state_output import write_state
 from target_sprinto.singer.target import SprintoTarget
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 _STATES = {"active": "yellow", "processing": None, "processed": "green", "failed": "red", "expired": "yellow"}
 """Colour by state."""
@@ -57,10 +55,7 @@ _MOST_HOURS = 87_600
 """Ten years: a date further back may not exist."""
 
 
-@click.command(
-    short_help="Test settings, key, region, integration.",
-    epilog=examples("sprintoctl check --config config.json"),
-)
+@command("Test settings, key, region, integration.", "sprintoctl check --config config.json")
 @config_option(callback=SprintoTarget.cb_config)
 def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback makes
     """Test the settings, then key, region and integration with a call that changes nothing."""
@@ -71,9 +66,7 @@ def check(config: Any) -> None:  # noqa: ANN401 - what the SDK's config callback
     click.echo(f"{OK}: the API key is accepted for {client.address}.")
 
 
-@click.command(
-    short_help="Show the integration's sessions.", epilog=examples("sprintoctl status --config config.json")
-)
+@command("Show the integration's sessions.", "sprintoctl status --config config.json")
 @config_option()
 @json_option
 def status(config: tuple[str, ...], *, as_json: bool) -> None:
@@ -113,10 +106,7 @@ def status(config: tuple[str, ...], *, as_json: bool) -> None:
         click.echo(f"Active: {named}")
 
 
-@click.command(
-    short_help="Show Sprinto's activity log.",
-    epilog=examples("sprintoctl activity --config config.json --hours 2"),
-)
+@command("Show Sprinto's activity log.", "sprintoctl activity --config config.json --hours 2")
 @config_option()
 @json_option
 @click.option("--hours", default=24.0, type=click.FloatRange(0, _MOST_HOURS), help="How far to look back.")
@@ -142,9 +132,9 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
             click.echo(_coloured(printable(line), _LEVELS.get(str(event.get("level")))))
 
 
-@click.command(
-    short_help="Discard a session that a run left open.",
-    epilog=examples("sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json"),
+@command(
+    "Discard a session that a run left open.",
+    "sprintoctl discard 629ab55e-ee91-45ab-8fbb-db8ca00438ac --config config.json",
 )
 @click.argument("session", callback=session_id)
 @config_option()
@@ -162,12 +152,10 @@ def discard(session: str, config: tuple[str, ...]) -> None:
     click.echo(result.sentence)
 
 
-@click.command(
+@command(
+    "Apply a session that a run holds.",
+    "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json",
     name="apply",
-    short_help="Apply a session that a run holds.",
-    epilog=examples(
-        "sprintoctl apply 629ab55e-ee91-45ab-8fbb-db8ca00438ac --receipt receipt.json --config config.json"
-    ),
 )
 @click.argument("session", callback=session_id)
 @config_option()
@@ -180,7 +168,7 @@ def apply_(
     session: str,
     config: tuple[str, ...],
     receipt: Path | None,
-    public_key: Ed25519PublicKey | None,
+    public_key: PublicKey | None,
     *,
     unverified: bool,
 ) -> None:

@@ -62,17 +62,18 @@ def _get(value: object, name: str) -> object:
 
 
 def _faults(evidence: Evidence) -> Faults:
-    *_, last = reached(evidence.invalid)
-    if last.pushed.accepted:
+    *_, (sent, pushed) = reached(evidence.invalid)
+    if pushed.accepted:
         raise NotShown("no invalid record was rejected")
-    if not last.pushed.rejected:
-        raise NotShown(f"a page with invalid records got {last.pushed.response.status}")
-    return read_faults(last.pushed.response.json, last.sent)
+    if not pushed.rejected:
+        raise NotShown(f"a page with invalid records got {pushed.response.status}")
+    return read_faults(pushed.response.json, sent)
 
 
 def _errors_in(evidence: Evidence) -> Finding:
-    place, last = _faults(evidence).place, evidence.invalid[-1]
-    status = last.pushed.response.status
+    place = _faults(evidence).place
+    *_, (sent, pushed) = evidence.invalid
+    status = pushed.response.status
     if place == "neither":
         seen, means = "named no record", "a run that diverts has to halve a rejected page to find the records"
     else:
@@ -81,7 +82,7 @@ def _errors_in(evidence: Evidence) -> Finding:
         means = "nothing: a run reads both places"
     if status != HTTPStatus.BAD_REQUEST:
         means = "the documentation says 400: a run treats this as an unexpected response"
-    return Finding(place, f"{last.sent.how.value} got {status}, {seen}", means)
+    return Finding(place, f"{sent.how} got {status}, {seen}", means)
 
 
 def _index_within(evidence: Evidence) -> Finding:
@@ -119,12 +120,12 @@ _MEANS = "nothing for a run, which goes by the counts of records"
 
 def _batches(evidence: Evidence) -> Finding:
     before, after = reached(evidence.before_invalid), reached(evidence.after_invalid)
-    rejected = sum(attempt.pushed.rejected for attempt in evidence.invalid)
+    rejected = sum(pushed.rejected for _, pushed in evidence.invalid)
     if not rejected:
         raise NotShown("no invalid record was rejected")
     if before.batches is None or after.batches is None:
         raise NotShown("the status has no `accepted_batches` that can be read")
-    accepted = sum(attempt.pushed.accepted for attempt in evidence.invalid)
+    accepted = sum(pushed.accepted for _, pushed in evidence.invalid)
     counted = after.batches - before.batches - accepted
     if counted not in {0, rejected}:
         raise NotShown("`accepted_batches` grew by another number")

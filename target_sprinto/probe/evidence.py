@@ -14,6 +14,7 @@ import msgspec
 
 from target_sprinto.probe.examples import InvalidPage
 from target_sprinto.push.timing import Timings
+from target_sprinto.push.transport.base import Response
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class RawResponse:
     json: Any
 
     @classmethod
-    def read(cls, status: int, body: bytes) -> RawResponse:
-        """A response from its bytes."""
+    def of(cls, response: Response) -> RawResponse:
+        """What came, read."""
         try:
-            return cls(status, msgspec.json.decode(body))
+            return cls(response.status, msgspec.json.decode(response.body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return cls(status, None)
+            return cls(response.status, None)
 
     def get(self, name: str) -> Any:  # noqa: ANN401 - any JSON
         """A field of the response; None where there is none."""
@@ -57,25 +58,12 @@ class PushAttempt:
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """A status of the session. What it does not show is None."""
+    """A status of the session; `total` is of accepted records. What it does not show is None."""
 
     expires_at: datetime | None
-    counts: dict[str, int] | None
+    total: int | None
     batches: int | None
     shows_reference: bool
-
-    @property
-    def total(self) -> int | None:
-        """The accepted records, over all entity types."""
-        return None if self.counts is None else sum(self.counts.values())
-
-
-@dataclass(frozen=True)
-class InvalidPush:
-    """A page with invalid records, and its response."""
-
-    sent: InvalidPage
-    pushed: PushAttempt
 
 
 @dataclass
@@ -100,8 +88,8 @@ class Evidence:
     hinted: PushAttempt | None = None
     unknown_encoding: PushAttempt | None = None
     before_invalid: StatusSnapshot | None = None
-    invalid: list[InvalidPush] = field(default_factory=list)
-    """In the order of sending; all but the last were accepted."""
+    invalid: list[tuple[InvalidPage, PushAttempt]] = field(default_factory=list)
+    """Pages with invalid records, in the order of sending; all but the last were accepted."""
     after_invalid: StatusSnapshot | None = None
     parallel: list[PushAttempt] = field(default_factory=list)
     after_parallel: StatusSnapshot | None = None
@@ -128,7 +116,7 @@ class Evidence:
         """All pages that got a response."""
         alone = [self.compressed, self.uncompressed, self.repeated, self.hinted, self.unknown_encoding]
         sent = [page for page in alone if page is not None]
-        return [*sent, *(attempt.pushed for attempt in self.invalid), *self.parallel]
+        return [*sent, *(pushed for _, pushed in self.invalid), *self.parallel]
 
 
 def grown(before: StatusSnapshot | None, after: StatusSnapshot | None) -> int | None:

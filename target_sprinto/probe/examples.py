@@ -6,7 +6,6 @@ the other, until one of them is rejected.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -46,23 +45,25 @@ class Example(NamedTuple):
         """The record's fields by name."""
         return _decoder.decode(self.body)
 
+    @property
+    def with_other_types(self) -> bytes:
+        """An object with the same fields, whose values have other types."""
+        return msgspec.json.encode(
+            {name: [] if isinstance(value, dict) else {} for name, value in self.fields.items()}
+        )
+
     def item(self) -> Item:
         """The record on its way. Its origin is what messages call it."""
         return Item(self.entity_type, self.body, f"the example of {self.entity_type!r}")
 
 
-class Corruption(enum.Enum):
-    """How a record was made invalid; the value is how the findings call it."""
-
-    EMPTY = "an empty object"
-    OTHER_TYPES = "an object whose fields have other types"
-    NO_OBJECT = "a number in the place of an object"
-
-
 class InvalidPage(NamedTuple):
-    """A page whose last entity type has invalid records at INVALID_AT, with valid ones between and before."""
+    """A page whose last entity type has invalid records at INVALID_AT, with valid ones between and before.
 
-    how: Corruption
+    `how` is how a finding calls them.
+    """
+
+    how: str
     page: Page
     invalid: tuple[Item, ...]
 
@@ -105,36 +106,26 @@ def invalid_pages(examples: Sequence[Example]) -> Iterator[InvalidPage]:
 
     What is not an object comes last: it may be rejected before anything is validated.
     """
-    orders = [examples, examples[::-1]][: len(examples)]
-    for how in (Corruption.EMPTY, Corruption.OTHER_TYPES):
-        for order in orders:
-            if order[-1].fields:
-                yield _invalid_page(order, how)
-    yield _invalid_page(examples, Corruption.NO_OBJECT)
+    orders = [order for order in [examples, examples[::-1]][: len(examples)] if order[-1].fields]
+    for order in orders:
+        yield _invalid_page(order, "an empty object", b"{}")
+    for order in orders:
+        how = "an object whose fields have other types"
+        yield _invalid_page(order, how, order[-1].with_other_types)
+    yield _invalid_page(examples, "a number in the place of an object", b"0")
 
 
-def _invalid_page(examples: Sequence[Example], how: Corruption) -> InvalidPage:
+def _invalid_page(examples: Sequence[Example], how: str, body: bytes) -> InvalidPage:
     *before, last = examples
     items = [example.item() for example in before for _ in range(VALID_BEFORE)]
     invalid = []
     for position in range(max(INVALID_AT) + 1):
         item = last.item()
         if position in INVALID_AT:
-            item = msgspec.structs.replace(item, body=_corrupt(last, how))
+            item = msgspec.structs.replace(item, body=body)
             invalid.append(item)
         items.append(item)
     return InvalidPage(how, Page(1, tuple(items)), tuple(invalid))
-
-
-def _corrupt(example: Example, how: Corruption) -> bytes:
-    if how is Corruption.EMPTY:
-        return b"{}"
-    if how is Corruption.NO_OBJECT:
-        return b"0"
-    others: dict[str, object] = {
-        name: [] if isinstance(value, dict) else {} for name, value in example.fields.items()
-    }
-    return msgspec.json.encode(others)
 
 
 def with_page_hint(body: bytes) -> bytes:

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from target_sprinto.errors import InternalError
-from target_sprinto.probe.evidence import Evidence, InvalidPush, PushAttempt, RawResponse, StatusSnapshot
+from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, StatusSnapshot
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.api_calls import ApiClient
@@ -94,7 +94,7 @@ class _Questions:
         self._push_in_an_unknown_encoding()
         self._push_invalid_records()
         self._push_two_pages_at_once()
-        self.evidence.conflict = _raw(self._session.open_second())
+        self.evidence.conflict = RawResponse.of(self._session.open_second())
 
     def _look_twice(self) -> None:
         for _ in range(2):
@@ -124,31 +124,29 @@ class _Questions:
     def _push_it_again(self) -> None:
         page = valid_page(self._examples)
         body, gzipped = page.encode(), self.evidence.uncompressed is None
-        response = self._session.push(compressed(body), "gzip") if gzipped else self._session.push(body)
-        self.evidence.repeated = self._pushed(page, response)
-        self.evidence.after_repeated = self._look_for(self.evidence.repeated)
+        repeated = self._push(page, compressed(body), "gzip") if gzipped else self._push(page, body)
+        self.evidence.repeated = repeated
+        self.evidence.after_repeated = self._look_for(repeated)
 
     def _push_with_a_page_hint(self) -> None:
         page = valid_page(self._examples, times=2)
-        response = self._session.push(with_page_hint(page.encode()))
-        self.evidence.hinted = self._pushed(page, response)
+        self.evidence.hinted = self._push(page, with_page_hint(page.encode()))
 
     def _push_in_an_unknown_encoding(self) -> None:
         page = valid_page(self._examples)
-        response = self._session.push(page.encode(), UNKNOWN_ENCODING)
-        self.evidence.unknown_encoding = unknown = self._pushed(page, response)
+        self.evidence.unknown_encoding = unknown = self._push(page, page.encode(), UNKNOWN_ENCODING)
         self.evidence.before_invalid = self._look_for(*filter(None, (self.evidence.hinted, unknown)))
 
     def _push_invalid_records(self) -> None:
         sent = self.evidence.invalid
         for invalid in invalid_pages(self._examples):
-            pushed = self._pushed(invalid.page, self._session.push(invalid.page.encode()))
-            sent.append(InvalidPush(invalid, pushed))
+            pushed = self._push(invalid.page, invalid.page.encode())
+            sent.append((invalid, pushed))
             if not pushed.accepted:
                 break
         # With the log, so that two connections are open when two pages are to leave at once.
         events = self._session.start_reading_events()
-        self.evidence.after_invalid = self._look_for(*(attempt.pushed for attempt in sent))
+        self.evidence.after_invalid = self._look_for(*(pushed for _, pushed in sent))
         try:
             self.evidence.events = self._session.wait(events)
         except ApiError:
@@ -174,9 +172,8 @@ class _Questions:
         accepted = sum(page.items for page in pages if page.accepted)
         return None if self._latest.total is None else self._latest.total + accepted
 
+    def _push(self, page: Page, body: bytes, encoding: str | None = None) -> PushAttempt:
+        return self._pushed(page, self._session.push(body, encoding))
+
     def _pushed(self, page: Page, response: Response) -> PushAttempt:
-        return PushAttempt(len(page.items), self._latest.total, _raw(response))
-
-
-def _raw(response: Response) -> RawResponse:
-    return RawResponse.read(response.status, response.body)
+        return PushAttempt(len(page.items), self._latest.total, RawResponse.of(response))

@@ -8,9 +8,8 @@ from itertools import zip_longest
 
 import msgspec
 
-from target_sprinto.probe.conclusions import read_findings
+from target_sprinto.probe.conclusions import read_findings, remarks, suggest_settings
 from target_sprinto.probe.evidence import Evidence
-from target_sprinto.probe.suggestions import suggest
 
 _GAP = 2
 _NARROWEST = 20
@@ -19,7 +18,6 @@ _NARROWEST = 20
 def render_json(evidence: Evidence) -> str:
     """One JSON document: the findings by point, the settings that they suggest, and remarks."""
     findings = read_findings(evidence)
-    suggestions = suggest(findings, evidence.entity_types)
     return msgspec.json.encode(
         {
             "session_id": evidence.session_id or None,
@@ -29,8 +27,8 @@ def render_json(evidence: Evidence) -> str:
                 {"point": point, "shown": finding.shown, **msgspec.to_builtins(finding)}
                 for point, finding in findings.items()
             ],
-            "settings": suggestions.settings,
-            "remarks": suggestions.remarks,
+            "settings": suggest_settings(findings),
+            "remarks": list(remarks(findings, evidence.entity_types)),
         }
     ).decode()
 
@@ -38,7 +36,6 @@ def render_json(evidence: Evidence) -> str:
 def render_table(evidence: Evidence, width: int) -> Iterator[str]:
     """Lines: a table of point, what was seen and what it means, then the settings and remarks."""
     findings = read_findings(evidence)
-    suggestions = suggest(findings, evidence.entity_types)
     rows = [("Point", "Seen", "Means for a run")]
     rows += [(point, finding.seen, finding.means) for point, finding in findings.items()]
     first = max(len(point) for point, _, _ in rows)
@@ -47,9 +44,9 @@ def render_table(evidence: Evidence, width: int) -> Iterator[str]:
     for row in rows:
         yield from _lines(row, widths)
     yield ""
-    chosen = msgspec.json.encode(suggestions.settings).decode() if suggestions.settings else "the defaults"
-    yield f"Suggested settings: {chosen}"
-    for remark in suggestions.remarks:
+    settings = suggest_settings(findings)
+    yield f"Suggested settings: {msgspec.json.encode(settings).decode() if settings else 'the defaults'}"
+    for remark in remarks(findings, evidence.entity_types):
         yield from textwrap.wrap(remark, width, initial_indent="- ", subsequent_indent="  ")
 
 

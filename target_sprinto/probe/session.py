@@ -94,11 +94,11 @@ class ProbedSession:
 
     def push(self, body: bytes, encoding: str | None = None) -> Response:
         """Send a page's bytes."""
-        return self.wait(self._start_push(body, encoding))
+        return self.wait(self._start_push(self._retry_policy, body, encoding))
 
     def push_at_once(self, bodies: list[bytes]) -> list[Response]:
         """Send pages once, none waiting for the response to another."""
-        sent = [self._start_push(body, retry_policy=self._retry_policy.once()) for body in bodies]
+        sent = [self._start_push(self._retry_policy.once(), body) for body in bodies]
         return [self.wait(response) for response in sent]
 
     def open_second(self) -> Response:
@@ -134,14 +134,13 @@ class ProbedSession:
         """
         self._retry_policy.cancelled.set()
         timings = self._client.timings
-        whole, half = (
+        deadlines = [
             Deadline(timings.shutdown_timeout * part, self._check, timings.signal_shutdown_timeout * part)
             for part in (1, 0.5)
-        )
+        ]
         # The second one first: as long as it has no response, an active session keeps it from being opened.
-        found = [self._end(opening, half) for opening in self._openings[:0:-1]]
-        found += [self._end(opening, whole) for opening in self._openings[:1]]
-        ends = [end for end in found if end is not None]
+        opened = reversed(list(zip(self._openings, deadlines, strict=False)))
+        ends = [end for opening, deadline in opened if (end := self._end(opening, deadline))]
         if not ends:
             return True, "No session was opened."
         return all(settled for settled, _ in ends), " ".join(sentence for _, sentence in ends)
@@ -163,9 +162,8 @@ class ProbedSession:
         return result.is_discarded, result.sentence
 
     def _start_push(
-        self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
+        self, retry_policy: RetryPolicy, body: bytes, encoding: str | None = None
     ) -> Future[Response]:
-        retry_policy = retry_policy or self._retry_policy
         return in_background(lambda: self._client.request_raw(PUSH, self.id, retry_policy, body, encoding))
 
 
@@ -182,9 +180,9 @@ class _SecondOpening(SessionOpener):
 
 def _look(status: SessionStatus, *, shows_reference: bool) -> StatusSnapshot:
     try:
-        counts = status.counts()
+        total = sum(status.counts().values())
     except UnexpectedResponse:
-        counts = None
+        total = None
     batches = status.accepted_batches
     whole = isinstance(batches, int) and not isinstance(batches, bool)
-    return StatusSnapshot(parse_time(status.expires_at), counts, batches if whole else None, shows_reference)
+    return StatusSnapshot(parse_time(status.expires_at), total, batches if whole else None, shows_reference)

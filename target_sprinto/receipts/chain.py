@@ -19,10 +19,9 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from target_sprinto.receipts.document import FORMAT_NUMBER, Receipt
+from target_sprinto.receipts.document import BEGIN, FORMAT_NUMBER, Receipt
 
 _LOCK_SECONDS = 2.0
-_BEGIN = b'{\n  "format": "target-sprinto receipt '
 _HEAD_END = b',\n  "session": '
 _HEAD_BYTES = 4096
 
@@ -61,7 +60,7 @@ def may_be_one(path: Path) -> bool:
     """Whether a file is, was, or may be a receipt: it begins like one, or cannot be read."""
     try:
         with path.open("rb") as opened:
-            return opened.read(len(_BEGIN)) == _BEGIN
+            return opened.read(len(BEGIN)) == BEGIN
     except OSError:
         return True
 

@@ -129,14 +129,9 @@ class Page(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """From where to where in the input."""
-        return span(self.first_line, self.first_place, self.last_line, self.last_place)
-
-
-def span(first_line: int, first_place: str, last_line: int, last_place: str) -> str:
-    """``1 to 100``: lines of the input, each with its place in a batch file if there is one."""
-    ends = ((first_line, first_place), (last_line, last_place))
-    return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
+        """``1 to 100``: from where to where in the input, each with its place in a batch file, if any."""
+        ends = ((self.first_line, self.first_place), (self.last_line, self.last_place))
+        return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
 
 
 class Reject(_Part, frozen=True):
@@ -232,8 +227,10 @@ class Receipt(_Part, frozen=True, kw_only=True):
     ]
 
 
-FORMAT_NUMBER = re.compile(rb'\{\n  "format": "target-sprinto receipt ([0-9]{1,9})"')
+BEGIN = b'{\n  "format": "target-sprinto receipt '
 """How a receipt begins, in every format."""
+
+FORMAT_NUMBER = re.compile(re.escape(BEGIN) + rb'([0-9]{1,9})"')
 _CHECKSUM = b',\n  "checksum": "'
 _END = b'"\n}\n'
 

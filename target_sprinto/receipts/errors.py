@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.text import pluralize
 
 
 class ReceiptNotWritten(SprintoError, code="receipt-not-written"):
@@ -56,12 +55,6 @@ class ChainBroken(SprintoError, code="receipt-chain"):
 
 class EvidenceMissing(SprintoError, code="evidence-missing"):
     """`sprintoctl history`: something was not applied for too long."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"Evidence is missing: {pluralize(count, 'line')} above.",
-            "Look at the pipeline's log; run it again once it works.",
-        )
 
 
 class ReceiptDiffers(SprintoError, code="receipt-differs"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
@@ -25,9 +25,6 @@ from target_sprinto.receipts.chain import (
 )
 from target_sprinto.receipts.consistency import contradiction
 from target_sprinto.receipts.errors import ChainBroken, ReceiptUnusable
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
 class PastRun(NamedTuple):
@@ -60,12 +57,12 @@ class ReceiptFolder:
         return f"{pluralize(self.receipts, 'receipt')}, {files}"
 
 
-def read_checked(path: Path, public_key: Ed25519PublicKey | None) -> document.Receipt:
+def read_checked(path: Path, public_key: signing.PublicKey | None) -> document.Receipt:
     """A receipt that is whole, agrees with itself, and is signed if a key is given. Raises what is wrong."""
     return _checked(path, document.read_bytes(path), public_key)
 
 
-def _checked(path: Path, content: bytes, public_key: Ed25519PublicKey | None) -> document.Receipt:
+def _checked(path: Path, content: bytes, public_key: signing.PublicKey | None) -> document.Receipt:
     if public_key is not None:
         signing.require_signed(path, content, public_key)
     receipt = document.parse(path, content)
@@ -74,7 +71,7 @@ def _checked(path: Path, content: bytes, public_key: Ed25519PublicKey | None) ->
     return receipt
 
 
-def read_folder(path: Path, public_key: Ed25519PublicKey | None, check: Callable[[], None]) -> ReceiptFolder:
+def read_folder(path: Path, public_key: signing.PublicKey | None, check: Callable[[], None]) -> ReceiptFolder:
     """Read a folder's receipts; one with a problem is not among its `runs`. `check` may raise to stop.
 
     Raises OSError for a folder that cannot be listed.

@@ -6,7 +6,6 @@ run under `finish: hold` is not among them: its receipt does not show whether it
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -158,12 +157,3 @@ def length(span: timedelta) -> str:
         if span.total_seconds() >= 2 * seconds:
             return pluralize(int(span.total_seconds() // seconds), unit)
     return pluralize(max(0, int(span.total_seconds() // 60)), "minute")
-
-
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_length(text: str) -> timedelta | None:
-    """``90m``, ``36h``, ``7d``, ``2w``; None for anything else."""
-    found = re.fullmatch(r"([0-9]{1,5})([mhdw])", text)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None

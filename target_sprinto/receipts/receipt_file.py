@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,9 +18,6 @@ from target_sprinto.receipts.document import Receipt, encode
 from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.receipts.run_info import RunInfo
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +49,11 @@ class ReceiptFile:
         self._signed_by: str | None = None
 
     @cached_property
-    def _key(self) -> Ed25519PrivateKey | None:
+    def _key(self) -> signing.PrivateKey | None:
         """What signs the receipt. Raises ReceiptKeyUnusable."""
         if self._key_file is None:
             return None
-        key: Ed25519PrivateKey
+        key: signing.PrivateKey
         key, is_private = signing.keys().read_private(self._key_file)
         if not is_private:
             log.warning(

@@ -21,7 +21,7 @@ import msgspec
 from target_sprinto.errors import InputError, InternalError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import SprintoError
-from target_sprinto.push.protocol.digests import EntityDigests, page_digest
+from target_sprinto.push.protocol.digests import EntityDigests
 from target_sprinto.push.protocol.lifecycle import Phase
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.protocol.responses import STATES, SessionStatus
@@ -35,7 +35,7 @@ from target_sprinto.receipts.errors import ReceiptNotWritten
 from target_sprinto.receipts.events import iso, session_events
 from target_sprinto.receipts.provenance import provenance_of
 from target_sprinto.receipts.receipt_file import ReceiptFile
-from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of
+from target_sprinto.receipts.run_info import InputCounts, RunInfo, origin_of, unsent
 
 log = logging.getLogger(__name__)
 
@@ -119,22 +119,7 @@ class ReceiptRecorder(RunObserver):
         self._digests.add(page)
         for item in page.items:
             self._sources[item.entity_type][origin_of(item).stream] += 1
-        body = page.encode()
-        first, last = origin_of(page.items[0]), origin_of(page.items[-1])
-        made = receipt.Page(
-            number=page.number,
-            entities=len(page.items),
-            bytes=len(body),
-            sha256=page_digest(body),
-            first_line=first.line,
-            first_place=first.batch_place,
-            last_line=last.line,
-            last_place=last.batch_place,
-            requests=0,
-            accepted=0,
-            first_sent_at=None,
-            last_accepted_at=None,
-        )
+        made = unsent(page)
         with self._lock:
             self._pages[page.number] = made
 

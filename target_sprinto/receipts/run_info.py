@@ -1,5 +1,5 @@
 # ruff: noqa: D102 - the names of a protocol's attributes say it
-"""What a receipt needs to know of a run: its settings, its input, where records came from."""
+"""What a receipt needs to know of a run: settings, input, pages, and where its records came from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
 
+from target_sprinto.push.protocol.digests import page_digest
 from target_sprinto.push.protocol.lifecycle import Finish
-from target_sprinto.push.protocol.pages import Item
+from target_sprinto.push.protocol.pages import Item, Page
+from target_sprinto.receipts import document as receipt
 
 
 @dataclass
@@ -63,3 +65,23 @@ class Origin(Protocol):
 def origin_of(item: Item) -> Origin:
     """Where an item came from, as the caller of `Run.add` states it."""
     return cast("Origin", item.origin)
+
+
+def unsent(page: Page) -> receipt.Page:
+    """A page as it was made, before its first request."""
+    body = page.encode()
+    first, last = origin_of(page.items[0]), origin_of(page.items[-1])
+    return receipt.Page(
+        number=page.number,
+        entities=len(page.items),
+        bytes=len(body),
+        sha256=page_digest(body),
+        first_line=first.line,
+        first_place=first.batch_place,
+        last_line=last.line,
+        last_place=last.batch_place,
+        requests=0,
+        accepted=0,
+        first_sent_at=None,
+        last_accepted_at=None,
+    )

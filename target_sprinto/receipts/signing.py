@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -31,6 +31,10 @@ from target_sprinto.receipts.errors import (
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+PrivateKey: TypeAlias = "Ed25519PrivateKey"
+PublicKey: TypeAlias = "Ed25519PublicKey"
+"""Named here for all who hand a key on: the package that they are of is behind an extra."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
@@ -69,7 +73,7 @@ def pre_authentication_encoding(payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(payload), payload)
 
 
-def envelope(key: Ed25519PrivateKey, document: receipts.Receipt, name: str, content: bytes) -> bytes:
+def envelope(key: PrivateKey, document: receipts.Receipt, name: str, content: bytes) -> bytes:
     """The envelope of a receipt whose file has this name and content."""
     subjects = [{"name": name, "digest": {"sha256": hashlib.sha256(content).hexdigest()}}]
     if document.input_sha256 is not None:
@@ -88,7 +92,7 @@ def envelope(key: Ed25519PrivateKey, document: receipts.Receipt, name: str, cont
     return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
 
 
-def require_signed(path: Path, content: bytes, key: Ed25519PublicKey) -> None:
+def require_signed(path: Path, content: bytes, key: PublicKey) -> None:
     """Check the envelope beside a receipt, and that it is about this receipt as it is, its `content`.
 
     Raises ReceiptUnsigned, SignatureInvalid, EnvelopeOfAnother, ReceiptForged, and ReceiptUnusable for a
@@ -139,7 +143,7 @@ def _predicate(document: receipts.Receipt) -> dict[str, Any]:
     }
 
 
-def _statement(signed: bytes, key: Ed25519PublicKey, path: Path) -> tuple[str, dict[str, Any]]:
+def _statement(signed: bytes, key: PublicKey, path: Path) -> tuple[str, dict[str, Any]]:
     """The receipt's digest and the predicate of an envelope. Raises SignatureInvalid."""
     try:
         read = msgspec.json.decode(signed, type=_Envelope)

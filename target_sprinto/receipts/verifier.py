@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from target_sprinto.push.protocol.digests import EntityDigests, page_digest
+from target_sprinto.push.protocol.digests import EntityDigests
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunResult
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.receipts import document as receipt
-from target_sprinto.receipts.document import COMPLETE, span
+from target_sprinto.receipts.document import COMPLETE
 from target_sprinto.receipts.errors import ReceiptDiffers, ReceiptUnusable
-from target_sprinto.receipts.run_info import origin_of
+from target_sprinto.receipts.run_info import unsent
 
 
 class Matched(ReceiptDiffers):
@@ -83,15 +83,16 @@ class ReceiptVerifier(OfflineRun):
     def _look_at(self, page: Page) -> None:
         self._gathered -= len(page.items)
         self._digests.add(page)
-        first, last = origin_of(page.items[0]), origin_of(page.items[-1])
-        lines = span(first.line, first.batch_place, last.line, last.batch_place)
+        here = unsent(page)
         if page.number > len(self._receipt.pages):
-            raise ReceiptDiffers(f"The input has records that the run did not send: input lines {lines}.")
-        expected = self._receipt.pages[page.number - 1]
-        if page_digest(page.encode()) != expected.sha256:
             raise ReceiptDiffers(
-                f"Page {page.number} differs: here it holds {len(page.items)} entities of input lines"
-                f" {lines}, in the run {expected.entities} of input lines {expected.lines}."
+                f"The input has records that the run did not send: input lines {here.lines}."
+            )
+        there = self._receipt.pages[page.number - 1]
+        if here.sha256 != there.sha256:
+            raise ReceiptDiffers(
+                f"Page {page.number} differs: here it holds {here.entities} entities of input lines"
+                f" {here.lines}, in the run {there.entities} of input lines {there.lines}."
             )
         self._made = page.number
         if not self._complete and self._made == len(self._receipt.pages):

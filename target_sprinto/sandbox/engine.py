@@ -16,10 +16,10 @@ from typing import Any
 
 from target_sprinto.sandbox import snapshot
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.operations import Call, Exchange, Reply
+from target_sprinto.sandbox.operations import Call, Exchange
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.readings import Readings
-from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.refusal import Refused, Reply
 from target_sprinto.sandbox.response_bodies import event_body
 from target_sprinto.sandbox.state import IntegrationState, Rejection, Session
 
@@ -34,6 +34,7 @@ class Engine:
         self.clock = clock
         self.lock = RLock()
         self._integrations: dict[str, Integration] = {}
+        self._unknown = Integration("", self.options, IntegrationState())
         remembered = snapshot.load(self.options.data_dir) if self.options.data_dir else {}
         for integration_id in (*(self.options.integrations or ()), *remembered):
             self._add(integration_id, remembered.get(integration_id))
@@ -73,37 +74,39 @@ class Engine:
             try:
                 return self._act(call)
             except Refused as refused:
-                return Reply(refused.status, refused.body, refused.headers)
+                return refused.reply
 
     def readings(self, integration_id: str) -> Readings:
         """What an integration is read by."""
         with self.lock:
-            return self._options_of(integration_id).readings
+            return self._find(integration_id).options.readings
 
     def save(self) -> None:
         """Write the snapshot, as of now, if there is a place for it. Raises DataUnusable."""
         if self.options.data_dir:
             with self.lock:
-                for name, integration in self._integrations.items():
-                    integration.advance(self._now(name))
+                for integration in self._integrations.values():
+                    integration.advance(self._now(integration))
+                    integration.changed = False
                 states = {name: integration.state for name, integration in self._integrations.items()}
                 snapshot.save(self.options.data_dir, states)
 
     def date(self, integration_id: str) -> str:
         """The `Date` header of a response (RFC 9110); empty if it has none."""
         with self.lock:
-            shown = self._options_of(integration_id).readings.date_header
-            now = self._now(integration_id) if shown == "this server's" else self.clock()
+            integration = self._find(integration_id)
+            shown = integration.options.readings.date_header
+            now = self._now(integration) if shown == "this server's" else self.clock()
         if shown == "none":
             return ""
         return format_datetime(datetime.fromtimestamp(now, timezone.utc), usegmt=True)
 
-    def _options_of(self, integration_id: str) -> SandboxOptions:
-        integration = self._integrations.get(integration_id)
-        return integration.options if integration else self.options
+    def _find(self, integration_id: str) -> Integration:
+        """Find an integration; one that is not known has nothing."""
+        return self._integrations.get(integration_id, self._unknown)
 
-    def _now(self, integration_id: str) -> float:
-        return self.clock() + self._options_of(integration_id).readings.clock_offset_seconds
+    def _now(self, integration: Integration) -> float:
+        return self.clock() + integration.options.readings.clock_offset_seconds
 
     def _act(self, call: Call) -> Reply:
         if call.headers.get("api-key") != self.options.api_key:
@@ -113,29 +116,24 @@ class Engine:
             if self.options.integrations is not None:
                 raise Refused(404, "No such integration")
             integration = self._add(call.integration_id)
-        changes = integration.changes
-        now = self._now(call.integration_id)
         try:
-            integration.advance(now)
-            integration.admit(now)
-            return Exchange(call, integration, now).respond()
+            integration.advance(self._now(integration))
+            integration.admit()
+            return Exchange(call, integration).respond()
         finally:
-            self._note_changes(integration, changes)
+            self._save_changes(integration)
 
     def _add(self, integration_id: str, state: IntegrationState | None = None) -> Integration:
         integration = Integration(integration_id, self.options, state or IntegrationState())
         return self._integrations.setdefault(integration_id, integration)
 
     def _state(self, integration_id: str) -> IntegrationState:
-        """Find an integration's state as of now; an unknown one has nothing."""
-        integration = self._integrations.get(integration_id)
-        if integration is None:
-            return IntegrationState()
-        changes = integration.changes
-        integration.advance(self._now(integration_id))
-        self._note_changes(integration, changes)
+        """Find an integration's state as of now."""
+        integration = self._find(integration_id)
+        integration.advance(self._now(integration))
+        self._save_changes(integration)
         return integration.state
 
-    def _note_changes(self, integration: Integration, changes: int) -> None:
-        if integration.changes != changes:
+    def _save_changes(self, integration: Integration) -> None:
+        if integration.changed:
             self.save()

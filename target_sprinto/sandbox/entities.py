@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from itertools import islice
 from typing import Any
 
 import jsonschema_rs
@@ -38,11 +37,8 @@ class Validator:
 
         The rule that each breaks is beside it.
         """
-        found = self._each_error(entities, readings)
-        return list(found) if readings.all_errors else list(islice(found, 1))
-
-    def _each_error(self, entities: Entities, readings: Readings) -> Iterator[tuple[dict[str, Any], str]]:
         others = _ANY_OBJECT if readings.unknown_entity_types == "accepted" else _UNKNOWN
+        found: list[tuple[dict[str, Any], str]] = []
         before = 0
         for entity_type, records in entities.items():
             schema = self._schemas.get(entity_type, others)
@@ -57,8 +53,9 @@ class Validator:
                         "field": _field(error),
                         "issue": error.message if known else f"Unknown entity type {entity_type!r}",
                     }
-                    yield shown, error.kind.name if known else "unknown entity type"
+                    found.append((shown, error.kind.name if known else "unknown entity type"))
             before += len(records)
+        return found if readings.all_errors else found[:1]
 
 
 def _entity(record: msgspec.Raw) -> object:

@@ -1,8 +1,8 @@
 """One integration's rules: its sessions, pages, events, and what was applied.
 
-Pure: no I/O, and the time comes in as `now` (seconds since the epoch). Whatever moves a session's state is
-in this file, and goes through `TRANSITIONS`. What happens by itself (expiry, processing, its one retry)
-happens in `advance`, which every caller calls first: no caller sees a session that is older than its `due`.
+Pure: no I/O, and the time comes in by `advance`, which every caller calls first. What happens by itself
+(expiry, processing, its one retry) happens there: no caller sees a session that is older than its `due`.
+Whatever moves a session's state is in this file, and goes through `TRANSITIONS`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import math
 import uuid
 from collections import Counter, deque
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any, Literal
 
 from target_sprinto.sandbox.entities import Validator, put_in_place
 from target_sprinto.sandbox.options import SandboxOptions
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.request_body import Page
+from target_sprinto.sandbox.request_body import MAX_ITEMS, Page
 from target_sprinto.sandbox.state import (
     TRANSITIONS,
     Event,
@@ -48,48 +49,46 @@ REJECTIONS_KEPT = 100
 
 
 class Integration:
-    """An integration as Sprinto would keep it. In `light` mode pages are counted and not kept."""
+    """An integration as Sprinto would keep it, at `now` (seconds since the epoch).
+
+    `changed`: whether a session's state has changed since the last snapshot.
+    """
 
     def __init__(self, integration_id: str, options: SandboxOptions, state: IntegrationState) -> None:
         self.id = integration_id
-        self.state = state
-        self.changes = 0
-        """Grows with every change of a session's state."""
-        self._admitted: deque[float] = deque()
-        self.behave(options)
-
-    def behave(self, options: SandboxOptions) -> None:
-        """Follow other options from now on; the processing outcomes start again."""
         self.options = options
+        self.state = state
+        self.now = 0.0
+        self.changed = False
+        self._admitted: deque[float] = deque()
         self._validator = Validator(options.entities)
         self._outcomes = deque(options.processing_outcomes)
 
     def advance(self, now: float) -> None:
-        """Do what was due by now, in the order of time."""
-        while True:
-            due = [s for s in self.state.sessions.values() if s.due is not None and s.due <= now]
-            if not due:
-                return
-            self._come_due(min(due, key=lambda session: session.due or 0))
+        """Let it be `now`: do what was due by then, in the order of time."""
+        while due := [(s.due, s) for s in self.state.sessions.values() if s.due is not None and s.due <= now]:
+            self.now, session = min(due, key=itemgetter(0))
+            self._come_due(session)
+        self.now = now
 
-    def admit(self, now: float) -> None:
+    def admit(self) -> None:
         """Count a request against the rate limit, or refuse it with 429."""
         limit = self.options.rate_limit
         if limit is None:
             return
-        while self._admitted and self._admitted[0] <= now - limit.seconds:
+        while self._admitted and self._admitted[0] <= self.now - limit.seconds:
             self._admitted.popleft()
         if len(self._admitted) >= limit.requests:
-            wait = math.ceil(self._admitted[0] + limit.seconds - now)
+            wait = math.ceil(self._admitted[0] + limit.seconds - self.now)
             raise Refused(429, "Too many requests", retry_after=wait if limit.retry_after else None)
-        self._admitted.append(now)
+        self._admitted.append(self.now)
 
-    def create(self, client_reference_id: str | None, now: float) -> Session:
+    def create(self, client_reference_id: str | None) -> Session:
         """Start a session: one may be active at a time (Sprinto: Session Management)."""
         active = next((s for s in self.state.sessions.values() if s.state == "active"), None)
         if active is not None:
             if self.options.readings.log_shows_refused_creates:
-                self._log(now, "session_refused", active, self._reference_details(client_reference_id))
+                self._log("session_refused", active, self._reference_details(client_reference_id))
             shown = [{"session_id": active.id}] if self.options.readings.conflict_shows_session else None
             raise Refused(409, "A session is already active", code="session_already_active", details=shown)
         timeout = self.options.inactivity_timeout_seconds
@@ -97,48 +96,50 @@ class Integration:
             id=str(uuid.uuid4()),
             integration_id=self.id,
             client_reference_id=client_reference_id,
-            created_at=now,
-            updated_at=now,
-            expires_at=now + timeout,
+            created_at=self.now,
+            updated_at=self.now,
+            expires_at=self.now + timeout,
             inactivity_timeout_seconds=timeout,
-            due=now + timeout,
+            due=self.now + timeout,
         )
         self.state.sessions[session.id] = session
-        self.changes += 1
-        self._log(now, "session_created", session, self._reference_details(client_reference_id))
+        self.changed = True
+        self._log("session_created", session, self._reference_details(client_reference_id))
         return session
 
     def _reference_details(self, client_reference_id: str | None) -> dict[str, Any]:
         shown = self.options.readings.log_shows_reference and client_reference_id is not None
         return {"client_reference_id": client_reference_id} if shown else {}
 
-    def session(self, session_id: str, now: float) -> Session:
+    def session(self, session_id: str) -> Session:
         """Find a session, or refuse with 404: also one that is not to be seen yet."""
         session = self.state.sessions.get(session_id)
-        if session is None or now < session.created_at + self.options.readings.session_hidden_seconds:
+        if session is None or self.now < session.created_at + self.options.readings.session_hidden_seconds:
             raise Refused(404, "No such session")
         return session
 
-    def look(self, session: Session, now: float) -> None:
+    def look(self, session: Session) -> None:
         """Take note of a status call, which may count as a request on the session."""
         ended = session.state in {"processed", "cancelled", "expired"}
         is_latest = session is next(reversed(self.state.sessions.values()))
         if self.options.readings.old_sessions_are_purged and ended and not is_latest:
             raise Refused(404, "No such session")
         if self.options.readings.status_postpones_expiry:
-            self._postpone(session, now)
+            self._postpone(session)
 
-    def open_for_pages(self, session: Session, now: float) -> None:
+    def open_for_pages(self, session: Session) -> None:
         """Refuse with 409 unless the session takes pages."""
         if session.state != "active":
             raise Refused(409, f"The session is {session.state}, not active", code="session_not_active")
-        self._postpone(session, now)
+        self._postpone(session)
 
-    def stage(self, session: Session, page: Page, now: float) -> None:
+    def stage(self, session: Session, page: Page) -> None:
         """Accept a page as a whole, or reject it as a whole with 400 (Sprinto: Pushing Entities Data)."""
+        if page.items > MAX_ITEMS:
+            raise Refused(413, f"The page has {page.items} records; {MAX_ITEMS} are allowed")
         found = [] if self.options.light else self._validator.errors(page.entities, self.options.readings)
         if found:
-            self._note_rejected(session, found, now)
+            self._note_rejected(session, found)
             errors = [error for error, _ in found]
             here = self.options.readings.errors_in == "details"
             raise Refused(
@@ -152,30 +153,30 @@ class Integration:
             session.accepted_by_entity[entity_type] = session.accepted_by_entity.get(entity_type, 0) + count
         session.accepted_batches += 1
         session.last_page = dict(page.counts)
-        session.updated_at = now
+        session.updated_at = self.now
         if lag := self.options.readings.counts_lag_seconds:
-            session.unshown.append((now + lag, dict(page.counts)))
+            session.unshown.append((self.now + lag, dict(page.counts)))
         if not self.options.light:
             session.pages.append(page.entities)
-        self._log(now, "page_accepted", session, page.counts)
+        self._log("page_accepted", session, page.counts)
 
-    def _note_rejected(self, session: Session, found: list[tuple[dict[str, Any], str]], now: float) -> None:
+    def _note_rejected(self, session: Session, found: list[tuple[dict[str, Any], str]]) -> None:
         places = Counter((error["entity_type"], error["field"], rule) for error, rule in found)
         self.state.rejections += (
-            Rejection(now, session.id, *place, records)
+            Rejection(self.now, session.id, *place, records)
             for place, records in places.most_common(REJECTIONS_KEPT)
         )
         del self.state.rejections[:-REJECTIONS_KEPT]
 
-    def note_rejected_page(self, session: Session, refused: Refused, now: float) -> None:
+    def note_rejected_page(self, session: Session, refused: Refused) -> None:
         """Record a page rejected with 400 as an anomaly (Sprinto: Integration Monitoring)."""
-        if refused.status != HTTPStatus.BAD_REQUEST:
+        if refused.reply.status != HTTPStatus.BAD_REQUEST:
             return
         session.rejected_batches += 1
-        details = {"code": refused.body["error"]["code"], "reason": str(refused)}
-        self._log(now, "page_rejected", session, details)
+        details = {"code": refused.reply.body["error"]["code"], "reason": str(refused)}
+        self._log("page_rejected", session, details)
 
-    def close(self, session: Session, status: Literal["apply", "discard"], now: float) -> None:
+    def close(self, session: Session, status: Literal["apply", "discard"]) -> None:
         """Close a session, or refuse with 409 from a state that has no such way out."""
         held = (session.state, status) == ("expired", "discard")
         if status not in TRANSITIONS[session.state] or (
@@ -183,57 +184,50 @@ class Integration:
         ):
             message = f"The session is {session.state}: it cannot be closed with {status}"
             raise Refused(409, message, code="session_not_closable")
-        self._move(session, status, now)
-        if status == "discard":
-            self._log(now, "session_cancelled", session)
-        else:
-            session.due = now + self.options.processing_seconds
-            self._log(now, "session_closed", session)
+        self._move(session, status, "session_cancelled" if status == "discard" else "session_closed")
 
     def _come_due(self, session: Session) -> None:
-        now, session.due = session.due or 0, None
+        session.due = None
         if session.state == "active":
-            self._move(session, "silence", now)
-            self._log(now, "session_expired", session)
+            self._move(session, "silence", "session_expired")
         elif session.state == "processing":
-            self._process(session, now)
+            self._process(session)
         elif session.state == "failed":
-            self._move(session, "retry", now)
+            self._move(session, "retry", "processing_retried")
             session.retry_count += 1
-            session.due = now + self.options.processing_seconds
-            self._log(now, "processing_retried", session)
 
-    def _process(self, session: Session, now: float) -> None:
+    def _process(self, session: Session) -> None:
         readings = self.options.readings
         if self._outcomes and self._outcomes.popleft() == "failed":
-            self._move(session, "failure", now)
+            self._move(session, "failure", "session_failed")
             session.last_error = "Processing failed"
             if readings.failed_leaves == "first_page":
                 put_in_place(self.state.applied, session.pages[:1], self.options.entities, readings)
             if session.retry_count == 0:
-                session.due = now + self.options.processing_seconds
-            self._log(now, "session_failed", session)
+                session.due = self.now + self.options.processing_seconds
         else:
             put_in_place(self.state.applied, session.pages, self.options.entities, readings)
-            self._move(session, "success", now)
+            self._move(session, "success", "session_processed")
             session.last_error = None
-            self._log(now, "session_processed", session)
 
-    def _postpone(self, session: Session, now: float) -> None:
+    def _postpone(self, session: Session) -> None:
         if session.state == "active":
-            session.due = session.expires_at = now + session.inactivity_timeout_seconds
-            session.updated_at = now
+            session.due = session.expires_at = self.now + session.inactivity_timeout_seconds
+            session.updated_at = self.now
 
-    def _move(self, session: Session, trigger: Trigger, now: float) -> None:
+    def _move(self, session: Session, trigger: Trigger, event_type: str) -> None:
         session.state = TRANSITIONS[session.state][trigger]
-        session.updated_at, session.due = now, None
-        self.changes += 1
+        session.updated_at, session.due = self.now, None
+        if session.state == "processing":
+            session.due = self.now + self.options.processing_seconds
+        self.changed = True
+        self._log(event_type, session)
 
-    def _log(
-        self, now: float, event_type: str, session: Session, details: dict[str, Any] | None = None
-    ) -> None:
+    def _log(self, event_type: str, session: Session, details: dict[str, Any] | None = None) -> None:
         level, message = EVENTS[event_type]
         events = self.state.events
-        events.append(Event(str(uuid.uuid4()), now, level, event_type, message, session.id, details or {}))
+        events.append(
+            Event(str(uuid.uuid4()), self.now, level, event_type, message, session.id, details or {})
+        )
         if len(events) > EVENTS_KEPT + EVENTS_KEPT // 10:
             del events[:-EVENTS_KEPT]

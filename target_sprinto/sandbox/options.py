@@ -56,11 +56,9 @@ class SandboxOptions:
 
     `integrations` are the ids that exist (None: any id). `inactivity_timeout_seconds` is documented
     (Sprinto: Session Management), `processing_seconds` is ours. `light` counts records and forgets them.
-    With a `data_dir`, sessions, events and what was applied survive a restart. `max_items` and `max_bytes`
-    bound one page (Sprinto: Pushing Entities Data); bytes are counted after decompression.
-    `processing_outcomes` are those of an integration's next attempts, in order; later ones succeed. `hosts`
-    are the names that a request's `Host` may have beside those of this machine, for a sandbox that others
-    reach.
+    With a `data_dir`, sessions, events and what was applied survive a restart. `processing_outcomes` are
+    those of an integration's next attempts, in order; later ones succeed. `hosts` are the names that a
+    request's `Host` may have beside those of this machine, for a sandbox that others reach.
     """
 
     api_key: str = "sandbox-key"
@@ -71,8 +69,6 @@ class SandboxOptions:
     processing_seconds: float = 0.2
     light: bool = False
     data_dir: Path | None = None
-    max_items: int = 100
-    max_bytes: int = 5_000_000
     rate_limit: RateLimit | None = None
     processing_outcomes: tuple[ProcessingOutcome, ...] = ()
     hosts: frozenset[str] = frozenset()

@@ -70,13 +70,6 @@ class Readings:
     response_seconds: float = 0.0
     """How long each response takes; the server acts at once."""
 
-    idle_connections: Literal["kept", "closed", "forgotten"] = "kept"
-    """A connection without a request for `idle_seconds`: `closed` by the server, or `forgotten` by a gateway,
-    which resets it at the next request and forwards nothing."""
-
-    idle_seconds: float = 60.0
-    """After how long a connection is idle."""
-
     discard_from_expired: bool = False
     """Whether close(discard) works from `expired`."""
 

@@ -1,13 +1,24 @@
-"""A request that the sandbox refuses."""
+"""A response of the sandbox, and a request that it refuses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Reply:
+    """A response: its HTTP status, its JSON, and headers of its own."""
+
+    status: int
+    body: dict[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 class Refused(Exception):
-    """Carries an error response: its HTTP `status`, `headers` and JSON `body` (Sprinto: Models, Error).
+    """Carries an error response, `reply` (Sprinto: Models, Error).
 
     Sprinto's documentation names the field `code`, not its values: without one it is the status in words.
     """
@@ -23,14 +34,8 @@ class Refused(Exception):
         retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-        self.status = status
-        self.body: dict[str, Any] = {
-            "error": {
-                "code": code or responses.get(status, f"http {status}").lower().replace(" ", "_"),
-                "message": message,
-                "details": details or [],
-            }
-        }
+        code = code or responses.get(status, f"http {status}").lower().replace(" ", "_")
+        body: dict[str, Any] = {"error": {"code": code, "message": message, "details": details or []}}
         if validation_errors is not None:
-            self.body["validation_errors"] = validation_errors
+            body["validation_errors"] = validation_errors
+        self.reply = Reply(status, body, {"Retry-After": str(retry_after)} if retry_after is not None else {})

@@ -7,11 +7,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from target_sprinto.sandbox.options import SandboxOptions
+from target_sprinto.sandbox.readings import Readings
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.state import Entities
 
-GZIP = 16 + zlib.MAX_WBITS
+MAX_ITEMS = 100
+"""Records of one page (Sprinto: Pushing Entities Data)."""
+
+MAX_BYTES = 5_000_000
+"""Bytes of one page (Sprinto: Pushing Entities Data), counted after decompression."""
+
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -34,26 +40,25 @@ class Page(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(Page).decode
 
 
-def uncompressed(body: bytes, headers: Mapping[str, str], options: SandboxOptions) -> bytes:
-    """Undo a body's Content-Encoding; 413 beyond `max_bytes`, without unpacking more than that."""
+def uncompressed(body: bytes, headers: Mapping[str, str], readings: Readings) -> bytes:
+    """Undo a body's Content-Encoding; 413 beyond `MAX_BYTES`, without unpacking more than that."""
     encoding = headers.get("Content-Encoding", "").strip().lower()
     if encoding == "gzip":
-        body = _gunzip(body, options.max_bytes)
+        body = _gunzip(body)
     elif encoding not in ("", "identity"):
-        status = options.readings.unknown_encoding_status
-        raise Refused(status, f"Content-Encoding {encoding!r} is not supported")
-    if len(body) > options.max_bytes:
-        raise Refused(413, f"The body exceeds {options.max_bytes} bytes")
+        raise Refused(readings.unknown_encoding_status, f"Content-Encoding {encoding!r} is not supported")
+    if len(body) > MAX_BYTES:
+        raise Refused(413, f"The body exceeds {MAX_BYTES} bytes")
     return body
 
 
-def _gunzip(body: bytes, max_bytes: int) -> bytes:
-    unpacker = zlib.decompressobj(GZIP)
+def _gunzip(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj(_GZIP)
     try:
-        plain = unpacker.decompress(body, max_bytes + 1)
+        plain = unpacker.decompress(body, MAX_BYTES + 1)
     except zlib.error:
         raise Refused(400, "The body is not valid gzip") from None
-    if len(plain) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
+    if len(plain) <= MAX_BYTES and (not unpacker.eof or unpacker.unused_data):
         raise Refused(400, "The gzip body is incomplete")
     return plain
 

@@ -13,7 +13,7 @@ from target_sprinto.sandbox.request_body import Page
 from target_sprinto.sandbox.state import Event, Session, State
 
 _COUNTS = "accepted_records_by_entity"
-COUNTED_STATES: tuple[State, ...] = ("active", "processing", "processed", "failed", "expired")
+_COUNTED_STATES: tuple[State, ...] = ("active", "processing", "processed", "failed", "expired")
 
 
 def iso(seconds: float) -> str:
@@ -24,7 +24,7 @@ def iso(seconds: float) -> str:
 
 def session_body(session: Session, now: float) -> dict[str, Any]:
     """Show a session (Sprinto: Models, Session). `now` in seconds since the epoch."""
-    shown = shown_counts(session, now)
+    shown = _shown_counts(session, now)
     return {
         "id": session.id,
         "integration_id": session.integration_id,
@@ -39,7 +39,7 @@ def session_body(session: Session, now: float) -> dict[str, Any]:
     }
 
 
-def shown_counts(session: Session, now: float) -> dict[str, int]:
+def _shown_counts(session: Session, now: float) -> dict[str, int]:
     """Count the accepted records by entity type, less those of pages that do not show yet."""
     counts = Counter(session.accepted_by_entity)
     for shows_at, page in session.unshown:
@@ -48,19 +48,19 @@ def shown_counts(session: Session, now: float) -> dict[str, int]:
     return {entity_type: count for entity_type, count in counts.items() if count}
 
 
-def without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str, int]:
+def _without_the_last_page(session: Session, counts: dict[str, int]) -> dict[str, int]:
     """The counts as they were before the page accepted last."""
     stale = Counter(counts)
     stale.subtract(session.last_page)
     return {entity_type: count for entity_type, count in stale.items() if count > 0}
 
 
-def close_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
+def close_body(session: Session, integration: Integration) -> dict[str, Any]:
     """Respond to a close: the session's status, with the counts that this reading shows there."""
-    body = status_body(session, readings, now)
-    how = readings.close_response_counts
+    body = status_body(session, integration)
+    how = integration.options.readings.close_response_counts
     if how == "stale":
-        body[_COUNTS] = without_the_last_page(session, body[_COUNTS])
+        body[_COUNTS] = _without_the_last_page(session, body[_COUNTS])
     elif how in {"empty", "null"}:
         body[_COUNTS] = {} if how == "empty" else None
     elif how == "absent":
@@ -68,15 +68,16 @@ def close_body(session: Session, readings: Readings, now: float) -> dict[str, An
     return body
 
 
-def status_body(session: Session, readings: Readings, now: float) -> dict[str, Any]:
+def status_body(session: Session, integration: Integration) -> dict[str, Any]:
     """Show a session's status: itself, its batches and its retries (Sprinto: Session Management)."""
+    readings, now = integration.options.readings, integration.now
     batches = session.accepted_batches - sum(shows_at > now for shows_at, _ in session.unshown)
     if readings.batches_count_rejected:
         batches += session.rejected_batches
     body = {**session_body(session, now), "accepted_batches": batches, "retry_count": session.retry_count}
     lag = readings.processed_counts_lag_seconds
     if lag and session.state == "processed" and now < session.updated_at + lag:
-        body[_COUNTS] = without_the_last_page(session, body[_COUNTS])
+        body[_COUNTS] = _without_the_last_page(session, body[_COUNTS])
     if readings.status_shows_reference:
         body["client_reference_id"] = session.client_reference_id
     return body
@@ -101,7 +102,7 @@ def integration_body(integration: Integration) -> dict[str, Any]:
     events = integration.state.events
     return {
         "integration_id": integration.id,
-        "sessions": {state: states[state] for state in COUNTED_STATES},
+        "sessions": {state: states[state] for state in _COUNTED_STATES},
         "last_activity_at": iso(events[-1].at) if events else None,
     }
 

@@ -17,6 +17,8 @@ from target_sprinto.sandbox.server import API, Server
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+HOST = "127.0.0.1"
+
 SHUTDOWN_SECONDS = 0.1
 """How long a request under way may take to end when the sandbox stops."""
 
@@ -45,11 +47,11 @@ class Sandbox(Engine):
         """The API's base URL, in the place of `https://api.sprinto.com/api/external/push`."""
         return self.url + API
 
-    def start(self, host: str = "127.0.0.1", port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
+    def start(self, port: int = 0, ssl_context: ssl.SSLContext | None = None) -> str:
         """Serve; return the URL when connections are accepted. Port 0 takes a free one."""
         listening: Future[str] = Future()
         thread = threading.Thread(
-            target=lambda: asyncio.run(self._run(listening, host, port, ssl_context)),
+            target=lambda: asyncio.run(self._run(listening, port, ssl_context)),
             name="sandbox",
             daemon=True,
         )
@@ -77,9 +79,7 @@ class Sandbox(Engine):
         """Make the web application, in the event loop that it belongs to."""
         return Server(self)
 
-    async def _run(
-        self, listening: Future[str], host: str, port: int, ssl_context: ssl.SSLContext | None
-    ) -> None:
+    async def _run(self, listening: Future[str], port: int, ssl_context: ssl.SSLContext | None) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         # Bodies stay as sent: sizes and corruption are the sandbox's to judge.
         options: dict[str, Any] = {"auto_decompress": False, "access_log": None}
@@ -88,14 +88,13 @@ class Sandbox(Engine):
         )
         try:
             await runner.setup()
-            site = web.TCPSite(runner, host, port, ssl_context=ssl_context)
+            site = web.TCPSite(runner, HOST, port, ssl_context=ssl_context)
             await site.start()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in start()
             await runner.cleanup()
             listening.set_exception(error)
             return
         bound = runner.addresses[0][1]
-        shown = f"[{host}]" if ":" in host else host
-        listening.set_result(f"{'https' if ssl_context else 'http'}://{shown}:{bound}")
+        listening.set_result(f"{'https' if ssl_context else 'http'}://{HOST}:{bound}")
         await self._stopping.wait()
         await runner.cleanup()

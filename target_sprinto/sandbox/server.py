@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
-import struct
-import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import web
 
 from target_sprinto.sandbox.engine import Engine
-from target_sprinto.sandbox.operations import Call, Operation, Reply
-from target_sprinto.sandbox.refusal import Refused
+from target_sprinto.sandbox.operations import Call, Operation
+from target_sprinto.sandbox.refusal import Refused, Reply
 from target_sprinto.sandbox.web_page import render
 
 API = "/api/external/push"
@@ -41,7 +37,6 @@ class Server:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
         # Sizes are the engine's to judge, by the decoded body.
         self.app = web.Application(
             middlewares=[_errors_as_documented, self._require_known_host], client_max_size=0
@@ -82,7 +77,7 @@ class Server:
             try:
                 call.body = await request.read()
             except (web.RequestPayloadError, ConnectionError):
-                return self.break_off(request, call, reset=False)
+                return self.break_off(request, call)
             return await self.exchange(request, call)
 
         return handle
@@ -99,44 +94,22 @@ class Server:
 
     async def exchange(self, request: web.Request, call: Call) -> web.StreamResponse:
         """Act on a call that is complete, and respond to it."""
-        if self.is_forgotten(request, call):
-            return self.break_off(request, call, reset=True)
         reply = self._engine.respond(call)
         if slowness := self._engine.readings(call.integration_id).response_seconds:
             await asyncio.sleep(slowness)
         return self.finish(request, call, json_response(reply))
 
-    def finish(self, request: web.Request, call: Call, response: web.Response) -> web.Response:
+    def finish(self, request: web.Request, call: Call, response: web.Response) -> web.Response:  # noqa: ARG002 - for a subclass
         """Complete a response that is about to be sent."""
         response.headers.setdefault("Date", self._engine.date(call.integration_id))
-        self._note_idle(request, call)
         return response
 
-    def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:  # noqa: ARG002 - for a subclass
+    def break_off(self, request: web.Request, call: Call) -> web.Response:  # noqa: ARG002 - for a subclass
         """End the connection in the place of a response."""
-        cut(request, reset=reset)
+        if request.transport is not None:
+            request.transport.close()
         # aiohttp wants a response; with the connection closing it goes nowhere.
         return web.Response()
-
-    def _note_idle(self, request: web.Request, call: Call) -> None:
-        readings, transport = self._engine.readings(call.integration_id), request.transport
-        if readings.idle_connections == "kept" or transport is None:
-            return
-        since = self._idle_since[transport] = time.monotonic()
-        if readings.idle_connections == "closed":
-
-            def close_if_idle() -> None:
-                if self._idle_since.get(transport) == since:
-                    transport.close()
-
-            asyncio.get_running_loop().call_later(readings.idle_seconds, close_if_idle)
-
-    def is_forgotten(self, request: web.Request, call: Call) -> bool:
-        """Whether a gateway has forgotten the connection, which is idle no longer."""
-        readings, transport = self._engine.readings(call.integration_id), request.transport
-        since = None if transport is None else self._idle_since.pop(transport, None)
-        is_idle = since is not None and time.monotonic() - since >= readings.idle_seconds
-        return is_idle and readings.idle_connections == "forgotten"
 
     async def _page(self, request: web.Request) -> web.Response:
         self._require_key(request)
@@ -158,18 +131,6 @@ class Server:
         applied = self._engine.applied(integration_id)
         raw = {name: [msgspec.Raw(record) for record in records] for name, records in applied.items()}
         return web.Response(body=msgspec.json.encode(raw), content_type="application/json")
-
-
-def cut(request: web.Request, *, reset: bool) -> None:
-    """End a request's connection: in good order, or by a reset."""
-    transport = request.transport
-    if transport is not None and reset:
-        # Lingering for no time makes the kernel send RST instead of FIN.
-        linger = struct.pack("ii", 1, 0)
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        transport.abort()
-    elif transport is not None:
-        transport.close()
 
 
 async def _drop_empty_date(_: web.Request, response: web.StreamResponse) -> None:
@@ -196,5 +157,4 @@ async def _errors_as_documented(
     try:
         return await handler(request)
     except web.HTTPError as error:
-        refused = Refused(error.status, error.reason)
-        return json_response(Reply(refused.status, refused.body))
+        return json_response(Refused(error.status, error.reason).reply)

@@ -42,31 +42,21 @@ class Cell(NamedTuple):
 def render(engine: Engine, base_url: str, *, refreshes: bool) -> str:
     """Render what the sandbox holds as HTML; `base_url` is the API's, for the hint how to send something."""
     return _pages.get_template("web_page.html").render(
-        integrations=[
-            {
-                "id": name,
-                "sessions": engine.sessions(name),
-                "rejections": engine.rejections(name),
-                "events": engine.events(name),
-                "tables": [_table(entity_type, rows) for entity_type, rows in engine.applied(name).items()],
-            }
-            for name in engine.known()
-        ],
+        engine=engine,
+        table_of=_table,
         base_url=base_url,
         refresh_seconds=REFRESH_SECONDS if refreshes else None,
         rows_shown=ROWS_SHOWN,
         wide=WIDE,
-        light=engine.options.light,
-        data_dir=engine.options.data_dir,
     )
 
 
-def _table(entity_type: str, records: list[bytes]) -> dict[str, Any]:
+def _table(records: list[bytes]) -> dict[str, Any]:
     """The first rows of what was applied of one entity type."""
     shown = [_decode_fields(record) for record in records[:ROWS_SHOWN]]
     columns = list(dict.fromkeys(name for fields in shown for name in fields))
     rows = [[_cell(fields.get(name)) for name in columns] for fields in shown]
-    return {"entity_type": entity_type, "total": len(records), "columns": columns, "rows": rows}
+    return {"columns": columns, "rows": rows}
 
 
 def _cell(value: msgspec.Raw | None) -> Cell:

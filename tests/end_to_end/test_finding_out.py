@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -104,8 +103,7 @@ def test_a_page_that_lands_twice_after_a_stale_connection_is_for_the_user_to_dec
 def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, last: int) -> None:
     """At the contract's own pace; a gateway has forgotten the connection while the tap paused."""
     door.pace = {}
-    forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
-    door.sandbox.configure(door.integration_id, readings=forgetful)
+    door.sandbox.configure(door.integration_id, readings=APPEND, forgets_idle_after=4)
     messages = people(100 + last)
     process = door.midway(messages=messages[:101])
     time.sleep(5)
@@ -120,8 +118,7 @@ def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, la
 
 @pytest.mark.slow
 def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) -> None:
-    forgetful = replace(APPEND, idle_connections="forgotten", idle_seconds=4)
-    door.sandbox.configure(door.integration_id, readings=forgetful)
+    door.sandbox.configure(door.integration_id, readings=APPEND, forgets_idle_after=4)
     messages = people(200)
     process = door.midway(messages=messages[:101])
     time.sleep(11)

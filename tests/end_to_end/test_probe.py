@@ -47,9 +47,7 @@ NOT_REPORTED = {
     "processed_counts_lag_seconds",
     "session_hidden_seconds",
     "response_seconds",
-    "idle_connections",
     "unknown_entity_types",
-    "idle_seconds",
 }
 """What a run does must not depend on them."""
 

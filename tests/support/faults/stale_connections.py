@@ -99,13 +99,14 @@ def received_late(traffic: Traffic) -> Iterator[Cell]:
 
 def idle(traffic: Traffic) -> Iterator[Cell]:
     """The tap pauses for longer than a connection is kept."""
-    for kept in ("closed", "forgotten"):
+    for kept, after in (("closed", "closes_idle_after"), ("forgotten", "forgets_idle_after")):
         for base in (READINGS, CONTRARY):
             for lag in LAGS:
                 yield Cell(
                     f"idle connections are {kept}{read_as(base)}, counts lag {lag}",
                     PROCESSED,
-                    readings=replace(base, idle_connections=kept, idle_seconds=0.5, counts_lag_seconds=lag),
+                    readings=replace(base, counts_lag_seconds=lag),
+                    server={after: 0.5},
                     pace=PACE,
                     script=partial(with_a_pause, lag=lag, resent=kept == "forgotten"),
                     traffic=traffic,

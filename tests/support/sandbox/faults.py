@@ -127,6 +127,17 @@ class Fault:
 
 
 @dataclass(frozen=True)
+class IdleConnections:
+    """What happens to a connection without a request for so many seconds, if anything.
+
+    The server closes it; or a gateway forgets it, which resets it at the next request and forwards nothing.
+    """
+
+    closed_after: float | None = None
+    forgotten_after: float | None = None
+
+
+@dataclass(frozen=True)
 class Fired:
     """A fault that struck: the request's operation and number, and when (seconds since the epoch)."""
 

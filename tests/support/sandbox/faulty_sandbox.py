@@ -11,9 +11,10 @@ from typing import Any
 
 from target_sprinto.sandbox import Sandbox, SandboxOptions
 from target_sprinto.sandbox.integration import Integration
-from target_sprinto.sandbox.operations import Call, Reply
+from target_sprinto.sandbox.operations import Call
+from target_sprinto.sandbox.refusal import Reply
 from target_sprinto.sandbox.server import Server
-from tests.support.sandbox.faults import Fault, Fired
+from tests.support.sandbox.faults import Fault, Fired, IdleConnections
 from tests.support.sandbox.faulty_server import FaultyServer
 from tests.support.sandbox.request_seen import RequestSeen, seen_of
 
@@ -41,15 +42,29 @@ class FaultySandbox(Sandbox):
         self._fired: list[Fired] = []
         self._containing: Counter[Fault] = Counter()
         self._released: set[Fault] = set()
+        self._idle: dict[str, IdleConnections] = {}
 
     # What a test asks.
 
-    def configure(self, integration_id: str, **changes: Any) -> None:  # noqa: ANN401 - by the name
-        """Let one integration differ in these fields of `SandboxOptions` from now on."""
+    def configure(
+        self,
+        integration_id: str,
+        *,
+        closes_idle_after: float | None = None,
+        forgets_idle_after: float | None = None,
+        **changes: Any,  # noqa: ANN401 - by the name
+    ) -> None:
+        """Let one integration differ in these fields of `SandboxOptions` from now on, and on the wire."""
         with self.changed:
+            self._idle[integration_id] = IdleConnections(closes_idle_after, forgets_idle_after)
             before = self._integrations.get(integration_id) or self._add(integration_id)
             options = replace(before.options, **changes)
             self._integrations[integration_id] = Integration(integration_id, options, before.state)
+
+    def idle(self, integration_id: str) -> IdleConnections | None:
+        """What happens to an integration's idle connections."""
+        with self.changed:
+            return self._idle.get(integration_id)
 
     def inject(self, fault: Fault) -> None:
         """Have a fault strike; of several that hit the same request, the one injected first does."""
@@ -71,7 +86,7 @@ class FaultySandbox(Sandbox):
         with self.changed:
             for session in self._state(integration_id).sessions.values():
                 if session.state == "active":
-                    session.due = session.expires_at = self._now(integration_id)
+                    session.due = session.expires_at = self._now(self._find(integration_id))
             self._state(integration_id)
             self.changed.notify_all()
 
@@ -125,7 +140,7 @@ class FaultySandbox(Sandbox):
     def receive(self, seen: RequestSeen) -> Fault | None:
         """Measure a request that is complete; return the fault that strikes it."""
         with self.changed:
-            body = seen.measure(self._options_of(seen.integration_id))
+            body = seen.measure(self.readings(seen.integration_id))
             # Of all that it is for, each counts the request, whichever strikes.
             striking = [fault for fault in self._faults if self._strikes(fault, seen, body)]
             fault = striking[0] if striking else None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import web
 
 from target_sprinto.sandbox.operations import Call, Operation
 from target_sprinto.sandbox.refusal import Refused
-from target_sprinto.sandbox.server import Server, cut, json_response
+from target_sprinto.sandbox.server import Server, json_response
 from tests.support.sandbox import faults
 from tests.support.sandbox.request_seen import RequestSeen, seen_of
 
@@ -30,6 +34,7 @@ class FaultyServer(Server):
     def __init__(self, sandbox: FaultySandbox) -> None:
         super().__init__(sandbox)
         self._sandbox = sandbox
+        self._idle_since: WeakKeyDictionary[asyncio.Transport, float] = WeakKeyDictionary()
 
     def arrived(self, request: web.Request, operation: Operation) -> Call:
         call = super().arrived(request, operation)
@@ -40,10 +45,10 @@ class FaultyServer(Server):
     async def exchange(self, request: web.Request, call: Call) -> web.StreamResponse:
         seen = seen_of(call)
         fault = self._sandbox.receive(seen)
+        if self._is_forgotten(request, call):
+            return self.break_off(request, call, reset=True)
         if fault is None:
             return await super().exchange(request, call)
-        if self.is_forgotten(request, call):
-            return self.break_off(request, call, reset=True)
 
         def has_company() -> bool:
             return self._sandbox.arrived(seen) >= fault.company
@@ -51,18 +56,42 @@ class FaultyServer(Server):
         await _until(lambda: has_company() or not _present(request))
         # A client may leave as soon as there is company: the fault strikes all the same.
         if not has_company():
-            return self.break_off(request, call, reset=False)
+            return self.break_off(request, call)
         await asyncio.sleep(fault.pause)
         return await self._strike(fault, request, call)
 
     def finish(self, request: web.Request, call: Call, response: web.Response) -> web.Response:
         response = super().finish(request, call, response)
+        self._note_idle(request, call)
         self._sandbox.finish(seen_of(call), response.status if _present(request) else None)
         return response
 
-    def break_off(self, request: web.Request, call: Call, *, reset: bool) -> web.Response:
+    def break_off(self, request: web.Request, call: Call, *, reset: bool = False) -> web.Response:
         self._sandbox.finish(seen_of(call), None)
-        return super().break_off(request, call, reset=reset)
+        if reset:
+            _reset(request)
+        return super().break_off(request, call)
+
+    def _note_idle(self, request: web.Request, call: Call) -> None:
+        idle, transport = self._sandbox.idle(call.integration_id), request.transport
+        if idle is None or transport is None:
+            return
+        since = self._idle_since[transport] = time.monotonic()
+        if idle.closed_after is not None:
+
+            def close_if_idle() -> None:
+                if self._idle_since.get(transport) == since:
+                    transport.close()
+
+            asyncio.get_running_loop().call_later(idle.closed_after, close_if_idle)
+
+    def _is_forgotten(self, request: web.Request, call: Call) -> bool:
+        """Whether a gateway has forgotten the connection, which is idle no longer."""
+        idle, transport = self._sandbox.idle(call.integration_id), request.transport
+        since = None if transport is None else self._idle_since.pop(transport, None)
+        if idle is None or idle.forgotten_after is None or since is None:
+            return False
+        return time.monotonic() - since >= idle.forgotten_after
 
     async def _strike(  # noqa: C901 - one case for each effect
         self, fault: faults.Fault, request: web.Request, call: Call
@@ -79,16 +108,16 @@ class FaultyServer(Server):
                 if request.transport is not None:
                     request.transport.write(effect.data)
                 await _until(lambda: effect.then != "silence" or not _present(request))
-                return self.break_off(request, call, reset=False)
+                return self.break_off(request, call)
             case faults.Hang():
                 await _until(
                     lambda: self._sandbox.is_released(fault) or not _present(request), effect.seconds
                 )
                 if not _present(request):
-                    return self.break_off(request, call, reset=False)
+                    return self.break_off(request, call)
             case faults.Late():
                 if effect.reset:
-                    cut(request, reset=True)
+                    _reset(request)
                 await _until(lambda: not _present(request))
                 await _until(lambda: self._sandbox.is_released(fault), effect.seconds)
             case faults.Delay():
@@ -122,6 +151,15 @@ class FaultyServer(Server):
         return part
 
 
+def _reset(request: web.Request) -> None:
+    """End a request's connection by a reset."""
+    if request.transport is not None:
+        # Lingering for no time makes the kernel send RST instead of FIN.
+        linger = struct.pack("ii", 1, 0)
+        request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        request.transport.abort()
+
+
 async def _until(reached: Callable[[], bool], seconds: float | None = None) -> None:
     """Poll until it is so, or for so long: a client that leaves sets no event."""
     loop = asyncio.get_running_loop()
@@ -137,7 +175,7 @@ def _present(request: web.Request) -> bool:
 def _other_response(response: faults.Respond) -> web.Response:
     body = response.body
     if body is None:
-        body = Refused(response.status, f"Injected fault: {response.status}").body
+        body = Refused(response.status, f"Injected fault: {response.status}").reply.body
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     headers = dict(response.headers)
     headers.setdefault("Content-Type", "application/json")

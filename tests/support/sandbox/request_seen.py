@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from target_sprinto.sandbox import SandboxOptions
+from target_sprinto.sandbox import Readings
 from target_sprinto.sandbox.operations import Call
 from target_sprinto.sandbox.refusal import Refused
 from target_sprinto.sandbox.request_body import parse_page, uncompressed
@@ -32,11 +32,11 @@ class RequestSeen(Call):
     acted_at: float | None = None
     ended_at: float | None = None
 
-    def measure(self, options: SandboxOptions) -> bytes:
+    def measure(self, readings: Readings) -> bytes:
         """Set `size` and `items`; return the decoded body, or nothing if it cannot be decoded."""
         self.size = len(self.body)
         with suppress(Refused):
-            body = uncompressed(self.body, self.headers, options)
+            body = uncompressed(self.body, self.headers, readings)
             self.size = len(body)
             if self.operation == "push":
                 self.items = parse_page(body).items
