@@ -30,19 +30,16 @@ log = logging.getLogger(__name__)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
-    `check` is called while waiting for input, and may raise to end the reading. `failed` is called with what
-    ended it and returns what to raise. `reject` is handed a line that is a message but for a number that JSON
-    does not know, and raises unless the record may be left out. `begin` is called before the first line, and
-    may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without input
-    after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin
-    is read past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin
-    nothing else has read from.
+    `check` is called while waiting for input, and may raise to end the reading. `reject` is handed a line
+    that is a message but for a number that JSON does not know, and raises unless the record may be left out.
+    `guard` is entered while lines are read. `longest_silence` gives the seconds without input after which a
+    tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin is read past
+    Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nothing else
+    has read from.
     """
 
     check: InterruptCheck
-    failed: Callable[[BaseException], BaseException]
     reject: Callable[[bytes, InvalidRecord], None]
-    begin: Callable[[], None]
     guard: Callable[[], AbstractContextManager[None]]
     longest_silence: Callable[[], float]
     watch_stdin: bool
@@ -89,29 +86,25 @@ class SprintoReader(GenericSingerReader[bytes]):
     ) -> Counter[str]:
         """Hand every message to the callback of its type; count messages by type: ``{type: int}``.
 
-        Raises what `failed` makes of the first thing that goes wrong.
+        Raises what `guard` makes of the first thing that goes wrong.
         """
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
-        try:
-            with self.guard():
-                self.begin()
-                for line in self._lines(self.default_input if file_input is None else file_input):
-                    self.line += 1
-                    if self._digest is not None:
-                        self._digest.update(line)
-                    if line.isspace():
-                        continue
-                    try:
-                        message = parse_message(line)
-                    except InvalidRecord as problem:
-                        self.reject(line, problem)
-                        continue
-                    kind = message["type"]
-                    callbacks[kind](message)
-                    seen[kind] += 1
-        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self.failed(failure) from None
+        with self.guard():
+            for line in self._lines(self.default_input if file_input is None else file_input):
+                self.line += 1
+                if self._digest is not None:
+                    self._digest.update(line)
+                if line.isspace():
+                    continue
+                try:
+                    message = parse_message(line)
+                except InvalidRecord as problem:
+                    self.reject(line, problem)
+                    continue
+                kind = message["type"]
+                callbacks[kind](message)
+                seen[kind] += 1
         return seen
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:

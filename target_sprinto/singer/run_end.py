@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's.
+    """Ends a run. `report` is its receipt, `progress` its live figures; `sinks` are by stream.
 
     `config_files` are named in commands that a message suggests.
     """
@@ -56,16 +56,17 @@ class RunEnd:
     responses: ResponseFile
     report: ReceiptRecorder | None
     progress: Progress | None
-    signals: Signals | None
+    signals: Signals
+    sinks: Mapping[str, Sink]
     disposition: Finish
     config_files: tuple[str, ...]
 
-    def finish(self, summary: RunResult, state: bytes | None, sinks: Iterable[Sink]) -> None:
+    def finish(self, summary: RunResult, state: bytes | None) -> None:
         """End a run that did not fail: log it, let its STATE out, and write its receipt.
 
         Raises StateNotWritten, and WouldBeRefused for a dry run with rejected records.
         """
-        self._log_metrics(sinks)
+        self._log_metrics()
         ending = self._finished(summary, state)
         if self.report is not None:
             self.report.end(ending, Deadline(self.client.timings.signal_shutdown_timeout))
@@ -74,12 +75,12 @@ class RunEnd:
             ending.failure.result = summary
             raise ending.failure
 
-    def because_of(self, failure: BaseException, sinks: Iterable[Sink]) -> BaseException:
+    def because_of(self, failure: BaseException) -> BaseException:
         """End a run that failed or was interrupted; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
         timings = self.client.timings
         seconds = self._seconds_left(0.5) if stopped else timings.shutdown_timeout
-        deadline = Deadline(seconds, self._raise_if_interrupted, timings.signal_shutdown_timeout)
+        deadline = Deadline(seconds, self.signals.check, timings.signal_shutdown_timeout)
         try:
             result = self.run.abort(deadline)
         except BaseException:
@@ -87,7 +88,7 @@ class RunEnd:
             log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
-        self._log_metrics(sinks)
+        self._log_metrics()
         # It may have seen how the session ended.
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
         said = own or result.session_outcome
@@ -135,25 +136,21 @@ class RunEnd:
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:
         """The one that the command line will end with."""
-        if self.signals is not None and self.signals.first is not None:
+        if self.signals.first is not None:
             return 128 + self.signals.first
         return failure.exit_code if failure is not None else None
 
     def _seconds_left(self, least: float) -> float:
         """The contract counts from the signal, which may have been noticed late; `least` is a part of it."""
-        late = self.signals.seconds_since_first() if self.signals is not None else 0.0
         seconds = self.client.timings.signal_shutdown_timeout
-        return max(seconds * least, seconds - late)
+        return max(seconds * least, seconds - self.signals.seconds_since_first())
 
-    def _raise_if_interrupted(self) -> None:
-        if self.signals is not None:
-            self.signals.check()
-
-    def _log_metrics(self, sinks: Iterable[Sink]) -> None:
+    def _log_metrics(self) -> None:
         """Log the SDK's metrics: records by stream, requests and how long they took in all."""
         if self.progress is not None:
             self.progress.end()
-        for sink in sinks:
+        # A copy: the thread that ends the run may be another one, and the reading one may still add sinks.
+        for sink in list(self.sinks.values()):
             cast("SprintoSink", sink).finish_count()
         count, seconds = self.client.requests, self.client.request_seconds
         logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
@@ -185,9 +182,7 @@ class RunEnd:
         if state is None:
             return RecordedOutcome(outcome)
         try:
-            write_state(
-                state, grace_period(self._raise_if_interrupted, self.client.timings.signal_shutdown_timeout)
-            )
+            write_state(state, grace_period(self.signals.check, self.client.timings.signal_shutdown_timeout))
         except StateNotWritten as failure:
             return RecordedOutcome(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")

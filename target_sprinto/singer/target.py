@@ -17,17 +17,14 @@ import json
 import logging
 import sys
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from target_sprinto.console import log_failure
-from target_sprinto.errors import (
-    InputError,
-    InvalidRecord,
-    explained,
-)
+from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
@@ -76,13 +73,12 @@ class SprintoTarget(ConfiguredTarget):
         ends a run early. `config_names` are what its `--config` was given. `run` takes the records instead of
         a run at Sprinto: then nothing is written, and rejects are counted only. Raises SettingsError.
         """
-        self._signals = signals
+        # Those that nothing has installed never come.
+        self._signals = signals or Signals()
         self.reader = SprintoReader(
             check=self.raise_if_interrupted,
-            failed=self._abort_because,
             reject=self._reject_line,
-            begin=self._begin,
-            guard=self._signals_noticed,
+            guard=self._reading,
             watch_stdin=signals is not None,
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
@@ -132,7 +128,8 @@ class SprintoTarget(ConfiguredTarget):
             responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
             report=self._report,
             progress=self._progress,
-            signals=signals,
+            signals=self._signals,
+            sinks=self._sinks_active,
             disposition=settings.finish,
             config_files=self._config_files,
         )
@@ -161,7 +158,7 @@ class SprintoTarget(ConfiguredTarget):
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
                 stream_maps=self.stream_maps,
-                interrupted=self._interrupted,
+                interrupted=self._signals.check,
             )
         if settings.expect:
             compared = [
@@ -184,25 +181,32 @@ class SprintoTarget(ConfiguredTarget):
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
             expected=self._expectations.minimums() if self._expectations else {},
-            interrupted=self._interrupted,
+            interrupted=self._signals.check,
         )
         run = Run(self.client, run_options)
         self._progress = Progress(
             run,
             records=lambda: self.intake.records,
             input_seconds=lambda: self.reader.waited_seconds,
-            by_command=self._signals is not None,
+            by_command=self.reader.watch_stdin,
             interval=self.client.timings.progress_interval,
         )
         return run
 
     # Messages
 
-    def _begin(self) -> None:
-        if self._report is not None:
-            self._report.begin()
-        if self._progress is not None:
-            self._progress.begin()
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Begin; then a failure ends the run, and so does a signal, on another thread if need be."""
+        try:
+            with self._signals.ended_by(self._end_and_report):
+                if self._report is not None:
+                    self._report.begin()
+                if self._progress is not None:
+                    self._progress.begin()
+                yield
+        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
+            raise self._ending.because_of(failure) from None
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
@@ -276,30 +280,17 @@ class SprintoTarget(ConfiguredTarget):
                 self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._abort_because(failure) from None
-        self._ending.finish(summary, self._state, list(self._sinks_active.values()))
+            raise self._ending.because_of(failure) from None
+        self._ending.finish(summary, self._state)
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""
         self.run.check()
 
-    def _abort_because(self, failure: BaseException) -> BaseException:
-        """End the run because of `failure`; return what to raise."""
-        # A copy: the thread that ends the run is another one, and this one may still add sinks.
-        return self._ending.because_of(failure, list(self._sinks_active.values()))
-
-    def _signals_noticed(self) -> AbstractContextManager[None]:
-        """A signal that the reading thread does not notice ends the run on another one."""
-        return self._signals.ended_by(self._end_and_report) if self._signals else nullcontext()
-
     def _end_and_report(self, interrupted: Interrupted) -> None:
         failure: SprintoError = interrupted
         try:
-            self._abort_because(interrupted)
+            self._ending.because_of(interrupted)
         except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
             failure = explained(bug)
         log_failure(self.logger, failure)
-
-    def _interrupted(self) -> None:
-        if self._signals is not None:
-            self._signals.check()
