@@ -6,7 +6,6 @@ the figures come from callables.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -90,19 +89,17 @@ class Progress:
         layout = "{desc} | {elapsed}, {rate_fmt}"
         # A terminal that does not know its width says 0, and tqdm would show nothing.
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
-        with contextlib.ExitStack() as line:
-            line.enter_context(logging_redirect_tqdm())
-            begun = describe(0, self.run.progress())
-            bar = line.enter_context(
-                tqdm(
-                    file=sys.stderr,
-                    desc=begun,
-                    unit=" records",
-                    bar_format=layout,
-                    leave=False,
-                    ncols=columns - 1,
-                )
-            )
+        with (
+            logging_redirect_tqdm(),
+            tqdm(
+                file=sys.stderr,
+                desc=describe(0, self.run.progress()),
+                unit=" records",
+                bar_format=layout,
+                leave=False,
+                ncols=columns - 1,
+            ) as bar,
+        ):
             while not self._ended.wait(_LIVE_SECONDS):
                 bar.n = self.records()
                 bar.set_description_str(describe(bar.n, self.run.progress()))
