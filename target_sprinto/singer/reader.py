@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
+from target_sprinto import private_files
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
 from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
@@ -121,8 +122,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         except UnicodeError:
             raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:
-            reason = failure.strerror or type(failure).__name__
-            raise self._unusable(f"the input cannot be read ({reason}).") from None
+            raise self._unusable(f"the input cannot be read ({private_files.reason(failure)}).") from None
 
     def _unusable(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)

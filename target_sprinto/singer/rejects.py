@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -132,7 +132,7 @@ class RejectedRecords:
             for item in page.items:
                 # Only the rejected ones are noted: the entities of a run are as many as its records.
                 if (entity := _entity(item.entity_type, item.key)) in self._rejected_entities:
-                    self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
+                    self._latest[entity] = max(_source_of(item).number, self._latest.get(entity, 0))
 
     def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
         """Raise NothingAccepted for an entity type all of whose records, however few, were rejected."""
@@ -310,17 +310,15 @@ def _reason(rejected: Rejected) -> dict[str, Any]:
     return reason | ({"response": msgspec.Raw(rejected.response)} if rejected.response else {})
 
 
-def source_of(item: Item) -> Source:
-    """Where the item of a page came from."""
-    source = item.origin
-    assert isinstance(source, Source)  # noqa: S101 - `push` hands back what it was given
-    return source
+def _source_of(item: Item) -> Source:
+    # `push` hands back what it was given.
+    return cast("Source", item.origin)
 
 
 def _rejected(reject: Reject) -> Rejected:
     item = reject.item
     return Rejected(
-        source_of(item),
+        _source_of(item),
         item.entity_type,
         item.key,
         reject.code,
