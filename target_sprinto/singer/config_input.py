@@ -48,7 +48,7 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_needed(names: Sequence[str], needed: Sequence[str]) -> Settings:
     """The settings that are `needed`, and the defaults of all others. Raises SettingsError."""
-    settings_checks.require_log_level(os.environ)
+    settings_checks.require_log_level()
     known = {name: SCHEMA["properties"][name] for name in needed}
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}

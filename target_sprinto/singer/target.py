@@ -95,7 +95,6 @@ class SprintoTarget(ConfiguredTarget):
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._state: bytes | None = None
-        self._final_state = FinalState()
         self._said_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
@@ -107,7 +106,7 @@ class SprintoTarget(ConfiguredTarget):
             rejects=self.rejects,
             line=partial(attrgetter("line"), self.reader),
             counts=self._counts,
-            final_state=self._final_state,
+            final_state=FinalState(),
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
@@ -211,7 +210,7 @@ class SprintoTarget(ConfiguredTarget):
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
         stream = message_dict["stream"]
-        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
+        self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
@@ -242,14 +241,14 @@ class SprintoTarget(ConfiguredTarget):
                 "Fix the tap.",
             )
         try:
-            self._final_state.add_state(value)
+            self.intake.final_state.add_state(value)
         except ValueError:
             raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
         self._state = value
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accepted, logged once, without effect: Sprinto's documentation does not mention table versions."""
-        self._final_state.add_version(message_dict["stream"])
+        self.intake.final_state.add_version(message_dict["stream"])
         if not self._said_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._said_activate_version = True
@@ -273,7 +272,7 @@ class SprintoTarget(ConfiguredTarget):
             # A signal that came with the end of input says more than a STATE that did not come.
             self.raise_if_interrupted()
             if self.reader.from_stdin and self.settings.require_final_state:
-                self._final_state.require_complete()
+                self.intake.final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_stdin)
             if self._expectations is not None:
                 self._expectations.require_no_loss()
