@@ -266,19 +266,20 @@ class RejectedRecords:
 
     def _write(self, rejected: Rejected) -> Rejected:
         """What memory keeps of it: no bytes of the record, and no string twice."""
-        if rejected.key is not None:
+        key = rejected.key
+        if key is not None:
+            entity = _entity(rejected.entity_type, key)
             # A later version of it leaves only after this one is resolved, so it is noted in time.
-            self._rejected_entities.add(_entity(rejected.entity_type, rejected.key))
+            self._rejected_entities.add(entity)
+            key = entity[1]
         source, place = rejected.source, None
         if self._file is not None and source.original is not None:
             place = self._file.append(source.stream, source.original, _reason(rejected))
         self._response_bytes += len(rejected.response)
         return msgspec.structs.replace(
             rejected,
-            source=Source(
-                sys.intern(source.stream), source.line, source.batch_place, source.number, map=source.map
-            ),
-            key=None if rejected.key is None else _entity(rejected.entity_type, rejected.key)[1],
+            source=msgspec.structs.replace(source, stream=sys.intern(source.stream), original=None),
+            key=key,
             field=sys.intern(rejected.field) if rejected.field else None,
             issue=sys.intern(rejected.issue) if rejected.issue else None,
             response=rejected.response if self._response_bytes <= MAX_RESPONSE_BYTES else b"",
