@@ -175,7 +175,6 @@ class ConfiguredTarget(Target):
     @classmethod
     def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
-        settings_checks.require_log_level()
         options["config_names"] = config.names
         return cls(config=config.config, **options)
 

@@ -68,9 +68,7 @@ class RunEnd:
         """
         self._log_metrics()
         ending = self._finished(summary, state)
-        if self.report is not None:
-            self.report.end(ending, Deadline(self.client.timings.signal_shutdown_timeout))
-        self.client.close()
+        self._close(ending, self.client.timings.signal_shutdown_timeout)
         if ending.failure is not None:
             ending.failure.result = summary
             raise ending.failure
@@ -106,17 +104,18 @@ class RunEnd:
             name_blocker(failure, self.config_files)
         elif session_outcome:
             log.error("%s", session_outcome)
-        if self.report is not None:
-            known = failure if isinstance(failure, SprintoError) else None
-            outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
-            kept = self.responses.written
-            # What is left of the time counts from the signal.
-            left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
-            self.report.end(
-                RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), Deadline(left)
-            )
-        self.client.close()
+        known = failure if isinstance(failure, SprintoError) else None
+        outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
+        ending = RecordedOutcome(outcome, self._exit_code(known), known, response_kept=self.responses.written)
+        # What is left of the time counts from the signal.
+        left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
+        self._close(ending, left)
         return failure
+
+    def _close(self, ending: RecordedOutcome, seconds: float) -> None:
+        if self.report is not None:
+            self.report.end(ending, Deadline(seconds))
+        self.client.close()
 
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
         """What a run that failed leaves on disk, in sentences."""
