@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from target_sprinto.private_files import write_all
 from target_sprinto.push.transport.background import ResourcesExhausted, start_thread
@@ -39,7 +39,8 @@ def run(command: Callable[[], object]) -> NoReturn:
     _open_standard_descriptors()
     process_signals.install()
     writer = BackgroundWriter(2)
-    stderr = sys.stderr = _text(writer)
+    encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
+    stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
     process_signals.before_exit = lambda: writer.drain(_STALLED_SECONDS, _STALLED_SECONDS)
     code: object = 0
     try:
@@ -141,8 +142,3 @@ class BackgroundWriter(io.FileIO):
                 return
             with self._changed:
                 self._changed.notify_all()
-
-
-def _text(writer: BackgroundWriter) -> TextIO:
-    encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
-    return io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)

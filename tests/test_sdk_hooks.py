@@ -150,4 +150,5 @@ def test_the_sdk_makes_its_sinks_where_ours_are_made() -> None:
     assert second is not first
     assert target._sinks_to_clear == [first]
     assert target._sinks_active["people"] is second
+    assert target._ending.sinks is target._sinks_active, "it is replaced now: see target_base.py"
     assert second.original_schema["properties"] == {"b": {"type": "string"}}

@@ -113,7 +113,12 @@ class SprintoReader(GenericSingerReader[bytes]):
         return parse_message(line)
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
-        read_line = _line_reader(source)
+        if isinstance(source, io.BufferedIOBase):
+            # Of a line without end no more is read than a line may have.
+            read_line = partial(source.readline, MAX_LINE_BYTES)
+        else:
+            lines = (line if isinstance(line, bytes) else line.encode() for line in source)
+            read_line = partial(next, lines, b"")
         try:
             while line := read_line():
                 if len(line) >= MAX_LINE_BYTES:
@@ -175,11 +180,3 @@ def interruptible_reader(
     for `longest_silence` seconds; 0 means never.
     """
     return io.BufferedReader(_InterruptibleStdin(descriptor, check, waited, longest_silence), 1 << 16)
-
-
-def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes]:
-    """Reads the next line of a file object, of a binary one no longer than it may be; empty at the end."""
-    if isinstance(source, io.BufferedIOBase):
-        return partial(source.readline, MAX_LINE_BYTES)
-    lines = (line if isinstance(line, bytes) else line.encode() for line in source)
-    return partial(next, lines, b"")

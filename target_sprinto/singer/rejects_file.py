@@ -58,10 +58,6 @@ class RejectsFile:
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
         """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
-        schema: tuple[bytes, ...] = (
-            *(b'{"type":"SCHEMA","stream":', name, b',"schema":', original.schema),
-            *(b',"key_properties":', msgspec.json.encode(original.key_properties or []), b"}\n"),
-        )
         message: tuple[bytes | memoryview, ...] = (
             b'{"type":"RECORD","stream":',
             name,
@@ -71,11 +67,14 @@ class RejectsFile:
         if original.is_message:
             message = (memoryview(original.record)[:-1],)
         record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
+        schema: tuple[bytes, ...] = ()
         own = original.schema, original.key_properties
         known, span = self._schemas.get(stream, (None, _Span(0, 0)))
-        if known == own:
-            schema = ()
-        else:
+        if known != own:
+            schema = (
+                *(b'{"type":"SCHEMA","stream":', name, b',"schema":', original.schema),
+                *(b',"key_properties":', msgspec.json.encode(original.key_properties or []), b"}\n"),
+            )
             span = _Span(self._end, sum(map(len, schema)))
         with self._writing():
             if self._descriptor is None:

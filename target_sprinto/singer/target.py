@@ -6,7 +6,8 @@ Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.5
 * `_process_*_message`: the reader's callbacks (abstract in the SDK's reader, implemented by its `Target`).
   The SDK's own copy records, turn dates into `datetime`, log records, hold them by stream, and drain every
   five minutes. Ours hand them on in the order of arrival.
-* `_sinks_to_clear`: the SDK keeps every sink that a schema change has replaced until it drains.
+* `_sinks_active`, `_sinks_to_clear`: the SDK's sinks by stream, and those that a schema change has replaced,
+  which it keeps until it drains.
 
 STATE is never given to the SDK (`_latest_state` stays None), so no path of its own can write it early.
 """
