@@ -17,7 +17,7 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard, name_blocker
-from target_sprinto.singer.response_file import ResponseFile, response_of
+from target_sprinto.singer.response_file import ResponseFile
 
 
 @click.command(
@@ -94,7 +94,7 @@ def probe(
     if failure is not None:
         name_blocker(failure, names)
         file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-        kept = file.keep(response_of(failure))
+        kept = file.keep(failure)
         failure.session_outcome = " ".join(filter(None, (failure.session_outcome, kept)))
         raise failure
     click.echo(probed.session_outcome, err=True)

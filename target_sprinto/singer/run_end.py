@@ -36,7 +36,7 @@ from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects import Rejected
-from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
+from target_sprinto.singer.response_file import ResponseFile
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
 
@@ -119,7 +119,8 @@ class RunEnd:
 
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
         """What a run that failed leaves on disk, in sentences."""
-        responses, sentences = response_of(failure), []
+        sentences: list[str] = []
+        rejected: list[Rejected] = []
         in_doubt = result.outcome is RunOutcome.IN_DOUBT
         if result.outcome is RunOutcome.APPLIED or (in_doubt and result.expires_at is None):
             # Not a session that is left to expire: then its rejects may be all that Sprinto lacks of the run.
@@ -127,10 +128,10 @@ class RunEnd:
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
-                responses += responses_about(self._would_be_rejected())
+                rejected = self._would_be_rejected()
                 incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
                 sentences.append(f"What is listed above would be rejected{incomplete}.")
-        sentences.append(self.responses.keep(responses))
+        sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:
@@ -217,7 +218,7 @@ class RunEnd:
             them = "it at its source" if len(rejected) == 1 else "them at their source"
             return WouldBeRefused(
                 f"{pluralize(len(rejected), 'record')} would be rejected: the log's warnings say why."
-                f" {self.responses.keep(responses_about(rejected))}",
+                f" {self.responses.keep(None, rejected)}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None
