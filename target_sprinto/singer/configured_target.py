@@ -29,7 +29,7 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.reader import SprintoReader, interruptible_reader
+from target_sprinto.singer.reader import SprintoReader
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -164,13 +164,7 @@ class ConfiguredTarget(Target):
             cls.print_version(print_fn=log.debug)
         with _ended_early():
             target = cls.from_cli(config, signals=process_signals)
-        source = (
-            interruptible_reader(file_input.fileno(), target.raise_if_interrupted) if file_input else None
-        )
-        target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
-
-    def raise_if_interrupted(self) -> None:
-        """Raise if the run was interrupted, or has failed: called while waiting for input."""
+        target.listen(file_input)  # type: ignore[arg-type] # our reader takes bytes too
 
     @classmethod
     def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's

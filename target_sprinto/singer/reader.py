@@ -34,8 +34,8 @@ class SprintoReader(GenericSingerReader[bytes]):
     `check` is called while waiting for input, and may raise to end the reading. `reject` is handed a line
     that is a message but for a number that JSON does not know, and raises unless the record may be left out.
     `guard` is entered while lines are read. `longest_silence` gives the seconds without input after which a
-    tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin is read past
-    Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin nothing else
+    tap on stdin is taken for dead; it is called when reading begins. With `by_command` the input is read past
+    Python's own buffer, so that waiting for it can be cut short: for a command line, whose input nothing else
     has read from.
     """
 
@@ -43,7 +43,7 @@ class SprintoReader(GenericSingerReader[bytes]):
     reject: Callable[[bytes, InvalidRecord], None]
     guard: Callable[[], AbstractContextManager[None]]
     longest_silence: Callable[[], float]
-    watch_stdin: bool
+    by_command: bool
     line: int = field(default=0, init=False)
     from_stdin: bool = field(default=False, init=False)
     waited_seconds: float = field(default=0.0, init=False)
@@ -64,7 +64,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()
-        if self.watch_stdin:
+        if self.by_command:
             if stdin.isatty():
                 log.warning(
                     "Nothing is piped in: waiting for Singer messages from this terminal. Run"
@@ -92,7 +92,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
         with self.guard():
-            for line in self._lines(self.default_input if file_input is None else file_input):
+            for line in self._lines(self._source(file_input)):
                 self.line += 1
                 if self._digest is not None:
                     self._digest.update(line)
@@ -107,6 +107,11 @@ class SprintoReader(GenericSingerReader[bytes]):
                 callbacks[kind](message)
                 seen[kind] += 1
         return seen
+
+    def _source(self, file_input: IO[bytes] | IO[str] | None) -> IO[bytes] | IO[str]:
+        if file_input is None:
+            return self.default_input
+        return interruptible_reader(file_input.fileno(), self.check) if self.by_command else file_input
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
         """One line as a message. Raises InvalidLine."""

@@ -80,7 +80,7 @@ class SprintoTarget(ConfiguredTarget):
             check=self.raise_if_interrupted,
             reject=self._reject_line,
             guard=self._reading,
-            watch_stdin=signals is not None,
+            by_command=signals is not None,
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         super().__init__(
@@ -188,7 +188,7 @@ class SprintoTarget(ConfiguredTarget):
             run,
             records=lambda: self.intake.records,
             input_seconds=lambda: self.reader.waited_seconds,
-            by_command=self.reader.watch_stdin,
+            by_command=self.reader.by_command,
             interval=self.client.timings.progress_interval,
         )
         return run
