@@ -138,21 +138,18 @@ class SprintoReader(GenericSingerReader[bytes]):
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
-class _InterruptibleStdin(io.RawIOBase):
+@dataclass(eq=False, repr=False)
+class _InterruptibleInput(io.RawIOBase):
     """A file descriptor whose reads poll for an interruption while nothing comes."""
 
-    def __init__(
-        self, descriptor: int, check: InterruptCheck, waited: Callable[[float], None], longest_silence: float
-    ) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._check = check
-        self._waited = waited
-        self._longest_silence = longest_silence or float("inf")
+    descriptor: int
+    check: InterruptCheck
+    waited: Callable[[float], None]
+    longest_silence: float
 
     def _check_interrupt(self) -> None:
         try:
-            self._check()
+            self.check()
         except (OSError, UnicodeError) as bug:
             # Otherwise it would be read as a failure of the input.
             raise InternalError(bug) from None
@@ -163,12 +160,12 @@ class _InterruptibleStdin(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._check_interrupt()
         began = time.monotonic()
-        while not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
-            if time.monotonic() - began >= self._longest_silence:
-                raise TapSilent(self._longest_silence)
+        while not select.select([self.descriptor], [], [], POLL_INTERVAL)[0]:
+            if 0 < self.longest_silence <= time.monotonic() - began:
+                raise TapSilent(self.longest_silence)
             self._check_interrupt()
-        data = os.read(self._descriptor, len(buffer))
-        self._waited(time.monotonic() - began)
+        data = os.read(self.descriptor, len(buffer))
+        self.waited(time.monotonic() - began)
         buffer[: len(data)] = data
         return len(data)
 
@@ -184,4 +181,4 @@ def interruptible_reader(
     `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
     for `longest_silence` seconds; 0 means never.
     """
-    return io.BufferedReader(_InterruptibleStdin(descriptor, check, waited, longest_silence), 1 << 16)
+    return io.BufferedReader(_InterruptibleInput(descriptor, check, waited, longest_silence), 1 << 16)
