@@ -99,7 +99,7 @@ class SprintoTarget(ConfiguredTarget):
         self._said_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
-        self._expectations: Expectations | None = None
+        self._expectations = Expectations({}, {})
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
@@ -160,13 +160,9 @@ class SprintoTarget(ConfiguredTarget):
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
-        if settings.expect:
-            compared = [
-                name for name, wanted in settings.expect.items() if wanted.max_shrink_percent is not None
-            ]
-            self._expectations = Expectations(
-                settings.expect, self._report.file.last_applied(compared) if self._report else {}
-            )
+        compared = [name for name, one in settings.expect.items() if one.max_shrink_percent is not None]
+        applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
+        self._expectations = Expectations(settings.expect, applied)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
@@ -180,7 +176,7 @@ class SprintoTarget(ConfiguredTarget):
             timeouts=settings.timeouts,
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
-            expected=self._expectations.minimums() if self._expectations else {},
+            expected=self._expectations.minimums(),
             interrupted=self._signals.check,
         )
         run = Run(self.client, run_options)
@@ -275,9 +271,8 @@ class SprintoTarget(ConfiguredTarget):
             if self.reader.from_stdin and self.settings.require_final_state:
                 self.intake.final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_stdin)
-            if self._expectations is not None:
-                self._expectations.require_no_loss()
-                self._expectations.require_unique_fields(self.streams.fields_of)
+            self._expectations.require_no_loss()
+            self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
             raise self._ending.because_of(failure) from None
