@@ -46,7 +46,7 @@ class Position(NamedTuple):
 
 
 class RejectsFile:
-    """Made with the first record. `written` counts records. Every method raises RejectsNotWritten."""
+    """Made with the first record. `written` counts records. Writing raises RejectsNotWritten."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,7 +101,7 @@ class RejectsFile:
             self._close()
 
     def remove(self) -> None:
-        """Leave no file."""
+        """Leave no file. Raises OSError."""
         if self._descriptor is not None:
             self.path.unlink(missing_ok=True)
             self._close()
