@@ -38,7 +38,7 @@ def _run_target() -> None:
         # Empty means unset: the SDK would open the working folder, and fail without a line.
         os.environ.pop("SINGER_SDK_LOG_CONFIG", None)
     try:
-        settings_checks.require_log_level(os.environ)
+        settings_checks.require_log_level()
     except SettingsError as problem:
         # There is no log yet.
         sys.exit(str(problem))

@@ -39,8 +39,7 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
     """Call `run`; an error becomes one line, given to `say`, and the exit code of the contract."""
     with process_signals as signals:
         try:
-            _require_no_signal_yet()
-            _require_working_folder()
+            _require_start()
             return run()
         except SprintoError as failure:
             error = failure
@@ -49,15 +48,10 @@ def exit_with_one_line(run: Callable[[], Any], say: Callable[[SprintoError], Non
         except Exception as bug:  # noqa: BLE001 - reported as a bug, without its text
             error = explained(bug)
         say(error)
-        if isinstance(error, StateNotWritten | OutputNotWritten):
-            _detach_stdout()
+        if isinstance(error, StateNotWritten | OutputNotWritten) and sys.stdout is not None:
+            # The interpreter would write to a broken stdout once more while it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(error.exit_code if signals.first is None else 128 + signals.first)
-
-
-def _require_no_signal_yet() -> None:
-    """One may have come while the imports were made."""
-    if process_signals.first is not None:
-        raise interrupted_early(Interrupted(process_signals.first))
 
 
 def interrupted_early(interrupted: Interrupted) -> Interrupted:
@@ -66,7 +60,10 @@ def interrupted_early(interrupted: Interrupted) -> Interrupted:
     return interrupted
 
 
-def _require_working_folder() -> None:
+def _require_start() -> None:
+    """Raise if nothing can begin: a signal came while the imports were made, or the folder is gone."""
+    if process_signals.first is not None:
+        raise interrupted_early(Interrupted(process_signals.first))
     try:
         Path.cwd()
     except OSError:
@@ -115,9 +112,3 @@ def log_fields(result: RunResult | None, error: SprintoError | None = None) -> d
         "records": {shown(name): count for name, count in result.records.items()} if result else {},
         "pages": result.pages if result else 0,
     }
-
-
-def _detach_stdout() -> None:
-    """Keep the interpreter from writing to a broken stdout once more while it ends."""
-    if sys.stdout is not None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -13,9 +13,10 @@ import threading
 import time
 import traceback
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from target_sprinto.private_files import write_all
+from target_sprinto.push.transport.background import ResourcesExhausted, start_thread
 from target_sprinto.signals import process_signals
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def run(command: Callable[[], object]) -> NoReturn:
     _open_standard_descriptors()
     process_signals.install()
     writer = BackgroundWriter(2)
-    stderr = sys.stderr = _text(writer)
+    encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
+    stderr = sys.stderr = io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)
     process_signals.before_exit = lambda: writer.drain(_STALLED_SECONDS, _STALLED_SECONDS)
     code: object = 0
     try:
@@ -70,7 +72,7 @@ def _open_standard_descriptors() -> None:
     os.close(descriptor)
 
 
-class BackgroundWriter(io.BufferedIOBase):
+class BackgroundWriter(io.FileIO):
     """Writes to a descriptor on a daemon thread: `write` never waits for it.
 
     A terminal after Ctrl-S, or a pipe that nothing reads, would otherwise block the run, its keep-alive and
@@ -79,26 +81,13 @@ class BackgroundWriter(io.BufferedIOBase):
     """
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
+        super().__init__(descriptor, "wb", closefd=False)
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._dropped_lines = 0
         self._busy = False
         self._thread: threading.Thread | None = None
         self._changed = threading.Condition()
-
-    def writable(self) -> bool:
-        """Always."""
-        return True
-
-    def fileno(self) -> int:
-        """What is written to."""
-        return self._descriptor
-
-    def isatty(self) -> bool:
-        """Whether that is a terminal."""
-        return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         """Take all of it, at once."""
@@ -109,12 +98,10 @@ class BackgroundWriter(io.BufferedIOBase):
             while self._waiting_bytes > _MAX_WAITING_BYTES and len(self._waiting) > 1:
                 self._dropped_lines += self._take().count(b"\n")
             if self._thread is None:
-                thread = threading.Thread(target=self._write_all, name="sprinto-stderr", daemon=True)
                 try:
-                    thread.start()
-                    self._thread = thread
-                except RuntimeError:
-                    # No thread can be started, which is what the line may be about.
+                    self._thread = start_thread(self._write_all, "sprinto-stderr")
+                except ResourcesExhausted:
+                    # Which is what the line may be about.
                     self._write(self._take())
             self._changed.notify_all()
         return len(chunk)
@@ -149,14 +136,9 @@ class BackgroundWriter(io.BufferedIOBase):
     def _write(self, chunk: bytes) -> None:
         for start in range(0, len(chunk), _PIECE_BYTES):
             try:
-                write_all(self._descriptor, chunk[start : start + _PIECE_BYTES])
+                write_all(self.fileno(), chunk[start : start + _PIECE_BYTES])
             except OSError:
                 # The reader is gone, or the disk is full: there is no other place to report it.
                 return
             with self._changed:
                 self._changed.notify_all()
-
-
-def _text(writer: BackgroundWriter) -> TextIO:
-    encoding = sys.stderr.encoding if sys.stderr is not None else "utf-8"
-    return io.TextIOWrapper(writer, encoding, errors="backslashreplace", write_through=True)  # type: ignore[type-var] # the stub wants more than is needed

@@ -16,7 +16,7 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.signals import process_signals
 from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard, name_blocker
-from target_sprinto.singer.response_file import ResponseFile, response_of
+from target_sprinto.singer.response_file import ResponseFile
 
 
 @command(
@@ -85,7 +85,7 @@ def probe(
         if not isinstance(failure, Interrupted):
             name_blocker(failure, names)
             file = ResponseFile(settings.rejects_dir / f"{probed.evidence.uuid}.response.json")
-            said.append(file.keep(response_of(failure)))
+            said.append(file.keep(failure))
         failure.session_outcome = " ".join(filter(None, said))
     if isinstance(failure, Interrupted):
         raise failure

@@ -11,11 +11,13 @@ import os
 import stat
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import IO, Any, Literal, cast
 from urllib.parse import unquote
 
 import msgspec
 
+from target_sprinto import private_files
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
 from target_sprinto.push.transport.background import InterruptCheck
@@ -49,21 +51,23 @@ def read_batch(message: dict[str, Any], own: frozenset[tuple[int, int]]) -> Iter
             f"a BATCH message for stream {quoted(stream)} whose encoding is not JSON Lines, plain or gzip.",
             "Set the tap's `batch_config.encoding` to format `jsonl` and compression `gzip` or `none`.",
         )
-    yield from (BatchFile(url, compressed=read.compression == "gzip", own=own) for url in files)
+    yield from (BatchFile(_path(url), read.compression == "gzip", own) for url in files)
 
 
+@dataclass
 class BatchFile:
-    """One file of a batch. `str()` names it and its current line, from 1."""
+    """One file of a batch. `str()` names it and its current line, from 1.
 
-    def __init__(self, url: str, *, compressed: bool, own: frozenset[tuple[int, int]] = frozenset()) -> None:
-        """`own` are the loader's files: device and inode. Raises BatchNotSupported for what is not a file."""
-        self._own = own
-        self._path = _path(url)
-        self._compressed = compressed
-        self._line = 0
+    `own` are the loader's files: device and inode.
+    """
+
+    path: str
+    compressed: bool
+    own: frozenset[tuple[int, int]]
+    line: int = 0
 
     def __str__(self) -> str:
-        return f"batch file {self._path!r}" + (f", line {self._line}" if self._line else "")
+        return f"batch file {self.path!r}" + (f", line {self.line}" if self.line else "")
 
     def records(self, check: InterruptCheck) -> Iterator[bytes]:
         """The records' lines, one by one. `check` is called with every block read, and may raise.
@@ -74,29 +78,29 @@ class BatchFile:
             try:
                 source = self._open(opened, check)
                 while line := source.readline(MAX_LINE_BYTES):
-                    self._line += 1
+                    self.line += 1
                     if len(line) >= MAX_LINE_BYTES:
                         raise self._unreadable(f"the line is longer than {MAX_LINE_BYTES:,} bytes")
                     if not line.isspace():
                         yield line
             except (EOFError, gzip.BadGzipFile, zlib.error):
-                self._line += 1
+                self.line += 1
                 raise self._unreadable("it is cut off or corrupt") from None
             except OSError as problem:
-                raise self._unreadable(problem.strerror or type(problem).__name__) from None
+                raise self._unreadable(private_files.reason(problem)) from None
 
     def _open(self, opened: contextlib.ExitStack, check: InterruptCheck) -> IO[bytes]:
         # If it is not a file, do not wait for a process that might open the other end.
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         opened.callback(os.close, descriptor)
         status = os.fstat(descriptor)
-        if _identity(status) in self._own:
+        if _identity(status) in self.own:
             raise self._unreadable("it is this loader's own config file")
         if not stat.S_ISREG(status.st_mode):
             raise self._unreadable("it is not a regular file")
         source = interruptible_reader(descriptor, check)
         head = source.peek(len(_GZIP_MAGIC))[: len(_GZIP_MAGIC)]
-        if self._compressed and head != _GZIP_MAGIC:
+        if self.compressed and head != _GZIP_MAGIC:
             raise self._unreadable("it is not a gzip file")
         if head != _GZIP_MAGIC:
             return source
@@ -120,6 +124,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _path(url: str) -> str:
+    """The file that a URL names. Raises BatchNotSupported for what is not a file of this machine."""
     scheme, _, place = url.partition("://")
     spelled = place.removeprefix("localhost")
     decoded = unquote(spelled)

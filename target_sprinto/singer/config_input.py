@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
     """The settings by name; `known` is ``{setting: its JSON Schema}``. Raises SettingsError."""
+    settings_checks.require_log_level()
     merged = environment.from_dotenv(known) if "ENV" in names else {}
     for number, name in enumerate(names, 1):
         if name == "ENV":
@@ -48,7 +49,6 @@ def read(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_needed(names: Sequence[str], needed: Sequence[str]) -> Settings:
     """The settings that are `needed`, and the defaults of all others. Raises SettingsError."""
-    settings_checks.require_log_level(os.environ)
     known = {name: SCHEMA["properties"][name] for name in needed}
     given = read(names, known)
     own = {name: given[name] for name in needed if given.get(name) is not None}

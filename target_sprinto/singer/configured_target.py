@@ -5,8 +5,6 @@ Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.5
 
 * `_setup_signal_handlers`: the SDK's handlers drain, write STATE and exit with 0.
 * `_validate_config`: the SDK's messages quote values, the API key included.
-* `_env_var_config`: the SDK leaves numbers from the environment as strings, fails on others with a
-  traceback, and puts a `.env` of any folder above into the environment.
 * loggers `target-sprinto` and `singer_sdk.mapper`: what the SDK logs of itself is for DEBUG, and at DEBUG its
   mapper logs the results of filters, values of records.
 """
@@ -23,7 +21,6 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from singer_sdk import Target
 from singer_sdk.exceptions import ConfigurationError, MappingError
-from singer_sdk.helpers._classproperty import classproperty
 from singer_sdk.helpers.capabilities import PluginCapabilities, TargetCapabilities
 from singer_sdk.plugin_base import JSONSchemaValidator
 
@@ -32,7 +29,7 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
 from target_sprinto.singer import config_input, environment, settings_checks
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.reader import SprintoReader, interruptible_reader
+from target_sprinto.singer.reader import SprintoReader
 from target_sprinto.singer.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
@@ -73,12 +70,14 @@ class ConfiguredTarget(Target):
             # A copy, for the SDK's mapper takes entries out of it. A setting that is null is not given.
             given = {name: value for name, value in (config or {}).items() if value is not None}
             if parse_env_config:
-                given = environment.from_dotenv(self._known_settings()) | given
+                # The SDK leaves numbers as strings, fails on others with a traceback, and puts a `.env` of
+                # any folder above into the environment.
+                known = self._known_settings()
+                given = (
+                    environment.from_dotenv(known) | given | environment.from_environment(known, os.environ)
+                )
             super().__init__(
-                config=copy.deepcopy(given),
-                parse_env_config=parse_env_config,
-                validate_config=validate_config,
-                message_reader=reader,
+                config=copy.deepcopy(given), validate_config=validate_config, message_reader=reader
             )
         except SettingsError:
             raise
@@ -111,10 +110,6 @@ class ConfiguredTarget(Target):
         if unknown:
             log.warning("Unknown settings, ignored: %s.", ", ".join(sorted(unknown)))
         return problems
-
-    @classproperty
-    def _env_var_config(cls) -> dict[str, Any]:  # noqa: N805 - a class property's first argument is the class
-        return environment.from_environment(cls._known_settings(), os.environ)
 
     @classmethod
     def _known_settings(cls) -> dict[str, Any]:
@@ -169,18 +164,11 @@ class ConfiguredTarget(Target):
             cls.print_version(print_fn=log.debug)
         with _ended_early():
             target = cls.from_cli(config, signals=process_signals)
-        source = (
-            interruptible_reader(file_input.fileno(), target.raise_if_interrupted) if file_input else None
-        )
-        target.listen(source)  # type: ignore[arg-type] # our reader takes bytes too
-
-    def raise_if_interrupted(self) -> None:
-        """Raise if the run was interrupted, or has failed: called while waiting for input."""
+        target.listen(file_input)  # type: ignore[arg-type] # our reader takes bytes too
 
     @classmethod
     def from_cli(cls, config: Any, **options: Any) -> Self:  # noqa: ANN401 - SDK's; our own constructor's
         """A target from what `--config` was given, as `cb_config` read it. Raises SettingsError."""
-        settings_checks.require_log_level(os.environ)
         options["config_names"] = config.names
         return cls(config=config.config, **options)
 

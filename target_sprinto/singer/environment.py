@@ -90,24 +90,16 @@ def from_dotenv(known: Mapping[str, Any]) -> dict[str, Any]:
 def _read(path: Path) -> str:
     try:
         # A pipe in its place is not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            # What is looked at is what is read.
+            if distrust := _distrusted(os.fstat(file.fileno())):
+                raise SettingsError(f"{path} {distrust}")
+            content = file.read(_MAX_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        # A folder of this name is often a virtual environment.
         return ""
     except OSError as problem:
         raise SettingsError(f"{path} cannot be read ({problem.strerror})") from None
-    try:
-        # What is looked at is what is read.
-        status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
-            # A virtual environment is often called so.
-            return ""
-        if distrust := _distrusted(status):
-            raise SettingsError(f"{path} {distrust}")
-        content = b""
-        while len(content) <= _MAX_BYTES and (more := os.read(descriptor, _MAX_BYTES)):
-            content += more
-    finally:
-        os.close(descriptor)
     try:
         if len(content) <= _MAX_BYTES:
             return content.decode("utf-8-sig")

@@ -54,14 +54,14 @@ class Expectations:
         return {name: max(wanted.min_records, self._least(name)) for name, wanted in self._expect.items()}
 
     def before(self, add: Callable[..., None]) -> Callable[..., None]:
-        """`Run.add`, which checks each record first. It then raises ExpectationNotMet too."""
+        """`Run.add`, or one that checks each record first, and raises ExpectationNotMet too."""
 
         def checked(entity_type: str, body: bytes, origin: object = None, key: object = None) -> None:
             if entity_type in self._expect:
                 self._check(entity_type, body, origin)
             add(entity_type, body, origin, key)
 
-        return checked
+        return checked if self._expect else add
 
     def require_no_loss(self) -> None:
         """Compare with what was applied last. Raises ExpectationNotMet."""

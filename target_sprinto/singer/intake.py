@@ -39,13 +39,11 @@ class Intake:
     needs_keys: bool
     on_deleted_record: OnDeletedRecord
     entity_schemas: Mapping[str, EntitySchema]
-    expectations: Expectations | None = None
+    expectations: Expectations
     records: int = 0
 
     def __post_init__(self) -> None:
-        self.add = self.run.add_valid
-        if self.expectations is not None:
-            self.add = self.expectations.before(self.add)
+        self.add = self.expectations.before(self.run.add_valid)
         self.needs_keys = self.needs_keys or self.rejects is not None
         self.left_out: Counter[tuple[str, str]] = Counter()
         """By stream and stream map: records that the map filtered out, and deleted ones that were skipped."""

@@ -6,7 +6,6 @@ the figures come from callables.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -19,6 +18,7 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.text import pluralize
 from target_sprinto.push.timing import Timings
+from target_sprinto.push.transport.background import start_thread
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +52,7 @@ class Progress:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         report = self._report_live if live else self._log_now_and_then
-        thread = threading.Thread(target=report, name="sprinto-progress", daemon=True)
-        thread.start()
-        self._thread = thread
+        self._thread = start_thread(report, "sprinto-progress")
 
     def end(self) -> None:
         """No more lines: what follows is the last word."""
@@ -90,19 +88,17 @@ class Progress:
         layout = "{desc} | {elapsed}, {rate_fmt}"
         # A terminal that does not know its width says 0, and tqdm would show nothing.
         columns = os.get_terminal_size(sys.stderr.fileno()).columns or _COLUMNS
-        with contextlib.ExitStack() as line:
-            line.enter_context(logging_redirect_tqdm())
-            begun = describe(0, self.run.progress())
-            bar = line.enter_context(
-                tqdm(
-                    file=sys.stderr,
-                    desc=begun,
-                    unit=" records",
-                    bar_format=layout,
-                    leave=False,
-                    ncols=columns - 1,
-                )
-            )
+        with (
+            logging_redirect_tqdm(),
+            tqdm(
+                file=sys.stderr,
+                desc=describe(0, self.run.progress()),
+                unit=" records",
+                bar_format=layout,
+                leave=False,
+                ncols=columns - 1,
+            ) as bar,
+        ):
             while not self._ended.wait(_LIVE_SECONDS):
                 bar.n = self.records()
                 bar.set_description_str(describe(bar.n, self.run.progress()))

@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
+from target_sprinto import private_files
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
 from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
@@ -30,22 +31,19 @@ log = logging.getLogger(__name__)
 class SprintoReader(GenericSingerReader[bytes]):
     """Reads messages line by line. `line` is the number of the current line, from 1.
 
-    `check` is called while waiting for input, and may raise to end the reading. `failed` is called with what
-    ended it and returns what to raise. `reject` is handed a line that is a message but for a number that JSON
-    does not know, and raises unless the record may be left out. `begin` is called before the first line, and
-    may raise. `guard` is entered while lines are read. `longest_silence` gives the seconds without input
-    after which a tap on stdin is taken for dead; it is called when reading begins. With `watch_stdin` stdin
-    is read past Python's own buffer, so that waiting for it can be cut short: for a command line, whose stdin
-    nothing else has read from.
+    `check` is called while waiting for input, and may raise to end the reading. `reject` is handed a line
+    that is a message but for a number that JSON does not know, and raises unless the record may be left out.
+    `guard` is entered while lines are read. `longest_silence` gives the seconds without input after which a
+    tap on stdin is taken for dead; it is called when reading begins. With `by_command` the input is read past
+    Python's own buffer, so that waiting for it can be cut short: for a command line, whose input nothing else
+    has read from.
     """
 
     check: InterruptCheck
-    failed: Callable[[BaseException], BaseException]
     reject: Callable[[bytes, InvalidRecord], None]
-    begin: Callable[[], None]
     guard: Callable[[], AbstractContextManager[None]]
     longest_silence: Callable[[], float]
-    watch_stdin: bool
+    by_command: bool
     line: int = field(default=0, init=False)
     from_stdin: bool = field(default=False, init=False)
     waited_seconds: float = field(default=0.0, init=False)
@@ -66,7 +64,7 @@ class SprintoReader(GenericSingerReader[bytes]):
         stdin: Any = sys.stdin
         if stdin is None:
             return io.BytesIO()
-        if self.watch_stdin:
+        if self.by_command:
             if stdin.isatty():
                 log.warning(
                     "Nothing is piped in: waiting for Singer messages from this terminal. Run"
@@ -89,37 +87,43 @@ class SprintoReader(GenericSingerReader[bytes]):
     ) -> Counter[str]:
         """Hand every message to the callback of its type; count messages by type: ``{type: int}``.
 
-        Raises what `failed` makes of the first thing that goes wrong.
+        Raises what `guard` makes of the first thing that goes wrong.
         """
         self.from_stdin = file_input is None
         seen: Counter[str] = Counter()
-        try:
-            with self.guard():
-                self.begin()
-                for line in self._lines(self.default_input if file_input is None else file_input):
-                    self.line += 1
-                    if self._digest is not None:
-                        self._digest.update(line)
-                    if line.isspace():
-                        continue
-                    try:
-                        message = parse_message(line)
-                    except InvalidRecord as problem:
-                        self.reject(line, problem)
-                        continue
-                    kind = message["type"]
-                    callbacks[kind](message)
-                    seen[kind] += 1
-        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self.failed(failure) from None
+        with self.guard():
+            for line in self._lines(self._source(file_input)):
+                self.line += 1
+                if self._digest is not None:
+                    self._digest.update(line)
+                if line.isspace():
+                    continue
+                try:
+                    message = parse_message(line)
+                except InvalidRecord as problem:
+                    self.reject(line, problem)
+                    continue
+                kind = message["type"]
+                callbacks[kind](message)
+                seen[kind] += 1
         return seen
+
+    def _source(self, file_input: IO[bytes] | IO[str] | None) -> IO[bytes] | IO[str]:
+        if file_input is None:
+            return self.default_input
+        return interruptible_reader(file_input.fileno(), self.check) if self.by_command else file_input
 
     def deserialize_json(self, line: bytes) -> dict[str, Any]:
         """One line as a message. Raises InvalidLine."""
         return parse_message(line)
 
     def _lines(self, source: IO[bytes] | IO[str]) -> Iterator[bytes]:
-        read_line = _line_reader(source)
+        if isinstance(source, io.BufferedIOBase):
+            # Of a line without end no more is read than a line may have.
+            read_line = partial(source.readline, MAX_LINE_BYTES)
+        else:
+            lines = (line if isinstance(line, bytes) else line.encode() for line in source)
+            read_line = partial(next, lines, b"")
         try:
             while line := read_line():
                 if len(line) >= MAX_LINE_BYTES:
@@ -128,28 +132,24 @@ class SprintoReader(GenericSingerReader[bytes]):
         except UnicodeError:
             raise self._unusable("the line is not UTF-8.") from None
         except OSError as failure:
-            reason = failure.strerror or type(failure).__name__
-            raise self._unusable(f"the input cannot be read ({reason}).") from None
+            raise self._unusable(f"the input cannot be read ({private_files.reason(failure)}).") from None
 
     def _unusable(self, what: str) -> InvalidLine:
         return InvalidLine(what, "Look at what the tap printed in this line.", line=self.line + 1)
 
 
-class _InterruptibleStdin(io.RawIOBase):
+@dataclass(eq=False, repr=False)
+class _InterruptibleInput(io.RawIOBase):
     """A file descriptor whose reads poll for an interruption while nothing comes."""
 
-    def __init__(
-        self, descriptor: int, check: InterruptCheck, waited: Callable[[float], None], longest_silence: float
-    ) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._check = check
-        self._waited = waited
-        self._longest_silence = longest_silence or float("inf")
+    descriptor: int
+    check: InterruptCheck
+    waited: Callable[[float], None]
+    longest_silence: float
 
     def _check_interrupt(self) -> None:
         try:
-            self._check()
+            self.check()
         except (OSError, UnicodeError) as bug:
             # Otherwise it would be read as a failure of the input.
             raise InternalError(bug) from None
@@ -160,12 +160,12 @@ class _InterruptibleStdin(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no type before Python 3.12
         self._check_interrupt()
         began = time.monotonic()
-        while not select.select([self._descriptor], [], [], POLL_INTERVAL)[0]:
-            if time.monotonic() - began >= self._longest_silence:
-                raise TapSilent(self._longest_silence)
+        while not select.select([self.descriptor], [], [], POLL_INTERVAL)[0]:
+            if 0 < self.longest_silence <= time.monotonic() - began:
+                raise TapSilent(self.longest_silence)
             self._check_interrupt()
-        data = os.read(self._descriptor, len(buffer))
-        self._waited(time.monotonic() - began)
+        data = os.read(self.descriptor, len(buffer))
+        self.waited(time.monotonic() - began)
         buffer[: len(data)] = data
         return len(data)
 
@@ -181,12 +181,4 @@ def interruptible_reader(
     `waited` is called after each read with the seconds it took. Reading raises TapSilent once nothing came
     for `longest_silence` seconds; 0 means never.
     """
-    return io.BufferedReader(_InterruptibleStdin(descriptor, check, waited, longest_silence), 1 << 16)
-
-
-def _line_reader(source: IO[bytes] | IO[str]) -> Callable[[], bytes]:
-    """Reads the next line of a file object, of a binary one no longer than it may be; empty at the end."""
-    if isinstance(source, io.BufferedIOBase):
-        return partial(source.readline, MAX_LINE_BYTES)
-    lines = (line if isinstance(line, bytes) else line.encode() for line in source)
-    return partial(next, lines, b"")
+    return io.BufferedReader(_InterruptibleInput(descriptor, check, waited, longest_silence), 1 << 16)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -132,7 +132,7 @@ class RejectedRecords:
             for item in page.items:
                 # Only the rejected ones are noted: the entities of a run are as many as its records.
                 if (entity := _entity(item.entity_type, item.key)) in self._rejected_entities:
-                    self._latest[entity] = max(source_of(item).number, self._latest.get(entity, 0))
+                    self._latest[entity] = max(_source_of(item).number, self._latest.get(entity, 0))
 
     def raise_if_none_accepted(self, accepted: Mapping[str, int]) -> None:
         """Raise NothingAccepted for an entity type all of whose records, however few, were rejected."""
@@ -266,19 +266,20 @@ class RejectedRecords:
 
     def _write(self, rejected: Rejected) -> Rejected:
         """What memory keeps of it: no bytes of the record, and no string twice."""
-        if rejected.key is not None:
+        key = rejected.key
+        if key is not None:
+            entity = _entity(rejected.entity_type, key)
             # A later version of it leaves only after this one is resolved, so it is noted in time.
-            self._rejected_entities.add(_entity(rejected.entity_type, rejected.key))
+            self._rejected_entities.add(entity)
+            key = entity[1]
         source, place = rejected.source, None
         if self._file is not None and source.original is not None:
             place = self._file.append(source.stream, source.original, _reason(rejected))
         self._response_bytes += len(rejected.response)
         return msgspec.structs.replace(
             rejected,
-            source=Source(
-                sys.intern(source.stream), source.line, source.batch_place, source.number, map=source.map
-            ),
-            key=None if rejected.key is None else _entity(rejected.entity_type, rejected.key)[1],
+            source=msgspec.structs.replace(source, stream=sys.intern(source.stream), original=None),
+            key=key,
             field=sys.intern(rejected.field) if rejected.field else None,
             issue=sys.intern(rejected.issue) if rejected.issue else None,
             response=rejected.response if self._response_bytes <= MAX_RESPONSE_BYTES else b"",
@@ -310,17 +311,15 @@ def _reason(rejected: Rejected) -> dict[str, Any]:
     return reason | ({"response": msgspec.Raw(rejected.response)} if rejected.response else {})
 
 
-def source_of(item: Item) -> Source:
-    """Where the item of a page came from."""
-    source = item.origin
-    assert isinstance(source, Source)  # noqa: S101 - `push` hands back what it was given
-    return source
+def _source_of(item: Item) -> Source:
+    # `push` hands back what it was given.
+    return cast("Source", item.origin)
 
 
 def _rejected(reject: Reject) -> Rejected:
     item = reject.item
     return Rejected(
-        source_of(item),
+        _source_of(item),
         item.entity_type,
         item.key,
         reject.code,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ class Position(NamedTuple):
 
 
 class RejectsFile:
-    """Made with the first record. `written` counts records. Every method raises RejectsNotWritten."""
+    """Made with the first record. `written` counts records. Writing raises RejectsNotWritten."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,10 +58,6 @@ class RejectsFile:
     def append(self, stream: str, original: Original, reason: Mapping[str, Any]) -> Position:
         """Write a record whole, or nothing of it; `reason` is added to its message as ``"reject"``."""
         name = msgspec.json.encode(stream)
-        schema: tuple[bytes, ...] = (
-            *(b'{"type":"SCHEMA","stream":', name, b',"schema":', original.schema),
-            *(b',"key_properties":', msgspec.json.encode(original.key_properties or []), b"}\n"),
-        )
         message: tuple[bytes | memoryview, ...] = (
             b'{"type":"RECORD","stream":',
             name,
@@ -70,19 +67,20 @@ class RejectsFile:
         if original.is_message:
             message = (memoryview(original.record)[:-1],)
         record = (*message, b',"reject":', msgspec.json.encode(reason), b"}\n")
+        schema: tuple[bytes, ...] = ()
         own = original.schema, original.key_properties
         known, span = self._schemas.get(stream, (None, _Span(0, 0)))
-        if known == own:
-            schema = ()
-        else:
+        if known != own:
+            schema = (
+                *(b'{"type":"SCHEMA","stream":', name, b',"schema":', original.schema),
+                *(b',"key_properties":', msgspec.json.encode(original.key_properties or []), b"}\n"),
+            )
             span = _Span(self._end, sum(map(len, schema)))
-        try:
+        with self._writing():
             if self._descriptor is None:
                 private_files.make_folder(self.path.parent)
                 self._descriptor = private_files.create(self.path)
             private_files.append(self._descriptor, (*schema, *record))
-        except OSError as problem:
-            raise self._not_written(problem) from None
         place = Position(stream, span, _Span(self._end + sum(map(len, schema)), sum(map(len, record))))
         self._schemas[stream] = own, span
         self._end = place.record.start + place.record.length
@@ -92,23 +90,18 @@ class RejectsFile:
     def sync(self) -> None:
         """What was appended is on disk when this returns."""
         if self._descriptor is not None:
-            try:
+            with self._writing():
                 os.fsync(self._descriptor)
-            except OSError as problem:
-                raise self._not_written(problem) from None
 
     def finish(self, places: Iterable[Position]) -> None:
         """Let the file hold these records alone, in this order."""
-        if self._descriptor is None:
-            return
-        try:
-            private_files.replace(self.path, self._content(self._descriptor, places))
-        except OSError as problem:
-            raise self._not_written(problem) from None
-        self._close()
+        if self._descriptor is not None:
+            with self._writing():
+                private_files.replace(self.path, self._content(self._descriptor, places))
+            self._close()
 
     def remove(self) -> None:
-        """Leave no file."""
+        """Leave no file. Raises OSError."""
         if self._descriptor is not None:
             self.path.unlink(missing_ok=True)
             self._close()
@@ -128,11 +121,15 @@ class RejectsFile:
                 yield from _read(descriptor, place.schema)
             yield from _read(descriptor, place.record)
 
-    def _not_written(self, problem: OSError) -> RejectsNotWritten:
-        return RejectsNotWritten(
-            f"The rejected records cannot be written to {self.path} ({private_files.reason(problem)}).",
-            "Let `rejects_dir` be a folder that this target can write to.",
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise RejectsNotWritten(
+                f"The rejected records cannot be written to {self.path} ({private_files.reason(problem)}).",
+                "Let `rejects_dir` be a folder that this target can write to.",
+            ) from None
 
 
 def _read(descriptor: int, span: _Span) -> Iterator[bytes]:

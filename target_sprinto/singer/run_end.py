@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -36,7 +36,7 @@ from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.progress import Progress
 from target_sprinto.singer.rejects import Rejected
-from target_sprinto.singer.response_file import ResponseFile, response_of, responses_about
+from target_sprinto.singer.response_file import ResponseFile
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
 
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """Ends a run. `report` is its receipt, `progress` its live figures, `signals` are the command line's.
+    """Ends a run. `report` is its receipt, `progress` its live figures; `sinks` are by stream.
 
     `config_files` are named in commands that a message suggests.
     """
@@ -56,30 +56,29 @@ class RunEnd:
     responses: ResponseFile
     report: ReceiptRecorder | None
     progress: Progress | None
-    signals: Signals | None
+    signals: Signals
+    sinks: Mapping[str, Sink]
     disposition: Finish
     config_files: tuple[str, ...]
 
-    def finish(self, summary: RunResult, state: bytes | None, sinks: Iterable[Sink]) -> None:
+    def finish(self, summary: RunResult, state: bytes | None) -> None:
         """End a run that did not fail: log it, let its STATE out, and write its receipt.
 
         Raises StateNotWritten, and WouldBeRefused for a dry run with rejected records.
         """
-        self._log_metrics(sinks)
+        self._log_metrics()
         ending = self._finished(summary, state)
-        if self.report is not None:
-            self.report.end(ending, Deadline(self.client.timings.signal_shutdown_timeout))
-        self.client.close()
+        self._close(ending, self.client.timings.signal_shutdown_timeout)
         if ending.failure is not None:
             ending.failure.result = summary
             raise ending.failure
 
-    def because_of(self, failure: BaseException, sinks: Iterable[Sink]) -> BaseException:
+    def because_of(self, failure: BaseException) -> BaseException:
         """End a run that failed or was interrupted; return what to raise."""
         stopped = isinstance(failure, Interrupted) or not isinstance(failure, Exception)
         timings = self.client.timings
         seconds = self._seconds_left(0.5) if stopped else timings.shutdown_timeout
-        deadline = Deadline(seconds, self._raise_if_interrupted, timings.signal_shutdown_timeout)
+        deadline = Deadline(seconds, self.signals.check, timings.signal_shutdown_timeout)
         try:
             result = self.run.abort(deadline)
         except BaseException:
@@ -87,7 +86,7 @@ class RunEnd:
             log.error("Interrupted while ending: session %s may still be open.", self.run.open_session)  # noqa: TRY400 - no traceback
             self.client.close()
             raise
-        self._log_metrics(sinks)
+        self._log_metrics()
         # It may have seen how the session ended.
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
         said = own or result.session_outcome
@@ -105,21 +104,23 @@ class RunEnd:
             name_blocker(failure, self.config_files)
         elif session_outcome:
             log.error("%s", session_outcome)
-        if self.report is not None:
-            known = failure if isinstance(failure, SprintoError) else None
-            outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
-            kept = self.responses.written
-            # What is left of the time counts from the signal.
-            left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
-            self.report.end(
-                RecordedOutcome(outcome, self._exit_code(known), known, response_kept=kept), Deadline(left)
-            )
-        self.client.close()
+        known = failure if isinstance(failure, SprintoError) else None
+        outcome: ReceiptOutcome = "interrupted" if stopped else "failed"
+        ending = RecordedOutcome(outcome, self._exit_code(known), known, response_kept=self.responses.written)
+        # What is left of the time counts from the signal.
+        left = min(deadline.remaining(), self._seconds_left(0.0)) if stopped else deadline.remaining()
+        self._close(ending, left)
         return failure
+
+    def _close(self, ending: RecordedOutcome, seconds: float) -> None:
+        if self.report is not None:
+            self.report.end(ending, Deadline(seconds))
+        self.client.close()
 
     def _left_behind(self, failure: BaseException, result: RunResult) -> str:
         """What a run that failed leaves on disk, in sentences."""
-        responses, sentences = response_of(failure), []
+        sentences: list[str] = []
+        rejected: list[Rejected] = []
         in_doubt = result.outcome is RunOutcome.IN_DOUBT
         if result.outcome is RunOutcome.APPLIED or (in_doubt and result.expires_at is None):
             # Not a session that is left to expire: then its rejects may be all that Sprinto lacks of the run.
@@ -127,33 +128,29 @@ class RunEnd:
         elif self.intake.rejects is not None:
             sentences.append(self.intake.rejects.finish_unapplied())
             if isinstance(failure, TooManyRejects | NothingAccepted) and self.disposition is Finish.DISCARD:
-                responses += responses_about(self._would_be_rejected())
+                rejected = self._would_be_rejected()
                 incomplete = "; the list is not complete" if isinstance(failure, TooManyRejects) else ""
                 sentences.append(f"What is listed above would be rejected{incomplete}.")
-        sentences.append(self.responses.keep(responses))
+        sentences.append(self.responses.keep(failure, rejected))
         return " ".join(filter(None, sentences))
 
     def _exit_code(self, failure: SprintoError | None) -> int | None:
         """The one that the command line will end with."""
-        if self.signals is not None and self.signals.first is not None:
+        if self.signals.first is not None:
             return 128 + self.signals.first
         return failure.exit_code if failure is not None else None
 
     def _seconds_left(self, least: float) -> float:
         """The contract counts from the signal, which may have been noticed late; `least` is a part of it."""
-        late = self.signals.seconds_since_first() if self.signals is not None else 0.0
         seconds = self.client.timings.signal_shutdown_timeout
-        return max(seconds * least, seconds - late)
+        return max(seconds * least, seconds - self.signals.seconds_since_first())
 
-    def _raise_if_interrupted(self) -> None:
-        if self.signals is not None:
-            self.signals.check()
-
-    def _log_metrics(self, sinks: Iterable[Sink]) -> None:
+    def _log_metrics(self) -> None:
         """Log the SDK's metrics: records by stream, requests and how long they took in all."""
         if self.progress is not None:
             self.progress.end()
-        for sink in sinks:
+        # A copy: the thread that ends the run may be another one, and the reading one may still add sinks.
+        for sink in list(self.sinks.values()):
             cast("SprintoSink", sink).finish_count()
         count, seconds = self.client.requests, self.client.request_seconds
         logger, tags = metrics.get_metrics_logger(), {metrics.Tag.PID.value: os.getpid()}
@@ -185,9 +182,7 @@ class RunEnd:
         if state is None:
             return RecordedOutcome(outcome)
         try:
-            write_state(
-                state, grace_period(self._raise_if_interrupted, self.client.timings.signal_shutdown_timeout)
-            )
+            write_state(state, grace_period(self.signals.check, self.client.timings.signal_shutdown_timeout))
         except StateNotWritten as failure:
             return RecordedOutcome(outcome, failure.exit_code, failure, "stderr")
         log.info("STATE was written to stdout.")
@@ -223,7 +218,7 @@ class RunEnd:
             them = "it at its source" if len(rejected) == 1 else "them at their source"
             return WouldBeRefused(
                 f"{pluralize(len(rejected), 'record')} would be rejected: the log's warnings say why."
-                f" {self.responses.keep(responses_about(rejected))}",
+                f" {self.responses.keep(None, rejected)}",
                 f"Fix {them} or with a stream map; or set `on_invalid_record` to `divert`.",
             )
         return None

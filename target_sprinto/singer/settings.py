@@ -52,206 +52,176 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unique: list[str] = []
 
 
-def _about(title: str, description: str, **more: Any) -> Meta:  # noqa: ANN401 - of JSON Schema
-    examples = more.pop("examples", None)
-    return Meta(title=title, description=description, examples=examples, extra_json_schema=more or None)
-
-
 _Seconds = Annotated[float, Meta(ge=0, le=_WEEK)]
 _SomeSeconds = Annotated[float, Meta(gt=0, le=_WEEK)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings as the rest of the target uses them. A field without a title is not one of them."""
+    """The settings as the rest of the target uses them, each with its title and its description.
+
+    A field without these is not a setting.
+    """
 
     api_key: Annotated[
         str,
-        _about(
-            "API key", "Sprinto integration API key. Required, unless `api_key_file` is set.", secret=True
-        ),
+        "API key",
+        "Sprinto integration API key. Required, unless `api_key_file` is set.",
+        Meta(extra_json_schema={"secret": True}),
     ] = ""
     api_key_file: Annotated[
         Path | None,
-        _about(
-            "API key file",
-            "File that holds the API key, instead of `api_key`, such as a mounted secret. One newline at its"
-            " end is removed.",
-        ),
+        "API key file",
+        "File that holds the API key, instead of `api_key`, such as a mounted secret. One newline at its"
+        " end is removed.",
     ] = None
-    integration_id: Annotated[str, _about("Integration ID", "Sprinto-issued integration identifier.")]
+    integration_id: Annotated[str, "Integration ID", "Sprinto-issued integration identifier."]
     region: Annotated[
-        str | None, _about("Region", "Region of the Sprinto host.", enum=list(endpoint.REGIONS))
+        str | None,
+        "Region",
+        "Region of the Sprinto host.",
+        Meta(extra_json_schema={"enum": list(endpoint.REGIONS)}),
     ] = "us"
     """None where `api_url` is set instead."""
     api_url: Annotated[
         str | None,
-        _about(
-            "API URL",
-            "Base URL instead of the region's, up to and including `/api/external/push`."
-            " Plain http is allowed for this machine only.",
-        ),
+        "API URL",
+        "Base URL instead of the region's, up to and including `/api/external/push`."
+        " Plain http is allowed for this machine only.",
     ] = None
     entity_types: Annotated[
         dict[str, str],
-        _about(
-            "Entity types",
-            "Stream to entity type. A name may be a pattern, as in `stream_maps`: a stream's own name wins"
-            " over patterns, and of several patterns the last one wins.",
-            examples=[{"employees": "User"}],
-        ),
+        "Entity types",
+        "Stream to entity type. A name may be a pattern, as in `stream_maps`: a stream's own name wins"
+        " over patterns, and of several patterns the last one wins.",
+        Meta(examples=[{"employees": "User"}]),
     ] = {}
     entity_schemas: Annotated[
         dict[str, EntitySchema],
-        _about(
-            "Entity schemas",
-            "What Sprinto's entity types look like: an object, or a file that holds one. Mapped records are"
-            " checked against it before they are sent. `bundled:User` is the `User` that Sprinto documents.",
-            examples=[{"User": {"key": ["employeeId"], "schema": {"required": ["employeeId"]}}}],
-        ),
+        "Entity schemas",
+        "What Sprinto's entity types look like: an object, or a file that holds one. Mapped records are"
+        " checked against it before they are sent. `bundled:User` is the `User` that Sprinto documents.",
+        Meta(examples=[{"User": {"key": ["employeeId"], "schema": {"required": ["employeeId"]}}}]),
     ] = {}
     unmapped_streams: Annotated[
         Unmapped,
-        _about(
-            "Unmapped streams",
-            "What to do with streams that `entity_types` does not name: fail the run, send them under their"
-            " own names, or leave them out.",
-        ),
+        "Unmapped streams",
+        "What to do with streams that `entity_types` does not name: fail the run, send them under their"
+        " own names, or leave them out.",
     ] = Unmapped.FAIL
     client_reference_prefix: Annotated[
         str,
-        _about(
-            "Client reference prefix",
-            "Prefix of the session's `client_reference_id`; `/` and the run's uuid follow.",
-        ),
+        "Client reference prefix",
+        "Prefix of the session's `client_reference_id`; `/` and the run's uuid follow.",
     ] = "target-sprinto"
     page_size: Annotated[
-        int, Meta(ge=1, le=MAX_ITEMS), _about("Page size", "Maximum items in a page, 1 to 100.")
+        int,
+        Meta(ge=1, le=MAX_ITEMS),
+        "Page size",
+        "Maximum items in a page, 1 to 100.",
     ] = MAX_ITEMS
     max_parallel_pages: Annotated[
         int,
         Meta(ge=1, le=16),
-        _about(
-            "Pages in flight",
-            "Maximum pages in flight at once, 1 to 16. Above 1, the order of the input is kept for each"
-            " entity key only.",
-        ),
+        "Pages in flight",
+        "Maximum pages in flight at once, 1 to 16. Above 1, the order of the input is kept for each"
+        " entity key only.",
     ] = 1
-    compress: Annotated[bool, _about("Compress", "Compress request bodies with gzip.")] = True
+    compress: Annotated[bool, "Compress", "Compress request bodies with gzip."] = True
     on_invalid_record: Annotated[
         OnInvalidRecord,
-        _about(
-            "On invalid record",
-            "What to do with a record that is invalid, or that Sprinto rejects: discard the run, or divert"
-            " the record to a rejects file and continue.",
-        ),
+        "On invalid record",
+        "What to do with a record that is invalid, or that Sprinto rejects: discard the run, or divert"
+        " the record to a rejects file and continue.",
     ] = OnInvalidRecord.FAIL
     on_deleted_record: Annotated[
         OnDeletedRecord,
-        _about(
-            "On deleted record",
-            "What to do with a record marked as deleted (`_sdc_deleted_at`) whose stream map does not read"
-            " that mark: discard the run, skip the record, or send it.",
-        ),
+        "On deleted record",
+        "What to do with a record marked as deleted (`_sdc_deleted_at`) whose stream map does not read"
+        " that mark: discard the run, skip the record, or send it.",
     ] = OnDeletedRecord.FAIL
     rejects_dir: Annotated[
         Path,
-        _about(
-            "Rejects folder",
-            "Folder for rejected records: a run that diverts writes `<run uuid>.singer`, which this target"
-            " can load again. Sprinto's response to a rejected page is in `<run uuid>.response.json`.",
-            default="rejects",
-        ),
+        "Rejects folder",
+        "Folder for rejected records: a run that diverts writes `<run uuid>.singer`, which this target"
+        " can load again. Sprinto's response to a rejected page is in `<run uuid>.response.json`.",
     ] = msgspec.field(default_factory=lambda: Path("rejects"))
     max_rejects: Annotated[
-        int, Meta(ge=0), _about("Maximum rejects", "Fail the run if more records than this are rejected.")
+        int, Meta(ge=0), "Maximum rejects", "Fail the run if more records than this are rejected."
     ] = 100
     dry_run: Annotated[
-        bool, _about("Dry run", "Send every page to Sprinto, report rejects, then discard the session.")
+        bool, "Dry run", "Send every page to Sprinto, report rejects, then discard the session."
     ] = False
     finish: Annotated[
         Finish,
-        _about(
-            "Finish",
-            "At the end of input: apply, or leave the session staged for `sprintoctl apply` or `discard`"
-            " (needs `report_path`, which keeps the STATE).",
-            enum=[Finish.APPLY.value, Finish.HOLD.value],
-        ),
+        "Finish",
+        "At the end of input: apply, or leave the session staged for `sprintoctl apply` or `discard`"
+        " (needs `report_path`, which keeps the STATE).",
+        Meta(extra_json_schema={"enum": [Finish.APPLY.value, Finish.HOLD.value]}),
     ] = Finish.APPLY
     """DISCARD in a dry run."""
     report_path: Annotated[
         Path | None,
-        _about(
-            "Report path",
-            "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` in it stands"
-            " for the run's uuid; if the file exists, the uuid is put before its extension.",
-        ),
+        "Report path",
+        "Where to write the run's receipt: a file that ends in `.json`, or a folder. `{run}` in it stands"
+        " for the run's uuid; if the file exists, the uuid is put before its extension.",
     ] = None
     provenance: Annotated[
         dict[str, Annotated[str, Meta(max_length=200)]],
-        _about("Provenance", "Copied into the receipt unchanged.", examples=[{"tap": "tap-bamboohr 1.4.0"}]),
+        "Provenance",
+        "Copied into the receipt unchanged.",
+        Meta(examples=[{"tap": "tap-bamboohr 1.4.0"}]),
     ] = {}
     receipt_key_file: Annotated[
         Path | None,
-        _about(
-            "Receipt key file",
-            "Ed25519 private key (PEM) that signs receipts (`sprintoctl keygen`). Needs the extra `sign`.",
-        ),
+        "Receipt key file",
+        "Ed25519 private key (PEM) that signs receipts (`sprintoctl keygen`). Needs the extra `sign`.",
     ] = None
     require_final_state: Annotated[
         bool,
-        _about(
-            "Require a final STATE",
-            "The last STATE must cover the records on stdin; otherwise the tap was stopped or crashed,"
-            " and the run is discarded.",
-        ),
+        "Require a final STATE",
+        "The last STATE must cover the records on stdin; otherwise the tap was stopped or crashed,"
+        " and the run is discarded.",
     ] = True
     input_timeout_seconds: Annotated[
         _Seconds,
-        _about(
-            "Input timeout",
-            "Seconds without input on stdin after which the run ends, as if the tap had crashed. 0: never.",
-        ),
+        "Input timeout",
+        "Seconds without input on stdin after which the run ends, as if the tap had crashed. 0: never.",
     ] = 0
     expect: Annotated[
         dict[str, Expectation],
-        _about(
-            "Expect",
-            "By entity type, what a run must hold, else it is discarded: `min_records`, `max_records`,"
-            " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
-            examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}],
-        ),
+        "Expect",
+        "By entity type, what a run must hold, else it is discarded: `min_records`, `max_records`,"
+        " `max_shrink_percent` (against the last applied receipt), `unique` fields.",
+        Meta(examples=[{"User": {"min_records": 1, "max_shrink_percent": 20, "unique": ["workEmail"]}}]),
     ] = {}
     on_active_session: Annotated[
         OnActiveSession,
-        _about(
-            "On active session",
-            "What to do when another session is active: fail, wait for it, or discard it if an earlier run of"
-            " this pipeline left it.",
-        ),
+        "On active session",
+        "What to do when another session is active: fail, wait for it, or discard it if an earlier run of"
+        " this pipeline left it.",
     ] = OnActiveSession.FAIL
     wait_timeout_seconds: Annotated[
-        _Seconds, _about("Wait timeout", "How long `on_active_session: wait` waits, in seconds.")
+        _Seconds, "Wait timeout", "How long `on_active_session: wait` waits, in seconds."
     ] = 3900
     stale_session_seconds: Annotated[
         _Seconds,
-        _about("Stale session", "Idle seconds before `on_active_session: discard` discards a session."),
+        "Stale session",
+        "Idle seconds before `on_active_session: discard` discards a session.",
     ] = 600
     on_count_mismatch: Annotated[
         OnCountMismatch,
-        _about(
-            "On count mismatch",
-            "What to do when Sprinto's counts differ from what was sent: discard the run, or apply it with a"
-            " warning.",
-        ),
+        "On count mismatch",
+        "What to do when Sprinto's counts differ from what was sent: discard the run, or apply it with a"
+        " warning.",
     ] = OnCountMismatch.DISCARD
     processing_timeout_seconds: Annotated[
-        _SomeSeconds, _about("Processing timeout", "How long processing may take, in seconds.")
+        _SomeSeconds, "Processing timeout", "How long processing may take, in seconds."
     ] = 900
     retry_timeout_seconds: Annotated[
-        _Seconds, _about("Retry timeout", "How long one request may be retried, in seconds.")
+        _Seconds, "Retry timeout", "How long one request may be retried, in seconds."
     ] = 300
     request_timeout_seconds: Annotated[
-        _SomeSeconds, _about("Request timeout", "Timeout of one request, in seconds.")
+        _SomeSeconds, "Request timeout", "Timeout of one request, in seconds."
     ] = 60
     fingerprint: str
     """SHA-256 of all settings but the keys."""
@@ -330,11 +300,9 @@ def _fingerprint(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode(shown)).hexdigest()
 
 
-SCHEMA = json_schema(
-    Settings, (Finish, OnActiveSession, OnCountMismatch, OnDeletedRecord, OnInvalidRecord, Unmapped)
-)
-# As it is given, not as it is read.
-SCHEMA["properties"]["entity_schemas"] |= {"type": ["string", "object", "null"], "additionalProperties": True}
-DEFAULTS: dict[str, Any] = {
-    name: setting["default"] for name, setting in SCHEMA["properties"].items() if "default" in setting
-}
+SCHEMA = json_schema(Settings)
+_given = SCHEMA["properties"]
+# As they are given, not as they are read.
+_given["entity_schemas"] |= {"type": ["string", "object", "null"], "additionalProperties": True}
+_given["rejects_dir"] = {"type": ["string", "null"]} | _given["rejects_dir"] | {"default": "rejects"}
+DEFAULTS: dict[str, Any] = {name: one["default"] for name, one in _given.items() if "default" in one}

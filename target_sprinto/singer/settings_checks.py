@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -101,10 +102,10 @@ def _rule_problems(name: str, part: str | None, rule: object) -> Iterable[str]:
         )
 
 
-def require_log_level(environ: Mapping[str, str]) -> None:
+def require_log_level() -> None:
     """Raise SettingsError where the variable for the log level names none."""
-    variable = "TARGET_SPRINTO_LOGLEVEL" if environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
-    level = environ.get(variable, "").upper()
+    variable = "TARGET_SPRINTO_LOGLEVEL" if os.environ.get("TARGET_SPRINTO_LOGLEVEL") else "LOGLEVEL"
+    level = os.environ.get(variable, "").upper()
     if level and not isinstance(logging.getLevelName(level), int):
         raise SettingsError(
             f"the environment variable {variable} must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"

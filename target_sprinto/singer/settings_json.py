@@ -12,37 +12,31 @@ from target_sprinto.push.text import quoted
 _HINT = "Check it with `python -m json.tool`: JSON has no comments, and no comma before `}` or `]`."
 
 
-class _Duplicate(Exception):
-    pass
-
-
 def decode(text: str, what: str, wanted: str = "JSON") -> Any:  # noqa: ANN401 - any JSON
     """Raise SettingsError, which begins with `what`, for what is not `wanted`, and for a key given twice."""
     if not text.strip():
         raise SettingsError(f"{what} is empty")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for key, value in pairs:
+            # The last one would win, and what the first one drops would be sent.
+            if key in made:
+                raise SettingsError(
+                    f"{what} has {quoted(key)} twice in one object", hint="Remove one of the two."
+                )
+            made[key] = value
+        return made
+
     try:
         return json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_object
+            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=unique
         )
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno}, column {problem.colno}"
         raise SettingsError(f"{what} is not {wanted} ({place})", hint=_HINT) from None
-    except _Duplicate as duplicate:
-        raise SettingsError(
-            f"{what} has {quoted(str(duplicate))} twice in one object", hint="Remove one of the two."
-        ) from None
     except (ValueError, RecursionError, ArithmeticError):
         raise SettingsError(f"{what} is not {wanted}", hint=_HINT) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for key, value in pairs:
-        # The last one would win, and what the first one drops would be sent.
-        if key in made:
-            raise _Duplicate(key)
-        made[key] = value
-    return made
 
 
 def _refuse_constant(name: str) -> None:

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 
 
-def json_schema(settings: type[msgspec.Struct], choices: Iterable[type[enum.Enum]]) -> dict[str, Any]:
-    """The schema of the fields that have a title. `choices` are their enums, in the order to be shown."""
+def json_schema(settings: type[msgspec.Struct]) -> dict[str, Any]:
+    """The schema of the fields whose annotation holds two texts: a title and a description."""
     _, types = msgspec.json.schema_components([settings], schema_hook=lambda _: {"type": "string"})
-    for choice in choices:
-        types[choice.__name__] = {"type": "string", "enum": [one.value for one in choice]}
     own = types[settings.__name__]
-    properties = {name: schema for name, schema in own["properties"].items() if "title" in schema}
-    required = [name for name in own["required"] if name in properties]
+    properties = {}
+    for name, hint in get_type_hints(settings, include_extras=True).items():
+        texts = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, str)]
+        if texts:
+            kind = hint.__origin__
+            if isinstance(kind, enum.EnumMeta):
+                choices: Iterable[enum.Enum] = kind
+                # In the order of the class: msgspec sorts them.
+                types[kind.__name__] = {"type": "string", "enum": [one.value for one in choices]}
+            schema = dict(zip(("title", "description"), texts, strict=True)) | own["properties"][name]
+            properties[name] = _plain(schema, types, nullable=name not in own["required"])
     return {
         "type": "object",
-        "properties": {
-            name: _plain(schema, types, nullable=name not in required) for name, schema in properties.items()
-        },
-        "required": required,
+        "properties": properties,
+        "required": [name for name in own["required"] if name in properties],
         "$schema": "https://json-schema.org/draft/2020-12/schema",
     }
 

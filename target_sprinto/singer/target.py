@@ -6,7 +6,8 @@ Hooks of the SDK that are not documented for plugins, all read in singer-sdk 0.5
 * `_process_*_message`: the reader's callbacks (abstract in the SDK's reader, implemented by its `Target`).
   The SDK's own copy records, turn dates into `datetime`, log records, hold them by stream, and drain every
   five minutes. Ours hand them on in the order of arrival.
-* `_sinks_to_clear`: the SDK keeps every sink that a schema change has replaced until it drains.
+* `_sinks_active`, `_sinks_to_clear`: the SDK's sinks by stream, and those that a schema change has replaced,
+  which it keeps until it drains.
 
 STATE is never given to the SDK (`_latest_state` stays None), so no path of its own can write it early.
 """
@@ -17,17 +18,14 @@ import json
 import logging
 import sys
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from target_sprinto.console import log_failure
-from target_sprinto.errors import (
-    InputError,
-    InvalidRecord,
-    explained,
-)
+from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
@@ -76,14 +74,13 @@ class SprintoTarget(ConfiguredTarget):
         ends a run early. `config_names` are what its `--config` was given. `run` takes the records instead of
         a run at Sprinto: then nothing is written, and rejects are counted only. Raises SettingsError.
         """
-        self._signals = signals
+        # Those that nothing has installed never come.
+        self._signals = signals or Signals()
         self.reader = SprintoReader(
             check=self.raise_if_interrupted,
-            failed=self._abort_because,
             reject=self._reject_line,
-            begin=self._begin,
-            guard=self._signals_noticed,
-            watch_stdin=signals is not None,
+            guard=self._reading,
+            by_command=signals is not None,
             longest_silence=lambda: self.settings.input_timeout_seconds,
         )
         super().__init__(
@@ -99,11 +96,10 @@ class SprintoTarget(ConfiguredTarget):
         self._fields = FieldPaths()
         self._counts = InputCounts()
         self._state: bytes | None = None
-        self._final_state = FinalState()
         self._said_activate_version = False
         self._report: ReceiptRecorder | None = None
         self._progress: Progress | None = None
-        self._expectations: Expectations | None = None
+        self._expectations = Expectations({}, {})
         self.rejects = self._rejected_records(run_uuid, at_sprinto=run is None)
         self.run = self._run_at_sprinto(run_uuid) if run is None else run
         self.intake = Intake(
@@ -111,7 +107,7 @@ class SprintoTarget(ConfiguredTarget):
             rejects=self.rejects,
             line=partial(attrgetter("line"), self.reader),
             counts=self._counts,
-            final_state=self._final_state,
+            final_state=FinalState(),
             needs_keys=settings.max_parallel_pages > 1,
             on_deleted_record=settings.on_deleted_record,
             entity_schemas=settings.entity_schemas,
@@ -132,7 +128,8 @@ class SprintoTarget(ConfiguredTarget):
             responses=ResponseFile(settings.rejects_dir / f"{run_uuid}.response.json"),
             report=self._report,
             progress=self._progress,
-            signals=signals,
+            signals=self._signals,
+            sinks=self._sinks_active,
             disposition=settings.finish,
             config_files=self._config_files,
         )
@@ -161,15 +158,11 @@ class SprintoTarget(ConfiguredTarget):
                 input_sha256=digest.hexdigest,
                 input_lines=lambda: self.reader.line,
                 stream_maps=self.stream_maps,
-                interrupted=self._interrupted,
+                interrupted=self._signals.check,
             )
-        if settings.expect:
-            compared = [
-                name for name, wanted in settings.expect.items() if wanted.max_shrink_percent is not None
-            ]
-            self._expectations = Expectations(
-                settings.expect, self._report.file.last_applied(compared) if self._report else {}
-            )
+        compared = [name for name, one in settings.expect.items() if one.max_shrink_percent is not None]
+        applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
+        self._expectations = Expectations(settings.expect, applied)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,
@@ -183,31 +176,38 @@ class SprintoTarget(ConfiguredTarget):
             timeouts=settings.timeouts,
             on_conflict=settings.on_conflict,
             on_count_mismatch=settings.on_count_mismatch,
-            expected=self._expectations.minimums() if self._expectations else {},
-            interrupted=self._interrupted,
+            expected=self._expectations.minimums(),
+            interrupted=self._signals.check,
         )
         run = Run(self.client, run_options)
         self._progress = Progress(
             run,
             records=lambda: self.intake.records,
             input_seconds=lambda: self.reader.waited_seconds,
-            by_command=self._signals is not None,
+            by_command=self.reader.by_command,
             interval=self.client.timings.progress_interval,
         )
         return run
 
     # Messages
 
-    def _begin(self) -> None:
-        if self._report is not None:
-            self._report.begin()
-        if self._progress is not None:
-            self._progress.begin()
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Begin; then a failure ends the run, and so does a signal, on another thread if need be."""
+        try:
+            with self._signals.ended_by(self._end_and_report):
+                if self._report is not None:
+                    self._report.begin()
+                if self._progress is not None:
+                    self._progress.begin()
+                yield
+        except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
+            raise self._ending.because_of(failure) from None
 
     def _process_schema_message(self, message_dict: dict[str, Any]) -> None:
         """Register a stream, or its new schema: records that came before keep their place."""
         stream = message_dict["stream"]
-        self._final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
+        self.intake.final_state.add_schema(stream, bytes(message_dict.get("bookmark_properties", b"")))
         self.streams.register(stream, bytes(message_dict["schema"]), message_dict.get("key_properties"))
         for replaced in self._sinks_to_clear:
             replaced.clean_up()
@@ -238,14 +238,14 @@ class SprintoTarget(ConfiguredTarget):
                 "Fix the tap.",
             )
         try:
-            self._final_state.add_state(value)
+            self.intake.final_state.add_state(value)
         except ValueError:
             raise InputError("the `value` of a STATE message is not an object.", "Fix the tap.") from None
         self._state = value
 
     def _process_activate_version_message(self, message_dict: dict[str, Any]) -> None:
         """Accepted, logged once, without effect: Sprinto's documentation does not mention table versions."""
-        self._final_state.add_version(message_dict["stream"])
+        self.intake.final_state.add_version(message_dict["stream"])
         if not self._said_activate_version:
             log.info("ACTIVATE_VERSION messages change nothing at Sprinto; they are accepted.")
             self._said_activate_version = True
@@ -269,37 +269,23 @@ class SprintoTarget(ConfiguredTarget):
             # A signal that came with the end of input says more than a STATE that did not come.
             self.raise_if_interrupted()
             if self.reader.from_stdin and self.settings.require_final_state:
-                self._final_state.require_complete()
+                self.intake.final_state.require_complete()
             self.streams.require_named(complete=self.reader.from_stdin)
-            if self._expectations is not None:
-                self._expectations.require_no_loss()
-                self._expectations.require_unique_fields(self.streams.fields_of)
+            self._expectations.require_no_loss()
+            self._expectations.require_unique_fields(self.streams.fields_of)
             summary = self.run.finish()
         except BaseException as failure:  # noqa: BLE001 - a run ends in one place, whatever ended it
-            raise self._abort_because(failure) from None
-        self._ending.finish(summary, self._state, list(self._sinks_active.values()))
+            raise self._ending.because_of(failure) from None
+        self._ending.finish(summary, self._state)
 
     def raise_if_interrupted(self) -> None:
         """Raise if the run was interrupted, or a page in flight has failed."""
         self.run.check()
 
-    def _abort_because(self, failure: BaseException) -> BaseException:
-        """End the run because of `failure`; return what to raise."""
-        # A copy: the thread that ends the run is another one, and this one may still add sinks.
-        return self._ending.because_of(failure, list(self._sinks_active.values()))
-
-    def _signals_noticed(self) -> AbstractContextManager[None]:
-        """A signal that the reading thread does not notice ends the run on another one."""
-        return self._signals.ended_by(self._end_and_report) if self._signals else nullcontext()
-
     def _end_and_report(self, interrupted: Interrupted) -> None:
         failure: SprintoError = interrupted
         try:
-            self._abort_because(interrupted)
+            self._ending.because_of(interrupted)
         except Exception as bug:  # noqa: BLE001 - the process exits next: reported in one line, as anywhere
             failure = explained(bug)
         log_failure(self.logger, failure)
-
-    def _interrupted(self) -> None:
-        if self._signals is not None:
-            self._signals.check()

@@ -142,6 +142,18 @@ def test_nothing_of_it_comes_into_the_environment(
     assert (target.settings.page_size, target.settings.max_rejects) == (5, 3)
 
 
+def test_from_python_a_variable_wins_over_config_and_dotenv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dotenv: Path
+) -> None:
+    dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\nTARGET_SPRINTO_MAX_REJECTS=4\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TARGET_SPRINTO_MAX_REJECTS", "7")
+    monkeypatch.setenv("TARGET_SPRINTO_PAGE_SIZE", "6")
+    given = {"api_key": "k3y", "integration_id": "x", "max_rejects": 3}
+    target = SprintoTarget(config=given, parse_env_config=True)
+    assert (target.settings.page_size, target.settings.max_rejects) == (6, 7)
+
+
 def test_other_variables_in_it_are_not_expanded(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_CLIENT_REFERENCE_PREFIX=x-${TARGET_SPRINTO_LOGLEVEL}\n")
     words = ["--config", str(door.config()), "--config", "ENV"]
