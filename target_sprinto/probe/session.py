@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import StatusSnapshot
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.api_calls import ApiClient, Call
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
@@ -64,7 +64,7 @@ class ProbedSession:
 
     def look(self) -> StatusSnapshot:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        request = partial(self._client.request_raw, STATUS, self.id, self._retry_policy)
+        request = partial(self._client.request_raw, Call(STATUS, self.id), self._retry_policy)
         response = self.wait(in_background(request))
         status = self._client.read(STATUS, response)
         if status.state != "active":
@@ -166,7 +166,8 @@ class ProbedSession:
         self, body: bytes, encoding: str | None = None, retry_policy: RetryPolicy | None = None
     ) -> Future[Response]:
         retry_policy = retry_policy or self._retry_policy
-        return in_background(lambda: self._client.request_raw(PUSH, self.id, retry_policy, body, encoding))
+        call = Call(PUSH, self.id, body, encoding)
+        return in_background(lambda: self._client.request_raw(call, retry_policy))
 
 
 class _SecondOpening(SessionOpener):
@@ -176,7 +177,7 @@ class _SecondOpening(SessionOpener):
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.response = self._client.request_raw(CREATE, "", self._retry_policy, body)
+        self.response = self._client.request_raw(Call(CREATE, body=body), self._retry_policy)
         return self._client.read(CREATE, self.response)
 
 

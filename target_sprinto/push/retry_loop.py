@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
 """Definitely not performed, and may succeed the next time: GETs and POSTs."""
 
-_RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
+RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
+"""A GET is retried as well where it is in doubt."""
 
 _T = TypeVar("_T")
 
@@ -43,11 +44,6 @@ class RetryPolicy:
     def once(self) -> RetryPolicy:
         """The same for one request that is not retried."""
         return replace(self, retry_seconds=0.0)
-
-
-def retryable_for(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
-    """The errors after which a call is retried: a GET, or with a body a POST."""
-    return _RETRYABLE_GET if body is None else RETRYABLE
 
 
 def retried(
