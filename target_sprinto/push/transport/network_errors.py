@@ -57,8 +57,6 @@ _UNTRUSTED = {
 def to_api_error(failure: Exception, action: str) -> errors.ApiError:
     """The failure as one of ours; `action` begins its message."""
     causes = list(_causes(failure))
-    if isinstance(failure, requests.exceptions.InvalidProxyURL):
-        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
     if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
         return errors.BadRequest(
             f"{action} the address, or that of the proxy, cannot be used.",
