@@ -73,11 +73,10 @@ class InvalidRecord(InputError, code="invalid-record"):
         message: str,
         hint: str = "",
         *,
-        line: int | None = None,
         field: str | None = None,
         issue: str | None = None,
     ) -> None:
-        super().__init__(message, hint, line=line)
+        super().__init__(message, hint)
         self.field = field
         self.issue = issue
 
