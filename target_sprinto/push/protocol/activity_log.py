@@ -55,11 +55,7 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     beginning = datetime.min.replace(tzinfo=timezone.utc)
-
-    def opened_at(session: LoggedSession) -> datetime:
-        return session.created_at or session.first_at or beginning
-
-    return sorted(sessions, key=opened_at, reverse=True)
+    return sorted(sessions, key=lambda one: one.created_at or one.first_at or beginning, reverse=True)
 
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
