@@ -1,7 +1,7 @@
 """What goes wrong on the Singer side: leaves of the tree in `push/errors.py`.
 
 Those of a line of the input derive from InputError, and from the SDK's error of the same meaning where there
-is one (InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their codes.
+is one (InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their code.
 Errors about receipts are in `receipts/errors.py`.
 """
 

@@ -48,7 +48,7 @@ class RetryPolicy:
 
 def retried(
     call: Callable[[], _T],
-    repeatable: tuple[type[errors.ApiError], ...],
+    retryable: tuple[type[errors.ApiError], ...],
     retry_policy: RetryPolicy,
     timings: Timings,
 ) -> _T:
@@ -60,7 +60,7 @@ def retried(
     while True:
         try:
             return call()
-        except repeatable as failure:
+        except retryable as failure:
             wait = backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             if retry_policy.cancelled.wait(wait):
