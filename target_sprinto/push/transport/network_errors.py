@@ -38,9 +38,7 @@ _PROXY_BUSY = frozenset({429, 502, 503, 504})
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
     urllib3.exceptions.LocationValueError,
-    urllib3.exceptions.ProxySchemeUnknown,
 )
 
 _INVALID_NOW = "Check this machine's clock; those who run the server, or the proxy, renew its certificate."
