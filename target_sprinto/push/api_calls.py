@@ -6,7 +6,6 @@ meaning. A GET is repeated where that is safe; a POST only where it was definite
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -35,8 +34,6 @@ from target_sprinto.push.retry_loop import RETRYABLE, RETRYABLE_GET, RetryPolicy
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport
-
-log = logging.getLogger(__name__)
 
 _SHORTEST_KEY = 8
 """A shorter one may be a part of any word."""
