@@ -134,14 +134,10 @@ def items_at(
         entity_type, index = detail.get("entity_type"), detail.get("index")
         if not isinstance(index, int) or isinstance(index, bool):
             return []
-        if convention.within == "page":
-            items = everything
-        elif isinstance(entity_type, str) and entity_type in groups:
-            items = groups[entity_type]
-        elif entity_type is None and len(groups) == 1:
+        if convention.within == "page" or (entity_type is None and len(groups) == 1):
             items = everything
         else:
-            return []
+            items = groups.get(entity_type, []) if isinstance(entity_type, str) else []
         position = index - convention.base
         if not 0 <= position < len(items):
             return []
