@@ -145,11 +145,7 @@ def _without_header_dump(record: logging.LogRecord) -> bool:
 
 
 def _read(response: urllib3.BaseHTTPResponse, action: str) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in response.stream(65_536, decode_content=True):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
-            raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
-    return b"".join(chunks)
+    body = response.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
+    return body
