@@ -124,9 +124,8 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
     age = timedelta(hours=hours)
-    events = interruptible(
-        lambda: cut_off(client.events(age, RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)))
-    ).events
+    retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
+    events, _ = interruptible(lambda: cut_off(client.events(age, retry_policy)))
     if not events:
         since = client.server_time() - age
         click.echo(

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -22,13 +22,6 @@ _MAX_EVENT_BYTES = 4_000_000
 """Of all events of one reading, as JSON."""
 
 _SINCE_TOLERANCE = timedelta(minutes=2)
-
-
-class Log(NamedTuple):
-    """Events as they came, and whether these are all that were asked for."""
-
-    events: list[dict[str, Any]]
-    is_whole: bool
 
 
 def read_events(
@@ -73,13 +66,13 @@ def read_events(
         page = response.next_page
 
 
-def cut_off(events: Iterable[dict[str, Any]]) -> Log:
-    """The events; a log that does not end is cut off with a warning."""
+def cut_off(events: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """The events, and whether these are all: a log that does not end is cut off with a warning."""
     read: list[dict[str, Any]] = []
     try:
         for event in events:
             read.append(event)  # noqa: PERF402 - what came before the cut-off is kept
     except errors.LogUnending as unending:
         log.warning("%s", unending)
-        return Log(read, is_whole=False)
-    return Log(read, is_whole=True)
+        return read, False
+    return read, True
