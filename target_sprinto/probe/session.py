@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import StatusSnapshot
+from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient, Call
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
@@ -116,7 +117,7 @@ class ProbedSession:
     def start_reading_events(self) -> Future[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
-        return in_background(lambda: list(self._client.events(age, self._retry_policy)))
+        return in_background(lambda: list(read_events(self._client, age, self._retry_policy)))
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from math import inf
@@ -18,7 +18,6 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from target_sprinto.push import endpoint, errors
-from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.protocol import arguments, responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
@@ -167,18 +166,11 @@ class ApiClient:
         """How many sessions of the integration are in which state."""
         return self._call(Call(responses.INTEGRATION), retry_policy)
 
-    def events(self, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
-        """The activity log's events of the last `age` by Sprinto's clock, page by page.
-
-        Raises LogUnending for a log that does not end.
-        """
-
-        def read_page(since: datetime, page: int) -> ActivityPage:
-            moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
-            query = f"?since={moment}&page={page}&page_size=200"
-            return self._call(Call(responses.ACTIVITY, query=query), retry_policy)
-
-        return read_events(read_page, self.server_time, age, self.timings.log_read_timeout)
+    def activity_page(self, since: datetime, page: int, retry_policy: RetryPolicy) -> ActivityPage:
+        """One page of the activity log, from 1, with the events since then by Sprinto's clock."""
+        moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
+        query = f"?since={moment}&page={page}&page_size=200"
+        return self._call(Call(responses.ACTIVITY, query=query), retry_policy)
 
     def request_raw(self, call: Call[Any], retry_policy: RetryPolicy) -> Response:
         """One call's response as it came, whatever it says: for a probe of how Sprinto responds.
