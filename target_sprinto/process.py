@@ -16,6 +16,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from target_sprinto.private_files import write_all
+from target_sprinto.push.transport.background import ResourcesExhausted, start_thread
 from target_sprinto.signals import process_signals
 
 if TYPE_CHECKING:
@@ -109,11 +110,9 @@ class BackgroundWriter(io.BufferedIOBase):
             while self._waiting_bytes > _MAX_WAITING_BYTES and len(self._waiting) > 1:
                 self._dropped_lines += self._take().count(b"\n")
             if self._thread is None:
-                thread = threading.Thread(target=self._write_all, name="sprinto-stderr", daemon=True)
                 try:
-                    thread.start()
-                    self._thread = thread
-                except RuntimeError:
+                    self._thread = start_thread(self._write_all, "sprinto-stderr")
+                except ResourcesExhausted:
                     # No thread can be started, which is what the line may be about.
                     self._write(self._take())
             self._changed.notify_all()

@@ -19,6 +19,7 @@ from target_sprinto.push.run.run import Run
 from target_sprinto.push.run.send_queue import RunProgress
 from target_sprinto.push.text import pluralize
 from target_sprinto.push.timing import Timings
+from target_sprinto.push.transport.background import start_thread
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +53,7 @@ class Progress:
             return
         live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         report = self._report_live if live else self._log_now_and_then
-        thread = threading.Thread(target=report, name="sprinto-progress", daemon=True)
-        thread.start()
-        self._thread = thread
+        self._thread = start_thread(report, "sprinto-progress")
 
     def end(self) -> None:
         """No more lines: what follows is the last word."""
