@@ -15,7 +15,7 @@ from pathlib import Path
 from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import ConfigError, SprintoError
-from target_sprinto.push.protocol.rejections import FieldProblem
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import in_json, listed, quoted
 from target_sprinto.push.transport.background import NO_THREAD, ResourcesExhausted
 

@@ -20,8 +20,8 @@ import msgspec
 from target_sprinto.errors import NothingAccepted, RejectsNotWritten, TooManyRejects
 from target_sprinto.push.errors import RunEnded
 from target_sprinto.push.protocol.bisection import Reject
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
-from target_sprinto.push.protocol.rejections import FieldProblem
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
 from target_sprinto.singer.rejects_file import Original, Position, RejectsFile

@@ -1,4 +1,4 @@
-"""Paths of fields, as a schema names them. Pure.
+"""Paths of fields, as a schema names them, and what is wrong there. Pure.
 
 A name under a schema's `properties` is the schema's own. Any other key of an object may be a value, such as
 an email address in a map: it is shown as `*`.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from target_sprinto.push.text import shown
+from target_sprinto.push.text import quoted, shown
 
 Schema = dict[str, Any]
 
@@ -20,6 +20,20 @@ _MOST_NODES = 100
 """Subschemas that apply at one place. What lies behind more of them is not named."""
 
 _STEP = re.compile(r"[^.\[\]/$#]+")
+
+
+class FieldProblem(NamedTuple):
+    """What is wrong with one field of a record, in our own words, as far as it is known and may be shown.
+
+    `field` is its path, "" for the record itself.
+    """
+
+    field: str | None
+    issue: str | None
+
+    def __str__(self) -> str:
+        field = f"field {quoted(self.field)}" if self.field else ""
+        return " ".join(filter(None, (field, self.issue))) or "no field named"
 
 
 def field_path(schema: object, path: Iterable[str | int]) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import NamedTuple
 
 import msgspec
 
 from target_sprinto.push.errors import PageRefused
 from target_sprinto.push.protocol.encoding import FIELD_NAME
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
@@ -54,20 +54,6 @@ _LONGEST_RULE = 40
 
 
 _UNNAMED = "Check with Sprinto what this entity type must look like, and how its fields are mapped."
-
-
-class FieldProblem(NamedTuple):
-    """What is wrong with one field of a record, in our own words, as far as it is known and may be shown.
-
-    `field` is its path, "" for the record itself.
-    """
-
-    field: str | None
-    issue: str | None
-
-    def __str__(self) -> str:
-        field = f"field {quoted(self.field)}" if self.field else ""
-        return " ".join(filter(None, (field, self.issue))) or "no field named"
 
 
 def no_field(_entity_type: str, _spelt: str) -> str | None:
