@@ -34,9 +34,9 @@ def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) ->
     ends_at = time.monotonic() + client.timings.log_read_timeout
     seen: set[int] = set()
     size = 0
-    page: int | None = 1
+    page = 1
     since = client.server_time() - age
-    while page is not None:
+    while True:
         response = client.activity_page(since, page, retry_policy)
         if page == 1 and abs(client.server_time() - age - since) > _SINCE_TOLERANCE:
             # The first `Date` has shown that the clocks differ.
