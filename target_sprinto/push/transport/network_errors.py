@@ -115,11 +115,14 @@ def _to_tls_error(causes: list[BaseException], action: str, ended: tuple[str, ..
 
 
 def _reason(causes: list[BaseException]) -> str:
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+    def came(kind: type[BaseException]) -> bool:
+        return any(isinstance(cause, kind) for cause in causes)
+
+    if came(urllib3.exceptions.NameResolutionError):
         return "the host name does not resolve"
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    if came(TimeoutError):
         return "timed out"
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if came(ssl.SSLError):
         # Whose `errno` is a number of OpenSSL's.
         return "the TLS handshake was cut off"
     numbers = [
@@ -127,13 +130,9 @@ def _reason(causes: list[BaseException]) -> str:
     ]
     if numbers and numbers[-1]:
         return os.strerror(numbers[-1]).lower()
-    if any(isinstance(cause, RemoteDisconnected) for cause in causes):
+    if came(RemoteDisconnected):
         return "it was ended before a response"
-    return (
-        "the response is not HTTP"
-        if any(isinstance(one, HTTPException) for one in causes)
-        else "unknown reason"
-    )
+    return "the response is not HTTP" if came(HTTPException) else "unknown reason"
 
 
 def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:
