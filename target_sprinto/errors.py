@@ -1,7 +1,7 @@
 """What goes wrong on the Singer side: leaves of the tree in `push/errors.py`.
 
-Those of the input derive from InputError, and from the SDK's error of the same meaning where there is one
-(InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their codes.
+Those of a line of the input derive from InputError, and from the SDK's error of the same meaning where there
+is one (InvalidRecord does not: the SDK's holds the record). docs/reference/errors.md lists all by their code.
 Errors about receipts are in `receipts/errors.py`.
 """
 
@@ -11,11 +11,11 @@ import errno
 import logging
 import traceback
 from pathlib import Path
-from typing import NamedTuple
 
 from singer_sdk import exceptions as sdk
 
 from target_sprinto.push.errors import ConfigError, SprintoError
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import in_json, listed, quoted
 from target_sprinto.push.transport.background import NO_THREAD, ResourcesExhausted
 
@@ -41,8 +41,6 @@ class InputError(SprintoError, code="input"):
 
     `batch_place` says where in a batch file, if that line is a BATCH message.
     """
-
-    is_of_a_line = True
 
     def __init__(self, message: str, hint: str = "", *, line: int | None = None) -> None:
         super().__init__(message, hint)
@@ -73,24 +71,12 @@ class InvalidRecord(InputError, code="invalid-record"):
         message: str,
         hint: str = "",
         *,
-        line: int | None = None,
         field: str | None = None,
         issue: str | None = None,
     ) -> None:
-        super().__init__(message, hint, line=line)
+        super().__init__(message, hint)
         self.field = field
         self.issue = issue
-
-
-class FieldProblem(NamedTuple):
-    """What is wrong with one field of a record; `field` is its path, "" for the record itself."""
-
-    field: str | None
-    issue: str | None
-
-    def __str__(self) -> str:
-        field = f"field {quoted(self.field)}" if self.field else ""
-        return " ".join(filter(None, (field, self.issue))) or "no field named"
 
 
 class EntityMismatch(InvalidRecord, code="entity-schema"):
@@ -142,16 +128,12 @@ class BatchFileUnreadable(InputError, code="batch-file"):
     """A batch file that is missing, cut off or corrupt."""
 
 
-class MissingFinalState(InputError, code="missing-final-state"):
+class MissingFinalState(SprintoError, code="missing-final-state"):
     """The input ended with records that no STATE covers."""
 
-    is_of_a_line = False
 
-
-class FinalStateUnfinished(InputError, code="final-state-unfinished"):
+class FinalStateUnfinished(SprintoError, code="final-state-unfinished"):
     """The last STATE says that the tap had not finished."""
-
-    is_of_a_line = False
 
 
 class StreamMissing(SprintoError, code="stream-missing"):

@@ -46,7 +46,7 @@ class Signals:
         self._noticed = False
         self._end: Callable[[Interrupted], None] | None = None
         self._ending = threading.Lock()
-        self._pipe: tuple[int, int] | None = None
+        self._pipe: int | None = None
         self._before: dict[int, Any] = {}
         self._depth = 0
 
@@ -104,27 +104,22 @@ class Signals:
             self.first = number
 
     def _watch(self) -> None:
-        if self._pipe is None:
-            reading, writing = os.pipe()
-            listening = threading.Thread(
-                target=self._listen, args=(reading,), name="sprinto-signals", daemon=True
-            )
-            try:
-                listening.start()
-            except RuntimeError:
-                # No thread can be had: the main thread still notices what it can.
-                os.close(reading)
-                os.close(writing)
-                return
-            self._pipe = (reading, writing)
-            os.set_blocking(writing, False)
-            signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        reading, self._pipe = os.pipe()
+        try:
+            start_thread(partial(self._listen, reading), "sprinto-signals")
+        except ResourcesExhausted:
+            # No thread can be had: the main thread still notices what it can.
+            os.close(reading)
+            self._stop_watching()
+        else:
+            os.set_blocking(self._pipe, False)
+            signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
 
     def _stop_watching(self) -> None:
         if self._pipe is not None:
             signal.set_wakeup_fd(-1)
             # The thread reads the end of the pipe, and closes its side.
-            os.close(self._pipe[1])
+            os.close(self._pipe)
             self._pipe = None
 
     def _listen(self, descriptor: int) -> None:

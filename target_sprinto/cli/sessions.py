@@ -21,7 +21,7 @@ from target_sprinto.cli.options import (
     public_key_option,
     session_id,
 )
-from target_sprinto.push.activity_log_reader import cut_off
+from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
 from target_sprinto.push.retry_loop import RetryPolicy
@@ -114,9 +114,8 @@ def activity(config: tuple[str, ...], hours: float, *, as_json: bool) -> None:
     """Show the events that Sprinto logged, as Sprinto words them."""
     _, client = configured(config)
     age = timedelta(hours=hours)
-    events = interruptible(
-        lambda: cut_off(client.events(age, RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)))
-    ).events
+    retry_policy = RetryPolicy(_CHECK_SECONDS, _CHECK_SECONDS)
+    events, _ = interruptible(lambda: cut_off(read_events(client, age, retry_policy)))
     if not events:
         since = client.server_time() - age
         click.echo(

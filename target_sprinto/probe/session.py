@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from target_sprinto.probe.evidence import StatusSnapshot
-from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.activity_log_reader import read_events
+from target_sprinto.push.api_calls import ApiClient, Call
 from target_sprinto.push.errors import ApiError, SessionConflict, SessionEnded, UnexpectedResponse
 from target_sprinto.push.protocol.lifecycle import nothing_was_applied
 from target_sprinto.push.protocol.responses import CREATE, PUSH, STATUS, SessionStatus
@@ -64,7 +65,7 @@ class ProbedSession:
 
     def look(self) -> StatusSnapshot:
         """Read its status. Raises SessionEnded where it is no longer active."""
-        request = partial(self._client.request_raw, STATUS, self.id, self._retry_policy)
+        request = partial(self._client.request_raw, Call(STATUS, self.id), self._retry_policy)
         response = self.wait(in_background(request))
         status = self._client.read(STATUS, response)
         if status.state != "active":
@@ -116,7 +117,7 @@ class ProbedSession:
     def start_reading_events(self) -> Future[list[dict[str, Any]]]:
         """Begin to read the activity log since shortly before the probe."""
         age = timedelta(seconds=time.monotonic() - self._began) + CLOCK_SKEW
-        return in_background(lambda: list(self._client.events(age, self._retry_policy)))
+        return in_background(lambda: list(read_events(self._client, age, self._retry_policy)))
 
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -164,7 +165,8 @@ class ProbedSession:
     def _start_push(
         self, retry_policy: RetryPolicy, body: bytes, encoding: str | None = None
     ) -> Future[Response]:
-        return in_background(lambda: self._client.request_raw(PUSH, self.id, retry_policy, body, encoding))
+        call = Call(PUSH, self.id, body, encoding)
+        return in_background(lambda: self._client.request_raw(call, retry_policy))
 
 
 class _SecondOpening(SessionOpener):
@@ -174,7 +176,7 @@ class _SecondOpening(SessionOpener):
 
     def _create(self) -> SessionStatus:
         body = msgspec.json.encode({"client_reference_id": self._reference})
-        self.response = self._client.request_raw(CREATE, "", self._retry_policy, body)
+        self.response = self._client.request_raw(Call(CREATE, body=body), self._retry_policy)
         return self._client.read(CREATE, self.response)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from target_sprinto.push import errors
-from target_sprinto.push.protocol.responses import ActivityPage
+from target_sprinto.push.api_calls import ApiClient
+from target_sprinto.push.retry_loop import RetryPolicy
 
 log = logging.getLogger(__name__)
 
@@ -24,36 +25,23 @@ _MAX_EVENT_BYTES = 4_000_000
 _SINCE_TOLERANCE = timedelta(minutes=2)
 
 
-class Log(NamedTuple):
-    """Events as they came, and whether these are all that were asked for."""
-
-    events: list[dict[str, Any]]
-    is_whole: bool
-
-
-def read_events(
-    read_page: Callable[[datetime, int], ActivityPage],
-    server_time: Callable[[], datetime],
-    age: timedelta,
-    limit_seconds: float,
-) -> Iterator[dict[str, Any]]:
+def read_events(client: ApiClient, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
     """The events of the last `age` by Sprinto's clock, page by page.
 
-    `read_page` gets one page of the events since a moment; `server_time` is Sprinto's, in UTC. Raises
-    LogUnending once more pages have been read than a log may have, or the same ones again, or after
-    `limit_seconds`.
+    Raises LogUnending once more pages have been read than a log may have, or the same ones again, or after
+    `timings.log_read_timeout`.
     """
-    ends_at = time.monotonic() + limit_seconds
+    ends_at = time.monotonic() + client.timings.log_read_timeout
     seen: set[int] = set()
     size = 0
-    page: int | None = 1
-    since = server_time() - age
-    while page is not None:
-        response = read_page(since, page)
-        if page == 1 and abs(server_time() - age - since) > _SINCE_TOLERANCE:
+    page = 1
+    since = client.server_time() - age
+    while True:
+        response = client.activity_page(since, page, retry_policy)
+        if page == 1 and abs(client.server_time() - age - since) > _SINCE_TOLERANCE:
             # The first `Date` has shown that the clocks differ.
-            since = server_time() - age
-            response = read_page(since, page)
+            since = client.server_time() - age
+            response = client.activity_page(since, page, retry_policy)
         events = {}
         for event in response.items:
             encoded = msgspec.json.encode(event)
@@ -73,13 +61,13 @@ def read_events(
         page = response.next_page
 
 
-def cut_off(events: Iterable[dict[str, Any]]) -> Log:
-    """The events; a log that does not end is cut off with a warning."""
+def cut_off(events: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """The events, and whether these are all: a log that does not end is cut off with a warning."""
     read: list[dict[str, Any]] = []
     try:
         for event in events:
             read.append(event)  # noqa: PERF402 - what came before the cut-off is kept
     except errors.LogUnending as unending:
         log.warning("%s", unending)
-        return Log(read, is_whole=False)
-    return Log(read, is_whole=True)
+        return read, False
+    return read, True

@@ -6,19 +6,18 @@ meaning. A GET is repeated where that is safe; a POST only where it was definite
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from math import inf
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from target_sprinto.push import endpoint, errors
-from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.protocol import arguments, responses
 from target_sprinto.push.protocol.lifecycle import is_in_doubt
 from target_sprinto.push.protocol.responses import (
@@ -30,17 +29,31 @@ from target_sprinto.push.protocol.responses import (
     require_state,
 )
 from target_sprinto.push.protocol.timestamps import parse_http_date
-from target_sprinto.push.retry_loop import RETRYABLE, RetryPolicy, retried, retryable_for
+from target_sprinto.push.retry_loop import RETRYABLE, RETRYABLE_GET, RetryPolicy, retried
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.base import Request, Response, Transport
 from target_sprinto.push.transport.http import HttpTransport
-
-log = logging.getLogger(__name__)
 
 _SHORTEST_KEY = 8
 """A shorter one may be a part of any word."""
 
 _T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Call(Generic[_T]):
+    """One call: a GET, or with a body a POST, of a session if it is about one."""
+
+    operation: Operation[_T]
+    session_id: str = ""
+    body: bytes | None = None
+    encoding: str | None = None
+    query: str = ""
+
+    @property
+    def retryable(self) -> tuple[type[errors.ApiError], ...]:
+        """The errors after which it is retried."""
+        return RETRYABLE_GET if self.body is None else RETRYABLE
 
 
 class ApiClient:
@@ -81,7 +94,7 @@ class ApiClient:
         """By session id the status that was read last, and when."""
         self._server_date: tuple[datetime, float] | None = None
         self._young: dict[str, float] = {}
-        self._has_a_page: set[str] = set()
+        self._without_a_page: set[str] = set()
 
     def session_silence(self) -> float:
         """Seconds since the last request on a session was sent."""
@@ -115,16 +128,17 @@ class ApiClient:
         """
         body = msgspec.json.encode({"client_reference_id": client_reference_id})
         retryable = RETRYABLE if retry_throttled else (errors.NotConnected,)
-        session = self._call(responses.CREATE, "", retry_policy, body, retryable=retryable)
+        session = self._call(Call(responses.CREATE, body=body), retry_policy, retryable)
         return require_state(session, frozenset({"active"}), self._context(responses.CREATE))
 
     def opened(self, session_id: str) -> None:
         """Note that this run has opened the session: for a while replicas may not know it."""
         self._young[session_id] = time.monotonic()
+        self._without_a_page.add(session_id)
 
     def session_status(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """The session's state and counts. Fine at any time (Sprinto: Session Management)."""
-        status = self._call(responses.STATUS, session_id, retry_policy)
+        status = self._call(Call(responses.STATUS, session_id), retry_policy)
         self.last_statuses[session_id] = status, datetime.now(timezone.utc)
         return status
 
@@ -133,65 +147,50 @@ class ApiClient:
     ) -> IngestResult:
         """Send one page's bytes. Raises PageRefused, PageTooLarge, EncodingRefused or Conflict."""
         encoding = "gzip" if gzipped else None
-        result = self._call(responses.PUSH, session_id, retry_policy, body, encoding)
-        if session_id in self._young and session_id not in self._has_a_page:
-            self._has_a_page.add(session_id)
+        result = self._call(Call(responses.PUSH, session_id, body, encoding), retry_policy)
+        if session_id in self._without_a_page:
+            self._without_a_page.discard(session_id)
             self._young[session_id] = time.monotonic()
         return result
 
     def apply_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `apply`. A 202 means that the transition was accepted, no more."""
-        session = self._call(responses.CLOSE, session_id, retry_policy, b'{"status":"apply"}')
+        session = self._call(Call(responses.CLOSE, session_id, b'{"status":"apply"}'), retry_policy)
         return require_state(session, responses.STATES, self._context(responses.CLOSE))
 
     def discard_session(self, session_id: str, retry_policy: RetryPolicy) -> SessionStatus:
         """Close with `discard`: nothing is applied."""
-        return self._call(responses.CLOSE, session_id, retry_policy, b'{"status":"discard"}')
+        return self._call(Call(responses.CLOSE, session_id, b'{"status":"discard"}'), retry_policy)
 
     def integration_status(self, retry_policy: RetryPolicy) -> IntegrationStatus:
         """How many sessions of the integration are in which state."""
-        return self._call(responses.INTEGRATION, "", retry_policy)
+        return self._call(Call(responses.INTEGRATION), retry_policy)
 
-    def events(self, age: timedelta, retry_policy: RetryPolicy) -> Iterator[dict[str, Any]]:
-        """The activity log's events of the last `age` by Sprinto's clock, page by page.
+    def activity_page(self, since: datetime, page: int, retry_policy: RetryPolicy) -> ActivityPage:
+        """One page of the activity log, from 1, with the events since then by Sprinto's clock."""
+        moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
+        query = f"?since={moment}&page={page}&page_size=200"
+        return self._call(Call(responses.ACTIVITY, query=query), retry_policy)
 
-        Raises LogUnending for a log that does not end.
-        """
-
-        def read_page(since: datetime, page: int) -> ActivityPage:
-            moment = quote(f"{since:%Y-%m-%dT%H:%M:%SZ}", safe="")
-            query = f"?since={moment}&page={page}&page_size=200"
-            return self._call(responses.ACTIVITY, "", retry_policy, query=query)
-
-        return read_events(read_page, self.server_time, age, self.timings.log_read_timeout)
-
-    def request_raw(
-        self,
-        operation: Operation[Any],
-        session_id: str,
-        retry_policy: RetryPolicy,
-        body: bytes | None = None,
-        encoding: str | None = None,
-    ) -> Response:
+    def request_raw(self, call: Call[Any], retry_policy: RetryPolicy) -> Response:
         """One call's response as it came, whatever it says: for a probe of how Sprinto responds.
 
         Retried like any other call, or with no `retry_seconds` returned even where it says "not now". Raises
-        what fails below HTTP. A body makes it a POST.
+        what fails below HTTP.
         """
-        repeatable = retryable_for(body)
 
-        def call() -> Response:
-            response = self._send(operation, session_id, retry_policy, body, encoding)
+        def send() -> Response:
+            response = self._send(call, retry_policy)
             try:
-                self.read(operation, response)
-            except repeatable:
+                self.read(call.operation, response)
+            except call.retryable:
                 if retry_policy.retry_seconds:
                     raise
             except errors.ApiError:
                 pass
             return response
 
-        return retried(call, repeatable, retry_policy, self.timings)
+        return retried(send, call.retryable, retry_policy, self.timings)
 
     def read(self, operation: Operation[_T], response: Response) -> _T:
         """What a response of `request_raw` means. Raises an ApiError as that call's own method does."""
@@ -204,50 +203,37 @@ class ApiClient:
     def _context(self, operation: Operation[Any]) -> str:
         return f"While {operation.action} ({self.address})"
 
-    def _call(  # noqa: PLR0913 - what a call is made of
+    def _call(
         self,
-        operation: Operation[_T],
-        session_id: str,
+        call: Call[_T],
         retry_policy: RetryPolicy,
-        body: bytes | None = None,
-        encoding: str | None = None,
-        *,
-        query: str = "",
         retryable: tuple[type[errors.ApiError], ...] | None = None,
     ) -> _T:
-        def call() -> _T:
+        def send() -> _T:
             try:
-                response = self._send(operation, session_id, retry_policy, body, encoding, query)
-                return self.read(operation, response)
+                return self.read(call.operation, self._send(call, retry_policy))
             except errors.NotFound as unknown:
-                since = self._young.get(session_id, -inf)
+                since = self._young.get(call.session_id, -inf)
                 if time.monotonic() - since >= self.timings.max_replica_lag:
                     raise
                 raise errors.NotVisible(unknown.message, unknown.hint) from None
             except errors.ApiError as failure:
-                if body is not None and is_in_doubt(failure):
+                if call.body is not None and is_in_doubt(failure):
                     # In doubt, however it came to that: a later run may find it done, or do it.
                     failure.temporary = True
                 raise
 
-        return retried(call, retryable or retryable_for(body), retry_policy, self.timings)
+        return retried(send, retryable or call.retryable, retry_policy, self.timings)
 
-    def _send(  # noqa: PLR0913, PLR0917 - what a call is made of
-        self,
-        operation: Operation[Any],
-        session_id: str,
-        retry_policy: RetryPolicy,
-        body: bytes | None,
-        encoding: str | None,
-        query: str = "",
-    ) -> Response:
-        url = self._base_url + operation.path.format(quote(session_id, safe="")) + query
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        if encoding is not None:
-            headers["Content-Encoding"] = encoding
+    def _send(self, call: Call[Any], retry_policy: RetryPolicy) -> Response:
+        operation = call.operation
+        url = self._base_url + operation.path.format(quote(call.session_id, safe="")) + call.query
+        headers = {"Content-Type": "application/json"} if call.body is not None else {}
+        if call.encoding is not None:
+            headers["Content-Encoding"] = call.encoding
         began = time.monotonic()
         seconds = min(retry_policy.request_seconds, retry_policy.until - began)
-        request = Request(url, body, headers, seconds, self._context(operation))
+        request = Request(url, call.body, headers, seconds, self._context(operation))
         if seconds <= 0:
             raise errors.NotConnected(f"{request.action} no time was left.")
         if operation not in {responses.INTEGRATION, responses.ACTIVITY}:

@@ -17,7 +17,8 @@ REGIONS = {
 """Base URL by region (Sprinto: Custom Integrations)."""
 
 
-_LONGEST = {"api_key": 4096, "api_key_file": 4096}
+_KEYS = frozenset({"api_key", "api_key_file"})
+_LONGEST_KEY = 4096
 """In characters: servers commonly take headers of 8 KiB. All other texts: LONGEST_NAME."""
 
 
@@ -30,7 +31,6 @@ def validate_endpoint(api_key: str, integration_id: str, region: str, api_url: s
     """Raise ConfigError, which names every problem and no value, where these reach no integration."""
     problems = [
         *text_problems("api_key", api_key),
-        *key_problems(api_key),
         *text_problems("integration_id", integration_id),
         *(url_problems(api_url) if api_url is not None else ()),
     ]
@@ -50,19 +50,17 @@ def require_text(name: str, value: object) -> str:
 
 def text_problems(name: str, value: object) -> Iterator[str]:
     """What is wrong with a text that goes to Sprinto as it is."""
+    longest = _LONGEST_KEY if name in _KEYS else LONGEST_NAME
     if not isinstance(value, str):
         yield f"`{name}` is missing" if value is None else f"`{name}` must be text"
-    elif not value.strip():
+        return
+    if not value.strip():
         yield f"`{name}` is empty"
     elif value != value.strip() or not value.isprintable():
         yield f"`{name}` has leading or trailing whitespace, or a non-printable character"
-    elif len(value) > (longest := _LONGEST.get(name, LONGEST_NAME)):
+    elif len(value) > longest:
         yield f"`{name}` has more than {longest} characters"
-
-
-def key_problems(api_key: object) -> Iterator[str]:
-    """What keeps the key from being sent."""
-    if not str(api_key).isascii():
+    if name in _KEYS and not value.isascii():
         yield "`api_key` contains a non-ASCII character, which an HTTP header cannot carry"
 
 

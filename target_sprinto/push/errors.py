@@ -53,7 +53,8 @@ EX_TEMPFAIL = 75
 LONGEST_MESSAGE = 300
 """Characters of what happened and what to do; names are cut to keep to it."""
 
-ErrorDetails = tuple[dict[str, object], ...]
+ErrorDetail = dict[str, object]
+"""``{entity_type, index, field, issue}`` as a response named it."""
 
 
 class Outcome(enum.Enum):
@@ -174,7 +175,7 @@ class PageRefused(ApiError, code="page-refused"):
     hint = "Fix them at the source."
 
     def __init__(
-        self, message: str, hint: str = "", details: ErrorDetails = (), response: bytes = b""
+        self, message: str, hint: str = "", details: tuple[ErrorDetail, ...] = (), response: bytes = b""
     ) -> None:
         super().__init__(message, hint)
         self.details = details
@@ -184,7 +185,7 @@ class PageRefused(ApiError, code="page-refused"):
 class PageTooLarge(ApiError, code="page-too-large"):
     """413: the page is larger than Sprinto accepts."""
 
-    details: ErrorDetails = ()
+    details: tuple[ErrorDetail, ...] = ()
     response = b""
 
 

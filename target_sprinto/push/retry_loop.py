@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 RETRYABLE = (errors.NotConnected, errors.Throttled, errors.NotVisible)
 """Definitely not performed, and may succeed the next time: GETs and POSTs."""
 
-_RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
+RETRYABLE_GET = (*RETRYABLE, errors.ResponseLost)
+"""A GET is retried as well where it is in doubt."""
 
 _T = TypeVar("_T")
 
@@ -45,14 +46,9 @@ class RetryPolicy:
         return replace(self, retry_seconds=0.0)
 
 
-def retryable_for(body: bytes | None) -> tuple[type[errors.ApiError], ...]:
-    """The errors after which a call is retried: a GET, or with a body a POST."""
-    return _RETRYABLE_GET if body is None else RETRYABLE
-
-
 def retried(
     call: Callable[[], _T],
-    repeatable: tuple[type[errors.ApiError], ...],
+    retryable: tuple[type[errors.ApiError], ...],
     retry_policy: RetryPolicy,
     timings: Timings,
 ) -> _T:
@@ -64,7 +60,7 @@ def retried(
     while True:
         try:
             return call()
-        except repeatable as failure:
+        except retryable as failure:
             wait = backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             if retry_policy.cancelled.wait(wait):

@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
@@ -29,7 +30,7 @@ def session_events(
     retry_policy = RetryPolicy(seconds, 0.0, until=time.monotonic() + seconds)
 
     def read() -> list[Event]:
-        events = client.events(age + _CLOCK_SKEW, retry_policy)
+        events = read_events(client, age + _CLOCK_SKEW, retry_policy)
         own = (_event(event) for event in events if event.get("session_id") == session_id)
         return sorted((event for event in own if event is not None), key=lambda event: event.at)
 

@@ -32,7 +32,7 @@ def with_api_key(config: Mapping[str, Any]) -> dict[str, Any]:
         raise SettingsError(f"`api_key_file` cannot be read ({private_files.reason(problem)})") from None
     except ValueError:
         raise SettingsError("`api_key_file` does not hold a key") from None
-    if problems := [*endpoint.text_problems("api_key_file", key), *endpoint.key_problems(key)]:
+    if problems := list(endpoint.text_problems("api_key_file", key)):
         raise SettingsError(*problems)
     if not is_private:
         log.warning("`api_key_file` can be read by every user of this machine: chmod 600 %s", path)

@@ -12,7 +12,8 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
-from target_sprinto.errors import EntityMismatch, FieldProblem, SettingsError
+from target_sprinto.errors import EntityMismatch, SettingsError
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
 from target_sprinto.singer import schema_limits, settings_json
 from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaError, SchemaErrors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from target_sprinto.errors import FieldProblem
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import pluralize, quoted
 from target_sprinto.singer.rejects import Rejected
 

@@ -96,7 +96,7 @@ class RunEnd:
         session_outcome = " ".join(filter(None, sentences))
         if isinstance(failure, Exception) and not isinstance(failure, SprintoError):
             failure = explained(failure)
-        if isinstance(failure, InputError) and failure.line is None and failure.is_of_a_line:
+        if isinstance(failure, InputError) and failure.line is None:
             failure.line = self.intake.line()
         if isinstance(failure, SprintoError):
             failure.session_outcome, failure.result = session_outcome, result

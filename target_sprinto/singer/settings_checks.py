@@ -170,7 +170,6 @@ def problems_of(config: Mapping[str, Any]) -> Iterable[str]:
     """What no schema can see: a plain-http host, a key that fits no header, settings that clash."""
     for name in ("api_key", "integration_id", "client_reference_prefix"):
         yield from endpoint.text_problems(name, config.get(name))
-    yield from endpoint.key_problems(config.get("api_key", ""))
     if config.get("api_url"):
         yield from endpoint.url_problems(config["api_url"])
     yield from _ending_problems(config)

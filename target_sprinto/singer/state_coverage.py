@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.text import pluralize
 from target_sprinto.singer.messages import decode_object, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from target_sprinto.errors import InputError
 
     _Partitions = dict[bytes, dict[str, Any]]
 
@@ -106,7 +105,7 @@ class FinalState:
         if problem := self.problem():
             raise problem
 
-    def problem(self) -> InputError | None:
+    def problem(self) -> SprintoError | None:
         """Why the input is not complete; None if it is, or if no record came."""
         if self._uncovered is not None:
             return self._missing(*self._uncovered)
@@ -124,7 +123,7 @@ class FinalState:
             )
         return None
 
-    def _missing(self, stream: str, why: str, hint: str) -> InputError:
+    def _missing(self, stream: str, why: str, hint: str) -> SprintoError:
         records = pluralize(self._trailing, "record")
         if self._state is None:
             return MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")

@@ -63,9 +63,7 @@ def settle(page: Page, sprinto: Refusing, conventions: IndexConventions) -> tupl
             rejected += part.suspects
             conventions.rule_out(part.first, part.page)
             continue
-        division = split_rejected(
-            part.page, part, PageRefused("", details=tuple(details)), conventions, no_field
-        )
+        division = split_rejected(part, PageRefused("", details=tuple(details)), conventions, no_field)
         rejected += division.blamed
         waiting = [*division.parts, *waiting]
     return accepted, [reject.item.origin for reject in rejected]

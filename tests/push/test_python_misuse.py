@@ -321,6 +321,7 @@ def test_texts_of_other_classes_are_their_content(
         lambda: Deadline(float("nan")),
         lambda: Deadline(True),  # noqa: FBT003 - as a user may
         lambda: Deadline(-1),
+        lambda: Deadline(10**400),
         lambda: Deadline(5, 3),  # type: ignore[arg-type] # as a user may
         lambda: Deadline(5, lambda: None, None),  # type: ignore[arg-type] # as a user may
     ],

@@ -55,11 +55,7 @@ def logged_sessions(events: Iterable[dict[str, Any]]) -> list[LoggedSession]:
             by_session.setdefault(session_id, []).append(event)
     sessions = [_logged(session_id, its_events) for session_id, its_events in by_session.items()]
     beginning = datetime.min.replace(tzinfo=timezone.utc)
-
-    def opened_at(session: LoggedSession) -> datetime:
-        return session.created_at or session.first_at or beginning
-
-    return sorted(sessions, key=opened_at, reverse=True)
+    return sorted(sessions, key=lambda one: one.created_at or one.first_at or beginning, reverse=True)
 
 
 def created_under(reference: str, events: Iterable[dict[str, Any]]) -> str | None:
@@ -81,16 +77,12 @@ def _session_id(event: dict[str, Any]) -> str | None:
 
 def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
     """Whether the log shows this session's own creation, and every other creation before it."""
-    own: list[datetime] = []
-    others: list[datetime | None] = []
-    for event in events:
-        if event.get("type") == CREATED:
-            created_at = parse_time(event.get("at"))
-            if _session_id(event) != session_id:
-                others.append(created_at)
-            elif created_at is not None:
-                own.append(created_at)
-    return bool(own) and all(other is not None and other < min(own) for other in others)
+    creations = [
+        (_session_id(event), parse_time(event.get("at"))) for event in events if event.get("type") == CREATED
+    ]
+    own = [at for found, at in creations if found == session_id and at]
+    others = [at for found, at in creations if found != session_id]
+    return bool(own) and all(at is not None and at < min(own) for at in others)
 
 
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
@@ -46,10 +47,12 @@ def seconds(name: str, value: object, *, may_be_zero: bool = True) -> float:
 
 def limit(name: str, value: object) -> float:
     """A number of seconds, or infinity. Raises ConfigError."""
-    # NaN is not at least 0.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise ConfigError(f"`{name}` must be a number of seconds, from 0.")
-    return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = -1
+    # NaN is within no bounds, and no float holds a larger integer.
+    if 0 <= value <= sys.float_info.max or value == math.inf:
+        return float(value)
+    raise ConfigError(f"`{name}` must be a number of seconds, from 0.")
 
 
 def instance(name: str, kind: type[_T], value: object) -> _T:

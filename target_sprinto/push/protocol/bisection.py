@@ -15,13 +15,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from target_sprinto.push.errors import PageRefused, PageTooLarge
+from target_sprinto.push.errors import ErrorDetail, PageRefused, PageTooLarge
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.protocol.rejections import KnownField, read_detail
-
-ErrorDetail = dict[str, object]
-"""``{entity_type, index, field, issue}`` as a response named it."""
-
 
 MAX_KEPT_BYTES = 10_000
 """Of what a response says of one record, so much is kept beside it."""
@@ -106,14 +102,10 @@ class Division(NamedTuple):
 
 
 def split_rejected(
-    page: Page,
-    part: SubPage,
-    refusal: PageRefused | PageTooLarge,
-    conventions: IndexConventions,
-    known_field: KnownField,
+    part: SubPage, refusal: PageRefused | PageTooLarge, conventions: IndexConventions, known_field: KnownField
 ) -> Division:
-    """What to send instead of a rejected page. `part` is what it was of the first rejection."""
-    full = part.full or page
+    """What to send instead of a rejected page."""
+    page, full = part.page, part.full or part.page
     code, details = refusal.code, refusal.details
     if len(full.items) == 1:
         detail = details[0] if details else {}
@@ -142,14 +134,10 @@ def items_at(
         entity_type, index = detail.get("entity_type"), detail.get("index")
         if not isinstance(index, int) or isinstance(index, bool):
             return []
-        if convention.within == "page":
-            items = everything
-        elif isinstance(entity_type, str) and entity_type in groups:
-            items = groups[entity_type]
-        elif entity_type is None and len(groups) == 1:
+        if convention.within == "page" or (entity_type is None and len(groups) == 1):
             items = everything
         else:
-            return []
+            items = groups.get(entity_type, []) if isinstance(entity_type, str) else []
         position = index - convention.base
         if not 0 <= position < len(items):
             return []

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -22,24 +22,6 @@ from target_sprinto.push.text import quoted, short
 
 _JSON_NATIVE_TYPES = frozenset({int, bool, type(None), datetime, date, time, UUID})
 """Of these types exactly: what is derived from `datetime` may be no time at all, as pandas' `NaT` is."""
-
-
-class RecordPosition(NamedTuple):
-    """Where a record came from, for messages: the push, from 1, and the place within it, from 0."""
-
-    push: int
-    at: int
-
-    def __str__(self) -> str:
-        return f"index {self.at} of push {self.push}"
-
-
-class Encoded(NamedTuple):
-    """A record ready to be sent. `key` identifies its entity within its type; None if it is not known."""
-
-    body: bytes
-    place: RecordPosition
-    key: object
 
 
 class _NotSerializable(Exception):
@@ -53,10 +35,13 @@ class _NotSerializable(Exception):
 
 def encoded(
     records: Iterable[Mapping[str, object]], push: int, key_fields: tuple[str, ...]
-) -> Iterator[Encoded]:
-    """One after the other, each taken from `records` only when needed. Raises UnserializableRecord."""
+) -> Iterator[tuple[bytes, str, object]]:
+    """One after the other, each taken from `records` only when needed: JSON bytes, place and entity key.
+
+    The place is for messages: the index, from 0, in which push, from 1. The key is None if it is not known.
+    Raises UnserializableRecord.
+    """
     for index, record in enumerate(records):
-        place = RecordPosition(push, index)
         try:
             body, key = _encode(record), _key(record, key_fields)
         except _NotSerializable as problem:
@@ -67,7 +52,7 @@ def encoded(
                 index=index,
                 field=problem.path,
             ) from None
-        yield Encoded(body, place, key)
+        yield body, f"index {index} of push {push}", key
 
 
 FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")

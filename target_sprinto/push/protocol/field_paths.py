@@ -1,4 +1,4 @@
-"""Paths of fields, as a schema names them. Pure.
+"""Paths of fields, as a schema names them, and what is wrong there. Pure.
 
 A name under a schema's `properties` is the schema's own. Any other key of an object may be a value, such as
 an email address in a map: it is shown as `*`.
@@ -7,18 +7,33 @@ an email address in a map: it is shown as `*`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from target_sprinto.push.text import shown
+from target_sprinto.push.text import quoted, shown
 
 Schema = dict[str, Any]
 
 _IN_PLACE = ("allOf", "anyOf", "oneOf", "if", "then", "else")
+_ITEMS = ("items", "prefixItems", "additionalItems")
 _MOST_NODES = 100
 """Subschemas that apply at one place. What lies behind more of them is not named."""
 
 _STEP = re.compile(r"[^.\[\]/$#]+")
+
+
+class FieldProblem(NamedTuple):
+    """What is wrong with one field of a record, in our own words, as far as it is known and may be shown.
+
+    `field` is its path, "" for the record itself.
+    """
+
+    field: str | None
+    issue: str | None
+
+    def __str__(self) -> str:
+        field = f"field {quoted(self.field)}" if self.field else ""
+        return " ".join(filter(None, (field, self.issue))) or "no field named"
 
 
 def field_path(schema: object, path: Iterable[str | int]) -> str:
@@ -44,7 +59,8 @@ class FieldPaths:
         """The field that a response means: ``a.b[].*``; None if its first name is not a field's."""
         nodes = _expand(self._schemas.get(entity_type, {}).values())
         found: list[str] = []
-        for name in [spelt] if _is_property(nodes, spelt) else _STEP.findall(spelt):
+        is_one_name = any(_has_property(node, spelt) for node in nodes)
+        for name in [spelt] if is_one_name else _STEP.findall(spelt):
             items, _ = _step(nodes, 0)
             if found and items and name.isdecimal():
                 nodes, step = items, "[]"
@@ -62,17 +78,15 @@ class FieldPaths:
 def _step(nodes: list[Schema], step: str | int) -> tuple[list[Schema], str | None]:
     """The schemas one step further, and the step's name if it is one of theirs."""
     if isinstance(step, int):
-        return _expand(inner for node in nodes for inner in _items(node)), None
+        return _expand(node.get(keyword) for node in nodes for keyword in _ITEMS), None
     named = [node["properties"][step] for node in nodes if _has_property(node, step)]
     if named:
         return _expand(named), step
-    maps = (node.get("additionalProperties") for node in nodes)
-    patterns = (inner for node in nodes for inner in _values(node.get("patternProperties")))
-    return _expand([*maps, *patterns]), None
-
-
-def _is_property(nodes: list[Schema], name: str) -> bool:
-    return any(_has_property(node, name) for node in nodes)
+    others = [node.get("additionalProperties") for node in nodes]
+    for node in nodes:
+        if isinstance(patterns := node.get("patternProperties"), dict):
+            others += patterns.values()
+    return _expand(others), None
 
 
 def _has_property(node: Schema, name: str) -> bool:
@@ -80,25 +94,14 @@ def _has_property(node: Schema, name: str) -> bool:
     return isinstance(properties, dict) and name in properties
 
 
-def _items(node: Schema) -> Iterator[object]:
-    for keyword in ("items", "prefixItems", "additionalItems"):
-        inner = node.get(keyword)
-        yield from inner if isinstance(inner, list) else [inner]
-
-
-def _values(value: object) -> Iterable[object]:
-    return value.values() if isinstance(value, dict) else ()
-
-
 def _expand(nodes: Iterable[object]) -> list[Schema]:
-    """The schemas, and those that apply at the same place."""
+    """The schemas, also those in lists, and those that apply at the same place."""
     waiting, found = list(nodes), list[Schema]()
     while waiting and len(found) < _MOST_NODES:
         node = waiting.pop()
-        if not isinstance(node, dict):
-            continue
-        found.append(node)
-        for keyword in _IN_PLACE:
-            inner = node.get(keyword)
-            waiting += inner if isinstance(inner, list) else [inner]
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            found.append(node)
+            waiting += [node.get(keyword) for keyword in _IN_PLACE]
     return found

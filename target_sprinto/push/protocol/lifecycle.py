@@ -52,37 +52,26 @@ class Event(enum.Enum):
     SETTLED = enum.auto()
 
 
-TRANSITIONS: Mapping[Phase, Mapping[Event, Phase]] = {
-    Phase.UNOPENED: {
-        Event.FIRST_PAGE: Phase.OPENING,
-        Event.SETTLED: Phase.ENDED,
-    },
-    Phase.OPENING: {
-        Event.CREATED: Phase.OPEN,
-        Event.CREATE_DID_NOT_HAPPEN: Phase.UNOPENED,
-        Event.SETTLED: Phase.ENDED,
-    },
-    Phase.OPEN: {
-        Event.APPLY_SENT: Phase.APPLYING,
-        Event.ABORTED: Phase.DISCARDING,
-        Event.SETTLED: Phase.ENDED,
-    },
-    Phase.APPLYING: {
-        Event.APPLY_DID_NOT_HAPPEN: Phase.OPEN,
-        Event.SETTLED: Phase.ENDED,
-    },
-    Phase.DISCARDING: {
-        Event.ABORTED: Phase.DISCARDING,
-        Event.SETTLED: Phase.ENDED,
-    },
-    Phase.ENDED: {},
+TRANSITIONS: Mapping[tuple[Phase, Event], Phase] = {
+    (Phase.UNOPENED, Event.FIRST_PAGE): Phase.OPENING,
+    (Phase.UNOPENED, Event.SETTLED): Phase.ENDED,
+    (Phase.OPENING, Event.CREATED): Phase.OPEN,
+    (Phase.OPENING, Event.CREATE_DID_NOT_HAPPEN): Phase.UNOPENED,
+    (Phase.OPENING, Event.SETTLED): Phase.ENDED,
+    (Phase.OPEN, Event.APPLY_SENT): Phase.APPLYING,
+    (Phase.OPEN, Event.ABORTED): Phase.DISCARDING,
+    (Phase.OPEN, Event.SETTLED): Phase.ENDED,
+    (Phase.APPLYING, Event.APPLY_DID_NOT_HAPPEN): Phase.OPEN,
+    (Phase.APPLYING, Event.SETTLED): Phase.ENDED,
+    (Phase.DISCARDING, Event.ABORTED): Phase.DISCARDING,
+    (Phase.DISCARDING, Event.SETTLED): Phase.ENDED,
 }
 
 
 def next_phase(phase: Phase, event: Event) -> Phase:
     """The phase that follows. Raises LookupError for an event that has no place in `phase`."""
     try:
-        return TRANSITIONS[phase][event]
+        return TRANSITIONS[phase, event]
     except KeyError:
         raise LookupError(f"{event.name} has no place in {phase.name}") from None
 
@@ -163,7 +152,7 @@ def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: 
 
 
 class Processing(enum.Enum):
-    """What a status after `close(apply)` says."""
+    """What a status after `close(apply)` says. An undocumented state is NOT_PROCESSED: never read as success."""
 
     PROCESSED = enum.auto()
     PENDING = enum.auto()
@@ -188,9 +177,9 @@ class ProcessingWatch:
             # After a 202, `active` means "not yet": the documentation's own sample response still shows it.
             self.failed_since = None
             return Processing.PENDING
-        if status.state == "failed":
+        if status.state == "failed" and not status.retried:
             self.failed_since = now if self.failed_since is None else self.failed_since
-            if not status.retried and now - self.failed_since < self.failed_seconds:
+            if now - self.failed_since < self.failed_seconds:
                 return Processing.PENDING
         return Processing.NOT_PROCESSED
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import NamedTuple
 
 import msgspec
 
 from target_sprinto.push.errors import PageRefused
 from target_sprinto.push.protocol.encoding import FIELD_NAME
+from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.text import fitting, listed, pluralize, quoted
 
@@ -54,13 +54,6 @@ _LONGEST_RULE = 40
 
 
 _UNNAMED = "Check with Sprinto what this entity type must look like, and how its fields are mapped."
-
-
-class ReadDetail(NamedTuple):
-    """What a response says of one record, as far as it may be shown. `issue` is in our own words."""
-
-    field: str | None
-    issue: str | None
 
 
 def no_field(_entity_type: str, _spelt: str) -> str | None:
@@ -115,14 +108,14 @@ def describe_details(page: Page, details: tuple[Mapping[str, object], ...], know
     return listed([_describe(page, list(of_one), known_field) for _, of_one in by_record], _ROOM)
 
 
-def read_detail(entity_type: str, detail: Mapping[str, object], known_field: KnownField) -> ReadDetail:
+def read_detail(entity_type: str, detail: Mapping[str, object], known_field: KnownField) -> FieldProblem:
     """What may be shown of what a response says of a record of this entity type."""
     spelt = detail.get("field")
     field = known_field(entity_type, spelt) if isinstance(spelt, str) and spelt else None
     rule = next(
         filter(None, (_rule(detail.get(name)) for name in ("rule", "code", "keyword", "issue"))), None
     )
-    return ReadDetail(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
+    return FieldProblem(field, f"{_RULES[rule]} (rule {rule!r})" if rule else None)
 
 
 def _describe(page: Page, details: list[Mapping[str, object]], known_field: KnownField) -> str:
@@ -141,17 +134,12 @@ def _describe(page: Page, details: list[Mapping[str, object]], known_field: Know
             )
     shown = details[:_FIELDS]
     known = [read_detail(items[0].entity_type, detail, known_field) for detail in shown if items]
-    fields = [_field(one) for one in known if one.field or one.issue]
+    fields = [str(one) if one.field else f"a field {one.issue}" for one in known if one.field or one.issue]
     fitted = fitting(fields, _FIELDS_ROOM, ", ")
     parts += fitted
     if more := len(details) - len(shown) + len(fields) - len(fitted):
         parts.append(f"and {pluralize(more, 'problem')} more")
     return ", ".join(parts)
-
-
-def _field(known: ReadDetail) -> str:
-    field = f"field {quoted(known.field)}" if known.field else "a field"
-    return " ".join(filter(None, (field, known.issue)))
 
 
 def _rule(value: object) -> str | None:

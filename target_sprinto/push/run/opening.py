@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from target_sprinto.push import errors
+from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError, Outcome, SprintoError
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, created_under
@@ -175,7 +176,7 @@ class SessionOpener:
             if is_last or self._client.known_server_time() is None:
                 # By this machine's clock, or a proxy's, Sprinto's may be behind.
                 age = LOOK_BACK
-            found = created_under(self._reference, self._client.events(age, retry_policy))
+            found = created_under(self._reference, read_events(self._client, age, retry_policy))
             if found is not None:
                 return SessionStatus(id=found, state="active")
             if is_last or retry_policy.cancelled.wait(min(wait, max(0.0, until - time.monotonic()))):

@@ -17,7 +17,7 @@ from datetime import datetime
 import backoff
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import cut_off
+from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
@@ -106,7 +106,7 @@ def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveS
 
     By the API's rule only one session is active, so if one is, it is this one.
     """
-    events, is_whole = cut_off(client.events(LOOK_BACK, retry_policy))
+    events, is_whole = cut_off(read_events(client, LOOK_BACK, retry_policy))
     sessions = logged_sessions(events)
     return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
 

@@ -187,7 +187,7 @@ class PageSender:
         with self._disputes:
             if part.suspects:
                 rejects.withdraw(part.suspects)
-            division = split_rejected(page, part, refusal, self._conventions, self.options.known_field)
+            division = split_rejected(part, refusal, self._conventions, self.options.known_field)
             if division.blamed:
                 rejects.keep(division.blamed)
                 self._confirm(division.blamed, rejects)

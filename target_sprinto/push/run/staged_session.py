@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from target_sprinto.push import errors
+from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
 from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_latest
@@ -169,4 +170,4 @@ class StagedSession:
 
     def logged_events(self, check: InterruptCheck) -> list[dict[str, Any]]:
         """The activity log, as far back as a session may still matter."""
-        return interruptibly(lambda: list(self.client.events(LOOK_BACK, self.retry_policy)), check)
+        return interruptibly(lambda: list(read_events(self.client, LOOK_BACK, self.retry_policy)), check)

@@ -39,13 +39,13 @@ def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: 
                 if waiting and (now >= next_at or not attempts.get_map()):
                     next_at = now + ATTEMPT_DELAY_SECONDS
                     try:
-                        attempts.register(_begin(waiting.popleft(), options), selectors.EVENT_WRITE)
+                        begun = _begin(waiting.popleft(), options)
+                        attempts.register(begun, selectors.EVENT_WRITE, begun)
                     except OSError as refused:
                         failure, next_at = refused, now
                     continue
                 for key, _ in attempts.select((min(next_at, until) if waiting else until) - now):
-                    attempt = key.fileobj
-                    assert isinstance(attempt, socket.socket)  # noqa: S101 - no other was registered
+                    attempt: socket.socket = key.data
                     attempts.unregister(attempt)
                     number = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not number:
@@ -55,7 +55,7 @@ def connect_to_any(addresses: Iterable[Address], options: SocketOptions, until: 
             raise failure
         finally:
             for key in attempts.get_map().values():
-                key.fileobj.close()  # type: ignore[union-attr] # a socket, as above
+                key.data.close()
 
 
 def _begin(address: Address, options: SocketOptions) -> socket.socket:

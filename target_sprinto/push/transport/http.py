@@ -39,7 +39,7 @@ class HttpTransport:
             "User-Agent": "target-sprinto",
             "api-key": api_key,
         }
-        self._closed = threading.Event()
+        self._closed = False
         self._begin()
         found = requests.Session().merge_environment_settings(
             base_url, {}, stream=True, verify=None, cert=None
@@ -55,19 +55,13 @@ class HttpTransport:
         self._process = os.getpid()
         self._made: urllib3.HTTPConnectionPool | None = None
         self._making = threading.Lock()
-        self._adapter = HTTPAdapter(pool_connections=2, pool_maxsize=20)
 
     def close(self) -> None:
         """Close the connections; those that are in use, as soon as they are not. Nothing more is sent."""
-        self._closed.set()
-        self._close_idle()
-
-    def _close_idle(self) -> None:
         with self._making:
-            # Clearing alone leaves it open for as long as an error that names it is kept.
+            self._closed = True
             if self._made is not None:
                 self._made.close()
-        self._adapter.close()
 
     def send(self, request: Request) -> Response:
         """The response, within the timeout and a moment, whatever the server does. Raises ApiErrors only."""
@@ -91,22 +85,20 @@ class HttpTransport:
             raise
         except Exception as failure:  # noqa: BLE001 - whatever a server can provoke ends as an ApiError
             raise to_api_error(failure, request.action) from None
-        finally:
-            if self._closed.is_set():
-                self._close_idle()
 
     def _pool(self) -> urllib3.HTTPConnectionPool:
         if os.getpid() != self._process:
             # Forked: two processes on one connection would read each other's responses.
             self._begin()
         with self._making:
-            if self._closed.is_set():
+            if self._closed:
                 raise errors.ClientClosed("The client was closed; nothing was sent.")
             if self._made is None:
                 # The connections that requests would use, with its TLS and its proxies.
+                adapter = HTTPAdapter(pool_maxsize=20)
                 request = requests.Request("GET", self._base_url).prepare()
-                found = self._adapter.get_connection_with_tls_context(request, self._verify, self._proxies)
-                self._adapter.cert_verify(found, self._base_url, self._verify, None)  # type: ignore[no-untyped-call] # its stub has no types
+                found = adapter.get_connection_with_tls_context(request, self._verify, self._proxies)
+                adapter.cert_verify(found, self._base_url, self._verify, None)  # type: ignore[no-untyped-call] # its stub has no types
                 self._made = cast("urllib3.HTTPConnectionPool", found)
                 self._made.ConnectionCls = with_total_timeout(self._made.ConnectionCls)
             return self._made
@@ -145,11 +137,7 @@ def _without_header_dump(record: logging.LogRecord) -> bool:
 
 
 def _read(response: urllib3.BaseHTTPResponse, action: str) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in response.stream(65_536, decode_content=True):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MAX_RESPONSE_BYTES:
-            raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
-    return b"".join(chunks)
+    body = response.read(MAX_RESPONSE_BYTES + 1, decode_content=True)
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise errors.ResponseLost(f"{action} the response exceeded {MAX_RESPONSE_BYTES:,} bytes.")
+    return body

@@ -29,7 +29,7 @@ _HANDSHAKE_ENDED = (
 )
 """In OpenSSL's reasons: the two sides found no common ground, so no request was read."""
 
-_CERTIFICATE_REQUIRED = "CERTIFICATE_REQUIRED"
+_CERTIFICATE_REQUIRED = ("CERTIFICATE_REQUIRED",)
 """Under TLS 1.3 a server says so after the handshake, and before it reads a request."""
 
 _PROXY_BUSY = frozenset({429, 502, 503, 504})
@@ -38,9 +38,7 @@ _PROXY_BUSY = frozenset({429, 502, 503, 504})
 _BAD_ADDRESS = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
-    requests.exceptions.MissingSchema,
     urllib3.exceptions.LocationValueError,
-    urllib3.exceptions.ProxySchemeUnknown,
 )
 
 _INVALID_NOW = "Check this machine's clock; those who run the server, or the proxy, renew its certificate."
@@ -57,17 +55,16 @@ _UNTRUSTED = {
 def to_api_error(failure: Exception, action: str) -> errors.ApiError:
     """The failure as one of ours; `action` begins its message."""
     causes = list(_causes(failure))
-    if isinstance(failure, requests.exceptions.InvalidProxyURL):
-        return errors.ProxyRefused("The proxy's URL cannot be used.", "Check HTTPS_PROXY.")
     if any(isinstance(cause, _BAD_ADDRESS) for cause in causes):
         return errors.BadRequest(
             f"{action} the address, or that of the proxy, cannot be used.",
             "Check `api_url` and HTTPS_PROXY; a SOCKS proxy needs the package PySocks.",
         )
+    ended = _HANDSHAKE_ENDED if isinstance(failure, ConnectError) else _CERTIFICATE_REQUIRED
+    if tls := _to_tls_error(causes, action, ended):
+        return tls
     if isinstance(failure, ConnectError):
         return _to_connect_error(failure, causes, action)
-    if any(_CERTIFICATE_REQUIRED in reason for reason in _tls_reasons(causes)):
-        return _handshake_failed(causes, action)
     late = any(isinstance(cause, (TimeoutError, urllib3.exceptions.TimeoutError)) for cause in causes)
     happened = "no response came in time" if late else "the connection broke"
     lost = errors.ResponseLost(f"{action} {happened}.", "Run again; if it persists, check the network.")
@@ -76,8 +73,6 @@ def to_api_error(failure: Exception, action: str) -> errors.ApiError:
 
 
 def _to_connect_error(failure: ConnectError, causes: list[BaseException], action: str) -> errors.ApiError:
-    if tls := _to_tls_error(causes, action):
-        return tls
     if isinstance(failure.__cause__, ProxyResponseError):
         return _to_proxy_error(failure.__cause__)
     if failure.at_proxy:
@@ -95,8 +90,8 @@ def _to_connect_error(failure: ConnectError, causes: list[BaseException], action
     )
 
 
-def _to_tls_error(causes: list[BaseException], action: str) -> errors.ApiError | None:
-    """What it means if two sides found no TLS; None for anything else."""
+def _to_tls_error(causes: list[BaseException], action: str, ended: tuple[str, ...]) -> errors.TLSError | None:
+    """What it means if two sides found no TLS, as a reason in `ended` says; None for anything else."""
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             what, hint = _UNTRUSTED.get(
@@ -109,29 +104,25 @@ def _to_tls_error(causes: list[BaseException], action: str) -> errors.ApiError |
             return errors.TLSError(
                 f"{action} the certificate of the server, or of the proxy, {what}; nothing was sent.", hint
             )
-    if any(word in reason for reason in _tls_reasons(causes) for word in _HANDSHAKE_ENDED):
-        return _handshake_failed(causes, action)
+    reasons = [str(cause.reason) for cause in causes if isinstance(cause, ssl.SSLError) and cause.reason]
+    if any(word in reason for reason in reasons for word in ended):
+        return errors.TLSError(
+            f"{action} the TLS handshake failed ({reasons[0]}); nothing was sent.",
+            "Check that `api_url` names an https port, and any proxy or gateway on the way; client"
+            " certificates are not supported.",
+        )
     return None
 
 
-def _handshake_failed(causes: list[BaseException], action: str) -> errors.TLSError:
-    return errors.TLSError(
-        f"{action} the TLS handshake failed ({next(_tls_reasons(causes))}); nothing was sent.",
-        "Check that `api_url` names an https port, and any proxy or gateway on the way; client certificates"
-        " are not supported.",
-    )
-
-
-def _tls_reasons(causes: list[BaseException]) -> Iterator[str]:
-    return (str(cause.reason) for cause in causes if isinstance(cause, ssl.SSLError) and cause.reason)
-
-
 def _reason(causes: list[BaseException]) -> str:
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+    def came(kind: type[BaseException]) -> bool:
+        return any(isinstance(cause, kind) for cause in causes)
+
+    if came(urllib3.exceptions.NameResolutionError):
         return "the host name does not resolve"
-    if any(isinstance(cause, TimeoutError) for cause in causes):
+    if came(TimeoutError):
         return "timed out"
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+    if came(ssl.SSLError):
         # Whose `errno` is a number of OpenSSL's.
         return "the TLS handshake was cut off"
     numbers = [
@@ -139,13 +130,9 @@ def _reason(causes: list[BaseException]) -> str:
     ]
     if numbers and numbers[-1]:
         return os.strerror(numbers[-1]).lower()
-    if any(isinstance(cause, RemoteDisconnected) for cause in causes):
+    if came(RemoteDisconnected):
         return "it was ended before a response"
-    return (
-        "the response is not HTTP"
-        if any(isinstance(one, HTTPException) for one in causes)
-        else "unknown reason"
-    )
+    return "the response is not HTTP" if came(HTTPException) else "unknown reason"
 
 
 def _to_proxy_error(response: ProxyResponseError) -> errors.ApiError:

@@ -18,7 +18,6 @@ from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse, parse_headers
 from typing import TYPE_CHECKING, Any, cast
 
-from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, LocationParseError, NameResolutionError, NewConnectionError
 
 from target_sprinto.push.transport.addresses import connect_to_any
@@ -60,11 +59,7 @@ class StaleConnectionError(HTTPError):
 
 def with_total_timeout(connection_class: type[Any]) -> type[Any]:
     """The same connections, but that they keep to their timeout: for a urllib3 pool's `ConnectionCls`."""
-    ours: tuple[type[Any], ...] = (_TotalTimeoutConnection,)
-    if connection_class._new_conn is HTTPConnection._new_conn:  # noqa: SLF001 - urllib3's place for other ways
-        # Through a SOCKS proxy, whose connections have a way of their own, the proxy chooses the address.
-        ours = (_TotalTimeoutConnection, _ConnectsToAnyAddress)
-    return type(connection_class.__name__, (*ours, connection_class), {})
+    return type(connection_class.__name__, (_TotalTimeoutConnection, connection_class), {})
 
 
 class _TotalTimeoutConnection(_Connection):
@@ -101,6 +96,23 @@ class _TotalTimeoutConnection(_Connection):
         finally:
             if self._given_up:
                 self.close()
+
+    def _new_conn(self) -> socket.socket:
+        """Urllib3's own gives each address of a name the whole timeout, so that the second is never tried."""
+        if hasattr(self, "_socks_options"):
+            # Through a SOCKS proxy, whose connections have a way of their own, the proxy chooses the address.
+            return super()._new_conn()
+        try:
+            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
+            made = connect_to_any(addresses, self.socket_options or (), self._until)
+        except UnicodeError:
+            raise LocationParseError(self.host) from None
+        except socket.gaierror as failure:
+            raise NameResolutionError(self.host, self, failure) from failure
+        except OSError as failure:
+            raise NewConnectionError(self, "no address could be connected to") from failure
+        made.settimeout(_left(self._until))
+        return made
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's own
         if not self._is_new:
@@ -152,25 +164,6 @@ class _TotalTimeoutConnection(_Connection):
 
     def _deadline(self) -> float:
         return time.monotonic() + float(cast("float", self.timeout))
-
-
-class _ConnectsToAnyAddress(_Connection):
-    """urllib3's own gives each address of a name the whole timeout, so that the second is never tried."""
-
-    _until: float
-
-    def _new_conn(self) -> socket.socket:
-        try:
-            addresses = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-            made = connect_to_any(addresses, self.socket_options or (), self._until)
-        except UnicodeError:
-            raise LocationParseError(self.host) from None
-        except socket.gaierror as failure:
-            raise NameResolutionError(self.host, self, failure) from failure
-        except OSError as failure:
-            raise NewConnectionError(self, "no address could be connected to") from failure
-        made.settimeout(_left(self._until))
-        return made
 
 
 class _TimeLimitedResponse(HTTPResponse):
