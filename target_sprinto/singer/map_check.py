@@ -21,6 +21,7 @@ from target_sprinto.singer.map_rules import (
     nodes_of,
     parsed,
     reading,
+    step_of,
     text_of,
 )
 from target_sprinto.singer.map_schema import read_at
@@ -219,16 +220,14 @@ def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple
     With each whether it is read by `get`.
     """
     for node in nodes_of(expression):
-        step = _step(node)
-        if step is None:
+        if (step := step_of(node)) is None:
             continue
-        inner = properties_of(read_at(step[0], fields))
-        name = step[1]
-        is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
-        if inner and name not in inner and not is_method:
-            nearest, base = by_nearness(name, inner)[0], ast.unparse(step[0])
+        base, name = step
+        inner = properties_of(read_at(base, fields))
+        if inner and name not in inner:
+            nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
-            hint = _as_typed(f"{meant} `{_got(base, name, fields)}`.", _OPTIONAL)
+            hint = _as_typed(f"{meant} `{_got(ast.unparse(base), name, fields)}`.", _OPTIONAL)
             yield isinstance(node, ast.Call), _Missing(name, list(inner), hint)
 
 
@@ -240,15 +239,6 @@ def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
     elif node is not None and "null" in types_of(read_at(node, fields)):
         base = f"({base} or {{}})"
     return f"{base}.get({name!r})"
-
-
-def _step(node: ast.AST) -> tuple[ast.expr, str] | None:
-    match node:
-        case ast.Attribute(base, name) | ast.Subscript(base, ast.Constant(str(name))):
-            return base, name
-        case ast.Call(ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []):
-            return base, name
-    return None
 
 
 def _as_typed(hint: str, otherwise: str) -> str:

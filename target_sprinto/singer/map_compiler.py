@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, nodes_of
+from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
 from target_sprinto.singer.messages import encode, is_finite
 
 if TYPE_CHECKING:
@@ -224,15 +224,10 @@ def _is_constant(node: ast.AST | None) -> bool:
 
 def field_of_record(node: ast.AST | None) -> str | None:
     """The field in `record.x`, `record['x']` or `record.get('x')`, also of `_`; else None."""
-    match node:
-        case ast.Subscript(ast.Name("record" | "_"), ast.Constant(str(name))):
+    match step_of(node):
+        case (ast.Name("record" | "_"), name):
             return name
-        case ast.Call(ast.Attribute(ast.Name("record" | "_"), "get"), [ast.Constant(str(name)), *_], []):
-            return name
-        case ast.Attribute(ast.Name("record" | "_"), name) if not hasattr(dict, name):
-            return name
-        case _:
-            return None
+    return None
 
 
 def fields_read(expression: str) -> set[str]:

@@ -156,6 +156,19 @@ def parsed(expression: str) -> ast.expr | None:
     return None
 
 
+def step_of(node: ast.AST | None) -> tuple[ast.expr, str] | None:
+    """The base and the name in `x.name`, `x['name']` and `x.get('name')`; None for anything else."""
+    match node:
+        case ast.Subscript(base, ast.Constant(str(name))) | ast.Call(
+            ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []
+        ):
+            return base, name
+        # A method of an object is not one of its fields.
+        case ast.Attribute(base, name) if not hasattr(dict, name):
+            return base, name
+    return None
+
+
 def nodes_of(expression: str) -> list[ast.AST]:
     """The nodes of its syntax tree; none for what is not an expression."""
     tree = parsed(expression)
