@@ -38,11 +38,12 @@ _LONGEST_HINT = 130
 
 
 class _Missing(NamedTuple):
-    """A name that an expression reads and that its place lacks; `known` are the names that it has."""
+    """A name that an expression reads, by `get` or not, and that its place lacks; `known` are its names."""
 
     name: str
     known: list[str]
     hint: str
+    by_get: bool = False
 
 
 def require_expressions(stream_maps: Mapping[str, Any]) -> None:
@@ -121,8 +122,8 @@ def require_known_names(
         missing = _Missing(name, list(fields), _cause(target, name, rule.expressions[target], fields))
         raise _not_there(stream, target, missing)
     for target, expression in rule.expressions.items():
-        for is_optional, missing in _missing_parts(expression, fields):
-            if not is_optional:
+        for missing in _missing_parts(expression, fields):
+            if not missing.by_get:
                 raise _not_there(stream, target, missing)
     for name in rule.removed:
         if name not in fields and rule.source == stream:
@@ -149,9 +150,9 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
-        for is_optional, missing in _missing_parts(expression, fields):
-            if is_optional and missing.name != DELETED_AT:
-                yield missing.name, _not_there(stream, target, missing._replace(hint=_NULL))
+        for missing in _missing_parts(expression, fields):
+            if missing.by_get and missing.name != DELETED_AT:
+                yield missing.name, _not_there(stream, target, missing)
 
 
 def require_entity(
@@ -214,21 +215,22 @@ def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -
     return _OPTIONAL
 
 
-def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[bool, _Missing]]:
-    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks.
-
-    With each whether it is read by `get`.
-    """
+def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Missing]:
+    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks."""
     for node in nodes_of(expression):
         if (step := step_of(node)) is None:
             continue
         base, name = step
         inner = properties_of(read_at(base, fields))
-        if inner and name not in inner:
+        if not inner or name in inner:
+            continue
+        if isinstance(node, ast.Call):
+            yield _Missing(name, list(inner), _NULL, by_get=True)
+        else:
             nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
             hint = _as_typed(f"{meant} `{_got(ast.unparse(base), name, fields)}`.", _OPTIONAL)
-            yield isinstance(node, ast.Call), _Missing(name, list(inner), hint)
+            yield _Missing(name, list(inner), hint)
 
 
 def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
