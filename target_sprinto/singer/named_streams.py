@@ -40,7 +40,7 @@ class Arrivals:
         }
         self._named = list(_mapped(stream_maps, entity_types))
         self._named += [_Named("entity_types", name, kind) for name, kind in entity_types.names.items()]
-        self._latest: dict[str, list[str]] = {}
+        self._latest: dict[str, dict[str, None]] = {}
         self._reported: set[tuple[str, str]] = set()
 
     def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> Iterator[str]:
@@ -48,23 +48,22 @@ class Arrivals:
 
         Yields sentences on fields that came with a later SCHEMA and are dropped, and on those that went.
         """
-        fields = list(fields)
-        known, self._latest[stream] = self._latest.get(stream), fields
+        now = dict.fromkeys(fields)
+        before, self._latest[stream] = self._latest.get(stream), now
         # Of fields that went, those that a rule removes: a tap may change its SCHEMA without end.
         removed = {field for rule in rules_of(self._stream_maps, stream) if rule for field in rule.removed}
-        self._fields[stream] = {*fields, *(removed & self._fields.get(stream, set()))}
+        self._fields[stream] = {*now, *(removed & self._fields.get(stream, set()))}
         self._sent_as.update(sent_as)
-        if known is not None:
-            yield from self._changes(stream, known, fields)
+        if before is not None:
+            yield from self._changes(stream, before, now)
 
-    def _changes(self, stream: str, before: list[str], now: list[str]) -> Iterator[str]:
+    def _changes(self, stream: str, before: Mapping[str, None], now: Mapping[str, None]) -> Iterator[str]:
         rules = [rule for rule in rules_of(self._stream_maps, stream) if rule is not None]
-        new, gone = dict.fromkeys(now), dict.fromkeys(before)
-        for field in new.keys() & gone.keys():
-            del new[field], gone[field]
-        dropped = set(new).intersection(*(rule.dropped(now) for rule in rules)) if rules else set()
+        dropped = set(now).intersection(*(rule.dropped(now) for rule in rules)) if rules else set[str]()
+        new = [field for field in now if field in dropped and field not in before]
+        gone = [field for field in before if field not in now]
         for fields, text in (
-            ([field for field in new if field in dropped], "has new fields that its stream map drops"),
+            (new, "has new fields that its stream map drops"),
             (gone, "no longer has fields"),
         ):
             named = [field for field in fields if (stream, field) not in self._reported][:_MAX_REPORTED]

@@ -52,8 +52,7 @@ class Streams(dict[str, Stream]):
     def __post_init__(self) -> None:
         self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps, self.settings.expect)
         self._doubted: set[tuple[str, str]] = set()
-        self._schema_memory: dict[str, int] = {}
-        self._memory = 0
+        self._memory: dict[str, int] = {}
 
     def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
@@ -105,10 +104,8 @@ class Streams(dict[str, Stream]):
         return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
     def _require_small(self, name: str, schema: bytes) -> None:
-        memory = schema_limits.memory_of(schema)
-        self._memory += memory - self._schema_memory.get(name, 0)
-        self._schema_memory[name] = memory
-        if len(schema) > MAX_BYTES or self._memory > schema_limits.MAX_MEMORY:
+        self._memory[name] = schema_limits.memory_of(schema)
+        if len(schema) > MAX_BYTES or sum(self._memory.values()) > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} has {len(schema):,} bytes: a schema may have"
                 f" {MAX_BYTES:,}, and all of a run some 30,000 fields.",
