@@ -15,6 +15,7 @@ from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_rules import (
+    NOT_FIELDS,
     MapRule,
     called_names,
     mentions,
@@ -163,17 +164,17 @@ def require_entity(
     `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA, and `sent` the fields after the stream map.
     """
     name = quoted(entity.entity_type)
-    copies = {field: field for field in fields} if rule is None else rule.copies(fields)
+    rules = rule.fields if rule else {}
     for field in sent:
-        if field not in entity.fields and (entity.closed or (rule and rule.fields.get(field))):
+        if field not in entity.fields and (entity.closed or rules.get(field)):
             raise MapFailed(
                 f"stream {quoted(stream)} sends field {quoted(field)}, and entity type {name} has no"
                 f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
-        source = copies.get(field, "")
+        source = rules.get(field) or field
         came, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
-        if came - {"null"} and wanted and came.isdisjoint(wanted):
+        if came - {"null"} and wanted and came.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             converted = text_of(reading(source), may_be_null="null" in came)
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"

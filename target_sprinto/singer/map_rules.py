@@ -58,14 +58,6 @@ class MapRule:
         made = [field for field, rule in self.fields.items() if rule is not None]
         return made if self.drops_others else [*made, *(name for name in fields if name not in self.fields)]
 
-    def copies(self, fields: Iterable[str]) -> dict[str, str]:
-        """By target field the field of the stream that it is a copy of, unchanged."""
-        known = list(fields)
-        made = {
-            field: rule for field, rule in self.fields.items() if rule in known and rule not in NOT_FIELDS
-        }
-        return made | {field: field for field in self.outputs(known) if field not in self.fields}
-
     def dropped(self, fields: Iterable[str]) -> list[str]:
         """The stream's fields that are neither sent nor read."""
         known = list(fields)

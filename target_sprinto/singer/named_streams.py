@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
@@ -43,30 +43,30 @@ class Arrivals:
         self._latest: dict[str, dict[str, None]] = {}
         self._reported: set[tuple[str, str]] = set()
 
-    def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> Iterator[str]:
+    def add(
+        self,
+        stream: str,
+        fields: Iterable[str],
+        sent_as: Mapping[str, str | None],
+        dropped: Collection[str] = (),
+    ) -> Iterator[str]:
         """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any.
 
-        Yields sentences on fields that came with a later SCHEMA and are dropped, and on those that went.
+        Yields sentences on fields that came with a later SCHEMA and are `dropped`, and on those that went.
         """
         now = dict.fromkeys(fields)
-        before, self._latest[stream] = self._latest.get(stream), now
+        before, self._latest[stream] = self._latest.get(stream, now), now
         # Of fields that went, those that a rule removes: a tap may change its SCHEMA without end.
         removed = {field for rule in rules_of(self._stream_maps, stream) if rule for field in rule.removed}
         self._fields[stream] = {*now, *(removed & self._fields.get(stream, set()))}
         self._sent_as.update(sent_as)
-        if before is not None:
-            yield from self._changes(stream, before, now)
-
-    def _changes(self, stream: str, before: Mapping[str, None], now: Mapping[str, None]) -> Iterator[str]:
-        rules = [rule for rule in rules_of(self._stream_maps, stream) if rule is not None]
-        dropped = set(now).intersection(*(rule.dropped(now) for rule in rules)) if rules else set[str]()
         new = [field for field in now if field in dropped and field not in before]
         gone = [field for field in before if field not in now]
-        for fields, text in (
+        for changed, text in (
             (new, "has new fields that its stream map drops"),
             (gone, "no longer has fields"),
         ):
-            named = [field for field in fields if (stream, field) not in self._reported][:_MAX_REPORTED]
+            named = [field for field in changed if (stream, field) not in self._reported][:_MAX_REPORTED]
             if len(self._reported) > _MAX_REPORTED:
                 return
             self._reported.update((stream, field) for field in named)

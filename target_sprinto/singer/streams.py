@@ -138,9 +138,10 @@ class Streams(dict[str, Stream]):
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
-        dropped = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
-        self.intake.counts.dropped[name] = sorted(set[str].intersection(*dropped)) if dropped else []
-        for change in self.arrivals.add(name, fields, sent_as):
+        of_each = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
+        dropped = set[str].intersection(*of_each) if of_each else set[str]()
+        self.intake.counts.dropped[name] = sorted(dropped)
+        for change in self.arrivals.add(name, fields, sent_as, dropped):
             log.info("%s", change)
         return routes
 
@@ -160,15 +161,15 @@ class Streams(dict[str, Stream]):
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        schema = stream_map.transformed_schema
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))
                     log.warning("Input line %d: %s", self.intake.line(), doubt)
-        schema = stream_map.transformed_schema
-        if rule is not None and isinstance(stream_map, CustomStreamMap) and not stream_map.flattening_enabled:
-            schema = mapped_schema(schema, rule, stream_map.raw_schema)
+            if not stream_map.flattening_enabled:
+                schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
