@@ -106,14 +106,12 @@ class Route:
                 intake.leave_out(source)
                 return True
             body = written
-        if decoder is None or (read := decoder.read(body)) is None:
-            return self._writer is not None and self._deliver_written(body, source)
-        key = decoder.key(read) if intake.needs_keys and intake.has_key(self.entity_type) else None
-        self._sink.add_valid(body.strip(), source, key)
-        return True
-
-    def _deliver_written(self, body: bytes, source: Source) -> bool:
-        """Send a mapped record that has to be checked in full."""
+        if decoder is not None and (read := decoder.read(body)) is not None:
+            key = decoder.key(read) if intake.needs_keys and intake.has_key(self.entity_type) else None
+            self._sink.add_valid(body.strip(), source, key)
+            return True
+        if self._writer is None:
+            return False
         try:
             record = decode_object(body)
         except ValueError:

@@ -170,12 +170,19 @@ def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[
 class TypedDecoder:
     """Reads records of one stream whose schema says no more than types."""
 
-    def __init__(
-        self, decoder: msgspec.json.Decoder[Any], key_fields: Sequence[str], mark_field: str | None
-    ) -> None:
-        self._decode = decoder.decode
-        self._key_fields = key_fields
-        self._mark_field = mark_field
+    def __init__(self, schema: dict[str, Any], key_properties: Sequence[str], mark: str | None) -> None:
+        """Raises one of _UNSUITABLE for a schema that says more, or a key that may be a decimal."""
+        properties = schema.get("properties", {})
+        if any(not _kinds(properties[name]) <= _KEYS.keys() for name in key_properties):
+            # A decimal read as a float is another key than the same one read in full.
+            raise ValueError
+        if schema.get("type", "object") != "object":
+            raise ValueError
+        wanted = {**schema, "type": "object", "required": [*schema.get("required", []), *key_properties]}
+        self._decode = msgspec.json.Decoder(_type_of(wanted)).decode
+        names = list(properties)
+        self._key_fields = [_field(names.index(name)) for name in key_properties]
+        self._mark_field = _field(names.index(mark)) if mark in names else None
 
     def read(self, raw: bytes) -> msgspec.Struct | None:
         """A record that is as its schema wants it; None where it has to be looked at in full.
@@ -199,20 +206,10 @@ def typed_decoder(
     schema: dict[str, Any], key_properties: Sequence[str], mark: str | None = None
 ) -> TypedDecoder | None:
     """A reader for the stream's records; None where the schema is not plain, or a key may be a decimal."""
-    properties = schema.get("properties", {})
     try:
-        if any(not _kinds(properties[name]) <= _KEYS.keys() for name in key_properties):
-            # A decimal read as a float is another key than the same one read in full.
-            return None
-        wanted = {**schema, "type": "object", "required": [*schema.get("required", []), *key_properties]}
-        if schema.get("type", "object") != "object":
-            return None
-        decoder = msgspec.json.Decoder(_type_of(wanted))
+        return TypedDecoder(schema, key_properties, mark)
     except _UNSUITABLE:
         return None
-    names = list(properties)
-    mark_field = _field(names.index(mark)) if mark in names else None
-    return TypedDecoder(decoder, [_field(names.index(name)) for name in key_properties], mark_field)
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:
@@ -230,23 +227,20 @@ def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from 
 
 def _type_of_kind(kind: str, schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     if kind == "object":
-        return _type_of_object(schema) if schema.get("properties") else _any_object(schema)
+        return _type_of_object(schema)
     if kind == "array":
         return list[_type_of(schema["items"])] if "items" in schema else list[Any]  # type: ignore[misc] # made from data
     return _SCALARS[kind]
 
 
-def _any_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    if schema.get("required") or schema.get("additionalProperties", True) is not True:
-        raise ValueError
-    return dict[str, Any]
-
-
 def _type_of_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     """A field that is not named, whether the schema allows it or not, is for the full look to judge."""
-    properties, required = schema["properties"], schema.get("required", [])
-    if set(required) - set(properties):
+    properties, required = schema.get("properties") or {}, schema.get("required", [])
+    others = schema.get("additionalProperties", True)
+    if set(required) - set(properties) or not (properties or others is True):
         raise ValueError
+    if not properties:
+        return dict[str, Any]
     fields = [
         (_field(number), _type_of(wanted), *(() if name in required else (None,)))
         for number, (name, wanted) in enumerate(properties.items())
