@@ -106,13 +106,15 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     return Cost(per_value, measuring.patterns, measuring.total)
 
 
-class _Entered:
-    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it."""
+class _Entered(NamedTuple):
+    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it.
 
-    def __init__(self, schema: object, at: _Path) -> None:
-        self.schema = schema
-        self.at = at
-        self.returns: list[_Path] = []
+    `returns` are the paths from it that lead back to it.
+    """
+
+    schema: object
+    at: _Path
+    returns: list[_Path]
 
 
 class _Measuring:
@@ -127,7 +129,7 @@ class _Measuring:
         # Without a retriever: what is not in it cannot be had.
         self.resolver: Resolver[Any] = Registry().with_resource("", resource).resolver_with_root(resource)
         self._specification = specification
-        self._entered = [_Entered(schema, ())]
+        self._entered = [_Entered(schema, (), [])]
         self._dynamic: dict[str, list[Any]] | None = None
         self._schema = schema
 
@@ -166,7 +168,7 @@ class _Measuring:
                 for passed in self._entered[depth:]:
                     _note_return(passed, path[len(passed.at) :])
                 return
-        self._entered.append(_Entered(target, path))
+        self._entered.append(_Entered(target, path, []))
         self.visit(target, resolver, path, weight, repeated=repeated)
         self._entered.pop()
 
