@@ -161,7 +161,7 @@ def _converted(
         return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""
     if wanted.get("format") == "date-time":
         return _as_date_time(
-            expression, sample.shapes[path] or {str(schema.get("format"))}, nullable=nullable
+            expression, sample.shapes(path) or {str(schema.get("format"))}, nullable=nullable
         )
     return expression, ""
 

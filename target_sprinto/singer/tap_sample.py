@@ -21,20 +21,18 @@ _SHAPES = {
     "date": re.compile(r"\d{4}-\d\d-\d\d"),
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
     "local time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*"),
-    "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+"),
 }
 Path = tuple[str, ...]
 
 
 @dataclass
 class StreamSample:
-    """One stream. `present` and `shapes` say, by path of a field, how many records have it, and as what."""
+    """One stream. `present` says, by path of a field, how many records have it."""
 
     key_properties: list[str]
     schema: dict[str, Any]
     records: int = 0
     present: Counter[Path] = field(default_factory=Counter)
-    shapes: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set))
     _words: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set), repr=False)
 
     def fields(self) -> Iterator[tuple[Path, dict[str, Any], bool]]:
@@ -46,6 +44,13 @@ class StreamSample:
         self.records += 1
         if self.records <= MAX_RECORDS:
             self._look(record, ())
+
+    def shapes(self, path: Path) -> set[str]:
+        """What the texts are that came: dates, times with or without a time zone, or other text."""
+        return {
+            next((shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(word)), "text")
+            for word in self._words[path]
+        }
 
     def all_within(self, path: Path, allowed: Iterable[str], *, upper: bool) -> bool:
         """Whether every value that came is among `allowed`, upper-cased or not."""
@@ -59,8 +64,6 @@ class StreamSample:
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
                 self._look(inner, here)
             elif isinstance(inner, str):
-                found = (shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(inner))
-                self.shapes[here].add(next(found, "text"))
                 self._words[here].add(inner)
 
 
