@@ -18,7 +18,7 @@ from target_sprinto.singer.map_rules import (
     NOT_FIELDS,
     MapRule,
     called_names,
-    mentions,
+    names_in,
     nodes_of,
     parsed,
     reading,
@@ -94,7 +94,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.fields.items() if expression == key]
-        made += [target for target, expression in rule.fields.items() if mentions(expression or "", key)]
+        made += [target for target, expression in rule.fields.items() if key in names_in(expression or "")]
         made.append("…")
         raise MapFailed(
             f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",

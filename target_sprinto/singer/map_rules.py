@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,18 +58,19 @@ class MapRule:
         made = [field for field, rule in self.fields.items() if rule is not None]
         return made if self.drops_others else [*made, *(name for name in fields if name not in self.fields)]
 
-    def dropped(self, fields: Iterable[str]) -> list[str]:
+    def dropped(self, fields: Collection[str]) -> list[str]:
         """The stream's fields that are neither sent nor read."""
-        known = list(fields)
-        sent = self.outputs(known)
-        return [field for field in known if field not in sent and not self.reads(field)]
+        used = {*self.outputs(fields), *self._read()}
+        return [field for field in fields if field not in used]
 
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. To remove a field is not to read it."""
-        return any(
-            mentions(expression, field) or (target == field and mentions(expression, "self"))
-            for target, expression in self.expressions.items()
-        )
+        return field in self._read()
+
+    def _read(self) -> set[object]:
+        found = {target: names_in(expression) for target, expression in self.expressions.items()}
+        own = {target for target, names in found.items() if "self" in names}
+        return own.union(*found.values())
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Names that stand for no field, value or function: ``(target field, name)``."""
@@ -113,16 +114,13 @@ def called_names(expression: str) -> set[str]:
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
-def mentions(expression: str, name: str) -> bool:
-    """Whether the expression reads a field of that name, as far as its text shows it."""
+def names_in(expression: str) -> set[object]:
+    """All that may be the name of a field that the expression reads, as far as its text shows it."""
     nodes = nodes_of(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.
-        return False
-    return any(
-        name in {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "value", None)}
-        for node in nodes
-    )
+        return set()
+    return {getattr(node, part, None) for node in nodes for part in ("id", "attr", "value")}
 
 
 def reading(field: str) -> str:
