@@ -7,17 +7,15 @@ function raises if the mapper would, and also where it cannot be sure: then the 
 from __future__ import annotations
 
 import ast
-from decimal import Decimal
 from functools import partial
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import UNSET, Raw
 from singer_sdk.mapper import CustomStreamMap
 
 from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
-from target_sprinto.singer.messages import encode, is_finite
+from target_sprinto.singer.messages import decode_value, encode, is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,9 +28,6 @@ _OF_TEXT = (
 _METHODS: dict[str, Callable[..., Any]] = {"get": dict.get, **{name: getattr(str, name) for name in _OF_TEXT}}
 _MAX_LENGTH = 100_000
 """Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
-
-decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
-"""A field's value. Raises TypeError for UNSET, a field that the record lacks."""
 
 NULL = Raw(b"null")
 _NONE = ast.Constant(None)
@@ -154,6 +149,7 @@ class Compiler:
         """The field's value, or UNSET if it is optional."""
         part = self.part(name)
         parameter = f"in_{part.attr}"
+        # `decode_value` raises TypeError for UNSET.
         value = _optional_value if name in self._optional else decode_value
         self._parameters.setdefault(parameter, self.called(value, [part]))
         return ast.Name(parameter, ast.Load())

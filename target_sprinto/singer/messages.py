@@ -71,11 +71,13 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 
 _message_decoder = msgspec.json.Decoder(Message)
 _names_decoder = msgspec.json.Decoder(list[str] | None)
-_value_decoder = msgspec.json.Decoder(float_hook=Decimal)
 _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 """A value as JSON bytes, with exact numbers."""
+
+decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
+"""The same back: decimals as Decimal, integers of any size."""
 
 
 def parse_message(line: bytes) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
         parts = {name: getattr(read, field) for field, name in spelled.items()}
         if sum(map(len, parts.values())) > _LARGEST_KEY:
             return {}
-        return {name: _value_decoder.decode(part) for name, part in parts.items() if part}
+        return {name: decode_value(part) for name, part in parts.items() if part}
     except (msgspec.DecodeError, ValueError, DecimalException, RecursionError):
         return {}
 

@@ -74,7 +74,6 @@ class Route:
         stream_map: StreamMap,
         rule: MapRule | None,
         sink: SprintoSink,
-        intake: Intake,
         fields: Sequence[str],
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
@@ -85,7 +84,7 @@ class Route:
         self.sends = list(sink.original_schema["properties"])
         self._map = None if unchanged else stream_map
         self._sink = sink
-        self._intake = intake
+        self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
         # What a plan sends unchanged must not be marked as deleted; what it maps, the writer has looked at.
         mark = DELETED_AT if unchanged else None

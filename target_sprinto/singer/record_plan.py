@@ -25,14 +25,13 @@ from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_compiler import (
     NULL,
     Compiler,
-    decode_value,
     fields_read,
     finite,
     map_of,
     of_rest,
 )
 from target_sprinto.singer.map_rules import MapRule, parsed
-from target_sprinto.singer.messages import encode
+from target_sprinto.singer.messages import decode_value, encode
 
 LEFT_OUT = b""
 """What a map makes of a record that it filters out."""

@@ -23,7 +23,7 @@ import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.messages import decode_object, encode
+from target_sprinto.singer.messages import decode_object, decode_value, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,6 @@ MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication
 
 _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names = msgspec.json.Decoder(list[str])
-_exact = msgspec.json.Decoder(float_hook=Decimal)
 
 _CRASHED = "The tap probably crashed: check its log."
 _STOPPED = "The tap was stopped, or crashed: check its log and run again."
@@ -149,7 +148,7 @@ class FinalState:
             return "is unfinished", _CRASHED
         if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
             return "has no value of its replication key in its bookmark", _CRASHED
-        value = _exact.decode(fields[key])
+        value = decode_value(fields[key])
         if is_covered(value, bookmark["replication_key_value"]):
             return None
         return "is beyond its bookmark", _CRASHED
@@ -163,7 +162,7 @@ class FinalState:
             self._partitions[stream] = {tuple(part["context"]) for part in index.values()}, index
         contexts, index = self._partitions[stream]
         keys = [
-            _context_key({name: _exact.decode(fields[name]) for name in names})
+            _context_key({name: decode_value(fields[name]) for name in names})
             for names in contexts
             if all(name in fields for name in names)
         ]

@@ -173,12 +173,12 @@ class Streams(dict[str, Stream]):
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
-        sink = self.get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
+        keys = stream_map.transformed_key_properties
+        sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
-        entity = self.intake.entity_schemas.get(entity_type)
-        if entity is not None:
-            require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
-        return Route(stream_map, rule, cast("SprintoSink", sink), self.intake, list(fields))
+        if sink.entity is not None:
+            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]))
+        return Route(stream_map, rule, sink, list(fields))
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:
