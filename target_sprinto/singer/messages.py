@@ -160,12 +160,17 @@ def _invalid(what: str) -> InvalidLine:
     return InvalidLine(what, "Look at what the tap printed in this line.")
 
 
+def count_marks(text: bytes) -> int:
+    """The commas, objects and lists in a JSON text: it has at most one value more."""
+    return sum(map(text.count, (b",", b"{", b"[")))
+
+
 def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
-    """Whether a JSON text has more than `limit` commas, objects and lists."""
+    """Whether a JSON text has more than `limit` commas, objects and lists, outside of strings."""
     if len(raw) <= limit:
         return False
     text = bytes(raw)
-    marks = sum(map(text.count, (b",", b"{", b"[")))
+    marks = count_marks(text)
     if marks > limit:
         for string in _STRING.finditer(text):
             inside = string[0]

@@ -16,6 +16,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
 
+from target_sprinto.singer.messages import count_marks
+
 if TYPE_CHECKING:  # A private name, which only its type needs.
     from referencing._core import Resolver
 
@@ -75,17 +77,12 @@ class Cost(NamedTuple):
         per_byte = self.per_byte * (BACKTRACK_LIMIT if backtracking else _LINEAR_PATTERN_WORK)
         if (self.per_value + per_byte) * len(record) <= MAX_WORK:
             return True
-        return self.per_value * _count_values(record) + per_byte * len(record) <= MAX_WORK
+        return self.per_value * (count_marks(record) + 1) + per_byte * len(record) <= MAX_WORK
 
     def allows_all_errors(self, record: bytes) -> bool:
         """Whether all errors of a record may be had at once: each has a copy of its value."""
-        errors = self.total + self.per_value * _count_values(record)
+        errors = self.total + self.per_value * (count_marks(record) + 1)
         return errors <= MAX_ERRORS and self.total * len(record) <= MAX_COPIED
-
-
-def _count_values(record: bytes) -> int:
-    """At most how many values are in a record's JSON."""
-    return sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
 
 
 def memory_of(schema: bytes) -> int:
