@@ -95,7 +95,7 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     """What the schema costs. Raises TooCostly."""
     try:
         measuring = _Measuring(schema)
-        measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
+        measuring.visit(schema, measuring.resolver, (), 1)
     except (AttributeError, TypeError, ValueError):
         # Of `referencing`, which reads ids as they come.
         raise TooCostly("an `$id` in it is not a URI") from None
@@ -130,9 +130,7 @@ class _Measuring:
         self._dynamic: dict[str, list[Any]] | None = None
         self._schema = schema
 
-    def visit(
-        self, schema: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
-    ) -> None:
+    def visit(self, schema: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
         if not isinstance(schema, dict):
             return
         if "$id" in schema or "id" in schema:
@@ -140,25 +138,23 @@ class _Measuring:
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
             # What is in it is visited again to see what it has evaluated.
             weight *= _UNEVALUATED_WORK
-        self._count(weight * (1 + _enum_size(schema)), repeated=repeated)
+        self._count(weight * (1 + _enum_size(schema)), path)
         self.patterns += weight * (("pattern" in schema) + _length(schema.get("patternProperties")))
         for part, step in _parts(schema):
-            below = path if step is None else (*path, step)
-            self.visit(part, resolver, below, weight, repeated=repeated or step in {_ANY_FIELD, _ANY_ITEM})
+            self.visit(part, resolver, path if step is None else (*path, step), weight)
         for keyword in _REFERENCES:
             if isinstance(ref := schema.get(keyword), str):
                 for target, inner in self._targets(keyword, ref, resolver):
-                    self._enter(target, inner, path, weight, repeated=repeated)
+                    self._enter(target, inner, path, weight)
 
-    def _count(self, weight: int, *, repeated: bool) -> None:
+    def _count(self, weight: int, path: _Path) -> None:
         self.total += weight
-        self.repeated += weight if repeated else 0
+        if _ANY_FIELD in path or _ANY_ITEM in path:
+            self.repeated += weight
         if self.total > MAX_SUBSCHEMAS:
             raise TooCostly(f"it has more than {MAX_SUBSCHEMAS:,} subschemas, each reference counted in full")
 
-    def _enter(
-        self, target: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
-    ) -> None:
+    def _enter(self, target: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
         for depth, entered in enumerate(self._entered):
             if entered.schema is target:
                 self.recursive = True
@@ -166,7 +162,7 @@ class _Measuring:
                     _note_return(passed, path[len(passed.at) :])
                 return
         self._entered.append(_Entered(target, path, []))
-        self.visit(target, resolver, path, weight, repeated=repeated)
+        self.visit(target, resolver, path, weight)
         self._entered.pop()
 
     def _targets(self, keyword: str, ref: str, resolver: Resolver[Any]) -> list[tuple[Any, Resolver[Any]]]:
