@@ -129,7 +129,7 @@ def _maker(
     body: ast.expr = compiler.called(made, values.values())
     if rest:
         read = set[str]().union(*map(fields_read, rest.values()))
-        # It is what the target field was before.
+        # `self` is what the target field was before.
         read |= {target for target, text in rest.items() if "self" in fields_read(text)}
         attributes = {name: compiler.part(name).attr for name in sorted(read)}
         body = compiler.with_rest(_by_the_mapper(map_of(stream_map, rest), attributes), body)

@@ -29,7 +29,6 @@ Path = tuple[str, ...]
 class StreamSample:
     """One stream. `present` says, by path of a field, how many records have it."""
 
-    key_properties: list[str]
     schema: dict[str, Any]
     records: int = 0
     present: Counter[Path] = field(default_factory=Counter)
@@ -72,15 +71,12 @@ class _Message(msgspec.Struct):
     stream: str = ""
     schema: dict[str, Any] = {}
     record: dict[str, Any] = {}
-    key_properties: list[str] | None = None
 
 
 class _Entry(msgspec.Struct):
     tap_stream_id: str
     schema: dict[str, Any]
     stream: str | None = None
-    key_properties: list[str] | None = None
-    metadata: list[dict[str, Any]] = []
 
 
 class _Catalog(msgspec.Struct):
@@ -110,8 +106,7 @@ def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
                 "the line is not a Singer message.", "Check what the tap printed.", line=number
             ) from None
         if message.type == "SCHEMA":
-            sample = found.setdefault(message.stream, StreamSample([], {}))
-            sample.schema, sample.key_properties = message.schema, message.key_properties or []
+            found.setdefault(message.stream, StreamSample({})).schema = message.schema
         elif message.type == "RECORD" and message.stream in found:
             found[message.stream].add(message.record)
     return found
@@ -125,13 +120,4 @@ def from_catalog(text: bytes) -> dict[str, StreamSample]:
         raise MapFailed(
             "this is not a Singer catalog.", "Make one with: TAP --config tap.json --discover"
         ) from None
-    return {one.stream or one.tap_stream_id: StreamSample(_keys(one), one.schema) for one in entries}
-
-
-def _keys(entry: _Entry) -> list[str]:
-    if entry.key_properties:
-        return entry.key_properties
-    of_the_stream = [one.get("metadata") for one in entry.metadata if not one.get("breadcrumb")]
-    return next(
-        (list(one.get("table-key-properties") or ()) for one in of_the_stream if isinstance(one, dict)), []
-    )
+    return {one.stream or one.tap_stream_id: StreamSample(one.schema) for one in entries}
