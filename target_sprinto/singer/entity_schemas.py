@@ -100,8 +100,12 @@ def read(setting: object) -> dict[str, Any]:
 
     Raises SettingsError.
     """
-    if isinstance(setting, str):
-        setting = {"User": BUNDLED} if setting == BUNDLED else _from_text(setting)
+    if setting == BUNDLED:
+        setting = {"User": BUNDLED}
+    elif isinstance(setting, str):
+        # A variable of the environment may hold the object itself.
+        text = setting if setting.lstrip().startswith("{") else _read(setting)
+        setting = settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
     if not isinstance(setting, dict):
         raise SettingsError("`entity_schemas` must be an object, or a file that holds one")
     return {name: bundled_user() if rules == BUNDLED else rules for name, rules in setting.items()}
@@ -112,13 +116,6 @@ def bundled_user() -> dict[str, Any]:
     text = (resources.files("target_sprinto.singer") / "user_entity_schema.json").read_text(encoding="utf-8")
     rules: dict[str, Any] = json.loads(text)
     return rules
-
-
-def _from_text(text: str) -> object:
-    """A variable of the environment may hold the object itself."""
-    if not text.lstrip().startswith("{"):
-        text = _read(text)
-    return settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
 
 
 def _read(path: str) -> str:

@@ -15,12 +15,14 @@ from target_sprinto.push.text import in_json, quoted
 from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_rules import (
+    NOT_FIELDS,
     MapRule,
     called_names,
-    mentions,
+    names_in,
     nodes_of,
     parsed,
     reading,
+    step_of,
     text_of,
 )
 from target_sprinto.singer.map_schema import read_at
@@ -37,11 +39,12 @@ _LONGEST_HINT = 130
 
 
 class _Missing(NamedTuple):
-    """A name that an expression reads and that its place lacks; `known` are the names that it has."""
+    """A name that an expression reads, by `get` or not, and that its place lacks; `known` are its names."""
 
     name: str
     known: list[str]
     hint: str
+    by_get: bool = False
 
 
 def require_expressions(stream_maps: Mapping[str, Any]) -> None:
@@ -91,7 +94,7 @@ def require_map(rule: MapRule, stream: str, fields: Sequence[str], keys: Sequenc
                 "Name the target fields that identify an entity.",
             )
         made = [target for target, expression in rule.fields.items() if expression == key]
-        made += [target for target, expression in rule.fields.items() if mentions(expression or "", key)]
+        made += [target for target, expression in rule.fields.items() if key in names_in(expression or "")]
         made.append("…")
         raise MapFailed(
             f"the stream map of stream {quoted(stream)} drops its key property {quoted(key)}.",
@@ -120,8 +123,8 @@ def require_known_names(
         missing = _Missing(name, list(fields), _cause(target, name, rule.expressions[target], fields))
         raise _not_there(stream, target, missing)
     for target, expression in rule.expressions.items():
-        for is_optional, missing in _missing_parts(expression, fields):
-            if not is_optional:
+        for missing in _missing_parts(expression, fields):
+            if not missing.by_get:
                 raise _not_there(stream, target, missing)
     for name in rule.removed:
         if name not in fields and rule.source == stream:
@@ -148,9 +151,9 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
             ),
         )
     for target, expression in rule.expressions.items():
-        for is_optional, missing in _missing_parts(expression, fields):
-            if is_optional and missing.name != DELETED_AT:
-                yield missing.name, _not_there(stream, target, missing._replace(hint=_NULL))
+        for missing in _missing_parts(expression, fields):
+            if missing.by_get and missing.name != DELETED_AT:
+                yield missing.name, _not_there(stream, target, missing)
 
 
 def require_entity(
@@ -161,17 +164,17 @@ def require_entity(
     `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA, and `sent` the fields after the stream map.
     """
     name = quoted(entity.entity_type)
-    copies = {field: field for field in fields} if rule is None else rule.copies(fields)
+    rules = rule.fields if rule else {}
     for field in sent:
-        if field not in entity.fields and (entity.closed or (rule and rule.fields.get(field))):
+        if field not in entity.fields and (entity.closed or rules.get(field)):
             raise MapFailed(
                 f"stream {quoted(stream)} sends field {quoted(field)}, and entity type {name} has no"
                 f" such field (`entity_schemas`){nearest_first(field, entity.fields, most=3)}.",
                 'Correct the name; or leave it out: "__else__": null drops what the map does not name.',
             )
-        source = copies.get(field, "")
+        source = rules.get(field) or field
         came, wanted = types_of(fields.get(source)), types_of(entity.fields.get(field))
-        if came - {"null"} and wanted and came.isdisjoint(wanted):
+        if came - {"null"} and wanted and came.isdisjoint(wanted) and rules.get(field) not in NOT_FIELDS:
             converted = text_of(reading(source), may_be_null="null" in came)
             raise MapFailed(
                 f"{_in(stream, field)} is {_list(came - {'null'})}, and entity type {name} wants"
@@ -213,23 +216,22 @@ def _cause(target: str, name: str, expression: str, fields: Mapping[str, Any]) -
     return _OPTIONAL
 
 
-def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[tuple[bool, _Missing]]:
-    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks.
-
-    With each whether it is read by `get`.
-    """
+def _missing_parts(expression: str, fields: Mapping[str, Any]) -> Iterator[_Missing]:
+    """Items and attributes of objects, such as `profile.email`, that the object's schema lacks."""
     for node in nodes_of(expression):
-        step = _step(node)
-        if step is None:
+        if (step := step_of(node)) is None:
             continue
-        inner = properties_of(read_at(step[0], fields))
-        name = step[1]
-        is_method = isinstance(node, ast.Attribute) and hasattr(dict, name)
-        if inner and name not in inner and not is_method:
-            nearest, base = by_nearness(name, inner)[0], ast.unparse(step[0])
+        base, name = step
+        inner = properties_of(read_at(base, fields))
+        if not inner or name in inner:
+            continue
+        if isinstance(node, ast.Call):
+            yield _Missing(name, list(inner), _NULL, by_get=True)
+        else:
+            nearest = by_nearness(name, inner)[0]
             meant = f"Is {quoted(nearest)} meant? If the tap may leave it out, write"
-            hint = _as_typed(f"{meant} `{_got(base, name, fields)}`.", _OPTIONAL)
-            yield isinstance(node, ast.Call), _Missing(name, list(inner), hint)
+            hint = _as_typed(f"{meant} `{_got(ast.unparse(base), name, fields)}`.", _OPTIONAL)
+            yield _Missing(name, list(inner), hint)
 
 
 def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
@@ -240,15 +242,6 @@ def _got(base: str, name: str, fields: Mapping[str, Any]) -> str:
     elif node is not None and "null" in types_of(read_at(node, fields)):
         base = f"({base} or {{}})"
     return f"{base}.get({name!r})"
-
-
-def _step(node: ast.AST) -> tuple[ast.expr, str] | None:
-    match node:
-        case ast.Attribute(base, name) | ast.Subscript(base, ast.Constant(str(name))):
-            return base, name
-        case ast.Call(ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []):
-            return base, name
-    return None
 
 
 def _as_typed(hint: str, otherwise: str) -> str:

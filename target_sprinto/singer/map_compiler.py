@@ -7,17 +7,18 @@ function raises if the mapper would, and also where it cannot be sure: then the 
 from __future__ import annotations
 
 import ast
-import itertools
 from functools import partial
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, Raw
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.map_rules import NOT_FIELDS, parsed
+from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
+from target_sprinto.singer.messages import decode_value, encode, is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _FUNCTIONS = frozenset({"bool", "float", "int", "md5", "sha256", "str"})
 _OF_TEXT = (
@@ -28,38 +29,31 @@ _METHODS: dict[str, Callable[..., Any]] = {"get": dict.get, **{name: getattr(str
 _MAX_LENGTH = 100_000
 """Of a text that an expression holds or makes (simpleeval: MAX_STRING_LENGTH)."""
 
-
-MISSING = object()
-"""The value of an optional field that a record lacks."""
+NULL = Raw(b"null")
+_NONE = ast.Constant(None)
+_RECORD = ast.Name("record", ast.Load())
+_FINITE = frozenset({str, int, bool, type(None)})
 
 
 class Compiler:
-    """Makes a function of a record from expressions; a record is an object with an attribute for each field.
+    """Makes a function of a record from the expressions of a stream's map.
 
-    `fields` are those that a bare name reads, and `attributes` says where each field of a record is. `value`
-    makes a field's value of what is there, and raises for a field that is not there; `optional_value` is for
-    the `optional` fields, and returns MISSING. `operators` and `functions` are the evaluator's own.
+    A record has an attribute for each field: its JSON as `Raw`, or UNSET if it lacks the field. `attributes`
+    says which; `read` collects the fields that are read, and `required` those that no record may lack.
     """
 
-    def __init__(  # noqa: PLR0913 - what an expression may read and call
-        self,
-        *,
-        fields: Collection[str],
-        attributes: Mapping[str, str],
-        optional: Collection[str],
-        value: Callable[[Any], Any],
-        optional_value: Callable[[Any], Any],
-        operators: Mapping[type[ast.AST], Callable[..., Any]],
-        functions: Mapping[str, Callable[..., Any]],
-    ) -> None:
+    def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
+        """`fields` are the stream's."""
+        self.attributes = {name: f"field_{number}" for number, name in enumerate(fields)}
+        self.read: set[str] = set()
+        self.required: set[str] = set()
         self._fields = fields
-        self._attributes = attributes
-        self._optional = optional
-        self._value = value
-        self._optional_value = optional_value
-        self._operators = dict(operators)
-        self._operators[ast.Add] = partial(_added, operators[ast.Add])
-        self._functions = functions
+        # An expression that calls `record.get` says what it makes without the field.
+        nodes = [node for expression in rule.expressions.values() for node in nodes_of(expression)]
+        self._optional = {field_of_record(node) for node in nodes if isinstance(node, ast.Call)}
+        operators = stream_map.expr_evaluator.operators
+        self._operators = {**operators, ast.Add: partial(_added, operators[ast.Add])}
+        self._functions = stream_map.functions
         self._given: dict[str, Any] = {}
         self._parameters: dict[str, ast.expr] = {}
 
@@ -68,39 +62,49 @@ class Compiler:
         inner = _lambda(self._parameters, body)
         outer = ast.Expression(_lambda(["record"], ast.Call(inner, [*self._parameters.values()], [])))
         code = compile(ast.fix_missing_locations(outer), "<stream map>", "eval")
-        # Nothing can be reached but what `translated` lets through.
+        # Nothing can be reached but what `computed` lets through.
         made: Callable[[Any], Any] = eval(code, {"__builtins__": {}, **self._given})  # noqa: S307
         return made
 
-    def part(self, name: str) -> ast.expr:
+    def part(self, name: str) -> ast.Attribute:
         """A field as it is in the record, not its value."""
-        return ast.Attribute(_RECORD, self._attributes[name], ast.Load())
-
-    def given(self, value: object) -> ast.Name:
-        """Any object, as an expression."""
-        name = f"given_{len(self._given)}"
-        self._given[name] = value
-        return ast.Name(name, ast.Load())
+        self.read.add(name)
+        attribute = self.attributes.setdefault(name, f"field_{len(self.attributes)}")
+        return ast.Attribute(_RECORD, attribute, ast.Load())
 
     def called(self, function: Callable[..., Any], arguments: Iterable[ast.expr]) -> ast.Call:
-        """A call of `function`."""
-        return ast.Call(self.given(function), [*arguments], [])
+        """A call of any function."""
+        return ast.Call(self._given_as(function), [*arguments], [])
 
-    def given_rest(self, function: Callable[[Any], Any], body: ast.expr) -> ast.Call:
-        """`body`, in which REST is what `function` makes of the record; None if that is None."""
-        none = ast.Constant(None)
-        body = ast.IfExp(ast.Compare(REST, [ast.IsNot()], [none]), body, none)
-        return ast.Call(_lambda([REST.id], body), [self.called(function, [_RECORD])], [])
+    def with_rest(self, function: Callable[[Any], Any], body: ast.expr) -> ast.expr:
+        """`body`, in which `rest` is what `function` makes of the record; None if that is None."""
+        rest = ast.NamedExpr(ast.Name("rest", ast.Store()), self.called(function, [_RECORD]))
+        return ast.IfExp(ast.Compare(rest, [ast.IsNot()], [_NONE]), body, _NONE)
 
-    def translated(self, node: ast.AST) -> ast.expr:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
+    def target(self, tree: ast.AST | None) -> ast.expr:
+        """What makes a target field: a constant, the very bytes of a field, or what is computed.
+
+        Raises ValueError or KeyError for what is not in the subset.
+        """
+        match tree:
+            case ast.Constant(value) if _is_constant(tree):
+                return self._given_as(Raw(encode(value)))
+            case ast.Name(name) if self._is_field(name):
+                self.required.add(name)
+                return self.part(name)
+            case ast.Call(_, [_]) if (source := field_of_record(tree)) is not None:
+                return self._unless_missing(self.part(source), self._given_as(NULL))
+        return self.called(finite, [self.computed(tree)])
+
+    def computed(self, node: ast.AST | None) -> ast.expr:  # noqa: C901, PLR0911, PLR0912 - one case for each kind of node
         """An expression as one of Python's. Raises ValueError or KeyError for what is not in the subset."""
         if (name := field_of_record(node)) is not None:
-            return self._read(node, name)
+            return self._of_record(node, name)
         match node:
-            case ast.Constant() if is_constant(node):
+            case ast.Constant() if _is_constant(node):
                 return node
-            case ast.Name(name) if name in self._fields and name not in NOT_FIELDS:
-                return self._field(name)
+            case ast.Name(name) if self._is_field(name):
+                return self._value(name)
             case ast.BinOp(left, operator, right) | ast.Compare(left, [operator], [right]):
                 return self._call(self._operators[type(operator)], [left, right])
             case ast.UnaryOp(operator, operand):
@@ -115,45 +119,57 @@ class Compiler:
             case ast.Dict([], []):
                 return node
             case ast.BoolOp(operator, parts):
-                return ast.BoolOp(operator, [self.translated(part) for part in parts])
+                return ast.BoolOp(operator, [self.computed(part) for part in parts])
             case ast.IfExp(condition, yes, no):
-                return ast.IfExp(*map(self.translated, (condition, yes, no)))
+                return ast.IfExp(*map(self.computed, (condition, yes, no)))
             case ast.JoinedStr(parts):
                 return self._call(_joined, parts)
             case ast.FormattedValue(value, _, None):
-                return self.translated(value)
+                return self.computed(value)
         raise ValueError(type(node).__name__)
 
-    def _read(self, node: ast.AST, name: str) -> ast.expr:
+    def _of_record(self, node: ast.AST | None, name: str) -> ast.expr:
         match node:
             case ast.Call(_, [_]):
-                return self._or_default(name, ast.Constant(None))
+                return self._unless_missing(self._parameter(name), _NONE)
             case ast.Call(_, [_, ast.Constant() as default]):
-                return self._or_default(name, default)
+                return self._unless_missing(self._parameter(name), default)
             case ast.Subscript():
-                return self._field(name)
+                return self._value(name)
         raise ValueError(name)
 
-    def _or_default(self, name: str, default: ast.Constant) -> ast.expr:
-        value = self._any_field(name)
-        return ast.IfExp(ast.Compare(value, [ast.Is()], [self.given(MISSING)]), default, value)
+    def _is_field(self, name: str) -> bool:
+        return name in self._fields and name not in NOT_FIELDS
 
-    def _field(self, name: str) -> ast.expr:
-        value = self._any_field(name)
+    def _value(self, name: str) -> ast.expr:
+        value = self._parameter(name)
         return self.called(_present, [value]) if name in self._optional else value
 
-    def _any_field(self, name: str) -> ast.Name:
-        parameter = f"in_{self._attributes[name]}"
-        value = self._optional_value if name in self._optional else self._value
-        self._parameters.setdefault(parameter, self.called(value, [self.part(name)]))
+    def _parameter(self, name: str) -> ast.Name:
+        """The field's value, or UNSET if it is optional."""
+        part = self.part(name)
+        parameter = f"in_{part.attr}"
+        # `decode_value` raises TypeError for UNSET.
+        value = _optional_value if name in self._optional else decode_value
+        self._parameters.setdefault(parameter, self.called(value, [part]))
         return ast.Name(parameter, ast.Load())
 
+    def _unless_missing(self, value: ast.expr, otherwise: ast.expr) -> ast.IfExp:
+        return ast.IfExp(ast.Compare(value, [ast.Is()], [self._given_as(UNSET)]), otherwise, value)
+
     def _call(self, function: Callable[..., Any], arguments: Sequence[ast.expr]) -> ast.Call:
-        return self.called(function, map(self.translated, arguments))
+        return self.called(function, map(self.computed, arguments))
+
+    def _given_as(self, value: object) -> ast.Name:
+        """Any object, as an expression."""
+        name = f"given_{len(self._given)}"
+        self._given[name] = value
+        return ast.Name(name, ast.Load())
 
 
-_RECORD = ast.Name("record", ast.Load())
-REST = ast.Name("rest", ast.Load())
+def of_rest(target: str) -> ast.expr:
+    """A target field that is in `rest`."""
+    return ast.Subscript(ast.Name("rest", ast.Load()), ast.Constant(target), ast.Load())
 
 
 def _lambda(parameters: Iterable[str], body: ast.expr) -> ast.Lambda:
@@ -161,9 +177,20 @@ def _lambda(parameters: Iterable[str], body: ast.expr) -> ast.Lambda:
     return ast.Lambda(ast.arguments([], names, None, [], [], None, []), body)
 
 
+def _optional_value(part: Any) -> Any:  # noqa: ANN401 - any value
+    return part if part is UNSET else decode_value(part)
+
+
 def _present(value: object) -> object:
-    if value is MISSING:
+    if value is UNSET:
         raise KeyError
+    return value
+
+
+def finite(value: object) -> object:
+    """The value. Raises ValueError or TypeError for what JSON cannot hold."""
+    if type(value) not in _FINITE and not is_finite(value):
+        raise ValueError
     return value
 
 
@@ -181,7 +208,7 @@ def _joined(*parts: object) -> str:
     return text
 
 
-def is_constant(node: ast.AST) -> bool:
+def _is_constant(node: ast.AST | None) -> bool:
     """Whether it is a constant that JSON can hold."""
     match node:
         case ast.Constant(str(value)):
@@ -191,46 +218,22 @@ def is_constant(node: ast.AST) -> bool:
     return False
 
 
-def field_of_record(node: ast.AST) -> str | None:
+def field_of_record(node: ast.AST | None) -> str | None:
     """The field in `record.x`, `record['x']` or `record.get('x')`, also of `_`; else None."""
-    match node:
-        case ast.Subscript(ast.Name("record" | "_"), ast.Constant(str(name))):
+    match step_of(node):
+        case (ast.Name("record" | "_"), name):
             return name
-        case ast.Call(ast.Attribute(ast.Name("record" | "_"), "get"), [ast.Constant(str(name)), *_], []):
-            return name
-        case ast.Attribute(ast.Name("record" | "_"), name) if not hasattr(dict, name):
-            return name
-        case _:
-            return None
-
-
-def optional_field(node: ast.AST) -> str | None:
-    """The field in `record.get('x')`, which is null if it is missing; else None."""
-    name = field_of_record(node)
-    return name if isinstance(node, ast.Call) and len(node.args) == 1 else None
-
-
-def optional_fields(expressions: Iterable[str]) -> set[str]:
-    """The fields that any of the expressions reads by `record.get`. Raises ValueError."""
-    nodes = itertools.chain.from_iterable(ast.walk(tree_of(text)) for text in expressions)
-    return {name for node in nodes if isinstance(node, ast.Call) and (name := field_of_record(node))}
+    return None
 
 
 def fields_read(expression: str) -> set[str]:
     """The fields that an expression may read. Raises ValueError if its text does not show them."""
-    nodes = list(ast.walk(tree_of(expression)))
-    records = [node for node in nodes if isinstance(node, ast.Name) and node.id in {"record", "_"}]
+    nodes = nodes_of(expression)
+    names = [node.id for node in nodes if isinstance(node, ast.Name)]
     read = [name for node in nodes if (name := field_of_record(node)) is not None]
-    if len(read) != len(records):
+    if len(read) != len([name for name in names if name in {"record", "_"}]):
         raise ValueError(expression)
-    return {*read, *(node.id for node in nodes if isinstance(node, ast.Name))}
-
-
-def tree_of(expression: str) -> ast.expr:
-    """Its syntax tree. Raises ValueError."""
-    if (tree := parsed(expression)) is None:
-        raise ValueError(expression)
-    return tree
+    return {*read, *names}
 
 
 def map_of(stream_map: CustomStreamMap, expressions: Mapping[str, str]) -> CustomStreamMap:

@@ -64,7 +64,6 @@ class Proposal:
     """
 
     field: str
-    required: bool
     source: str
     rule: str | None
     level: str
@@ -96,26 +95,26 @@ def _propose(
     entity: EntitySchema,
     sources: Mapping[Path, tuple[dict[str, Any], bool]],
 ) -> Proposal:
-    required, wanted = field in entity.required, entity.fields[field]
+    wanted = entity.fields[field]
+    undecided = UNDECIDED if field in entity.required else None
     ranked = sorted(_ranked(field, sources))
     usable = [(rank, path) for rank, path in ranked if _can_be(sources[path][0], wanted)]
     if not usable:
-        why = _why_nothing(field, wanted, sources)
         return Proposal(
-            field, required, "", UNDECIDED if required else None, "decide" if required else "", why
+            field, "", undecided, "decide" if undecided else "", _why_nothing(field, wanted, sources)
         )
     rank, path = usable[0]
-    source, schema = ".".join(path), sources[path][0]
+    schema, may_be_null = sources[path]
     level = "sure" if rank < _LIKELY and len(usable) == 1 else "likely"
     why = "same name" if rank == 0 else "same meaning" if rank < _LIKELY else "usual name"
     if len(usable) > 1:
         why += f"; or {', '.join('.'.join(other) for _, other in usable[1:3])}"
-    rule, doubt = _converted(_read(path, sample, sources[path][1]), path, schema, wanted, sample)
+    rule, doubt = _converted(_read(path, sample, may_be_null), path, schema, wanted, sample)
     if rule is None:
-        return Proposal(field, required, source, UNDECIDED if required else None, "decide", f"{why}; {doubt}")
-    return Proposal(
-        field, required, source, rule, "likely" if doubt else level, "; ".join(filter(None, (why, doubt)))
-    )
+        rule, level = undecided, "decide"
+    elif doubt:
+        level = "likely"
+    return Proposal(field, ".".join(path), rule, level, "; ".join(filter(None, (why, doubt))))
 
 
 def _why_nothing(field: str, wanted: Mapping[str, Any], sources: Mapping[Path, tuple[Any, bool]]) -> str:
@@ -162,7 +161,7 @@ def _converted(
         return text_of(expression, may_be_null=nullable), "as text, 7.0 is '7.0'" if "number" in kinds else ""
     if wanted.get("format") == "date-time":
         return _as_date_time(
-            expression, sample.shapes[path] or {str(schema.get("format"))}, nullable=nullable
+            expression, sample.shapes(path) or {str(schema.get("format"))}, nullable=nullable
         )
     return expression, ""
 
@@ -213,7 +212,7 @@ def as_table(
     yield f"{stream} → {entity.entity_type}"
     rows = [("field", "", "from", "how sure", "why")]
     rows += [
-        (one.field, "required" if one.required else "", one.rule or "-", one.level, one.why)
+        (one.field, "required" if one.field in entity.required else "", one.rule or "-", one.level, one.why)
         for one in proposals
     ]
     yield from (f"  {line}" for line in in_columns(rows))

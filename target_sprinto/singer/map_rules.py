@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,26 +58,19 @@ class MapRule:
         made = [field for field, rule in self.fields.items() if rule is not None]
         return made if self.drops_others else [*made, *(name for name in fields if name not in self.fields)]
 
-    def copies(self, fields: Iterable[str]) -> dict[str, str]:
-        """By target field the field of the stream that it is a copy of, unchanged."""
-        known = list(fields)
-        made = {
-            field: rule for field, rule in self.fields.items() if rule in known and rule not in NOT_FIELDS
-        }
-        return made | {field: field for field in self.outputs(known) if field not in self.fields}
-
-    def dropped(self, fields: Iterable[str]) -> list[str]:
+    def dropped(self, fields: Collection[str]) -> list[str]:
         """The stream's fields that are neither sent nor read."""
-        known = list(fields)
-        sent = self.outputs(known)
-        return [field for field in known if field not in sent and not self.reads(field)]
+        used = {*self.outputs(fields), *self._read()}
+        return [field for field in fields if field not in used]
 
     def reads(self, field: str) -> bool:
         """Whether an expression or the filter reads the field. To remove a field is not to read it."""
-        return any(
-            mentions(expression, field) or (target == field and mentions(expression, "self"))
-            for target, expression in self.expressions.items()
-        )
+        return field in self._read()
+
+    def _read(self) -> set[object]:
+        found = {target: names_in(expression) for target, expression in self.expressions.items()}
+        own = {target for target, names in found.items() if "self" in names}
+        return own.union(*found.values())
 
     def unknown_names(self, fields: Iterable[str], functions: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Names that stand for no field, value or function: ``(target field, name)``."""
@@ -121,16 +114,13 @@ def called_names(expression: str) -> set[str]:
     return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
-def mentions(expression: str, name: str) -> bool:
-    """Whether the expression reads a field of that name, as far as its text shows it."""
+def names_in(expression: str) -> set[object]:
+    """All that may be the name of a field that the expression reads, as far as its text shows it."""
     nodes = nodes_of(expression)
     if not any(isinstance(node, ast.Name) for node in nodes):
         # A constant, even of that text, reads nothing.
-        return False
-    return any(
-        name in {getattr(node, "id", None), getattr(node, "attr", None), getattr(node, "value", None)}
-        for node in nodes
-    )
+        return set()
+    return {getattr(node, part, None) for node in nodes for part in ("id", "attr", "value")}
 
 
 def reading(field: str) -> str:
@@ -153,6 +143,19 @@ def parsed(expression: str) -> ast.expr | None:
     match statements:
         case [ast.Expr(value)]:
             return value
+    return None
+
+
+def step_of(node: ast.AST | None) -> tuple[ast.expr, str] | None:
+    """The base and the name in `x.name`, `x['name']` and `x.get('name')`; None for anything else."""
+    match node:
+        case ast.Subscript(base, ast.Constant(str(name))) | ast.Call(
+            ast.Attribute(base, "get"), [ast.Constant(str(name)), *_], []
+        ):
+            return base, name
+        # A method of an object is not one of its fields.
+        case ast.Attribute(base, name) if not hasattr(dict, name):
+            return base, name
     return None
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, parsed
+from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, parsed, step_of
 from target_sprinto.singer.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
@@ -71,13 +71,13 @@ def read_at(node: ast.expr, fields: Mapping[str, Any]) -> object:
             return None if name in NOT_FIELDS else fields.get(name)
         case ast.BoolOp(ast.Or(), [inner, ast.Dict(keys=[])]):
             return read_at(inner, fields)
-        case (
-            ast.Subscript(inner, ast.Constant(str(name)))
-            | ast.Call(ast.Attribute(inner, "get"), [ast.Constant(str(name))], [])
-            | ast.Attribute(inner, name)
-        ):
-            return properties_of(read_at(inner, fields)).get(name)
-    return None
+        case ast.Call(_, [_, _]):
+            # The default of `get` may be of another type.
+            return None
+    if (step := step_of(node)) is None:
+        return None
+    inner, name = step
+    return properties_of(read_at(inner, fields)).get(name)
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:

@@ -71,11 +71,13 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 
 _message_decoder = msgspec.json.Decoder(Message)
 _names_decoder = msgspec.json.Decoder(list[str] | None)
-_value_decoder = msgspec.json.Decoder(float_hook=Decimal)
 _object_decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
 """A value as JSON bytes, with exact numbers."""
+
+decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
+"""The same back: decimals as Decimal, integers of any size."""
 
 
 def parse_message(line: bytes) -> dict[str, Any]:
@@ -158,12 +160,17 @@ def _invalid(what: str) -> InvalidLine:
     return InvalidLine(what, "Look at what the tap printed in this line.")
 
 
+def count_marks(text: bytes) -> int:
+    """The commas, objects and lists in a JSON text: it has at most one value more."""
+    return sum(map(text.count, (b",", b"{", b"[")))
+
+
 def has_more_values(raw: msgspec.Raw | bytes, limit: int) -> bool:
-    """Whether a JSON text has more than `limit` commas, objects and lists."""
+    """Whether a JSON text has more than `limit` commas, objects and lists, outside of strings."""
     if len(raw) <= limit:
         return False
     text = bytes(raw)
-    marks = sum(map(text.count, (b",", b"{", b"[")))
+    marks = count_marks(text)
     if marks > limit:
         for string in _STRING.finditer(text):
             inside = string[0]
@@ -183,7 +190,7 @@ def decode_fields(raw: bytes, names: Sequence[str]) -> dict[str, Any]:
         parts = {name: getattr(read, field) for field, name in spelled.items()}
         if sum(map(len, parts.values())) > _LARGEST_KEY:
             return {}
-        return {name: _value_decoder.decode(part) for name, part in parts.items() if part}
+        return {name: decode_value(part) for name, part in parts.items() if part}
     except (msgspec.DecodeError, ValueError, DecimalException, RecursionError):
         return {}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
@@ -32,7 +33,9 @@ class Arrivals:
     ) -> None:
         self._stream_maps = stream_maps
         self._expected = list(expected)
-        self._fields: dict[str, set[str]] = {}
+        self._fields: dict[str, dict[str, None]] = {}
+        # By source and field of a rule, whether a stream had the field that the rule removes.
+        self._removed: defaultdict[tuple[str, str], bool] = defaultdict(bool)
         self._sent_as: dict[str, str | None] = {}
         self._came: dict[str, Mapping[str, object]] = {
             "stream_maps": self._fields,
@@ -40,34 +43,33 @@ class Arrivals:
         }
         self._named = list(_mapped(stream_maps, entity_types))
         self._named += [_Named("entity_types", name, kind) for name, kind in entity_types.names.items()]
-        self._latest: dict[str, list[str]] = {}
         self._reported: set[tuple[str, str]] = set()
 
-    def add(self, stream: str, fields: Iterable[str], sent_as: Mapping[str, str | None]) -> Iterator[str]:
+    def add(
+        self,
+        stream: str,
+        fields: Iterable[str],
+        sent_as: Mapping[str, str | None],
+        dropped: Collection[str] = (),
+    ) -> Iterator[str]:
         """Note a stream of the tap: its fields, and by name after its stream maps the entity type, if any.
 
-        Yields sentences on fields that came with a later SCHEMA and are dropped, and on those that went.
+        Yields sentences on fields that came with a later SCHEMA and are `dropped`, and on those that went.
         """
-        fields = list(fields)
-        known, self._latest[stream] = self._latest.get(stream), fields
-        # Of fields that went, those that a rule removes: a tap may change its SCHEMA without end.
-        removed = {field for rule in rules_of(self._stream_maps, stream) if rule for field in rule.removed}
-        self._fields[stream] = {*fields, *(removed & self._fields.get(stream, set()))}
+        now = dict.fromkeys(fields)
+        before, self._fields[stream] = self._fields.get(stream, now), now
         self._sent_as.update(sent_as)
-        if known is not None:
-            yield from self._changes(stream, known, fields)
-
-    def _changes(self, stream: str, before: list[str], now: list[str]) -> Iterator[str]:
-        rules = [rule for rule in rules_of(self._stream_maps, stream) if rule is not None]
-        new, gone = dict.fromkeys(now), dict.fromkeys(before)
-        for field in new.keys() & gone.keys():
-            del new[field], gone[field]
-        dropped = set(new).intersection(*(rule.dropped(now) for rule in rules)) if rules else set()
-        for fields, text in (
-            ([field for field in new if field in dropped], "has new fields that its stream map drops"),
+        for rule in filter(None, rules_of(self._stream_maps, stream)):
+            for field in rule.removed:
+                # A stream without any fields in its schema may have every field.
+                self._removed[rule.source, field] |= field in now or not now
+        new = [field for field in now if field in dropped and field not in before]
+        gone = [field for field in before if field not in now]
+        for changed, text in (
+            (new, "has new fields that its stream map drops"),
             (gone, "no longer has fields"),
         ):
-            named = [field for field in fields if (stream, field) not in self._reported][:_MAX_REPORTED]
+            named = [field for field in changed if (stream, field) not in self._reported][:_MAX_REPORTED]
             if len(self._reported) > _MAX_REPORTED:
                 return
             self._reported.update((stream, field) for field in named)
@@ -98,12 +100,14 @@ class Arrivals:
                     f" it{nearest_first(name, sent)}.",
                     "Correct the name; or remove it, if the tap does not have such a stream.",
                 )
-        for name, field in self._removed_in_vain():
-            raise StreamMissing(
-                f"`stream_maps` removes field {quoted(field)} from {quoted(name)}, and no such stream"
-                f" has it{nearest_first(field, self._fields_of(name))}.",
-                "Correct the name, so that no other field is sent unintended; or remove the rule.",
-            )
+        for (name, field), found in self._removed.items():
+            if not found:
+                named_so = [fields for stream, fields in self._fields.items() if is_named(stream, name)]
+                raise StreamMissing(
+                    f"`stream_maps` removes field {quoted(field)} from {quoted(name)}, and no such stream"
+                    f" has it{nearest_first(field, set[str]().union(*named_so))}.",
+                    "Correct the name, so that no other field is sent unintended; or remove the rule.",
+                )
 
     def doubts(self) -> Iterator[str]:
         """Sentences on names that may be misspelled: never sent, while others were that are not named."""
@@ -124,19 +128,6 @@ class Arrivals:
             for named in self._named
             if not any(is_named(stream, named.name) for stream in self._came[named.setting])
         ]
-
-    def _removed_in_vain(self) -> Iterator[tuple[str, str]]:
-        """Pattern and field. A stream without any fields in its schema may have every field."""
-        removed: dict[tuple[str, str], bool] = {}
-        for stream, fields in self._fields.items():
-            for rule in filter(None, rules_of(self._stream_maps, stream)):
-                for field in rule.removed:
-                    place = (rule.source, field)
-                    removed[place] = removed.get(place, False) or field in fields or not fields
-        yield from (place for place, found in removed.items() if not found)
-
-    def _fields_of(self, name: str) -> set[str]:
-        return set().union(*(fields for stream, fields in self._fields.items() if is_named(stream, name)))
 
 
 def _mapped(stream_maps: Mapping[str, Any], entity_types: EntityTypes) -> Iterator[_Named]:

@@ -74,7 +74,6 @@ class Route:
         stream_map: StreamMap,
         rule: MapRule | None,
         sink: SprintoSink,
-        intake: Intake,
         fields: Sequence[str],
     ) -> None:
         unchanged = isinstance(stream_map, SameRecordTransform) and not stream_map.flattening_enabled
@@ -85,7 +84,7 @@ class Route:
         self.sends = list(sink.original_schema["properties"])
         self._map = None if unchanged else stream_map
         self._sink = sink
-        self._intake = intake
+        self._intake = sink.intake
         self.keys = tuple(sink.key_properties)
         # What a plan sends unchanged must not be marked as deleted; what it maps, the writer has looked at.
         mark = DELETED_AT if unchanged else None
@@ -106,14 +105,12 @@ class Route:
                 intake.leave_out(source)
                 return True
             body = written
-        if decoder is None or (read := decoder.read(body)) is None:
-            return self._writer is not None and self._deliver_written(body, source)
-        key = decoder.key(read) if intake.needs_keys and intake.has_key(self.entity_type) else None
-        self._sink.add_valid(body.strip(), source, key)
-        return True
-
-    def _deliver_written(self, body: bytes, source: Source) -> bool:
-        """Send a mapped record that has to be checked in full."""
+        if decoder is not None and (read := decoder.read(body)) is not None:
+            key = decoder.key(read) if intake.needs_keys and intake.has_key(self.entity_type) else None
+            self._sink.add_valid(body.strip(), source, key)
+            return True
+        if self._writer is None:
+            return False
         try:
             record = decode_object(body)
         except ValueError:

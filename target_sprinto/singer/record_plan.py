@@ -13,8 +13,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Union, cast
 
@@ -25,18 +23,15 @@ from singer_sdk.mapper import CustomStreamMap, StreamMap
 
 from target_sprinto.singer.intake import DELETED_AT
 from target_sprinto.singer.map_compiler import (
-    MISSING,
-    REST,
+    NULL,
     Compiler,
     fields_read,
-    is_constant,
+    finite,
     map_of,
-    optional_field,
-    optional_fields,
-    tree_of,
+    of_rest,
 )
-from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule
-from target_sprinto.singer.messages import encode, is_finite
+from target_sprinto.singer.map_rules import MapRule, parsed
+from target_sprinto.singer.messages import decode_value, encode
 
 LEFT_OUT = b""
 """What a map makes of a record that it filters out."""
@@ -44,12 +39,7 @@ LEFT_OUT = b""
 _UNSUITABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 """What a schema or a map from anywhere may bring about while a plan is made."""
 
-_decode_value = msgspec.json.Decoder(float_hook=Decimal).decode
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_NULL = Raw(b"null")
-"""In the place of an optional field that is missing: this object, and no other null."""
-
-_FINITE = frozenset({str, int, bool, type(None)})
 
 _ANNOTATION_KEYWORDS = frozenset(
     {"$schema", "title", "description", "default", "examples", "$comment", "format"}
@@ -68,71 +58,30 @@ _KEYS: dict[str, Any] = {"string": str, "integer": int, "boolean": bool, "null":
 _SCALARS: dict[str, Any] = {**_KEYS, "number": float}
 
 
-class _Targets:
-    """What makes each target field: the very bytes of a field, a constant, or an expression; and the filter.
-
-    `defaults` has every field that is read, and what is read where a record lacks it: ``{name: (default,)}``.
-    Those without a default may not be lacking.
-    """
-
-    def __init__(self, rule: MapRule, fields: Sequence[str], kept: Sequence[str]) -> None:
-        """`kept` are the fields that are sent though the map does not name them."""
-        self.copies = {name: name for name in kept if name not in rule.fields}
-        self.constants: dict[str, Raw] = {}
-        self.computed: dict[str, str] = {}
-        self.defaults: dict[str, tuple[Any, ...]] = dict.fromkeys(self.copies, (UNSET,))
-        if rule.drops_others or DELETED_AT in fields:
-            self.defaults[DELETED_AT] = (UNSET,)
-        # In the order of the map, as the SDK's mapper makes them.
-        self.order = [*self.copies, *(name for name, text in rule.fields.items() if text is not None)]
-        for target, text in rule.expressions.items():
-            self._add(target, text, fields)
-        self.optional = optional_fields(rule.expressions.values())
-        read = sorted(set().union(*map(self.fields_of, self.computed)))
-        self.defaults = dict.fromkeys(read, (UNSET,)) | self.defaults
-        if not rule.drops_others:
-            self.defaults = dict.fromkeys(fields, (UNSET,)) | self.defaults
-
-    def _add(self, target: str, text: str, fields: Sequence[str]) -> None:
-        tree, null = tree_of(text), (_NULL,)
-        if target == "__filter__":
-            self.computed[target] = text
-        elif is_constant(tree):
-            self.constants[target] = Raw(encode(ast.literal_eval(tree)))
-        elif isinstance(tree, ast.Name) and tree.id in fields and tree.id not in NOT_FIELDS:
-            self.copies[target], self.defaults[tree.id] = tree.id, ()
-        elif (source := optional_field(tree)) is not None and self.defaults.setdefault(source, null) == null:
-            self.copies[target] = source
-        else:
-            self.computed[target] = text
-
-    def fields_of(self, target: str) -> set[str]:
-        """The fields that its expression may read. Raises ValueError if that does not show them."""
-        names = fields_read(self.computed[target])
-        return names | {target} if "self" in names else names
-
-
 class RecordWriter:
     """Writes the records of one stream as its stream map makes them."""
 
     def __init__(self, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]) -> None:
         """`fields` are the stream's. Raises one of _UNSUITABLE for a map that a plan cannot follow."""
-        kept = (stream_map.transformed_key_properties or []) if rule.drops_others else fields
-        targets = _Targets(rule, fields, kept)
-        attributes = {name: _field(at) for at, name in enumerate(targets.defaults)}
-        parts = [(attributes[name], Raw, *default) for name, default in targets.defaults.items()]
+        compiler = Compiler(stream_map, rule, fields)
+        self._make = _maker(compiler, stream_map, rule, fields)
+        self._mark = None
+        if (rule.drops_others or DELETED_AT in fields) and not rule.reads(DELETED_AT):
+            self._mark = attrgetter(compiler.part(DELETED_AT).attr)
+        parts = [
+            (attribute, Raw, *(() if name in compiler.required else (UNSET,)))
+            for name, attribute in compiler.attributes.items()
+            if name in compiler.read or not rule.drops_others
+        ]
         read = msgspec.defstruct(
             "Read",
             cast("Any", parts),
-            rename={attribute: name for name, attribute in attributes.items()},
+            rename={attribute: name for name, attribute in compiler.attributes.items()},
             kw_only=True,
             forbid_unknown_fields=not rule.drops_others,
             gc=False,
         )
         self._decode = msgspec.json.Decoder(read).decode
-        self._make = _maker(stream_map, targets, fields, attributes)
-        watches = DELETED_AT in attributes and not rule.reads(DELETED_AT)
-        self._mark = attrgetter(attributes[DELETED_AT]) if watches else None
         self._skips = rule.drops_others or bool(rule.removed)
 
     def write(self, raw: bytes) -> bytes | None:
@@ -142,7 +91,7 @@ class RecordWriter:
             return None
         try:
             read = self._decode(raw)
-            if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != _NULL:
+            if self._mark is not None and (mark := self._mark(read)) is not UNSET and mark != NULL:
                 return None
             if (made := self._make(read)) is None:
                 return LEFT_OUT
@@ -154,71 +103,57 @@ class RecordWriter:
 
 
 def _maker(
-    stream_map: CustomStreamMap, targets: _Targets, fields: Sequence[str], attributes: Mapping[str, str]
+    compiler: Compiler, stream_map: CustomStreamMap, rule: MapRule, fields: Sequence[str]
 ) -> Callable[[msgspec.Struct], msgspec.Struct | None]:
     """A function that makes the mapped record of one that was read; None for one that is left out.
 
     It may raise anything.
     """
-    compiler = Compiler(
-        fields=fields,
-        attributes=attributes,
-        optional=targets.optional,
-        value=_decode_value,
-        optional_value=_optional_value,
-        operators=stream_map.expr_evaluator.operators,
-        functions=stream_map.functions,
-    )
-    values: dict[str, ast.expr] = {name: compiler.part(source) for name, source in targets.copies.items()}
-    values |= {name: compiler.given(constant) for name, constant in targets.constants.items()}
+    kept = (stream_map.transformed_key_properties or []) if rule.drops_others else fields
+    # In the order in which the SDK's mapper makes them.
+    values: dict[str, ast.expr] = {name: compiler.part(name) for name in kept if name not in rule.fields}
     rest: dict[str, str] = {}
-    for name, text in targets.computed.items():
+    for target, text in rule.expressions.items():
+        compiled = compiler.computed if target == "__filter__" else compiler.target
         try:
-            values[name] = compiler.called(_finite, [compiler.translated(tree_of(text))])
+            values[target] = compiled(parsed(text))
         except (KeyError, ValueError):
-            rest[name], values[name] = text, ast.Subscript(REST, ast.Constant(name), ast.Load())
+            rest[target], values[target] = text, of_rest(target)
+    condition = values.pop("__filter__", None)
     made = msgspec.defstruct(
         "Made",
-        [(_field(at), Any, UNSET) for at in range(len(targets.order))],
-        rename={_field(at): name for at, name in enumerate(targets.order)},
+        [(_field(at), Any, UNSET) for at in range(len(values))],
+        rename={_field(at): name for at, name in enumerate(values)},
         gc=False,
     )
-    body: ast.expr = compiler.called(made, [values[name] for name in targets.order])
+    body: ast.expr = compiler.called(made, values.values())
     if rest:
-        read = {name: attributes[name] for target in rest for name in targets.fields_of(target)}
-        body = compiler.given_rest(_Rest(map_of(stream_map, rest), read), body)
-    if "__filter__" in values and "__filter__" not in rest:
-        body = ast.IfExp(values["__filter__"], body, ast.Constant(None))
+        read = set[str]().union(*map(fields_read, rest.values()))
+        # `self` is what the target field was before.
+        read |= {target for target, text in rest.items() if "self" in fields_read(text)}
+        attributes = {name: compiler.part(name).attr for name in sorted(read)}
+        body = compiler.with_rest(_by_the_mapper(map_of(stream_map, rest), attributes), body)
+    if condition is not None and "__filter__" not in rest:
+        body = ast.IfExp(condition, body, ast.Constant(None))
     return compiler.compiled(body)
 
 
-def _optional_value(part: Any) -> Any:  # noqa: ANN401 - any value
-    return MISSING if part is UNSET or part is _NULL else _decode_value(part)
+def _by_the_mapper(
+    mapper: CustomStreamMap, attributes: Mapping[str, str]
+) -> Callable[[msgspec.Struct], dict[str, Any] | None]:
+    """A function for what only the SDK's mapper can evaluate, of the fields that it reads.
 
-
-def _finite(value: object) -> object:
-    if type(value) not in _FINITE and not is_finite(value):
-        raise ValueError
-    return value
-
-
-@dataclass
-class _Rest:
-    """What only the SDK's mapper can evaluate: by target field its value; None if it leaves the record out.
-
-    `attributes` has the fields that it reads. A call may raise anything.
+    It returns the values by target field; None for a record that is left out. It may raise anything.
     """
 
-    mapper: CustomStreamMap
-    attributes: Mapping[str, str]
-
-    def __call__(self, read: msgspec.Struct) -> dict[str, Any] | None:
-        parts = {name: getattr(read, attribute) for name, attribute in self.attributes.items()}
-        values = {name: _optional_value(part) for name, part in parts.items()}
-        record = {name: value for name, value in values.items() if value is not MISSING}
-        if not self.mapper.get_filter_result(record):
+    def values(read: msgspec.Struct) -> dict[str, Any] | None:
+        parts = {name: getattr(read, attribute) for name, attribute in attributes.items()}
+        record = {name: decode_value(part) for name, part in parts.items() if part is not UNSET}
+        if not mapper.get_filter_result(record):
             return None
-        return {name: _finite(value) for name, value in (self.mapper.transform(record) or {}).items()}
+        return {name: finite(value) for name, value in (mapper.transform(record) or {}).items()}
+
+    return values
 
 
 def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[str]) -> RecordWriter | None:
@@ -234,12 +169,19 @@ def record_writer(stream_map: StreamMap, rule: MapRule | None, fields: Sequence[
 class TypedDecoder:
     """Reads records of one stream whose schema says no more than types."""
 
-    def __init__(
-        self, decoder: msgspec.json.Decoder[Any], key_fields: Sequence[str], mark_field: str | None
-    ) -> None:
-        self._decode = decoder.decode
-        self._key_fields = key_fields
-        self._mark_field = mark_field
+    def __init__(self, schema: dict[str, Any], key_properties: Sequence[str], mark: str | None) -> None:
+        """Raises one of _UNSUITABLE for a schema that says more, or a key that may be a decimal."""
+        properties = schema.get("properties", {})
+        if any(not _kinds(properties[name]) <= _KEYS.keys() for name in key_properties):
+            # A decimal read as a float is another key than the same one read in full.
+            raise ValueError
+        if schema.get("type", "object") != "object":
+            raise ValueError
+        wanted = {**schema, "type": "object", "required": [*schema.get("required", []), *key_properties]}
+        self._decode = msgspec.json.Decoder(_type_of(wanted)).decode
+        names = list(properties)
+        self._key_fields = [_field(names.index(name)) for name in key_properties]
+        self._mark_field = _field(names.index(mark)) if mark in names else None
 
     def read(self, raw: bytes) -> msgspec.Struct | None:
         """A record that is as its schema wants it; None where it has to be looked at in full.
@@ -263,20 +205,10 @@ def typed_decoder(
     schema: dict[str, Any], key_properties: Sequence[str], mark: str | None = None
 ) -> TypedDecoder | None:
     """A reader for the stream's records; None where the schema is not plain, or a key may be a decimal."""
-    properties = schema.get("properties", {})
     try:
-        if any(not _kinds(properties[name]) <= _KEYS.keys() for name in key_properties):
-            # A decimal read as a float is another key than the same one read in full.
-            return None
-        wanted = {**schema, "type": "object", "required": [*schema.get("required", []), *key_properties]}
-        if schema.get("type", "object") != "object":
-            return None
-        decoder = msgspec.json.Decoder(_type_of(wanted))
+        return TypedDecoder(schema, key_properties, mark)
     except _UNSUITABLE:
         return None
-    names = list(properties)
-    mark_field = _field(names.index(mark)) if mark in names else None
-    return TypedDecoder(decoder, [_field(names.index(name)) for name in key_properties], mark_field)
 
 
 def _kinds(schema: dict[str, Any]) -> frozenset[str]:
@@ -294,23 +226,20 @@ def _type_of(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from 
 
 def _type_of_kind(kind: str, schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     if kind == "object":
-        return _type_of_object(schema) if schema.get("properties") else _any_object(schema)
+        return _type_of_object(schema)
     if kind == "array":
         return list[_type_of(schema["items"])] if "items" in schema else list[Any]  # type: ignore[misc] # made from data
     return _SCALARS[kind]
 
 
-def _any_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
-    if schema.get("required") or schema.get("additionalProperties", True) is not True:
-        raise ValueError
-    return dict[str, Any]
-
-
 def _type_of_object(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - a type made from data
     """A field that is not named, whether the schema allows it or not, is for the full look to judge."""
-    properties, required = schema["properties"], schema.get("required", [])
-    if set(required) - set(properties):
+    properties, required = schema.get("properties") or {}, schema.get("required", [])
+    others = schema.get("additionalProperties", True)
+    if set(required) - set(properties) or not (properties or others is True):
         raise ValueError
+    if not properties:
+        return dict[str, Any]
     fields = [
         (_field(number), _type_of(wanted), *(() if name in required else (None,)))
         for number, (name, wanted) in enumerate(properties.items())

@@ -67,21 +67,11 @@ class SchemaErrors:
             yield from map(self._described, explaining.iter_errors(record))
 
     def _explaining(self) -> jsonschema_rs.Validator | None:
-        return _latest(self) if self._has_alternatives else self.compiled
+        return _silenced_validator(self) if self._has_alternatives else self.compiled
 
     @cached_property
     def _has_alternatives(self) -> bool:
         return _has_alternatives(self.schema)
-
-    def recompiled(self) -> jsonschema_rs.Validator | None:
-        """The schema with its alternatives silenced; None where it cannot be."""
-        if self.cost.total > _MAX_SUBSCHEMAS:
-            return None
-        try:
-            return self.compiler(_silenced(self.schema))
-        except ValueError:
-            # A reference leads into one of the alternatives, which are elsewhere now.
-            return None
 
     def _described(self, error: jsonschema_rs.ValidationError) -> SchemaError:
         rule, facts = error.kind.name, error.kind.as_dict()
@@ -97,9 +87,18 @@ class SchemaErrors:
 
 
 @lru_cache(maxsize=1)
-def _latest(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
-    """Of the schema whose records were wrong last: those of all would take as much memory as the schemas."""
-    return errors.recompiled()
+def _silenced_validator(errors: SchemaErrors) -> jsonschema_rs.Validator | None:
+    """The schema with its alternatives silenced; None where it cannot be.
+
+    Kept is that of the schema whose records were wrong last: all would take as much memory as the schemas.
+    """
+    if errors.cost.total > _MAX_SUBSCHEMAS:
+        return None
+    try:
+        return errors.compiler(_silenced(errors.schema))
+    except ValueError:
+        # A reference leads into one of the alternatives, which are elsewhere now.
+        return None
 
 
 def _silenced(schema: Any) -> Any:  # noqa: ANN401 - any JSON

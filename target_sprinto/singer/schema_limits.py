@@ -16,6 +16,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
 
+from target_sprinto.singer.messages import count_marks
+
 if TYPE_CHECKING:  # A private name, which only its type needs.
     from referencing._core import Resolver
 
@@ -75,17 +77,12 @@ class Cost(NamedTuple):
         per_byte = self.per_byte * (BACKTRACK_LIMIT if backtracking else _LINEAR_PATTERN_WORK)
         if (self.per_value + per_byte) * len(record) <= MAX_WORK:
             return True
-        return self.per_value * _count_values(record) + per_byte * len(record) <= MAX_WORK
+        return self.per_value * (count_marks(record) + 1) + per_byte * len(record) <= MAX_WORK
 
     def allows_all_errors(self, record: bytes) -> bool:
         """Whether all errors of a record may be had at once: each has a copy of its value."""
-        errors = self.total + self.per_value * _count_values(record)
+        errors = self.total + self.per_value * (count_marks(record) + 1)
         return errors <= MAX_ERRORS and self.total * len(record) <= MAX_COPIED
-
-
-def _count_values(record: bytes) -> int:
-    """At most how many values are in a record's JSON."""
-    return sum(record.count(mark) for mark in (b",", b"[", b"{")) + 1
 
 
 def memory_of(schema: bytes) -> int:
@@ -98,7 +95,7 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     """What the schema costs. Raises TooCostly."""
     try:
         measuring = _Measuring(schema)
-        measuring.visit(schema, measuring.resolver, (), 1, repeated=False)
+        measuring.visit(schema, measuring.resolver, (), 1)
     except (AttributeError, TypeError, ValueError):
         # Of `referencing`, which reads ids as they come.
         raise TooCostly("an `$id` in it is not a URI") from None
@@ -106,13 +103,15 @@ def cost_of(schema: dict[str, Any]) -> Cost:
     return Cost(per_value, measuring.patterns, measuring.total)
 
 
-class _Entered:
-    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it."""
+class _Entered(NamedTuple):
+    """A schema that a reference has led to, while what it holds is visited: `at` is the path to it.
 
-    def __init__(self, schema: object, at: _Path) -> None:
-        self.schema = schema
-        self.at = at
-        self.returns: list[_Path] = []
+    `returns` are the paths from it that lead back to it.
+    """
+
+    schema: object
+    at: _Path
+    returns: list[_Path]
 
 
 class _Measuring:
@@ -127,13 +126,11 @@ class _Measuring:
         # Without a retriever: what is not in it cannot be had.
         self.resolver: Resolver[Any] = Registry().with_resource("", resource).resolver_with_root(resource)
         self._specification = specification
-        self._entered = [_Entered(schema, ())]
+        self._entered = [_Entered(schema, (), [])]
         self._dynamic: dict[str, list[Any]] | None = None
         self._schema = schema
 
-    def visit(
-        self, schema: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
-    ) -> None:
+    def visit(self, schema: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
         if not isinstance(schema, dict):
             return
         if "$id" in schema or "id" in schema:
@@ -141,33 +138,31 @@ class _Measuring:
         if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
             # What is in it is visited again to see what it has evaluated.
             weight *= _UNEVALUATED_WORK
-        self._count(weight * (1 + _enum_size(schema)), repeated=repeated)
+        self._count(weight * (1 + _enum_size(schema)), path)
         self.patterns += weight * (("pattern" in schema) + _length(schema.get("patternProperties")))
         for part, step in _parts(schema):
-            below = path if step is None else (*path, step)
-            self.visit(part, resolver, below, weight, repeated=repeated or step in {_ANY_FIELD, _ANY_ITEM})
+            self.visit(part, resolver, path if step is None else (*path, step), weight)
         for keyword in _REFERENCES:
             if isinstance(ref := schema.get(keyword), str):
                 for target, inner in self._targets(keyword, ref, resolver):
-                    self._enter(target, inner, path, weight, repeated=repeated)
+                    self._enter(target, inner, path, weight)
 
-    def _count(self, weight: int, *, repeated: bool) -> None:
+    def _count(self, weight: int, path: _Path) -> None:
         self.total += weight
-        self.repeated += weight if repeated else 0
+        if _ANY_FIELD in path or _ANY_ITEM in path:
+            self.repeated += weight
         if self.total > MAX_SUBSCHEMAS:
             raise TooCostly(f"it has more than {MAX_SUBSCHEMAS:,} subschemas, each reference counted in full")
 
-    def _enter(
-        self, target: object, resolver: Resolver[Any], path: _Path, weight: int, *, repeated: bool
-    ) -> None:
+    def _enter(self, target: object, resolver: Resolver[Any], path: _Path, weight: int) -> None:
         for depth, entered in enumerate(self._entered):
             if entered.schema is target:
                 self.recursive = True
                 for passed in self._entered[depth:]:
                     _note_return(passed, path[len(passed.at) :])
                 return
-        self._entered.append(_Entered(target, path))
-        self.visit(target, resolver, path, weight, repeated=repeated)
+        self._entered.append(_Entered(target, path, []))
+        self.visit(target, resolver, path, weight)
         self._entered.pop()
 
     def _targets(self, keyword: str, ref: str, resolver: Resolver[Any]) -> list[tuple[Any, Resolver[Any]]]:

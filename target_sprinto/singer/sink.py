@@ -32,11 +32,11 @@ class SprintoSink(BatchSink):
         # The metric names the stream, at INFO.
         self.record_counter_metric.tags[metrics.Tag.STREAM] = shown(self.stream_name)
         self.entity_type = target.settings.stream_types.of(self.stream_name) or self.stream_name
-        self._intake = target.intake
+        self.intake = target.intake
         self.entity = target.intake.entity_schemas.get(self.entity_type)
         self._page_size = target.settings.page_size
         self._keys = tuple(self.key_properties)
-        self._intake.register(self.entity_type, self._keys)
+        self.intake.register(self.entity_type, self._keys)
 
     @property
     def max_size(self) -> int:
@@ -58,33 +58,36 @@ class SprintoSink(BatchSink):
         Raises MapFailed, and what ended the run.
         """
         try:
-            body, not_finite = self._encoded(record)
-        except InvalidRecord as problem:
-            self._intake.reject(problem, self._source(context), self.entity_type)
+            body = encode(record)
+            not_finite = {name for name, value in record.items() if not is_finite(value)}
+        except RecursionError:
+            problem = InvalidRecord(
+                f"a record of stream {quoted(self.stream_name)} is nested too deeply for its stream map."
+            )
+            self.intake.reject(problem, self._source(context), self.entity_type)
             return
+        except (TypeError, ValueError):
+            raise MapFailed(
+                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
+                _ADVICE,
+            ) from None
         # What is checked is what will be sent, down to its encoding.
-        self.add(decode_object(body), body, self._source(context, body), not_finite)
+        mapped, source = decode_object(body), self._source(context, body)
+        if not_finite:
+            self._reject_not_finite(mapped, not_finite, source)
+        else:
+            self.add(mapped, body, source)
 
     def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the page is the run's
         """Send the page that has been gathered, with records of other streams if it has some."""
-        self._intake.run.flush()
+        self.intake.run.flush()
 
-    def add(
-        self,
-        record: dict[str, Any],
-        body: bytes,
-        source: Source,
-        not_finite: frozenset[str] = frozenset(),
-    ) -> None:
-        """Add a record to the run's page if it is valid, else reject it.
-
-        `body` is its JSON; `not_finite` names its fields with a NaN or Infinity, which JSON cannot represent.
-        """
-        intake, key = self._intake, None
+    def add(self, record: dict[str, Any], body: bytes, source: Source) -> None:
+        """Add a record, whose JSON is `body`, to the run's page if it is valid, else reject it."""
+        intake = self.intake
+        key = intake.key(self.entity_type, self._keys, record)
         try:
-            if not_finite.isdisjoint(self._keys):
-                key = intake.key(self.entity_type, self._keys, record)
-            self._require_valid(record, body, not_finite)
+            self._require_valid(record, body)
             self.count()
             intake.add(self.entity_type, body, source, key)
         except (InvalidRecord, MissingKeyProperty, RecordTooLarge) as problem:
@@ -94,37 +97,26 @@ class SprintoSink(BatchSink):
         """Add a record that is known to be valid; reject one that is too large for a page."""
         self.count()
         try:
-            self._intake.add(self.entity_type, body, source, key)
+            self.intake.add(self.entity_type, body, source, key)
         except RecordTooLarge as problem:
-            self._intake.reject(problem, source, self.entity_type, key)
+            self.intake.reject(problem, source, self.entity_type, key)
 
     def _source(self, context: dict[str, Any], body: bytes = b"{}") -> Source:
         if source := context.get("source"):
             return cast("Source", source)
         original = Original(body, encode(self.original_schema), list(self._keys))
-        return Source(self.stream_name, self._intake.line(), original=original)
+        return Source(self.stream_name, self.intake.line(), original=original)
 
-    def _encoded(self, record: dict[str, Any]) -> tuple[bytes, frozenset[str]]:
-        """A record as JSON bytes, and its fields that hold NaN or Infinity."""
-        try:
-            return encode(record), frozenset(field for field, value in record.items() if not is_finite(value))
-        except RecursionError:
-            raise InvalidRecord(
-                f"a record of stream {quoted(self.stream_name)} is nested too deeply for its stream map."
-            ) from None
-        except (TypeError, ValueError):
-            raise MapFailed(
-                f"the stream map of stream {quoted(self.stream_name)} made a value that is not JSON.",
-                _ADVICE,
-            ) from None
+    def _reject_not_finite(self, record: dict[str, Any], fields: set[str], source: Source) -> None:
+        key = self.intake.key(self.entity_type, self._keys, record) if fields.isdisjoint(self._keys) else None
+        problem = InvalidRecord(
+            f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
+            _ADVICE,
+            field=min(fields),
+        )
+        self.intake.reject(problem, source, self.entity_type, key)
 
-    def _require_valid(self, record: dict[str, Any], body: bytes, not_finite: frozenset[str]) -> None:
-        if not_finite:
-            raise InvalidRecord(
-                f"the stream map of stream {quoted(self.stream_name)} returned NaN or Infinity.",
-                _ADVICE,
-                field=min(not_finite),
-            )
+    def _require_valid(self, record: dict[str, Any], body: bytes) -> None:
         if self.entity is not None:
             self.entity.check(self.stream_name, record, body)
         if isinstance(self._validator, RecordValidator):

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
-from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.messages import decode_object, encode
+from target_sprinto.singer.messages import decode_object, decode_value, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +34,6 @@ MARKERS = ("progress_markers", "replication_key_signpost", "starting_replication
 
 _fields_of = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _names = msgspec.json.Decoder(list[str])
-_exact = msgspec.json.Decoder(float_hook=Decimal)
 
 _CRASHED = "The tap probably crashed: check its log."
 _STOPPED = "The tap was stopped, or crashed: check its log and run again."
@@ -45,7 +43,6 @@ _EMPTY = f"If this tap always ends so, {_BY_CHOICE}"
 _FULL_TABLE = (
     f"{_CRASHED} SDK taps end full tables over 10,000 rows so, too: use a replication key; or {_BY_CHOICE}"
 )
-_OTHER_PARTITION = "has a record of a partition without a bookmark"
 _NAMED_DIFFERENTLY = (
     "If the tap crashed, check its log. If it finished, its records name their partition in another way than"
     " its STATE: with tap-jsonl, give `path` in full."
@@ -54,7 +51,7 @@ _NO_LONGER_INCREMENTAL = f"{_CRASHED} If it is a full table now, clear the tap's
 
 
 class FinalState:
-    """Follows an input message by message; `problem()` says at its end why it is not complete.
+    """Follows an input message by message; `require_complete` says at its end why it is not complete.
 
     A record is judged when it comes, by the STATE before it, and no longer once one is not covered: then
     nothing is decoded until the next STATE. Streams and bookmarks have the tap's names.
@@ -102,35 +99,27 @@ class FinalState:
 
     def require_complete(self) -> None:
         """Raise MissingFinalState or FinalStateUnfinished for an input that has not all of its records."""
-        if problem := self.problem():
-            raise problem
-
-    def problem(self) -> SprintoError | None:
-        """Why the input is not complete; None if it is, or if no record came."""
+        records = pluralize(self._trailing, "record")
+        if self._uncovered is not None and self._state is None:
+            raise MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
         if self._uncovered is not None:
-            return self._missing(*self._uncovered)
+            stream, why, hint = self._uncovered
+            raise MissingFinalState(
+                f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
+                hint,
+            )
         if self._state is None or not (self._came or self._trailing):
-            return None
+            return
         if self._was_empty:
-            return FinalStateUnfinished(
+            raise FinalStateUnfinished(
                 "The STATE after the last record is empty: SDK taps end so when they are stopped.",
                 f"{_STOPPED} {_EMPTY}",
             )
         if unfinished := self._unfinished():
             stream, marker = unfinished
-            return FinalStateUnfinished(
+            raise FinalStateUnfinished(
                 f"The last STATE says that stream {stream!r} is unfinished (`{marker}`).", _STOPPED
             )
-        return None
-
-    def _missing(self, stream: str, why: str, hint: str) -> SprintoError:
-        records = pluralize(self._trailing, "record")
-        if self._state is None:
-            return MissingFinalState(f"Input ended with {records} and no STATE.", f"{_CRASHED} {_NO_STATE}")
-        return MissingFinalState(
-            f"Input ended with {records} that the last STATE does not cover: stream {stream!r} {why}.",
-            hint,
-        )
 
     def _why_uncovered(self, stream: str, record: bytes) -> tuple[str, str] | None:
         """Why the last STATE does not cover a record that came after it, and what to do; None if it does."""
@@ -143,25 +132,26 @@ class FinalState:
         if key is None:
             return "has no replication key", _NO_LONGER_INCREMENTAL if bookmark else _FULL_TABLE
         try:
-            why = self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
+            return self._why_beyond(stream, bookmark, key, _fields_of.decode(record))
         except (msgspec.DecodeError, ArithmeticError, UnicodeError, RecursionError, KeyError):
-            why = "has a record without a value of its replication key"
-        return None if why is None else (why, _NAMED_DIFFERENTLY if why == _OTHER_PARTITION else _CRASHED)
+            return "has a record without a value of its replication key", _CRASHED
 
     def _why_beyond(
         self, stream: str, bookmark: dict[str, Any], key: str, fields: dict[str, msgspec.Raw]
-    ) -> str | None:
+    ) -> tuple[str, str] | None:
         if bookmark.get("partitions"):
             partition = self._partition(stream, bookmark, fields)
             if partition is None:
-                return _OTHER_PARTITION
+                return "has a record of a partition without a bookmark", _NAMED_DIFFERENTLY
             bookmark = partition
         if any(marker in bookmark for marker in MARKERS):
-            return "is unfinished"
+            return "is unfinished", _CRASHED
         if bookmark.get("replication_key") != key or "replication_key_value" not in bookmark:
-            return "has no value of its replication key in its bookmark"
-        value = _exact.decode(fields[key])
-        return None if is_covered(value, bookmark["replication_key_value"]) else "is beyond its bookmark"
+            return "has no value of its replication key in its bookmark", _CRASHED
+        value = decode_value(fields[key])
+        if is_covered(value, bookmark["replication_key_value"]):
+            return None
+        return "is beyond its bookmark", _CRASHED
 
     def _partition(
         self, stream: str, bookmark: dict[str, Any], fields: dict[str, msgspec.Raw]
@@ -172,7 +162,7 @@ class FinalState:
             self._partitions[stream] = {tuple(part["context"]) for part in index.values()}, index
         contexts, index = self._partitions[stream]
         keys = [
-            _context_key({name: _exact.decode(fields[name]) for name in names})
+            _context_key({name: decode_value(fields[name]) for name in names})
             for names in contexts
             if all(name in fields for name in names)
         ]

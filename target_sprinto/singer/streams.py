@@ -52,8 +52,7 @@ class Streams(dict[str, Stream]):
     def __post_init__(self) -> None:
         self.arrivals = Arrivals(self.settings.stream_types, self.stream_maps, self.settings.expect)
         self._doubted: set[tuple[str, str]] = set()
-        self._schema_memory: dict[str, int] = {}
-        self._memory = 0
+        self._memory: dict[str, int] = {}
 
     def __missing__(self, name: str) -> NoReturn:
         """Raises RecordBeforeSchema."""
@@ -105,10 +104,8 @@ class Streams(dict[str, Stream]):
         return {field for route in routes if route.entity_type == entity_type for field in route.sends}
 
     def _require_small(self, name: str, schema: bytes) -> None:
-        memory = schema_limits.memory_of(schema)
-        self._memory += memory - self._schema_memory.get(name, 0)
-        self._schema_memory[name] = memory
-        if len(schema) > MAX_BYTES or self._memory > schema_limits.MAX_MEMORY:
+        self._memory[name] = schema_limits.memory_of(schema)
+        if len(schema) > MAX_BYTES or sum(self._memory.values()) > schema_limits.MAX_MEMORY:
             raise InvalidSchema(
                 f"the schema of stream {quoted(name)} has {len(schema):,} bytes: a schema may have"
                 f" {MAX_BYTES:,}, and all of a run some 30,000 fields.",
@@ -141,9 +138,10 @@ class Streams(dict[str, Stream]):
             if route := self._route(name, fields, stream_map, rule):
                 routes.append(route)
                 sent_as[stream_map.stream_alias] = route.entity_type
-        dropped = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
-        self.intake.counts.dropped[name] = sorted(set[str].intersection(*dropped)) if dropped else []
-        for change in self.arrivals.add(name, fields, sent_as):
+        of_each = [set(route.rule.dropped(fields)) if route.rule else set[str]() for route in routes]
+        dropped = set[str].intersection(*of_each) if of_each else set[str]()
+        self.intake.counts.dropped[name] = sorted(dropped)
+        for change in self.arrivals.add(name, fields, sent_as, dropped):
             log.info("%s", change)
         return routes
 
@@ -163,24 +161,24 @@ class Streams(dict[str, Stream]):
         if entity_type is None:
             log.info("Stream '%s' is not sent: `entity_types` does not name it.", stream)
             return None
+        schema = stream_map.transformed_schema
         if rule is not None and isinstance(stream_map, CustomStreamMap):
             require_known_names(rule, tap_stream, fields, stream_map.functions)
             for name, doubt in doubts(rule, tap_stream, fields):
                 if (tap_stream, name) not in self._doubted:
                     self._doubted.add((tap_stream, name))
                     log.warning("Input line %d: %s", self.intake.line(), doubt)
-        schema = stream_map.transformed_schema
-        if rule is not None and isinstance(stream_map, CustomStreamMap) and not stream_map.flattening_enabled:
-            schema = mapped_schema(schema, rule, stream_map.raw_schema)
+            if not stream_map.flattening_enabled:
+                schema = mapped_schema(schema, rule, stream_map.raw_schema)
         if "$schema" not in stream_map.raw_schema:
             # The mapper names a draft of its own, of which the tap's keywords may know nothing.
             schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
-        sink = self.get_sink(stream, schema=schema, key_properties=stream_map.transformed_key_properties)
+        keys = stream_map.transformed_key_properties
+        sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
-        entity = self.intake.entity_schemas.get(entity_type)
-        if entity is not None:
-            require_entity(entity, tap_stream, rule, fields, list(schema["properties"]))
-        return Route(stream_map, rule, cast("SprintoSink", sink), self.intake, list(fields))
+        if sink.entity is not None:
+            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]))
+        return Route(stream_map, rule, sink, list(fields))
 
 
 def _decoded(name: str, schema: bytes) -> dict[str, Any]:

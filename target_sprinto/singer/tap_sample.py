@@ -21,20 +21,17 @@ _SHAPES = {
     "date": re.compile(r"\d{4}-\d\d-\d\d"),
     "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)"),
     "local time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*"),
-    "email": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+"),
 }
 Path = tuple[str, ...]
 
 
 @dataclass
 class StreamSample:
-    """One stream. `present` and `shapes` say, by path of a field, how many records have it, and as what."""
+    """One stream. `present` says, by path of a field, how many records have it."""
 
-    key_properties: list[str]
     schema: dict[str, Any]
     records: int = 0
     present: Counter[Path] = field(default_factory=Counter)
-    shapes: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set))
     _words: defaultdict[Path, set[str]] = field(default_factory=lambda: defaultdict(set), repr=False)
 
     def fields(self) -> Iterator[tuple[Path, dict[str, Any], bool]]:
@@ -46,6 +43,13 @@ class StreamSample:
         self.records += 1
         if self.records <= MAX_RECORDS:
             self._look(record, ())
+
+    def shapes(self, path: Path) -> set[str]:
+        """What the texts are that came: dates, times with or without a time zone, or other text."""
+        return {
+            next((shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(word)), "text")
+            for word in self._words[path]
+        }
 
     def all_within(self, path: Path, allowed: Iterable[str], *, upper: bool) -> bool:
         """Whether every value that came is among `allowed`, upper-cased or not."""
@@ -59,8 +63,6 @@ class StreamSample:
             if isinstance(inner, dict) and len(here) < _MAX_DEPTH:
                 self._look(inner, here)
             elif isinstance(inner, str):
-                found = (shape for shape, pattern in _SHAPES.items() if pattern.fullmatch(inner))
-                self.shapes[here].add(next(found, "text"))
                 self._words[here].add(inner)
 
 
@@ -69,15 +71,12 @@ class _Message(msgspec.Struct):
     stream: str = ""
     schema: dict[str, Any] = {}
     record: dict[str, Any] = {}
-    key_properties: list[str] | None = None
 
 
 class _Entry(msgspec.Struct):
     tap_stream_id: str
     schema: dict[str, Any]
     stream: str | None = None
-    key_properties: list[str] | None = None
-    metadata: list[dict[str, Any]] = []
 
 
 class _Catalog(msgspec.Struct):
@@ -107,8 +106,7 @@ def from_output(lines: Iterable[bytes]) -> dict[str, StreamSample]:
                 "the line is not a Singer message.", "Check what the tap printed.", line=number
             ) from None
         if message.type == "SCHEMA":
-            sample = found.setdefault(message.stream, StreamSample([], {}))
-            sample.schema, sample.key_properties = message.schema, message.key_properties or []
+            found.setdefault(message.stream, StreamSample({})).schema = message.schema
         elif message.type == "RECORD" and message.stream in found:
             found[message.stream].add(message.record)
     return found
@@ -122,13 +120,4 @@ def from_catalog(text: bytes) -> dict[str, StreamSample]:
         raise MapFailed(
             "this is not a Singer catalog.", "Make one with: TAP --config tap.json --discover"
         ) from None
-    return {one.stream or one.tap_stream_id: StreamSample(_keys(one), one.schema) for one in entries}
-
-
-def _keys(entry: _Entry) -> list[str]:
-    if entry.key_properties:
-        return entry.key_properties
-    of_the_stream = [one.get("metadata") for one in entry.metadata if not one.get("breadcrumb")]
-    return next(
-        (list(one.get("table-key-properties") or ()) for one in of_the_stream if isinstance(one, dict)), []
-    )
+    return {one.stream or one.tap_stream_id: StreamSample(one.schema) for one in entries}

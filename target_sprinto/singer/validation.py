@@ -22,7 +22,6 @@ from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaErrors
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 
-_Patterns = jsonschema_rs.RegexOptions | jsonschema_rs.FancyRegexOptions
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=schema_limits.PATTERN_BYTES)
 
 
@@ -39,11 +38,9 @@ class RecordValidator(BaseJSONSchemaValidator):
             raise InvalidSchema(
                 f"the schema of stream {quoted(stream)} cannot be used: {problem}.", _ADVICE
             ) from None
-        self._compiled, patterns = _compile(stream, schema)
-        self._backtracking = patterns is BACKTRACKING
-        self._errors = SchemaErrors(
-            schema, self._compiled, self._cost, partial(_compile_as, type(self._compiled), patterns)
-        )
+        compiler, self._compiled = _compile(stream, schema)
+        self._backtracking = compiler.keywords["pattern_options"] is BACKTRACKING
+        self._errors = SchemaErrors(schema, self._compiled, self._cost, compiler)
 
     def validate(self, record: dict[str, Any], body: bytes = b"") -> None:
         """Raise InvalidRecord, naming stream, field path and rule, for a record that is not as wanted.
@@ -81,25 +78,20 @@ def _place(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _compile_as(
-    compiler: Callable[..., jsonschema_rs.Validator], patterns: _Patterns, schema: dict[str, Any]
-) -> jsonschema_rs.Validator:
-    return compiler(schema, validate_formats=False, offline=True, pattern_options=patterns)
-
-
-def _compile(stream: str, schema: dict[str, Any]) -> tuple[jsonschema_rs.Validator, _Patterns]:
-    """The compiled schema, and how its patterns were. Raises InvalidSchema."""
+def _compile(
+    stream: str, schema: dict[str, Any]
+) -> tuple[partial[jsonschema_rs.Validator], jsonschema_rs.Validator]:
+    """A compiler that understands the schema, and the schema compiled. Raises InvalidSchema."""
     where = ""
-    compilers: list[Callable[..., jsonschema_rs.Validator]] = [
+    drafts: tuple[Callable[..., jsonschema_rs.Validator], ...] = (
         jsonschema_rs.validator_for,
-        jsonschema_rs.Draft7Validator,
-    ]
-    if "$schema" not in schema:
-        compilers[1] = jsonschema_rs.Draft4Validator
+        jsonschema_rs.Draft7Validator if "$schema" in schema else jsonschema_rs.Draft4Validator,
+    )
     for patterns in (_PATTERNS, BACKTRACKING):
-        for compiler in compilers:
+        for draft in drafts:
+            compiler = partial(draft, validate_formats=False, offline=True, pattern_options=patterns)
             try:
-                return _compile_as(compiler, patterns, schema), patterns
+                return compiler, compiler(schema)
             except jsonschema_rs.ValidationError as problem:
                 where = where or _place(problem.instance_path)
             except ValueError:

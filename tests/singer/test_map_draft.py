@@ -16,7 +16,7 @@ USER = EntitySchema("User", bundled_user())
 
 
 def proposed(fields: str, *records: dict[str, Any]) -> dict[str, Proposal]:
-    sample = StreamSample(["id"], schema(fields))
+    sample = StreamSample(schema(fields))
     for record in records:
         sample.add(record)
     return {one.field: one for one in draft(sample, USER)}
@@ -139,7 +139,7 @@ def test_only_a_time_that_the_target_takes_is_sure(value: str, rule: str, level:
 
 
 def test_the_stream_map_sends_nothing_else() -> None:
-    sample = StreamSample(["id"], schema("id salary"))
+    sample = StreamSample(schema("id salary"))
     assert stream_map(draft(sample, USER), USER) == {
         "employeeId": "id",
         "firstName": "?",
@@ -170,7 +170,6 @@ def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> Non
     assert all(one.level in {"", "decide", "likely"} for one in draft(sample, USER))
 
 
-@pytest.mark.parametrize("key", [["id"], []])
 @pytest.mark.parametrize(
     "nullable",
     [
@@ -180,14 +179,14 @@ def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> Non
         {},
     ],
 )
-def test_what_may_be_null_never_becomes_the_text_none(key: list[str], nullable: dict[str, Any]) -> None:
-    found = draft(StreamSample(key, {"properties": {"id": nullable}}), USER)
+def test_what_may_be_null_never_becomes_the_text_none(nullable: dict[str, Any]) -> None:
+    found = draft(StreamSample({"properties": {"id": nullable}}), USER)
     (rule,) = [one.rule for one in found if one.field == "employeeId"]
     assert rule == "str(id) if id is not None else None"
 
 
 def test_what_is_never_null_needs_no_condition() -> None:
-    found = draft(StreamSample(["id"], {"properties": {"id": {"type": "integer"}}}), USER)
+    found = draft(StreamSample({"properties": {"id": {"type": "integer"}}}), USER)
     assert found[0].rule == "str(id)"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from target_sprinto.errors import InputError
 from target_sprinto.singer.state_coverage import FinalState, is_covered
 
 Input = list[tuple[str, Any]]
@@ -41,10 +42,13 @@ def problem(messages: Input) -> str | None:
                 followed.add_version(value)
             case _:
                 followed.add_state(json.dumps(value).encode())
-    found = followed.problem()
-    if found is not None:
-        assert len(str(found)) <= 300
-    return None if found is None else str(found)
+    found: str | None = None
+    try:
+        followed.require_complete()
+    except InputError as problem:
+        found = str(problem)
+    assert found is None or len(found) <= 300
+    return found
 
 
 OLD = state(people=at(10))
@@ -267,4 +271,4 @@ def test_one_record_that_is_not_covered_ends_the_looking_until_the_next_state() 
     followed.add_record("people", None)  # type: ignore[arg-type]
     followed.add_state(json.dumps({"bookmarks": {"people": at(11)}}).encode())
     followed.add_record("people", b'{"at":11}')
-    assert followed.problem() is None
+    followed.require_complete()

@@ -152,7 +152,7 @@ def next_step_after(failure: ApiError, *, items: int, compressed: bool, proven: 
 
 
 class Processing(enum.Enum):
-    """What a status after `close(apply)` says. An undocumented state is NOT_PROCESSED: never read as success."""
+    """What a status after `close(apply)` says. An undocumented state is never a success."""
 
     PROCESSED = enum.auto()
     PENDING = enum.auto()
