@@ -28,7 +28,7 @@ def _run_target() -> None:
     gc.disable()
     # They take long, and a signal may come meanwhile.
     from target_sprinto.errors import SettingsError  # noqa: PLC0415
-    from target_sprinto.singer import settings_checks  # noqa: PLC0415
+    from target_sprinto.singer.settings import settings_checks  # noqa: PLC0415
     from target_sprinto.singer.target import SprintoTarget  # noqa: PLC0415
 
     gc.freeze()

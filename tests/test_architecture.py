@@ -46,10 +46,24 @@ def says_that_it_is_pure(path: Path) -> bool:
     return re.search(r"\bPure\b", message.partition("\n")[0]) is not None
 
 
+LEAVES = ("singer/settings_json", "singer/similar_names")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": ("cli", "singer", "receipts", "push", "probe", "sandbox", "root"),
     "cli/demo_data": (),
     "singer": ("singer", "receipts", "push", "root"),
+    "singer/settings": (
+        "singer/settings",
+        "singer/mapping",
+        "singer/schemas",
+        "singer/input",
+        *LEAVES,
+        "push",
+        "root",
+    ),
+    "singer/mapping": ("singer/mapping", "singer/schemas", "singer/input", *LEAVES, "push", "root"),
+    "singer/schemas": ("singer/schemas", *LEAVES, "push", "root"),
+    "singer/rejects": ("singer/rejects", "receipts", "push", "root"),
+    "singer/input": ("singer/input", "push", "root"),
     "receipts": ("receipts", "push", "root"),
     "probe": ("probe", "push", "root"),
     "push": ("push",),

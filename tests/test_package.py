@@ -92,7 +92,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) 
         "target_sprinto/receipts/receipt.html",
         "target_sprinto/receipts/style.css",
         "target_sprinto/sandbox/web_page.html",
-        "target_sprinto/singer/user_entity_schema.json",
+        "target_sprinto/singer/schemas/user_entity_schema.json",
     }
     assert modules < names
     assert {name.partition("/")[2] for name in about} == {

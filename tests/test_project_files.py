@@ -15,7 +15,7 @@ import yaml
 from jsonschema import Draft7Validator
 from referencing import Registry, Resource
 
-from target_sprinto.singer import settings, settings_checks
+from target_sprinto.singer.settings import settings, settings_checks
 from target_sprinto.singer.target import SprintoTarget
 from tests.support import loader_definition, meltano_project
 

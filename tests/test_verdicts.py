@@ -17,7 +17,7 @@ from singer_sdk.exceptions import InvalidRecord as SdkInvalidRecord
 from singer_sdk.sinks.core import JSONSchemaValidator
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import RecordValidator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from target_sprinto.push.protocol.responses import SESSION_ID
 from target_sprinto.push.transport.background import interruptibly
 from target_sprinto.receipts import signing
 from target_sprinto.signals import process_signals
-from target_sprinto.singer import config_input
-from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.settings import config_input
+from target_sprinto.singer.settings.settings import Settings
 
 _T = TypeVar("_T")
 _F = TypeVar("_F", bound=Callable[..., object])

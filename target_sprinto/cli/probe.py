@@ -14,9 +14,9 @@ from target_sprinto.probe.report import render_json, render_table
 from target_sprinto.push.errors import Interrupted
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard, name_blocker
-from target_sprinto.singer.response_file import ResponseFile
+from target_sprinto.singer.rejects.response_file import ResponseFile
+from target_sprinto.singer.settings.config_input import lasting
 
 
 @command(

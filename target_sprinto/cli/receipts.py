@@ -24,7 +24,7 @@ from target_sprinto.receipts.folder import read_checked, read_folder
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.receipts.verifier import Matched, ReceiptVerifier
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.reader import interruptible_reader
+from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.target import SprintoTarget
 
 _UNSIGNED = "It is unsigned: everyone with write access to the file can change it and its checksum."

@@ -23,8 +23,8 @@ from target_sprinto.errors import DemoFailed
 from target_sprinto.push.errors import ConfigError
 from target_sprinto.push.text import shown
 from target_sprinto.signals import process_signals
-from target_sprinto.singer import environment
-from target_sprinto.singer.entity_schemas import BUNDLED, bundled_user
+from target_sprinto.singer.schemas.entity_schemas import BUNDLED, bundled_user
+from target_sprinto.singer.settings import environment
 
 if TYPE_CHECKING:
     from target_sprinto.sandbox import EntityRules, Sandbox

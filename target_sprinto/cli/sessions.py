@@ -36,10 +36,10 @@ from target_sprinto.receipts.errors import ReceiptUnusable
 from target_sprinto.receipts.folder import read_checked
 from target_sprinto.receipts.signing import PublicKey
 from target_sprinto.signals import process_signals
-from target_sprinto.singer.config_input import lasting
 from target_sprinto.singer.error_hints import how_to_discard
-from target_sprinto.singer.map_check import require_expressions
-from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.mapping.map_check import require_expressions
+from target_sprinto.singer.settings.config_input import lasting
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.state_output import write_state
 from target_sprinto.singer.target import SprintoTarget
 

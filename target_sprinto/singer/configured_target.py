@@ -27,10 +27,10 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from target_sprinto.console import SprintoCommand, examples, interrupted_early
 from target_sprinto.errors import SettingsError
 from target_sprinto.signals import process_signals
-from target_sprinto.singer import config_input, environment, settings_checks
+from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.reader import SprintoReader
-from target_sprinto.singer.settings import SCHEMA, Settings
+from target_sprinto.singer.settings import config_input, environment, settings_checks
+from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
 if TYPE_CHECKING:
     from typing_extensions import Self

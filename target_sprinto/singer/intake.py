@@ -12,15 +12,12 @@ from target_sprinto.push.errors import SprintoError
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
 from target_sprinto.receipts.run_info import InputCounts
-from target_sprinto.singer.entity_schemas import EntitySchema
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.messages import encode
-from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
-from target_sprinto.singer.settings import OnDeletedRecord
+from target_sprinto.singer.input.messages import encode
+from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
+from target_sprinto.singer.settings.settings import OnDeletedRecord
 from target_sprinto.singer.state_coverage import FinalState
-
-DELETED_AT = "_sdc_deleted_at"
-"""The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""
 
 
 @dataclass(kw_only=True)

@@ -18,10 +18,10 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.text import format_counts, pluralize
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.messages import decode_object, encode
-from target_sprinto.singer.problem_groups import grouped
-from target_sprinto.singer.rejects import RejectedRecords, Source
-from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.input.messages import decode_object, encode
+from target_sprinto.singer.rejects.problem_groups import grouped
+from target_sprinto.singer.rejects.rejected_records import RejectedRecords, Source
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.target import SprintoTarget
 
 _LONGEST = 60

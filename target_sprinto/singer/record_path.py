@@ -14,10 +14,8 @@ from target_sprinto.errors import InvalidRecord, MapFailed
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.protocol.pages import too_large
 from target_sprinto.push.text import quoted, shown
-from target_sprinto.singer.intake import DELETED_AT, Intake
-from target_sprinto.singer.map_compiler import map_of
-from target_sprinto.singer.map_rules import MapRule
-from target_sprinto.singer.messages import (
+from target_sprinto.singer.input.messages import (
+    DELETED_AT,
     MAX_RECORD_BYTES,
     MAX_RECORD_VALUES,
     decode_fields,
@@ -25,9 +23,12 @@ from target_sprinto.singer.messages import (
     diagnose_line,
     has_more_values,
 )
-from target_sprinto.singer.record_plan import record_writer, typed_decoder
-from target_sprinto.singer.rejects import Source
-from target_sprinto.singer.rejects_file import Original
+from target_sprinto.singer.intake import Intake
+from target_sprinto.singer.mapping.map_compiler import map_of
+from target_sprinto.singer.mapping.map_rules import MapRule
+from target_sprinto.singer.mapping.record_plan import record_writer, typed_decoder
+from target_sprinto.singer.rejects.rejected_records import Source
+from target_sprinto.singer.rejects.rejects_file import Original
 from target_sprinto.singer.sink import SprintoSink
 
 _MISSING = {"NameNotDefined": "name", "AttributeDoesNotExist": "attr"}

@@ -33,10 +33,10 @@ from target_sprinto.receipts.recorder import ReceiptRecorder, RecordedOutcome
 from target_sprinto.signals import Signals
 from target_sprinto.singer.error_hints import advise, how_to_discard, name_blocker
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.problem_groups import grouped
 from target_sprinto.singer.progress import Progress
-from target_sprinto.singer.rejects import Rejected
-from target_sprinto.singer.response_file import ResponseFile
+from target_sprinto.singer.rejects.problem_groups import grouped
+from target_sprinto.singer.rejects.rejected_records import Rejected
+from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_output import write_state
 

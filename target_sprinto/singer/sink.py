@@ -11,10 +11,10 @@ from target_sprinto.errors import InvalidRecord, MapFailed, MissingKeyProperty
 from target_sprinto.push.errors import RecordTooLarge
 from target_sprinto.push.text import quoted, shown
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.messages import decode_object, encode, is_finite
-from target_sprinto.singer.rejects import Source
-from target_sprinto.singer.rejects_file import Original
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.input.messages import decode_object, encode, is_finite
+from target_sprinto.singer.rejects.rejected_records import Source
+from target_sprinto.singer.rejects.rejects_file import Original
+from target_sprinto.singer.schemas.validation import RecordValidator
 
 _COUNT_EVERY = 100
 """Records between two times that the SDK's counter reads the clock."""

@@ -23,7 +23,7 @@ import msgspec
 
 from target_sprinto.errors import FinalStateUnfinished, MissingFinalState
 from target_sprinto.push.text import pluralize
-from target_sprinto.singer.messages import decode_object, decode_value, encode
+from target_sprinto.singer.input.messages import decode_object, decode_value, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,15 +21,15 @@ from target_sprinto.errors import (
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.text import quoted
-from target_sprinto.singer import schema_limits
+from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.map_check import doubts, require_entity, require_known_names, require_map
-from target_sprinto.singer.map_rules import MapRule, rules_of
-from target_sprinto.singer.map_schema import mapped_schema
-from target_sprinto.singer.messages import decode_object
-from target_sprinto.singer.named_streams import Arrivals
+from target_sprinto.singer.mapping.map_check import doubts, require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
+from target_sprinto.singer.mapping.map_schema import mapped_schema
+from target_sprinto.singer.mapping.named_streams import Arrivals
 from target_sprinto.singer.record_path import Route, Stream
-from target_sprinto.singer.settings import Settings
+from target_sprinto.singer.schemas import schema_limits
+from target_sprinto.singer.settings.settings import Settings
 from target_sprinto.singer.sink import SprintoSink
 
 log = logging.getLogger(__name__)

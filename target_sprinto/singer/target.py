@@ -35,17 +35,17 @@ from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.signals import Signals
-from target_sprinto.singer import config_input
-from target_sprinto.singer.batch_files import identities, read_batch
 from target_sprinto.singer.configured_target import ConfiguredTarget
 from target_sprinto.singer.expectations import Expectations
+from target_sprinto.singer.input.batch_files import identities, read_batch
+from target_sprinto.singer.input.messages import MAX_STATE_VALUES, has_more_values
+from target_sprinto.singer.input.reader import SprintoReader
 from target_sprinto.singer.intake import Intake
-from target_sprinto.singer.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.progress import Progress
-from target_sprinto.singer.reader import SprintoReader
-from target_sprinto.singer.rejects import RejectedRecords
-from target_sprinto.singer.response_file import ResponseFile
+from target_sprinto.singer.rejects.rejected_records import RejectedRecords
+from target_sprinto.singer.rejects.response_file import ResponseFile
 from target_sprinto.singer.run_end import RunEnd
+from target_sprinto.singer.settings import config_input
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.state_coverage import FinalState
 from target_sprinto.singer.streams import Streams

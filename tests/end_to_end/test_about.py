@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from target_sprinto.singer import settings, settings_checks
+from target_sprinto.singer.settings import settings, settings_checks
 from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input, people, record, state_line
 
 if TYPE_CHECKING:

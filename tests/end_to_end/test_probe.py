@@ -14,7 +14,7 @@ import pytest
 
 from target_sprinto.probe.examples import PAGE_HINT
 from target_sprinto.sandbox import EntityRules, Readings
-from target_sprinto.singer import settings
+from target_sprinto.singer.settings import settings
 from tests.support.front_door import API_KEY, SECRET, SIGNALS, FrontDoor
 from tests.support.sandbox import CutOff, Drop, Edit, Fault, Hang, Reset, Respond
 

@@ -13,7 +13,7 @@ from singer_sdk import Target
 from singer_sdk.sinks import BatchSink
 
 from target_sprinto.errors import InvalidRecord, MissingKeyProperty
-from target_sprinto.singer.messages import decode_object
+from target_sprinto.singer.input.messages import decode_object
 from target_sprinto.singer.sink import SprintoSink
 from target_sprinto.singer.target import SprintoTarget
 from tests.support.front_door import SCHEMA, FrontDoor, as_input, people

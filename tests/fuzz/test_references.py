@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import RecordValidator
 from tests.support.fuzz.amounts import at_random, same_each_time
 from tests.support.listening import DRAFTS, Document, Server
 

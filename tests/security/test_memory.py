@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.sandbox import SandboxOptions
-from target_sprinto.singer.rejects import RejectedRecords
-from target_sprinto.singer.schema_limits import MAX_MEMORY, memory_of
+from target_sprinto.singer.rejects.rejected_records import RejectedRecords
+from target_sprinto.singer.schemas.schema_limits import MAX_MEMORY, memory_of
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, as_input, record, state_line
 from tests.support.peak_memory import MB, peak
 from tests.support.sandbox import FaultySandbox
@@ -448,7 +448,7 @@ def test_a_long_key_is_remembered_as_a_digest(door: FrontDoor) -> None:
 def test_only_rejected_entities_are_remembered() -> None:
     """One for each record of a run would be memory without end."""
     from target_sprinto.push.protocol.pages import Item, Page  # noqa: PLC0415 - used once
-    from target_sprinto.singer.rejects import Source  # noqa: PLC0415 - used once
+    from target_sprinto.singer.rejects.rejected_records import Source  # noqa: PLC0415 - used once
 
     rejects = RejectedRecords(None, 10)
     items = tuple(Item("User", b"{}", Source("people", n, number=n), (n,)) for n in range(1, 100))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import RecordValidator
 from tests.support.front_door import SCHEMA, STATE, FrontDoor, record
 from tests.support.listening import DRAFTS, Server
 

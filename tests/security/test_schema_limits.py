@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.schemas.validation import RecordValidator
 
 
 def of_a(rules: dict[str, Any]) -> dict[str, Any]:

@@ -19,16 +19,16 @@ from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.run.opening_conflict import ActiveSession, ConflictPolicy, ConflictResolver
 from target_sprinto.push.run.run_options import RunOptions
 from target_sprinto.push.run.staged_session import StagedSession
-from target_sprinto.singer import map_check
-from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.entity_types import EntityTypes, Unmapped
 from target_sprinto.singer.error_hints import advise, name_blocker
 from target_sprinto.singer.expectations import Expectations
-from target_sprinto.singer.map_rules import MapRule, rules_of
-from target_sprinto.singer.named_streams import Arrivals
-from target_sprinto.singer.rejects import Rejected, RejectedRecords, Source
-from target_sprinto.singer.settings import Expectation
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.mapping import map_check
+from target_sprinto.singer.mapping.entity_types import EntityTypes, Unmapped
+from target_sprinto.singer.mapping.map_rules import MapRule, rules_of
+from target_sprinto.singer.mapping.named_streams import Arrivals
+from target_sprinto.singer.rejects.rejected_records import Rejected, RejectedRecords, Source
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
+from target_sprinto.singer.schemas.validation import RecordValidator
+from target_sprinto.singer.settings.settings import Expectation
 from tests.support.message_size import LONGEST, size
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.map_check import require_entity, require_known_names, require_map
-from target_sprinto.singer.map_rules import MapRule, parsed
+from target_sprinto.singer.mapping.map_check import require_entity, require_known_names, require_map
+from target_sprinto.singer.mapping.map_rules import MapRule, parsed
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 
 TEXT = {"type": "string"}
 FIELDS: dict[str, Any] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from target_sprinto.singer.entity_schemas import EntitySchema, bundled_user
-from target_sprinto.singer.map_draft import UNDECIDED, Proposal, draft, stream_map, type_of, words
-from target_sprinto.singer.tap_sample import StreamSample, from_output
+from target_sprinto.singer.mapping.map_draft import UNDECIDED, Proposal, draft, stream_map, type_of, words
+from target_sprinto.singer.mapping.tap_sample import StreamSample, from_output
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema, bundled_user
 from tests.support.front_door import as_input
 from tests.support.tap_fields import PUBLISHED, Published, schema
 

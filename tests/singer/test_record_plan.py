@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import PluginMapper
 
-from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_compiler import fields_read
-from target_sprinto.singer.map_rules import MapRule
-from target_sprinto.singer.messages import decode_object, is_finite
-from target_sprinto.singer.record_plan import LEFT_OUT, record_writer, typed_decoder
-from target_sprinto.singer.validation import RecordValidator
+from target_sprinto.singer.input.messages import DELETED_AT, decode_object, is_finite
+from target_sprinto.singer.mapping.map_compiler import fields_read
+from target_sprinto.singer.mapping.map_rules import MapRule
+from target_sprinto.singer.mapping.record_plan import LEFT_OUT, record_writer, typed_decoder
+from target_sprinto.singer.schemas.validation import RecordValidator
 from tests.support.commands import PAGES, ROOT, blocks
 
 if TYPE_CHECKING:

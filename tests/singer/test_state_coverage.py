@@ -1,4 +1,4 @@
-"""Which records a last STATE covers: the decision alone. The real taps are in `pipeline/test_sdk_taps.py`."""
+"""Which records a last STATE covers: the decision alone. Real taps: `end_to_end/test_sdk_taps.py`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from target_sprinto.errors import InputError
+from target_sprinto.push.errors import SprintoError
 from target_sprinto.singer.state_coverage import FinalState, is_covered
 
 Input = list[tuple[str, Any]]
@@ -45,7 +45,7 @@ def problem(messages: Input) -> str | None:
     found: str | None = None
     try:
         followed.require_complete()
-    except InputError as problem:
+    except SprintoError as problem:
         found = str(problem)
     assert found is None or len(found) <= 300
     return found

@@ -22,7 +22,7 @@ from singer_sdk.singerlib.encoding.base import GenericSingerReader
 from target_sprinto import private_files
 from target_sprinto.errors import InternalError, InvalidLine, InvalidRecord, TapSilent
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck
-from target_sprinto.singer.messages import MAX_LINE_BYTES, parse_message
+from target_sprinto.singer.input.messages import MAX_LINE_BYTES, parse_message
 
 log = logging.getLogger(__name__)
 

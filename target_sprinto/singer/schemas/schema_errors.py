@@ -17,7 +17,7 @@ import jsonschema_rs
 
 from target_sprinto.push.protocol.field_paths import field_path
 from target_sprinto.push.text import shown
-from target_sprinto.singer.schema_limits import BACKTRACK_LIMIT, PATTERN_BYTES, SCHEMAS_BY_NAME, Cost
+from target_sprinto.singer.schemas.schema_limits import BACKTRACK_LIMIT, PATTERN_BYTES, SCHEMAS_BY_NAME, Cost
 
 _MAX_SUBSCHEMAS = 5_000
 """Of a schema that is compiled a second time: some 1,500 fields of two alternatives each."""

@@ -21,8 +21,8 @@ from msgspec import UNSET, Raw
 from singer_sdk.exceptions import MappingError
 from singer_sdk.mapper import CustomStreamMap, StreamMap
 
-from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_compiler import (
+from target_sprinto.singer.input.messages import DELETED_AT, decode_value, encode
+from target_sprinto.singer.mapping.map_compiler import (
     NULL,
     Compiler,
     fields_read,
@@ -30,8 +30,7 @@ from target_sprinto.singer.map_compiler import (
     map_of,
     of_rest,
 )
-from target_sprinto.singer.map_rules import MapRule, parsed
-from target_sprinto.singer.messages import decode_value, encode
+from target_sprinto.singer.mapping.map_rules import MapRule, parsed
 
 LEFT_OUT = b""
 """What a map makes of a record that it filters out."""

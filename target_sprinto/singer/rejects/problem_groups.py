@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import pluralize, quoted
-from target_sprinto.singer.rejects import Rejected
+from target_sprinto.singer.rejects.rejected_records import Rejected
 
 _LINES_SHOWN = 5
 

@@ -17,8 +17,8 @@ from singer_sdk.sinks.core import BaseJSONSchemaValidator
 
 from target_sprinto.errors import InvalidRecord, InvalidSchema
 from target_sprinto.push.text import quoted
-from target_sprinto.singer import schema_limits
-from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaErrors
+from target_sprinto.singer.schemas import schema_limits
+from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaErrors
 
 _ADVICE = "Fix the tap's catalog or discovery; `validate_records: false` sends records unchecked."
 

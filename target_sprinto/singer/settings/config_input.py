@@ -17,8 +17,9 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.text import listed
-from target_sprinto.singer import environment, settings_checks, settings_json
-from target_sprinto.singer.settings import SCHEMA, Settings
+from target_sprinto.singer import settings_json
+from target_sprinto.singer.settings import environment, settings_checks
+from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
 OF_THE_CLIENT = ("api_key", "api_key_file", "integration_id", "region", "api_url")
 """The settings that it takes to reach Sprinto."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from target_sprinto.singer.entity_types import is_named
+from target_sprinto.singer.mapping.entity_types import is_named
 
 MAP_OPTIONS = frozenset({"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"})
 _REMOVED = (None, "__NULL__")

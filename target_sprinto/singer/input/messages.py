@@ -22,6 +22,9 @@ from msgspec import UNSET, UnsetType
 from target_sprinto.errors import InputError, InvalidLine, InvalidRecord
 from target_sprinto.push.text import LONGEST_NAME
 
+DELETED_AT = "_sdc_deleted_at"
+"""The field that marks a row as deleted at its source (singer-sdk: `add_record_metadata`, log-based taps)."""
+
 MAX_LINE_BYTES = 20_000_000
 """A longer line is not a message."""
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, Raw
 from singer_sdk.mapper import CustomStreamMap
 
-from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
-from target_sprinto.singer.messages import decode_value, encode, is_finite
+from target_sprinto.singer.input.messages import decode_value, encode, is_finite
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, nodes_of, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -21,8 +21,8 @@ from target_sprinto import private_files
 from target_sprinto.errors import BatchFileUnreadable, BatchNotSupported, InvalidLine
 from target_sprinto.push.text import quoted
 from target_sprinto.push.transport.background import InterruptCheck
-from target_sprinto.singer.messages import MAX_LINE_BYTES
-from target_sprinto.singer.reader import interruptible_reader
+from target_sprinto.singer.input.messages import MAX_LINE_BYTES
+from target_sprinto.singer.input.reader import interruptible_reader
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -24,7 +24,7 @@ from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.protocol.pages import Item, Page
 from target_sprinto.push.text import fitting, pluralize, quoted, short, suggested
 from target_sprinto.receipts import document as receipt
-from target_sprinto.singer.rejects_file import Original, Position, RejectsFile
+from target_sprinto.singer.rejects.rejects_file import Original, Position, RejectsFile
 
 log = logging.getLogger("target_sprinto")
 

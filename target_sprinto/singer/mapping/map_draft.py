@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from target_sprinto.push.text import in_columns
-from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.map_rules import reading, text_of
-from target_sprinto.singer.schema_parts import types_of
-from target_sprinto.singer.tap_sample import MAX_RECORDS, Path, StreamSample
+from target_sprinto.singer.mapping.map_rules import reading, text_of
+from target_sprinto.singer.mapping.tap_sample import MAX_RECORDS, Path, StreamSample
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
+from target_sprinto.singer.schemas.schema_parts import types_of
 
 UNDECIDED = "?"
 _LIKELY = 100

@@ -10,7 +10,7 @@ import msgspec
 
 from target_sprinto import private_files
 from target_sprinto.push.errors import InconsistentResponse, PageRefused
-from target_sprinto.singer.rejects import Rejected
+from target_sprinto.singer.rejects.rejected_records import Rejected
 
 _MAX_BYTES = 1_000_000
 """Of all responses together; what comes after it is left out."""

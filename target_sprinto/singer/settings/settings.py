@@ -18,12 +18,12 @@ from target_sprinto.push.protocol.lifecycle import Finish, OnCountMismatch
 from target_sprinto.push.protocol.pages import MAX_ITEMS
 from target_sprinto.push.run.opening_conflict import ConflictPolicy, OnActiveSession
 from target_sprinto.push.run.run_options import Timeouts
-from target_sprinto.singer import entity_schemas
-from target_sprinto.singer.api_key_file import with_api_key
-from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.entity_types import EntityTypes, Unmapped
-from target_sprinto.singer.settings_checks import problems_of
-from target_sprinto.singer.settings_schema import json_schema
+from target_sprinto.singer.mapping.entity_types import EntityTypes, Unmapped
+from target_sprinto.singer.schemas import entity_schemas
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
+from target_sprinto.singer.settings.api_key_file import with_api_key
+from target_sprinto.singer.settings.settings_checks import problems_of
+from target_sprinto.singer.settings.settings_schema import json_schema
 
 _WEEK = 7 * 24 * 3600
 

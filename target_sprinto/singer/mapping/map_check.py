@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, quoted
-from target_sprinto.singer.entity_schemas import EntitySchema
-from target_sprinto.singer.intake import DELETED_AT
-from target_sprinto.singer.map_rules import (
+from target_sprinto.singer.input.messages import DELETED_AT
+from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
     MapRule,
     called_names,
@@ -25,8 +24,9 @@ from target_sprinto.singer.map_rules import (
     step_of,
     text_of,
 )
-from target_sprinto.singer.map_schema import read_at
-from target_sprinto.singer.schema_parts import properties_of, types_of
+from target_sprinto.singer.mapping.map_schema import read_at
+from target_sprinto.singer.schemas.entity_schemas import EntitySchema
+from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 from target_sprinto.singer.similar_names import by_nearness, nearest_first
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'

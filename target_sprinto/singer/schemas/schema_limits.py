@@ -16,7 +16,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, UnknownDialect, specification_with
 
-from target_sprinto.singer.messages import count_marks
+from target_sprinto.singer.input.messages import count_marks
 
 if TYPE_CHECKING:  # A private name, which only its type needs.
     from referencing._core import Resolver

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from target_sprinto.errors import InvalidLine, MapFailed
-from target_sprinto.singer.schema_parts import properties_of, types_of
+from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 MAX_RECORDS = 500
 """Records of a stream whose values are looked at."""

@@ -15,8 +15,9 @@ import msgspec
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer import schema_limits, settings_json
-from target_sprinto.singer.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
+from target_sprinto.singer import settings_json
+from target_sprinto.singer.schemas import schema_limits
+from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
 from target_sprinto.singer.similar_names import within_one_edit
 
 BUNDLED = "bundled:User"
@@ -113,7 +114,8 @@ def read(setting: object) -> dict[str, Any]:
 
 def bundled_user() -> dict[str, Any]:
     """Key and JSON Schema of Sprinto's documented `User`."""
-    text = (resources.files("target_sprinto.singer") / "user_entity_schema.json").read_text(encoding="utf-8")
+    bundled = resources.files("target_sprinto.singer.schemas") / "user_entity_schema.json"
+    text = bundled.read_text(encoding="utf-8")
     rules: dict[str, Any] = json.loads(text)
     return rules
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from target_sprinto.singer.map_rules import NOT_FIELDS, MapRule, parsed, step_of
-from target_sprinto.singer.schema_parts import properties_of, types_of
+from target_sprinto.singer.mapping.map_rules import NOT_FIELDS, MapRule, parsed, step_of
+from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
 
 _TEXT = {"type": ["string", "null"]}
 _DEFINITIONS = ("definitions", "$defs")

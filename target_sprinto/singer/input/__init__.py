@@ -1,0 +1,1 @@
+"""What comes in: lines of stdin, Singer messages, batch files."""
