@@ -45,10 +45,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 if sys.version_info < (3, 11):
     os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
 
-# Where the machine keeps no bytecode, each of the thousands of processes would compile all modules again.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 # A proxy of this machine's would be asked for the sandbox, and for hosts that are not to exist.
 proxies.set_aside()
 
