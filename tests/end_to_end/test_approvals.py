@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -295,6 +296,33 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
     "another host's": (
         lambda door, _: change(door.folder / "receipt.json", door.sandbox.base_url, "https://x.example"),
         ("at https://x.example", "[receipt]"),
+@pytest.mark.parametrize("readings", [1, 99])
+def test_an_expired_session_is_not_applied_over_a_later_one_that_the_log_does_not_show_yet(
+    door: FrontDoor, readings: int
+) -> None:
+    session = hold_and_expire(door)
+    assert door.run(people(3), dry_run=True).code == 0
+    lagging = Edit(
+        lambda body: body | {"items": [one for one in body["items"] if one["session_id"] == session]}
+    )
+    fault(door, "activity", lagging, nth=1 + door.operations().count("activity"), times=readings)
+    door.pace["max_count_lag"] = 0.2 if readings > 1 else 20.0
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    check_refused(door, session, finished, "'expired'", "[session-ended]")
+    assert "which the activity log does not show yet" in finished.stderr
+
+
+@pytest.mark.parametrize("activity", [lambda: None, lambda: datetime.now(timezone.utc).isoformat()])
+def test_a_last_activity_that_is_missing_or_our_own_request_says_nothing(
+    door: FrontDoor, activity: Callable[[], str | None]
+) -> None:
+    session = hold_and_expire(door)
+    door.pace["max_count_lag"] = 0.2
+    edit_body = Edit(lambda body: body | {"last_activity_at": activity()})
+    fault(door, "integration_status", edit_body, times=999)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+
+
     ),
     "a run that holds nothing": (
         lambda door, _: change(door.folder / "receipt.json", '"outcome": "held"', '"outcome": "dry-run"'),
