@@ -147,7 +147,10 @@ def discard(session: str, config: tuple[str, ...]) -> None:
         hint = how_to_discard(session, lasting(config))
         raise NotDiscarded(result.sentence, hint, temporary=result.temporary)
     if not result.is_discarded:
-        raise SessionEnded(result.sentence, "`sprintoctl activity` shows what happened to it.")
+        hint = "`sprintoctl activity` shows what happened to it."
+        if result.state == "expired":
+            hint = "Until another session is opened, `sprintoctl apply` can still apply it."
+        raise SessionEnded(result.sentence, hint)
     click.echo(result.sentence)
 
 
@@ -189,10 +192,13 @@ def apply_(
         counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
     else:
         counts = _counts_typed_again(client, session)
-    apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check)
+    to_discard = how_to_discard(session, lasting(config))
+    apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check, to_discard)
     click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
     if document and document.state_went_to == "receipt":
         write_state(bytes(document.state), grace_period(check, client.timings.signal_shutdown_timeout))
+    elif document:
+        click.echo("The run's input had no STATE: none is printed.", err=True)
 
 
 def _require_held(document: Receipt, session: str, settings: Settings) -> None:
@@ -223,7 +229,8 @@ def _counts_typed_again(client: ApiClient, session: str) -> dict[str, int]:
         " Nothing says what should be in it. Type its id again to apply it:",
         err=True,
     )
-    if interruptible(sys.stdin.readline).strip() != session:
+    # A stdin that is closed is None.
+    if interruptible(lambda: sys.stdin.readline() if sys.stdin else "").strip() != session:
         raise ConfigError("That is not the session's id: nothing was done.")
     return counts
 

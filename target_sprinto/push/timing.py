@@ -16,7 +16,7 @@ class Timings:
     recheck_interval: float = 5.0
     # In which the counts must not change before the close, once a page was sent again.
     quiet_period: float = 30.0
-    # For which counts may stay below what was sent.
+    # For which counts may stay below what was sent, and the activity log behind what has happened.
     max_count_lag: float = 30.0
     # For which a new session may be unknown, or a poll after the close get 404 or 401.
     max_replica_lag: float = 30.0

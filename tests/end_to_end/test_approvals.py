@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.front_door import (
     SIGNALS,
     STATE,
     FrontDoor,
+    as_input,
     end_of_input,
     feed,
     people,
@@ -105,6 +107,14 @@ def test_a_run_that_holds_leaves_its_session_and_says_how_to_go_on(door: FrontDo
     assert receipt["session"]["state"] == "active"
     assert receipt["session"]["expires_at"][:16] in line
     assert "close" not in door.operations()
+
+
+def test_a_config_that_is_a_pipe_is_not_named_in_a_command_for_later(door: FrontDoor) -> None:
+    (door.folder / "input.singer").write_bytes(as_input(people(3)))
+    config = door.config(**HOLD).read_bytes()
+    finished = door.run(config, "--config", "/dev/stdin", "--input", "input.singer")
+    assert finished.code == 0
+    assert f"sprintoctl discard {door.session().id} --config FILE." in finished.stderr
 
 
 def test_a_session_that_waits_for_approval_is_not_called_left_over(door: FrontDoor) -> None:
@@ -227,8 +237,10 @@ def test_apply_is_patient_with_counts_that_lag_after_the_close(door: FrontDoor, 
 
 def test_apply_may_be_called_again(door: FrontDoor) -> None:
     session = hold(door)
-    for _ in range(2):
-        check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    for already in (False, True):
+        finished = door.sprintoctl("apply", session, *RECEIPT)
+        check_applied(door, finished)
+        assert ("is already processed: no apply request is sent" in finished.stderr) is already
     assert door.operations().count("close") == 1
 
 
@@ -236,7 +248,21 @@ def test_a_run_without_a_state_is_applied_without_one(door: FrontDoor) -> None:
     assert door.run(people(3)[:-1], require_final_state=False, **HOLD).code == 0
     finished = door.sprintoctl("apply", door.session().id, *RECEIPT)
     assert (finished.code, finished.stdout) == (0, "")
+    assert "had no STATE: none is printed" in finished.stderr
     assert len(door.applied()["people"]) == 3
+
+
+@pytest.mark.parametrize(("operation", "nth"), [("integration_status", 1), ("status", 2)])
+def test_two_who_apply_at_once_both_get_the_state(door: FrontDoor, operation: Operation, nth: int) -> None:
+    session = hold(door)
+    nth += door.operations().count(operation)
+    hang = fault(door, operation, Hang(), nth=nth, moment="before")
+    second = start_apply(door, session, *RECEIPT)
+    door.wait_for_operation(operation, nth)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
+    door.sandbox.release(hang)
+    check_applied(door, door.finish(second))
+    assert door.operations().count("close") == 1
 
 
 def test_discard_ends_a_held_session(door: FrontDoor) -> None:
@@ -258,6 +284,9 @@ def hold_and_expire(door: FrontDoor) -> str:
 @pytest.mark.parametrize("latest", [True, False])
 def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor, *, latest: bool) -> None:
     session = hold_and_expire(door)
+    discarded = door.sprintoctl("discard", session)
+    assert discarded.code == 1
+    assert "Until another session is opened, `sprintoctl apply` can still apply it." in discarded.stderr
     if latest:
         check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
     else:
@@ -265,6 +294,33 @@ def test_an_expired_session_is_applied_only_if_it_is_the_latest(door: FrontDoor,
         check_refused(
             door, session, door.sprintoctl("apply", session, *RECEIPT), "'expired'", "[session-ended]"
         )
+
+
+@pytest.mark.parametrize("readings", [1, 99])
+def test_an_expired_session_is_not_applied_over_a_later_one_that_the_log_does_not_show_yet(
+    door: FrontDoor, readings: int
+) -> None:
+    session = hold_and_expire(door)
+    assert door.run(people(3), dry_run=True).code == 0
+    lagging = Edit(
+        lambda body: body | {"items": [one for one in body["items"] if one["session_id"] == session]}
+    )
+    fault(door, "activity", lagging, nth=1 + door.operations().count("activity"), times=readings)
+    door.pace["max_count_lag"] = 0.2 if readings > 1 else 20.0
+    finished = door.sprintoctl("apply", session, *RECEIPT)
+    check_refused(door, session, finished, "'expired'", "[session-ended]")
+    assert "which the activity log does not show yet" in finished.stderr
+
+
+@pytest.mark.parametrize("activity", [lambda: None, lambda: datetime.now(timezone.utc).isoformat()])
+def test_a_last_activity_that_is_missing_or_our_own_request_says_nothing(
+    door: FrontDoor, activity: Callable[[], str | None]
+) -> None:
+    session = hold_and_expire(door)
+    door.pace["max_count_lag"] = 0.2
+    edit_body = Edit(lambda body: body | {"last_activity_at": activity()})
+    fault(door, "integration_status", edit_body, times=999)
+    check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
 
 
 def test_an_expired_session_that_the_log_does_not_show_is_not_applied(door: FrontDoor) -> None:
@@ -282,7 +338,11 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
     ),
     "counts everywhere": (
         lambda door, _: add_one(door),
-        ("250 people", "251 people", "was left as it was", "[count-mismatch]"),
+        (
+            "250 people, but this run sent 251 people. Session",
+            "was left as it was: no apply request took effect. To discard it: sprintoctl discard ",
+            ". Then run the pipeline again; if it persists, ask Sprinto's support. [count-mismatch]",
+        ),
     ),
     "another session's": (
         lambda door, session: change(door.folder / "receipt.json", session, session[::-1]),
@@ -419,6 +479,11 @@ def test_a_signal_after_the_close_names_the_session_and_apply_goes_on_from_there
     finished = door.finish(process)
     assert (finished.code, finished.stdout) == (130, "")
     assert f"Session {session} was sent an apply request, and may still be applied" in finished.stderr
+    assert "Run the same command again: it resumes" in finished.stderr
+    timed_out = door.sprintoctl("apply", session, *RECEIPT, processing_timeout_seconds=0.1)
+    assert (timed_out.code, timed_out.stdout) == (75, "")
+    assert "Run the same command again: it resumes" in timed_out.stderr
+    assert "Raise `processing_timeout_seconds`" in timed_out.stderr
     check_applied(door, door.sprintoctl("apply", session, *RECEIPT))
     assert door.operations().count("close") == 1
 
@@ -452,6 +517,14 @@ def test_unverified_does_nothing_without_the_id(door: FrontDoor, typed: str) -> 
     finished = door.sprintoctl("apply", session, "--unverified", typed=typed)
     check_refused(door, session, finished, "nothing was done")
     assert "close" not in door.operations()
+
+
+@pytest.mark.slow
+def test_unverified_does_nothing_with_a_stdin_that_is_closed(door: FrontDoor) -> None:
+    words = ("apply", hold(door), "--unverified", "--config", str(door.config()))
+    through = ["sh", "-c", 'exec "$@" <&-', "sh"]
+    finished = door.finish(door.start(*words, program="sprintoctl", through=through, cold=True))
+    check_refused(door, words[1], finished, "nothing was done", "[settings]")
 
 
 def test_a_signal_ends_the_wait_for_the_id(door: FrontDoor) -> None:

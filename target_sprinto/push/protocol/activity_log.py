@@ -85,6 +85,11 @@ def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
     return bool(own) and all(at is not None and at < min(own) for at in others)
 
 
+def newest_time(events: Iterable[dict[str, Any]]) -> datetime | None:
+    """When the newest event was, of any session and of none."""
+    return max(_times(events), default=None)
+
+
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:
     births = [event for event in events if event.get("type") == CREATED]
     reference = next((found for event in births for found in _references(event)), None)

@@ -91,12 +91,17 @@ class Closing:
         """Send one close. Its response is not waited for so long that no time is left to look instead."""
         client = self._staged.client
         seconds = max(self._timings.shutdown_request_timeout, (until - time.monotonic()) * 0.75)
-        deadline = Deadline(seconds, self._staged.interrupted, self._timings.signal_shutdown_timeout / 3)
+        deadline = Deadline(seconds, self._interrupted, self._timings.signal_shutdown_timeout / 3)
         response = in_background(lambda: client.apply_session(self._staged.id, one_try))
         try:
             return result_before(response, deadline)
         except TimeoutError:
             raise errors.ResponseLost("While closing the session no response came in time.") from None
+
+    def _interrupted(self) -> None:
+        # Its time runs from the signal on, not from the end of this attempt.
+        self._staged.grace()
+        self._staged.interrupted()
 
     @property
     def _check(self) -> InterruptCheck:

@@ -23,7 +23,7 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
     """
     until = time.monotonic() + limit_seconds
     failed = _FailedSession(staged)
-    seen_inactive = False
+    seen_inactive = noted = False
     for seconds in staged.client.timings.poll_intervals():
         sessions = interruptibly(
             lambda: staged.client.integration_status(staged.retry_policy), staged.interrupted
@@ -37,7 +37,9 @@ def wait_for_other_sessions(staged: StagedSession, limit_seconds: float, keep_al
         if time.monotonic() >= until:
             log.warning("Another session is still being processed; applying this one anyway.")
             return
-        log.info("Waiting for another session of this integration to be processed.")
+        if not noted:
+            log.info("Waiting for another session of this integration to be processed.")
+            noted = True
         interruptible_sleep(seconds, staged.interrupted)
 
 

@@ -6,14 +6,16 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_latest
+from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_latest, newest_time
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -21,6 +23,7 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
+from target_sprinto.push.protocol.timestamps import iso, parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import (
@@ -137,12 +140,53 @@ class StagedSession:
         """
         if status.state != "expired":
             return status.state == "active"
-        if not is_latest(self.id, self.logged_events(self._heartbeat)):
+        if not self._is_latest(status):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
             self._noted_expiry = True
         return True
+
+    def _is_latest(self, status: SessionStatus) -> bool:
+        """Whether the log shows no later session, and does not lag behind the integration's last activity.
+
+        What that time counts as activity is not documented: one that moves with each look is that of our own
+        requests, and says nothing. Without one the log alone decides.
+        """
+        began = time.monotonic()
+        seen: list[datetime] = []
+        busy = False
+        for seconds in self.client.timings.poll_intervals():
+            integration = interruptibly(
+                lambda: self.client.integration_status(self.retry_policy), self._heartbeat
+            )
+            events = self.logged_events(self._heartbeat)
+            if not is_latest(self.id, events):
+                return False
+            activity = parse_time(integration.last_activity_at)
+            if activity is None or any(activity <= known for known in self._known_times(status, events)):
+                return True
+            if not seen:
+                log.warning(
+                    "The integration's last activity was at %s, which the activity log does not show yet."
+                    " Reading it again.",
+                    iso(activity),
+                )
+            seen.append(activity)
+            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
+            if time.monotonic() - began >= self.client.timings.max_count_lag:
+                return not busy and len(seen) > 1 and all(one < later for one, later in pairwise(seen))
+            interruptible_sleep(seconds, self._heartbeat)
+        raise AssertionError("the intervals never end")
+
+    def _known_times(self, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
+        """Times up to which no later session was active: the newest event, and this session's expiry.
+
+        An expiry that still lies ahead says nothing: the session has expired.
+        """
+        expiry, now = parse_time(status.expires_at), self.client.known_server_time()
+        passed = expiry if expiry and now and expiry <= now else None
+        return [known for known in (newest_time(events), passed) if known]
 
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded or CountMismatch where the session can no longer be closed as it is."""

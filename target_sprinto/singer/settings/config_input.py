@@ -67,8 +67,13 @@ def client_of(own: Settings) -> ApiClient:
 
 
 def lasting(names: Sequence[str]) -> tuple[str, ...]:
-    """The names as a later command can be given them; none where Meltano removes a file after the run."""
-    return () if any(".meltano" in PurePath(name).parts for name in names) else tuple(names)
+    """The names as a later command can be given them; none where Meltano removes a file after the run.
+
+    A pipe, as of `<(…)`, is gone by then: FILE stands for it.
+    """
+    if any(".meltano" in PurePath(name).parts for name in names):
+        return ()
+    return tuple("FILE" if name.startswith(("/dev/fd/", "/dev/stdin", "/proc/")) else name for name in names)
 
 
 def read_config_file(path: str, number: int) -> dict[str, Any]:
