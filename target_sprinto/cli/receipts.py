@@ -58,6 +58,8 @@ def verify(receipt: Path, public_key: PublicKey | None, source: IO[bytes] | None
         _verify_input(document, source, config)
     else:
         click.echo(f"{OK}: the receipt is whole; the run's outcome is {document.outcome}.")
+    if document.count_mismatch:
+        click.echo(document.count_mismatch)
     click.echo(_signature_of(document, public_key))
 
 

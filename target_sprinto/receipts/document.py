@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from target_sprinto.push.text import format_difference
 from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusable
 
 FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
@@ -225,6 +226,20 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Sha256,
         _about("Over all bytes of the file up to the comma before it, which is left out."),
     ]
+
+    @property
+    def count_mismatch(self) -> str:
+        """A sentence if Sprinto's counts differ from the records of a complete run; else empty."""
+        session = self.session
+        if session is None or session.accepted_records is None or self.outcome not in {"applied", "held"}:
+            return ""
+        sent = {one.entity_type: one.accepted for one in self.entity_types}
+        counted = {name: session.accepted_records.get(name, 0) for name in sent}
+        if counted == sent and not session.accepted_others:
+            return ""
+        # The receipt does not name other types, and a name that was not sent is only counted.
+        theirs, ours = format_difference({**counted, "": session.accepted_others or 0}, sent)
+        return f"Sprinto counted {theirs}, but the run sent {ours}."
 
 
 BEGIN = b'{\n  "format": "target-sprinto receipt '
