@@ -117,6 +117,8 @@ def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
     assert f"by the key {key}, checked for this page" in sprintoctl(door, *with_key).stdout
     for name in ("people", "entities", "accepted"):
         change(path, f'"{name}":3', f'"{name}":30')
+    unchecked = f"It names the key {key} as its signer, which was not checked: use --public-key FILE.\n"
+    assert sprintoctl(door, "verify", page[1]).stdout.endswith(unchecked)
     assert sprintoctl(door, *page).code == 0
     check_refused(sprintoctl(door, *with_key), "receipt-counts")
 
