@@ -264,7 +264,7 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     assert shown.code == 0
     assert "[receipt-chain]" in shown.stderr
     for part in (
-        "Delivered without a gap: 0 of 2 kinds of records.",
+        "Not shown to be complete: the receipts have 1 problem.",
         "The signatures of 3 receipts were not checked.",
         "does not follow 0002.json as it is: that one was changed or replaced.",
         "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",
@@ -275,6 +275,9 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
         assert part in shown.stdout, part
     assert "<script" not in shown.stdout
     assert "<b>:" not in shown.stdout
+    longer = ask(door, "past", *words[:4], "--every", "5d", *words[6:]).stdout
+    assert longer.count("No gap in the receipts that count") == 2
+    assert "Complete" not in longer
 
 
 def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
@@ -324,6 +327,23 @@ def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, wor
     shown = ask(door, "past", *words)
     assert shown.code == 2
     assert words[0] in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--until", "2026-11-10"),
+        ("--every", "24h"),
+        ("--every", "24h", "--format", "openmetrics"),
+    ],
+)
+def test_a_period_without_a_beginning_is_a_usage_error(
+    door: FrontDoor, past: Past, words: tuple[str, ...]
+) -> None:
+    past.add(NOON)
+    shown = ask(door, "past", *words)
+    assert (shown.code, shown.stdout) == (2, "")
+    assert "--until and --every need --since" in shown.stderr
 
 
 @pytest.mark.parametrize(
