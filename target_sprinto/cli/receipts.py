@@ -68,7 +68,9 @@ def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
         return f"The signature is by the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
         return _UNSIGNED
-    return f"It names the key {document.signed_by} as its signer, which was not checked: use --public-key FILE."
+    return (
+        f"It names the key {document.signed_by} as its signer, not checked: use --public-key FILE."
+    )
 
 
 def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
@@ -92,7 +94,7 @@ def _verify_input(document: Receipt, source: IO[bytes], config: Any) -> None:  #
     config.config = {**config.config, "api_key": "unused", "api_key_file": None}
     target = SprintoTarget.from_cli(config, run=verifier)
     settings = target.settings
-    if pipeline_of(document) != (settings.integration_id, settings.client_reference_prefix):
+    if pipeline_of(document)[:2] != (settings.integration_id, settings.client_reference_prefix):
         raise ReceiptUnusable(
             f"This receipt is of another pipeline: integration {document.integration_id!r}, reference"
             f" {document.reference!r}.",

@@ -179,7 +179,8 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)] | None,
         _about(
             "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
-            " ended. A pipeline is an integration and a `client_reference_prefix`. null: `unfinished`."
+            " ended. A pipeline is an integration, a `client_reference_prefix` and an API's address."
+            " null: `unfinished`."
         ),
     ]
     previous: Annotated[

@@ -79,6 +79,8 @@ def test_a_folder_that_cannot_be_listed_is_named(door: FrontDoor, settings: dict
 
 def test_another_pipelines_receipts_are_no_baseline(door: FrontDoor) -> None:
     assert door.run(people(200), client_reference_prefix="other", **KEPT).code == 0
+    elsewhere = door.sandbox.base_url.replace("127.0.0.1", "localhost")
+    assert door.run(people(200), api_url=elsewhere, **KEPT).code == 0
     assert door.run(people(3), dry_run=True, **KEPT).code == 0
     passed = door.run(people(120), **shrink(20))
     assert passed.code == 0
