@@ -68,9 +68,7 @@ def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
         return f"The signature is by the key {signing.keys().id_of(public_key)}."
     if document.signed_by is None:
         return _UNSIGNED
-    return (
-        f"It names the key {document.signed_by} as its signer, not checked: use --public-key FILE."
-    )
+    return f"It names the key {document.signed_by} as its signer, not checked: use --public-key FILE."
 
 
 def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
