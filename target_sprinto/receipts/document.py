@@ -130,8 +130,8 @@ class Page(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """``1 to 100``: from where to where in the input, each with its place in a batch file, if any."""
-        ends = ((self.first_line, self.first_place), (self.last_line, self.last_place))
+        """``1 to 100``, or ``1``: its lines of the input, each with its place in a batch file, if any."""
+        ends = dict.fromkeys(((self.first_line, self.first_place), (self.last_line, self.last_place)))
         return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
 
 
