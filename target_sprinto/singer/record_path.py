@@ -256,10 +256,10 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
 
 def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) -> str | None:
     """The part of the failing expression that is null although a method of it is called."""
+    if not isinstance(stream_map, CustomStreamMap):
+        return None
     attribute = getattr(raised, "attr", None)
-    for node in (
-        nodes_of(getattr(raised, "expression", "")) if isinstance(stream_map, CustomStreamMap) else ()
-    ):
+    for node in nodes_of(getattr(raised, "expression", "")):
         if isinstance(node, ast.Attribute) and node.attr == attribute:
             part = ast.unparse(node.value)
             with contextlib.suppress(Exception):
