@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from target_sprinto.cli.options import command, public_key_option
 from target_sprinto.push.protocol.timestamps import parse_time
@@ -87,6 +88,9 @@ def history(  # noqa: PLR0913, PLR0917 - one parameter for each option, which cl
 
     Nothing is sent. Receipts that are not whole are named on stderr and do not count.
     """
+    given = click.get_current_context().get_parameter_source("every")
+    if since is None and form != "html" and (until or given is not ParameterSource.DEFAULT):
+        raise click.UsageError("--until and --every need --since, which names the gaps since then.")
     now = datetime.now(timezone.utc)
     runs, problems = _read(folders, public_key)
     series, begin, end = past.series_of(runs), since or runs[0].ended_at, min(until or now, now)

@@ -16,7 +16,7 @@ from target_sprinto.probe.evidence import Evidence, PushAttempt, RawResponse, St
 from target_sprinto.probe.examples import Example, invalid_pages, valid_page, with_page_hint
 from target_sprinto.probe.session import ProbedSession
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ApiError, PageRefused, SprintoError
+from target_sprinto.push.errors import ApiError, NotDiscarded, PageRefused, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
 from target_sprinto.push.protocol.pages import Page, compressed
 from target_sprinto.push.protocol.rejections import describe_rejection
@@ -64,7 +64,7 @@ def probe(
     if failure is not None:
         failure.session_outcome = session_outcome
     elif not questions.evidence.discarded:
-        failure = SprintoError(session_outcome)
+        failure = NotDiscarded(session_outcome, temporary=session.temporary)
     return ProbeResult(questions.evidence, session_outcome, failure, session.left_open)
 
 

@@ -46,6 +46,8 @@ class ProbedSession:
         self.reference = f"{reference_prefix}/{uuid.uuid4()}"
         self.id = ""
         self.left_open: list[str] = []
+        self.temporary = False
+        """Whether what kept a discard from being confirmed may pass."""
         self._reference_prefix = reference_prefix
         self._client = client
         self._retry_policy = retry_policy
@@ -158,6 +160,7 @@ class ProbedSession:
         if session is None:
             return False, opening.describe_unknown(self._client.server_time() + SESSION_EXPIRES_AFTER)
         result = discard_session(self._client, session.id, session.expiry, deadline)
+        self.temporary |= result.temporary
         if result.state is None:
             self.left_open.append(session.id)
         return result.is_discarded, result.sentence

@@ -1,7 +1,6 @@
 """The receipts of one pipeline as a chain: each names the digest of the one that ended before it.
 
-A pipeline is an integration and a `client_reference_prefix`; its chain is in one folder. Receipts of runs
-that were killed (`unfinished`) are not part of it.
+Its chain is in one folder. Receipts of runs that were killed (`unfinished`) are not part of it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,8 +24,13 @@ _LOCK_SECONDS = 2.0
 _HEAD_END = b',\n  "session": '
 _HEAD_BYTES = 4096
 
-Pipeline: TypeAlias = "tuple[str, str]"
-"""An integration and a `client_reference_prefix`."""
+
+class Pipeline(NamedTuple):
+    """An integration, a `client_reference_prefix` and the API's address, which may be a sandbox's."""
+
+    integration_id: str
+    prefix: str
+    api_url: str
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -39,11 +43,13 @@ class Head(msgspec.Struct, frozen=True):
     number: int | None
     previous: str | None
     integration_id: str
+    api_url: str
 
 
 def pipeline_of(one: Head | Receipt) -> Pipeline:
-    """Integration and `client_reference_prefix`."""
-    return one.integration_id, one.reference.removesuffix("/hold").removesuffix(f"/{one.run}")
+    """The pipeline that a receipt belongs to."""
+    prefix = one.reference.removesuffix("/hold").removesuffix(f"/{one.run}")
+    return Pipeline(one.integration_id, prefix, one.api_url)
 
 
 def read_head(path: Path) -> Head | None:

@@ -45,7 +45,7 @@ def _counts(receipt: Receipt) -> Iterator[str]:
             yield f"`entities` of {name} is not the sum over its streams"
         known = one.accepted + rejected[one.entity_type]
         if known != one.entities and receipt.outcome in {"applied", "held"}:
-            yield f"{one.entities} entities of {name}, of which {known} were accepted or rejected"
+            yield f"`entities` of {name} is {one.entities}, and accepted and rejected together are {known}"
     for field in ("entities", "accepted"):
         by_type, by_page = (sum(getattr(one, field) for one in parts) for parts in (types, pages))
         if by_type != by_page:

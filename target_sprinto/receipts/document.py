@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from target_sprinto.push.text import format_difference
 from target_sprinto.receipts.errors import ReceiptFromNewerVersion, ReceiptUnusable
 
 FORMAT: Literal["target-sprinto receipt 1"] = "target-sprinto receipt 1"
@@ -129,8 +130,8 @@ class Page(_Part, frozen=True):
 
     @property
     def lines(self) -> str:
-        """``1 to 100``: from where to where in the input, each with its place in a batch file, if any."""
-        ends = ((self.first_line, self.first_place), (self.last_line, self.last_place))
+        """``1 to 100``, or ``1``: its lines of the input, each with its place in a batch file, if any."""
+        ends = dict.fromkeys(((self.first_line, self.first_place), (self.last_line, self.last_place)))
         return " to ".join(f"{line} ({place})" if place else str(line) for line, place in ends)
 
 
@@ -178,7 +179,8 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1)] | None,
         _about(
             "Which receipt of its pipeline in its folder this is, from 1, in the order in which the runs"
-            " ended. A pipeline is an integration and a `client_reference_prefix`. null: `unfinished`."
+            " ended. A pipeline is an integration, a `client_reference_prefix` and an API's address."
+            " null: `unfinished`."
         ),
     ]
     previous: Annotated[
@@ -225,6 +227,20 @@ class Receipt(_Part, frozen=True, kw_only=True):
         Sha256,
         _about("Over all bytes of the file up to the comma before it, which is left out."),
     ]
+
+    @property
+    def count_mismatch(self) -> str:
+        """A sentence if Sprinto's counts differ from the records of a complete run; else empty."""
+        session = self.session
+        if session is None or session.accepted_records is None or self.outcome not in {"applied", "held"}:
+            return ""
+        sent = {one.entity_type: one.accepted for one in self.entity_types}
+        counted = {name: session.accepted_records.get(name, 0) for name in sent}
+        if counted == sent and not session.accepted_others:
+            return ""
+        # The receipt does not name other types, and a name that was not sent is only counted.
+        theirs, ours = format_difference({**counted, "": session.accepted_others or 0}, sent)
+        return f"Sprinto counted {theirs}, but the run sent {ours}."
 
 
 BEGIN = b'{\n  "format": "target-sprinto receipt '

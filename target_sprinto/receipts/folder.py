@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from target_sprinto.push.errors import SprintoError
+from target_sprinto.push.errors import CountMismatch, SprintoError
 from target_sprinto.push.protocol.timestamps import parse_time
 from target_sprinto.push.text import pluralize, printable
 from target_sprinto.receipts import document, signing
@@ -132,7 +132,7 @@ def _past_run(path: Path, sha256: str, receipt: document.Receipt) -> PastRun:
         pipeline_of(receipt),
         receipt.run,
         receipt.outcome,
-        receipt.error,
+        receipt.error or (CountMismatch.code if receipt.count_mismatch else None),
         ended_at,
         {one.entity_type: one.accepted for one in receipt.entity_types if one.accepted},
         len(receipt.rejects),

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
 
+from target_sprinto.push.endpoint import REGIONS
 from target_sprinto.push.text import in_columns, pluralize, shown
 from target_sprinto.receipts.chain import Pipeline
 from target_sprinto.receipts.folder import PastRun
@@ -34,8 +35,9 @@ class Series(NamedTuple):
     @property
     def name(self) -> str:
         """What a line calls it."""
-        integration, prefix = self.pipeline
-        return " ".join(map(shown, filter(None, (f"{integration}/{prefix}", self.entity_type))))
+        integration, prefix, url = self.pipeline
+        address = "" if url in REGIONS.values() else f"({url.partition('//')[2].partition('/')[0]})"
+        return " ".join(map(shown, filter(None, (f"{integration}/{prefix}", address, self.entity_type))))
 
 
 def series_of(runs: Iterable[PastRun]) -> list[Series]:
@@ -133,7 +135,8 @@ def openmetrics(series: Sequence[Series]) -> str:
 
 
 def _labels(one: Series, **more: str) -> dict[str, str]:
-    return {"integration": one.pipeline[0], "prefix": one.pipeline[1], **more}
+    integration, prefix, url = one.pipeline
+    return {"integration": integration, "prefix": prefix, "api_url": url, **more}
 
 
 def _escaped(labels: Mapping[str, str]) -> str:

@@ -38,6 +38,11 @@ def render(
     gaps = [list(history.gaps([one], since, until, every)) for one in series]
     complete = sum(not found for found in gaps)
     headline = f"Delivered without a gap: {complete} of {pluralize(len(series), 'kind')} of records."
+    # What a missing or changed receipt would show is unknown.
+    no_gap = "Complete: no gap."
+    if problems:
+        headline = f"Not shown to be complete: the receipts have {pluralize(len(problems), 'problem')}."
+        no_gap = "No gap in the receipts that count; they have the problems above."
     return fill(
         "history.html",
         title="Evidence delivered to Sprinto",
@@ -48,18 +53,20 @@ def render(
         headline=headline,
         integrity=escape(integrity),
         problems=_listed(problems),
-        series="".join(_section(one, found, since, until) for one, found in zip(series, gaps, strict=True)),
+        series="".join(
+            _section(one, found, since, until, no_gap) for one, found in zip(series, gaps, strict=True)
+        ),
     )
 
 
-def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime) -> str:
+def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
     runs = [run for run in one.runs if since <= run.ended_at <= until]
     applied = [run for run in one.applied if run in runs]
     said = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
     gaps = [f"Not{gap.removeprefix(f'{one.name}: not')}" for gap in gaps]
-    verdict = "Complete: no gap." if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
+    verdict = no_gap if not gaps else f"Not complete: {pluralize(len(gaps), 'gap')}."
     kind = one.entity_type
     shown = table(
         "When:tight, Outcome, Records applied:number, Rejected of all kinds:number",

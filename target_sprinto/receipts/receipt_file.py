@@ -44,7 +44,7 @@ class ReceiptFile:
         if self._asked.suffix.lower() != ".json":
             self._asked /= f"{started_at:%Y-%m-%dT%H%M%SZ}.{run_uuid}.json"
         self._other = self._asked.with_name(f"{self._asked.stem}.{run_uuid}{self._asked.suffix}")
-        self._pipeline = info.integration_id, info.client_reference_prefix
+        self._pipeline = chain.Pipeline(info.integration_id, info.client_reference_prefix, info.base_url)
         self._key_file = info.receipt_key_file
         self._signed_by: str | None = None
 

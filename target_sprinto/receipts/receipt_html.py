@@ -117,7 +117,8 @@ def _explain(receipt: Receipt) -> str:
     message = _HEADLINES[receipt.outcome][2]
     if message:
         rejected = len(receipt.rejects)
-        return f"{message} Records that were rejected: {rejected}." if rejected else message
+        more = f"Records that were rejected: {rejected}." if rejected else ""
+        return " ".join(filter(None, (message, receipt.count_mismatch, more)))
     session = receipt.session
     phases = [step.phase for step in receipt.phases]
     if session is None:

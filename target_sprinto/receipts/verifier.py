@@ -8,6 +8,7 @@ from target_sprinto.push.protocol.digests import EntityDigests
 from target_sprinto.push.protocol.pages import Page
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.result import RunResult
+from target_sprinto.push.text import pluralize
 from target_sprinto.push.transport.background import InterruptCheck
 from target_sprinto.receipts import document as receipt
 from target_sprinto.receipts.document import COMPLETE
@@ -54,7 +55,7 @@ class ReceiptVerifier(OfflineRun):
         if self._made < len(self._receipt.pages):
             missing = self._receipt.pages[self._made]
             raise ReceiptDiffers(
-                f"The input ends before page {missing.number}, which spanned input lines {missing.lines}."
+                f"The input ends before page {missing.number}, which spanned {_lines(missing)}."
             )
         self._compare_entities()
         return self.abort()
@@ -67,8 +68,9 @@ class ReceiptVerifier(OfflineRun):
             line, place, code = min(set(here) ^ set(there), default=(0, "", ""))
             where = f"input line {line}{f', {place}' if place else ''}"
             raise ReceiptDiffers(
-                f"All pages are the same, but target-sprinto's own checks reject {len(here)} records here and"
-                f" rejected {len(there)} in the run; the first that differs is in {where} [{code}]."
+                "All pages are the same, but target-sprinto's own checks reject"
+                f" {pluralize(len(here), 'record')} here and rejected {len(there)} in the run; the first that"
+                f" differs is in {where} [{code}]."
             )
 
     def compare_input(self, sha256: str) -> None:
@@ -85,14 +87,12 @@ class ReceiptVerifier(OfflineRun):
         self._digests.add(page)
         here = unsent(page)
         if page.number > len(self._receipt.pages):
-            raise ReceiptDiffers(
-                f"The input has records that the run did not send: input lines {here.lines}."
-            )
+            raise ReceiptDiffers(f"The input has records that the run did not send: {_lines(here)}.")
         there = self._receipt.pages[page.number - 1]
         if here.sha256 != there.sha256:
             raise ReceiptDiffers(
-                f"Page {page.number} differs: here it holds {here.entities} entities of input lines"
-                f" {here.lines}, in the run {there.entities} of input lines {there.lines}."
+                f"Page {page.number} differs: here it holds {pluralize(here.entities, 'record')} of"
+                f" {_lines(here)}, in the run {there.entities} of {_lines(there)}."
             )
         self._made = page.number
         if not self._complete and self._made == len(self._receipt.pages):
@@ -109,3 +109,8 @@ class ReceiptVerifier(OfflineRun):
                 "All pages are the same, but the receipt's counts or digests by entity type are not theirs.",
                 "The receipt contradicts itself: it was changed.",
             )
+
+
+def _lines(page: receipt.Page) -> str:
+    several = (page.first_line, page.first_place) != (page.last_line, page.last_place)
+    return f"input line{'s' if several else ''} {page.lines}"

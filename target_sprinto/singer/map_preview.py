@@ -155,8 +155,8 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
         lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")
         yield (
-            f"{pluralize(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}], input"
-            f" lines {lines}"
+            f"{pluralize(one['records'], 'record')} of {one['entity_type']}: {what} [{one['code']}],"
+            f" input line{'' if one['records'] == 1 else 's'} {lines}"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +27,7 @@ from target_sprinto.singer.input.messages import (
 )
 from target_sprinto.singer.intake import Intake
 from target_sprinto.singer.mapping.map_compiler import map_of
-from target_sprinto.singer.mapping.map_rules import MapRule
+from target_sprinto.singer.mapping.map_rules import MapRule, nodes_of
 from target_sprinto.singer.mapping.record_plan import record_writer, typed_decoder
 from target_sprinto.singer.rejects.rejected_records import Source
 from target_sprinto.singer.rejects.rejects_file import Original
@@ -38,6 +40,7 @@ _OPTIONAL = (
     "A field that may be missing is read by `record.get('x')`; one that may be null by"
     " `x.upper() if x else None`."
 )
+_NULL = "Guard a value that may be null: `x.upper() if x else None`."
 _TOO_LARGE = "Its result is too large for a stream map: compute it at the tap."
 _HINTS = {
     "AttributeDoesNotExist": _OPTIONAL,
@@ -238,14 +241,31 @@ def _mapped(stream_map: StreamMap, rule: MapRule | None, record: dict[str, Any])
         # The mapper's own error hides which name was not there; any other text may quote a value.
         raised = problem.__cause__ if isinstance(problem, MapExpressionError) else problem
         cause = type(raised).__name__
+        hint = _hint(raised)
         # A name in the expression, never a value.
-        if isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
+        if (null := _null_part(stream_map, raised, record)) is not None:
+            cause, hint = f"{shown(null)} is null", _NULL
+        elif isinstance(missing := getattr(raised, _MISSING.get(cause, ""), None), str):
             cause = f"{quoted(missing)} is missing"
         raise MapFailed(
             f"the stream map of stream {quoted(stream_map.stream_alias)} failed on a record:"
             f" {f'{failing} ({cause})' if failing else cause}.",
-            _hint(raised),
+            hint,
         ) from None
+
+
+def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) -> str | None:
+    """The part of the failing expression that is null although a method of it is called."""
+    if not isinstance(stream_map, CustomStreamMap):
+        return None
+    attribute = getattr(raised, "attr", None)
+    for node in nodes_of(getattr(raised, "expression", "")):
+        if isinstance(node, ast.Attribute) and node.attr == attribute:
+            part = ast.unparse(node.value)
+            with contextlib.suppress(Exception):
+                if map_of(stream_map, {"part": part}).transform(dict(record)) == {"part": None}:
+                    return part
+    return None
 
 
 def _hint(raised: BaseException | None) -> str:

@@ -177,7 +177,7 @@ class Streams(dict[str, Stream]):
         sink = cast("SprintoSink", self.get_sink(stream, schema=schema, key_properties=keys))
         self.fields.add(entity_type, stream, schema)
         if sink.entity is not None:
-            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]))
+            require_entity(sink.entity, tap_stream, rule, fields, list(schema["properties"]), keys or ())
         return Route(stream_map, rule, sink, list(fields))
 
 

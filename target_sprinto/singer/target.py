@@ -28,6 +28,7 @@ from target_sprinto.console import log_failure
 from target_sprinto.errors import InputError, InvalidRecord, explained
 from target_sprinto.push.errors import Interrupted, SprintoError
 from target_sprinto.push.protocol.field_paths import FieldPaths
+from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.protocol.pages import MAX_BYTES
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.run import Run
@@ -162,7 +163,7 @@ class SprintoTarget(ConfiguredTarget):
             )
         compared = [name for name, one in settings.expect.items() if one.max_shrink_percent is not None]
         applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
-        self._expectations = Expectations(settings.expect, applied)
+        self._expectations = Expectations(settings.expect, applied, holds=settings.finish is Finish.HOLD)
         run_options = RunOptions(
             run_uuid=run_uuid,
             rejects=self.rejects,

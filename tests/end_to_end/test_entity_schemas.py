@@ -92,6 +92,22 @@ def test_a_mapped_record_is_what_is_checked(door: FrontDoor) -> None:
     assert "field 'id' violates the rule 'maximum'" in finished.error
 
 
+def test_a_stream_with_other_key_properties_than_its_entity_type_fails_at_its_schema(door: FrontDoor) -> None:
+    schema = FIELDS | {"key_properties": ["name"]}
+    finished = run(door, [schema, *people(3)[1:]])
+    assert finished.error.startswith(
+        "Input line 1: stream 'people' identifies an entity by 'name', and entity type 'Person' by 'id'"
+        " (`entity_schemas`). "
+    )
+    assert 'Write "__key_properties__": ["id"] in its stream map, or correct `key`. ' in finished.error
+    assert "[stream-map]" in finished.error
+    assert door.operations() == []
+    followed = {"people": {"__key_properties__": ["id"]}}
+    assert run(door, [schema, *people(3)[1:]], stream_maps=followed).code == 0
+    # One that has none is sent page by page.
+    assert run(door, [FIELDS | {"key_properties": []}, *people(3)[1:]]).code == 0
+
+
 @pytest.mark.parametrize("how", ["file", "environment", "environment: a file"])
 def test_it_may_be_a_file_or_come_from_the_environment(door: FrontDoor, how: str) -> None:
     text = json.dumps(PERSON)

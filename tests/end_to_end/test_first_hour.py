@@ -228,8 +228,8 @@ def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
         pytest.param(
             {},
             PROFILE | {"userType": None},
-            "failed on a record: field 'employmentType' = \"profile['userType'].upper()\" (",
-            "x.upper() if x else None",
+            "field 'employmentType' = \"profile['userType'].upper()\" (profile['userType'] is null)",
+            "Guard a value that may be null: `x.upper() if x else None",
             id="null in one record",
         ),
         pytest.param(

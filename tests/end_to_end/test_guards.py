@@ -77,8 +77,20 @@ def test_a_folder_that_cannot_be_listed_is_named(door: FrontDoor, settings: dict
     assert door.operations() == []
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_a_held_run_always_warns_that_held_runs_are_not_compared_with(door: FrontDoor, earlier: int) -> None:
+    for _ in range(earlier):
+        assert door.run(people(3), **KEPT).code == 0
+    finished = door.run(people(3), finish="hold", **shrink(20))
+    assert finished.code == 0
+    assert finished.stderr.count("`max_shrink_percent`") == 1
+    assert "never with a held run, even if it was applied later" in finished.stderr
+
+
 def test_another_pipelines_receipts_are_no_baseline(door: FrontDoor) -> None:
     assert door.run(people(200), client_reference_prefix="other", **KEPT).code == 0
+    elsewhere = door.sandbox.base_url.replace("127.0.0.1", "localhost")
+    assert door.run(people(200), api_url=elsewhere, **KEPT).code == 0
     assert door.run(people(3), dry_run=True, **KEPT).code == 0
     passed = door.run(people(120), **shrink(20))
     assert passed.code == 0

@@ -8,6 +8,7 @@ import shutil
 import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -91,6 +92,11 @@ def ask(door: FrontDoor, *words: str) -> Finished:
     return finished
 
 
+def pipeline(door: FrontDoor, prefix: str = "target-sprinto") -> str:
+    """Its name, with the address of what is not Sprinto."""
+    return f"{door.integration_id}/{prefix} ({urlsplit(door.sandbox.base_url).netloc})"
+
+
 def test_the_history_of_real_runs(door: FrontDoor) -> None:
     for count, folder in ((3, "one"), (2, "one"), (5, "two")):
         prefix = f"night {folder}"
@@ -113,13 +119,13 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     ]
     assert re.split("  +", head) == heads
     assert [row.split("  ")[0] for row in rows] == [
-        f"{door.integration_id}/night one people",
-        f"{door.integration_id}/night two people",
-        f"{door.integration_id}/target-sprinto",
+        f"{pipeline(door, 'night one')} people",
+        f"{pipeline(door, 'night two')} people",
+        pipeline(door),
     ]
     assert "0 minutes  2 3 " in rows[0]
     assert "failed [too-few-records]" in rows[2]
-    assert missing == f"{door.integration_id}/target-sprinto: never applied."
+    assert missing == f"{pipeline(door)}: never applied."
 
 
 def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past: Past) -> None:
@@ -131,7 +137,7 @@ def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past:
     stale = ask(door, "past", "--max-age", "36h")
     assert stale.code == 1
     (line,) = [line for line in stale.stdout.splitlines() if line.endswith(".")]
-    assert line.startswith(f"{door.integration_id}/target-sprinto Device: last applied 40 hours ago, ")
+    assert line.startswith(f"{pipeline(door)} Device: last applied 40 hours ago, ")
     never = ask(door, "past", "--max-age", "0h")
     assert never.code == 1
     assert never.stdout.count("last applied") == 2
@@ -161,12 +167,22 @@ def test_a_receipt_from_the_future_is_no_evidence_of_today(door: FrontDoor, past
     assert "User: last applied in the future, " in shown.stdout.splitlines()[-1]
 
 
+def test_a_run_against_a_sandbox_is_no_evidence_of_one_against_sprinto(door: FrontDoor, past: Past) -> None:
+    now = datetime.now(timezone.utc)
+    for api_url, count in (("https://api.sprinto.com/api/external/push", 3), (door.sandbox.base_url, 4)):
+        past.add(now - timedelta(hours=30 / count), {"User": count}, api_url=api_url, number=1, previous=None)
+    shown = ask(door, "past", "--max-age", "8h")
+    assert shown.stderr.startswith("sprintoctl: Evidence is missing: 1 line above.")
+    (line,) = [line for line in shown.stdout.splitlines() if line.endswith("Z.")]
+    assert line.startswith(f"{door.integration_id}/target-sprinto User: last applied 10 hours ago, ")
+
+
 def test_each_gap_of_a_period_is_named(door: FrontDoor, past: Past) -> None:
     for days in (0, 1, 4, 5):
         past.add(NOON + timedelta(days=days))
     period = ("--since", "2026-11-10", "--until", "2026-11-16T13:00:00Z", "--every", "24h")
     shown = ask(door, "past", *period)
-    name = f"{door.integration_id}/target-sprinto User"
+    name = f"{pipeline(door)} User"
     assert shown.code == 1
     assert shown.stdout.splitlines()[2:] == [
         f"{name}: not applied from 2026-11-11 12:00Z to 2026-11-14 12:00Z, 3 days.",
@@ -264,7 +280,7 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     assert shown.code == 0
     assert "[receipt-chain]" in shown.stderr
     for part in (
-        "Delivered without a gap: 0 of 2 kinds of records.",
+        "Not shown to be complete: the receipts have 1 problem.",
         "The signatures of 3 receipts were not checked.",
         "does not follow 0002.json as it is: that one was changed or replaced.",
         "<li>Not applied from 2026-11-10 12:00Z to 2026-11-14 12:00Z, 4 days.</li>",
@@ -275,6 +291,9 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
         assert part in shown.stdout, part
     assert "<script" not in shown.stdout
     assert "<b>:" not in shown.stdout
+    longer = ask(door, "past", *words[:4], "--every", "5d", *words[6:]).stdout
+    assert longer.count("No gap in the receipts that count") == 2
+    assert "Complete" not in longer
 
 
 def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
@@ -324,6 +343,23 @@ def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, wor
     shown = ask(door, "past", *words)
     assert shown.code == 2
     assert words[0] in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--until", "2026-11-10"),
+        ("--every", "24h"),
+        ("--every", "24h", "--format", "openmetrics"),
+    ],
+)
+def test_a_period_without_a_beginning_is_a_usage_error(
+    door: FrontDoor, past: Past, words: tuple[str, ...]
+) -> None:
+    past.add(NOON)
+    shown = ask(door, "past", *words)
+    assert (shown.code, shown.stdout) == (2, "")
+    assert "--until and --every need --since" in shown.stderr
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,10 @@ def test_json_says_the_same_and_a_kept_result_is_compared(door: FrontDoor) -> No
 )
 def test_another_filter_or_key_is_a_difference(door: FrontDoor, change: dict[str, Any], path: str) -> None:
     kept = keep(door, GOOD)
-    changed = preview(door, GOOD, "--expect", str(kept), stream_maps={"people": MAP | change})
+    maps = MAP | change
+    person = {"Person": PERSON["Person"] | {"key": maps["__key_properties__"]}}
+    settings = {"stream_maps": {"people": maps}, "entity_schemas": person}
+    changed = preview(door, GOOD, "--expect", str(kept), **settings)
     assert changed.code == 1
     assert path in changed.stderr
 

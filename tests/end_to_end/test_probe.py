@@ -612,7 +612,8 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     strict.pace["shutdown_timeout"] = 1.0
     inject(strict, Fault("close", 1, times=99, effect=Respond(503)))
     probed = finish(strict, start(strict), state="active")
-    assert probed.code == 1
+    assert probed.code == 75
+    assert "[not-discarded]" in probed.error
     assert f"sprintoctl discard {strict.session().id} --config {strict.folder}/" in probed.error
     assert probed.finding("discard_confirmed")["value"] is False
     assert probed.document["discarded"] is False

@@ -236,12 +236,20 @@ def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoo
             effect=Edit(lambda response: response | {"accepted_records_by_entity": {"people": counted}}),
         )
     )
-    finished = door.run(people(3), on_count_mismatch="apply")
+    finished = door.run(people(3), on_count_mismatch="apply", report_path="kept/receipt.json")
     assert (finished.code, finished.stdout) == (0, state_line())
     message = f"Sprinto counts {counted} people, but this run sent 3 people. It is applied anyway"
     # Before the close and at `processed`.
     assert finished.stderr.count(message) == 2
     assert len(door.applied()["people"]) == 3
+    # An auditor sees it too.
+    for words, shown in {
+        ("verify", "kept/receipt.json"): f"Sprinto counted {counted} people, but the run sent 3 people.\n",
+        ("receipt", "kept/receipt.json", "--html"): f"Sprinto counted {counted} people, but the run sent",
+        ("history", "kept"): "applied [count-mismatch]",
+        ("history", "kept", "--every", "1h", "--format", "html"): "Applied [count-mismatch]",
+    }.items():
+        assert shown in door.finish(door.start(*words, program="sprintoctl")).stdout
 
 
 def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user_wants(

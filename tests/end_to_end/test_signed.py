@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from target_sprinto.receipts import document, signing
-from target_sprinto.receipts.chain import Head, Link, broken_links, last_of
+from target_sprinto.receipts.chain import Head, Link, Pipeline, broken_links, last_of
 from tests.support.commands import DOCS, blocks
 from tests.support.front_door import SCHEMA, FrontDoor, end_of_input, feed, people, state_line
 from tests.support.receipts import change, read_receipt, receipt_of
@@ -117,6 +117,8 @@ def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
     assert f"by the key {key}, checked for this page" in sprintoctl(door, *with_key).stdout
     for name in ("people", "entities", "accepted"):
         change(path, f'"{name}":3', f'"{name}":30')
+    unchecked = f"It names the key {key} as its signer, not checked: use --public-key FILE.\n"
+    assert sprintoctl(door, "verify", page[1]).stdout.endswith(unchecked)
     assert sprintoctl(door, *page).code == 0
     check_refused(sprintoctl(door, *with_key), "receipt-counts")
 
@@ -569,7 +571,7 @@ def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> No
     content = path.read_text()
     for number in range(2, 1001):
         path.with_name(f"{number}.json").write_text(content.replace('"number": 1', f'"number": {number}'))
-    pipeline = door.integration_id, "target-sprinto"
+    pipeline = Pipeline(door.integration_id, "target-sprinto", door.sandbox.base_url)
     began = time.process_time()
     last = last_of(path.parent, pipeline)
     assert time.process_time() - began < 1
@@ -579,7 +581,9 @@ def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> No
 def test_times_that_contradict_the_chain_are_named() -> None:
     def link(number: int, ended_at: str, previous: str | None) -> Link:
         return Link(
-            f"{number}.json", f"sha {number}", Head("applied", "u", "p/u", ended_at, number, previous, "i")
+            f"{number}.json",
+            f"sha {number}",
+            Head("applied", "u", "p/u", ended_at, number, previous, "i", ""),
         )
 
     first, second = link(1, "2026-11-28T12:00:00.000Z", None), link(2, "2026-11-27T12:00:00.000Z", "sha 1")

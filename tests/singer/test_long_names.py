@@ -132,11 +132,16 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
     "removed in vain": lambda: known_names(**{KEY: None}),
     "field of no entity": lambda: map_check.require_entity(
-        entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY]
+        entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY], []
     ),
-    "other type": lambda: map_check.require_entity(entity(), STREAM, None, SCHEMA["properties"], [FIELDS[0]]),
+    "other type": lambda: map_check.require_entity(
+        entity(), STREAM, None, SCHEMA["properties"], [FIELDS[0]], []
+    ),
     "required field": lambda: map_check.require_entity(
-        entity(required=[KEY]), STREAM, None, SCHEMA["properties"], FIELDS
+        entity(required=[KEY]), STREAM, None, SCHEMA["properties"], FIELDS, []
+    ),
+    "other keys": lambda: map_check.require_entity(
+        EntitySchema(TYPE, {"key": FIELDS[:3], "schema": {}}), STREAM, None, {}, FIELDS, FIELDS[3:]
     ),
     "no entity type": lambda: EntityTypes(
         {long(f"name_{number}"): TYPE for number in range(9)}, Unmapped.FAIL

@@ -29,7 +29,7 @@ ENTITY = EntitySchema("T", {"schema": {"properties": {"name": TEXT}}})
 def check(rule: MapRule) -> None:
     require_map(rule, "people", list(FIELDS), None)
     require_known_names(rule, "people", FIELDS, ["md5"])
-    require_entity(ENTITY, "people", rule, FIELDS, ["name"])
+    require_entity(ENTITY, "people", rule, FIELDS, ["name"], [])
 
 
 def failure(expression: str, target: str = "name") -> MapFailed:

@@ -7,11 +7,11 @@ field, what is missing, the nearest names, and the likely cause.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
-from target_sprinto.push.text import in_json, quoted
+from target_sprinto.push.text import in_json, listed, quoted
 from target_sprinto.singer.input.messages import DELETED_AT
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
@@ -36,6 +36,7 @@ _CONDITION = "Correct it. A comparison has two `=`, as in `status == 'ACTIVE'`."
 _NULL = "`get` returns null for it: correct the name, unless the tap may leave the field out."
 _PYTHON = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _LONGEST_HINT = 130
+_LONGEST_KEYS = 60
 
 
 class _Missing(NamedTuple):
@@ -156,12 +157,18 @@ def doubts(rule: MapRule, stream: str, fields: Mapping[str, Any]) -> Iterator[tu
                 yield missing.name, _not_there(stream, target, missing)
 
 
-def require_entity(
-    entity: EntitySchema, stream: str, rule: MapRule | None, fields: Mapping[str, Any], sent: Sequence[str]
+def require_entity(  # noqa: PLR0913, PLR0917 - a stream before and after its map
+    entity: EntitySchema,
+    stream: str,
+    rule: MapRule | None,
+    fields: Mapping[str, Any],
+    sent: Sequence[str],
+    keys: Collection[str],
 ) -> None:
     """Raise MapFailed if what is `sent` of a stream cannot be what its entity schema asks for.
 
-    `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA, and `sent` the fields after the stream map.
+    `fields` is ``{field: JSON Schema}`` of the tap's SCHEMA; `sent` and `keys` are the fields and the key
+    properties after the stream map.
     """
     name = quoted(entity.entity_type)
     rules = rule.fields if rule else {}
@@ -190,6 +197,17 @@ def require_entity(
                 f" requires (`entity_schemas`). Fields of the stream{nearest_first(field, fields, most=3)}.",
                 f'Map it in `stream_maps`: {{{in_json(stream)}: {{{in_json(field)}: "…"}}}}.',
             )
+    # By its key properties the target keeps the records of an entity in order. A stream may have none.
+    if keys and entity.key and set(keys) != set(entity.key):
+        given, meant = (listed([quoted(one) for one in those], _LONGEST_KEYS) for those in (keys, entity.key))
+        named = f'"__key_properties__": [{", ".join(map(in_json, entity.key))}]'
+        raise MapFailed(
+            f"stream {quoted(stream)} identifies an entity by {given}, and entity type {name} by {meant}"
+            " (`entity_schemas`).",
+            _as_typed(
+                f"Write {named} in its stream map, or correct `key`.", "Correct the one that is wrong."
+            ),
+        )
 
 
 def _not_there(stream: str, target: str, missing: _Missing) -> MapFailed:
