@@ -46,7 +46,7 @@ def says_that_it_is_pure(path: Path) -> bool:
     return re.search(r"\bPure\b", message.partition("\n")[0]) is not None
 
 
-LEAVES = ("singer/settings_json", "singer/similar_names")
+LEAVES = ("singer/strict_json", "singer/similar_names")
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": ("cli", "singer", "receipts", "push", "probe", "sandbox", "root"),
     "cli/demo_data": (),

@@ -15,7 +15,7 @@ import msgspec
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer import settings_json
+from target_sprinto.singer import strict_json
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
 from target_sprinto.singer.similar_names import within_one_edit
@@ -106,7 +106,7 @@ def read(setting: object) -> dict[str, Any]:
     elif isinstance(setting, str):
         # A variable of the environment may hold the object itself.
         text = setting if setting.lstrip().startswith("{") else _read(setting)
-        setting = settings_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
+        setting = strict_json.decode(text, "`entity_schemas`", "a JSON object, or a file that holds one")
     if not isinstance(setting, dict):
         raise SettingsError("`entity_schemas` must be an object, or a file that holds one")
     return {name: bundled_user() if rules == BUNDLED else rules for name, rules in setting.items()}

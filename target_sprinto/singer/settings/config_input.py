@@ -17,7 +17,7 @@ from singer_sdk.plugin_base import JSONSchemaValidator
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.text import listed
-from target_sprinto.singer import settings_json
+from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import environment, settings_checks
 from target_sprinto.singer.settings.settings import SCHEMA, Settings
 
@@ -87,7 +87,7 @@ def read_config_file(path: str, number: int) -> dict[str, Any]:
             text, mode = file.read(_MAX_CONFIG_BYTES + 1), os.fstat(file.fileno()).st_mode
         if len(text) > _MAX_CONFIG_BYTES:
             raise SettingsError(f"config file {shown} has more than {_MAX_CONFIG_BYTES:,} bytes")
-        content = settings_json.decode(text.decode("utf-8-sig"), f"config file {shown}")
+        content = strict_json.decode(text.decode("utf-8-sig"), f"config file {shown}")
     except OSError as problem:
         raise SettingsError(f"config file {shown}: {problem.strerror}") from None
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from target_sprinto.errors import SettingsError
-from target_sprinto.singer import settings_json
+from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import settings_checks
 
 PREFIX = "TARGET_SPRINTO_"
@@ -129,7 +129,7 @@ def _value(text: str, kinds: list[str], what: str) -> object:
     if "boolean" in kinds:
         return _BOOLEANS[text.strip().lower()]
     if "object" in kinds and ("string" not in kinds or text.lstrip().startswith("{")):
-        value = settings_json.decode(text, what, "a valid object")
+        value = strict_json.decode(text, what, "a valid object")
         if value is not None and not isinstance(value, dict):
             raise ValueError(text)
         return value

@@ -1,4 +1,4 @@
-"""JSON that settings are written in. Nothing but a key of it is quoted: it may hold the API key. Pure."""
+"""JSON that settings are written in, read strictly. Only a key is quoted: it may hold the API key. Pure."""
 
 from __future__ import annotations
 
