@@ -31,6 +31,11 @@ _decode = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
 
 
+def compared_types(expect: Mapping[str, Expectation]) -> list[str]:
+    """The entity types of which a run is compared with what was applied last."""
+    return [name for name, wanted in expect.items() if wanted.max_shrink_percent is not None]
+
+
 class Expectations:
     """Checks one run. `expect` and `applied`, what was applied last, are by entity type.
 
@@ -46,7 +51,7 @@ class Expectations:
         self._seen: dict[tuple[str, str], set[bytes]] = {}
         self._unique_values = 0
         self._never_seen = {(name, field) for name, wanted in expect.items() for field in wanted.unique}
-        compared = [name for name, wanted in expect.items() if wanted.max_shrink_percent is not None]
+        compared = compared_types(expect)
         if holds and compared:
             log.warning(
                 "Under `finish: hold`, `max_shrink_percent` compares with the last run under `finish: apply`,"

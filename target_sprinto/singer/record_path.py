@@ -262,6 +262,7 @@ def _null_part(stream_map: StreamMap, raised: object, record: dict[str, Any]) ->
     for node in nodes_of(getattr(raised, "expression", "")):
         if isinstance(node, ast.Attribute) and node.attr == attribute:
             part = ast.unparse(node.value)
+            # Where it fails itself, or needs more of the expression, it is not what was null.
             with contextlib.suppress(Exception):
                 if map_of(stream_map, {"part": part}).transform(dict(record)) == {"part": None}:
                     return part

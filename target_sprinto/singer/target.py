@@ -37,7 +37,7 @@ from target_sprinto.receipts.recorder import ReceiptRecorder
 from target_sprinto.receipts.run_info import InputCounts
 from target_sprinto.signals import Signals
 from target_sprinto.singer.configured_target import ConfiguredTarget
-from target_sprinto.singer.expectations import Expectations
+from target_sprinto.singer.expectations import Expectations, compared_types
 from target_sprinto.singer.input.batch_files import identities, read_batch
 from target_sprinto.singer.input.messages import MAX_STATE_VALUES, has_more_values
 from target_sprinto.singer.input.reader import SprintoReader
@@ -161,7 +161,7 @@ class SprintoTarget(ConfiguredTarget):
                 stream_maps=self.stream_maps,
                 interrupted=self._signals.check,
             )
-        compared = [name for name, one in settings.expect.items() if one.max_shrink_percent is not None]
+        compared = compared_types(settings.expect)
         applied = self._report.file.last_applied(compared) if self._report and settings.expect else {}
         self._expectations = Expectations(settings.expect, applied, holds=settings.finish is Finish.HOLD)
         run_options = RunOptions(
