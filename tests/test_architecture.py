@@ -89,43 +89,46 @@ def room_of(path: Path) -> str:
     return "root" if room == "." else room
 
 
+def is_module(inside: str) -> bool:
+    target = ROOT / inside.replace(".", "/")
+    return bool(inside) and (target.with_suffix(".py").exists() or (target / "__init__.py").exists())
+
+
 def is_in(place: str, rooms: tuple[str, ...]) -> bool:
     inside = place if (ROOT / place.partition("/")[0]).is_dir() else "root"
     return any(inside == room or inside.startswith(f"{room}/") for room in rooms)
 
 
-@pytest.mark.parametrize("path", files(""), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_room_imports_what_it_may(path: Path) -> None:
-    place = path.relative_to(ROOT).with_suffix("").as_posix()
-    names = imported(path)
-    for name in names:
-        package, _, inside = name.partition(".")
-        if package in PACKAGES:
-            assert is_in(place, PACKAGES[package]), name
-        target = ROOT / inside.replace(".", "/")
-        is_module = target.with_suffix(".py").exists() or (target / "__init__.py").exists()
-        holds_others = any(other.startswith(f"{name}.") for other in names)
-        if package == "target_sprinto" and inside and is_module and not holds_others and place != "__main__":
-            assert is_in(inside.replace(".", "/"), MAY_IMPORT[room_of(path)]), name
+def test_a_room_imports_what_it_may() -> None:
+    for path in files(""):
+        place = path.relative_to(ROOT).with_suffix("").as_posix()
+        names = imported(path)
+        for name in names:
+            package, _, inside = name.partition(".")
+            if package in PACKAGES:
+                assert is_in(place, PACKAGES[package]), (place, name)
+            holds_others = any(other.startswith(f"{name}.") for other in names)
+            if package == "target_sprinto" and is_module(inside) and not holds_others and place != "__main__":
+                assert is_in(inside.replace(".", "/"), MAY_IMPORT[room_of(path)]), (place, name)
 
 
 def test_every_room_has_its_rule() -> None:
     assert {room_of(path) for path in files("")} == set(MAY_IMPORT)
 
 
-PURE = [path for path in files("") if says_that_it_is_pure(path)]
+def pure_files() -> set[Path]:
+    return {path for path in files("") if says_that_it_is_pure(path)}
 
 
-@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_says_that_it_is_pure_does_no_io(path: Path) -> None:
-    assert not imported(path) & IO
+def test_what_says_that_it_is_pure_does_no_io() -> None:
+    assert [path for path in pure_files() if imported(path) & IO] == []
 
 
 def test_the_heart_of_a_run_says_that_it_is_pure() -> None:
     names = ["pages", "lifecycle", "retry_delay", "responses", "rejections", "encoding"]
     names += ["in_doubt", "bisection", "digests", "activity_log"]
     heart = {ROOT / "push" / "protocol" / f"{name}.py" for name in names} | {ROOT / "push" / "endpoint.py"}
-    assert heart <= set(PURE)
+    assert heart <= pure_files()
 
 
 def test_the_errors_do_no_io() -> None:
@@ -140,25 +143,24 @@ def test_arrows_point_down_only() -> None:
     ).prepare()
 
 
-@pytest.mark.parametrize("path", files(""), ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_classes_are_short(path: Path) -> None:
+def test_files_and_classes_are_short() -> None:
     """One reason to change each."""
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 350
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ClassDef):
-            assert (node.end_lineno or 0) - node.lineno < 250, node.name
+    for path in files(""):
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 350, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                assert (node.end_lineno or 0) - node.lineno < 250, (path, node.name)
 
 
-@pytest.mark.parametrize("path", files("probe"), ids=lambda path: path.name)
-def test_only_the_questions_and_the_session_of_a_probe_do_io(path: Path) -> None:
-    if path.stem not in {"questions", "session"}:
-        waits = {
-            "target_sprinto.push.transport.background",
-            "target_sprinto.push.api_calls",
-            "target_sprinto.probe.session",
-        }
-        assert not imported(path) & (IO | waits)
+def test_only_the_questions_and_the_session_of_a_probe_do_io() -> None:
+    waits = {
+        "target_sprinto.push.transport.background",
+        "target_sprinto.push.api_calls",
+        "target_sprinto.probe.session",
+    }
+    found = {path.stem for path in files("probe") if imported(path) & (IO | waits)}
+    assert found <= {"questions", "session"}
 
 
 def test_only_the_connection_speaks_http() -> None:

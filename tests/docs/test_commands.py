@@ -30,20 +30,20 @@ RUN_ELSEWHERE = {"test-command", "meltano", "docker"}
 IN_ANOTHER_TERMINAL = "run: in another terminal"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_block_of_commands_is_run_or_says_why_it_is_not(page: Path) -> None:
+def test_every_block_of_commands_is_run_or_says_why_it_is_not() -> None:
     known = re.compile(r"run|run: exits \d+|run: in another terminal|file: \S+|not run: .+")
     unmarked = [
-        block.text
+        (page.name, block.text)
+        for page in PAGES
         for block in blocks(page)
         if block.language in SHELLS and block.mark not in RUN_ELSEWHERE and not known.fullmatch(block.mark)
     ]
     assert unmarked == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_command_empties_a_bookmark_before_it_runs(page: Path) -> None:
-    assert [block.text for block in blocks(page) if re.search(r">\s*\S*state\.json\b", block.text)] == []
+def test_no_command_empties_a_bookmark_before_it_runs() -> None:
+    texts = [(page.name, block.text) for page in PAGES for block in blocks(page)]
+    assert [one for one in texts if re.search(r">\s*\S*state\.json\b", one[1])] == []
 
 
 def test_what_is_shown_is_looked_for_line_by_line() -> None:
@@ -149,9 +149,21 @@ def is_run(block: Block) -> bool:
 
 
 FOLLOWED = [page for page in PAGES if any(is_run(block) for block in blocks(page))]
+LONG = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-taps.md"}
+"""What takes longest, and says little that shorter pages do not have typed."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pages are typed into a GNU system's shell")
-@pytest.mark.parametrize("page", FOLLOWED, ids=lambda page: str(page.relative_to(DOCS.parent)))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(DOCS.parent)),
+            marks=pytest.mark.slow if page.name in LONG else [],
+        )
+        for page in FOLLOWED
+    ],
+)
 def test_what_a_page_says_to_type_works_and_shows_what_it_says(reader: Reader, page: Path) -> None:
     reader.follow(page)

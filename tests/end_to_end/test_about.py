@@ -92,7 +92,7 @@ def test_a_word_that_is_no_option_is_a_usage_error(door: FrontDoor) -> None:
     assert "--abuot" in finished.stderr
 
 
-@pytest.mark.parametrize("name", ["no-such-file", "."])
+@pytest.mark.parametrize("name", ["no-such-file", pytest.param(".", marks=pytest.mark.slow)])
 def test_an_input_file_that_cannot_be_read_is_named_and_nothing_is_sent(door: FrontDoor, name: str) -> None:
     finished = door.run(b"", "--config", str(door.config()), "--input", name)
     assert (finished.code, finished.stdout) == (2, "")

@@ -222,6 +222,7 @@ def test_a_batch_before_its_schema_is_refused(door: FrontDoor) -> None:
     assert "[record-before-schema]" in finished.error
 
 
+@pytest.mark.slow
 def test_no_file_is_whole_in_memory(door: FrontDoor, folder: Path) -> None:
     count, size = 3000, 50_000
     with gzip.open(folder / "1", "wb", compresslevel=1) as file:

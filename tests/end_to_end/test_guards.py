@@ -64,7 +64,10 @@ os.scandir = limited
 """
 
 
-@pytest.mark.parametrize("settings", [KEPT, shrink(20)], ids=["kept", "compared"])
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(KEPT, id="kept", marks=pytest.mark.slow), pytest.param(shrink(20), id="compared")],
+)
 def test_a_folder_that_cannot_be_listed_is_named(door: FrontDoor, settings: dict[str, Any]) -> None:
     """By a stub: tests may run as root, who lists every folder."""
     for name in ("site", "receipts"):

@@ -171,7 +171,14 @@ def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
         assert finding["seen"].startswith("not shown: ") != finding["shown"]
 
 
-@pytest.mark.parametrize("reading", readings(), ids=name_of)
+# By default every third; the others are seen together below.
+@pytest.mark.parametrize(
+    "reading",
+    [
+        pytest.param(reading, id=name_of(reading), marks=pytest.mark.slow if number % 3 else [])
+        for number, reading in enumerate(readings())
+    ],
+)
 def test_each_reading_is_reported(strict: FrontDoor, reading: Readings) -> None:
     strict.sandbox.configure(strict.integration_id, readings=reading)
     probed = probe(strict)

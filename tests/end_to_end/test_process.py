@@ -55,7 +55,7 @@ RECEIPT = {"report_path": "receipt.json"}
     [
         (signal.SIGTERM, {}),
         (signal.SIGINT, RECEIPT),
-        (signal.SIGHUP, {}),
+        pytest.param(signal.SIGHUP, {}, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, RECEIPT, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, {}, marks=pytest.mark.slow),
         pytest.param(signal.SIGHUP, RECEIPT, marks=pytest.mark.slow),
@@ -124,7 +124,7 @@ def signalled_apply(door: FrontDoor, number: signal.Signals) -> bool:
 # What the parent ignores
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP])
 def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number: signal.Signals) -> None:
     """As under nohup, and in a background job of a shell."""
     before = signal.signal(number, signal.SIG_IGN)
@@ -142,7 +142,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number:
 # A stderr that is closed, or never read
 
 
-@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "2>/dev/full"])
+@pytest.mark.parametrize("closed", ["2>&-", pytest.param("<&- 2>&-", marks=pytest.mark.slow), "2>/dev/full"])
 def test_a_run_needs_no_stderr(door: FrontDoor, closed: str) -> None:
     file = door.folder / "input.singer"
     file.write_bytes(as_input([SCHEMA, INVALID, *people(150)[1:]]))
@@ -336,7 +336,7 @@ def test_a_working_folder_that_is_gone_is_an_error_with_a_hint(door: FrontDoor, 
         ("sys.modules['msgspec'] = type(sys)('msgspec')", "'msgspec' is not a package."),
     ],
 )
-@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+@pytest.mark.parametrize("program", [pytest.param("target-sprinto", marks=pytest.mark.slow), "sprintoctl"])
 def test_an_installation_that_is_broken_says_so(
     door: FrontDoor, program: str, broken: str, shown: str
 ) -> None:
@@ -415,7 +415,9 @@ def run_with_threads(door: FrontDoor, threads: int) -> Finished:
     return finished
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "threads", [0, 2, *(pytest.param(threads, marks=pytest.mark.slow) for threads in (1, 3, 4))]
+)
 def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
     run_with_threads(door, threads)
     assert all(session.state == "cancelled" for session in door.sessions())
@@ -444,7 +446,7 @@ def test_a_state_for_which_no_thread_can_be_started_is_written(
     assert capfd.readouterr().out == '{"bookmarks":{}}\n'
 
 
-@pytest.mark.parametrize("parallel", [1, 2])
+@pytest.mark.parametrize("parallel", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDoor, parallel: int) -> None:
     """With two pages in flight while it reads, else with the status before the close."""
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=parallel)
@@ -464,7 +466,7 @@ def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDo
     ("fails_first", "operation"),
     [
         (True, "close"),
-        (False, "status"),
+        pytest.param(False, "status", marks=pytest.mark.slow),
         pytest.param(True, "status", marks=pytest.mark.slow),
         pytest.param(False, "close", marks=pytest.mark.slow),
     ],

@@ -80,7 +80,21 @@ NAMINGS = [
 ]
 
 
-@pytest.mark.parametrize("readings", NAMINGS, ids=lambda readings: ",".join(map(str, readings.values())))
+# By default as many as hold each two readings together.
+BY_DEFAULT = (0, 3, 5, 6, 9, 10, 12, 15)
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        pytest.param(
+            readings,
+            id=",".join(map(str, readings.values())),
+            marks=[] if number in BY_DEFAULT else pytest.mark.slow,
+        )
+        for number, readings in enumerate(NAMINGS)
+    ],
+)
 def test_refused_records_are_diverted_however_sprinto_names_them(
     door: FrontDoor, readings: dict[str, Any]
 ) -> None:

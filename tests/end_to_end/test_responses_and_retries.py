@@ -27,7 +27,7 @@ def moments(door: FrontDoor, operation: Operation) -> list[float]:
     return [seen.at for seen in door.sandbox.requests(door.integration_id) if seen.operation == operation]
 
 
-@pytest.mark.parametrize("status", [425, 429, 503])
+@pytest.mark.parametrize("status", [pytest.param(425, marks=pytest.mark.slow), 429, 503])
 def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, status: int) -> None:
     def play(beside: FrontDoor, operation: Operation) -> None:
         response = Respond(status, {"Retry-After": "1"})

@@ -165,7 +165,8 @@ def assert_nothing_applied(night: Night, pipeline: Pipeline, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "tables"),
-    [(name, "ab") for name in KINDS] + [("sql-incremental", "a"), ("sql-full-table", "a")],
+    [(name, "ab") for name in KINDS]
+    + [pytest.param(name, "a", marks=pytest.mark.slow) for name in ("sql-incremental", "sql-full-table")],
 )
 def test_every_night_is_applied_with_news_and_without(door: FrontDoor, name: str, tables: str) -> None:
     kind = KINDS[name]
@@ -186,8 +187,11 @@ def test_every_night_is_applied_with_news_and_without(door: FrontDoor, name: str
 
 @pytest.mark.parametrize(
     ("table", "number"),
-    [("a", signal.SIGTERM), ("b", signal.SIGTERM), ("b", signal.SIGKILL)],
-    ids=["SIGTERM-in-the-first", "SIGTERM-in-the-second", "SIGKILL-in-the-second"],
+    [
+        pytest.param("a", signal.SIGTERM, id="SIGTERM-in-the-first"),
+        pytest.param("b", signal.SIGTERM, id="SIGTERM-in-the-second"),
+        pytest.param("b", signal.SIGKILL, id="SIGKILL-in-the-second", marks=pytest.mark.slow),
+    ],
 )
 def test_a_tap_that_is_stopped_applies_nothing(
     door: FrontDoor, kind: Kind, table: str, number: signal.Signals
@@ -204,8 +208,8 @@ def test_a_tap_that_is_stopped_applies_nothing(
     ("name", "number"),
     [
         ("sql-incremental", signal.SIGTERM),
-        ("sql-incremental", signal.SIGKILL),
-        ("unsorted", signal.SIGTERM),
+        pytest.param("sql-incremental", signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param("unsorted", signal.SIGTERM, marks=pytest.mark.slow),
         ("unsorted", signal.SIGKILL),
     ],
 )

@@ -393,7 +393,7 @@ def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
     assert "[missing-final-state]" in finished.error
 
 
-@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+@pytest.mark.parametrize("program", ["target-sprinto", pytest.param("sprintoctl", marks=pytest.mark.slow)])
 def test_a_log_level_that_is_none_is_reported(door: FrontDoor, program: str) -> None:
     words = [*(["check"] if program == "sprintoctl" else []), "--config", str(door.config())]
     env = {"TARGET_SPRINTO_LOGLEVEL": "loud"}

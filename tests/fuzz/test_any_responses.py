@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AT_A_TIME = 8
 """Runs that are under way together: most of a run's time is spent waiting."""
 
-BY_DEFAULT = 3
+BY_DEFAULT = 2
 SHARDS = 8
 IN_A_SHARD = 50
 """Of groups of `AT_A_TIME`."""

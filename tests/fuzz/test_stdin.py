@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.fuzz.running import Ran
     from tests.support.fuzz.variants import Variant
 
-BY_DEFAULT = 15
+BY_DEFAULT = 8
 SHARDS = 8
 IN_A_SHARD = {"whole": 200, "odd parts": 300, "nearly whole": 300, "JSON lines": 50, "invalid bytes": 150}
 

@@ -723,23 +723,18 @@ ANYTHING = {"Run.add.origin"}
 IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters}
 
 
-@pytest.mark.parametrize(
-    ("call", "name", "value"),
-    [
-        pytest.param(call, name, value, id=f"{door}-{name}-{number}")
-        for door, (call, arguments) in ARGUMENTS.items()
-        for name, values in arguments.items()
-        for number, value in enumerate(values)
-    ],
-)
+@pytest.mark.parametrize("door", ARGUMENTS)
 def test_an_argument_that_is_not_understood_is_an_error(
-    client: SprintoClient, sandbox: FaultySandbox, call: Callable[..., object], name: str, value: object
+    client: SprintoClient, sandbox: FaultySandbox, subtests: pytest.Subtests, door: str
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        call(client, **{name: value})
-    assert f"`{name}" in str(caught.value)
-    assert caught.value.code == "settings"
-    assert len(str(caught.value)) <= 300
+    call, arguments = ARGUMENTS[door]
+    for name, value in ((name, value) for name, values in arguments.items() for value in values):
+        with subtests.test(name, value=value):
+            with pytest.raises(ConfigError) as caught:
+                call(client, **{name: value})
+            assert f"`{name}" in str(caught.value)
+            assert caught.value.code == "settings"
+            assert len(str(caught.value)) <= 300
     assert client.requests == 0
     assert not sandbox.requests(client._api.address.split("'")[1])
 
@@ -818,16 +813,17 @@ def test_a_run_that_has_not_ended_has_no_result(client: SprintoClient) -> None:
 EXPORTED = [getattr(target_sprinto, name) for name in target_sprinto.__all__]
 
 
-@pytest.mark.parametrize(
-    "kind", [one for one in EXPORTED if inspect.isclass(one)], ids=lambda one: one.__name__
-)
-def test_no_public_signature_needs_a_private_type(kind: type) -> None:
+def public_methods(kind: type) -> list[Any]:
     methods: list[Any] = [
         method for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
     ]
     if kind is not target_sprinto.Run:  # `SprintoClient.run` makes it.
         methods += [vars(kind)["__init__"]] if "__init__" in vars(kind) else []
-    for method in methods:
+    return methods
+
+
+def test_no_public_signature_needs_a_private_type() -> None:
+    for method in (method for kind in EXPORTED if inspect.isclass(kind) for method in public_methods(kind)):
         for named in re.findall(r"[A-Z]\w+", str(inspect.signature(method))):
             theirs = getattr(sys.modules[method.__module__], named, None)
             ours = isinstance(theirs, type) and theirs.__module__.startswith("target_sprinto")

@@ -83,7 +83,9 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         FaultySandbox(SandboxOptions(data_dir=tmp_path))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
 def test_serving_ends_by_signal_with_a_snapshot(door: FrontDoor, number: signal.Signals) -> None:
     process = door.start("sandbox", "--port", "0", "--data", "data", "--any-type", program="sprintoctl")
     assert process.stdout is not None

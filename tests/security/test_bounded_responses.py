@@ -76,8 +76,8 @@ BODIES = {
 }
 
 
-LONG = {"a large log", "an accepted page"}
-"""What takes longest. Others of the same operation, or of the same size, are tried by default."""
+LONG = {"a large log", "a log of many pages", "an accepted page"}
+"""What takes longest. By default one body of each other operation is tried."""
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,7 @@ def test_the_loaders_own_config_is_no_batch_file(door: FrontDoor, way: str) -> N
 # The working folder
 
 
+@pytest.mark.slow
 def test_the_demo_imports_nothing_from_the_working_folder(tmp_path: Path) -> None:
     for name in ("target_sprinto", "json", "click", "singer_sdk"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()\n")
@@ -163,7 +164,16 @@ getattr(importlib.import_module("{room}"), "{function}")()
 """
 
 
-@pytest.mark.parametrize("module", ["click", "target_sprinto.cli.app", "singer_sdk", "msgspec"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "click",
+        *(
+            pytest.param(module, marks=pytest.mark.slow)
+            for module in ("target_sprinto.cli.app", "singer_sdk", "msgspec")
+        ),
+    ],
+)
 def test_ctrl_c_while_sprintoctl_imports_is_one_line(tmp_path: Path, module: str) -> None:
     script = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split('sprintoctl = "')[1].split('"')[0]
     room, function = script.split(":")
@@ -179,7 +189,11 @@ def test_ctrl_c_while_sprintoctl_imports_is_one_line(tmp_path: Path, module: str
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full device")
 @pytest.mark.parametrize(
     ("program", "words"),
-    [("sprintoctl", []), ("sprintoctl", ["--version"]), ("target-sprinto", ["--about"])],
+    [
+        ("sprintoctl", []),
+        pytest.param("sprintoctl", ["--version"], marks=pytest.mark.slow),
+        pytest.param("target-sprinto", ["--about"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_full_stdout_is_named_as_such(door: FrontDoor, program: str, words: list[str]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)

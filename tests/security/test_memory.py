@@ -416,6 +416,7 @@ def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_a
     assert door.session().state == "processed"
 
 
+@pytest.mark.slow
 def test_of_rejected_records_memory_keeps_no_bytes(door: FrontDoor) -> None:
     """Sixty records of 1.2 MB: more than 50 MB in all, and each is in the finished file."""
 

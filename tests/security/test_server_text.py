@@ -104,7 +104,7 @@ def check_dry_run(door: FrontDoor, seeds: range) -> None:
         assert sum(count for count, _ in would_be_refused(finished.stderr)) == len(seeds)
 
 
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_dry_run_shows_no_value_however_sprinto_words_it(door: FrontDoor, part: int) -> None:
     check_dry_run(door, range(part * PAGES, (part + 1) * PAGES))
     files = sorted((door.folder / "rejects").iterdir(), key=lambda path: path.stat().st_mtime)

@@ -65,7 +65,7 @@ def open_for_writing(pipe: Path) -> int:
     raise TimeoutError
 
 
-@pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
+@pytest.mark.parametrize("program", ["target-sprinto", pytest.param("sprintoctl", marks=pytest.mark.slow)])
 def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     door: FrontDoor, tmp_path: Path, program: str
 ) -> None:
@@ -83,7 +83,10 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     assert b"No session was opened." in err
 
 
-@pytest.mark.parametrize("setting", ["--input", "api_key_file", "entity_schemas"])
+@pytest.mark.parametrize(
+    "setting",
+    ["--input", *(pytest.param(name, marks=pytest.mark.slow) for name in ("api_key_file", "entity_schemas"))],
+)
 def test_another_file_that_is_a_pipe_into_which_nothing_comes(
     door: FrontDoor, tmp_path: Path, setting: str
 ) -> None:
