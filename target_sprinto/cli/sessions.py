@@ -23,12 +23,21 @@ from target_sprinto.cli.options import (
 )
 from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
-from target_sprinto.push.errors import ConfigError, NotDiscarded, SessionEnded
+from target_sprinto.push.errors import (
+    ConfigError,
+    CountMismatch,
+    Interrupted,
+    NotDiscarded,
+    ProcessingTimeout,
+    SessionEnded,
+    SprintoError,
+)
 from target_sprinto.push.retry_loop import RetryPolicy
-from target_sprinto.push.run.apply_held import apply_session
+from target_sprinto.push.run.apply_held import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
 from target_sprinto.push.run.opening_conflict import find_active_session
+from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, grace_period
 from target_sprinto.receipts.document import Receipt
@@ -192,13 +201,35 @@ def apply_(
         counts = {one.entity_type: one.accepted for one in document.entity_types if one.accepted}
     else:
         counts = _counts_typed_again(client, session)
-    to_discard = how_to_discard(session, lasting(config))
-    apply_session(client, session, counts, settings.timeouts, settings.on_count_mismatch, check, to_discard)
+    timeouts = settings.timeouts
+    retry_policy = RetryPolicy(timeouts.request, timeouts.retry)
+    mismatch = settings.on_count_mismatch
+    staged = StagedSession(client, session, counts, retry_policy, check, on_count_mismatch=mismatch)
+    held = HeldSession(staged, timeouts.processing)
+    try:
+        held.apply()
+    except SprintoError as failure:
+        _advise(failure, how_to_discard(session, lasting(config)), close_sent=held.close_sent)
+        raise
     click.echo(f"Sprinto has processed session {session}: {format_counts(counts)}.", err=True)
     if document and document.state_went_to == "receipt":
         write_state(bytes(document.state), grace_period(check, client.timings.signal_shutdown_timeout))
     elif document:
         click.echo("The run's input had no STATE: none is printed.", err=True)
+
+
+def _advise(failure: SprintoError, to_discard: str, *, close_sent: bool) -> None:
+    """Change the hint to what helps here: a run opens another session, and this one does not come back."""
+    if isinstance(failure, SessionEnded):
+        failure.temporary = False
+        failure.hint = "Run the pipeline again. An expired session is applied only if none was opened since."
+    elif isinstance(failure, CountMismatch):
+        again = "Run" if close_sent else f"{to_discard} Then run"
+        failure.hint = f"{again} the pipeline again; if it persists, ask Sprinto's support."
+    elif close_sent and isinstance(failure, Interrupted | ProcessingTimeout):
+        failure.hint = "Run the same command again: it resumes, and then prints the receipt's STATE."
+        if isinstance(failure, ProcessingTimeout):
+            failure.hint += " Raise `processing_timeout_seconds` if this is usual."
 
 
 def _require_held(document: Receipt, session: str, settings: Settings) -> None:

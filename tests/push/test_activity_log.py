@@ -13,6 +13,7 @@ from target_sprinto.push.protocol.activity_log import (
     created_under,
     is_latest,
     logged_sessions,
+    moves_with_each_look,
     shows_life,
 )
 from target_sprinto.push.protocol.timestamps import parse_time
@@ -41,6 +42,15 @@ def test_sessions_are_reported_from_events_in_any_order(chance: Any) -> None:  #
     first, second = logged_sessions(events)
     assert (first.id, first.reference, first.created_at) == ("b", None, NOW + timedelta(minutes=10))
     assert (second.id, second.reference, second.last_at) == ("a", reference, NOW + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "moves"), [([], False), ([0], False), ([0, 1, 2], True), ([0, 1, 1], False), ([1, 0], False)]
+)
+def test_an_activity_that_moves_with_each_look_is_that_of_the_looks(
+    minutes: list[int], *, moves: bool
+) -> None:
+    assert moves_with_each_look([NOW + timedelta(minutes=minute) for minute in minutes]) is moves
 
 
 def test_the_latest_session_is_the_one_with_no_creation_after_it() -> None:

@@ -9,9 +9,10 @@ because of that session.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -88,6 +89,11 @@ def is_latest(session_id: str, events: Iterable[dict[str, Any]]) -> bool:
 def newest_time(events: Iterable[dict[str, Any]]) -> datetime | None:
     """When the newest event was, of any session and of none."""
     return max(_times(events), default=None)
+
+
+def moves_with_each_look(times: Sequence[datetime]) -> bool:
+    """Whether the integration's last activity, looked at repeatedly, is that of the looks themselves."""
+    return len(times) > 1 and all(one < later for one, later in pairwise(times))
 
 
 def _logged(session_id: str, events: list[dict[str, Any]]) -> LoggedSession:

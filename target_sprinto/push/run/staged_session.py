@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from target_sprinto.push import errors
 from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.activity_log import LOOK_BACK, is_latest, newest_time
+from target_sprinto.push.protocol.activity_log import (
+    LOOK_BACK,
+    is_latest,
+    moves_with_each_look,
+    newest_time,
+)
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -175,7 +179,7 @@ class StagedSession:
             seen.append(activity)
             busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
             if time.monotonic() - began >= self.client.timings.max_count_lag:
-                return not busy and len(seen) > 1 and all(one < later for one, later in pairwise(seen))
+                return not busy and moves_with_each_look(seen)
             interruptible_sleep(seconds, self._heartbeat)
         raise AssertionError("the intervals never end")
 
