@@ -1,4 +1,4 @@
-"""Another session is active: whose it is, looking without keeping it alive, and waiting for it."""
+"""Another session is active: find out whose it is, read it without keeping it alive, wait for it."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def requests(door: FrontDoor, *operations: str) -> list[RequestSeen]:
 # Whose session it is
 
 
-def test_another_runs_session_is_not_adopted_where_the_log_names_refused_creates(door: FrontDoor) -> None:
-    """The event of our own refused create names the session in the way, and our reference."""
+def test_another_runs_session_is_not_adopted_if_log_shows_failed_creates(door: FrontDoor) -> None:
+    """The event of our own rejected create names the active session and our reference."""
     configure(door, log_shows_refused_creates=True)
     theirs = another_client.open_session(door, OWN)
     inject(door, Fault("create", 2, integration_id=door.integration_id, moment="after", effect=Reset()))
@@ -86,7 +86,7 @@ def test_another_runs_session_is_not_discarded_on_a_signal(door: FrontDoor) -> N
     assert not requests(door, "close")
 
 
-def test_an_own_session_is_found_in_a_log_that_lags(door: FrontDoor) -> None:
+def test_own_session_is_found_in_a_lagging_log(door: FrontDoor) -> None:
     configure(door, log_lag_seconds=0.8)
     inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
     finished = door.run(people(3))
@@ -94,15 +94,13 @@ def test_an_own_session_is_found_in_a_log_that_lags(door: FrontDoor) -> None:
     assert door.session().state == "processed"
 
 
-# Looking never keeps alive
+# Reading a session's status never keeps it alive
 
 
 @pytest.mark.parametrize("refused_creates", [False, True])
 @pytest.mark.parametrize("postpones", [True, False])
 @pytest.mark.slow
-def test_a_pipeline_that_is_retried_recovers(
-    door: FrontDoor, *, postpones: bool, refused_creates: bool
-) -> None:
+def test_a_retried_pipeline_recovers(door: FrontDoor, *, postpones: bool, refused_creates: bool) -> None:
     """Inactivity 6 s, a retry every 2.4 s: the orphan expires as if no status had been read."""
     configure(
         door,
@@ -111,13 +109,13 @@ def test_a_pipeline_that_is_retried_recovers(
         log_shows_refused_creates=refused_creates,
     )
     another_client.open_session(door, OWN)
-    codes = retried(door, every=2.4, times=5)
+    codes = run_repeatedly(door, every=2.4, times=5)
     assert codes[0] != 0
     assert codes[-1] == 0
     assert not [seen for seen in requests(door, "status") if seen.session_id == door.sessions()[0].id]
 
 
-def retried(door: FrontDoor, *, every: float, times: int) -> list[int]:
+def run_repeatedly(door: FrontDoor, *, every: float, times: int) -> list[int]:
     codes = []
     for number in range(times):
         time.sleep(every if number else 0)
@@ -125,8 +123,8 @@ def retried(door: FrontDoor, *, every: float, times: int) -> list[int]:
     return codes
 
 
-def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor) -> None:
-    """An older session that is heard of later is not the one in the way."""
+def test_fail_names_the_latest_session_and_reads_no_status(door: FrontDoor) -> None:
+    """An older session with a newer event is not the active one."""
     configure(door, old_sessions_are_purged=True)
     door.sandbox.configure(door.integration_id, processing_seconds=0.3)
     older = another_client.open_session(door, "older")
@@ -142,14 +140,14 @@ def test_fail_names_the_session_opened_last_and_reads_no_status(door: FrontDoor)
     assert not requests(door, "status")
 
 
-def test_a_conflict_whose_cause_has_gone_gets_one_more_create(door: FrontDoor) -> None:
+def test_create_is_retried_once_if_the_conflicting_session_is_gone(door: FrontDoor) -> None:
     inject(door, Fault("create", integration_id=door.integration_id, effect=Respond(409)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations().count("create") == 2
 
 
-def test_one_more_create_and_no_more(door: FrontDoor) -> None:
+def test_create_is_retried_only_once_after_a_conflict(door: FrontDoor) -> None:
     inject(door, Fault("create", times=9, integration_id=door.integration_id, effect=Respond(409)))
     finished = door.run(people(3))
     assert "[session-conflict]" in finished.error
@@ -159,7 +157,7 @@ def test_one_more_create_and_no_more(door: FrontDoor) -> None:
 # Discard
 
 
-def test_a_takeover_shows_the_ages_of_its_own_moment(door: FrontDoor) -> None:
+def test_a_takeover_logs_current_session_ages(door: FrontDoor) -> None:
     another_client.open_session(door, OWN)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=2)
     assert finished.code == 0
@@ -171,7 +169,7 @@ def test_a_takeover_shows_the_ages_of_its_own_moment(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("refused_creates", [False, True])
 @pytest.mark.parametrize("postpones", [True, False])
-def test_discard_waits_for_what_is_missing_and_takes_over(
+def test_discard_waits_until_the_session_is_stale(
     door: FrontDoor, *, postpones: bool, refused_creates: bool
 ) -> None:
     configure(door, status_postpones_expiry=postpones, log_shows_refused_creates=refused_creates)
@@ -179,17 +177,17 @@ def test_discard_waits_for_what_is_missing_and_takes_over(
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert [session.state for session in door.sessions()] == ["cancelled", "processed"]
-    looks = [seen.at for seen in requests(door, "status") if seen.session_id == left][:2]
-    # The process starts as slowly as the machine is busy; what counts is how long nothing was heard of it.
-    assert looks[1] - door.sessions()[0].created_at >= 1
-    assert looks[1] - looks[0] >= 1 or not postpones
+    status_reads = [seen.at for seen in requests(door, "status") if seen.session_id == left][:2]
+    # A busy machine starts the process slowly; what counts is how long the session showed no activity.
+    assert status_reads[1] - door.sessions()[0].created_at >= 1
+    assert status_reads[1] - status_reads[0] >= 1 or not postpones
 
 
-def refused_beside_a_run_at_work(door: FrontDoor) -> tuple[subprocess.Popen[bytes], Finished]:
-    """A run that reads on, and how another one ended that would have discarded its session after 2 s."""
+def fail_beside_a_live_run(door: FrontDoor) -> tuple[subprocess.Popen[bytes], Finished]:
+    """Start a run that keeps reading, and finish another one set to discard its session after 2 s."""
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=2)
-    # It has looked once, and waits.
+    # It has read the status once, and waits.
     door.wait_for_operation("status", responded=True)
     feed(first, [record(1)])
     door.wait_for_operation("push", 2, responded=True)
@@ -197,9 +195,9 @@ def refused_beside_a_run_at_work(door: FrontDoor) -> tuple[subprocess.Popen[byte
 
 
 @pytest.mark.parametrize("postpones", [True, False])
-def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones: bool) -> None:
+def test_discard_leaves_a_live_session_alone(door: FrontDoor, *, postpones: bool) -> None:
     configure(door, status_postpones_expiry=postpones)
-    first, refused = refused_beside_a_run_at_work(door)
+    first, refused = fail_beside_a_live_run(door)
     assert refused.code != 0
     assert "it showed a sign of life within 2 s" in refused.error
     assert "`stale_session_seconds`" in refused.error
@@ -208,10 +206,8 @@ def test_discard_takes_nothing_from_a_run_at_work(door: FrontDoor, *, postpones:
 
 
 @pytest.mark.parametrize("postpones", [True, False])
-def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
-    door: FrontDoor, *, postpones: bool
-) -> None:
-    """Its one look may put off the expiry once; what the run asks while it waits does not."""
+def test_discard_stops_waiting_once_the_session_ends(door: FrontDoor, *, postpones: bool) -> None:
+    """Its single status read may postpone the expiry once; the requests it makes while waiting do not."""
     door.pace |= {"conflict_poll_interval": 0.2, "max_conflict_poll_interval": 0.4}
     configure(door, inactivity_timeout_seconds=1, status_postpones_expiry=postpones)
     another_client.open_session(door, OWN)
@@ -222,7 +218,7 @@ def test_a_session_that_ends_while_discard_waits_is_not_waited_for(
     assert [session.state for session in door.sessions()] == ["expired", "processed"]
 
 
-def test_discard_touches_nothing_where_the_log_does_not_end(door: FrontDoor) -> None:
+def test_discard_touches_nothing_if_the_log_never_ends(door: FrontDoor) -> None:
     configure(door, log_ends="by repeating")
     another_client.open_session(door, OWN)
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
@@ -234,7 +230,7 @@ def test_discard_touches_nothing_where_the_log_does_not_end(door: FrontDoor) -> 
 # Status
 
 
-def test_sprintoctl_status_touches_nothing(door: FrontDoor) -> None:
+def test_sprintoctl_status_changes_nothing(door: FrontDoor) -> None:
     configure(door, old_sessions_are_purged=True)
     another_client.close_session(door, another_client.open_session(door), "discard")
     active = another_client.open_session(door, "evidence")
@@ -250,7 +246,7 @@ def test_sprintoctl_status_touches_nothing(door: FrontDoor) -> None:
     assert set(door.operations()) == {"create", "close", "integration_status", "activity"}
 
 
-def test_sprintoctl_status_names_no_session_where_none_is_active(door: FrontDoor) -> None:
+def test_sprintoctl_status_names_no_session_if_none_is_active(door: FrontDoor) -> None:
     another_client.close_session(door, another_client.open_session(door), "discard")
     shown = door.sprintoctl("status")
     assert "Active:" not in shown.stdout
@@ -281,14 +277,14 @@ def test_wait_creates_only_when_none_is_active(door: FrontDoor) -> None:
     another_client.close_session(door, left, "discard")
     finished = door.finish(process, None)
     assert (finished.code, finished.stdout) == (0, state_line())
-    # The other's own, the one that was refused, and the one that opened the session.
+    # The other client's, the rejected one, and the one that opened the session.
     assert door.operations().count("create") == 3
     assert not [seen for seen in requests(door, "status") if seen.session_id == left]
     assert finished.stderr.count("Waiting for another session to end") == 1
 
 
 @pytest.mark.parametrize("effect", [Respond(429), Respond(429, {"Retry-After": "1"}), Reset(), Respond(500)])
-def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect: Any) -> None:  # noqa: ANN401 - an effect
+def test_wait_gives_up_only_after_its_timeout(door: FrontDoor, effect: Any) -> None:  # noqa: ANN401 - an effect
     door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.3}
     left = another_client.open_session(door)
     inject(door, Fault("integration_status", 2, 3, door.integration_id, effect=effect))
@@ -303,14 +299,14 @@ def test_wait_gives_up_after_its_time_and_nothing_sooner(door: FrontDoor, effect
     assert "or raise `wait_timeout_seconds`" in finished.error
 
 
-def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor) -> None:
+def test_retry_budget_of_a_lost_create_starts_at_its_loss(door: FrontDoor) -> None:
     door.pace |= {"conflict_poll_interval": 0.1, "max_conflict_poll_interval": 0.2}
     left = another_client.open_session(door)
-    # The refused create is the second; this is the one after the wait.
+    # The rejected create is the second; this is the one after the wait.
     inject(door, Fault("create", 3, integration_id=door.integration_id, effect=Reset()))
     process = door.fed(PAGE, on_active_session="wait", retry_timeout_seconds=3)
     door.wait_for_operation("create", 2, responded=True)
-    # Longer than the time for retries, which must not have begun yet.
+    # Longer than the retry budget, which must not have started yet.
     time.sleep(3.3)
     another_client.close_session(door, left, "discard")
     finished = door.finish(process, [STATE])
@@ -319,9 +315,7 @@ def test_a_create_lost_late_in_the_wait_is_retried_from_its_loss(door: FrontDoor
 
 
 @pytest.mark.parametrize("state", ["cancelled", "expired"])
-def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doubt(
-    door: FrontDoor, state: str
-) -> None:
+def test_an_ended_session_is_not_in_doubt_after_a_lost_create(door: FrontDoor, state: str) -> None:
     lost = Fault("create", integration_id=door.integration_id, moment="after", effect=Reset())
     slow = Fault("activity", integration_id=door.integration_id, effect=Hang())
     inject(door, lost)
@@ -345,7 +339,7 @@ def test_a_session_whose_create_was_lost_and_that_ended_meanwhile_is_not_in_doub
 
 
 SCALE = 20.0
-"""By how much a minute is shorter: the sandbox's, and every wait of the run's."""
+"""How much shorter a minute is, both in the sandbox and in every wait of the run."""
 
 SCALED = {
     "conflict_poll_interval": 5 / SCALE,
@@ -359,7 +353,7 @@ SCALED = {
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("retry_after", [True, False])
-def test_ten_runs_under_a_limit_of_requests_all_finish(door: FrontDoor, *, retry_after: bool) -> None:
+def test_ten_rate_limited_runs_all_finish(door: FrontDoor, *, retry_after: bool) -> None:
     door.pace |= SCALED
     door.sandbox.configure(
         door.integration_id, rate_limit=RateLimit(10, MINUTE / SCALE, retry_after=retry_after)
@@ -406,7 +400,7 @@ WITHOUT_DATE = pytest.mark.parametrize("seconds", [-DAY, -20 * MINUTE, 11 * MINU
 
 @WITHOUT_DATE
 @pytest.mark.parametrize("date", ["none", "a proxy's"])
-def test_a_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str, seconds: float) -> None:
+def test_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, date_header=date)
     inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
     finished = door.run(people(3))
@@ -414,9 +408,9 @@ def test_a_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str
 
 
 @WITHOUT_DATE
-def test_a_run_at_work_is_not_taken_for_dead_without_sprintos_date(door: FrontDoor, seconds: float) -> None:
+def test_live_run_is_not_considered_stale_without_sprintos_date(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="none")
-    first, refused = refused_beside_a_run_at_work(door)
+    first, refused = fail_beside_a_live_run(door)
     assert refused.code == 75
     assert "Waiting 2 s for a sign of life of" in refused.stderr
     opened = datetime.fromtimestamp(door.session().created_at, timezone.utc)
@@ -428,7 +422,7 @@ def test_a_run_at_work_is_not_taken_for_dead_without_sprintos_date(door: FrontDo
 
 @WITHOUT_DATE
 @pytest.mark.parametrize("postpones", [True, False])
-def test_what_a_dead_run_left_is_taken_over_without_sprintos_date(
+def test_stale_session_is_taken_over_without_sprintos_date(
     door: FrontDoor, seconds: float, *, postpones: bool
 ) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="none", status_postpones_expiry=postpones)
@@ -441,19 +435,19 @@ def test_what_a_dead_run_left_is_taken_over_without_sprintos_date(
 
 @pytest.mark.parametrize("seconds", [11 * MINUTE, 3 * DAY])
 @pytest.mark.parametrize("postpones", [True, False])
-def test_a_sign_of_life_that_seems_to_lie_ahead_makes_no_wait_longer(
+def test_activity_in_the_future_does_not_extend_the_wait(
     door: FrontDoor, seconds: float, *, postpones: bool
 ) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="a proxy's", status_postpones_expiry=postpones)
     door.kill_midway(page_size=1, messages=[SCHEMA, record(0)])
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=1)
     assert "Waiting 1 s for a sign of life of" in finished.stderr
-    # Where a look moves the times of the session, it cannot be recognised by this clock.
+    # If a status read updates the session's times, this clock cannot tell it from real activity.
     assert finished.code == (75 if postpones else 0)
 
 
 @AHEAD
-def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
+def test_lost_create_is_found_despite_clock_skew(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)
     inject(door, Fault("create", integration_id=door.integration_id, moment="after", effect=Reset()))
     finished = door.run(people(3))
@@ -461,7 +455,7 @@ def test_a_lost_create_is_found_whatever_the_clocks_say(door: FrontDoor, seconds
 
 
 @AHEAD
-def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: FrontDoor, seconds: float) -> None:
+def test_live_run_is_not_considered_stale_despite_clock_skew(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, status_postpones_expiry=False)
     first = door.midway(page_size=1, messages=[SCHEMA, record(0)])
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=600)
@@ -470,14 +464,14 @@ def test_a_run_at_work_is_not_taken_for_dead_whatever_the_clocks_say(door: Front
     refused = door.finish(second, None)
     assert refused.code == 143
     (waiting,) = [line for line in refused.stderr.splitlines() if "for a sign of life of" in line]
-    # A second more where Sprinto's `Date`, in whole seconds, is behind its event.
+    # One second more if Sprinto's `Date`, in whole seconds, is behind its event.
     assert 500 < int(waiting.partition("Waiting ")[2].split()[0]) <= 601
     assert door.session().state == "active"
     assert door.finish(first, [STATE]).code == 0
 
 
 @AHEAD
-def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) -> None:
+def test_ages_and_expiry_use_sprintos_clock(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)
     another_client.open_session(door)
     finished = door.run(people(3))
@@ -495,7 +489,7 @@ def test_ages_and_expiry_are_by_sprintos_clock(door: FrontDoor, seconds: float) 
     assert "(in 60 min)" in undiscarded
 
 
-def test_a_held_session_names_the_time_left_by_sprintos_clock(door: FrontDoor) -> None:
+def test_a_held_sessions_remaining_time_uses_sprintos_clock(door: FrontDoor) -> None:
     configure(door, clock_offset_seconds=3 * DAY)
     finished = door.run(people(3), finish="hold", report_path="receipt.json")
     (held,) = [line for line in finished.stderr.splitlines() if " is held: " in line]
@@ -503,7 +497,7 @@ def test_a_held_session_names_the_time_left_by_sprintos_clock(door: FrontDoor) -
 
 
 @AHEAD
-def test_retry_after_as_a_date_is_relative_to_the_responses_own(door: FrontDoor, seconds: float) -> None:
+def test_retry_after_date_is_relative_to_the_response_date(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds)
     now = time.time() + seconds
     until = format_datetime(datetime.fromtimestamp(now + 2, timezone.utc), usegmt=True)
@@ -515,7 +509,7 @@ def test_retry_after_as_a_date_is_relative_to_the_responses_own(door: FrontDoor,
     assert 0.5 < second - first < 10
 
 
-def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
+def test_a_repeated_retry_after_is_read(door: FrontDoor) -> None:
     throttled = Respond(429, {"Retry-After": "1, 1"})
     inject(door, Fault("push", integration_id=door.integration_id, effect=throttled))
     finished = door.run(people(3))
@@ -524,7 +518,7 @@ def test_a_retry_after_that_comes_twice_is_read(door: FrontDoor) -> None:
     assert second - first >= 1
 
 
-def test_a_status_without_active_is_not_read_as_none(door: FrontDoor) -> None:
+def test_a_missing_active_count_is_not_read_as_zero(door: FrontDoor) -> None:
     door.pace |= {"conflict_poll_interval": 0.1}
     another_client.open_session(door)
 

@@ -1,4 +1,4 @@
-"""What is in doubt is resolved: lost responses; and conflicting sessions, and silent taps."""
+"""Requests in doubt are resolved after lost responses; also conflicting sessions and silent taps."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ APPEND = Readings(apply="append")
 
 
 def feed_all(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
-    """A whole input, and its end."""
+    """Write a whole input and close the pipe."""
     feed(process, messages)
     end_of_input(process)
 
 
 def request_seconds(effect: Effect) -> int:
-    """How long a request may take: short only where nothing but time ends it."""
+    """The request timeout: short only if nothing but a timeout ends the request."""
     return 2 if isinstance(effect, Hang) else 20
 
 
@@ -53,7 +53,7 @@ def ids(door: FrontDoor) -> list[int]:
 @pytest.mark.parametrize(
     "effect", [Reset(), Drop(), Hang(), Respond(500), Respond(200, body=HTML), Respond(503)]
 )
-def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+def test_a_lost_page_is_resolved_and_applied_once(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     fault = Fault("push", nth=2, integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
@@ -64,7 +64,7 @@ def test_a_lost_page_is_found_out_and_applied_once(door: FrontDoor, effect: Effe
     assert door.operations().count("push") == (4 if moment == "before" else 3)
 
 
-def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door: FrontDoor) -> None:
+def test_a_lost_page_is_checked_twice_even_if_the_first_check_is_slow(door: FrontDoor) -> None:
     door.pace["max_count_lag"] = 0.3
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Delay(seconds=0.8)))
@@ -74,9 +74,7 @@ def test_a_lost_page_is_looked_for_twice_however_long_the_first_look_takes(door:
 
 
 @pytest.mark.parametrize("choice", ["apply", "discard"])
-def test_a_page_that_lands_twice_after_a_stale_connection_is_for_the_user_to_decide(
-    door: FrontDoor, choice: str
-) -> None:
+def test_on_count_mismatch_decides_about_a_page_that_landed_twice(door: FrontDoor, choice: str) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late(reset=True))
     held = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
@@ -89,7 +87,7 @@ def test_a_page_that_lands_twice_after_a_stale_connection_is_for_the_user_to_dec
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 300)
     door.sandbox.release(held)
     finished = door.finish(process, None)
-    # What would not be applied anyway ends at once.
+    # With `discard` the run fails at the first mismatch.
     counted = (
         "400 people, but this run sent 300" if choice == "apply" else "300 people, but this run sent 200"
     )
@@ -100,8 +98,8 @@ def test_a_page_that_lands_twice_after_a_stale_connection_is_for_the_user_to_dec
 
 @pytest.mark.slow
 @pytest.mark.parametrize("last", [1, 100])
-def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, last: int) -> None:
-    """At the contract's own pace; a gateway has forgotten the connection while the tap paused."""
+def test_a_stale_connection_delays_the_close_by_at_most_eight_seconds(door: FrontDoor, last: int) -> None:
+    """With production timings; a gateway dropped the connection while the tap paused."""
     door.pace = {}
     door.sandbox.configure(door.integration_id, readings=APPEND, forgets_idle_after=4)
     messages = people(100 + last)
@@ -117,7 +115,7 @@ def test_a_stale_connection_costs_no_more_than_eight_seconds(door: FrontDoor, la
 
 
 @pytest.mark.slow
-def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) -> None:
+def test_a_long_idle_connection_is_not_reused(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND, forgets_idle_after=4)
     messages = people(200)
     process = door.midway(messages=messages[:101])
@@ -128,11 +126,11 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again(door: FrontDoor) 
 
 
 @pytest.mark.parametrize("last", [b'"id": 397', b'"id": 298'])
-def test_a_stale_connection_beside_a_page_that_has_to_wait(door: FrontDoor, last: bytes) -> None:
+def test_a_stale_connection_beside_a_throttled_page(door: FrontDoor, last: bytes) -> None:
     """The page before the lost one, or the one after it, is throttled while both are in flight."""
     door.sandbox.configure(door.integration_id, readings=APPEND)
     strikes: list[tuple[bytes, Effect, int, float]] = [
-        # Both connections have served before.
+        # Both connections have been used before.
         (b'"id": 0,', Delay(0.5), 0, 0.0),
         (b'"id": 298' if last == b'"id": 397' else b'"id": 397', Respond(429, {"Retry-After": "1"}), 5, 0.0),
         (last, Reset(), 5, 0.5),
@@ -154,7 +152,7 @@ def test_a_stale_connection_beside_a_page_that_has_to_wait(door: FrontDoor, last
     assert sorted(ids(door)) == list(range(500))
 
 
-def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door: FrontDoor) -> None:
+def test_a_page_that_lands_late_and_twice_discards_the_run(door: FrontDoor) -> None:
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Delay(seconds=2.5))
     door.sandbox.inject(late)
     door.pace |= {"recheck_interval": 0.2, "quiet_period": 4.0}
@@ -165,18 +163,18 @@ def test_a_page_that_lands_late_and_twice_shows_in_the_counts_and_discards(door:
     assert door.applied() == {}
 
 
-def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost(door: FrontDoor) -> None:
+def test_a_page_that_lands_late_is_not_mistaken_for_another_lost_page(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     late = Fault("push", integration_id=door.integration_id, effect=Late())
     lost = Fault("push", nth=3, integration_id=door.integration_id, effect=Reset())
-    looked = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
-    for fault in (late, lost, looked):
+    status_read = Fault("status", nth=3, integration_id=door.integration_id, effect=Hang())
+    for fault in (late, lost, status_read):
         door.sandbox.inject(fault)
     process = door.fed(people(300), request_timeout_seconds=2)
-    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    door.sandbox.wait_for(lambda box: any(fired.fault is status_read for fired in box.fired()), timeout=20)
     door.sandbox.release(late)
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].accepted_total == 200)
-    door.sandbox.release(looked)
+    door.sandbox.release(status_read)
     finished = door.finish(process, b"")
     assert door.applied() == {}
     assert (finished.code, finished.stdout) == (75, "")
@@ -184,10 +182,10 @@ def test_a_page_that_lands_late_and_twice_is_not_taken_for_another_that_was_lost
     assert door.session().state == "cancelled"
 
 
-def test_a_page_as_large_as_one_that_was_sent_again_is_divided_so_that_its_loss_is_found_out(
+def test_a_page_of_the_same_size_as_a_resent_page_is_split(
     door: FrontDoor,
 ) -> None:
-    """Page 2 is sent again, and page 3, just as large, is made already. Then page 3 is lost too."""
+    """Page 2 is resent when page 3, of the same size, is already built. Then page 3 is lost too."""
     door.sandbox.configure(door.integration_id, readings=APPEND)
     losses = [
         Fault("push", integration_id=door.integration_id, effect=Hang(), moment="after"),
@@ -202,19 +200,19 @@ def test_a_page_as_large_as_one_that_was_sent_again_is_divided_so_that_its_loss_
     assert ids(door) == list(range(400))
 
 
-def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(door: FrontDoor) -> None:
-    """A look shows how it was when Sprinto read the counts, which may be long before its response comes."""
+def test_a_slow_status_response_does_not_count_as_quiet_time(door: FrontDoor) -> None:
+    """A status shows the counts at the time Sprinto read them, which may be long before its response."""
     door.sandbox.configure(door.integration_id, readings=APPEND)
     door.pace["quiet_period"] = 1.0
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
-    looked = Fault(
+    status_read = Fault(
         "status", nth=4, integration_id=door.integration_id, moment="after", effect=Delay(seconds=1.3)
     )
     door.sandbox.inject(late)
-    door.sandbox.inject(looked)
+    door.sandbox.inject(status_read)
     process = door.start(request_timeout_seconds=2)
     feed_all(process, people(300))
-    door.sandbox.wait_for(lambda box: any(fired.fault is looked for fired in box.fired()), timeout=20)
+    door.sandbox.wait_for(lambda box: any(fired.fault is status_read for fired in box.fired()), timeout=20)
     assert door.session().accepted_total == 300
     door.sandbox.release(late)
     finished = door.finish(process, None)
@@ -224,7 +222,7 @@ def test_the_time_that_a_look_takes_is_not_time_in_which_the_counts_stood_still(
     assert door.session().state == "cancelled"
 
 
-def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
+def test_counts_that_match_no_subset_discard_the_run(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Reset()))
     odd = Edit(lambda response: response | {"accepted_records_by_entity": {"people": 150}})
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=odd))
@@ -236,7 +234,7 @@ def test_counts_that_name_no_subset_discard(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("effect", [Reset(), Hang(), Respond(502, body=HTML)])
-def test_a_lost_create_is_adopted_or_made_again(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+def test_a_lost_create_is_adopted_or_retried(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     fault = Fault("create", integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
     finished = door.run(people(3), request_timeout_seconds=request_seconds(effect))
@@ -245,7 +243,7 @@ def test_a_lost_create_is_adopted_or_made_again(door: FrontDoor, effect: Effect,
     assert door.operations().count("create") == 2
 
 
-def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor) -> None:
+def test_a_lost_create_is_not_adopted_if_the_log_does_not_show_it(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     fault = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
     door.sandbox.inject(fault)
@@ -258,9 +256,7 @@ def test_a_lost_create_that_the_log_does_not_show_is_not_adopted(door: FrontDoor
 
 
 @pytest.mark.parametrize("session_id", ["x" * 3000, "a b", "../x", "é"])
-def test_a_session_whose_id_cannot_be_used_is_neither_asked_for_nor_shown(
-    door: FrontDoor, session_id: str
-) -> None:
+def test_an_invalid_session_id_is_neither_requested_nor_shown(door: FrontDoor, session_id: str) -> None:
     def renamed(response: Any) -> Any:  # noqa: ANN401 - any JSON
         items = [event | {"session_id": session_id} for event in response.get("items", [])]
         return response | ({"items": items} if "items" in response else {"id": session_id})
@@ -275,7 +271,7 @@ def test_a_session_whose_id_cannot_be_used_is_neither_asked_for_nor_shown(
     assert "status" not in door.operations()
 
 
-def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: FrontDoor) -> None:
+def test_an_unresolved_create_is_reported_as_possibly_open(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     refused = Fault("activity", times=99, integration_id=door.integration_id, effect=Respond(403))
     door.sandbox.inject(refused)
@@ -286,7 +282,7 @@ def test_a_lost_create_that_cannot_be_resolved_is_not_shown_as_nothing(door: Fro
     assert door.session().state == "active"
 
 
-def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: FrontDoor) -> None:
+def test_a_lost_create_is_discarded_if_its_status_cannot_be_read(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after"))
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=Respond(403)))
     finished = door.run(people(3))
@@ -297,7 +293,7 @@ def test_a_lost_create_whose_session_cannot_be_looked_at_is_discarded(door: Fron
 
 @pytest.mark.parametrize("status", [401, 404, 425])
 @pytest.mark.parametrize("operation", ["activity", "status"])
-def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_nothing(
+def test_a_lost_create_is_discarded_after_a_failed_lookup(
     door: FrontDoor, operation: Operation, status: int
 ) -> None:
     lost = Fault("create", integration_id=door.integration_id, effect=Reset(), moment="after")
@@ -316,7 +312,7 @@ def test_a_lost_create_that_cannot_be_looked_for_is_not_said_to_have_opened_noth
 @pytest.mark.parametrize(
     "effect", [Reset(), Hang(), Respond(500), Respond(200, body={"id": "x", "state": "active"})]
 )
-def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Moment) -> None:
+def test_a_lost_close_is_resolved(door: FrontDoor, effect: Effect, moment: Moment) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     fault = Fault("close", integration_id=door.integration_id, effect=effect, moment=moment)
     door.sandbox.inject(fault)
@@ -325,7 +321,7 @@ def test_a_lost_close_is_found_out(door: FrontDoor, effect: Effect, moment: Mome
     assert ids(door) == [0, 1, 2]
 
 
-def test_a_close_that_cannot_be_resolved_is_not_followed_by_a_discard(door: FrontDoor) -> None:
+def test_an_unresolved_close_is_not_followed_by_a_discard(door: FrontDoor) -> None:
     lost = Fault("close", times=99, integration_id=door.integration_id, effect=Reset())
     door.sandbox.inject(lost)
     finished = door.run(people(3), processing_timeout_seconds=1)
@@ -338,25 +334,25 @@ def test_a_close_that_cannot_be_resolved_is_not_followed_by_a_discard(door: Fron
 
 
 def lose_the_close_and_expire(door: FrontDoor) -> tuple[Fault, subprocess.Popen[bytes]]:
-    """The close is acted on late, if at all, and the session expires while its response is awaited."""
+    """The close is performed late, if at all, and the session expires while the run awaits its response."""
     readings = Readings(status_postpones_expiry=False, discard_from_expired=True)
     door.sandbox.configure(door.integration_id, readings=readings)
     late = Fault("close", integration_id=door.integration_id, effect=Late())
     door.sandbox.inject(late)
     process = door.start(request_timeout_seconds=2)
     feed_all(process, people(3))
-    expire_when_struck(door, late)
+    expire_during(door, late)
     return late, process
 
 
-def expire_when_struck(door: FrontDoor, fault: Fault) -> None:
-    """Let the session's time be up while the fault holds a request."""
+def expire_during(door: FrontDoor, fault: Fault) -> None:
+    """Expire the session while the fault holds a request."""
     door.sandbox.wait_for(lambda box: any(fired.fault is fault for fired in box.fired()), timeout=20)
     door.sandbox.expire(door.integration_id)
     assert door.session().state == "expired"
 
 
-def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_discard(
+def test_a_lost_close_of_an_expired_session_is_not_followed_by_a_discard(
     door: FrontDoor,
 ) -> None:
     door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Respond(403)))
@@ -371,7 +367,7 @@ def test_a_lost_close_of_a_session_that_expired_meanwhile_is_not_followed_by_a_d
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
 
 
-def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: FrontDoor) -> None:
+def test_a_lost_close_may_still_apply_an_expired_session(door: FrontDoor) -> None:
     late, process = lose_the_close_and_expire(door)
     open_another_session(door)
     finished = door.finish(process, None)
@@ -384,7 +380,7 @@ def test_a_lost_close_may_yet_apply_a_session_that_expired_meanwhile(door: Front
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_close_that_hangs_is_looked_into_after_a_signal(door: FrontDoor, moment: Moment) -> None:
+def test_a_hanging_close_is_resolved_after_a_signal(door: FrontDoor, moment: Moment) -> None:
     hung = Fault("close", integration_id=door.integration_id, effect=Hang(), moment=moment)
     door.sandbox.inject(hung)
     process = door.start()
@@ -397,9 +393,7 @@ def test_a_close_that_hangs_is_looked_into_after_a_signal(door: FrontDoor, momen
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_close_that_hangs_is_looked_into_before_the_time_to_process_is_over(
-    door: FrontDoor, moment: Moment
-) -> None:
+def test_a_hanging_close_is_resolved_before_the_processing_timeout(door: FrontDoor, moment: Moment) -> None:
     hung = Fault("close", integration_id=door.integration_id, effect=Hang(), moment=moment)
     door.sandbox.inject(hung)
     door.pace["shutdown_request_timeout"] = 1.0
@@ -408,7 +402,7 @@ def test_a_close_that_hangs_is_looked_into_before_the_time_to_process_is_over(
     assert ids(door) == [0, 1, 2]
 
 
-def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) -> None:
+def test_a_lost_close_is_not_retried_if_the_counts_differ(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=APPEND)
     late = Fault("push", nth=2, integration_id=door.integration_id, effect=Late())
     lost = Fault("close", integration_id=door.integration_id, effect=Hang())
@@ -426,7 +420,7 @@ def test_a_lost_close_is_not_sent_again_once_the_counts_differ(door: FrontDoor) 
     assert door.session().state == "active"
 
 
-def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
+def test_the_next_run_names_a_killed_runs_session(door: FrontDoor) -> None:
     left = door.kill_midway().id
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
@@ -436,7 +430,7 @@ def test_the_next_run_names_what_a_killed_run_left(door: FrontDoor) -> None:
     assert door.session().state == "active"
 
 
-def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(door: FrontDoor) -> None:
+def test_a_conflicting_sessions_odd_reference_is_escaped_and_cut(door: FrontDoor) -> None:
     open_another_session(door, client_reference_id="nightly \x1b[2J" + "x" * 200)
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (75, "")
@@ -445,7 +439,7 @@ def test_a_session_in_the_way_is_named_by_its_reference_whatever_it_looks_like(d
     assert "\x1b" not in finished.error
 
 
-def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
+def test_discard_recovers_from_a_killed_run(door: FrontDoor) -> None:
     door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -457,7 +451,7 @@ def test_a_killed_run_is_recovered_from_under_discard(door: FrontDoor) -> None:
     "settings",
     [{"stale_session_seconds": 0, "client_reference_prefix": "other"}],
 )
-def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dict[str, object]) -> None:
+def test_discard_leaves_another_pipelines_session_alone(door: FrontDoor, settings: dict[str, object]) -> None:
     door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", **settings)
     assert (finished.code, finished.stdout) == (75, "")
@@ -465,7 +459,7 @@ def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dic
     assert door.session().state == "active"
 
 
-def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> None:
+def test_discard_leaves_a_session_without_a_visible_reference_alone(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", stale_session_seconds=0)
@@ -474,7 +468,7 @@ def test_discard_leaves_alone_what_the_log_does_not_show(door: FrontDoor) -> Non
     assert door.session().state == "active"
 
 
-def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
+def test_wait_waits_for_the_other_run_to_end(door: FrontDoor) -> None:
     first = door.midway()
     second = door.fed(PAGE, on_active_session="wait")
     door.wait_for_operation("create", 2, responded=True)
@@ -484,7 +478,7 @@ def test_wait_waits_until_the_other_run_has_ended(door: FrontDoor) -> None:
     assert finished.stderr.count("Waiting for another session to end") == 1
 
 
-def test_wait_ends_after_its_time_and_names_what_is_in_the_way(door: FrontDoor) -> None:
+def test_wait_ends_after_its_timeout_with_a_conflict(door: FrontDoor) -> None:
     door.kill_midway()
     finished = door.run(people(3), on_active_session="wait", wait_timeout_seconds=0.5)
     assert (finished.code, finished.stdout) == (75, "")
@@ -505,7 +499,7 @@ def test_a_signal_ends_the_wait_for_another_session(door: FrontDoor) -> None:
 def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
     process = door.fed([SCHEMA, *(record(number) for number in range(100)), record(100)])
-    # The part-filled page goes first, then the status is read, again and again.
+    # The part-filled page is sent first, then the status is read repeatedly.
     door.wait_for_operation("push", 2, responded=True)
     door.wait_for_operation("status", 4, responded=True)
     finished = door.finish(process, [record(101), STATE])
@@ -514,7 +508,7 @@ def test_a_silent_tap_keeps_its_session_alive(door: FrontDoor) -> None:
     assert "does not extend the session" not in finished.stderr
 
 
-def test_where_a_status_does_not_put_off_expiry_that_is_said_once(door: FrontDoor) -> None:
+def test_a_status_that_does_not_extend_the_session_is_logged_once(door: FrontDoor) -> None:
     readings = Readings(status_postpones_expiry=False)
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=4, readings=readings)
     door.pace["keep_alive"] = 0.4
@@ -531,16 +525,16 @@ def open_another_session(door: FrontDoor, **body: str) -> None:
 
 
 def expire_before_the_close(door: FrontDoor) -> tuple[Fault, subprocess.Popen[bytes]]:
-    """The session expires between its last page and the first look at its status, which hangs."""
+    """The session expires between its last page and the first status read, which hangs."""
     hang = Fault("status", integration_id=door.integration_id, effect=Hang(), moment="before")
     door.sandbox.inject(hang)
     process = door.start()
     feed_all(process, people(3))
-    expire_when_struck(door, hang)
+    expire_during(door, hang)
     return hang, process
 
 
-def test_a_session_that_expired_just_before_the_close_is_applied_if_it_is_the_latest(door: FrontDoor) -> None:
+def test_the_latest_session_is_applied_even_if_it_just_expired(door: FrontDoor) -> None:
     hang, process = expire_before_the_close(door)
     door.sandbox.release(hang)
     finished = door.finish(process, None)

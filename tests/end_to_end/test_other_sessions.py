@@ -1,4 +1,4 @@
-"""Sessions that another caller closed earlier: processed first, also where their processing is retried."""
+"""Sessions that another client closed earlier are processed first, even if their processing is retried."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def close_another(door: FrontDoor) -> str:
     return session_id
 
 
-def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
-    """Our run ends its input as soon as Sprinto has failed to process the other session."""
+def run_after_other_session_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
+    """Our run's input ends as soon as Sprinto has failed to process the other session."""
     seconds = 0.2 if retries == "final" else SECONDS
     outcomes: tuple[ProcessingOutcome, ...] = ("failed", "failed") if retries == "final" else ("failed",)
     door.sandbox.configure(door.integration_id, processing_seconds=seconds, processing_outcomes=outcomes)
@@ -48,25 +48,25 @@ def run_after_it_failed(door: FrontDoor, retries: str) -> tuple[Any, str]:
     return finished, states[other]
 
 
-def test_a_failed_session_that_sprinto_will_retry_is_waited_for(door: FrontDoor) -> None:
+def test_a_failed_session_is_waited_for_while_sprinto_may_retry_it(door: FrontDoor) -> None:
     door.pace |= {"failed_final_after": 60.0}
-    finished, other = run_after_it_failed(door, "retried")
+    finished, other = run_after_other_session_failed(door, "retried")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "processed")
     assert finished.stderr.count("Waiting for another session of this integration") == 1
     seen = [one.operation for one in door.sandbox.requests(door.integration_id)]
-    # The other session's close, ours, and between them more than one reading of what goes on.
+    # More than one status read between the other session's close and ours.
     ours = len(seen) - 1 - seen[::-1].index("close")
     assert seen[:ours].count("integration_status") > 1
 
 
-def test_a_failed_session_that_was_retried_is_not_waited_for(door: FrontDoor) -> None:
-    finished, other = run_after_it_failed(door, "final")
+def test_a_failed_session_is_not_waited_for_after_its_retry(door: FrontDoor) -> None:
+    finished, other = run_after_other_session_failed(door, "final")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
     assert "Waiting for another session" not in finished.stderr
 
 
 @pytest.mark.parametrize("refused", ["status", "activity"])
-def test_a_failed_session_that_cannot_be_read_is_not_waited_for(door: FrontDoor, refused: str) -> None:
+def test_an_unreadable_failed_session_is_not_waited_for(door: FrontDoor, refused: str) -> None:
     if refused == "status":
         door.sandbox.inject(
             Fault(
@@ -77,17 +77,17 @@ def test_a_failed_session_that_cannot_be_read_is_not_waited_for(door: FrontDoor,
         door.sandbox.inject(
             Fault("activity", integration_id=door.integration_id, effect=Edit(lambda _: {"items": None}))
         )
-    finished, other = run_after_it_failed(door, "final")
+    finished, other = run_after_other_session_failed(door, "final")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
 
 
-def test_a_failed_session_of_which_no_retry_is_counted_is_waited_for_as_long_as_it_may_be_retried(
+def test_a_failed_session_without_a_retry_count_is_waited_for_briefly(
     door: FrontDoor,
 ) -> None:
     uncounted = Edit(lambda body: body | {"retry_count": 0} if body["state"] == "failed" else body)
     door.sandbox.inject(Fault("status", times=99, integration_id=door.integration_id, effect=uncounted))
     door.pace |= {"failed_final_after": 1.0}
-    finished, other = run_after_it_failed(door, "final")
+    finished, other = run_after_other_session_failed(door, "final")
     assert (finished.code, finished.stdout, other) == (0, state_line(), "failed")
     assert "Waiting for another session of this integration" in finished.stderr
     assert "still being processed" not in finished.stderr

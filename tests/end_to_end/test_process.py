@@ -1,4 +1,4 @@
-"""The process around a run: what its parent gave it, what the machine refuses it, and how it ends."""
+"""The process around a run: what it inherits, resources that run out, and how it ends."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ RECEIPT = {"report_path": "receipt.json"}
         pytest.param(signal.SIGHUP, RECEIPT, marks=pytest.mark.slow),
     ],
 )
-def test_no_signal_after_the_state_changes_the_ending(
+def test_signals_after_the_state_do_not_change_the_outcome(
     door: FrontDoor, number: signal.Signals, settings: dict[str, str]
 ) -> None:
-    """At every moment from the STATE to the end of the process: signals come as fast as they can be sent."""
+    """Signals are sent as fast as possible from the STATE until the process exits."""
     sent = 0
-    # On a busy machine the process may have ended before this one sends anything.
+    # On a busy machine the process may exit before the test sends a signal.
     while not sent:
         process = door.start(cold=True, **settings)  # type: ignore[arg-type] # settings have any type
         feed(process, people(3))
@@ -91,16 +91,16 @@ def test_no_signal_after_the_state_changes_the_ending(
         pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
     ],
 )
-def test_no_signal_after_the_state_changes_the_ending_of_sprintoctl_apply(
+def test_signals_after_the_state_do_not_affect_sprintoctl_apply(
     door: FrontDoor, number: signal.Signals
 ) -> None:
-    # A process may have ended before the test comes to send it a signal: another one, then.
+    # A process may exit before the test sends it a signal: then try another one.
     while not signalled_apply(door, number):
         pass
 
 
 def signalled_apply(door: FrontDoor, number: signal.Signals) -> bool:
-    """Apply a held session, with signals from the STATE to the end; whether there was time for one."""
+    """Apply a held session, sending signals after the STATE; return whether at least one was sent."""
     receipt = f"receipt-{len(door.sessions())}.json"
     held = door.run(people(3), finish="hold", report_path=receipt)
     assert (held.code, held.stdout) == (0, ""), held.stderr
@@ -121,11 +121,11 @@ def signalled_apply(door: FrontDoor, number: signal.Signals) -> bool:
     return sent > 0
 
 
-# What the parent ignores
+# Signals that the parent ignores
 
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP])
-def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number: signal.Signals) -> None:
+def test_signals_ignored_by_the_parent_stay_ignored(door: FrontDoor, number: signal.Signals) -> None:
     """As under nohup, and in a background job of a shell."""
     before = signal.signal(number, signal.SIG_IGN)
     try:
@@ -143,7 +143,7 @@ def test_a_signal_that_the_parent_ignores_stays_ignored(door: FrontDoor, number:
 
 
 @pytest.mark.parametrize("closed", ["2>&-", pytest.param("<&- 2>&-", marks=pytest.mark.slow), "2>/dev/full"])
-def test_a_run_needs_no_stderr(door: FrontDoor, closed: str) -> None:
+def test_a_run_works_without_stderr(door: FrontDoor, closed: str) -> None:
     file = door.folder / "input.singer"
     file.write_bytes(as_input([SCHEMA, INVALID, *people(150)[1:]]))
     config = door.config(on_invalid_record="divert", report_path="receipt.json")
@@ -158,13 +158,13 @@ def test_a_run_needs_no_stderr(door: FrontDoor, closed: str) -> None:
     finished = door.finish(process)
     assert (finished.code, finished.stdout, finished.stderr) == (0, state_line(), "")
     assert [entity["id"] for entity in door.applied()["people"]] == list(range(150))
-    # No line of the log has gone into a file that took the place of stderr.
+    # No log line went into a file that was opened under stderr's descriptor.
     (rejects,) = (door.folder / "rejects").iterdir()
     assert [json.loads(line)["type"] for line in rejects.read_text().splitlines()] == ["SCHEMA", "RECORD"]
     assert json.loads((door.folder / "receipt.json").read_text())["outcome"] == "applied"
 
 
-def test_a_stdin_that_is_closed_is_an_empty_input_also_as_a_file(door: FrontDoor) -> None:
+def test_closed_stdin_as_input_file_is_empty_input(door: FrontDoor) -> None:
     through = ["sh", "-c", 'exec "$@" <&-', "sh"]
     process = door.start("--config", str(door.config()), "--input", "-", through=through, cold=True)
     finished = door.finish(process)
@@ -173,9 +173,7 @@ def test_a_stdin_that_is_closed_is_an_empty_input_also_as_a_file(door: FrontDoor
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "CRITICAL"])
-def test_a_stdout_that_is_closed_takes_no_state_and_no_file_takes_its_place(
-    door: FrontDoor, level: str
-) -> None:
+def test_closed_stdout_puts_the_state_on_stderr(door: FrontDoor, level: str) -> None:
     process = door.start(
         through=["sh", "-c", 'exec "$@" >&-', "sh"],
         cold=True,
@@ -201,20 +199,20 @@ class Stuck:
         os.set_blocking(self.write, True)
 
     def read_until(self, end: bytes) -> str:
-        """What was in it, and comes, until it ends so."""
+        """Return what is in the pipe and what follows, up to `end`."""
         said = b""
         while not said.endswith(end):
             said += os.read(self._read, 65_536)
         return said.decode().lstrip("x")
 
     def read_all(self) -> str:
-        """What was in it, and comes, until the last writer has gone."""
+        """Return what is in the pipe and what follows, until the last writer closes it."""
         os.close(self.write)
         with os.fdopen(self._read, "rb") as pipe:
             return pipe.read().decode().lstrip("x")
 
 
-def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
+def test_a_stuck_stderr_does_not_block_a_run(door: FrontDoor) -> None:
     stuck = Stuck()
     process = door.start(stderr=stuck.write)
     out, _ = process.communicate(as_input(people(2000)), timeout=PATIENCE_SECONDS)
@@ -222,7 +220,7 @@ def test_a_stderr_that_is_stuck_does_not_hold_a_run(door: FrontDoor) -> None:
     stuck.read_all()
 
 
-def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> None:
+def test_a_stuck_stderr_does_not_stop_keep_alive(door: FrontDoor) -> None:
     stuck = Stuck()
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=1.5)
     process = door.midway(stderr=stuck.write)
@@ -233,13 +231,13 @@ def test_a_stderr_that_is_stuck_leaves_the_session_alive(door: FrontDoor) -> Non
     stuck.read_all()
 
 
-def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: FrontDoor) -> None:
+def test_a_signal_is_handled_while_stderr_is_stuck(door: FrontDoor) -> None:
     stuck = Stuck()
     process = door.midway(stderr=stuck.write)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     door.wait_for_operation("close", responded=True)
-    # Read from now on, as a terminal after Ctrl-Q.
+    # Read again from now on, like a terminal after Ctrl-Q.
     said = stuck.read_all()
     process.wait(timeout=20)
     assert time.monotonic() - began < 10
@@ -249,7 +247,7 @@ def test_a_signal_is_heard_while_stderr_is_stuck_and_the_last_line_comes(door: F
     assert "Stopped by SIGTERM." in said.splitlines()[-1]
 
 
-def test_a_signal_ends_a_run_whose_stderr_stays_stuck(door: FrontDoor) -> None:
+def test_a_signal_ends_a_run_with_a_stuck_stderr(door: FrontDoor) -> None:
     stuck = Stuck()
     process = door.midway(stderr=stuck.write)
     began = time.monotonic()
@@ -262,7 +260,7 @@ def test_a_signal_ends_a_run_whose_stderr_stays_stuck(door: FrontDoor) -> None:
     stuck.read_all()
 
 
-def test_a_terminal_after_ctrl_s_does_not_hold_a_run(door: FrontDoor) -> None:
+def test_a_terminal_paused_by_ctrl_s_does_not_block_a_run(door: FrontDoor) -> None:
     ours, theirs = pty.openpty()
     termios.tcflow(theirs, termios.TCOOFF)
     process = door.start(stderr=theirs, env={"TERM": "xterm"})
@@ -272,8 +270,8 @@ def test_a_terminal_after_ctrl_s_does_not_hold_a_run(door: FrontDoor) -> None:
     os.close(ours)
 
 
-def test_a_log_of_the_users_own_goes_the_same_way(door: FrontDoor) -> None:
-    """SINGER_SDK_LOG_CONFIG sets handlers of its own."""
+def test_a_custom_log_config_is_written_in_the_background_too(door: FrontDoor) -> None:
+    """SINGER_SDK_LOG_CONFIG sets custom handlers."""
     stuck = Stuck()
     handler = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
     logs = {"version": 1, "handlers": {"own": handler}, "root": {"handlers": ["own"], "level": "DEBUG"}}
@@ -285,11 +283,11 @@ def test_a_log_of_the_users_own_goes_the_same_way(door: FrontDoor) -> None:
     stuck.read_all()
 
 
-def test_more_lines_than_may_wait_drop_the_oldest_and_are_counted() -> None:
+def test_a_full_log_buffer_drops_and_counts_the_oldest_lines() -> None:
     stuck = Stuck()
     writer = BackgroundWriter(stuck.write)
     writer.write(b"first\n")
-    # Until its thread hangs in the full pipe with this line, the line may be dropped too.
+    # This line could still be dropped until the writer's thread blocks on the full pipe with it.
     while not writer._busy:
         time.sleep(0.01)
     lines = [b"%07d %b\n" % (number, b"." * 991) for number in range(5000)]
@@ -309,10 +307,10 @@ def test_more_lines_than_may_wait_drop_the_oldest_and_are_counted() -> None:
     assert 3900 < count < 4000
 
 
-# What the machine refuses
+# Resources that are missing or run out
 
 
-def test_a_working_folder_that_is_gone_is_an_error_with_a_hint(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_missing_working_folder_is_an_error_with_a_hint(door: FrontDoor, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     config = door.config()
@@ -337,9 +335,7 @@ def test_a_working_folder_that_is_gone_is_an_error_with_a_hint(door: FrontDoor, 
     ],
 )
 @pytest.mark.parametrize("program", [pytest.param("target-sprinto", marks=pytest.mark.slow), "sprintoctl"])
-def test_an_installation_that_is_broken_says_so(
-    door: FrontDoor, program: str, broken: str, shown: str
-) -> None:
+def test_a_broken_installation_is_reported(door: FrontDoor, program: str, broken: str, shown: str) -> None:
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(f"import sys\n{broken}\n")
     env = {"PYTHONPATH": str(door.folder / "site")}
@@ -350,7 +346,7 @@ def test_an_installation_that_is_broken_says_so(
     assert "The installation is broken" in line
 
 
-def test_what_ends_a_command_before_it_can_report_is_shown_whole() -> None:
+def test_an_early_crash_shows_its_traceback() -> None:
     script = "from target_sprinto import process\nprocess.run(lambda: [].pop())"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
@@ -370,8 +366,8 @@ gzip.compress = limited
 """
 
 
-def test_memory_that_runs_out_is_an_error_with_a_hint(door: FrontDoor) -> None:
-    """By a stub: what an input may take is bounded, so that a real limit no longer shows it."""
+def test_running_out_of_memory_is_an_error_with_a_hint(door: FrontDoor) -> None:
+    """With a stub: memory use is bounded, so no real input can trigger this."""
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(NO_MEMORY)
     env = {"PYTHONPATH": str(door.folder / "site")}
@@ -418,7 +414,7 @@ def run_with_threads(door: FrontDoor, threads: int) -> Finished:
 @pytest.mark.parametrize(
     "threads", [0, 2, *(pytest.param(threads, marks=pytest.mark.slow) for threads in (1, 3, 4))]
 )
-def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
+def test_running_out_of_threads_is_an_error_with_a_hint(door: FrontDoor, threads: int) -> None:
     run_with_threads(door, threads)
     assert all(session.state == "cancelled" for session in door.sessions())
     assert door.applied() == {}
@@ -426,16 +422,14 @@ def test_threads_that_cannot_be_started_are_an_error_with_a_hint(door: FrontDoor
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [5, 6, 7, 8, 9, 10])
-def test_threads_that_run_out_later_discard_the_run_until_its_close_was_sent(
-    door: FrontDoor, threads: int
-) -> None:
+def test_running_out_of_threads_discards_the_run_before_the_close(door: FrontDoor, threads: int) -> None:
     finished = run_with_threads(door, threads)
     is_closed = door.session().state in {"processing", "processed"}
     assert is_closed or door.session().state == "cancelled"
     assert is_closed == ("was sent an apply request, and may still be applied" in finished.error)
 
 
-def test_a_state_for_which_no_thread_can_be_started_is_written(
+def test_the_state_is_written_even_if_no_thread_can_be_started(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_thread: threading.Thread) -> None:
@@ -447,8 +441,8 @@ def test_a_state_for_which_no_thread_can_be_started_is_written(
 
 
 @pytest.mark.parametrize("parallel", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDoor, parallel: int) -> None:
-    """With two pages in flight while it reads, else with the status before the close."""
+def test_a_run_without_new_threads_is_discarded_at_once(door: FrontDoor, parallel: int) -> None:
+    """With two parallel pages it fails while reading, with one at the status read before the close."""
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=parallel)
     door.wait_for_operation("push", responded=True)
     resource.prlimit(process.pid, resource.RLIMIT_AS, (1 << 20, 1 << 20))
@@ -471,10 +465,10 @@ def test_a_run_that_can_start_no_more_threads_is_discarded_at_once(door: FrontDo
         pytest.param(False, "close", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_ends_a_run_that_can_start_no_more_threads(
+def test_a_signal_ends_a_run_without_new_threads(
     door: FrontDoor, operation: Operation, *, fails_first: bool
 ) -> None:
-    """Before the run fails, or while it discards: a request that hangs is given up after 5 s."""
+    """Before the run fails, or during its discard: a hanging request is abandoned after 5 s."""
     hang = Fault(operation, moment="before", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
     process = door.fed(people(200)[:12], cold=True, page_size=10, max_parallel_pages=1)
@@ -507,7 +501,7 @@ uuid.uuid4 = uuid4
 """
 
 
-def test_a_bug_is_reported_with_its_stack_at_debug_and_no_value(door: FrontDoor) -> None:
+def test_a_bug_is_reported_with_its_stack_but_no_value(door: FrontDoor) -> None:
     (door.folder / "site").mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(BUG)
     env = {"PYTHONPATH": str(door.folder / "site"), "TARGET_SPRINTO_LOGLEVEL": "DEBUG"}

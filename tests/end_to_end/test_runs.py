@@ -18,7 +18,7 @@ from tests.support.front_door import PAGE, SCHEMA, STATE, FrontDoor, people, rec
 from tests.support.sandbox import Edit, Fault, Respond
 
 
-def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> None:
+def test_a_run_is_applied_and_then_emits_its_last_state(door: FrontDoor) -> None:
     first = {"type": "STATE", "value": {"first": 1}}
     finished = door.run([SCHEMA, record(1), first, record(2), STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -26,7 +26,7 @@ def test_a_run_is_applied_and_then_lets_its_last_state_out(door: FrontDoor) -> N
     assert [entity["id"] for entity in door.applied()["people"]] == [1, 2]
 
 
-def test_the_session_is_named_after_this_run_and_logged_with_its_expiry(door: FrontDoor) -> None:
+def test_the_session_carries_the_runs_uuid_and_is_logged_with_expiry(door: FrontDoor) -> None:
     finished = door.run(people(1), client_reference_prefix="evidence")
     session = door.session()
     prefix, _, run = (session.client_reference_id or "").partition("/")
@@ -44,7 +44,7 @@ def test_nothing_is_opened_before_the_first_page(door: FrontDoor) -> None:
     assert door.operations() == []
 
 
-def test_pages_are_sent_while_input_is_still_being_read(door: FrontDoor) -> None:
+def test_pages_are_sent_while_input_is_being_read(door: FrontDoor) -> None:
     process = door.fed([SCHEMA, *(record(number) for number in range(250))])
     door.wait_for_operation("push", 2, responded=True)
     assert process.poll() is None
@@ -53,13 +53,13 @@ def test_pages_are_sent_while_input_is_still_being_read(door: FrontDoor) -> None
     assert door.pages() == [100, 100, 50]
 
 
-def test_no_records_opens_no_session_and_passes_the_state_on(door: FrontDoor) -> None:
+def test_input_without_records_opens_no_session_and_emits_the_state(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
     assert door.operations() == []
 
 
-def test_empty_input_is_no_error(door: FrontDoor) -> None:
+def test_empty_input_is_not_an_error(door: FrontDoor) -> None:
     finished = door.run(b"")
     assert (finished.code, finished.stdout) == (0, "")
     assert "WARNING" in finished.stderr
@@ -68,7 +68,7 @@ def test_empty_input_is_no_error(door: FrontDoor) -> None:
     assert "WARNING" not in door.run([STATE]).stderr
 
 
-def test_closed_stdin_is_no_error(door: FrontDoor) -> None:
+def test_closed_stdin_is_not_an_error(door: FrontDoor) -> None:
     command = f'exec "$0" -m target_sprinto --config {door.config()} <&-'
     finished = subprocess.run(
         ["bash", "-c", command, os.environ.get("PYTHON", __import__("sys").executable)],
@@ -78,7 +78,7 @@ def test_closed_stdin_is_no_error(door: FrontDoor) -> None:
     assert (finished.returncode, finished.stdout) == (0, b"")
 
 
-def test_the_left_over_records_of_forty_streams_share_a_page_or_two(door: FrontDoor) -> None:
+def test_few_records_of_forty_streams_share_two_pages(door: FrontDoor) -> None:
     messages: list[object] = []
     for number in range(40):
         messages.append(SCHEMA | {"stream": f"stream{number}"})
@@ -89,7 +89,7 @@ def test_the_left_over_records_of_forty_streams_share_a_page_or_two(door: FrontD
     assert len(door.applied()) == 40
 
 
-def test_page_size_is_kept(door: FrontDoor) -> None:
+def test_page_size_is_respected(door: FrontDoor) -> None:
     assert door.run(people(25), page_size=10).code == 0
     assert door.pages() == [10, 10, 5]
 
@@ -113,14 +113,14 @@ def test_a_record_that_fits_no_page_discards_the_run(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("compress", [True, False])
-def test_bodies_are_compressed_if_so_set(door: FrontDoor, *, compress: bool) -> None:
+def test_compress_decides_whether_bodies_are_compressed(door: FrontDoor, *, compress: bool) -> None:
     assert door.run(people(100), compress=compress).code == 0
     (push,) = [seen for seen in door.sandbox.requests(door.integration_id) if seen.operation == "push"]
     assert push.headers.get("Content-Encoding") == ("gzip" if compress else None)
     assert (len(push.body) < push.size / 2) == compress
 
 
-def test_the_session_is_read_and_others_are_looked_for_before_the_close(door: FrontDoor) -> None:
+def test_other_sessions_and_own_status_are_checked_before_the_close(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=0.0)
     assert door.run(people(1)).code == 0
     assert door.operations()[:5] == ["create", "push", "integration_status", "status", "close"]
@@ -142,7 +142,7 @@ def test_another_session_in_processing_is_waited_for(door: FrontDoor) -> None:
     assert "Waiting for another session" in finished.stderr
 
 
-def test_a_session_that_never_stops_processing_is_waited_for_no_longer_than_allowed(door: FrontDoor) -> None:
+def test_waiting_for_a_session_in_processing_is_limited(door: FrontDoor) -> None:
     busy = {"active": 1, "processing": 1, "processed": 0, "failed": 0, "expired": 0}
     door.sandbox.inject(
         Fault(
@@ -157,7 +157,7 @@ def test_a_session_that_never_stops_processing_is_waited_for_no_longer_than_allo
     assert "applying this one anyway" in finished.stderr
 
 
-def test_counts_that_lag_are_waited_for(door: FrontDoor) -> None:
+def test_lagging_counts_are_waited_for(door: FrontDoor) -> None:
     door.sandbox.inject(
         Fault(
             "status",
@@ -171,7 +171,7 @@ def test_counts_that_lag_are_waited_for(door: FrontDoor) -> None:
     assert len(door.sandbox.fired(door.integration_id)) == 2
 
 
-def test_counts_above_what_was_sent_discard_the_run(door: FrontDoor) -> None:
+def test_counts_above_the_sent_records_discard_the_run(door: FrontDoor) -> None:
     door.sandbox.inject(
         Fault(
             "status",
@@ -192,14 +192,14 @@ EXPECT = {"people": {"min_records": 3}}
     ("count", "expect"),
     [(3, EXPECT), (0, {}), (0, {"people": {"min_records": 0}}), (7, EXPECT)],
 )
-def test_a_minimum_that_is_met(door: FrontDoor, count: int, expect: dict[str, Any]) -> None:
+def test_minimum_is_met(door: FrontDoor, count: int, expect: dict[str, Any]) -> None:
     finished = door.run(people(count), expect=expect)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert len(door.applied().get("people", [])) == count
 
 
 @pytest.mark.parametrize("page_size", [1, 100])
-def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: int) -> None:
+def test_too_few_records_discard_the_run(door: FrontDoor, page_size: int) -> None:
     finished = door.run(people(2), expect=EXPECT, page_size=page_size)
     assert (finished.code, finished.stdout) == (1, "")
     assert "Too few records: 2 people (at least 3)." in finished.error
@@ -208,7 +208,7 @@ def test_a_minimum_that_is_not_met_discards_the_run(door: FrontDoor, page_size: 
     assert door.applied() == {}
 
 
-def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) -> None:
+def test_a_tap_without_output_replaces_nothing(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
     assert door.run(people(3), expect=EXPECT).code == 0
     for silent in (people(0), [STATE], b""):
@@ -219,14 +219,14 @@ def test_a_tap_that_silently_yields_nothing_replaces_nothing(door: FrontDoor) ->
     assert len(door.sessions()) == 1
 
 
-def test_a_minimum_is_of_the_entity_type(door: FrontDoor) -> None:
+def test_a_minimum_applies_to_the_entity_type(door: FrontDoor) -> None:
     maps = {"expect": {"staff": {"min_records": 2}}, "entity_types": {"people": "staff"}}
     assert door.run(people(2), **maps).code == 0
     assert door.run([SCHEMA | {"stream": "staff"}, *people(1)], **maps).code == 1
 
 
 @pytest.mark.parametrize("counted", [2, 4])
-def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoor, counted: int) -> None:
+def test_a_count_mismatch_is_a_warning_under_apply(door: FrontDoor, counted: int) -> None:
     door.pace["max_count_lag"] = 0.3
     door.sandbox.inject(
         Fault(
@@ -252,7 +252,7 @@ def test_counts_that_differ_are_a_warning_where_the_user_wants_it(door: FrontDoo
         assert shown in door.finish(door.start(*words, program="sprintoctl")).stdout
 
 
-def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user_wants(
+def test_an_expired_session_with_a_count_mismatch_is_never_applied(
     door: FrontDoor,
 ) -> None:
     door.sandbox.inject(
@@ -273,7 +273,7 @@ def test_an_expired_session_whose_counts_differ_is_not_applied_whatever_the_user
     assert door.applied() == {}
 
 
-def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: FrontDoor) -> None:
+def test_a_count_mismatch_after_the_close_fails_without_a_state(door: FrontDoor) -> None:
     door.sandbox.inject(
         Fault(
             "status",
@@ -290,7 +290,7 @@ def test_counts_that_differ_only_after_the_close_end_with_1_and_no_state(door: F
     assert door.session().state == "processed"
 
 
-def test_processing_that_fails_for_good_says_so_and_lets_no_state_out(door: FrontDoor) -> None:
+def test_permanently_failed_processing_is_reported_without_a_state(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_outcomes=("failed", "failed"))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
@@ -300,13 +300,13 @@ def test_processing_that_fails_for_good_says_so_and_lets_no_state_out(door: Fron
     assert door.applied() == {}
 
 
-def test_processing_that_succeeds_when_sprinto_tries_again_is_a_success(door: FrontDoor) -> None:
+def test_processing_that_succeeds_on_retry_is_a_success(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_outcomes=("failed", "processed"))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
-def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> None:
+def test_a_processing_timeout_names_the_session(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=60)
     finished = door.run(people(3), processing_timeout_seconds=0.5)
     assert (finished.code, finished.stdout) == (75, "")
@@ -317,7 +317,7 @@ def test_processing_that_takes_too_long_names_the_session(door: FrontDoor) -> No
     assert door.session().state == "processing"
 
 
-def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
+def test_an_expired_session_accepts_no_more_pages(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, inactivity_timeout_seconds=0.3)
     door.pace["keep_alive"] = 60
     process = door.midway()
@@ -331,7 +331,7 @@ def test_a_session_that_expired_takes_no_more_pages(door: FrontDoor) -> None:
     assert door.applied() == {}
 
 
-def test_a_session_that_another_client_applied_is_named_as_applied(door: FrontDoor) -> None:
+def test_a_session_applied_by_another_client_is_reported_as_applied(door: FrontDoor) -> None:
     process = door.midway()
     close_by_hand(door)
     finished = door.finish(process, [record(100), STATE])
@@ -348,7 +348,7 @@ def close_by_hand(door: FrontDoor) -> None:
     door.sandbox.wait_for(lambda box: box.sessions(door.integration_id)[0].state == "processed")
 
 
-def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontDoor) -> None:
+def test_another_active_session_is_a_conflict(door: FrontDoor) -> None:
     first = door.midway()
     second = door.run(people(3))
     assert (second.code, second.stdout) == (75, "")
@@ -358,7 +358,7 @@ def test_another_active_session_is_a_conflict_and_nothing_is_opened(door: FrontD
     assert len(door.applied()["people"]) == 100
 
 
-def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(door: FrontDoor) -> None:
+def test_a_rejected_page_names_its_origin_and_saves_the_response(door: FrontDoor) -> None:
     schema = {"properties": {"name": {"maxLength": 12}}}
     door.sandbox.configure(door.integration_id, entities={"people": EntityRules(schema=schema)})
     messages = [
@@ -384,16 +384,16 @@ def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(d
     assert door.applied() == {}
 
 
-def test_nothing_more_is_sent_after_a_refused_page(door: FrontDoor) -> None:
+def test_nothing_more_is_sent_after_a_rejected_page(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Respond(400)))
     finished = door.run(people(1000))
     assert finished.code == 1
-    # The second page is refused twice at most: once compressed, where that might have been the cause.
+    # The second page is rejected at most twice: a compressed page is retried once without compression.
     assert len(door.pages()) == 2
     assert door.session().state == "cancelled"
 
 
-def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
+def test_a_rejection_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=9, integration_id=door.integration_id, effect=Respond(400)))
     process = door.fed(PAGE)
     assert process.wait(timeout=15) == 1
@@ -402,7 +402,7 @@ def test_a_refusal_ends_the_run_while_the_tap_is_silent(door: FrontDoor) -> None
 
 
 @pytest.mark.parametrize("cold", [True, False])
-def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor, *, cold: bool) -> None:
+def test_broken_stdout_writes_the_state_to_stderr(door: FrontDoor, *, cold: bool) -> None:
     read, write = os.pipe()
     os.close(read)
     process = door.start(stdout=write, cold=cold)
@@ -414,7 +414,7 @@ def test_stdout_that_is_broken_prints_the_state_on_stderr(door: FrontDoor, *, co
     assert door.session().state == "processed"
 
 
-def test_a_state_on_stderr_is_as_it_was(door: FrontDoor) -> None:
+def test_a_state_on_stderr_is_unchanged(door: FrontDoor) -> None:
     state = '{"a":  "b  c\u00a0d"}'
     with Path("/dev/full").open("wb") as full:
         process = door.start(stdout=full.fileno())
@@ -423,7 +423,7 @@ def test_a_state_on_stderr_is_as_it_was(door: FrontDoor) -> None:
     assert finished.error.endswith(state)
 
 
-def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door: FrontDoor) -> None:
+def test_a_failed_discard_names_session_expiry_and_command(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Respond(401)))
     finished = door.run([SCHEMA, *(record(number) for number in range(100)), b"}"])
     assert finished.code == 1
@@ -433,14 +433,14 @@ def test_a_discard_that_fails_names_the_session_its_expiry_and_the_command(door:
     assert "It expires 20" in finished.error
 
 
-def test_records_with_no_state_after_them_are_a_tap_that_died(door: FrontDoor) -> None:
+def test_records_without_a_final_state_fail_the_run(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE, record(2)])
     assert (finished.code, finished.stdout) == (1, "")
     assert "check its log" in finished.error
     assert "[missing-final-state]" in finished.error
 
 
-def test_a_tap_without_states_is_taken_if_so_set(door: FrontDoor) -> None:
+def test_require_final_state_false_accepts_a_tap_without_states(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1)], require_final_state=False)
     assert (finished.code, finished.stdout) == (0, "")
     assert door.session().state == "processed"
@@ -456,7 +456,7 @@ def test_an_input_file_needs_no_final_state(door: FrontDoor, tmp_path: Path) -> 
     assert len(door.applied()["people"]) == 1
 
 
-def test_activate_version_is_said_once_and_changes_nothing(door: FrontDoor) -> None:
+def test_activate_version_is_logged_once_and_changes_nothing(door: FrontDoor) -> None:
     version = {"type": "ACTIVATE_VERSION", "stream": "people", "version": 1}
     finished = door.run([SCHEMA, version, record(1), version, STATE])
     assert finished.code == 0
@@ -465,7 +465,7 @@ def test_activate_version_is_said_once_and_changes_nothing(door: FrontDoor) -> N
 
 
 @pytest.mark.parametrize("apply", ["append", "replace"])
-def test_what_applying_does_is_sprintos_to_decide(door: FrontDoor, apply: str) -> None:
+def test_sprinto_decides_how_records_are_applied(door: FrontDoor, apply: str) -> None:
     readings = Readings(apply=apply)  # type: ignore[arg-type] # a parameter of the test
     door.sandbox.configure(door.integration_id, readings=readings)
     assert door.run(people(3)).code == 0

@@ -1,4 +1,4 @@
-"""A signal ends a run within ten seconds: discarded before the close, named after it."""
+"""A signal ends a run within ten seconds: its session is discarded before the close, named after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def stop(door: FrontDoor, process: subprocess.Popen[bytes], *numbers: int) -> Finished:
-    """Signal while the pipe stays open; the run must end by itself, in time."""
+    """Send signals while the pipe stays open; the run must exit on its own, in time."""
     began = time.monotonic()
     for number in numbers:
         process.send_signal(number)
@@ -51,7 +51,7 @@ def test_a_signal_while_reading_discards(door: FrontDoor, number: signal.Signals
     assert door.session().state == "cancelled"
 
 
-def test_the_first_of_several_signals_decides(door: FrontDoor) -> None:
+def test_the_first_of_several_signals_wins(door: FrontDoor) -> None:
     process = door.midway()
     process.send_signal(signal.SIGTERM)
     door.wait_for_operation("close")
@@ -70,7 +70,7 @@ def test_a_signal_before_the_first_page_opens_nothing(door: FrontDoor) -> None:
 
 
 def wait_until_reading(process: subprocess.Popen[bytes]) -> None:
-    """Until the process has taken all that was written: only then is it past its start."""
+    """Wait until the process has read everything that was written: only then has it started up."""
     import fcntl  # noqa: PLC0415 - not on Windows
     import struct  # noqa: PLC0415 - used once
     import termios  # noqa: PLC0415 - not on Windows
@@ -83,7 +83,7 @@ def wait_until_reading(process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError
 
 
-def test_a_signal_while_a_page_is_without_response_abandons_it(door: FrontDoor) -> None:
+def test_a_signal_abandons_a_page_that_awaits_its_response(door: FrontDoor) -> None:
     hang = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
     door.sandbox.inject(hang)
     process = door.fed(PAGE)
@@ -94,7 +94,7 @@ def test_a_signal_while_a_page_is_without_response_abandons_it(door: FrontDoor) 
     door.sandbox.release(hang)
 
 
-def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
+def test_a_signal_interrupts_a_retry_after_wait(door: FrontDoor) -> None:
     busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=busy))
     process = door.midway(retry_timeout_seconds=300)
@@ -104,7 +104,7 @@ def test_a_signal_cuts_a_wait_for_retry_after_short(door: FrontDoor) -> None:
     assert door.operations().count("push") == 1
 
 
-def test_a_signal_while_create_is_without_response_waits_for_its_response(door: FrontDoor) -> None:
+def test_a_signal_during_create_waits_for_its_response(door: FrontDoor) -> None:
     hang = Fault("create", moment="after", integration_id=door.integration_id, effect=Hang(seconds=2))
     door.sandbox.inject(hang)
     process = door.fed(PAGE)
@@ -115,7 +115,7 @@ def test_a_signal_while_create_is_without_response_waits_for_its_response(door: 
 
 
 @pytest.mark.parametrize("prefix", ["evidence", 'the "best" evidence\\'])
-def test_a_signal_while_create_stays_without_response_asks_the_log(door: FrontDoor, prefix: str) -> None:
+def test_a_signal_during_a_lost_create_checks_the_activity_log(door: FrontDoor, prefix: str) -> None:
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = door.fed(PAGE, client_reference_prefix=prefix)
     door.sandbox.wait_for(lambda box: bool(box.fired(door.integration_id)))
@@ -125,7 +125,7 @@ def test_a_signal_while_create_stays_without_response_asks_the_log(door: FrontDo
     assert door.session().state == "cancelled"
 
 
-def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
+def test_a_create_missing_from_the_log_may_be_open(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     door.sandbox.inject(Fault("create", moment="after", integration_id=door.integration_id, effect=Hang()))
     process = door.fed(PAGE)
@@ -135,7 +135,7 @@ def test_a_create_that_is_not_visible_may_be_open(door: FrontDoor) -> None:
     assert "may be open until" in finished.error
 
 
-def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) -> None:
+def test_a_signal_cancels_a_pending_create_retry(door: FrontDoor) -> None:
     busy = Respond(503, {"Retry-After": "200"})
     door.sandbox.inject(Fault("create", times=99, integration_id=door.integration_id, effect=busy))
     process = door.fed(PAGE, retry_timeout_seconds=300)
@@ -150,7 +150,7 @@ def test_a_create_that_waits_to_be_retried_is_not_sent_again(door: FrontDoor) ->
     ("policy", "operation"),
     [("fail", "integration_status"), ("wait", "integration_status"), ("fail", "activity")],
 )
-def test_a_signal_while_another_session_is_looked_at_says_that_none_was_opened(
+def test_a_signal_during_a_conflict_check_reports_no_session_opened(
     door: FrontDoor, policy: str, operation: Operation
 ) -> None:
     another_client.open_session(door)
@@ -172,19 +172,17 @@ def start_closing(door: FrontDoor, **settings: object) -> subprocess.Popen[bytes
 
 
 @pytest.mark.parametrize("left", [3.0, pytest.param(9.0, marks=pytest.mark.slow)])
-def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(
-    door: FrontDoor, left: float
-) -> None:
+def test_a_signal_while_polling_leaves_ten_seconds(door: FrontDoor, left: float) -> None:
     door.pace["signal_shutdown_timeout"] = left
     door.sandbox.configure(door.integration_id, processing_seconds=100)
-    # What the receipt takes from the log is not worth more time.
+    # Reading the log for the receipt must not take extra time.
     door.sandbox.inject(Fault("activity", times=99, integration_id=door.integration_id, effect=Hang()))
     process = start_closing(door, report_path="receipt.json")
     door.wait_for_operation("status", 2)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     finished = door.finish(process, None)
-    # Room for the process to end; less than the usual time, and never more than what the contract allows.
+    # Leaves the process time to exit: less than usual, and never more than the contract allows.
     assert left - 1 < time.monotonic() - began < min(left + 1.4, 10.5)
     assert (finished.code, finished.stdout) == (143, "")
     assert (
@@ -193,7 +191,7 @@ def test_a_signal_while_polling_leaves_ten_seconds_and_names_the_session(
     assert door.session().state == "processing"
 
 
-def test_processed_within_the_ten_seconds_is_a_success(door: FrontDoor) -> None:
+def test_processing_within_ten_seconds_of_a_signal_is_a_success(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=2)
     process = start_closing(door)
     door.wait_for_operation("status", 2)
@@ -201,7 +199,7 @@ def test_processed_within_the_ten_seconds_is_a_success(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
-def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) -> None:
+def test_a_signal_before_a_close_retry_discards(door: FrontDoor) -> None:
     busy = Respond(429, {"Retry-After": "200"})
     door.sandbox.inject(Fault("close", integration_id=door.integration_id, effect=busy))
     process = start_closing(door, retry_timeout_seconds=300)
@@ -212,7 +210,7 @@ def test_a_signal_while_the_close_waits_to_be_retried_discards(door: FrontDoor) 
     assert door.session().state == "cancelled"
 
 
-def test_a_signal_while_the_close_is_without_response_does_not_discard(door: FrontDoor) -> None:
+def test_a_signal_while_the_close_awaits_its_response_does_not_discard(door: FrontDoor) -> None:
     door.pace["signal_shutdown_timeout"] = 4.5
     door.sandbox.configure(door.integration_id, processing_seconds=100)
     door.sandbox.inject(Fault("close", moment="after", integration_id=door.integration_id, effect=Hang()))
@@ -221,15 +219,15 @@ def test_a_signal_while_the_close_is_without_response_does_not_discard(door: Fro
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     finished = door.finish(process, None)
-    # All of it counts from the signal, also the third for which the response is waited for.
+    # The whole time counts from the signal, including the third spent waiting for the response.
     assert time.monotonic() - began < 5.7
     assert (finished.code, finished.stdout) == (143, "")
     assert "may still be applied" in finished.error
     assert door.operations().count("close") == 1
 
 
-def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) -> None:
-    """As a shell does on Ctrl-C: the signal goes to the whole pipeline, and the pipe closes too."""
+def test_a_tap_killed_together_with_the_target_leaves_nothing(door: FrontDoor) -> None:
+    """Like Ctrl-C in a shell: the signal goes to the whole pipeline, and the pipe closes too."""
     read, write = os.pipe()
     process = door.start(stdin=read)
     os.close(read)
@@ -244,7 +242,7 @@ def test_a_tap_that_is_killed_with_the_target_leaves_nothing(door: FrontDoor) ->
     assert door.session().state == "cancelled"
 
 
-def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
+def test_a_signal_during_a_hanging_discard_is_handled(door: FrontDoor) -> None:
     door.pace["signal_shutdown_timeout"] = 3.0
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     process = door.fed([*PAGE, b"no message"])
@@ -255,8 +253,8 @@ def test_a_signal_during_a_discard_that_hangs_is_heard(door: FrontDoor) -> None:
 
 
 @pytest.mark.slow
-def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: FrontDoor) -> None:
-    """At the contract's own pace: at most 10 s after a signal."""
+def test_a_discard_is_confirmed_even_if_responses_take_eight_seconds(door: FrontDoor) -> None:
+    """With production timings: at most 10 s after a signal."""
     door.pace = {}
     door.sandbox.configure(door.integration_id, readings=Readings(response_seconds=8))
     process = door.midway(page_size=1, messages=[SCHEMA, record(0)])
@@ -270,7 +268,7 @@ def test_a_discard_is_confirmed_where_each_response_takes_eight_seconds(door: Fr
     assert door.session().state == "cancelled"
 
 
-def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) -> None:
+def test_a_signal_at_the_end_of_input_takes_precedence(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Hang()))
     door.pace["signal_shutdown_timeout"] = 3.0
     process = door.midway()
@@ -292,7 +290,7 @@ def test_a_signal_that_comes_with_the_end_of_input_is_a_signal(door: FrontDoor) 
         pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number: signal.Signals) -> None:
+def test_a_signal_during_imports_logs_one_line(door: FrontDoor, number: signal.Signals) -> None:
     process = door.start(cold=True, env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert process.stderr is not None
     for line in process.stderr:
@@ -304,7 +302,7 @@ def test_a_signal_while_the_imports_are_made_is_one_line(door: FrontDoor, number
     assert f"Stopped by {number.name}. No session was opened." in finished.error
 
 
-def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: FrontDoor) -> None:
+def test_a_stuck_stdout_reader_does_not_block_signals(door: FrontDoor) -> None:
     read, write = os.pipe()
     large = {"type": "STATE", "value": {"bookmark": "x" * 500_000}}
     process = door.start(cold=True, stdout=write, env={"PYTHONUNBUFFERED": "1"})
@@ -320,7 +318,7 @@ def test_a_reader_of_stdout_that_stands_still_does_not_keep_a_signal_out(door: F
     assert b"x" * 500_000 in err
 
 
-def test_a_large_state_goes_out_whole(door: FrontDoor) -> None:
+def test_a_large_state_is_written_in_full(door: FrontDoor) -> None:
     large = {"type": "STATE", "value": {"bookmark": "x" * 500_000}}
     finished = door.run([SCHEMA, record(1), large], cold=True, env={"PYTHONUNBUFFERED": "1"})
     assert finished.code == 0
