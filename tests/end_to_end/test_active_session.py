@@ -197,10 +197,10 @@ def fail_beside_a_live_run(door: FrontDoor) -> tuple[subprocess.Popen[bytes], Fi
 @pytest.mark.parametrize("postpones", [True, False])
 def test_discard_leaves_a_live_session_alone(door: FrontDoor, *, postpones: bool) -> None:
     configure(door, status_postpones_expiry=postpones)
-    first, refused = fail_beside_a_live_run(door)
-    assert refused.code != 0
-    assert "it showed a sign of life within 2 s" in refused.error
-    assert "`stale_session_seconds`" in refused.error
+    first, failed = fail_beside_a_live_run(door)
+    assert failed.code != 0
+    assert "it showed a sign of life within 2 s" in failed.error
+    assert "`stale_session_seconds`" in failed.error
     assert door.finish(first, [STATE]).code == 0
     assert door.session().accepted_total == 2
 
@@ -410,12 +410,12 @@ def test_lost_create_is_found_without_sprintos_date(door: FrontDoor, date: str, 
 @WITHOUT_DATE
 def test_live_run_is_not_considered_stale_without_sprintos_date(door: FrontDoor, seconds: float) -> None:
     configure(door, clock_offset_seconds=seconds, date_header="none")
-    first, refused = fail_beside_a_live_run(door)
-    assert refused.code == 75
-    assert "Waiting 2 s for a sign of life of" in refused.stderr
+    first, failed = fail_beside_a_live_run(door)
+    assert failed.code == 75
+    assert "Waiting 2 s for a sign of life of" in failed.stderr
     opened = datetime.fromtimestamp(door.session().created_at, timezone.utc)
-    assert f", opened at {opened:%Y-%m-%dT%H:%M:%SZ}, " in refused.error
-    assert "it showed a sign of life within 2 s" in refused.error
+    assert f", opened at {opened:%Y-%m-%dT%H:%M:%SZ}, " in failed.error
+    assert "it showed a sign of life within 2 s" in failed.error
     assert door.finish(first, [record(2), STATE]).code == 0
     assert len(door.applied()["people"]) == 3
 
@@ -461,9 +461,9 @@ def test_live_run_is_not_considered_stale_despite_clock_skew(door: FrontDoor, se
     second = door.fed(people(100), on_active_session="discard", stale_session_seconds=600)
     door.wait_for_operation("status", responded=True)
     second.terminate()
-    refused = door.finish(second, None)
-    assert refused.code == 143
-    (waiting,) = [line for line in refused.stderr.splitlines() if "for a sign of life of" in line]
+    failed = door.finish(second, None)
+    assert failed.code == 143
+    (waiting,) = [line for line in failed.stderr.splitlines() if "for a sign of life of" in line]
     # One second more if Sprinto's `Date`, in whole seconds, is behind its event.
     assert 500 < int(waiting.partition("Waiting ")[2].split()[0]) <= 601
     assert door.session().state == "active"

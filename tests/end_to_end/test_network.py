@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    # One that is in doubt is waited for.
+    # A create in doubt takes long to resolve.
     "operation",
     [pytest.param("create", marks=pytest.mark.slow), "push", "status", "close"],
 )
@@ -64,11 +64,11 @@ LONGER_THAN_A_HANDSHAKE = 200
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """A forward proxy: CONNECT tunnels and plain requests, with a login where `login` is set.
+    """A forward proxy: CONNECT tunnels and plain requests, with a login if `login` is set.
 
-    With `spoil` it responds to the first request in a tunnel with these bytes, which are not TLS. A tunnel
-    that is silent for `idle` seconds is ended. `slow` is how many seconds lie within its response to CONNECT.
-    It refuses the first `refusals` requests with `refuse`, a status, naming `retry_after` where that is set.
+    With `spoil` it responds to the first request in a tunnel with these bytes, which are not TLS. It closes
+    a tunnel that is silent for `idle` seconds. Its response to CONNECT takes `slow` seconds.
+    It rejects the first `refusals` requests with the status `refuse`, and with `retry_after` if that is set.
     """
 
     allow_reuse_address = True
@@ -151,7 +151,7 @@ class ProxyHandler(socketserver.StreamRequestHandler):
                     if not data:
                         return
                     (upstream if ready is client else client).sendall(data)
-                    # After the greeting a handshake takes little; what is longer is a request.
+                    # The rest of a handshake is short; anything longer is a request.
                     if (
                         self.server.spoil
                         and greeted
@@ -165,7 +165,7 @@ class ProxyHandler(socketserver.StreamRequestHandler):
 
 @pytest.fixture(scope="module")
 def secure(authority: trustme.CA) -> Iterator[FaultySandbox]:
-    """The sandbox behind TLS, with a certificate of a private authority."""
+    """The sandbox behind TLS, with a certificate from a private CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     box = FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02))
@@ -188,7 +188,7 @@ def test_a_private_ca_from_the_environment_is_trusted(
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
-def test_a_certificate_that_is_not_trusted_fails_at_once(secure_door: FrontDoor) -> None:
+def test_an_untrusted_certificate_fails_at_once(secure_door: FrontDoor) -> None:
     finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""})
     assert (finished.code, finished.stdout) == (1, "")
     assert "[tls-error]" in finished.error
@@ -223,10 +223,10 @@ def test_https_goes_through_the_proxy(secure_door: FrontDoor, trusted: dict[str,
 
 @pytest.mark.parametrize("effect", [Reset(), Drop()])
 @pytest.mark.parametrize("operation", ["create", "push", "close"])
-def test_a_response_that_is_lost_behind_a_proxy_is_found_out(
+def test_a_lost_response_behind_a_proxy_is_resolved(
     secure_door: FrontDoor, trusted: dict[str, str], operation: Operation, effect: Effect
 ) -> None:
-    """urllib3 lets a connection that ends look like one that never came to be, where a proxy is used."""
+    """With a proxy, urllib3 reports a connection that ends like one that was never established."""
     secure_door.sandbox.configure(secure_door.integration_id, readings=Readings(apply="append"))
     fault = Fault(operation, integration_id=secure_door.integration_id, moment="after", effect=effect)
     secure_door.sandbox.inject(fault)
@@ -241,10 +241,10 @@ def test_a_response_that_is_lost_behind_a_proxy_is_found_out(
     assert "[not-connected]" not in finished.stderr
 
 
-def test_what_is_no_tls_after_the_request_says_nothing_of_it(
+def test_invalid_tls_after_the_request_leaves_it_in_doubt(
     secure_door: FrontDoor, trusted: dict[str, str]
 ) -> None:
-    """Only before the request it means that nothing was sent."""
+    """Invalid TLS shows that nothing was sent only if it comes before the request."""
     with serving(Proxy(spoil=b"HTTP/1.1 504 Gateway Timeout\r\n\r\n")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0)
@@ -253,16 +253,14 @@ def test_what_is_no_tls_after_the_request_says_nothing_of_it(
     assert "nothing was sent" not in finished.error
 
 
-def test_a_proxy_that_takes_its_time_is_asked_again_on_a_used_connection(
-    secure_door: FrontDoor, trusted: dict[str, str]
-) -> None:
-    """How long the response before may take says nothing of the next connection."""
+def test_a_slow_proxy_is_used_again_after_a_pause(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+    """The deadline of the previous response does not apply to the next connection."""
     with serving(Proxy(idle=1.5, slow=0.3)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         started = secure_door.start(env=env, request_timeout_seconds=4)
         feed(started, people(100))
         secure_door.wait_for_operation("push")
-        # Longer than a request may take, and than the proxy keeps a silent connection.
+        # Longer than the request timeout and than the proxy's idle timeout.
         time.sleep(4.5)
         finished = secure_door.finish(started, people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -277,7 +275,7 @@ def test_a_proxy_with_a_login_in_its_url_is_used(secure_door: FrontDoor, trusted
     assert "pr0xy-pass" not in finished.stderr
 
 
-def test_a_proxy_that_asks_for_a_login_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+def test_a_proxy_that_requires_a_login_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     with serving(Proxy(login="user:pass")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://user:wr0ng@127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
@@ -289,7 +287,7 @@ def test_a_proxy_that_asks_for_a_login_fails_at_once(secure_door: FrontDoor, tru
     assert secure_door.operations() == []
 
 
-def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+def test_a_proxy_that_denies_the_host_fails_at_once(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     with serving(Proxy(refuse=403)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
@@ -298,9 +296,7 @@ def test_a_proxy_that_refuses_the_host_fails_at_once(secure_door: FrontDoor, tru
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_a_proxy_that_is_busy_is_tried_again(
-    secure_door: FrontDoor, trusted: dict[str, str], status: int
-) -> None:
+def test_a_busy_proxy_is_retried(secure_door: FrontDoor, trusted: dict[str, str], status: int) -> None:
     with serving(Proxy(refuse=status, refusals=2)) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
@@ -310,7 +306,7 @@ def test_a_proxy_that_is_busy_is_tried_again(
     assert secure_door.operations().count("create") == 1
 
 
-def test_a_busy_proxy_is_given_the_time_it_asks_for(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+def test_a_busy_proxys_retry_after_is_respected(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     with serving(Proxy(refuse=503, refusals=1, retry_after="2")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         began = time.monotonic()
@@ -319,9 +315,7 @@ def test_a_busy_proxy_is_given_the_time_it_asks_for(secure_door: FrontDoor, trus
     assert time.monotonic() - began >= 2
 
 
-def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
-    secure_door: FrontDoor, trusted: dict[str, str]
-) -> None:
+def test_a_proxy_that_stays_busy_ends_the_run(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     with serving(Proxy(refuse=503, retry_after="60")) as proxy:
         env = trusted | {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         finished = secure_door.run(people(3), env=env)
@@ -332,7 +326,7 @@ def test_a_proxy_that_stays_busy_ends_the_run_and_nothing_was_opened(
     assert len(proxy.lines) == 1
 
 
-def test_a_proxy_that_is_not_there_is_reported(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
+def test_an_unreachable_proxy_is_reported(secure_door: FrontDoor, trusted: dict[str, str]) -> None:
     env = trusted | {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     finished = secure_door.run(people(3), env=env, retry_timeout_seconds=0.5)
     assert finished.code == 75
@@ -340,8 +334,8 @@ def test_a_proxy_that_is_not_there_is_reported(secure_door: FrontDoor, trusted: 
     assert "[not-connected]" in finished.error
 
 
-def test_plain_http_goes_through_no_proxy(door: FrontDoor) -> None:
-    """It is for this machine alone; a proxy elsewhere would see the key."""
+def test_plain_http_uses_no_proxy(door: FrontDoor) -> None:
+    """Plain HTTP is for this machine only; a remote proxy would see the key."""
     with serving(Proxy()) as proxy:
         env = {"HTTP_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": ""}
         assert door.run(people(3), env=env).code == 0
@@ -350,7 +344,7 @@ def test_plain_http_goes_through_no_proxy(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("location", ["https://[", "http://\xff\xfe/", "//", "", "ftp://x"])
 @pytest.mark.parametrize("operation", ["create", "push"])
-def test_a_redirect_with_an_odd_location_is_a_redirect(
+def test_a_redirect_with_an_invalid_location_is_still_a_redirect(
     door: FrontDoor, operation: Operation, location: str
 ) -> None:
     effect = Respond(302, {"Location": location})
@@ -362,7 +356,7 @@ def test_a_redirect_with_an_odd_location_is_a_redirect(
 
 
 def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
-    """A netrc that is a pipe without a writer would block its reader."""
+    """A named pipe without a writer would block any reader."""
     os.mkfifo(tmp_path / "netrc")
     effect = Respond(302, {"Location": "http://127.0.0.1:9/"})
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=effect))
@@ -370,14 +364,14 @@ def test_netrc_is_not_even_opened(door: FrontDoor, tmp_path: Path) -> None:
     assert "[redirected]" in finished.error
 
 
-def test_a_ca_file_that_does_not_exist_is_reported(secure_door: FrontDoor) -> None:
+def test_a_missing_ca_file_is_reported(secure_door: FrontDoor) -> None:
     finished = secure_door.run(people(3), env={"REQUESTS_CA_BUNDLE": "/nowhere/ca.pem"})
     assert finished.code == 1
     assert "REQUESTS_CA_BUNDLE" in finished.error
     assert "[settings]" in finished.error
 
 
-def test_https_to_a_plain_port_was_never_sent(door: FrontDoor) -> None:
+def test_https_to_a_plain_port_sends_nothing(door: FrontDoor) -> None:
     url = door.sandbox.base_url.replace("http:", "https:")
     finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
     assert finished.code == 1
@@ -394,7 +388,7 @@ def test_a_socks_proxy_without_its_package_is_reported(secure_door: FrontDoor) -
 
 
 class Trickle(socketserver.BaseRequestHandler):
-    """Responds for ever, a byte at a time, or without end."""
+    """Responds forever, byte by byte or in an endless stream."""
 
     server: TrickleServer
 
@@ -415,10 +409,10 @@ class TrickleServer(socketserver.ThreadingTCPServer):
 
 
 ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
-    "a body by bytes": (b"HTTP/1.1 201 Created\r\nContent-Length: 99999\r\n\r\n", b" ", 0.1),
-    "headers by bytes": (b"HTTP/1.1 201 Created\r\nX-Long: ", b"x", 0.1),
-    "continue, for ever": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
-    "a redirect's body, for ever": (
+    "a slow body": (b"HTTP/1.1 201 Created\r\nContent-Length: 99999\r\n\r\n", b" ", 0.1),
+    "slow headers": (b"HTTP/1.1 201 Created\r\nX-Long: ", b"x", 0.1),
+    "endless 100 Continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "an endless redirect body": (
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n\r\n",
         b"x" * 65536,
         0.0,
@@ -427,7 +421,7 @@ ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
 
 
 @pytest.mark.parametrize("what", ENDLESS)
-def test_no_response_takes_longer_than_a_request_may(door: FrontDoor, what: str) -> None:
+def test_endless_responses_time_out(door: FrontDoor, what: str) -> None:
     server = TrickleServer(("127.0.0.1", 0), Trickle)
     server.response, server.stop = ENDLESS[what], threading.Event()
     with serving(server):
@@ -461,10 +455,10 @@ def resolved(host, port, *args, **kwargs):
     return found
 socket.getaddrinfo = resolved
 """
-"""What a resolver says of a name, in the process of the command."""
+"""Makes a name resolve to two addresses in the command's process."""
 
 
-def test_a_name_whose_first_address_drops_everything_is_reached_by_its_second(
+def test_the_second_address_is_used_if_the_first_drops_packets(
     authority: trustme.CA, door: FrontDoor, trusted: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "site").mkdir()

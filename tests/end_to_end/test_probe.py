@@ -1,4 +1,4 @@
-"""`sprintoctl probe`: what it finds out, and that its session is discarded, whatever happens."""
+"""`sprintoctl probe`: its findings, and that its session is always discarded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.support.sandbox import Effect
 
 NUMBER = 48151623
-"""As part of every example, it must never come back."""
+"""Part of every example; it must never appear in the output."""
 
 EXAMPLES = {
     "Device": {"id": NUMBER, "name": f"{SECRET} laptop", "owner": {"id": NUMBER}, "tags": [SECRET]},
@@ -49,10 +49,10 @@ NOT_REPORTED = {
     "response_seconds",
     "unknown_entity_types",
 }
-"""What a run does must not depend on them."""
+"""A run must not depend on these."""
 
 FIRST, AGAIN, HINTED, UNKNOWN, INVALID, PARALLEL = range(1, 7)
-"""Which push is which, where the first invalid record is refused."""
+"""The number of each push if the first invalid record is rejected."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ def start(
 
 
 def finish(door: FrontDoor, process: subprocess.Popen[bytes], *, state: str = "cancelled") -> ProbeResult:
-    """Its end, and what every end has in common: all is discarded, nothing applied, no value shown."""
+    """Return the result; check that everything is discarded, nothing is applied, and no value is shown."""
     out, err = process.communicate(timeout=45)
     probed = ProbeResult(process.returncode, out.decode(), err.decode())
     for leak in (API_KEY, SECRET, str(NUMBER), "Traceback"):
@@ -128,11 +128,11 @@ def inject(door: FrontDoor, fault: Fault) -> Fault:
     return fault
 
 
-# What it finds out
+# Findings
 
 
 def readings() -> list[Readings]:
-    """The defaults, and each other value of each field by itself."""
+    """The defaults, and one variant for each other value of each field."""
     found = [Readings()]
     for name, hint in get_type_hints(Readings).items():
         if name in NOT_REPORTED:
@@ -163,7 +163,7 @@ def expected(reading: Readings) -> dict[str, Any]:
 def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
     values = probed.values()
     lag = wanted.pop("counts_lag_seconds")
-    # As roughly as a busy machine allows.
+    # Loose enough for a busy machine.
     assert (0 < values["counts_lag_seconds"] < lag + 2) if lag else values["counts_lag_seconds"] == 0
     assert {name: values[name] for name in wanted} == wanted
     for finding in probed.document["findings"]:
@@ -171,7 +171,7 @@ def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
         assert finding["seen"].startswith("not shown: ") != finding["shown"]
 
 
-# By default every third; the others are seen together below.
+# Every third by default; the others are tested together below.
 @pytest.mark.parametrize(
     "reading",
     [
@@ -208,7 +208,9 @@ OTHERS = Readings(
 
 @pytest.mark.parametrize("reading", [Readings(), OTHERS], ids=["defaults", "others"])
 @pytest.mark.parametrize("types", [1, 2])
-def test_one_type_shows_all_but_what_takes_two(strict: FrontDoor, reading: Readings, types: int) -> None:
+def test_one_type_shows_all_findings_that_need_only_one(
+    strict: FrontDoor, reading: Readings, types: int
+) -> None:
     strict.sandbox.configure(strict.integration_id, readings=reading)
     probed = probe(strict, dict(list(EXAMPLES.items())[:types]))
     assert probed.code == 0, probed.stderr
@@ -221,7 +223,7 @@ def test_one_type_shows_all_but_what_takes_two(strict: FrontDoor, reading: Readi
 
 @pytest.mark.parametrize("base", [0, 1])
 @pytest.mark.parametrize("all_errors", [True, False])
-def test_the_page_is_reported_from_the_type_by_any_index(
+def test_any_index_shows_whether_records_are_counted_per_page(
     strict: FrontDoor, base: Literal[0, 1], *, all_errors: bool
 ) -> None:
     reading = Readings(index_within="page", index_base=base, all_errors=all_errors)
@@ -242,7 +244,7 @@ TYPED = {"properties": {"name": {"type": "string"}}}
         ({}, "a number in the place of an object got 400", 11),
     ],
 )
-def test_what_is_refused_depends_on_the_schemas(
+def test_rejections_depend_on_the_schemas(
     door: FrontDoor, schemas: dict[str, dict[str, Any]], message: str, pushes: int
 ) -> None:
     rules = {name: EntityRules(schema=schema) for name, schema in schemas.items()}
@@ -254,7 +256,7 @@ def test_what_is_refused_depends_on_the_schemas(
     assert door.operations().count("push") == pushes
 
 
-def test_where_no_record_is_refused_nothing_is_said_of_refusals(door: FrontDoor) -> None:
+def test_nothing_is_reported_about_rejections_if_nothing_is_rejected(door: FrontDoor) -> None:
     taken = Respond(202, body={"session_id": "s", "accepted_count_total": 3})
     inject(door, Fault("push", INVALID, times=3, effect=taken))
     probed = probe(door, {"User": EXAMPLES["User"]})
@@ -263,7 +265,7 @@ def test_where_no_record_is_refused_nothing_is_said_of_refusals(door: FrontDoor)
         assert probed.finding(point)["seen"] == "not shown: no invalid record was rejected"
 
 
-def test_it_takes_nineteen_requests(strict: FrontDoor) -> None:
+def test_a_probe_takes_nineteen_requests(strict: FrontDoor) -> None:
     probe(strict)
     operations = strict.operations()
     assert len(operations) == 19
@@ -273,7 +275,7 @@ def test_it_takes_nineteen_requests(strict: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("status", [415, 400, 500])
-def test_without_gzip_it_goes_on_uncompressed(strict: FrontDoor, status: int) -> None:
+def test_without_gzip_the_probe_continues_uncompressed(strict: FrontDoor, status: int) -> None:
     inject(strict, Fault("push", FIRST, effect=Respond(status)))
     probed = probe(strict)
     assert probed.code == 0, probed.stderr
@@ -289,13 +291,13 @@ def test_without_gzip_it_goes_on_uncompressed(strict: FrontDoor, status: int) ->
     assert encodings.count("gzip") == 1
 
 
-def test_an_encoding_that_is_not_looked_at_is_reported(strict: FrontDoor) -> None:
+def test_an_ignored_encoding_is_reported(strict: FrontDoor) -> None:
     taken = Respond(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", UNKNOWN, effect=taken))
     assert probe(strict).finding("unknown_encoding_status")["value"] == 202
 
 
-def test_a_repeated_page_may_be_taken_and_not_counted(strict: FrontDoor) -> None:
+def test_a_repeated_page_may_be_accepted_but_not_counted(strict: FrontDoor) -> None:
     taken = Respond(202, body={"session_id": "s", "accepted_count_total": 2})
     inject(strict, Fault("push", AGAIN, effect=taken))
     probed = probe(strict)
@@ -305,7 +307,7 @@ def test_a_repeated_page_may_be_taken_and_not_counted(strict: FrontDoor) -> None
 
 
 @pytest.mark.parametrize("status", [400, 409])
-def test_a_repeated_page_may_be_refused(strict: FrontDoor, status: int) -> None:
+def test_a_repeated_page_may_be_rejected(strict: FrontDoor, status: int) -> None:
     inject(strict, Fault("push", AGAIN, effect=Respond(status)))
     finding = probe(strict).finding("repeated_page_counts_twice")
     assert finding["value"] is False
@@ -320,7 +322,7 @@ def without_echo(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("effect", "message"), [(Edit(without_echo), "not echoed"), (Respond(400), "got 400")]
 )
-def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, message: str) -> None:
+def test_a_missing_page_hint_is_reported(strict: FrontDoor, effect: Effect, message: str) -> None:
     inject(strict, Fault("push", HINTED, effect=effect))
     probed = probe(strict)
     assert probed.finding("page_hint_echoed")["value"] is False
@@ -329,7 +331,7 @@ def test_a_page_hint_may_not_come_back(strict: FrontDoor, effect: Effect, messag
 
 
 @pytest.mark.parametrize("status", [409, 429, 500])
-def test_parallel_pages_may_be_refused(strict: FrontDoor, status: int) -> None:
+def test_parallel_pages_may_be_rejected(strict: FrontDoor, status: int) -> None:
     inject(strict, Fault("push", PARALLEL, effect=Respond(status, {"Retry-After": "1"})))
     probed = probe(strict)
     assert probed.code == 0
@@ -338,7 +340,7 @@ def test_parallel_pages_may_be_refused(strict: FrontDoor, status: int) -> None:
     assert strict.operations().count("push") == PARALLEL + 1
 
 
-def test_parallel_pages_are_on_their_way_together(strict: FrontDoor) -> None:
+def test_parallel_pages_are_in_flight_together(strict: FrontDoor) -> None:
     hang = inject(strict, Fault("push", PARALLEL, times=2, effect=Hang()))
     process = start(strict)
     strict.wait_for_operation("push", PARALLEL + 1)
@@ -350,12 +352,12 @@ def rejecting(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "rejected_count_total": 1}
 
 
-def test_an_accepted_page_that_rejects_is_reported(strict: FrontDoor) -> None:
+def test_rejections_in_an_accepted_page_are_reported(strict: FrontDoor) -> None:
     inject(strict, Fault("push", HINTED, effect=Edit(rejecting)))
     assert probe(strict).finding("rejections_in_202")["value"] is True
 
 
-def test_an_entity_type_that_is_refused_with_422_is_reported(strict: FrontDoor) -> None:
+def test_a_rejection_with_422_is_reported(strict: FrontDoor) -> None:
     inject(strict, Fault("push", INVALID, effect=Respond(422)))
     probed = probe(strict)
     assert probed.finding("errors_in")["value"] == "neither"
@@ -367,14 +369,14 @@ def static(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "expires_at": "2030-01-01T00:00:00Z"}
 
 
-def test_expiry_may_stand_still(strict: FrontDoor) -> None:
+def test_an_unchanging_expiry_is_reported(strict: FrontDoor) -> None:
     inject(strict, Fault("status", 1, times=99, effect=Edit(static)))
     finding = probe(strict).finding("status_postpones_expiry")
     assert finding["value"] is False
     assert finding["seen"].startswith("neither ")
 
 
-def test_the_log_may_hide_the_reference_in_a_text(strict: FrontDoor) -> None:
+def test_a_reference_inside_another_text_does_not_count(strict: FrontDoor) -> None:
     def hide(body: dict[str, Any]) -> dict[str, Any]:
         for event in body["items"]:
             event["message"] += f": {event['details'].pop('client_reference_id', '')}"
@@ -386,7 +388,7 @@ def test_the_log_may_hide_the_reference_in_a_text(strict: FrontDoor) -> None:
     assert "inside another text" in probed.finding("log_shows_reference")["seen"]
 
 
-def test_without_a_log_the_rest_is_found_out(strict: FrontDoor) -> None:
+def test_a_probe_works_without_an_activity_log(strict: FrontDoor) -> None:
     inject(strict, Fault("activity", 1, effect=Respond(404)))
     probed = probe(strict)
     assert probed.code == 0
@@ -399,7 +401,7 @@ def without_counts(body: dict[str, Any]) -> dict[str, Any]:
     return {**body, "accepted_records_by_entity": "many", "accepted_batches": None}
 
 
-def test_without_counts_what_they_would_show_is_not_shown(strict: FrontDoor) -> None:
+def test_missing_counts_leave_their_findings_empty(strict: FrontDoor) -> None:
     inject(strict, Fault("status", 1, times=99, effect=Edit(without_counts)))
     probed = probe(strict)
     assert probed.code == 0, probed.stderr
@@ -409,7 +411,7 @@ def test_without_counts_what_they_would_show_is_not_shown(strict: FrontDoor) -> 
     assert any("discards every run" in remark for remark in probed.document["remarks"])
 
 
-def test_counts_that_never_show_are_reported(strict: FrontDoor) -> None:
+def test_counts_that_never_appear_are_reported(strict: FrontDoor) -> None:
     strict.pace["max_count_lag"] = 0.3
     strict.sandbox.configure(strict.integration_id, readings=Readings(counts_lag_seconds=60))
     probed = probe(strict)
@@ -418,14 +420,14 @@ def test_counts_that_never_show_are_reported(strict: FrontDoor) -> None:
     assert probed.finding("parallel_pages")["value"] is None
 
 
-def test_it_suggests_only_settings_that_there_are(strict: FrontDoor) -> None:
+def test_only_existing_settings_are_suggested(strict: FrontDoor) -> None:
     inject(strict, Fault("push", FIRST, effect=Respond(415)))
     suggested = probe(strict).document["settings"]
     assert suggested
     assert set(suggested) <= set(settings.SCHEMA["properties"])
 
 
-def test_a_table_is_for_a_person(strict: FrontDoor) -> None:
+def test_the_default_output_is_a_table(strict: FrontDoor) -> None:
     probed = probe(strict, words=(), env={"COLUMNS": "100"})
     assert probed.code == 0
     lines = probed.stdout.splitlines()
@@ -440,10 +442,10 @@ def test_a_table_is_for_a_person(strict: FrontDoor) -> None:
     assert end == f"Session {strict.session().id} was discarded, nothing was applied."
 
 
-# What ends it early
+# Early ends
 
 
-def test_an_example_that_is_refused_is_reported_by_its_field(strict: FrontDoor) -> None:
+def test_a_rejected_example_is_reported_with_its_field(strict: FrontDoor) -> None:
     probed = probe(strict, {"User": {"name": NUMBER}})
     assert probed.code == 1
     assert "Sprinto rejected page 1 (the example of 'User'): " in probed.error
@@ -455,7 +457,7 @@ def test_an_example_that_is_refused_is_reported_by_its_field(strict: FrontDoor) 
     assert probed.document["discarded"] is True
 
 
-def test_a_refusal_may_quote_anything(strict: FrontDoor) -> None:
+def test_values_in_a_rejection_are_not_shown(strict: FrontDoor) -> None:
     issue = f"{SECRET} {NUMBER} {API_KEY}"
     faults = [{"entity_type": issue, "index": NUMBER, "field": issue, "issue": issue}]
     body = {"error": {"code": issue, "message": issue, "details": faults}, "validation_errors": faults}
@@ -465,7 +467,7 @@ def test_a_refusal_may_quote_anything(strict: FrontDoor) -> None:
     assert probe(strict).error.endswith("[page-refused]")
 
 
-def test_a_rejection_is_kept_in_a_file_for_its_owner(strict: FrontDoor) -> None:
+def test_a_rejection_is_saved_in_a_private_file(strict: FrontDoor) -> None:
     issue = f"{SECRET} {NUMBER} {API_KEY}"
     body = {"error": {"code": "invalid", "message": issue, "details": []}}
     inject(strict, Fault("push", FIRST, times=9, effect=Respond(400, body=body)))
@@ -495,7 +497,7 @@ def test_another_active_session_is_left_alone(strict: FrontDoor) -> None:
     assert finish(strict, first).code == 0
 
 
-def test_a_second_session_that_can_be_opened_is_discarded_too(strict: FrontDoor) -> None:
+def test_a_second_session_is_discarded_too(strict: FrontDoor) -> None:
     inject(strict, Fault("create", 2, effect=Respond(201, body={"id": "second", "state": "active"})))
     strict.pace["shutdown_timeout"] = 4.0
     probed = probe(strict)
@@ -532,7 +534,7 @@ def test_a_signal_discards_from_a_cold_start(strict: FrontDoor) -> None:
     assert strict.session().state == "cancelled"
 
 
-def test_a_signal_while_create_is_without_response_finds_the_session(strict: FrontDoor) -> None:
+def test_a_signal_during_create_finds_the_session(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 1, moment="after", effect=Hang()))
     process = start(strict)
@@ -541,7 +543,7 @@ def test_a_signal_while_create_is_without_response_finds_the_session(strict: Fro
     assert f"Session {strict.session().id} was discarded" in probed.error
 
 
-def test_a_second_create_that_stays_without_response_is_named(strict: FrontDoor) -> None:
+def test_a_second_create_without_a_response_is_reported(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 3.0
     inject(strict, Fault("create", 2, effect=Hang()))
     process = start(strict)
@@ -604,7 +606,7 @@ def test_odd_responses_end_the_probe(
 @pytest.mark.parametrize(
     "body", [b"", b"null", b"[1]", b'{"error": 5, "echoes": [], "validation_errors": {}}']
 )
-def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> None:
+def test_odd_bodies_do_not_end_the_probe(strict: FrontDoor, body: bytes) -> None:
     inject(strict, Fault("push", AGAIN, times=3, effect=Respond(202, body=body)))
     inject(strict, Fault("push", INVALID, effect=Respond(400, body=body)))
     inject(strict, Fault("create", 2, effect=Respond(409, body=body)))
@@ -615,7 +617,7 @@ def test_odd_bodies_are_seen_and_end_nothing(strict: FrontDoor, body: bytes) -> 
     assert probed.finding("conflict_shows_session")["value"] is False
 
 
-def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
+def test_a_failed_discard_names_the_command(strict: FrontDoor) -> None:
     strict.pace["shutdown_timeout"] = 1.0
     inject(strict, Fault("close", 1, times=99, effect=Respond(503)))
     probed = finish(strict, start(strict), state="active")
@@ -626,7 +628,7 @@ def test_a_discard_that_fails_names_the_command(strict: FrontDoor) -> None:
     assert probed.document["discarded"] is False
 
 
-def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> None:
+def test_a_signal_with_a_failed_discard_names_the_command(strict: FrontDoor) -> None:
     strict.pace["signal_shutdown_timeout"] = 1.0
     inject(strict, Fault("push", FIRST, moment="after", effect=Hang()))
     inject(strict, Fault("close", 1, times=99, effect=Respond(500)))
@@ -639,7 +641,7 @@ def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> No
     assert f"sprintoctl discard {strict.session().id} --config {strict.folder}/" in probed.error
 
 
-# What is asked for
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -651,7 +653,7 @@ def test_a_signal_whose_discard_fails_names_the_command(strict: FrontDoor) -> No
         [word for name in "ABC" for word in ("--entity-type", name, "--example", "a.json")],
     ],
 )
-def test_types_and_examples_that_are_no_pairs_are_wrong_words(door: FrontDoor, words: list[str]) -> None:
+def test_unpaired_types_and_examples_are_usage_errors(door: FrontDoor, words: list[str]) -> None:
     (door.folder / "a.json").write_bytes(b"{}")
     process = door.start("probe", *words, "--config", str(door.config()), program="sprintoctl")
     probed = door.finish(process)
@@ -661,7 +663,7 @@ def test_types_and_examples_that_are_no_pairs_are_wrong_words(door: FrontDoor, w
 
 
 @pytest.mark.parametrize("example", ["list.json", "broken.json", "large.json", "nested.json"])
-def test_what_makes_no_sense_is_reported_and_opens_nothing(door: FrontDoor, example: str) -> None:
+def test_an_invalid_example_is_reported_and_opens_nothing(door: FrontDoor, example: str) -> None:
     contents = {
         "list.json": f'["{SECRET}"]'.encode(),
         "broken.json": f'{{"name": "{SECRET}\xff'.encode("latin-1"),
@@ -677,7 +679,7 @@ def test_what_makes_no_sense_is_reported_and_opens_nothing(door: FrontDoor, exam
     assert door.operations() == []
 
 
-def test_an_example_goes_out_digit_for_digit(strict: FrontDoor) -> None:
+def test_an_example_is_sent_digit_for_digit(strict: FrontDoor) -> None:
     path = strict.folder / "exact.json"
     exact = b'{"id": 12345678901234567890.10, "name": "\xc3\xa9",\n "far": 1e400}'
     path.write_bytes(b"\xef\xbb\xbf" + exact + b"\n")

@@ -1,4 +1,4 @@
-"""The receipt of a run: what it did, for every way in which it can end."""
+"""The receipt of a run, for every outcome that a run can have."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STRICT = {"people": EntityRules(schema={"properties": {"name": {"maxLength": 20}
 
 
 def bad(number: int) -> dict[str, Any]:
-    """A record that Sprinto rejects, and no check before."""
+    """A record that passes the target's checks and that Sprinto rejects."""
     return record(number, name=f"{SECRET} {'y' * 30}")
 
 
@@ -59,14 +59,14 @@ def fault(door: FrontDoor, operation: Operation, effect: Effect, **options: Any)
 NO_TIMES = {"first_extracted_at": None, "last_extracted_at": None}
 
 
-def test_the_published_schema_is_that_of_the_code() -> None:
+def test_the_published_schema_matches_the_code() -> None:
     assert json.loads(SCHEMA_FILE.read_bytes()) == published_schema()
-    jsonschema_says = published_schema()["$defs"]["Receipt"]
-    assert jsonschema_says["additionalProperties"] is False
-    assert set(jsonschema_says["required"]) == set(jsonschema_says["properties"])
+    receipt_schema = published_schema()["$defs"]["Receipt"]
+    assert receipt_schema["additionalProperties"] is False
+    assert set(receipt_schema["required"]) == set(receipt_schema["properties"])
 
 
-def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
+def test_a_receipt_describes_the_whole_run(door: FrontDoor) -> None:
     teams = SCHEMA | {"stream": "teams"}
     messages = [SCHEMA, teams, *(record(n, "teams" if n % 5 else "people") for n in range(240)), STATE]
     finished = door.run(messages, entity_types={"teams": "Team"}, **JSON)
@@ -130,8 +130,8 @@ def test_a_receipt_tells_the_whole_run(door: FrontDoor) -> None:
     assert (receipt["number"], receipt["previous"], receipt["signed_by"]) == (1, None, None)
 
 
-def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
-    # A proxy that is not there keeps the run from Sprinto's own host.
+def test_the_region_is_in_the_receipt(door: FrontDoor) -> None:
+    # A proxy that does not exist keeps the run from reaching Sprinto's real host.
     env = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
     settings = {"api_url": None, "region": "eu", "retry_timeout_seconds": 1}
     assert door.run(people(3), env=env, **settings, **JSON).code == 75
@@ -140,7 +140,7 @@ def test_the_region_stands_in_the_receipt(door: FrontDoor) -> None:
     assert receipt["api_url"].startswith("https://eu.")
 
 
-def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) -> None:
+def test_the_documented_program_checks_a_digest(door: FrontDoor) -> None:
     message = (SCHEMA_FILE.parents[2] / "docs/receipts.md").read_text(encoding="utf-8")
     program = message.partition("python - tap.singer <<'END'\n")[2].partition("END\n")[0]
     messages = people(120)
@@ -153,14 +153,14 @@ def test_the_documents_tell_how_to_check_a_digest_without_us(door: FrontDoor) ->
     assert found.stdout.strip() == receipt_of(door)["entity_types"][0]["sha256"] == digest(messages[1:-1])
 
 
-def test_without_a_report_path_nothing_is_written_or_asked(door: FrontDoor) -> None:
+def test_without_a_report_path_nothing_is_written_or_requested(door: FrontDoor) -> None:
     assert door.run(people(3)).code == 0
     assert "activity" not in door.operations()
     assert [path.name for path in door.folder.iterdir()] == ["config-0.json"]
 
 
 @pytest.mark.parametrize("parallel", [2, 8])
-def test_digests_are_in_the_order_of_the_input_with_pages_in_parallel(door: FrontDoor, parallel: int) -> None:
+def test_digests_follow_input_order_with_parallel_pages(door: FrontDoor, parallel: int) -> None:
     fault(door, "push", Hang(0.3), nth=2)
     fault(door, "push", Respond(503, {"Retry-After": "0"}), nth=4)
     messages = people(1500)
@@ -175,7 +175,7 @@ def test_digests_are_in_the_order_of_the_input_with_pages_in_parallel(door: Fron
     )
 
 
-def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
+def test_rejects_are_listed_by_line_and_code(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, entities=STRICT)
     messages = [SCHEMA, *(record(n) for n in range(50)), bad(50), record(51, name=7), record(52), STATE]
     finished = door.run(messages, on_invalid_record="divert", **JSON)
@@ -188,14 +188,14 @@ def test_rejects_stand_by_line_and_code(door: FrontDoor) -> None:
         {"stream": "people", "records": 53, "skipped": 0, "filtered": 0, "dropped": []} | NO_TIMES
     ]
     (entity_type,) = receipt["entity_types"]
-    # What Sprinto rejects was put into a page, what we refuse was not.
+    # Records that Sprinto rejected were in a page; records that the target rejected were not.
     assert (entity_type["entities"], entity_type["accepted"]) == (52, 51)
     assert entity_type["sha256"] == digest([*messages[1:52], messages[53]])
     (page,) = receipt["pages"]
     assert (page["entities"], page["accepted"], page["requests"]) == (52, 51, 2)
 
 
-def test_a_page_that_was_sent_again_says_so(door: FrontDoor) -> None:
+def test_a_resent_page_counts_its_requests(door: FrontDoor) -> None:
     fault(door, "push", Reset(), nth=2)
     assert door.run(people(250), **JSON).code == 0
     assert [page["requests"] for page in receipt_of(door)["pages"]] == [1, 2, 1]
@@ -203,13 +203,13 @@ def test_a_page_that_was_sent_again_says_so(door: FrontDoor) -> None:
 
 @dataclass(frozen=True)
 class Ends:
-    """How a run ends, and what its receipt then says."""
+    """How a run ends, and the fields of its receipt."""
 
     code: int
     outcome: str
     error: str | None
     state: str | None
-    """The session's; None where there is none."""
+    """The session's state; None if there is no session."""
     messages: list[Any] = field(default_factory=lambda: people(150))
     settings: dict[str, Any] = field(default_factory=dict)
     faults: tuple[tuple[Operation, Effect, dict[str, Any]], ...] = ()
@@ -223,7 +223,7 @@ ENDS = {
         0, "applied", None, "processed", people(150)[:-1], settings={"require_final_state": False}
     ),
     "a dry run": Ends(0, "dry-run", None, "cancelled", settings={"dry_run": True}),
-    "a dry run with refusals": Ends(
+    "a dry run with rejections": Ends(
         1,
         "dry-run",
         "would-be-refused",
@@ -233,15 +233,17 @@ ENDS = {
     ),
     "bad input": Ends(1, "failed", "invalid-line", "cancelled", [*PAGE, b"{", STATE], pages=1),
     "bad input before a page": Ends(1, "failed", "invalid-line", None, [SCHEMA, b"{"], pages=0),
-    "a tap that died": Ends(1, "failed", "missing-final-state", "cancelled", PAGE, pages=1),
-    "a refused page": Ends(
+    "no final STATE": Ends(1, "failed", "missing-final-state", "cancelled", PAGE, pages=1),
+    "a rejected page": Ends(
         1, "failed", "page-refused", "cancelled", faults=(("push", Respond(400), {"nth": 2, "times": 9}),)
     ),
-    "a refused key": Ends(1, "failed", "unauthorized", None, faults=(("create", Respond(401), {}),), pages=1),
+    "an invalid API key": Ends(
+        1, "failed", "unauthorized", None, faults=(("create", Respond(401), {}),), pages=1
+    ),
     "too few": Ends(
         1, "failed", "too-few-records", "cancelled", settings={"expect": {"people": {"min_records": 151}}}
     ),
-    "counts that differ": Ends(
+    "a count mismatch": Ends(
         1,
         "failed",
         "count-mismatch",
@@ -254,7 +256,7 @@ ENDS = {
             ),
         ),
     ),
-    "a refused close": Ends(1, "failed", "unauthorized", "cancelled", faults=(("close", Respond(401), {}),)),
+    "a rejected close": Ends(1, "failed", "unauthorized", "cancelled", faults=(("close", Respond(401), {}),)),
     "failed processing": Ends(
         1,
         "failed",
@@ -270,7 +272,7 @@ ENDS = {
         settings={"processing_timeout_seconds": 0.2},
         faults=(("status", Edit(lambda body: body | {"state": "processing"}), {"nth": 2, "times": 999}),),
     ),
-    "a discard that cannot be confirmed": Ends(
+    "an unconfirmed discard": Ends(
         1,
         "failed",
         "invalid-line",
@@ -283,7 +285,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_every_ending_has_its_receipt(door: FrontDoor, how: str) -> None:
+def test_every_outcome_has_its_receipt(door: FrontDoor, how: str) -> None:
     ends = ENDS[how]
     for operation, effect, options in ends.faults:
         fault(door, operation, effect, **options)
@@ -298,12 +300,12 @@ def test_every_ending_has_its_receipt(door: FrontDoor, how: str) -> None:
     assert receipt["ended_at"] is not None
 
 
-def test_the_line_of_bad_input_stands_in_the_receipt(door: FrontDoor) -> None:
+def test_the_line_of_bad_input_is_in_the_receipt(door: FrontDoor) -> None:
     assert door.run([*PAGE, b"s3cr3t", STATE], **JSON).code == 1
     assert receipt_of(door)["error_line"] == 102
 
 
-def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
+def test_a_signal_is_recorded_as_interrupted(door: FrontDoor) -> None:
     process = door.midway(**JSON)
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=20)
@@ -314,7 +316,7 @@ def test_a_signal_is_an_interruption(door: FrontDoor) -> None:
     assert receipt["events"][-1]["type"] == "session_cancelled"
 
 
-def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
+def test_a_session_missing_from_the_log_is_not_claimed(door: FrontDoor) -> None:
     door.pace["signal_shutdown_timeout"] = 1.0
     door.sandbox.configure(door.integration_id, readings=Readings(log_shows_reference=False))
     fault(door, "create", Late())
@@ -328,7 +330,7 @@ def test_a_session_that_is_not_visible_is_not_claimed(door: FrontDoor) -> None:
     assert [step["phase"] for step in receipt["phases"]] == ["opening", "ended"]
 
 
-def test_a_run_that_was_killed_left_an_unfinished_receipt(door: FrontDoor) -> None:
+def test_a_killed_run_leaves_an_unfinished_receipt(door: FrontDoor) -> None:
     session = door.kill_midway(**JSON)
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["exit_code"], receipt["ended_at"]) == ("unfinished", None, None)
@@ -349,14 +351,14 @@ def test_a_broken_stdout_is_reported(door: FrontDoor) -> None:
 # The activity log
 
 
-def test_a_run_does_not_fail_for_its_events(door: FrontDoor) -> None:
+def test_a_run_does_not_fail_if_its_events_cannot_be_read(door: FrontDoor) -> None:
     fault(door, "activity", Respond(500), times=99)
     assert door.run(people(3), **JSON).code == 0
     receipt = receipt_of(door)
     assert (receipt["outcome"], receipt["events"]) == ("applied", None)
 
 
-def test_times_beyond_any_calendar_are_left_out(door: FrontDoor) -> None:
+def test_invalid_times_are_left_out(door: FrontDoor) -> None:
     beyond = "0001-01-01T00:00:00+23:59"
     fault(door, "status", Edit(lambda response: response | {"expires_at": beyond}), times=99)
     assert door.run(people(3), report_path="receipt.json").code == 0
@@ -374,8 +376,8 @@ def test_only_the_sessions_own_events_are_kept(door: FrontDoor) -> None:
     assert [event["id"] for event in events] == own
 
 
-def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None:
-    def tell(body: dict[str, Any]) -> dict[str, Any]:
+def test_free_text_of_events_is_not_kept(door: FrontDoor) -> None:
+    def add_free_text(body: dict[str, Any]) -> dict[str, Any]:
         for item in body["items"]:
             item |= {
                 "message": SECRET,
@@ -385,7 +387,7 @@ def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None
             }
         return body
 
-    fault(door, "activity", Edit(tell))
+    fault(door, "activity", Edit(add_free_text))
     assert door.run(people(3), **JSON).code == 0
     (kinds,) = {(event["type"], event["level"]) for event in receipt_of(door)["events"]}
     assert kinds == ("", "other")
@@ -400,7 +402,7 @@ def test_what_sprinto_writes_about_an_event_is_not_kept(door: FrontDoor) -> None
         (SECRET, (None, None)),
     ],
 )
-def test_of_sprintos_counts_only_what_was_sent_is_named(
+def test_counts_name_only_entity_types_that_were_sent(
     door: FrontDoor, counts: object, message: tuple[object, object]
 ) -> None:
     edit = Edit(lambda body: body | {"accepted_records_by_entity": counts, "accepted_batches": SECRET})
@@ -411,17 +413,17 @@ def test_of_sprintos_counts_only_what_was_sent_is_named(
     assert session["accepted_batches"] is None
 
 
-# Its file
+# The file
 
 
-def test_the_path_may_name_the_run(door: FrontDoor) -> None:
+def test_the_path_may_contain_the_run_id(door: FrontDoor) -> None:
     assert door.run(people(3), report_path="receipts/of {run}.json").code == 0
     (path,) = (door.folder / "receipts").iterdir()
     receipt = receipt_of(door, f"receipts/{path.name}")
     assert path.name == f"of {receipt['run']}.json"
 
 
-def test_a_file_that_exists_is_left_alone(door: FrontDoor) -> None:
+def test_an_existing_file_is_not_overwritten(door: FrontDoor) -> None:
     (door.folder / "receipt.json").write_text("kept")
     assert door.run(people(3), **JSON).code == 0
     assert (door.folder / "receipt.json").read_text() == "kept"
@@ -442,9 +444,7 @@ def test_the_path_may_be_a_folder(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("messages", [people(3), people(0)], ids=["records", "none"])
-def test_a_path_that_takes_no_file_fails_the_run_before_anything(
-    door: FrontDoor, messages: list[Any]
-) -> None:
+def test_an_unusable_path_fails_the_run_before_any_request(door: FrontDoor, messages: list[Any]) -> None:
     (door.folder / "file").touch()
     finished = door.run(messages, report_path="file/receipt.json")
     assert (finished.code, finished.stdout) == (1, "")
@@ -453,8 +453,8 @@ def test_a_path_that_takes_no_file_fails_the_run_before_anything(
     assert door.operations() == []
 
 
-def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
-    """All is applied: that the receipt's folder went away meanwhile is logged, and changes nothing."""
+def test_a_lost_receipt_does_not_lose_the_state(door: FrontDoor) -> None:
+    """Everything is applied: the removal of the receipt's folder is logged and has no other effect."""
     hang = fault(door, "close", Hang(), moment="after")
     process = door.fed(people(3), report_path="receipts/receipt.json")
     end_of_input(process)
@@ -467,7 +467,7 @@ def test_the_state_is_not_lost_with_the_receipt(door: FrontDoor) -> None:
     assert "| WARNING" in warning
 
 
-def test_the_state_is_not_lost_when_the_disk_is_full(door: FrontDoor) -> None:
+def test_a_full_disk_does_not_lose_the_state(door: FrontDoor) -> None:
     code, stdout, stderr = fill_the_disk(door)
     assert (code, stdout) == (0, state_line()), stderr
     (warning,) = [line for line in stderr.splitlines() if "[receipt-not-written]" in line]
@@ -476,7 +476,7 @@ def test_the_state_is_not_lost_when_the_disk_is_full(door: FrontDoor) -> None:
     assert door.session().state == "processed"
 
 
-def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> None:
+def test_a_run_that_holds_discards_if_the_disk_is_full(door: FrontDoor) -> None:
     code, stdout, stderr = fill_the_disk(door, finish="hold")
     assert (code, stdout) == (1, ""), stderr
     assert "[receipt-not-written]" in stderr
@@ -485,16 +485,16 @@ def test_a_run_that_holds_discards_when_the_disk_is_full(door: FrontDoor) -> Non
 
 
 def fill_the_disk(door: FrontDoor, **settings: Any) -> tuple[int, str, str]:  # noqa: ANN401 - settings
-    """A run that can write no file larger than what its receipt was at first."""
+    """Run with a file size limit equal to the receipt's initial size."""
     process = door.fed(people(200)[:150], page_size=10, **JSON, **settings)
     door.wait_for_operation("push")
-    most = (door.folder / "receipt.json").stat().st_size
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (most, most))
+    size = (door.folder / "receipt.json").stat().st_size
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
     finished = door.finish(process, people(200)[150:])
     return finished.code, finished.stdout, finished.stderr
 
 
-def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(door: FrontDoor) -> None:
+def test_a_disk_full_from_the_start_fails_the_run(door: FrontDoor) -> None:
     config = str(door.config(**JSON))
     command = ["sh", "-c", 'ulimit -f 0; exec "$0" -m target_sprinto --config "$1"', sys.executable, config]
     run = subprocess.run(
@@ -506,11 +506,11 @@ def test_a_disk_that_is_full_from_the_start_fails_the_run_and_leaves_no_file(doo
     assert not (door.folder / "receipt.json").exists()
 
 
-# As a page
+# The HTML report
 
 
 def page(door: FrontDoor, name: str = "receipt.json") -> str:
-    """The page that `sprintoctl receipt` makes."""
+    """The HTML report that `sprintoctl receipt` writes."""
     (door.folder / "receipt.html").unlink(missing_ok=True)
     words = ["receipt", name, "--html", "-o", "receipt.html"]
     finished = door.finish(door.start(*words, program="sprintoctl"))
@@ -518,7 +518,7 @@ def page(door: FrontDoor, name: str = "receipt.json") -> str:
     return (door.folder / "receipt.html").read_text()
 
 
-def test_a_page_stands_by_itself(door: FrontDoor) -> None:
+def test_an_html_report_is_self_contained(door: FrontDoor) -> None:
     stream = "<b>people</b> & 'co'"
     messages = [SCHEMA | {"stream": stream}, *(record(n, stream) for n in range(3)), STATE]
     assert door.run(messages, **JSON).code == 0
@@ -541,12 +541,12 @@ def test_a_page_stands_by_itself(door: FrontDoor) -> None:
 
 
 PAGES = {
-    "a refused page": (
+    "a rejected page": (
         ("push", Respond(400), {"times": 9}),
         "Failed [page-refused]",
         "was discarded: nothing",
     ),
-    "a refused key": (("create", Respond(401), {}), "Failed [unauthorized]", "No session was opened."),
+    "an invalid API key": (("create", Respond(401), {}), "Failed [unauthorized]", "No session was opened."),
     "a lost discard": (
         ("close", Respond(401), {"times": 99}),
         "Failed [unauthorized]",
@@ -561,7 +561,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("how", PAGES)
-def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> None:
+def test_an_html_report_shows_the_sessions_outcome(door: FrontDoor, how: str) -> None:
     (operation, effect, options), headline, explained = PAGES[how]
     fault(door, operation, effect, **options)  # type: ignore[arg-type] # an operation by name
     assert door.run(people(3), **JSON).code == 1
@@ -571,7 +571,7 @@ def test_a_page_tells_what_became_of_the_session(door: FrontDoor, how: str) -> N
     assert f"<p>{escape(receipt_of(door)['error_message'])} " in text
 
 
-def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
+def test_an_html_report_lists_rejects(door: FrontDoor) -> None:
     messages = [*people(5)[:-1], record(5, name=7), STATE]
     assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
     text = page(door)
@@ -579,16 +579,14 @@ def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
     assert '<td class="number" data-head="Input line">7</td><td data-head="In batch file">-</td>' in text
 
 
-def test_a_page_of_a_run_that_goes_on_says_so(door: FrontDoor) -> None:
+def test_an_html_report_of_a_running_run_says_unfinished(door: FrontDoor) -> None:
     process = door.midway(**JSON)
     assert ">Unfinished<" in page(door)
     assert door.finish(process, [STATE]).code == 0
     assert ">Applied<" in page(door)
 
 
-def test_the_settings_are_reported_apart_and_the_key_is_not_among_them(
-    door: FrontDoor, tmp_path: Path
-) -> None:
+def test_the_settings_digest_distinguishes_settings_but_not_keys(door: FrontDoor, tmp_path: Path) -> None:
     message = []
     for settings in ({}, {"page_size": 50}, {"page_size": 100}, {"api_key": "another"}):
         assert door.run(people(0), report_path="{run}.json", **settings).code == 0
@@ -599,7 +597,7 @@ def test_the_settings_are_reported_apart_and_the_key_is_not_among_them(
     assert plain == default == other_key != smaller
 
 
-def test_a_page_is_written_only_of_a_receipt_that_was_verified(door: FrontDoor) -> None:
+def test_an_html_report_requires_a_verified_receipt(door: FrontDoor) -> None:
     assert door.run(people(3), report_path="receipt.json").code == 0
     receipt, page = door.folder / "receipt.json", door.folder / "page.html"
     content = receipt.read_bytes()
@@ -617,7 +615,7 @@ def test_a_page_is_written_only_of_a_receipt_that_was_verified(door: FrontDoor) 
     assert "The receipt cannot be read" in missing.stderr
 
 
-def test_what_the_user_gives_is_no_fact_of_the_page(door: FrontDoor) -> None:
+def test_user_provenance_is_marked_as_given(door: FrontDoor) -> None:
     given = {"Signature": "by the key abab, checked for this page"}
     assert door.run(people(3), report_path="receipt.json", provenance=given).code == 0
     page = page_of(door)
@@ -625,7 +623,7 @@ def test_what_the_user_gives_is_no_fact_of_the_page(door: FrontDoor) -> None:
     assert page.count("<dt>Signature</dt>") == 1
 
 
-def test_names_do_not_turn_the_rest_of_a_page_around(door: FrontDoor) -> None:
+def test_bidi_controls_in_names_are_escaped(door: FrontDoor) -> None:
     odd = "abc\u202egnp.exe"
     schema = SCHEMA | {"stream": odd}
     messages = [schema, record(1, odd), STATE]

@@ -1,4 +1,4 @@
-"""Records that may not be sent, or that Sprinto rejects: diverted to a file, or listed by a dry run."""
+"""Records that the target or Sprinto rejects: diverted to a file, or listed by a dry run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TEAMS = SCHEMA | {"stream": "teams"}
 
 
 def bad(number: int, stream: str = "people", **fields: object) -> dict[str, Any]:
-    """A record that Sprinto rejects, and no check before."""
+    """A record that passes the target's checks and that Sprinto rejects."""
     return record(number, stream, name=f"{LONG} {number}", **fields)
 
 
@@ -66,13 +66,13 @@ def ids(door: FrontDoor, entity_type: str = "people") -> list[int]:
 
 
 def text(finished: Finished) -> str:
-    """The warning that names count and file."""
+    """The warning that contains the count and the file."""
     (line,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
     assert "| WARNING" in line
     return line
 
 
-NAMINGS = [
+ERROR_READINGS = [
     {"errors_in": place, "index_within": within, "index_base": base, "all_errors": everything}
     for place, within, base, everything in product(
         ("details", "validation_errors"), ("type", "page"), (0, 1), (True, False)
@@ -80,7 +80,7 @@ NAMINGS = [
 ]
 
 
-# By default as many as hold each two readings together.
+# Enough by default to cover every pair of readings.
 BY_DEFAULT = (0, 3, 5, 6, 9, 10, 12, 15)
 
 
@@ -92,10 +92,10 @@ BY_DEFAULT = (0, 3, 5, 6, 9, 10, 12, 15)
             id=",".join(map(str, readings.values())),
             marks=[] if number in BY_DEFAULT else pytest.mark.slow,
         )
-        for number, readings in enumerate(NAMINGS)
+        for number, readings in enumerate(ERROR_READINGS)
     ],
 )
-def test_refused_records_are_diverted_however_sprinto_names_them(
+def test_rejected_records_are_diverted_under_every_error_reading(
     door: FrontDoor, readings: dict[str, Any]
 ) -> None:
     strict(door, "people", "teams", **readings)
@@ -114,18 +114,18 @@ def test_refused_records_are_diverted_however_sprinto_names_them(
     ]
     assert {reject["reject"]["code"] for reject in rejects} == {"page-refused"}
     assert {reject["reject"]["field"] for reject in rejects} == {"name"}
-    # Sprinto's own words quote the value: this file alone has them.
+    # Sprinto's own text quotes the value: it is in this file only.
     assert all(LONG in reject["reject"].pop("response")["issue"] for reject in rejects)
     assert SECRET not in json.dumps([reject["reject"] for reject in rejects])
     line = text(finished)
     assert "8 records rejected (" in line
     assert "4 people, field 'name', page-refused" in line
     assert f"rejects/{file_of(door).name}" in line
-    # What Sprinto names is made use of.
+    # The records that Sprinto names are used, so few requests are needed.
     assert len(door.pages()) <= (35 if readings["all_errors"] else 80)
 
 
-def test_a_rejects_file_is_for_its_owner_and_can_be_loaded_again(door: FrontDoor) -> None:
+def test_a_rejects_file_is_private_and_can_be_reloaded(door: FrontDoor) -> None:
     strict(door)
     first = door.run([SCHEMA, *(record(n) for n in range(5)), bad(5), bad(6), STATE], **DIVERT)
     assert first.code == 0
@@ -137,7 +137,7 @@ def test_a_rejects_file_is_for_its_owner_and_can_be_loaded_again(door: FrontDoor
     assert ids(door) == [0, 1, 2, 3, 4, 5, 6]
 
 
-OWN: dict[str, tuple[Any, str, str | None]] = {
+REJECTED_BY_THE_TARGET: dict[str, tuple[Any, str, str | None]] = {
     "its schema": (record(5, name=5), "invalid-record", "name"),
     "its key": (
         b'{"type":"RECORD","stream":"people","record":{"name":"s3cr3t"}}',
@@ -150,14 +150,14 @@ OWN: dict[str, tuple[Any, str, str | None]] = {
         "invalid-record",
         None,
     ),
-    "no object": (b'{"type":"RECORD","stream":"people","record":["s3cr3t"]}', "invalid-record", None),
+    "not an object": (b'{"type":"RECORD","stream":"people","record":["s3cr3t"]}', "invalid-record", None),
     "its size": (record(5, name="s" * 5_000_000), "record-too-large", None),
 }
 
 
-@pytest.mark.parametrize("why", OWN)
-def test_what_we_would_not_send_is_diverted_too(door: FrontDoor, why: str) -> None:
-    message, code, field = OWN[why]
+@pytest.mark.parametrize("why", REJECTED_BY_THE_TARGET)
+def test_records_that_the_target_rejects_are_diverted_too(door: FrontDoor, why: str) -> None:
+    message, code, field = REJECTED_BY_THE_TARGET[why]
     finished = door.run([SCHEMA, record(1), message, record(2), STATE], **DIVERT)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert ids(door) == [1, 2]
@@ -170,7 +170,7 @@ def test_what_we_would_not_send_is_diverted_too(door: FrontDoor, why: str) -> No
     assert text(finished)
 
 
-def test_a_line_that_is_no_message_still_fails_the_run(door: FrontDoor) -> None:
+def test_an_invalid_line_still_fails_the_run(door: FrontDoor) -> None:
     for line in (b"s3cr3t", b'{"type":"STATE","value":{"a":NaN}}', record(1, "unknown")):
         finished = door.run([SCHEMA, record(1), line, STATE], **DIVERT)
         assert (finished.code, finished.stdout) == (1, "")
@@ -180,7 +180,7 @@ def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
     def too_large(nth: int) -> Fault:
         return Fault("push", nth=nth, integration_id=door.integration_id, effect=Respond(413))
 
-    # The page, its first half, and the first record of that.
+    # The page, its first half, and the first record of that half.
     for nth in (1, 2, 3):
         door.sandbox.inject(too_large(nth))
     finished = door.run(people(4), **DIVERT)
@@ -190,7 +190,7 @@ def test_a_record_too_large_for_sprinto_is_diverted(door: FrontDoor) -> None:
     assert (reject["record"]["id"], reject["reject"]["code"]) == (0, "page-too-large")
 
 
-def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> None:
+def test_an_unnamed_rejected_record_is_found_by_bisection(door: FrontDoor) -> None:
     strict(door)
     body = {"error": {"code": "x", "message": "no", "details": []}}
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Respond(400, body=body)))
@@ -200,7 +200,7 @@ def test_a_refusal_that_names_nothing_is_found_by_halving(door: FrontDoor) -> No
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
 
 
-def test_a_refusal_that_names_others_is_not_believed(door: FrontDoor) -> None:
+def test_a_rejection_that_names_the_wrong_records_is_not_trusted(door: FrontDoor) -> None:
     strict(door)
 
     def name_the_first(body: dict[str, Any]) -> dict[str, Any]:
@@ -208,15 +208,15 @@ def test_a_refusal_that_names_others_is_not_believed(door: FrontDoor) -> None:
             fault["index"] = 0
         return body
 
-    lies = Fault("push", times=99, integration_id=door.integration_id, effect=Edit(name_the_first))
-    door.sandbox.inject(lies)
+    misleading = Fault("push", times=99, integration_id=door.integration_id, effect=Edit(name_the_first))
+    door.sandbox.inject(misleading)
     finished = door.run([SCHEMA, *(record(n) for n in range(50)), bad(50), record(51), STATE], **DIVERT)
     assert finished.code == 0
     assert sorted(ids(door)) == [*range(50), 51]
     assert [reject["record"]["id"] for reject in kept(file_of(door))] == [50]
 
 
-def test_each_run_writes_a_file_of_its_own(door: FrontDoor) -> None:
+def test_each_run_writes_its_own_file(door: FrontDoor) -> None:
     strict(door)
     folder = door.folder / "rejects"
     contents: dict[str, bytes] = {}
@@ -227,7 +227,7 @@ def test_each_run_writes_a_file_of_its_own(door: FrontDoor) -> None:
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == contents
 
 
-def test_rejects_are_on_disk_before_the_rest_is_sent_again(door: FrontDoor) -> None:
+def test_rejects_are_on_disk_before_the_rest_is_resent(door: FrontDoor) -> None:
     strict(door)
     door.sandbox.inject(Fault("push", nth=2, integration_id=door.integration_id, effect=Hang()))
     process = door.fed([SCHEMA, *(record(n) for n in range(99)), bad(99)], **DIVERT)
@@ -243,7 +243,7 @@ def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDo
     finished = door.run([*messages, bad(4), record(3), bad(3), STATE], **DIVERT)
     assert finished.code == 0
     rejects = kept(file_of(door))
-    # 1 came again and was accepted; the first 3 too, but not the second; 4 was accepted before.
+    # A later version of 1 and of the first 3 was accepted; the second 3 is the latest; 4 was accepted before.
     assert [reject["record"]["id"] for reject in rejects] == [4, 3]
     line = text(finished)
     assert "4 records rejected" in line
@@ -251,7 +251,7 @@ def test_a_later_version_of_the_entity_supersedes_the_rejected_one(door: FrontDo
     assert "For these, Sprinto may still have an older version" in line
 
 
-def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:
+def test_no_file_is_left_if_all_rejects_are_superseded(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, bad(1), record(1), STATE], **DIVERT)
     assert finished.code == 0
@@ -259,13 +259,13 @@ def test_where_all_are_superseded_no_file_is_left(door: FrontDoor) -> None:
     assert list((door.folder / "rejects").iterdir()) == []
 
 
-def test_a_run_without_rejects_makes_no_file(door: FrontDoor) -> None:
+def test_a_run_without_rejects_writes_no_file(door: FrontDoor) -> None:
     assert door.run(people(3), **DIVERT).code == 0
     assert not (door.folder / "rejects").exists()
 
 
-@pytest.mark.parametrize(("most", "code"), [(3, 0), (2, 1), (0, 1)])
-def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) -> None:
+@pytest.mark.parametrize(("limit", "code"), [(3, 0), (2, 1), (0, 1)])
+def test_too_many_rejects_fail_the_run(door: FrontDoor, limit: int, code: int) -> None:
     strict(door)
     messages = [
         SCHEMA,
@@ -276,7 +276,7 @@ def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) ->
         *(record(n) for n in range(4, 90)),
         STATE,
     ]
-    finished = door.run(messages, max_rejects=most, **DIVERT)
+    finished = door.run(messages, max_rejects=limit, **DIVERT)
     assert finished.code == code
     if code:
         assert "[too-many-rejects]" in finished.error
@@ -289,7 +289,7 @@ def test_too_many_rejects_fail_the_run(door: FrontDoor, most: int, code: int) ->
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(door: FrontDoor, count: int) -> None:
+def test_a_type_without_accepted_records_fails_the_run(door: FrontDoor, count: int) -> None:
     strict(door, "teams")
     messages = [*(bad(n, "teams") for n in range(count)), *(record(n) for n in range(20))]
     finished = door.run([SCHEMA, TEAMS, *messages, STATE], **DIVERT)
@@ -303,7 +303,7 @@ def test_a_type_of_which_nothing_is_accepted_is_a_wrong_mapping(door: FrontDoor,
 
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize("others", [0, 3])
-def test_a_single_record_that_our_own_checks_reject_fails_its_entity_type(
+def test_a_type_whose_only_record_is_rejected_fails_the_run(
     door: FrontDoor, others: int, *, dry_run: bool
 ) -> None:
     messages = [record(5, "teams", name=5), *(record(n) for n in range(others))]
@@ -316,7 +316,7 @@ def test_a_single_record_that_our_own_checks_reject_fails_its_entity_type(
     assert "the list is not complete" not in finished.stderr
 
 
-def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: FrontDoor) -> None:
+def test_one_accepted_record_from_any_stream_is_enough(door: FrontDoor) -> None:
     strict(door)
     types = {"people": "people", "teams": "people"}
     messages = [SCHEMA, TEAMS, bad(1, "teams"), record(2), STATE]
@@ -325,7 +325,7 @@ def test_a_type_of_which_one_stream_brings_an_accepted_record_is_mapped(door: Fr
     assert ids(door) == [2]
 
 
-def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> None:
+def test_a_later_failure_names_the_rejects_file(door: FrontDoor) -> None:
     strict(door)
     process = door.fed([SCHEMA, bad(1), *(record(n) for n in range(2, 101))], **DIVERT)
     door.wait_for_operation("push", 2, responded=True)
@@ -335,19 +335,19 @@ def test_a_run_that_fails_later_says_where_its_rejects_are(door: FrontDoor) -> N
     assert file_of(door).name in finished.error
 
 
-def test_a_run_that_was_closed_and_failed_says_where_its_rejects_are(door: FrontDoor) -> None:
+def test_failed_processing_names_the_rejects_file(door: FrontDoor) -> None:
     strict(door)
     door.sandbox.configure(door.integration_id, processing_outcomes=["failed", "failed"])
     finished = door.run([SCHEMA, bad(1), *(record(n) for n in range(2, 9)), STATE], **DIVERT)
     assert finished.code == 1
     assert "[processing-failed]" in finished.error
     assert "may still be applied" in finished.error
-    # The session may still be applied, and then this is what it lacks.
+    # The session may still be applied, and would then lack these records.
     assert file_of(door).suffix == ".singer"
     assert str(file_of(door).name) in text(finished)
 
 
-def test_a_run_that_was_applied_and_failed_has_rejects_to_load(door: FrontDoor) -> None:
+def test_an_applied_run_that_fails_keeps_loadable_rejects(door: FrontDoor) -> None:
     strict(door)
 
     def one_more(response: dict[str, Any]) -> dict[str, Any]:
@@ -366,10 +366,10 @@ def test_a_run_that_was_applied_and_failed_has_rejects_to_load(door: FrontDoor) 
     assert file_of(door).name in text(finished)
 
 
-def test_a_response_that_comes_after_the_discard_leaves_no_file(door: FrontDoor) -> None:
+def test_a_response_after_the_discard_writes_no_file(door: FrontDoor) -> None:
     strict(door)
     abandoned = Fault("push", moment="after", integration_id=door.integration_id, effect=Hang())
-    # The receipt waits for the log meanwhile.
+    # Meanwhile the receipt waits for the activity log.
     reading = Fault("activity", times=9, integration_id=door.integration_id, effect=Delay(1.0))
     for fault in (abandoned, reading):
         door.sandbox.inject(fault)
@@ -383,7 +383,7 @@ def test_a_response_that_comes_after_the_discard_leaves_no_file(door: FrontDoor)
     assert not (door.folder / "rejects").exists()
 
 
-def test_a_record_that_two_maps_make_invalid_is_loaded_once(door: FrontDoor) -> None:
+def test_a_record_rejected_by_two_maps_is_written_once(door: FrontDoor) -> None:
     maps = {"people": {"id": "id"}, "copy": {"__source__": "people", "name": "name"}}
     types = {"people": "User", "copy": "Person"}
     settings: dict[str, Any] = {"entity_types": types, "stream_maps": maps, **DIVERT}
@@ -396,7 +396,7 @@ def test_a_record_that_two_maps_make_invalid_is_loaded_once(door: FrontDoor) -> 
     assert len(kept(file_of(door))) == 1
 
 
-def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:
+def test_an_unusable_rejects_folder_fails_the_run(door: FrontDoor) -> None:
     strict(door)
     (door.folder / "rejects").write_text("a file")
     finished = door.run([SCHEMA, bad(1), STATE], **DIVERT)
@@ -406,9 +406,7 @@ def test_a_folder_that_takes_no_file_fails_the_run(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("parallel", [2, 8])
-def test_refusals_in_pages_beside_each_other_keep_the_order_of_entities(
-    door: FrontDoor, parallel: int
-) -> None:
+def test_rejections_in_parallel_pages_keep_entity_order(door: FrontDoor, parallel: int) -> None:
     strict(door, index_base=1, all_errors=False)
     door.sandbox.configure(door.integration_id, processing_seconds=0.01)
     messages = []
@@ -426,7 +424,7 @@ def test_refusals_in_pages_beside_each_other_keep_the_order_of_entities(
         assert order == sorted(order)
 
 
-def test_stream_maps_keep_the_record_as_it_came(door: FrontDoor) -> None:
+def test_rejects_keep_the_record_before_its_stream_map(door: FrontDoor) -> None:
     maps = {"people": {"nr": "id", "name": "name", "__key_properties__": ["nr"], "__else__": None}}
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2, extra="x"), STATE], stream_maps=maps, **DIVERT)
@@ -447,8 +445,10 @@ KEY_MAPS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("parallel", [1, 4])
 @pytest.mark.parametrize("keys", KEY_MAPS)
-def test_a_rejected_record_has_the_key_of_the_mapped_one(door: FrontDoor, keys: str, parallel: int) -> None:
-    """By our own check, before the later version and after it; and by Sprinto."""
+def test_a_rejected_record_has_the_key_of_its_mapped_version(
+    door: FrontDoor, keys: str, parallel: int
+) -> None:
+    """Rejected by the target, before and after the later version, and by Sprinto."""
     strict(door)
     wrong = [record(1, name=5), bad(2), record(3), record(4, name=5)]
     right = [record(1), record(2), bad(3), record(5)]
@@ -460,7 +460,7 @@ def test_a_rejected_record_has_the_key_of_the_mapped_one(door: FrontDoor, keys: 
     assert "2 of them are superseded" in text(finished)
 
 
-def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) -> None:
+def test_a_record_mapped_to_nan_is_superseded_too(door: FrontDoor) -> None:
     maps = {"people": RENAMED_KEY | {"score": "float(name)"}}
     messages = [SCHEMA, record(1, name="nan"), record(2, name="inf"), record(1, name="1"), STATE]
     finished = door.run(messages, stream_maps=maps, **DIVERT)
@@ -469,7 +469,7 @@ def test_a_record_of_which_the_map_makes_nan_is_superseded_too(door: FrontDoor) 
     assert "1 of them is superseded" in text(finished)
 
 
-def test_a_record_too_large_once_it_is_mapped_is_superseded_too(door: FrontDoor) -> None:
+def test_a_record_too_large_after_mapping_is_superseded_too(door: FrontDoor) -> None:
     messages = [SCHEMA, record(1, name="s" * 5_000_000), record(2), record(1), STATE]
     finished = door.run(messages, stream_maps={"people": RENAMED_KEY}, **DIVERT)
     assert finished.code == 0
@@ -490,7 +490,9 @@ def test_a_dry_run_applies_nothing_and_writes_no_state(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fail", "divert"])
-def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal["fail", "divert"]) -> None:
+def test_a_dry_run_lists_records_that_would_be_rejected(
+    door: FrontDoor, setting: Literal["fail", "divert"]
+) -> None:
     strict(door)
     messages = [
         SCHEMA,
@@ -503,7 +505,7 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     ]
     finished = door.run(messages, dry_run=True, on_invalid_record=setting)
     assert (finished.code, finished.stdout) == (1, "")
-    # Two that Sprinto rejects for one reason, and one that our own check does.
+    # Sprinto rejects two for one reason, the target rejects one.
     assert would_be_refused(finished.stderr) == [(2, [52, 54]), (1, [53])]
     assert finished.stderr.count("field 'name'") >= 2
     assert (
@@ -515,12 +517,12 @@ def test_a_dry_run_lists_what_would_be_refused(door: FrontDoor, setting: Literal
     assert door.session().state == "cancelled"
     (words,) = (door.folder / "rejects").iterdir()
     assert words.name.endswith(".response.json")
-    # What Sprinto said; record 53 is ours to reject.
+    # Only Sprinto's responses; the target itself rejects the record on line 53.
     assert [entry["about"].rpartition(" ")[2] for entry in json.loads(words.read_bytes())] == ["52", "54"]
 
 
-def test_a_dry_run_groups_what_it_rejects(door: FrontDoor) -> None:
-    """A wrong mapping is one line, however many records it spoils."""
+def test_a_dry_run_groups_rejects(door: FrontDoor) -> None:
+    """A wrong mapping is one line, however many records it affects."""
     messages = [SCHEMA, record(1), *(record(number, name=number) for number in range(300)), STATE]
     finished = door.run(messages, dry_run=True, max_rejects=1000)
     assert finished.code == 1
@@ -530,7 +532,7 @@ def test_a_dry_run_groups_what_it_rejects(door: FrontDoor) -> None:
     assert "300 records would be rejected: the log's warnings say why." in finished.error
 
 
-def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
+def test_a_dry_run_uses_the_singular_for_one_record(door: FrontDoor) -> None:
     strict(door)
     finished = door.run([SCHEMA, record(1), bad(2), STATE], dry_run=True)
     assert (
@@ -540,7 +542,7 @@ def test_a_dry_run_tells_of_a_single_record_as_one(door: FrontDoor) -> None:
     assert "Fix it at its source or with a stream map" in finished.error
 
 
-def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
+def test_a_dry_run_stops_at_max_rejects(door: FrontDoor) -> None:
     strict(door)
     messages = [SCHEMA, *(bad(n) if n % 3 == 0 else record(n) for n in range(60)), STATE]
     finished = door.run(messages, dry_run=True, max_rejects=5)
@@ -550,13 +552,13 @@ def test_a_dry_run_stops_at_max_rejects_and_says_so(door: FrontDoor) -> None:
     assert door.session().state == "cancelled"
 
 
-def test_a_dry_run_without_records_needs_no_session(door: FrontDoor) -> None:
+def test_a_dry_run_without_records_opens_no_session(door: FrontDoor) -> None:
     finished = door.run(people(0), dry_run=True)
     assert (finished.code, finished.stdout) == (0, "")
     assert door.sessions() == []
 
 
-def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) -> None:
+def test_a_dry_run_reports_an_unconfirmed_discard(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("close", times=1000, integration_id=door.integration_id, effect=Respond(401)))
     finished = door.run(people(3), dry_run=True)
     assert (finished.code, finished.stdout) == (1, "")
@@ -565,7 +567,7 @@ def test_a_dry_run_whose_discard_cannot_be_confirmed_says_so(door: FrontDoor) ->
 
 
 @pytest.mark.parametrize("state", ["expired", "processed"])
-def test_a_dry_run_whose_session_has_ended_names_no_command(door: FrontDoor, state: str) -> None:
+def test_a_dry_run_with_an_ended_session_suggests_no_command(door: FrontDoor, state: str) -> None:
     effect = Edit(lambda status: status | {"state": state})
     door.sandbox.inject(Fault("status", 2, integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3), dry_run=True)
@@ -575,7 +577,7 @@ def test_a_dry_run_whose_session_has_ended_names_no_command(door: FrontDoor, sta
 
 
 def limit_file_size(process: subprocess.Popen[bytes], size: int) -> None:
-    """As a disk that is full: a write that passes the limit is cut off at it, the next one fails."""
+    """Simulate a full disk: a write beyond the limit is cut off, the next one fails."""
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -584,7 +586,7 @@ def many_invalid(first: int, last: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("room", [0, 1, 300, 777, 1024])
-def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) -> None:
+def test_a_reject_is_written_completely_or_the_run_fails(door: FrontDoor, room: int) -> None:
     process = door.start(**DIVERT)
     limit_file_size(process, room)
     finished = door.finish(process, [SCHEMA, record(0), *many_invalid(1, 50), STATE])
@@ -597,10 +599,10 @@ def test_a_reject_is_written_whole_or_the_run_fails(door: FrontDoor, room: int) 
     assert (room > 300) == bool(rejected)
 
 
-def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: FrontDoor) -> None:
+def test_an_unwritable_final_file_names_what_the_file_contains(door: FrontDoor) -> None:
     strict(door, all_errors=False)
     process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
-    # The final file is the same three records; the disk is full before it is written.
+    # The final file would hold the same three records; the disk is full before it is written.
     limit_file_size(process, 100)
     finished = door.finish(process, [STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -609,7 +611,7 @@ def test_a_final_file_that_cannot_be_written_says_what_the_file_holds(door: Fron
     assert [one["record"]["id"] for one in kept(file_of(door))] == [0, 1, 2]
 
 
-def test_a_failed_run_whose_final_file_cannot_be_written_says_so(door: FrontDoor) -> None:
+def test_a_failed_run_reports_an_unwritable_final_file(door: FrontDoor) -> None:
     process = door.midway(messages=[SCHEMA, *many_invalid(0, 3), *people(103)[4:-1]], **DIVERT)
     limit_file_size(process, 100)
     finished = door.finish(process, [b"not a message"])
@@ -626,8 +628,8 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 @pytest.mark.parametrize("room", [0, 100])
-def test_a_receipt_that_does_not_fit_on_the_disk_is_not_begun(door: FrontDoor, room: int) -> None:
-    # The limit is there before the run begins.
+def test_a_run_does_not_start_if_its_receipt_does_not_fit(door: FrontDoor, room: int) -> None:
+    # The limit is set before the run starts.
     process = door.start(
         cold=True, through=[sys.executable, "-c", WITH_LIMIT, str(room)], report_path="receipt.json"
     )

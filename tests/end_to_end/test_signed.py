@@ -1,4 +1,4 @@
-"""Receipts that cannot be forged: the signature beside them, and the chain that they make."""
+"""Receipts that cannot be forged: their signatures and their chain."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def verify(door: FrontDoor, what: str = "receipts/receipt.json", key: str = "key
     return sprintoctl(door, "verify", what, "--public-key", key)
 
 
-def check_refused(finished: Finished, code: str, *shown: str) -> None:
+def check_failed(finished: Finished, code: str, *shown: str) -> None:
     assert finished.code == 1, finished.stdout
     for words in (f"[{code}]", *shown):
         assert words in finished.stderr
@@ -81,13 +81,13 @@ def test_keygen_makes_a_private_pair_and_overwrites_nothing(door: FrontDoor) -> 
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert stat.S_IMODE(public.stat().st_mode) == 0o644
     before = private.read_bytes(), public.read_bytes()
-    check_refused(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pem", "File exists")
+    check_failed(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pem", "File exists")
     assert (private.read_bytes(), public.read_bytes()) == before
 
 
-def test_a_public_key_that_exists_costs_no_private_one(door: FrontDoor) -> None:
+def test_keygen_writes_no_private_key_if_the_public_one_exists(door: FrontDoor) -> None:
     (door.folder / "key.pub.pem").write_text("kept")
-    check_refused(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pub.pem")
+    check_failed(sprintoctl(door, "keygen", "key"), "receipt-not-written", "key.pub.pem")
     assert not (door.folder / "key.pem").exists()
     assert (door.folder / "key.pub.pem").read_text() == "kept"
 
@@ -108,7 +108,7 @@ def test_a_run_with_a_key_signs_its_receipt(door: FrontDoor) -> None:
     assert f"The signature is by the key {receipt['signed_by']}." in finished.stdout
 
 
-def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
+def test_an_html_report_shows_whether_the_signature_was_checked(door: FrontDoor) -> None:
     path = sign(door)
     page = ("receipt", "receipts/receipt.json", "--html")
     key = read_receipt(path)["signed_by"]
@@ -120,10 +120,10 @@ def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
     unchecked = f"It names the key {key} as its signer, not checked: use --public-key FILE.\n"
     assert sprintoctl(door, "verify", page[1]).stdout.endswith(unchecked)
     assert sprintoctl(door, *page).code == 0
-    check_refused(sprintoctl(door, *with_key), "receipt-counts")
+    check_failed(sprintoctl(door, *with_key), "receipt-counts")
 
 
-def test_a_run_that_failed_and_one_that_holds_are_signed(door: FrontDoor) -> None:
+def test_failed_and_held_runs_are_signed(door: FrontDoor) -> None:
     keygen(door)
     assert door.run([SCHEMA, b"{"], **SIGNED).code == 1
     assert verify(door).code == 0
@@ -132,14 +132,14 @@ def test_a_run_that_failed_and_one_that_holds_are_signed(door: FrontDoor) -> Non
     assert verify(door).code == 0
 
 
-def test_without_a_key_receipt_and_verify_say_that_it_is_unsigned(door: FrontDoor) -> None:
+def test_without_a_key_receipt_and_verify_report_unsigned(door: FrontDoor) -> None:
     keygen(door)
     assert door.run(people(3), report_path="receipts/receipt.json").code == 0
     assert read_receipt(door.folder / "receipts/receipt.json")["signed_by"] is None
     finished = sprintoctl(door, "verify", "receipts/receipt.json")
     assert finished.code == 0
     assert "It is unsigned" in finished.stdout
-    check_refused(verify(door), "receipt-unsigned", "has no signature")
+    check_failed(verify(door), "receipt-unsigned", "has no signature")
 
 
 Forge = Callable[[dict[str, Any]], list[tuple[str, str]]]
@@ -189,10 +189,10 @@ FORGERIES: dict[str, tuple[Forge, str, str, bool]] = {
         False,
     ),
 }
-"""How a receipt is edited; code and place by its signature; whether it contradicts itself."""
+"""The edit; the error code and place that the signature shows; whether the receipt contradicts itself."""
 
 
-def test_a_receipt_that_was_changed_with_its_checksum_is_no_longer_signed(
+def test_the_signature_shows_an_edit_with_a_valid_checksum(
     door: FrontDoor, subtests: pytest.Subtests
 ) -> None:
     path = sign(door, 100)
@@ -202,9 +202,9 @@ def test_a_receipt_that_was_changed_with_its_checksum_is_no_longer_signed(
             path.write_bytes(whole)
             for old, new in forge(read_receipt(path)):
                 change(path, old, new)
-            # The checksum does not show it; only what contradicts itself shows without the key.
+            # The checksum is valid; without the key, only contradictions show the edit.
             assert sprintoctl(door, "verify", "receipts/receipt.json").code == contradicts
-            check_refused(verify(door), code, f"was changed after it was signed{where}.")
+            check_failed(verify(door), code, f"was changed after it was signed{where}.")
 
 
 CONTRADICTIONS: dict[str, tuple[str, Forge]] = {
@@ -244,7 +244,7 @@ CONTRADICTIONS: dict[str, tuple[str, Forge]] = {
 }
 
 
-def test_a_receipt_that_contradicts_itself_is_refused_without_a_key(
+def test_a_contradictory_receipt_is_rejected_without_a_key(
     door: FrontDoor, subtests: pytest.Subtests
 ) -> None:
     assert door.run(people(3), **IN_FOLDER).code == 0
@@ -255,20 +255,20 @@ def test_a_receipt_that_contradicts_itself_is_refused_without_a_key(
             path.write_bytes(whole)
             for old, new in forge(read_receipt(path)):
                 change(path, old, new)
-            check_refused(sprintoctl(door, "verify", f"receipts/{path.name}"), code, "contradicts itself")
-            check_refused(sprintoctl(door, "receipt", f"receipts/{path.name}", "--html"), code)
+            check_failed(sprintoctl(door, "verify", f"receipts/{path.name}"), code, "contradicts itself")
+            check_failed(sprintoctl(door, "receipt", f"receipts/{path.name}", "--html"), code)
             folder = sprintoctl(door, "verify", "receipts")
             assert f"[{code}]" in folder.stdout
             assert folder.code == 1
 
 
-def test_an_envelope_made_with_another_key_is_refused(door: FrontDoor) -> None:
+def test_an_envelope_by_another_key_is_rejected(door: FrontDoor) -> None:
     sign(door)
     keygen(door, "another")
-    check_refused(verify(door, key="another.pub.pem"), "receipt-signature", "is not by this key")
+    check_failed(verify(door, key="another.pub.pem"), "receipt-signature", "is not by this key")
 
 
-def test_the_key_that_signed_is_named_and_not_the_one_that_the_receipt_claims(door: FrontDoor) -> None:
+def test_verify_names_the_key_that_signed_not_the_claimed_one(door: FrontDoor) -> None:
     path, another = sign(door), keygen(door, "another")
     key, _ = signing.keys().read_private(door.folder / "another.pem")
     content = path.read_bytes()
@@ -277,7 +277,7 @@ def test_the_key_that_signed_is_named_and_not_the_one_that_the_receipt_claims(do
     assert f"The signature is by the key {another}." in verify(door, key="another.pub.pem").stdout
 
 
-def test_an_envelope_that_was_changed_is_refused(door: FrontDoor) -> None:
+def test_an_edited_envelope_is_rejected(door: FrontDoor) -> None:
     path = sign(door).with_name("receipt.json.dsse")
     envelope = json.loads(path.read_bytes())
     payload = base64.b64decode(envelope["payload"]).replace(b'"exit_code": 0', b'"exit_code": 1')
@@ -290,26 +290,26 @@ def test_an_envelope_that_was_changed_is_refused(door: FrontDoor) -> None:
         path.read_text()[:-40],
     ):
         path.write_text(changed)
-        check_refused(verify(door), "receipt-signature")
+        check_failed(verify(door), "receipt-signature")
 
 
-def test_an_envelope_of_another_receipt_is_named(door: FrontDoor) -> None:
+def test_an_envelope_of_another_receipt_is_rejected(door: FrontDoor) -> None:
     path = sign(door)
     first = (path.parent / "receipt.json.dsse").read_bytes()
     assert door.run(people(3), **SIGNED).code == 0
     (second,) = path.parent.glob("receipt.*-*.json.dsse")
     second.write_bytes(first)
     finished = verify(door, f"receipts/{second.name.removesuffix('.dsse')}")
-    check_refused(finished, "receipt-envelope", "of another receipt")
+    check_failed(finished, "receipt-envelope", "of another receipt")
 
 
-def test_a_receipt_that_was_cut_off_or_is_newer_is_named(door: FrontDoor) -> None:
+def test_a_truncated_or_newer_receipt_is_reported(door: FrontDoor) -> None:
     path = sign(door)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    check_refused(verify(door), "receipt", "was cut off or changed")
+    check_failed(verify(door), "receipt", "was cut off or changed")
     path.write_bytes(whole.replace(b"target-sprinto receipt 1", b"target-sprinto receipt 2"))
-    check_refused(verify(door), "receipt-format", "format 2")
+    check_failed(verify(door), "receipt-format", "format 2")
 
 
 # A key that cannot sign
@@ -348,34 +348,34 @@ KEYS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("what", KEYS)
-def test_a_key_that_cannot_sign_fails_the_run_before_anything(door: FrontDoor, what: str) -> None:
+def test_an_unusable_key_fails_the_run_before_any_request(door: FrontDoor, what: str) -> None:
     keygen(door)
     spoil, shown = KEYS[what]
     spoil(door.folder / "key.pem")
     finished = door.run(people(3), **SIGNED)
-    check_refused(finished, "receipt-key", shown, "No session was opened")
+    check_failed(finished, "receipt-key", shown, "No session was opened")
     assert finished.stdout == ""
     assert door.operations() == []
     assert not (door.folder / "receipts").exists()
 
 
-def test_a_public_key_that_is_none_is_named(door: FrontDoor) -> None:
+def test_an_invalid_public_key_is_reported(door: FrontDoor) -> None:
     sign(door)
-    check_refused(verify(door, key="key.pem"), "receipt-key", "does not hold the key that is needed")
-    check_refused(verify(door, key="missing.pem"), "receipt-key", "No such file")
+    check_failed(verify(door, key="key.pem"), "receipt-key", "does not hold the key that is needed")
+    check_failed(verify(door, key="missing.pem"), "receipt-key", "No such file")
 
 
-def test_a_missing_extra_fails_the_run_before_anything(door: FrontDoor) -> None:
+def test_a_missing_extra_fails_the_run_before_any_request(door: FrontDoor) -> None:
     keygen(door)
     hidden = door.folder / "hidden/cryptography"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='cryptography')")
     finished = door.run(people(3), cold=True, env={"PYTHONPATH": str(hidden.parent)}, **SIGNED)
-    check_refused(finished, "receipt-key", "pip install 'target-sprinto[sign]'", "No session was opened")
+    check_failed(finished, "receipt-key", "pip install 'target-sprinto[sign]'", "No session was opened")
     assert door.operations() == []
 
 
-def test_a_key_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
+def test_a_key_readable_by_others_causes_a_warning(door: FrontDoor) -> None:
     keygen(door)
     (door.folder / "key.pem").chmod(0o644)
     finished = door.run(people(3), **SIGNED)
@@ -384,7 +384,7 @@ def test_a_key_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
     assert "chmod 600 key.pem" in warning
 
 
-def test_an_envelope_that_cannot_be_written_does_not_cost_the_state(door: FrontDoor) -> None:
+def test_an_unwritable_envelope_does_not_lose_the_state(door: FrontDoor) -> None:
     keygen(door)
     (door.folder / "receipts/receipt.json.dsse").mkdir(parents=True)
     finished = door.run(people(3), **SIGNED)
@@ -394,11 +394,11 @@ def test_an_envelope_that_cannot_be_written_does_not_cost_the_state(door: FrontD
     assert receipt_of(door, "receipts/receipt.json")["outcome"] == "applied"
 
 
-# Checked without us
+# Checked without target-sprinto
 
 
 def block(language: str, mark: str) -> str:
-    """A program of the documents."""
+    """A program from the documentation."""
     (found,) = [
         one.text
         for one in blocks(DOCS / "signed-receipts.md")
@@ -408,7 +408,7 @@ def block(language: str, mark: str) -> str:
 
 
 @pytest.mark.parametrize("how", ["openssl", "python"])
-def test_the_documents_check_a_signature_without_us(door: FrontDoor, how: str) -> None:
+def test_the_documented_programs_check_a_signature(door: FrontDoor, how: str) -> None:
     path = sign(door)
     shutil.copy(path, door.folder / "receipt.json")
     shutil.copy(f"{path}.dsse", door.folder / "receipt.json.dsse")
@@ -437,7 +437,7 @@ def test_the_documents_check_a_signature_without_us(door: FrontDoor, how: str) -
 
 
 def runs(door: FrontDoor, count: int, **settings: object) -> list[Path]:
-    """Receipts of so many runs, in their order."""
+    """Do `count` runs and return their receipts in order."""
     for _ in range(count):
         assert door.run(people(0), **{**IN_FOLDER, **settings}).code == 0
     paths = (door.folder / "receipts").glob("*.json")
@@ -453,11 +453,11 @@ def check_chain(door: FrontDoor, *problems: str) -> None:
     if not problems:
         assert (finished.code, finished.stderr) == (0, ""), finished.stdout
         return
-    check_refused(finished, "receipt-chain")
+    check_failed(finished, "receipt-chain")
     assert finished.stdout.splitlines() == [f"{problem} [receipt-chain]" for problem in problems]
 
 
-def test_each_receipt_names_the_one_before(door: FrontDoor) -> None:
+def test_each_receipt_refers_to_the_previous_one(door: FrontDoor) -> None:
     first, second, third = runs(door, 3)
     linked = [(one["number"], one["previous"]) for one in map(read_receipt, (first, second, third))]
     assert linked == [(1, None), (2, sha256(first)), (3, sha256(second))]
@@ -466,7 +466,7 @@ def test_each_receipt_names_the_one_before(door: FrontDoor) -> None:
     assert "Unsigned: 3;" in finished.stdout
 
 
-def test_pipelines_have_chains_of_their_own(door: FrontDoor) -> None:
+def test_each_pipeline_has_its_own_chain(door: FrontDoor) -> None:
     runs(door, 2)
     runs(door, 2, client_reference_prefix="another/one")
     runs(door, 1)
@@ -479,7 +479,7 @@ def test_pipelines_have_chains_of_their_own(door: FrontDoor) -> None:
     check_chain(door)
 
 
-def test_a_receipt_that_was_removed_is_named_by_its_neighbours(door: FrontDoor) -> None:
+def test_a_removed_receipt_is_detected(door: FrontDoor) -> None:
     first, second, third, fourth = runs(door, 4)
     third.unlink()
     check_chain(door, f"Between {second.name} and {fourth.name} a receipt is missing.")
@@ -491,7 +491,7 @@ def test_a_receipt_that_was_removed_is_named_by_its_neighbours(door: FrontDoor) 
     )
 
 
-def test_receipts_in_another_order_are_named(door: FrontDoor) -> None:
+def test_reordered_receipts_are_detected(door: FrontDoor) -> None:
     first, second, third, fourth = runs(door, 4)
     for path, number in ((second, "3"), (third, "2")):
         change(path, f'"number": {5 - int(number)}', f'"number": {number}')
@@ -503,7 +503,7 @@ def test_receipts_in_another_order_are_named(door: FrontDoor) -> None:
     )
 
 
-def test_a_receipt_that_was_changed_or_added_is_named(door: FrontDoor) -> None:
+def test_a_changed_or_added_receipt_is_detected(door: FrontDoor) -> None:
     first, second, _ = runs(door, 3)
     copy = first.with_name("copy.json")
     shutil.copy(second, copy)
@@ -515,7 +515,7 @@ def test_a_receipt_that_was_changed_or_added_is_named(door: FrontDoor) -> None:
     )
 
 
-def test_a_run_that_was_killed_does_not_break_the_chain(door: FrontDoor) -> None:
+def test_a_killed_run_does_not_break_the_chain(door: FrontDoor) -> None:
     runs(door, 1)
     door.kill_midway(**IN_FOLDER)
     killed, first, second = runs(door, 1, on_active_session="fail")
@@ -524,7 +524,7 @@ def test_a_run_that_was_killed_does_not_break_the_chain(door: FrontDoor) -> None
     check_chain(door)
 
 
-def test_runs_that_end_at_once_follow_each_other(door: FrontDoor) -> None:
+def test_concurrent_runs_form_one_chain(door: FrontDoor) -> None:
     processes = [door.start(**IN_FOLDER) for _ in range(6)]
     for process in processes:
         feed(process, [SCHEMA])
@@ -550,18 +550,18 @@ def test_a_folder_with_other_files_and_a_signed_chain(door: FrontDoor) -> None:
     first = min(folder.glob("20*-*.json"), key=lambda path: read_receipt(path)["number"])
     change(first, '"exit_code": 0', '"exit_code": 1')
     finished = verify(door, "receipts")
-    check_refused(finished, "receipt-chain", "2 problems in 2 receipts")
+    check_failed(finished, "receipt-chain", "2 problems in 2 receipts")
     assert "[receipt-outcome]" in finished.stdout
     assert "does not follow" in finished.stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-def test_a_file_that_cannot_be_read_is_a_problem(door: FrontDoor) -> None:
+def test_an_unreadable_file_is_a_problem(door: FrontDoor) -> None:
     runs(door, 1)
-    # It opens, and reading it fails, for every user.
+    # Opening it works, reading it fails, for every user.
     (door.folder / "receipts/broken.json").symlink_to("/proc/self/mem")
     finished = sprintoctl(door, "verify", "receipts")
-    check_refused(finished, "receipt-chain", "1 problem in 2 receipts")
+    check_failed(finished, "receipt-chain", "1 problem in 2 receipts")
     assert "cannot be read (Input/output error): receipts/broken.json" in finished.stdout
     assert (
         "receipts/broken.json" in door.finish(door.start("history", "receipts", program="sprintoctl")).stderr
@@ -569,9 +569,9 @@ def test_a_file_that_cannot_be_read_is_a_problem(door: FrontDoor) -> None:
     assert door.run(people(1), **IN_FOLDER).code == 0
 
 
-def test_a_folder_without_a_receipt_is_not_ok(door: FrontDoor) -> None:
+def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
     (door.folder / "receipts").mkdir()
-    check_refused(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
+    check_failed(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
 
 
 def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> None:
@@ -586,7 +586,7 @@ def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> No
     assert last == (1000, sha256(path.with_name("1000.json")))
 
 
-def test_times_that_contradict_the_chain_are_named() -> None:
+def test_times_that_contradict_the_chain_are_reported() -> None:
     def link(number: int, ended_at: str, previous: str | None) -> Link:
         return Link(
             f"{number}.json",
@@ -607,10 +607,10 @@ def test_apply_checks_the_signature_first(door: FrontDoor) -> None:
     path = door.folder / "receipts/receipt.json"
     whole = path.read_bytes()
     change(path, '"accepted":3', '"accepted":30')
-    check_refused(door.sprintoctl(*words), "receipt-counts", "in `accepted`")
+    check_failed(door.sprintoctl(*words), "receipt-counts", "in `accepted`")
     path.write_bytes(whole)
     (door.folder / "receipts/receipt.json.dsse").rename(door.folder / "kept")
-    check_refused(door.sprintoctl(*words), "receipt-unsigned")
+    check_failed(door.sprintoctl(*words), "receipt-unsigned")
     assert door.session().state == "active"
     (door.folder / "kept").rename(door.folder / "receipts/receipt.json.dsse")
     applied = door.sprintoctl(*words)

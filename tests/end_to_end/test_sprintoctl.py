@@ -1,4 +1,4 @@
-"""`sprintoctl`, as a person calls it."""
+"""`sprintoctl`, as a user calls it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent.parent
-# Of a locale that is not installed bash would warn on stderr.
+# bash warns on stderr if a locale is not installed.
 ENV = {**os.environ, "NO_PROXY": "127.0.0.1", "LC_ALL": "C"}
 QUIET = {"TARGET_SPRINTO_LOGLEVEL": "INFO"}
 
@@ -45,7 +45,7 @@ def test_the_demo_shows_a_whole_run(door: FrontDoor) -> None:
     assert list(door.folder.iterdir()) == []
 
 
-def test_a_demo_whose_target_fails_leaves_the_word_to_it(door: FrontDoor) -> None:
+def test_a_failed_demo_refers_to_the_targets_own_error(door: FrontDoor) -> None:
     shown = sprintoctl(door, "demo", env={"TARGET_SPRINTO_LOGLEVEL": "nonsense"})
     assert shown.code == 1
     assert shown.stderr.splitlines()[-1] == (
@@ -54,7 +54,7 @@ def test_a_demo_whose_target_fails_leaves_the_word_to_it(door: FrontDoor) -> Non
     )
 
 
-def test_the_demo_keeps_its_page_up_until_interrupted(door: FrontDoor) -> None:
+def test_demo_keep_serves_its_web_page_until_interrupted(door: FrontDoor) -> None:
     process = door.start("demo", "--keep", stderr=subprocess.DEVNULL, program="sprintoctl")
     assert process.stdout is not None
     address = next(found[1] for line in process.stdout if (found := re.search(rb"Look at (\S+) ", line)))
@@ -68,7 +68,7 @@ def test_the_demo_keeps_its_page_up_until_interrupted(door: FrontDoor) -> None:
 
 @contextmanager
 def serving(door: FrontDoor, *words: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """`sprintoctl sandbox`, its URL and its process, which is interrupted at the end."""
+    """Start `sprintoctl sandbox`; yield its URL and process, and interrupt it at the end."""
     process = door.start("sandbox", "--port", "0", *words, program="sprintoctl")
     assert process.stdout is not None
     found = re.search(r"at (http://\S+)", process.stdout.readline().decode())
@@ -111,14 +111,14 @@ def test_the_sample_config_works_against_the_sandbox(served: str, door: FrontDoo
     }
 
 
-def test_the_sandbox_refuses_entity_types_that_it_does_not_know(served: str, door: FrontDoor) -> None:
+def test_the_sandbox_rejects_unknown_entity_types(served: str, door: FrontDoor) -> None:
     settings = {"api_url": f"{served}/api/external/push", "integration_id": "demo"}
     finished = door.run(people(3), entity_types={"people": "Usr"}, **settings)
     assert finished.code == 1
     assert "[page-refused]" in finished.error
 
 
-def test_the_sandbox_remembers_what_was_applied(door: FrontDoor) -> None:
+def test_the_sandbox_keeps_applied_records_after_a_restart(door: FrontDoor) -> None:
     for attempt in range(2):
         with serving(door, "--any-type", "--data", "data") as (url, _):
             if attempt == 0:
@@ -137,7 +137,7 @@ def test_the_sandbox_remembers_what_was_applied(door: FrontDoor) -> None:
         ({"integration_id": ""}, 1, "[settings]"),
     ],
 )
-def test_check_says_in_one_line_what_is_wrong(
+def test_check_reports_problems_in_one_line(
     door: FrontDoor, settings: dict[str, Any], code: int, message: str
 ) -> None:
     checked = door.sprintoctl("check", **settings)
@@ -149,7 +149,7 @@ def test_check_says_in_one_line_what_is_wrong(
     assert "wrong-key" not in line
 
 
-def test_check_names_an_integration_that_is_not_known(served: str, door: FrontDoor) -> None:
+def test_check_reports_an_unknown_integration(served: str, door: FrontDoor) -> None:
     checked = door.sprintoctl("check", api_url=f"{served}/api/external/push", integration_id="nobody")
     assert checked.code == 1
     assert "the integration does not exist there" in checked.stderr
@@ -168,7 +168,7 @@ def test_check_names_an_integration_that_is_not_known(served: str, door: FrontDo
         ({"batch_size_rows": 5}, "`batch_size_rows` is not supported"),
     ],
 )
-def test_check_rejects_settings_that_a_run_rejects(
+def test_check_rejects_the_same_settings_as_a_run(
     door: FrontDoor, settings: dict[str, Any], text: str
 ) -> None:
     checked = door.sprintoctl("check", **settings)
@@ -182,8 +182,8 @@ def test_check_changes_nothing(door: FrontDoor) -> None:
     assert door.operations() == ["integration_status"]
 
 
-def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(door: FrontDoor) -> None:
-    """A person ends what is wrong before the config is right again."""
+def test_commands_ignore_invalid_settings_that_they_do_not_need(door: FrontDoor) -> None:
+    """A user must be able to discard a session before the config is fixed."""
     broken = {"stream_maps": {"people": {"name": "no such ("}}, "page_size": 0, "entity_types": 5}
     config = ("--config", str(door.config(**broken)), "--config", "ENV")
     env = {"TARGET_SPRINTO_MAX_REJECTS": "many", "TARGET_SPRINTO_PAGE_SIZ": "1"}
@@ -199,7 +199,7 @@ def test_a_setting_of_the_target_is_not_in_the_way_of_a_command_that_needs_none(
     assert "[settings]" in verified.error
 
 
-def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> None:
+def test_discard_ends_a_killed_runs_session(door: FrontDoor) -> None:
     session = door.kill_midway()
     assert session.state == "active"
     discarded = door.sprintoctl("discard", session.id)
@@ -208,7 +208,7 @@ def test_discard_ends_a_session_that_a_killed_run_left_open(door: FrontDoor) -> 
     assert door.session().state == "cancelled"
 
 
-def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
+def test_discard_of_an_applied_session_fails(door: FrontDoor) -> None:
     assert door.run(people(1)).code == 0
     response = door.sprintoctl("discard", door.session().id)
     assert response.code == 1
@@ -218,7 +218,7 @@ def test_discard_of_a_session_that_was_applied_says_so(door: FrontDoor) -> None:
     )
 
 
-def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
+def test_an_unconfirmed_discard_is_reported(door: FrontDoor) -> None:
     door.midway()
     session = door.session().id
     door.sandbox.inject(Fault("close", times=99, integration_id=door.integration_id, effect=Respond(403)))
@@ -230,7 +230,7 @@ def test_a_discard_that_nothing_confirms_says_so(door: FrontDoor) -> None:
     assert f"sprintoctl discard {session} --config {door.folder}/" in message.stderr
 
 
-def test_a_missing_extra_is_named(door: FrontDoor) -> None:
+def test_a_missing_extra_is_reported(door: FrontDoor) -> None:
     (door.folder / "aiohttp.py").write_text("raise ModuleNotFoundError(name='aiohttp')\n")
     env = {"PYTHONPATH": str(door.folder)}
     shown = door.finish(door.start("demo", env=env, program="sprintoctl", cold=True))
@@ -238,7 +238,7 @@ def test_a_missing_extra_is_named(door: FrontDoor) -> None:
     assert "pip install 'target-sprinto[sandbox]'" in shown.stderr
 
 
-def test_a_port_that_is_taken_is_reported(served: str, door: FrontDoor) -> None:
+def test_a_port_in_use_is_reported(served: str, door: FrontDoor) -> None:
     port = served.rpartition(":")[2]
     taken = sprintoctl(door, "sandbox", "--port", port)
     assert taken.code == 1
@@ -246,7 +246,7 @@ def test_a_port_that_is_taken_is_reported(served: str, door: FrontDoor) -> None:
 
 
 def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
-    """`sprintoctl sandbox` that is not to serve: one that does anyway would do so for ever."""
+    """Run `sprintoctl sandbox`, which must fail; terminate it if it serves anyway."""
     with door.start("sandbox", "--port", "0", *words, program="sprintoctl") as process:
         assert process.stdout is not None
         if said := process.stdout.readline():
@@ -256,7 +256,7 @@ def finish_sandbox(door: FrontDoor, *words: str, code: int = 1) -> Finished:
     return message
 
 
-def test_a_folder_that_takes_no_data_is_reported_before_anything_is_served(door: FrontDoor) -> None:
+def test_an_unusable_data_folder_is_reported_before_serving(door: FrontDoor) -> None:
     (door.folder / "file").touch()
     message = finish_sandbox(door, "--data", "file/data")
     assert message.stderr == (
@@ -265,7 +265,7 @@ def test_a_folder_that_takes_no_data_is_reported_before_anything_is_served(door:
     )
 
 
-def test_a_folder_whose_data_is_something_else_is_reported(door: FrontDoor) -> None:
+def test_a_data_folder_with_a_foreign_file_is_reported(door: FrontDoor) -> None:
     (door.folder / "sandbox.json").write_bytes(b"[]")
     message = finish_sandbox(door, "--data", ".")
     assert "sprintoctl: sandbox.json is not a sandbox snapshot: " in message.stderr
@@ -273,7 +273,7 @@ def test_a_folder_whose_data_is_something_else_is_reported(door: FrontDoor) -> N
     assert (door.folder / "sandbox.json").read_bytes() == b"[]"
 
 
-def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(door: FrontDoor) -> None:
+def test_a_data_folder_that_becomes_unusable_is_reported(door: FrontDoor) -> None:
     data = door.folder / "data"
     process = door.start("sandbox", "--port", "0", "--data", str(data), program="sprintoctl")
     assert process.stdout is not None
@@ -290,7 +290,7 @@ def test_a_folder_that_takes_no_data_any_more_is_not_shown_as_the_port(door: Fro
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
-def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) -> None:
+def test_an_invalid_port_is_a_usage_error(door: FrontDoor, command: str) -> None:
     message = door.finish(door.start(command, "--port", "99999", program="sprintoctl"))
     assert message.code == 2
     assert "'--port'" in message.stderr
@@ -306,9 +306,7 @@ def test_a_port_that_cannot_be_is_a_wrong_word(door: FrontDoor, command: str) ->
         ({"schema": {"$ref": "#/nowhere"}}, "nowhere"),
     ],
 )
-def test_a_file_of_entity_types_that_makes_no_sense_is_reported(
-    door: FrontDoor, rules: dict[str, Any], named: str
-) -> None:
+def test_an_invalid_entity_type_is_reported(door: FrontDoor, rules: dict[str, Any], named: str) -> None:
     others = {"Device": {"key": ["id"]}, "Person": "bundled:User"}
     (door.folder / "entities.json").write_text(json.dumps(others | {"User": rules}))
     message = finish_sandbox(door, "--entities", "entities.json")
@@ -318,7 +316,7 @@ def test_a_file_of_entity_types_that_makes_no_sense_is_reported(
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"User": \xff}'])
-def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) -> None:
+def test_an_invalid_entity_types_file_is_reported(door: FrontDoor, content: bytes) -> None:
     (door.folder / "entities.json").write_bytes(content)
     message = finish_sandbox(door, "--entities", "entities.json")
     assert "The file of entity types 'entities.json' cannot be read: " in message.stderr
@@ -329,12 +327,12 @@ def test_what_holds_no_entity_types_is_named(door: FrontDoor, content: bytes) ->
     ("option", "seconds"),
     [("--processing-seconds", "-1"), ("--inactivity-seconds", "-1"), ("--inactivity-seconds", "0")],
 )
-def test_seconds_that_cannot_be_are_a_wrong_word(door: FrontDoor, option: str, seconds: str) -> None:
+def test_invalid_seconds_are_a_usage_error(door: FrontDoor, option: str, seconds: str) -> None:
     message = finish_sandbox(door, option, seconds, code=2)
     assert f"'{option}'" in message.stderr
 
 
-def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
+def test_an_empty_activity_log_is_reported(door: FrontDoor) -> None:
     for words in ([], ["--json"]):
         message = door.sprintoctl("activity", "--hours", "0.5", *words)
         assert (message.code, message.stdout) == (0, "")
@@ -346,14 +344,14 @@ def test_an_activity_log_without_events_says_so(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("hours", ["-1", "1e12"])
-def test_hours_that_no_log_reaches_back_to_are_a_wrong_word(door: FrontDoor, hours: str) -> None:
+def test_invalid_hours_are_a_usage_error(door: FrontDoor, hours: str) -> None:
     message = door.sprintoctl("activity", "--hours", hours)
     assert message.code == 2
     assert "'--hours'" in message.stderr
     assert door.operations() == []
 
 
-def test_a_signal_ends_the_look_at_the_activity_log(door: FrontDoor) -> None:
+def test_a_signal_ends_reading_the_activity_log(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("activity", integration_id=door.integration_id, effect=Hang()))
     process = door.start("activity", "--config", str(door.config()), program="sprintoctl")
     door.wait_for_operation("activity")
@@ -385,7 +383,7 @@ def test_every_command_has_help_with_an_example(door: FrontDoor) -> None:
         "verify",
     }
     for words in ([], *([command] for command in commands)):
-        # As it is typed, on a line of its own.
+        # The command as typed, on its own line.
         called = " ".join(["sprintoctl", *words])
         assert re.search(rf"^  Examples?:\n(?:    .*\n)*    .*\b{called}\b", message(*words), re.MULTILINE)
 
@@ -395,7 +393,7 @@ def test_the_targets_help_shows_a_pipe(door: FrontDoor) -> None:
     assert "\n    tap-hr --config tap.json | target-sprinto --config config.json > state.jsonl\n" in message
 
 
-def test_without_a_word_it_says_what_to_do_next(door: FrontDoor) -> None:
+def test_without_arguments_it_shows_the_first_steps(door: FrontDoor) -> None:
     message = subprocess.run(door.command("sprintoctl"), capture_output=True, text=True, check=False)
     assert (message.returncode, message.stderr) == (0, "")
     for command in (
@@ -446,7 +444,7 @@ def test_other_shells_get_a_script_for_both_programs(door: FrontDoor, shell: str
         ({"TERM": "dumb"}, False),
     ],
 )
-def test_a_terminal_gets_colours_unless_it_is_reported_not_to(
+def test_a_terminal_gets_colours_unless_disabled(
     door: FrontDoor, env: dict[str, str], *, coloured: bool
 ) -> None:
     env = {"NO_COLOR": ""} | env
@@ -459,7 +457,7 @@ def test_a_terminal_gets_colours_unless_it_is_reported_not_to(
     assert "[unauthorized]" in refused
 
 
-def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> None:
+def test_uncoloured_text_has_no_escape_codes(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, processing_seconds=60)
     assert door.run(people(1), processing_timeout_seconds=1).code == 75
     env = {"TERM": "xterm", "NO_COLOR": ""}
@@ -470,14 +468,14 @@ def test_what_has_no_colour_is_shown_without_the_end_of_one(door: FrontDoor) -> 
 
 
 def on_a_terminal(door: FrontDoor, env: dict[str, str], *words: str) -> str:
-    """What `sprintoctl` shows on a terminal."""
+    """Return what `sprintoctl` shows on a terminal."""
     ours, its = pty.openpty()
     try:
         process = door.start(*words, env=env, stdout=its, stderr=its, program="sprintoctl")
         os.close(its)
         process.communicate(timeout=60)
         shown = b""
-        with suppress(OSError):  # Linux says so at the end of a terminal.
+        with suppress(OSError):  # Linux raises at the end of a terminal.
             while chunk := os.read(ours, 4096):
                 shown += chunk
     finally:
@@ -492,7 +490,7 @@ def test_a_pipe_gets_no_colours(door: FrontDoor) -> None:
     assert "\x1b" not in message.stdout
 
 
-def test_the_command_reads_what_a_shell_pipes(door: FrontDoor) -> None:
+def test_the_command_reads_from_a_shell_pipe(door: FrontDoor) -> None:
     """`tap | target-sprinto`, the installed script, in a real shell."""
     tap = door.folder / "tap.singer"
     tap.write_bytes(as_input([SCHEMA, record(1), STATE]))
