@@ -1,4 +1,4 @@
-"""BATCH messages: the records of files, through the same pages, checks and stream maps as all others."""
+"""BATCH messages: records from files take the same pages, checks and stream maps as all others."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def batch(*files: Path | str, encoding: Any = PLAIN, stream: str = "people") -> 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    # Its URL has to be decoded.
+    # A name that must be decoded from its URL.
     made = tmp_path / "batch files, 100 %"
     made.mkdir()
     return made
 
 
-def test_batch_files_are_read_where_they_stand_among_the_records(door: FrontDoor, folder: Path) -> None:
+def test_batch_records_keep_their_place_among_other_records(door: FrontDoor, folder: Path) -> None:
     (folder / "1.jsonl").write_bytes(lines(range(1, 131)))
     (folder / "2.jsonl.gz").write_bytes(gzip.compress(lines(range(131, 150))))
     (folder / "3.jsonl.gz").write_bytes(gzip.compress(lines(range(150, 251))))
@@ -64,7 +64,7 @@ def test_batch_files_are_read_where_they_stand_among_the_records(door: FrontDoor
     assert '"metric":"record_count","value":252' in finished.stderr
 
 
-def test_numbers_and_spelling_of_a_batch_arrive_as_they_are(door: FrontDoor, folder: Path) -> None:
+def test_batch_records_are_sent_byte_for_byte(door: FrontDoor, folder: Path) -> None:
     text = b'{"id": 1, "n": 1.10, "big": 123456789012345678901234567890, "at": "2026-01-01T00:00:00+02:00"}'
     (folder / "1.jsonl").write_bytes(b"\n  " + text + b" \r\n\n")
     assert door.run([SCHEMA, batch(folder / "1.jsonl"), STATE]).code == 0
@@ -72,19 +72,21 @@ def test_numbers_and_spelling_of_a_batch_arrive_as_they_are(door: FrontDoor, fol
 
 
 @pytest.mark.parametrize("encoding", [{"format": "jsonl"}, {"format": "jsonl", "compression": None}])
-def test_no_compression_means_none(door: FrontDoor, folder: Path, encoding: dict[str, Any]) -> None:
+def test_missing_compression_means_uncompressed(
+    door: FrontDoor, folder: Path, encoding: dict[str, Any]
+) -> None:
     (folder / "1").write_bytes(lines([1]))
     assert door.run([SCHEMA, batch(folder / "1", encoding=encoding), STATE]).code == 0
     assert len(door.applied()["people"]) == 1
 
 
-def test_a_last_line_may_lack_its_line_feed(door: FrontDoor, folder: Path) -> None:
+def test_a_last_line_may_lack_a_line_feed(door: FrontDoor, folder: Path) -> None:
     (folder / "1").write_bytes(lines([1, 2])[:-1])
     assert door.run([SCHEMA, batch(folder / "1"), STATE]).code == 0
     assert len(door.applied()["people"]) == 2
 
 
-def test_a_batch_of_no_files_or_of_empty_ones_is_no_record(door: FrontDoor, folder: Path) -> None:
+def test_a_batch_without_records_opens_no_session(door: FrontDoor, folder: Path) -> None:
     (folder / "1").touch()
     (folder / "2").write_bytes(gzip.compress(b""))
     messages = [SCHEMA, batch(), batch(folder / "1"), batch(folder / "2", encoding=GZIP), STATE]
@@ -92,7 +94,7 @@ def test_a_batch_of_no_files_or_of_empty_ones_is_no_record(door: FrontDoor, fold
     assert door.sessions() == []
 
 
-def test_a_compressed_file_is_known_by_itself(door: FrontDoor, folder: Path) -> None:
+def test_a_gzip_file_is_detected_by_its_content(door: FrontDoor, folder: Path) -> None:
     (folder / "1").write_bytes(gzip.compress(lines([1])))
     assert door.run([SCHEMA, batch(folder / "1", encoding=PLAIN), STATE]).code == 0
     assert len(door.applied()["people"]) == 1
@@ -106,14 +108,14 @@ def test_batch_records_go_through_stream_maps(door: FrontDoor, folder: Path) -> 
     assert door.applied() == {"people": [{"nr": 1}, {"nr": 3}]}
 
 
-def test_batch_records_count_as_records_that_a_state_must_follow(door: FrontDoor, folder: Path) -> None:
+def test_a_state_must_follow_batch_records(door: FrontDoor, folder: Path) -> None:
     (folder / "1").write_bytes(lines([1]))
     finished = door.run([SCHEMA, STATE, batch(folder / "1")])
     assert (finished.code, finished.stdout) == (1, "")
     assert "[missing-final-state]" in finished.error
 
 
-def test_a_refused_record_is_named_by_its_file_and_line(door: FrontDoor, folder: Path) -> None:
+def test_a_rejected_record_is_named_by_file_and_line(door: FrontDoor, folder: Path) -> None:
     door.sandbox.configure(
         door.integration_id,
         entities={"people": EntityRules(schema={"properties": {"id": {"maximum": 5}}})},
@@ -130,13 +132,13 @@ def test_a_refused_record_is_named_by_its_file_and_line(door: FrontDoor, folder:
 WHOLE = gzip.compress(lines(range(50)), mtime=0)
 BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
     "missing": (None, PLAIN, "No such file or directory", "batch-file"),
-    "gzip cut off": (WHOLE[: len(WHOLE) // 2], GZIP, "cut off or corrupt", "batch-file"),
-    "gzip cut off before its checksum": (WHOLE[:-8], GZIP, "cut off or corrupt", "batch-file"),
-    "gzip corrupt": (WHOLE[:40] + b"\xff" * 40 + WHOLE[80:], GZIP, "cut off or corrupt", "batch-file"),
-    "gzip of another checksum": (WHOLE[:-6] + b"xxxxxx", GZIP, "cut off or corrupt", "batch-file"),
-    "no gzip": (lines([1]), GZIP, "not a gzip file", "batch-file"),
-    "gzip cut off to nothing": (b"", GZIP, "not a gzip file", "batch-file"),
-    "cut off within a line": (
+    "truncated gzip": (WHOLE[: len(WHOLE) // 2], GZIP, "cut off or corrupt", "batch-file"),
+    "gzip without its checksum": (WHOLE[:-8], GZIP, "cut off or corrupt", "batch-file"),
+    "corrupt gzip": (WHOLE[:40] + b"\xff" * 40 + WHOLE[80:], GZIP, "cut off or corrupt", "batch-file"),
+    "gzip with a wrong checksum": (WHOLE[:-6] + b"xxxxxx", GZIP, "cut off or corrupt", "batch-file"),
+    "not gzip": (lines([1]), GZIP, "not a gzip file", "batch-file"),
+    "an empty gzip file": (b"", GZIP, "not a gzip file", "batch-file"),
+    "truncated within a line": (
         lines([1, 2])[:-5],
         PLAIN,
         "line 2: the line is not valid JSON",
@@ -157,7 +159,7 @@ BROKEN: dict[str, tuple[bytes | None, dict[str, str], str, str]] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_broken_file_fails_the_run_and_is_named(door: FrontDoor, folder: Path, what: str) -> None:
+def test_a_broken_file_fails_the_run(door: FrontDoor, folder: Path, what: str) -> None:
     content, encoding, message, code = BROKEN[what]
     (folder / "good").write_bytes(lines(range(100)))
     if content is not None:
@@ -172,7 +174,7 @@ def test_a_broken_file_fails_the_run_and_is_named(door: FrontDoor, folder: Path,
     assert door.session().state == "cancelled"
 
 
-def test_what_is_no_file_is_not_waited_for(door: FrontDoor, folder: Path) -> None:
+def test_only_regular_files_are_opened(door: FrontDoor, folder: Path) -> None:
     os.mkfifo(folder / "fifo")
     for name in ("fifo", "."):
         finished = door.run([SCHEMA, batch(folder / name), STATE])
@@ -180,17 +182,17 @@ def test_what_is_no_file_is_not_waited_for(door: FrontDoor, folder: Path) -> Non
         assert "it is not a regular file" in finished.error
 
 
-def test_a_name_that_is_too_long_is_reported(door: FrontDoor, folder: Path) -> None:
+def test_a_file_name_that_is_too_long_is_reported(door: FrontDoor, folder: Path) -> None:
     finished = door.run([SCHEMA, batch(folder / ("a" * 300)), STATE])
     assert finished.code == 1
     assert "File name too long" in finished.error
     assert finished.error.endswith("[batch-file]")
 
 
-REFUSED: dict[str, tuple[str, Any]] = {
+UNSUPPORTED: dict[str, tuple[str, Any]] = {
     "parquet": ("file:///x", {"format": "parquet"}),
     "another compression": ("file:///x", {"format": "jsonl", "compression": "zstd"}),
-    "an encoding with more to it": ("file:///x", {"format": "jsonl", "delimiter": "|"}),
+    "an encoding with unknown fields": ("file:///x", {"format": "jsonl", "delimiter": "|"}),
     "an encoding that is a string": ("file:///x", "jsonl"),
     "s3": ("s3://bucket/x", PLAIN),
     "another machine": ("file://elsewhere/x", PLAIN),
@@ -200,9 +202,9 @@ REFUSED: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_other_encodings_and_places_are_refused(door: FrontDoor, what: str) -> None:
-    url, encoding = REFUSED[what]
+@pytest.mark.parametrize("what", UNSUPPORTED)
+def test_other_encodings_and_locations_are_rejected(door: FrontDoor, what: str) -> None:
+    url, encoding = UNSUPPORTED[what]
     finished = door.run([SCHEMA, batch(url, encoding=encoding), STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert finished.error.startswith("Input line 2: ")
@@ -210,20 +212,20 @@ def test_other_encodings_and_places_are_refused(door: FrontDoor, what: str) -> N
     assert "batch_config" in finished.error
 
 
-def test_a_manifest_that_is_no_list_of_urls_is_a_bad_line(door: FrontDoor) -> None:
+def test_an_invalid_manifest_is_an_invalid_line(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, batch() | {"manifest": [1]}, STATE])
     assert finished.code == 1
     assert "[invalid-line]" in finished.error
 
 
-def test_a_batch_before_its_schema_is_refused(door: FrontDoor) -> None:
+def test_a_batch_before_its_schema_is_rejected(door: FrontDoor) -> None:
     finished = door.run([batch(), STATE])
     assert finished.code == 1
     assert "[record-before-schema]" in finished.error
 
 
 @pytest.mark.slow
-def test_no_file_is_whole_in_memory(door: FrontDoor, folder: Path) -> None:
+def test_no_file_is_held_in_memory(door: FrontDoor, folder: Path) -> None:
     count, size = 3000, 50_000
     with gzip.open(folder / "1", "wb", compresslevel=1) as file:
         for number in range(count):
@@ -232,7 +234,7 @@ def test_no_file_is_whole_in_memory(door: FrontDoor, folder: Path) -> None:
         given = as_input([SCHEMA, batch(folder / "1", encoding=GZIP), STATE])
         exit_code, memory, _ = peak(door, iter([given]), compress=False)
         assert (exit_code, door.session().accepted_total) == (0, count)
-    # The process itself takes half of that.
+    # The process alone takes half of that.
     assert memory < count * size
 
 
@@ -276,16 +278,14 @@ def batches_of_an_sdk_tap(root: str, *, compression: str = "gzip", incremental: 
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
 @pytest.mark.parametrize("root", ["{path}", "file://{path}"])
-def test_what_the_sdk_s_own_taps_write_is_read(
-    door: FrontDoor, folder: Path, compression: str, root: str
-) -> None:
+def test_batches_of_sdk_taps_are_read(door: FrontDoor, folder: Path, compression: str, root: str) -> None:
     finished = door.run(batches_of_an_sdk_tap(root.format(path=folder), compression=compression))
     assert finished.code == 0
     assert json.loads(finished.stdout)["bookmarks"]["people"]["replication_key_value"] == 249
     assert door.applied() == {"people": [record(number)["record"] for number in range(250)]}
 
 
-def test_an_sdk_tap_of_full_tables_ends_its_batches_without_a_state(door: FrontDoor, folder: Path) -> None:
+def test_full_table_batches_of_sdk_taps_end_without_a_state(door: FrontDoor, folder: Path) -> None:
     output = batches_of_an_sdk_tap(str(folder), incremental=False)
     finished = door.run(output)
     assert finished.code == 1
@@ -295,7 +295,7 @@ def test_an_sdk_tap_of_full_tables_ends_its_batches_without_a_state(door: FrontD
     assert door.applied() == {"people": [record(number)["record"] for number in range(250)]}
 
 
-def test_settings_of_batch_files_are_the_tap_s_and_refused_here(door: FrontDoor) -> None:
+def test_the_taps_batch_settings_are_rejected(door: FrontDoor) -> None:
     finished = door.run(people(1), batch_config={"encoding": {"format": "jsonl"}})
     assert finished.code == 1
     assert "`batch_config` is not supported" in finished.error

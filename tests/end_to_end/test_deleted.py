@@ -1,4 +1,4 @@
-"""Rows that a log-based tap marks as deleted: never sent as live ones unless the user says so."""
+"""Rows that a log-based tap marks as deleted: not sent as live records unless the user allows it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WHEN = "2026-11-20T10:00:00Z"
 DELETED = {"_sdc_deleted_at": WHEN}
 MARK = {"type": ["string", "null"], "format": "date-time"}
-"""As SDK taps declare it."""
+"""The declaration of SDK taps."""
 PROPERTIES: dict[str, Any] = {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}}
 DECLARED = SCHEMA | {"schema": {"type": "object", "properties": PROPERTIES | {"_sdc_deleted_at": MARK}}}
 NESTED = SCHEMA | {"schema": {"properties": PROPERTIES | {"_sdc_deleted_at": {"anyOf": [MARK]}}}}
@@ -29,7 +29,7 @@ MAPS: dict[str, dict[str, Any] | None] = {
     "a map that removes it": {"_sdc_deleted_at": None},
     "a map that names it in a text": {"note": "'_sdc_deleted_at'"},
 }
-READING: dict[str, dict[str, Any]] = {
+MAPS_READING_THE_MARK: dict[str, dict[str, Any]] = {
     "renames it": {"endDate": "_sdc_deleted_at", "_sdc_deleted_at": None},
     "gets it": {"endDate": "record.get('_sdc_deleted_at')", "_sdc_deleted_at": None},
     "takes it from the record": {"endDate": "_['_sdc_deleted_at']", "_sdc_deleted_at": None},
@@ -57,7 +57,7 @@ def ids(door: FrontDoor) -> list[int]:
     return [entity.get("employeeId", entity.get("id")) for entity in door.applied().get("people", [])]
 
 
-# A map must not name a field that the schema lacks.
+# A map must not name a field that is not in the schema.
 FITTING = [pair for pair in product(SCHEMAS, MAPS) if pair != ("not declared", "a map that removes it")]
 
 
@@ -79,7 +79,7 @@ def test_a_deleted_record_is_not_diverted(door: FrontDoor) -> None:
     assert "[deleted-record]" in finished.error
 
 
-def test_the_map_that_the_message_shows_sends_an_end_date(door: FrontDoor) -> None:
+def test_the_suggested_stream_map_sends_an_end_date(door: FrontDoor) -> None:
     messages = [DECLARED, *rows(), record(4), STATE]
     (shown,) = [part for part in door.run(messages).error.split("`") if part.startswith("stream_maps: ")]
     maps = json.loads(shown.removeprefix("stream_maps: "))
@@ -88,16 +88,18 @@ def test_the_map_that_the_message_shows_sends_an_end_date(door: FrontDoor) -> No
     assert ends == {1: None, 2: WHEN, 3: None, 4: None}
 
 
-@pytest.mark.parametrize("stream_map", READING)
+@pytest.mark.parametrize("stream_map", MAPS_READING_THE_MARK)
 @pytest.mark.parametrize("setting", ["fail", "skip"])
-def test_a_map_that_reads_the_mark_has_dealt_with_it(door: FrontDoor, setting: str, stream_map: str) -> None:
+def test_a_map_that_reads_the_mark_handles_deleted_records(
+    door: FrontDoor, setting: str, stream_map: str
+) -> None:
     messages = [DECLARED, *rows(), STATE]
-    finished = door.run(messages, on_deleted_record=setting, **mapped(READING[stream_map]))
+    finished = door.run(messages, on_deleted_record=setting, **mapped(MAPS_READING_THE_MARK[stream_map]))
     assert finished.code == 0
     assert ids(door) == [1, 2, 3]
 
 
-def test_a_filter_that_reads_the_mark_has_dealt_with_it(door: FrontDoor) -> None:
+def test_a_filter_that_reads_the_mark_handles_deleted_records(door: FrontDoor) -> None:
     maps = mapped({"__filter__": "not _sdc_deleted_at"})
     assert door.run([DECLARED, *rows(), STATE], **maps).code == 0
     assert ids(door) == [1, 3]
@@ -106,7 +108,7 @@ def test_a_filter_that_reads_the_mark_has_dealt_with_it(door: FrontDoor) -> None
 @pytest.mark.parametrize("form", ["records", "batch"])
 @pytest.mark.parametrize("stream_map", ["no map", "a map that drops it"])
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_deleted_records_are_skipped_if_so_set(
+def test_deleted_records_are_skipped_under_skip(
     door: FrontDoor, tmp_path: Path, schema: str, stream_map: str, form: str
 ) -> None:
     messages = [SCHEMAS[schema], *rows(), STATE]
@@ -124,7 +126,7 @@ def test_deleted_records_are_skipped_if_so_set(
     assert SECRET not in finished.stderr
 
 
-def test_deleted_records_are_sent_if_so_set(door: FrontDoor) -> None:
+def test_deleted_records_are_sent_under_send(door: FrontDoor) -> None:
     assert door.run([DECLARED, *rows(), STATE], on_deleted_record="send").code == 0
     assert ids(door) == [1, 2, 3]
     assert door.applied()["people"][1]["_sdc_deleted_at"] == WHEN
@@ -136,7 +138,7 @@ def test_a_deleted_record_in_a_batch_fails_the_run(door: FrontDoor, tmp_path: Pa
     assert "batch.jsonl', line 2: a record of stream 'people' is marked as deleted" in finished.error
 
 
-def test_of_two_maps_of_a_stream_each_stands_for_itself(door: FrontDoor) -> None:
+def test_each_map_of_a_stream_decides_for_itself(door: FrontDoor) -> None:
     leavers = {"__source__": "people", "id": "id", "end": "_sdc_deleted_at", "__else__": None}
     finished = door.run(
         [DECLARED, *rows(), STATE],

@@ -1,4 +1,4 @@
-"""`entity_schemas`: every mapped record is checked before a session is opened for it."""
+"""`entity_schemas`: mapped records are checked before a session is opened."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(door: FrontDoor, messages: list[Any], schemas: object = PERSON, **settin
     return door.run(messages, **{"entity_types": {"people": "Person"}, "entity_schemas": schemas} | settings)
 
 
-def test_all_problems_of_a_record_are_named_before_a_session_is_opened(door: FrontDoor) -> None:
+def test_all_problems_are_reported_before_a_session_is_opened(door: FrontDoor) -> None:
     finished = run(door, [FIELDS, record(1), record(2, **BAD), STATE])
     assert (finished.code, finished.stdout) == (1, "")
     assert "Input line 3: a record of stream 'people' does not fit entity type 'Person'" in finished.error
@@ -63,7 +63,7 @@ def test_all_problems_of_a_record_are_named_before_a_session_is_opened(door: Fro
     assert door.operations() == []
 
 
-def test_records_that_fit_are_delivered_and_types_without_a_schema_are_not_checked(door: FrontDoor) -> None:
+def test_types_without_a_schema_are_not_checked(door: FrontDoor) -> None:
     others = SCHEMA | {"stream": "others"}
     types = {"people": "Person", "others": "Thing"}
     messages = [SCHEMA, others, record(1), record(2, "others", extra=True), STATE]
@@ -72,7 +72,7 @@ def test_records_that_fit_are_delivered_and_types_without_a_schema_are_not_check
     assert {name: len(found) for name, found in door.applied().items()} == {"Person": 1, "Thing": 1}
 
 
-def test_diverted_records_say_whose_verdict_it_is(door: FrontDoor) -> None:
+def test_diverted_records_name_the_check_that_rejected_them(door: FrontDoor) -> None:
     finished = run(door, [FIELDS, record(1), record(2, **BAD), STATE], on_invalid_record="divert")
     assert finished.code == 0, finished.stderr
     (path,) = (door.folder / "rejects").glob("*.singer")
@@ -84,15 +84,15 @@ def test_diverted_records_say_whose_verdict_it_is(door: FrontDoor) -> None:
     assert len(door.applied()["Person"]) == 1
 
 
-def test_a_mapped_record_is_what_is_checked(door: FrontDoor) -> None:
-    """Without `validate_records` too: that is about what the tap says of itself."""
+def test_records_are_checked_after_mapping(door: FrontDoor) -> None:
+    """Even without `validate_records`, which is about the tap's own schema."""
     settings = {"stream_maps": {"people": {"id": "id * 60"}}, "validate_records": False}
     finished = run(door, people(3), **settings)
     assert "Input line 4: " in finished.error
     assert "field 'id' violates the rule 'maximum'" in finished.error
 
 
-def test_a_stream_with_other_key_properties_than_its_entity_type_fails_at_its_schema(door: FrontDoor) -> None:
+def test_key_properties_must_match_the_entity_type(door: FrontDoor) -> None:
     schema = FIELDS | {"key_properties": ["name"]}
     finished = run(door, [schema, *people(3)[1:]])
     assert finished.error.startswith(
@@ -104,12 +104,12 @@ def test_a_stream_with_other_key_properties_than_its_entity_type_fails_at_its_sc
     assert door.operations() == []
     followed = {"people": {"__key_properties__": ["id"]}}
     assert run(door, [schema, *people(3)[1:]], stream_maps=followed).code == 0
-    # One that has none is sent page by page.
+    # A stream without key properties is sent page by page.
     assert run(door, [FIELDS | {"key_properties": []}, *people(3)[1:]]).code == 0
 
 
-@pytest.mark.parametrize("how", ["file", "environment", "environment: a file"])
-def test_it_may_be_a_file_or_come_from_the_environment(door: FrontDoor, how: str) -> None:
+@pytest.mark.parametrize("how", ["file", "environment", "file named in the environment"])
+def test_schemas_may_come_from_a_file_or_the_environment(door: FrontDoor, how: str) -> None:
     text = json.dumps(PERSON)
     path = door.folder / "entities.json"
     path.write_text(text)
@@ -141,9 +141,7 @@ def test_the_documented_user_is_bundled(door: FrontDoor) -> None:
         (5, "`entity_schemas` must be string or object"),
     ],
 )
-def test_what_is_not_a_schema_is_a_mistake_in_the_settings(
-    door: FrontDoor, value: object, message: str
-) -> None:
+def test_invalid_schemas_are_settings_errors(door: FrontDoor, value: object, message: str) -> None:
     finished = run(door, people(1), value)
     assert finished.code == 1
     assert message in finished.error
@@ -151,7 +149,7 @@ def test_what_is_not_a_schema_is_a_mistake_in_the_settings(
     assert door.operations() == []
 
 
-def test_a_file_that_is_too_large_is_named(door: FrontDoor) -> None:
+def test_a_file_that_is_too_large_is_reported(door: FrontDoor) -> None:
     path = door.folder / "large.json"
     path.write_text(json.dumps({"Person": RULES}) + " " * 5_000_000)
     finished = run(door, people(1), str(path))
@@ -159,7 +157,7 @@ def test_a_file_that_is_too_large_is_named(door: FrontDoor) -> None:
     assert "the file that `entity_schemas` names has more than 5,000,000 bytes" in finished.error
 
 
-def test_what_a_file_holds_is_part_of_the_settings_that_a_receipt_names(door: FrontDoor) -> None:
+def test_the_files_content_is_part_of_the_settings_digest(door: FrontDoor) -> None:
     path: Path = door.folder / "entities.json"
     digests = set()
     for maximum in (100, 200):
@@ -172,15 +170,15 @@ def test_what_a_file_holds_is_part_of_the_settings_that_a_receipt_names(door: Fr
     assert len(digests) == 2
 
 
-def test_a_pattern_that_steps_back_ends_soon(door: FrontDoor) -> None:
-    """A validation cannot be interrupted: it stops after as many steps as in a tap's schema."""
+def test_a_backtracking_pattern_ends_soon(door: FrontDoor) -> None:
+    """A validation cannot be interrupted, so it has the same step limit as for a tap's schema."""
     schema = {"properties": {"id": {}, "name": {"type": "string", "pattern": r"^(?=(a+)+$)b"}}}
     messages = [FIELDS, record(1, name="a" * 5000), STATE]
     finished = run(door, messages, {"Person": {"schema": schema}})
     assert "field 'name' violates the rule 'pattern'" in finished.error
 
 
-def test_only_the_first_problems_of_a_record_are_named(door: FrontDoor) -> None:
+def test_only_the_first_problems_of_a_record_are_listed(door: FrontDoor) -> None:
     schema = {"properties": {f"field_{number}": {"type": "string"} for number in range(1000)}}
     stream = SCHEMA | {
         "schema": {"type": "object", "properties": {name: {} for name in schema["properties"]}}

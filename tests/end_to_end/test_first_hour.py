@@ -1,4 +1,4 @@
-"""Configurations of a new user's first hour: each fails before anything is opened, with a next step."""
+"""A new user's mistakes: each fails before a session is opened, and the error names the next step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.front_door import PATIENCE_SECONDS, people
 if TYPE_CHECKING:
     from tests.support.front_door import Finished, FrontDoor
 
-# As an identity provider sends it: what people want is inside `profile`.
+# Like an identity provider's output: the useful fields are inside `profile`.
 USERS = {
     "type": "SCHEMA",
     "stream": "users",
@@ -61,7 +61,7 @@ RIGHT = {
 
 
 def run(door: FrontDoor, change: dict[str, Any], *records: dict[str, Any], **settings: Any) -> Finished:  # noqa: ANN401 - settings
-    """The right configuration but for `change`; what is `...` in it is left out."""
+    """Run the right configuration with `change`; fields set to `...` are left out."""
     stream_map = {name: rule for name, rule in (RIGHT | change).items() if rule is not ...}
     defaults = {
         "entity_types": {"users": "User"},
@@ -73,7 +73,7 @@ def run(door: FrontDoor, change: dict[str, Any], *records: dict[str, Any], **set
     return door.run([USERS, *messages, STATE], **defaults | settings)
 
 
-def test_the_right_configuration_is_right(door: FrontDoor) -> None:
+def test_the_right_configuration_works(door: FrontDoor) -> None:
     finished = run(door, {})
     assert finished.code == 0, finished.stderr
     assert door.applied()["User"][0]["employmentType"] == "EMPLOYEE"
@@ -87,21 +87,21 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
             {"stream_maps": {}, "entity_types": {}},
             "stream 'users' has no entity type",
             '{"users": "User"}',
-            id="nothing but the connection",
+            id="only the connection settings",
         ),
         pytest.param(
             {},
             {"entity_types": {"user": "User"}},
             "nearest first: 'user' as User",
             "Name it there",
-            id="stream misspelt",
+            id="stream misspelled",
         ),
         pytest.param(
             {},
             {"entity_types": {"users": "Usr"}},
             "`entity_types` names 'Usr', and `entity_schemas` describes 'User'",
             "--about",
-            id="entity type misspelt",
+            id="entity type misspelled",
         ),
         pytest.param(
             {},
@@ -122,21 +122,21 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
             {},
             "`__key_properties__` of stream 'users' names 'employeId'",
             "nearest first: 'employeeId'",
-            id="key misspelt",
+            id="key misspelled",
         ),
         pytest.param(
             {"employeeId": "idd"},
             {},
             "reads 'idd' for field 'employeeId'",
             "nearest first: 'id'",
-            id="source field misspelt",
+            id="source field misspelled",
         ),
         pytest.param(
             {"wrokEmail": "profile['email']"},
             {},
             "sends field 'wrokEmail', and entity type 'User' has no such field",
             "nearest first: 'workEmail'",
-            id="target field misspelt",
+            id="target field misspelled",
         ),
         pytest.param(
             {"workEmail": ...},
@@ -157,7 +157,7 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
             {},
             "field 'role' of stream 'users' is 'Software Engineer', which is not an expression",
             "a constant needs inner quotes: \"'Software Engineer'\"",
-            id="text of several words without quotes",
+            id="several words without quotes",
         ),
         pytest.param(
             {"firstName": "firstName"},
@@ -178,7 +178,7 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
             {},
             "reads 'manager_id' for field 'managerId'",
             "write `(record['profile'] or {}).get('manager_id')`",
-            id="nested field misspelt",
+            id="nested field misspelled",
         ),
         pytest.param(
             {"employeeId": "number"},
@@ -203,7 +203,7 @@ def test_the_right_configuration_is_right(door: FrontDoor) -> None:
         ),
     ],
 )
-def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
+def test_a_mistake_fails_before_a_session_is_opened(
     door: FrontDoor, change: dict[str, Any], settings: dict[str, Any], message: str, next_step: str
 ) -> None:
     finished = run(door, change, **settings)
@@ -249,7 +249,7 @@ def test_a_mistake_fails_before_anything_is_opened_and_says_what_to_do(
         ),
     ],
 )
-def test_a_record_that_the_map_does_not_fit_names_field_line_and_next_step(
+def test_a_record_that_fails_its_map_names_field_and_line(
     door: FrontDoor, change: dict[str, Any], profile: dict[str, Any], message: str, next_step: str
 ) -> None:
     finished = run(door, change, ADA, ADA | {"profile": profile})
@@ -278,7 +278,7 @@ def test_a_record_that_the_map_does_not_fit_names_field_line_and_next_step(
         ("int(status)", "ValueError", "Correct the expression, or the value at its source."),
     ],
 )
-def test_an_expression_that_fails_has_a_hint_that_fits(
+def test_a_failing_expression_has_a_matching_hint(
     door: FrontDoor, expression: str, cause: str, hint: str
 ) -> None:
     record = ADA | {"profile": PROFILE | {"userType": "employee", "pay": 1.5}}
@@ -288,8 +288,8 @@ def test_an_expression_that_fails_has_a_hint_that_fits(
     assert len(finished.error) <= 460
 
 
-def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
-    """Where the map drops them: what it sends is checked anyway."""
+def test_new_and_removed_fields_are_reported_once(door: FrontDoor) -> None:
+    """Only fields that the map drops; fields that it sends are checked anyway."""
     properties: dict[str, Any] = USERS["schema"]["properties"]  # type: ignore[index] # a dict
     changed = {name: schema for name, schema in properties.items() if name not in {"number", "status"}}
     later = USERS | {"schema": {"type": "object", "properties": changed | {"salary": {}, "iban": {}}}}
@@ -306,7 +306,7 @@ def test_new_and_gone_fields_are_reported_once_by_name(door: FrontDoor) -> None:
     assert "no longer has fields: 'number', 'status'." in message[1]
 
 
-def test_a_run_in_a_terminal_with_nothing_piped_in_says_what_to_do(door: FrontDoor) -> None:
+def test_a_run_without_piped_input_shows_what_to_do(door: FrontDoor) -> None:
     ours, theirs = pty.openpty()
     with door.start(stdin=theirs) as process:
         assert process.stderr is not None
@@ -318,6 +318,6 @@ def test_a_run_in_a_terminal_with_nothing_piped_in_says_what_to_do(door: FrontDo
     os.close(ours)
 
 
-def test_an_empty_logging_configuration_means_none(door: FrontDoor) -> None:
+def test_an_empty_log_config_is_ignored(door: FrontDoor) -> None:
     finished = door.run(people(1), env={"SINGER_SDK_LOG_CONFIG": ""}, cold=True)
     assert finished.code == 0, finished.stderr

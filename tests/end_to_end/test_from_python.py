@@ -1,4 +1,4 @@
-"""`listen()`, and `process_lines()` with `process_endofpipe()`: the command's promise, then raise."""
+"""`listen()`, and `process_lines()` with `process_endofpipe()`: as the command, but errors are raised."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def test_listen_applies_and_writes_the_state(
     assert len(door.applied()["people"]) == 120
 
 
-def test_listen_takes_bytes_too(door: FrontDoor) -> None:
+def test_listen_accepts_bytes(door: FrontDoor) -> None:
     SprintoTarget(config=config(door)).listen(io.BytesIO(as_input(people(3))))  # type: ignore[arg-type] # more than the SDK asks
     assert len(door.applied()["people"]) == 3
 
 
 @pytest.mark.parametrize("last", [STATE, b"{"])
-def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or what is none
+def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - a message or an invalid line
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         settings = {
             "api_key": "sandbox-key",
@@ -76,7 +76,7 @@ def test_listen_leaves_no_connection_open(last: Any) -> None:  # noqa: ANN401 - 
         assert not sandbox.connections
 
 
-def test_the_sdks_runner_gets_the_same(door: FrontDoor) -> None:
+def test_the_sdks_test_runner_works(door: FrontDoor) -> None:
     messages = io.StringIO(as_input(people(120)).decode())
     runner = TargetTestRunner(SprintoTarget, config=config(door), input_io=messages)
     runner.sync_all()
@@ -84,7 +84,7 @@ def test_the_sdks_runner_gets_the_same(door: FrontDoor) -> None:
     assert len(door.applied()["people"]) == 120
 
 
-def test_the_sdks_runner_without_an_end_writes_no_state(door: FrontDoor) -> None:
+def test_the_sdks_test_runner_writes_no_state_without_finalize(door: FrontDoor) -> None:
     messages = io.StringIO(as_input(people(120)).decode())
     runner = TargetTestRunner(SprintoTarget, config=config(door), input_io=messages)
     runner.sync_all(finalize=False)
@@ -101,7 +101,7 @@ def test_the_sdks_runner_without_an_end_writes_no_state(door: FrontDoor) -> None
         (SCHEMA | {"schema": {"type": "wat"}}, InvalidJSONSchema),
     ],
 )
-def test_bad_input_discards_and_raises_what_the_sdk_would(
+def test_bad_input_discards_and_raises_the_sdks_exception(
     door: FrontDoor, line: object, expected: type[Exception], capsys: pytest.CaptureFixture[str]
 ) -> None:
     messages = [SCHEMA, *(record(number) for number in range(100)), line, STATE]
@@ -114,7 +114,7 @@ def test_bad_input_discards_and_raises_what_the_sdk_would(
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_that_failed_cannot_be_finished(door: FrontDoor, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_cannot_be_finished(door: FrontDoor, capsys: pytest.CaptureFixture[str]) -> None:
     target = SprintoTarget(config=config(door))
     messages = [SCHEMA, *(record(number) for number in range(100)), b"{"]
     with pytest.raises(InvalidInputLine):
@@ -125,7 +125,7 @@ def test_a_run_that_failed_cannot_be_finished(door: FrontDoor, capsys: pytest.Ca
     assert capsys.readouterr().out == ""
 
 
-def test_an_exception_of_the_callers_discards_and_goes_on(door: FrontDoor) -> None:
+def test_a_callers_exception_discards_and_propagates(door: FrontDoor) -> None:
     def lines() -> Iterator[str]:
         yield from as_input(PAGE).decode().splitlines()
         door.wait_for_operation("push", responded=True)
@@ -156,14 +156,14 @@ def test_signal_handlers_are_left_alone(door: FrontDoor) -> None:
     assert {number: signal.getsignal(number) for number in before} == before
 
 
-def test_bad_settings_are_the_sdks_error_and_quote_no_value() -> None:
+def test_bad_settings_raise_the_sdks_error_without_values() -> None:
     with pytest.raises(ConfigValidationError) as caught:
         SprintoTarget(config={"api_key": 987654321, "integration_id": "x"})
     assert "987654321" not in str(caught.value)
     assert "987654321" not in repr(caught.value.errors)
 
 
-def test_a_config_is_not_changed_and_serves_twice(door: FrontDoor) -> None:
+def test_a_config_is_not_modified_and_can_be_reused(door: FrontDoor) -> None:
     given = config(door, stream_maps={"people": {"mail": "name"}, "__else__": None})
     before = repr(given)
     for _ in range(2):
@@ -173,7 +173,7 @@ def test_a_config_is_not_changed_and_serves_twice(door: FrontDoor) -> None:
     assert list(door.applied()) == ["people"]
 
 
-def test_many_schema_changes_keep_no_replaced_sink(door: FrontDoor) -> None:
+def test_replaced_sinks_are_not_kept(door: FrontDoor) -> None:
     messages: list[Any] = []
     for number in range(50):
         messages += [SCHEMA | {"schema": {"properties": {f"f{number}": {}}}}, record(number)]
@@ -183,7 +183,7 @@ def test_many_schema_changes_keep_no_replaced_sink(door: FrontDoor) -> None:
     assert len(door.applied()["people"]) == 50
 
 
-def test_a_file_that_was_read_from_before_goes_on_where_it_stood(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_partly_read_file_is_read_from_its_position(door: FrontDoor, tmp_path: Path) -> None:
     path = tmp_path / "input.singer"
     path.write_bytes(b"not a message\n" + as_input(people(3)))
     with path.open("rb") as file:
@@ -192,7 +192,7 @@ def test_a_file_that_was_read_from_before_goes_on_where_it_stood(door: FrontDoor
     assert len(door.applied()["people"]) == 3
 
 
-def test_a_compressed_file_object_is_read_as_what_it_holds(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_gzip_file_object_is_read_decompressed(door: FrontDoor, tmp_path: Path) -> None:
     path = tmp_path / "input.singer.gz"
     path.write_bytes(gzip.compress(as_input(people(3))))
     with gzip.open(path) as file:
@@ -200,6 +200,6 @@ def test_a_compressed_file_object_is_read_as_what_it_holds(door: FrontDoor, tmp_
     assert len(door.applied()["people"]) == 3
 
 
-def test_validating_no_config_is_still_no_bug() -> None:
+def test_an_empty_config_raises_even_without_validation() -> None:
     with pytest.raises(ConfigValidationError, match="`api_key` is missing"):
         SprintoTarget(config={}, validate_config=False)

@@ -1,4 +1,4 @@
-"""What lies between the loader and Sprinto: gateways that compress, certificates, proxies that break."""
+"""Between the loader and Sprinto: gateways that compress, certificates, broken proxies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
-    """A gateway that compresses what it hands on, as nginx does with `gzip on`: chunked, without a length."""
+    """A gateway that compresses responses like nginx with `gzip on`: chunked, without a length."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -37,7 +37,7 @@ def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
         def log_message(self, *_: Any) -> None:  # noqa: ANN401 - the base class's
             """Nothing."""
 
-        def hand_on(self) -> None:
+        def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name: value for name, value in self.headers.items() if name != "Host"}
             got = requests.request(self.command, behind + self.path, data=body, headers=headers, timeout=10)
@@ -51,12 +51,12 @@ def compressing_gateway(behind: str) -> http.server.ThreadingHTTPServer:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
             self.wfile.write(b"0\r\n\r\n")
 
-        do_GET = do_POST = hand_on  # noqa: N815 - the base class's names
+        do_GET = do_POST = forward  # noqa: N815 - the base class's names
 
     return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
 
-def test_responses_that_a_gateway_compresses_on_the_fly_are_read(door: FrontDoor) -> None:
+def test_responses_compressed_by_a_gateway_are_read(door: FrontDoor) -> None:
     origin, _, path = door.sandbox.base_url.partition("/api")
     with serving(compressing_gateway(origin)) as server:
         finished = door.run(people(120), api_url=f"http://127.0.0.1:{server.server_port}/api{path}")
@@ -78,7 +78,7 @@ def behind_tls(door: FrontDoor, context: ssl.SSLContext) -> Iterator[FrontDoor]:
 def test_a_ca_file_without_a_certificate_is_reported(
     door: FrontDoor, authority: trustme.CA, content: str
 ) -> None:
-    """It looked like a network that was down, and was tried again for five minutes."""
+    """This used to look like a network failure and was retried for five minutes."""
     path = door.folder / "ca.pem"
     path.write_bytes(authority.private_key_pem.bytes() if content == "key" else content.encode())
     finished = door.run(
@@ -94,7 +94,7 @@ def test_the_sandbox_needs_no_ca_file(door: FrontDoor) -> None:
     assert finished.code == 0
 
 
-def test_an_expired_certificate_is_called_expired(
+def test_an_expired_certificate_is_reported_as_expired(
     door: FrontDoor, authority: trustme.CA, trusted: dict[str, str]
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -111,19 +111,19 @@ def test_an_expired_certificate_is_called_expired(
 def test_a_server_that_requires_a_client_certificate_fails_at_once(
     door: FrontDoor, authority: trustme.CA, trusted: dict[str, str]
 ) -> None:
-    """Under TLS 1.3 it says so after the handshake, which looked like a response that was lost."""
+    """With TLS 1.3 the error comes after the handshake, which used to look like a lost response."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(context)
     context.verify_mode = ssl.CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_3
 
-    class Demanding(socketserver.BaseRequestHandler):
+    class CertificateRequired(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             with contextlib.suppress(OSError):
                 context.wrap_socket(self.request, server_side=True)
 
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Demanding)) as server:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), CertificateRequired)) as server:
         finished = door.run(
             people(3), api_url=f"https://127.0.0.1:{server.server_address[1]}/api/external/push", env=trusted
         )
@@ -133,13 +133,13 @@ def test_a_server_that_requires_a_client_certificate_fails_at_once(
     assert "Trying again" not in finished.stderr
 
 
-class Slamming(socketserver.BaseRequestHandler):
+class ConnectionClosing(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.request.recv(100)
 
 
-def test_a_proxy_that_ends_the_connection_is_named(door: FrontDoor) -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as server:
+def test_a_proxy_that_closes_the_connection_is_reported(door: FrontDoor) -> None:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), ConnectionClosing)) as server:
         env = {"HTTPS_PROXY": f"http://127.0.0.1:{server.server_address[1]}", "NO_PROXY": "", "no_proxy": ""}
         finished = door.run(
             people(3), api_url="https://sprinto.example/api/external/push", env=env, retry_timeout_seconds=0
@@ -149,8 +149,8 @@ def test_a_proxy_that_ends_the_connection_is_named(door: FrontDoor) -> None:
     assert "No session was opened" in finished.error
 
 
-def test_a_server_that_leaves_in_the_handshake_is_not_called_an_exec_format_error(door: FrontDoor) -> None:
-    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slamming)) as server:
+def test_a_connection_closed_in_the_handshake_is_reported_clearly(door: FrontDoor) -> None:
+    with serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), ConnectionClosing)) as server:
         url = f"https://127.0.0.1:{server.server_address[1]}/api/external/push"
         finished = door.run(people(3), api_url=url, retry_timeout_seconds=0)
     assert "exec format" not in finished.error
@@ -160,7 +160,7 @@ def test_a_server_that_leaves_in_the_handshake_is_not_called_an_exec_format_erro
 @pytest.mark.parametrize(
     "url", ["http://user:s3cr3t@", "http://user:s3#cr3t@proxy:8080", "http://user:s3/cr3t@proxy"]
 )
-def test_a_proxy_without_a_host_is_reported_and_its_password_is_not(door: FrontDoor, url: str) -> None:
+def test_an_invalid_proxy_url_is_reported_without_its_password(door: FrontDoor, url: str) -> None:
     env = {"HTTPS_PROXY": url, "NO_PROXY": "", "no_proxy": ""}
     finished = door.run(people(3), api_url="https://sprinto.example/api/external/push", env=env)
     assert finished.code == 1
@@ -170,7 +170,7 @@ def test_a_proxy_without_a_host_is_reported_and_its_password_is_not(door: FrontD
 
 
 @pytest.mark.parametrize(("operation", "status"), [("create", 403), ("create", 400), ("status", 401)])
-def test_a_page_of_a_gateways_own_is_not_taken_for_sprintos(
+def test_a_gateways_error_page_is_not_attributed_to_sprinto(
     door: FrontDoor, operation: Operation, status: int
 ) -> None:
     html = b"<html><body>Blocked by policy</body></html>"
@@ -183,10 +183,10 @@ def test_a_page_of_a_gateways_own_is_not_taken_for_sprintos(
     assert "API key" not in finished.error
 
 
-def test_creates_in_doubt_come_at_growing_intervals(door: FrontDoor) -> None:
+def test_creates_in_doubt_are_retried_at_growing_intervals(door: FrontDoor) -> None:
     door.pace["create_retry_delay"] = 0.2
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, times=99, effect=Respond(500)))
     finished = door.run(people(3), retry_timeout_seconds=3)
     assert finished.code == 75
-    # At 0, 0.2, 0.6, 1.4 and 3 s, and a last one: not fifteen.
+    # At 0, 0.2, 0.6, 1.4 and 3 s, and a last one, rather than fifteen.
     assert 4 <= door.operations().count("create") <= 7

@@ -1,4 +1,4 @@
-"""`expect`: a maximum, no large loss against the last applied receipt, unique values; before the close."""
+"""`expect`, checked before the close: maximums, no large loss since the last applied run, unique values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.support.receipts import change
 if TYPE_CHECKING:
     from tests.support.front_door import Finished, FrontDoor
 
-KEPT: dict[str, Any] = {"report_path": "receipts"}
+KEEP_RECEIPTS: dict[str, Any] = {"report_path": "receipts"}
 
 
 def shrink(percent: float, **more: object) -> dict[str, Any]:
-    return {"expect": {"people": {"max_shrink_percent": percent, **more}}, **KEPT}
+    return {"expect": {"people": {"max_shrink_percent": percent, **more}}, **KEEP_RECEIPTS}
 
 
 def check_discarded(door: FrontDoor, finished: Finished, code: str, *shown: str) -> None:
@@ -30,7 +30,7 @@ def check_discarded(door: FrontDoor, finished: Finished, code: str, *shown: str)
     assert len(finished.error) < 500
 
 
-def test_a_run_that_brings_much_less_than_the_last_one_replaces_nothing(door: FrontDoor) -> None:
+def test_a_run_with_far_fewer_records_replaces_nothing(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
     first = door.run(people(200), **shrink(20))
     assert first.code == 0
@@ -40,15 +40,15 @@ def test_a_run_that_brings_much_less_than_the_last_one_replaces_nothing(door: Fr
         door, lost, "expectation", "Received 120 people", "the last applied run had 200", "allows 20 %"
     )
     assert len(door.applied()["people"]) == 200
-    # What failed is not a baseline, and what is within the limit passes.
+    # The failed run is not a baseline, and a loss within the limit passes.
     assert door.run(people(160), **shrink(20)).code == 0
     assert len(door.applied()["people"]) == 160
     assert door.run(people(200), **shrink(0)).code == 0
 
 
-def test_the_loss_that_is_allowed_is_counted_exactly(door: FrontDoor) -> None:
-    """86.4 % of 375 records are 324; in floats they are a little more."""
-    assert door.run(people(375), **KEPT).code == 0
+def test_the_allowed_loss_is_calculated_exactly(door: FrontDoor) -> None:
+    """86.4 % of 375 records are 324; as floats, slightly more."""
+    assert door.run(people(375), **KEEP_RECEIPTS).code == 0
     check_discarded(door, door.run(people(323), **shrink(13.6)), "expectation", "Received 323 people")
     assert door.run(people(324), **shrink(13.6)).code == 0
 
@@ -66,10 +66,10 @@ os.scandir = limited
 
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param(KEPT, id="kept", marks=pytest.mark.slow), pytest.param(shrink(20), id="compared")],
+    [pytest.param(KEEP_RECEIPTS, id="kept", marks=pytest.mark.slow), pytest.param(shrink(20), id="compared")],
 )
-def test_a_folder_that_cannot_be_listed_is_named(door: FrontDoor, settings: dict[str, Any]) -> None:
-    """By a stub: tests may run as root, who lists every folder."""
+def test_an_unlistable_receipts_folder_is_reported(door: FrontDoor, settings: dict[str, Any]) -> None:
+    """With a stub: tests may run as root, which can list every folder."""
     for name in ("site", "receipts"):
         (door.folder / name).mkdir()
     (door.folder / "site" / "sitecustomize.py").write_text(UNLISTED)
@@ -81,27 +81,27 @@ def test_a_folder_that_cannot_be_listed_is_named(door: FrontDoor, settings: dict
 
 
 @pytest.mark.parametrize("earlier", [0, 1])
-def test_a_held_run_always_warns_that_held_runs_are_not_compared_with(door: FrontDoor, earlier: int) -> None:
+def test_a_held_run_warns_that_held_runs_are_never_a_baseline(door: FrontDoor, earlier: int) -> None:
     for _ in range(earlier):
-        assert door.run(people(3), **KEPT).code == 0
+        assert door.run(people(3), **KEEP_RECEIPTS).code == 0
     finished = door.run(people(3), finish="hold", **shrink(20))
     assert finished.code == 0
     assert finished.stderr.count("`max_shrink_percent`") == 1
     assert "never with a held run, even if it was applied later" in finished.stderr
 
 
-def test_another_pipelines_receipts_are_no_baseline(door: FrontDoor) -> None:
-    assert door.run(people(200), client_reference_prefix="other", **KEPT).code == 0
+def test_another_pipelines_receipts_are_not_a_baseline(door: FrontDoor) -> None:
+    assert door.run(people(200), client_reference_prefix="other", **KEEP_RECEIPTS).code == 0
     elsewhere = door.sandbox.base_url.replace("127.0.0.1", "localhost")
-    assert door.run(people(200), api_url=elsewhere, **KEPT).code == 0
-    assert door.run(people(3), dry_run=True, **KEPT).code == 0
+    assert door.run(people(200), api_url=elsewhere, **KEEP_RECEIPTS).code == 0
+    assert door.run(people(3), dry_run=True, **KEEP_RECEIPTS).code == 0
     passed = door.run(people(120), **shrink(20))
     assert passed.code == 0
     assert "no receipt says" in passed.stderr
 
 
-def test_a_loss_of_records_that_sprinto_rejects_counts(door: FrontDoor) -> None:
-    assert door.run(people(10), **KEPT).code == 0
+def test_rejected_records_count_as_a_loss(door: FrontDoor) -> None:
+    assert door.run(people(10), **KEEP_RECEIPTS).code == 0
     rules = {"people": EntityRules(schema={"properties": {"id": {"maximum": 4}}})}
     door.sandbox.configure(door.integration_id, entities=rules)
     lost = door.run(people(10), on_invalid_record="divert", **shrink(20))
@@ -109,9 +109,9 @@ def test_a_loss_of_records_that_sprinto_rejects_counts(door: FrontDoor) -> None:
 
 
 def test_the_baseline_is_the_last_run_that_applied_the_type(door: FrontDoor) -> None:
-    assert door.run(people(200), **KEPT).code == 0
+    assert door.run(people(200), **KEEP_RECEIPTS).code == 0
     other = [SCHEMA | {"stream": "devices"}, record(1) | {"stream": "devices"}, STATE]
-    assert door.run(other, **KEPT).code == 0
+    assert door.run(other, **KEEP_RECEIPTS).code == 0
     check_discarded(door, door.run(people(120), **shrink(20)), "expectation", "had 200")
 
 
@@ -123,7 +123,7 @@ def test_more_than_the_maximum_ends_the_run_at_once(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("maps", [{}, {"people": {"name": "name", "id": "id"}}], ids=["bytes", "mapped"])
-def test_a_value_that_is_not_unique_is_named_by_its_line_alone(door: FrontDoor, maps: dict[str, Any]) -> None:
+def test_a_duplicate_value_is_reported_only_by_its_line(door: FrontDoor, maps: dict[str, Any]) -> None:
     expect = {"people": {"unique": ["name"]}}
     schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}, "name": {}}}}
     once = [schema, record(1, name=None), record(2, name=None), record(3)]
@@ -146,7 +146,7 @@ def test_a_unique_field_that_no_record_has_fails_the_run(door: FrontDoor) -> Non
     assert door.operations() == []
 
 
-def test_a_unique_field_may_be_missing_where_the_schema_names_it(door: FrontDoor) -> None:
+def test_a_unique_field_may_be_missing_if_the_schema_has_it(door: FrontDoor) -> None:
     absent = {"type": "RECORD", "stream": "people", "record": {"id": 1}}
     assert door.run([SCHEMA, absent, STATE], expect={"people": {"unique": ["name"]}}).code == 0
     unknown = {**SCHEMA, "schema": {"properties": {"id": {}}}}
@@ -175,7 +175,7 @@ def test_an_expected_type_that_no_stream_has_fails_the_run(door: FrontDoor, want
         ({"people": {"unique": "name"}}, "`expect.people.unique` must be array"),
     ],
 )
-def test_what_makes_no_sense_is_an_error(door: FrontDoor, expect: dict[str, Any], named: str) -> None:
+def test_invalid_expectations_are_errors(door: FrontDoor, expect: dict[str, Any], named: str) -> None:
     finished = door.run(people(1), expect=expect)
     assert finished.code == 1
     assert "[settings]" in finished.error
@@ -188,15 +188,15 @@ FORGERIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "was changed": ("receipt-counts", ("people", "entities", "accepted")),
     "is unsigned": ("receipt-unsigned", ()),
 }
-"""The code of what is wrong with the last receipt, and which of its counts are edited."""
+"""The error code for the last receipt, and which of its counts are edited."""
 
 
 @pytest.mark.parametrize("how", FORGERIES)
-def test_a_forged_receipt_is_no_baseline(door: FrontDoor, how: str) -> None:
+def test_a_forged_receipt_is_not_a_baseline(door: FrontDoor, how: str) -> None:
     code, edited = FORGERIES[how]
     signed = {} if how == "contradicts itself" else {"receipt_key_file": "key.pem"}
     assert door.finish(door.start("keygen", "key", program="sprintoctl")).code == 0
-    assert door.run(people(100), **KEPT, **signed).code == 0
+    assert door.run(people(100), **KEEP_RECEIPTS, **signed).code == 0
     (forged,) = (door.folder / "receipts").glob("*.json")
     for name in edited:
         change(forged, f'"{name}":100', f'"{name}":50')
@@ -208,16 +208,16 @@ def test_a_forged_receipt_is_no_baseline(door: FrontDoor, how: str) -> None:
     assert "no receipt says that people was applied before" in passed.stderr
 
 
-def test_a_key_that_cannot_be_used_fails_the_run_before_it_compares(door: FrontDoor) -> None:
+def test_an_unusable_key_fails_the_run_before_any_comparison(door: FrontDoor) -> None:
     finished = door.run(people(3), **shrink(0), receipt_key_file="key.pem")
     assert finished.code == 1
     assert "[receipt-key]" in finished.error
     assert door.operations() == []
 
 
-def test_a_receipt_that_was_cut_off_is_no_baseline_and_named(door: FrontDoor) -> None:
+def test_a_truncated_receipt_is_reported_and_not_a_baseline(door: FrontDoor) -> None:
     for count in (200, 100):
-        assert door.run(people(count), **KEPT).code == 0
+        assert door.run(people(count), **KEEP_RECEIPTS).code == 0
     for path in (door.folder / "receipts").iterdir():
         content = path.read_bytes()
         if b'"number": 2' in content:

@@ -1,4 +1,4 @@
-"""`sprintoctl history`: what was applied when, how old it is, and the gaps, from receipts alone."""
+"""`sprintoctl history`: applied runs, their age and gaps between them, from receipts alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def iso(moment: datetime) -> str:
 
 
 class Past:
-    """Writes receipts of runs that ended in the past, as a chain, after the pattern of a real one."""
+    """Writes a chain of receipts of past runs, modelled on a real receipt."""
 
     def __init__(self, door: FrontDoor) -> None:
         assert door.run(people(3), report_path="pattern.json").code == 0
@@ -85,7 +85,7 @@ def past(door: FrontDoor) -> Past:
 
 
 def ask(door: FrontDoor, *words: str) -> Finished:
-    """No config is needed, and nothing is asked of Sprinto."""
+    """Run the command without a config; check that it sends nothing to Sprinto."""
     before = len(door.operations())
     finished = door.finish(door.start("history", *words, program="sprintoctl"))
     assert len(door.operations()) == before
@@ -93,7 +93,7 @@ def ask(door: FrontDoor, *words: str) -> Finished:
 
 
 def pipeline(door: FrontDoor, prefix: str = "target-sprinto") -> str:
-    """Its name, with the address of what is not Sprinto."""
+    """The pipeline's name, with the address because it is not Sprinto's."""
     return f"{door.integration_id}/{prefix} ({urlsplit(door.sandbox.base_url).netloc})"
 
 
@@ -128,7 +128,7 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     assert missing == f"{pipeline(door)}: never applied."
 
 
-def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past: Past) -> None:
+def test_stale_entity_types_fail_and_are_named(door: FrontDoor, past: Past) -> None:
     now = datetime.now(timezone.utc)
     past.add(now - timedelta(hours=40), {"User": 100, "Device": 3})
     past.add(now - timedelta(hours=2), {"User": 101})
@@ -143,7 +143,7 @@ def test_what_was_applied_too_long_ago_fails_and_is_named(door: FrontDoor, past:
     assert never.stdout.count("last applied") == 2
 
 
-def test_copies_of_a_receipt_count_once_and_differing_ones_not_at_all(door: FrontDoor, past: Past) -> None:
+def test_copies_of_a_receipt_count_once_unless_they_differ(door: FrontDoor, past: Past) -> None:
     for number in range(2):
         past.add(NOON + timedelta(days=number))
     shutil.copytree(past.folder, door.folder / "copy")
@@ -160,14 +160,14 @@ def test_copies_of_a_receipt_count_once_and_differing_ones_not_at_all(door: Fron
     assert "not applied from 2026-11-10 00:00Z to 2026-11-11 12:00Z" in shown.stdout
 
 
-def test_a_receipt_from_the_future_is_no_evidence_of_today(door: FrontDoor, past: Past) -> None:
+def test_a_receipt_from_the_future_does_not_count(door: FrontDoor, past: Past) -> None:
     past.add(datetime.now(timezone.utc) + timedelta(days=30))
     shown = ask(door, "past", "--max-age", "36h")
     assert shown.code == 1
     assert "User: last applied in the future, " in shown.stdout.splitlines()[-1]
 
 
-def test_a_run_against_a_sandbox_is_no_evidence_of_one_against_sprinto(door: FrontDoor, past: Past) -> None:
+def test_a_sandbox_run_does_not_count_for_sprinto(door: FrontDoor, past: Past) -> None:
     now = datetime.now(timezone.utc)
     for api_url, count in (("https://api.sprinto.com/api/external/push", 3), (door.sandbox.base_url, 4)):
         past.add(now - timedelta(hours=30 / count), {"User": count}, api_url=api_url, number=1, previous=None)
@@ -177,7 +177,7 @@ def test_a_run_against_a_sandbox_is_no_evidence_of_one_against_sprinto(door: Fro
     assert line.startswith(f"{door.integration_id}/target-sprinto User: last applied 10 hours ago, ")
 
 
-def test_each_gap_of_a_period_is_named(door: FrontDoor, past: Past) -> None:
+def test_each_gap_in_a_period_is_reported(door: FrontDoor, past: Past) -> None:
     for days in (0, 1, 4, 5):
         past.add(NOON + timedelta(days=days))
     period = ("--since", "2026-11-10", "--until", "2026-11-16T13:00:00Z", "--every", "24h")
@@ -204,7 +204,7 @@ def test_a_period_without_an_applied_run_is_not_complete(door: FrontDoor, past: 
     assert "Not complete: 1 gap." in page
 
 
-def test_the_future_is_no_gap(door: FrontDoor, past: Past) -> None:
+def test_the_future_is_not_a_gap(door: FrontDoor, past: Past) -> None:
     now = datetime.now(timezone.utc)
     past.add(now - timedelta(hours=2), {"User": 100})
     since = ("--since", f"{now - timedelta(hours=5):%Y-%m-%dT%H:%M:%SZ}")
@@ -227,7 +227,7 @@ def test_an_edited_receipt_does_not_pass_as_unfinished(
     assert f"{path.relative_to(door.folder)} is not a receipt as a run wrote it" in shown.stderr
 
 
-def test_a_file_name_does_not_steer_a_terminal(door: FrontDoor, past: Past) -> None:
+def test_control_characters_in_file_names_are_escaped(door: FrontDoor, past: Past) -> None:
     first, second, _ = [past.add(NOON + timedelta(hours=number)) for number in range(3)]
     second.unlink()
     first.rename(first.with_name("a\x1b[1A\n.json"))
@@ -235,7 +235,7 @@ def test_a_file_name_does_not_steer_a_terminal(door: FrontDoor, past: Past) -> N
     assert "Between a\\u001b[1A\\n.json and 0003.json a receipt is missing." in shown.stderr
 
 
-def test_two_receipts_of_one_run_that_differ_anywhere_do_not_count(door: FrontDoor, past: Past) -> None:
+def test_differing_receipts_of_one_run_do_not_count(door: FrontDoor, past: Past) -> None:
     path = past.add(datetime.now(timezone.utc), {"User": 100})
     other = door.folder / "other"
     other.mkdir()
@@ -245,7 +245,7 @@ def test_two_receipts_of_one_run_that_differ_anywhere_do_not_count(door: FrontDo
     assert "are of the same run and differ" in shown.stderr
 
 
-def test_the_metrics_are_read_by_prometheus(door: FrontDoor, past: Past) -> None:
+def test_prometheus_can_parse_the_metrics(door: FrontDoor, past: Past) -> None:
     odd = 'a "quoted" \\ name\nof two lines'
     past.add(NOON, {"User": 100, odd: 7})
     past.add(NOON + timedelta(hours=1), {}, outcome="interrupted", exit_code=143)
@@ -296,7 +296,7 @@ def test_the_report_for_an_auditor(door: FrontDoor, past: Past) -> None:
     assert "Complete" not in longer
 
 
-def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
+def test_with_a_key_only_signed_receipts_count(door: FrontDoor) -> None:
     def sprintoctl(*words: str) -> Finished:
         return door.finish(door.start(*words, program="sprintoctl"))
 
@@ -304,7 +304,7 @@ def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
     for count in (3, 4):
         assert door.run(people(count), report_path="kept", receipt_key_file="key.pem").code == 0
     newest = max((door.folder / "kept").glob("*.json"), key=lambda path: read_receipt(path)["number"])
-    # Everywhere alike: only the signature shows it.
+    # The edit is consistent: only the signature shows it.
     for name in ("accepted", "entities", "people"):
         change(newest, f'"{name}":4', f'"{name}":40')
     assert " 40 3 " in ask(door, "kept").stdout
@@ -316,7 +316,7 @@ def test_only_receipts_that_the_key_has_signed_count(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("cut", [100, -10])
-def test_what_is_not_a_receipt_does_not_count_and_is_named(door: FrontDoor, past: Past, cut: int) -> None:
+def test_invalid_receipts_do_not_count_and_are_reported(door: FrontDoor, past: Past, cut: int) -> None:
     past.add(NOON)
     truncated, newer = past.add(NOON), past.add(NOON)
     truncated.write_bytes(truncated.read_bytes()[:cut])
@@ -339,7 +339,9 @@ def test_a_folder_without_receipts_fails(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("words", [("--max-age", "36"), ("--since", "yesterday"), ("--every", "0.5h")])
-def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, words: tuple[str, str]) -> None:
+def test_an_invalid_duration_or_time_is_a_usage_error(
+    door: FrontDoor, past: Past, words: tuple[str, str]
+) -> None:
     past.add(NOON)
     shown = ask(door, "past", *words)
     assert shown.code == 2
@@ -357,7 +359,7 @@ def test_a_length_or_time_that_is_none_is_named(door: FrontDoor, past: Past, wor
         (("--until", "2026-11-01", "--format", "html"), "The period ends before it begins"),
     ],
 )
-def test_a_period_that_is_none_is_a_usage_error(
+def test_an_invalid_period_is_a_usage_error(
     door: FrontDoor, past: Past, words: tuple[str, ...], said: str
 ) -> None:
     past.add(NOON)

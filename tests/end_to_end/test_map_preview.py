@@ -1,4 +1,4 @@
-"""`sprintoctl map preview`: what a run would send, offline, without a value unless it is asked for."""
+"""`sprintoctl map preview`: what a run would send, offline, with values only on request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SETTINGS: dict[str, Any] = {
     "entity_types": {"people": "Person"},
     "entity_schemas": PERSON,
     "stream_maps": {"people": MAP},
-    # Nothing is reached: no key is needed.
+    # The preview is offline: no key is needed.
     "api_key": None,
     "integration_id": None,
     "api_url": None,
@@ -64,7 +64,7 @@ def preview(door: FrontDoor, messages: list[Any], *words: str, **settings: objec
     return finished
 
 
-def test_it_shows_what_comes_in_what_goes_out_and_what_does_not(door: FrontDoor) -> None:
+def test_a_preview_shows_sent_and_dropped_fields(door: FrontDoor) -> None:
     finished = preview(door, GOOD, "-n", "1")
     assert (finished.code, finished.stderr) == (0, "")
     assert finished.stdout.splitlines() == [
@@ -83,7 +83,7 @@ def test_it_shows_what_comes_in_what_goes_out_and_what_does_not(door: FrontDoor)
 
 
 def bytes_of(messages: list[Any]) -> str:
-    """As a run sends them, in three pages."""
+    """The size of the three pages that a run would send."""
     sent = [
         {"personId": one["record"]["id"], "fullName": one["record"]["name"], "leader": None}
         for one in messages
@@ -93,7 +93,7 @@ def bytes_of(messages: list[Any]) -> str:
     return f"{sum(len(json.dumps(page, separators=(',', ':'))) for page in pages):,}"
 
 
-def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door: FrontDoor) -> None:
+def test_problems_are_grouped_and_the_preview_fails(door: FrontDoor) -> None:
     finished = preview(door, BAD, "-n", "0")
     assert finished.code == 1
     assert "250 records in" not in finished.stdout
@@ -124,15 +124,13 @@ def test_problems_are_grouped_and_the_exit_code_says_that_a_run_would_fail(door:
         ({"expect": {"Person": {"min_records": 300}}}, "249 Person (at least 300)"),
     ],
 )
-def test_it_judges_by_the_settings_of_the_run(
-    door: FrontDoor, settings: dict[str, Any], message: str
-) -> None:
+def test_a_preview_uses_the_runs_settings(door: FrontDoor, settings: dict[str, Any], message: str) -> None:
     finished = preview(door, BAD, on_invalid_record="divert", **settings)
     assert finished.code == bool(message)
     assert message in finished.stderr
 
 
-def test_a_value_that_is_not_unique_is_found(door: FrontDoor) -> None:
+def test_a_duplicate_value_is_found(door: FrontDoor) -> None:
     twice = [record(number, boss="the same") for number in (251, 252)]
     finished = preview(
         door, [*GOOD[:-1], *twice, STATE], entity_schemas=None, expect={"Person": {"unique": ["leader"]}}
@@ -153,7 +151,7 @@ def test_a_value_that_is_not_unique_is_found(door: FrontDoor) -> None:
         (GOOD, {"page_size": "50"}, "settings"),
     ],
 )
-def test_what_would_end_a_run_ends_a_preview(
+def test_errors_that_end_a_run_end_a_preview(
     door: FrontDoor, messages: list[Any], settings: dict[str, Any], code: str
 ) -> None:
     finished = preview(door, messages, **settings)
@@ -161,7 +159,7 @@ def test_what_would_end_a_run_ends_a_preview(
     assert finished.stderr.endswith(f"[{code}]\n")
 
 
-def test_values_are_shown_only_if_that_is_asked_for(door: FrontDoor) -> None:
+def test_values_are_shown_only_on_request(door: FrontDoor) -> None:
     path = door.folder / "tap.singer"
     path.write_bytes(as_input(GOOD))
     words = ["map", "preview", "--input", str(path), "--config", str(door.config(**SETTINGS))]
@@ -179,7 +177,7 @@ def keep(door: FrontDoor, messages: list[Any]) -> Path:
     return path
 
 
-def test_json_says_the_same_and_a_kept_result_is_compared(door: FrontDoor) -> None:
+def test_json_output_can_be_compared_with_a_later_preview(door: FrontDoor) -> None:
     path = keep(door, GOOD)
     found = json.loads(path.read_text())
     assert (found["pages"], found["problems"], found["error"]) == (3, [], None)
@@ -212,7 +210,7 @@ def test_another_filter_or_key_is_a_difference(door: FrontDoor, change: dict[str
     assert path in changed.stderr
 
 
-def test_a_value_in_any_record_is_a_difference_and_is_not_shown(door: FrontDoor) -> None:
+def test_a_changed_value_is_a_difference_but_is_not_shown(door: FrontDoor) -> None:
     maps = {"stream_maps": {"people": MAP | {"fullName": "config['name'] if id == 240 else name"}}}
     path = door.folder / "kept.json"
     path.write_text(preview(door, GOOD, "--json", **maps, stream_map_config={"name": "one"}).stdout)
@@ -223,7 +221,7 @@ def test_a_value_in_any_record_is_a_difference_and_is_not_shown(door: FrontDoor)
     assert "two" not in changed.stderr
 
 
-def test_two_maps_of_one_stream_into_one_entity_type_are_counted_each_for_itself(door: FrontDoor) -> None:
+def test_two_maps_into_one_entity_type_are_counted_separately(door: FrontDoor) -> None:
     maps = {
         "people": MAP,
         "leaders": MAP | {"__source__": "people", "__filter__": "id < 2", "personId": "id + 240"},
@@ -240,7 +238,7 @@ def test_two_maps_of_one_stream_into_one_entity_type_are_counted_each_for_itself
     ]
 
 
-def test_a_record_on_which_the_map_fails_is_not_left_out(door: FrontDoor) -> None:
+def test_records_on_which_the_map_fails_are_counted(door: FrontDoor) -> None:
     deleted = record(1, boss=None, _sdc_deleted_at="2026-01-01")
     messages = [STREAM, deleted, record(3, boss=None), record(4, boss="x"), record(5, boss=None), STATE]
     maps = {"people": MAP | {"leader": "boss.upper()"}}
@@ -248,7 +246,7 @@ def test_a_record_on_which_the_map_fails_is_not_left_out(door: FrontDoor) -> Non
     assert "4 records in, 1 to send, 0 rejected, 2 left out, 1 failed" in finished.stdout
 
 
-def test_a_field_that_is_null_because_it_was_renamed_is_warned_of(door: FrontDoor) -> None:
+def test_an_unknown_optional_field_causes_a_warning(door: FrontDoor) -> None:
     maps = {"people": MAP | {"leader": "record.get('bos')"}}
     finished = preview(door, GOOD, "-n", "0", stream_maps=maps)
     assert (finished.code, finished.stderr.count("\n")) == (0, 1)
@@ -256,7 +254,7 @@ def test_a_field_that_is_null_because_it_was_renamed_is_warned_of(door: FrontDoo
     assert "Null in every record: leader" in finished.stdout
 
 
-def test_a_tap_may_be_piped_into_it(door: FrontDoor) -> None:
+def test_a_preview_reads_from_a_pipe(door: FrontDoor) -> None:
     config = door.config(**SETTINGS)
     words = ["map", "preview", "--input", "-", "--config", str(config)]
     finished = door.run(people(3), *words, program="sprintoctl")

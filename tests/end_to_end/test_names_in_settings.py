@@ -1,4 +1,4 @@
-"""What the settings name is what was meant: streams, entity types and fields are checked, not guessed."""
+"""Names in the settings are checked, not guessed: streams, entity types and fields."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.front_door import Finished
 
 FAIL: dict[str, Any] = {"unmapped_streams": None}
-"""Its default."""
+"""Use the default."""
 OTHERS = SCHEMA | {"stream": "others"}
 MANY = {f"stream_{number}": f"Type{number}" for number in range(50)}
 
@@ -22,7 +22,7 @@ def named(stream: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
     return SCHEMA | {"stream": stream, "schema": {"type": "object", "properties": properties}}
 
 
-def refused(finished: Finished, code: str, door: FrontDoor) -> str:
+def check_failed(finished: Finished, code: str, door: FrontDoor) -> str:
     assert (finished.code, finished.stdout) == (1, ""), finished.stderr
     assert f"[{code}]" in finished.error
     assert door.applied() == {}
@@ -33,9 +33,11 @@ def refused(finished: Finished, code: str, door: FrontDoor) -> str:
 # Streams without an entity type
 
 
-def test_a_stream_without_an_entity_type_fails_at_its_schema_by_default(door: FrontDoor) -> None:
+def test_an_unmapped_stream_fails_at_its_schema_by_default(door: FrontDoor) -> None:
     types = {"devices": "Device", "peopel": "User"}
-    text = refused(door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL), "unmapped-stream", door)
+    text = check_failed(
+        door.run([SCHEMA, record(1), STATE], entity_types=types, **FAIL), "unmapped-stream", door
+    )
     assert text.startswith(
         "Input line 1: stream 'people' has no entity type: `entity_types` does not name it"
         " (nearest first: 'peopel' as User, 'devices' as Device)."
@@ -44,15 +46,15 @@ def test_a_stream_without_an_entity_type_fails_at_its_schema_by_default(door: Fr
     assert door.operations() == []
 
 
-def test_without_entity_types_the_message_shows_one(door: FrontDoor) -> None:
-    text = refused(door.run([SCHEMA, record(1), STATE], **FAIL), "unmapped-stream", door)
+def test_without_entity_types_the_message_shows_an_example(door: FrontDoor) -> None:
+    text = check_failed(door.run([SCHEMA, record(1), STATE], **FAIL), "unmapped-stream", door)
     assert "`entity_types` is empty" in text
     assert '{"people": "User"}' in text
 
 
-def test_of_many_entity_types_the_nearest_are_named(door: FrontDoor) -> None:
+def test_only_the_nearest_of_many_entity_types_are_named(door: FrontDoor) -> None:
     messages = [named("public-stream_7"), STATE]
-    text = refused(door.run(messages, entity_types=MANY, **FAIL), "unmapped-stream", door)
+    text = check_failed(door.run(messages, entity_types=MANY, **FAIL), "unmapped-stream", door)
     assert "(nearest first: 'stream_7' as Type7, " in text
     assert " and 47 more)" in text
     assert len(text) <= 400
@@ -65,10 +67,10 @@ def test_of_many_entity_types_the_nearest_are_named(door: FrontDoor) -> None:
         ({"public-*": "User"}, "User"),
         ({"public-p?ople": "User"}, "User"),
         ({"public-[o-q]eople": "User"}, "User"),
-        # The stream's own name wins over patterns, before or behind it.
+        # The stream's own name takes precedence over patterns before or after it.
         ({"*": "Other", "public-people": "User"}, "User"),
         ({"public-people": "User", "*": "Other"}, "User"),
-        # Of several patterns the last one wins, as in `stream_maps`.
+        # The last of several patterns wins, as in `stream_maps`.
         ({"public-*": "Other", "*": "User"}, "User"),
         ({"*": "Other", "public-*": "User"}, "User"),
     ],
@@ -81,8 +83,8 @@ def test_a_name_may_be_a_pattern(door: FrontDoor, types: dict[str, str], entity_
 
 
 @pytest.mark.parametrize("maps", [["*", "public-*"], ["public-*", "*"], ["*", "*-people"]])
-def test_patterns_of_both_settings_have_the_same_order(door: FrontDoor, maps: list[str]) -> None:
-    """What a stream map notes is what the entity type of the same place in the settings is."""
+def test_patterns_have_the_same_precedence_in_both_settings(door: FrontDoor, maps: list[str]) -> None:
+    """The matching stream map and the matching entity type have the same name."""
     finished = door.run(
         [named("public-people"), record(1, "public-people"), STATE],
         stream_maps={name: {"by": f"'{name}'"} for name in maps},
@@ -94,7 +96,7 @@ def test_patterns_of_both_settings_have_the_same_order(door: FrontDoor, maps: li
     assert entity["by"] == entity_type == maps[-1]
 
 
-# Streams that never came
+# Streams that the tap did not send
 
 
 @pytest.mark.parametrize(
@@ -107,12 +109,12 @@ def test_patterns_of_both_settings_have_the_same_order(door: FrontDoor, maps: li
     ],
 )
 @pytest.mark.parametrize("count", [0, 1, 150])
-def test_a_named_stream_that_never_came_fails_the_run(
+def test_a_named_stream_that_was_not_sent_fails_the_run(
     door: FrontDoor, setting: str, value: dict[str, Any], count: int
 ) -> None:
     messages = [SCHEMA, *(record(number) for number in range(count)), STATE]
     settings = {"entity_types": {"people": "User"}, setting: value} | FAIL
-    text = refused(door.run(messages, **settings), "stream-missing", door)
+    text = check_failed(door.run(messages, **settings), "stream-missing", door)
     missing = "dev*" if "dev*" in value else "devises"
     assert f"`{setting}` names stream '{missing}', which the tap did not send" in text
     assert "Streams it sent (nearest first: 'people')." in text
@@ -125,7 +127,7 @@ def test_another_stream_of_the_entity_type_is_enough(door: FrontDoor) -> None:
     assert (finished.code, finished.stdout) == (0, state_line())
 
 
-def test_that_other_stream_is_warned_of_if_one_came_that_is_not_named(door: FrontDoor) -> None:
+def test_a_missing_stream_causes_a_warning_if_an_unnamed_one_was_sent(door: FrontDoor) -> None:
     messages = [SCHEMA, OTHERS, record(1), STATE]
     types = {"people": "User", "staff": "User"}
     finished = door.run(messages, entity_types=types, unmapped_streams="ignore")
@@ -134,20 +136,20 @@ def test_that_other_stream_is_warned_of_if_one_came_that_is_not_named(door: Fron
     assert warned in finished.stderr
 
 
-def test_a_schema_without_records_has_come(door: FrontDoor) -> None:
+def test_a_schema_without_records_counts_as_sent(door: FrontDoor) -> None:
     types = {"people": "User", "others": "Device"}
     finished = door.run([SCHEMA, OTHERS, record(1), STATE], entity_types=types, **FAIL)
     assert finished.code == 0
 
 
 @pytest.mark.parametrize("messages", [[], [STATE]])
-def test_an_input_without_any_stream_names_nothing_in_vain(door: FrontDoor, messages: list[Any]) -> None:
+def test_input_without_streams_reports_no_missing_stream(door: FrontDoor, messages: list[Any]) -> None:
     finished = door.run(messages, entity_types={"people": "User"}, **FAIL)
     assert finished.code == 0
     assert door.operations() == []
 
 
-def test_a_stream_that_a_map_leaves_out_has_come(door: FrontDoor) -> None:
+def test_a_stream_removed_by_a_map_counts_as_sent(door: FrontDoor) -> None:
     types = {"people": "User", "others": "Device"}
     maps = {"others": "__NULL__", "unknown": "__NULL__"}
     finished = door.run([SCHEMA, OTHERS, record(1), STATE], entity_types=types, stream_maps=maps, **FAIL)
@@ -156,8 +158,8 @@ def test_a_stream_that_a_map_leaves_out_has_come(door: FrontDoor) -> None:
     assert said in finished.stderr
 
 
-def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
-    """As a rejects file does."""
+def test_an_input_file_may_contain_only_some_streams(door: FrontDoor) -> None:
+    """A rejects file, for example."""
     path = door.folder / "part.singer"
     path.write_bytes(as_input([SCHEMA, record(1), STATE]))
     config = door.config(entity_types={"people": "User", "devices": "Device"}, **FAIL)
@@ -167,7 +169,7 @@ def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
     assert list(door.applied()) == ["User"]
 
 
-# Fields that the schema lacks
+# Fields that are not in the schema
 
 
 @pytest.mark.parametrize(
@@ -183,11 +185,9 @@ def test_a_file_may_hold_a_part_of_the_streams(door: FrontDoor) -> None:
         ({"__filter__": "nmae"}, "reads 'nmae' for `__filter__`, and the stream's schema has no such field"),
     ],
 )
-def test_a_field_that_the_schema_lacks_fails_at_the_schema(
-    door: FrontDoor, stream_map: dict[str, Any], text: str
-) -> None:
+def test_an_unknown_field_fails_at_the_schema(door: FrontDoor, stream_map: dict[str, Any], text: str) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": stream_map})
-    message = refused(finished, "stream-map", door)
+    message = check_failed(finished, "stream-map", door)
     assert message.startswith(f"Input line 1: the stream map of stream 'people' {text}")
     assert "(nearest first: 'name', 'id')" in message
     assert len(message) <= 420
@@ -196,12 +196,12 @@ def test_a_field_that_the_schema_lacks_fails_at_the_schema(
 
 def test_a_constant_without_inner_quotes_is_recognised(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"type": "EMPLOYEE"}})
-    message = refused(finished, "stream-map", door)
+    message = check_failed(finished, "stream-map", door)
     assert "reads 'EMPLOYEE' for field 'type'" in message
     assert "a constant needs inner quotes: \"'EMPLOYEE'\"" in message
 
 
-def test_a_field_that_the_schema_lacks_is_warned_of_once_if_it_is_optional(door: FrontDoor) -> None:
+def test_an_unknown_optional_field_causes_one_warning(door: FrontDoor) -> None:
     maps = {"people": {"fullName": "record.get('nmae')", "gone": "record.get('_sdc_deleted_at')"}}
     changed = named("people", {"id": {}, "name": {}, "new": {}})
     finished = door.run([SCHEMA, record(1), changed, record(2), STATE], stream_maps=maps)
@@ -215,7 +215,7 @@ def test_a_field_that_the_schema_lacks_is_warned_of_once_if_it_is_optional(door:
     assert door.applied()["people"][0]["fullName"] is None
 
 
-def test_a_filter_that_reads_no_field_is_warned_of(door: FrontDoor) -> None:
+def test_a_filter_that_reads_no_field_causes_a_warning(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1), STATE], stream_maps={"people": {"__filter__": "'name'"}})
     assert finished.code == 0, finished.stderr
     assert "has a `__filter__` that reads no field: it keeps all records, or none. " in finished.stderr
@@ -237,13 +237,13 @@ def test_a_filter_that_reads_no_field_is_warned_of(door: FrontDoor) -> None:
         "True",
     ],
 )
-def test_what_the_sdk_gives_to_expressions_is_known(door: FrontDoor, expression: str) -> None:
+def test_names_that_the_sdk_provides_are_known(door: FrontDoor, expression: str) -> None:
     settings = {"stream_maps": {"people": {"name": expression}}, "stream_map_config": {"word": "x"}}
     finished = door.run([SCHEMA, record(1), STATE], validate_records=False, **settings)
     assert finished.code == 0, finished.stderr
 
 
-def test_what_the_sdk_gives_hides_a_field_of_that_name(door: FrontDoor) -> None:
+def test_names_that_the_sdk_provides_hide_fields(door: FrontDoor) -> None:
     place = {"type": "object", "properties": {"colour": {}}}
     stream = named("people", {"id": {}, "name": {}, "config": place})
     finished = door.run(
@@ -263,13 +263,13 @@ def test_a_pattern_may_remove_a_field_that_some_streams_have(door: FrontDoor) ->
     assert "name" not in door.applied()["people"][0]
 
 
-def test_a_field_that_none_of_the_streams_of_a_pattern_has_fails_the_run(door: FrontDoor) -> None:
+def test_a_field_in_no_stream_of_a_pattern_fails_the_run(door: FrontDoor) -> None:
     messages = [SCHEMA, named("teams", {"id": {}}), record(1), record(2, "teams"), STATE]
-    text = refused(door.run(messages, stream_maps={"*": {"nmae": None}}), "stream-missing", door)
+    text = check_failed(door.run(messages, stream_maps={"*": {"nmae": None}}), "stream-missing", door)
     assert "removes field 'nmae' from '*', and no such stream has it (nearest first: 'name', 'id')." in text
 
 
-def test_a_schema_without_fields_says_nothing_of_them(door: FrontDoor) -> None:
+def test_a_schema_without_fields_reports_no_unknown_fields(door: FrontDoor) -> None:
     messages = [named("people", {}) | {"key_properties": []}, record(1, salary=5), STATE]
     finished = door.run(messages, stream_maps={"people": {"salary": None, "other": "name"}})
     assert finished.code == 0, finished.stderr

@@ -1,4 +1,4 @@
-"""Pages in flight together: how many, which never, and what happens when their responses are lost."""
+"""Pages in flight together: how many, which ones never, and what happens if responses are lost."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EIGHT = {"max_parallel_pages": 8}
 
 
 def delay(door: FrontDoor, seconds: float, *, nth: int = 1) -> None:
-    """Every response to a page takes a while, so that others can be seen in flight beside it."""
+    """Delay every response to a page, so that other pages are seen in flight at the same time."""
     inject(door, Delay(seconds), nth=nth, times=10_000)
 
 
 def gather(door: FrontDoor, pages: int) -> None:
-    """The first pages are answered when so many have arrived, and one more would have had the time to."""
+    """Respond to the first pages only when `pages` have arrived and one more has had time to arrive."""
     together = Fault(
         "push", times=pages, integration_id=door.integration_id, company=pages, pause=0.15, effect=Delay(0)
     )
@@ -66,7 +66,7 @@ def entities(seen: RequestSeen) -> dict[str, list[dict[str, Any]]]:
 
 
 def append(door: FrontDoor) -> None:
-    """Appending shows whatever comes twice."""
+    """Under `append`, duplicates show."""
     door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
 
 
@@ -75,7 +75,7 @@ def ids(door: FrontDoor) -> list[int]:
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 8, 16])
-def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -> None:
+def test_the_allowed_number_of_pages_is_in_flight(door: FrontDoor, parallel: int) -> None:
     append(door)
     gather(door, parallel)
     delay(door, 0.02)
@@ -83,17 +83,17 @@ def test_as_many_pages_are_in_flight_as_may_be(door: FrontDoor, parallel: int) -
     assert (finished.code, finished.stdout) == (0, state_line())
     assert most_in_flight(pushes(door)) == parallel
     assert sorted(ids(door)) == list(range(2500))
-    # Sizes by which lost pages are distinguished; alone in flight a page needs none.
+    # Distinct sizes distinguish lost pages; a page that is alone in flight needs none.
     assert max(door.pages()) == 100
     if parallel > 1:
-        # In which order they arrive is the threads' to say; 88 are left for the last one.
+        # They arrive in any order; 88 records are left for the last page.
         assert sorted(door.pages()) == sorted([*SIZES, *SIZES, *SIZES, *SIZES[:3], 88])
     else:
         assert door.pages() == [100] * 25
         assert ids(door) == list(range(2500))
 
 
-def test_two_pages_with_one_entity_are_never_in_flight_together(door: FrontDoor) -> None:
+def test_pages_with_the_same_entity_are_never_in_flight_together(door: FrontDoor) -> None:
     append(door)
     delay(door, 0.05)
     chosen = random.Random(7)  # noqa: S311 - a test that draws the same each time
@@ -132,7 +132,7 @@ NAMED = {"type": "SCHEMA", "stream": "staff", "schema": {"properties": {}}, "key
         ([SCHEMA, SCHEMA | {"stream": "staff"}], 8),
     ],
 )
-def test_pages_of_a_type_without_one_key_go_one_at_a_time(
+def test_pages_of_a_type_without_a_single_key_are_sent_one_by_one(
     door: FrontDoor, schemas: list[dict[str, Any]], parallel: int
 ) -> None:
     append(door)
@@ -146,7 +146,7 @@ def test_pages_of_a_type_without_one_key_go_one_at_a_time(
         assert [entity["id"] for entity in door.applied()["User"]] == list(range(900))
 
 
-def test_keys_may_be_any_json(door: FrontDoor) -> None:
+def test_keys_may_be_any_json_value(door: FrontDoor) -> None:
     schema = {"type": "SCHEMA", "stream": "people", "schema": {"properties": {}}, "key_properties": ["id"]}
     keys: list[Any] = [[1, {"a": 2}], {"b": None}, None, True, 1.5, "1", ""]
     messages = [record(0, id=key) for key in keys * 60]
@@ -156,7 +156,7 @@ def test_keys_may_be_any_json(door: FrontDoor) -> None:
     assert ids(door) == keys * 60
 
 
-def test_one_429_holds_everybody_back_and_the_whole_flight_comes_back(door: FrontDoor) -> None:
+def test_one_429_pauses_all_pages_and_then_full_parallelism_resumes(door: FrontDoor) -> None:
     append(door)
     inject(door, Respond(429, {"Retry-After": "2"}), nth=9)
     delay(door, 0.5)
@@ -164,21 +164,21 @@ def test_one_429_holds_everybody_back_and_the_whole_flight_comes_back(door: Fron
     assert finished.code == 0
     assert sorted(ids(door)) == list(range(3000))
     seen = pushes(door)
-    (refused,) = [one for one in seen if one.status == 429]
-    message = refused.responded_at or 0
-    # One that had left before the 429 was read may still arrive.
+    (throttled,) = [one for one in seen if one.status == 429]
+    message = throttled.responded_at or 0
+    # A page sent before the 429 was read may still arrive.
     assert not [one for one in seen if message + 0.7 < one.at < message + 1.99]
     after = [one for one in seen if one.at >= message + 1.99]
     assert most_in_flight(after) == 8
 
 
-def test_pages_refused_together_halve_the_flight_once_and_success_brings_it_back(door: FrontDoor) -> None:
+def test_pages_throttled_together_halve_the_parallel_limit_once(door: FrontDoor) -> None:
     append(door)
-    refused = Respond(429, {"Retry-After": "1"})
+    throttled = Respond(429, {"Retry-After": "1"})
     here = door.integration_id
-    # No page is accepted in between, which would raise the number again before it shows.
-    door.sandbox.inject(Fault("push", times=8, integration_id=here, company=8, effect=refused))
-    # Halved eight times, there would never be four. The pause is time in which a fifth could come.
+    # No page is accepted in between: that would raise the limit again before the test sees it.
+    door.sandbox.inject(Fault("push", times=8, integration_id=here, company=8, effect=throttled))
+    # Halved eight times, the limit would be below four. The pause gives a fifth page time to arrive.
     door.sandbox.inject(
         Fault("push", nth=9, times=4, integration_id=here, company=12, pause=0.3, effect=Delay(0))
     )
@@ -194,7 +194,7 @@ def test_pages_refused_together_halve_the_flight_once_and_success_brings_it_back
     assert most_in_flight(after) == 8
 
 
-def test_a_volley_of_503_is_waited_out(door: FrontDoor) -> None:
+def test_many_503_at_once_are_waited_out(door: FrontDoor) -> None:
     append(door)
     inject(door, Respond(503, {"Retry-After": "0"}), nth=3, times=8)
     finished = door.run(people(1500), retry_timeout_seconds=30, **EIGHT)
@@ -213,17 +213,17 @@ LOSSES: dict[str, tuple[Effect, bool]] = {
 
 @pytest.mark.parametrize("nth", [1, 4])
 @pytest.mark.parametrize("what", LOSSES)
-def test_several_responses_lost_at_once_are_found_out(door: FrontDoor, what: str, nth: int) -> None:
+def test_several_responses_lost_at_once_are_resolved(door: FrontDoor, what: str, nth: int) -> None:
     append(door)
     effect, acted = LOSSES[what]
-    # Lost and found by turns, so that some of those in flight together have landed and some have not.
+    # Alternating, so that some of the pages in flight together have landed and some have not.
     for offset in (0, 1, 3, 4):
         inject(door, effect, nth=nth + offset, acted=acted)
     inject(door, Drop(), nth=nth + 2, acted=not acted)
     delay(door, 0.1)
-    # Where nothing but time ends a request, no other may take as long.
+    # If only a timeout ends the lost requests, no other request may take as long.
     seconds = 3 if isinstance(effect, Hang | Late) else 20
-    # The usual 5 s for retries would be over on a slow machine, with several losses in a row.
+    # With several losses in a row, a slow machine would use up the usual retry budget of 5 s.
     finished = door.run(people(1500), request_timeout_seconds=seconds, retry_timeout_seconds=60, **EIGHT)
     assert (finished.code, finished.stdout) == (0, state_line())
     assert sorted(ids(door)) == list(range(1500))
@@ -231,23 +231,25 @@ def test_several_responses_lost_at_once_are_found_out(door: FrontDoor, what: str
     assert "Checking whether Sprinto received page" in finished.stderr
 
 
-def test_no_page_leaves_while_a_lost_one_is_found_out(door: FrontDoor) -> None:
+def test_no_page_is_sent_while_a_lost_one_is_resolved(door: FrontDoor) -> None:
     append(door)
     inject(door, Reset(), nth=3)
     delay(door, 0.05)
     assert door.run(people(1500), **EIGHT).code == 0
     seen = door.sandbox.requests(door.integration_id)
     lost = next(one for one in seen if one.operation == "push" and one.nth == 3)
-    looks = [one for one in seen if one.operation == "status" and one.at > lost.at][:2]
-    between = [one for one in pushes(door) if looks[0].at <= one.at <= (looks[1].responded_at or 0)]
+    status_reads = [one for one in seen if one.operation == "status" and one.at > lost.at][:2]
+    between = [
+        one for one in pushes(door) if status_reads[0].at <= one.at <= (status_reads[1].responded_at or 0)
+    ]
     assert between == []
-    responded = [one.responded_at for one in pushes(door) if one.at < looks[0].at and one is not lost]
-    assert all(at and at <= looks[0].at for at in responded if at)
+    responded = [one.responded_at for one in pushes(door) if one.at < status_reads[0].at and one is not lost]
+    assert all(at and at <= status_reads[0].at for at in responded if at)
 
 
 def test_losses_that_cannot_be_distinguished_discard_the_run(door: FrontDoor) -> None:
     append(door)
-    # Records of 600 kB: every page has eight of them.
+    # Records of 600 kB: every page has eight records.
     inject(door, Hang(), nth=1)
     inject(door, Hang(), nth=2, acted=True)
     messages = [record(number, name=f"S3CR3T {'x' * 600_000}") for number in range(40)]
@@ -258,7 +260,7 @@ def test_losses_that_cannot_be_distinguished_discard_the_run(door: FrontDoor) ->
     assert door.applied() == {}
 
 
-def test_pages_too_large_are_halved_beside_others(door: FrontDoor) -> None:
+def test_pages_too_large_are_halved_with_others_in_flight(door: FrontDoor) -> None:
     append(door)
     inject(door, Respond(413), nth=2, times=3)
     delay(door, 0.05, nth=5)
@@ -267,10 +269,10 @@ def test_pages_too_large_are_halved_beside_others(door: FrontDoor) -> None:
     assert sorted(ids(door)) == list(range(1000))
 
 
-def test_a_refused_page_ends_the_run_with_others_in_flight(door: FrontDoor) -> None:
+def test_a_rejected_page_ends_the_run_with_others_in_flight(door: FrontDoor) -> None:
     inject(door, Respond(400, body={"error": {"code": "x", "message": "no", "details": [{"field": "id"}]}}))
     delay(door, 1.0)
     finished = door.run(people(2000), **EIGHT)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[page-refused]" in finished.error
+    assert "[page-throttled]" in finished.error
     assert door.session().state == "cancelled"

@@ -1,4 +1,4 @@
-"""How far a run is: a live line, a line now and then, the SDK's metrics, and the last line."""
+"""Progress of a run: the live line, occasional lines, the SDK's metrics, and the last line."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PAGES = 30
 
 
-def told_to_wait(door: FrontDoor, seconds: int) -> None:
+def throttle_second_page(door: FrontDoor, seconds: int) -> None:
     door.sandbox.inject(
         Fault(
             "push",
@@ -54,7 +54,7 @@ def metrics(stderr: str) -> list[dict[str, Any]]:
 
 
 class Terminal:
-    """A terminal that shows a run's stderr, and keeps what it showed."""
+    """A terminal that shows a run's stderr and keeps everything it showed."""
 
     def __init__(self, columns: int) -> None:
         self._ours, self.theirs = pty.openpty()
@@ -95,7 +95,7 @@ def start_on(door: FrontDoor, terminal: Terminal, **env: str) -> subprocess.Pope
 
 
 def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> None:
-    told_to_wait(door, 1)
+    throttle_second_page(door, 1)
     process = start_on(door, terminal)
     feed(process, [SCHEMA, *(record(n) for n in range(250))])
     terminal.wait_for(b"\r250 records read, 1 page accepted, 0 in flight, 1 sent again, waiting 1 s ")
@@ -103,9 +103,9 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
     shown = terminal.close()
     assert process.returncode == 0
     assert out.decode() == state_line()
-    # Each line of the log begins on a line of its own, and the live one is gone at the end.
+    # Each log line starts on its own line, and the live line is gone at the end.
     lines = [line.rpartition("\r")[2] for line in shown.replace("\r\n", "\n").rstrip("\n").split("\n")]
-    # The SDK warns of a Python at its end of life in two lines.
+    # The SDK's warning about an end-of-life Python takes two lines.
     lines = [line for line in lines if line.strip() and "warn_python_eol()" not in line]
     assert lines == [line for line in lines if re.match(r"\d{4}-", line)]
     assert all(" | INFO " in line for line in lines[-2:])
@@ -115,7 +115,7 @@ def test_a_terminal_shows_one_live_line(door: FrontDoor, terminal: Terminal) -> 
 
 
 @pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
-def test_a_single_record_is_reported_as_one(door: FrontDoor, terminal: Terminal) -> None:
+def test_a_single_record_uses_the_singular(door: FrontDoor, terminal: Terminal) -> None:
     process = start_on(door, terminal)
     feed(process, [SCHEMA, record(1)])
     terminal.wait_for(b"\r1 record read, 0 pages accepted, 0 in flight | ")
@@ -125,23 +125,23 @@ def test_a_single_record_is_reported_as_one(door: FrontDoor, terminal: Terminal)
 
 
 @pytest.mark.parametrize("terminal", [120], indirect=True, ids=["120 columns"])
-def test_a_dumb_terminal_shows_lines_only(door: FrontDoor, terminal: Terminal) -> None:
+def test_a_dumb_terminal_shows_no_live_line(door: FrontDoor, terminal: Terminal) -> None:
     process = start_on(door, terminal, TERM="dumb")
     process.communicate(as_input(people(10)), timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
     assert "\r" not in terminal.close().replace("\r\n", "\n")
 
 
-def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
+def test_progress_is_logged_periodically_without_a_terminal(door: FrontDoor) -> None:
     door.pace["progress_interval"] = 0.1
-    told_to_wait(door, 1)
+    throttle_second_page(door, 1)
     began = time.monotonic()
     finished = door.run(people(PAGES * 10), page_size=10)
     took = time.monotonic() - began
     assert finished.code == 0
     message = [line for line in finished.stderr.splitlines() if "Progress: " in line]
     assert all("| INFO " in line for line in message)
-    # A slow run has more of them, but never one for less than the interval.
+    # A slow run logs more lines, but at most one per interval.
     assert 1 <= len(message) <= took / door.pace["progress_interval"]
     form = (
         r"Progress: [\d,]+ records read, \d+ pages? accepted, \d in flight.* \([\d,]+ records a second\)\.$"
@@ -150,13 +150,13 @@ def test_elsewhere_a_line_comes_now_and_then(door: FrontDoor) -> None:
     assert any("1 sent again, waiting 1 s as Sprinto asked" in line for line in message)
 
 
-def test_a_short_run_says_nothing_in_between(door: FrontDoor) -> None:
+def test_a_short_run_logs_no_progress(door: FrontDoor) -> None:
     finished = door.run(people(250))
     assert "Progress: " not in finished.stderr
     assert finished.stderr.count("pages") == 1
 
 
-def test_the_last_line_says_what_the_time_was_spent_on(door: FrontDoor) -> None:
+def test_the_last_line_shows_where_the_time_went(door: FrontDoor) -> None:
     finished = door.run(people(250))
     last = finished.stderr.splitlines()[-2]
     seconds = r"(\d+\.\d) s"
@@ -176,7 +176,7 @@ def test_the_last_line_says_what_the_time_was_spent_on(door: FrontDoor) -> None:
     ("input_seconds", "sprinto_seconds", "bottleneck"),
     [(9.0, 1.0, "input"), (1.0, 9.0, "Sprinto"), (0.0, 0.0, "encoding")],
 )
-def test_the_bottleneck_is_what_took_most(
+def test_the_bottleneck_is_the_largest_share_of_time(
     input_seconds: float, sprinto_seconds: float, bottleneck: str
 ) -> None:
     run = SprintoClient(api_key="key", integration_id="demo", api_url="http://127.0.0.1:1").run()
@@ -198,7 +198,7 @@ def test_metrics_count_records_by_stream_and_requests(door: FrontDoor) -> None:
     assert 0 < seconds < PATIENCE_SECONDS
 
 
-def test_a_failed_run_tells_its_metrics_before_its_error(door: FrontDoor) -> None:
+def test_a_failed_run_logs_its_metrics_before_its_error(door: FrontDoor) -> None:
     finished = door.run(as_input(people(150)) + b"no json\n")
     assert finished.code == 1
     assert [one["value"] for one in metrics(finished.stderr) if one["metric"] == "record_count"] == [150]
@@ -206,7 +206,7 @@ def test_a_failed_run_tells_its_metrics_before_its_error(door: FrontDoor) -> Non
 
 
 def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
-    """As Meltano sets it up for a plugin that says it can (capability `structured-logging`)."""
+    """Configured as Meltano does for plugins with the capability `structured-logging`."""
     config = {
         "version": 1,
         "disable_existing_loggers": False,
@@ -226,7 +226,7 @@ def test_a_structured_log_is_json_line_by_line(door: FrontDoor) -> None:
     assert [one["metric_info"]["value"] for one in counted] == [150]
 
 
-def test_what_is_not_there_is_not_shown() -> None:
+def test_absent_values_are_not_shown() -> None:
     assert (
         describe(123_400, RunProgress(1_234, 8)) == "123,400 records read, 1,234 pages accepted, 8 in flight"
     )

@@ -1,4 +1,4 @@
-"""What a response means: for GETs, and for POSTs that was definitely not performed."""
+"""What responses mean: for GETs, and for POSTs that were definitely not performed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def moments(door: FrontDoor, operation: Operation) -> list[float]:
 
 
 @pytest.mark.parametrize("status", [pytest.param(425, marks=pytest.mark.slow), 429, 503])
-def test_not_now_is_tried_again_after_retry_after(door: FrontDoor, status: int) -> None:
+def test_a_throttled_request_is_retried_after_retry_after(door: FrontDoor, status: int) -> None:
     def play(beside: FrontDoor, operation: Operation) -> None:
         response = Respond(status, {"Retry-After": "1"})
         beside.sandbox.inject(Fault(operation, integration_id=beside.integration_id, effect=response))
@@ -51,12 +51,12 @@ def test_retry_after_may_be_a_date(door: FrontDoor) -> None:
     assert moments(door, "push")[1] >= int(at.timestamp())
 
 
-def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDoor) -> None:
+def test_a_retry_after_beyond_the_budget_fails_at_once(door: FrontDoor) -> None:
     response = Respond(429, {"Retry-After": "100"})
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=response))
     began = time.monotonic()
     finished = door.run(people(3), retry_timeout_seconds=5)
-    # Far less than the 100 s that were asked for.
+    # Far less than the requested 100 s.
     assert time.monotonic() - began < 40
     assert (finished.code, finished.stdout) == (75, "")
     assert "asks to wait 100 s, which the time for retries (5 s in all) does not allow" in finished.error
@@ -65,7 +65,7 @@ def test_a_retry_after_beyond_the_budget_fails_at_once_and_says_so(door: FrontDo
 
 
 @pytest.mark.parametrize(("operation", "nth"), [("close", 1), ("status", 2)])
-def test_from_the_close_on_another_setting_limits_the_tries(
+def test_processing_timeout_limits_retries_from_the_close_on(
     door: FrontDoor, operation: Operation, nth: int
 ) -> None:
     response = Respond(429, {"Retry-After": "100"})
@@ -77,7 +77,7 @@ def test_from_the_close_on_another_setting_limits_the_tries(
     assert "retry_timeout_seconds" not in finished.error
 
 
-def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontDoor) -> None:
+def test_no_discard_is_suggested_if_another_client_cancelled_the_session(door: FrontDoor) -> None:
     door.pace["shutdown_timeout"] = 1.0
     cancelled = Edit(lambda status: status | {"state": "cancelled"})
     for fault in [
@@ -93,7 +93,7 @@ def test_a_session_that_another_client_ended_is_not_to_be_discarded(door: FrontD
 
 
 @pytest.mark.parametrize("operation", ["create", "push", *GETS])
-def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
+def test_endless_429_fails_when_the_budget_is_spent(door: FrontDoor, operation: Operation) -> None:
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Respond(429)))
     finished = door.run(people(3), retry_timeout_seconds=3)
     assert (finished.code, finished.stdout) == (75, "")
@@ -103,7 +103,7 @@ def test_429_without_end_fails_when_the_budget_is_spent(door: FrontDoor, operati
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("operation", [*POSTS, *GETS])
-def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
+def test_a_denied_key_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
@@ -116,7 +116,7 @@ def test_a_refused_key_fails_at_once(door: FrontDoor, operation: Operation, stat
 @pytest.mark.parametrize(
     ("operation", "unknown"), [("create", "integration"), ("push", "session"), ("status", "session")]
 )
-def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknown: str) -> None:
+def test_404_names_the_unknown_resource(door: FrontDoor, operation: Operation, unknown: str) -> None:
     door.pace["max_replica_lag"] = 0.3
     door.sandbox.inject(Fault(operation, times=99, integration_id=door.integration_id, effect=Respond(404)))
     finished = door.run(people(3))
@@ -130,7 +130,7 @@ def test_404_names_what_is_unknown(door: FrontDoor, operation: Operation, unknow
     "effect",
     [Reset(), Drop(), CutOff(10), Respond(500), Respond(502, body=b"<html>proxy</html>"), Respond(408)],
 )
-def test_a_get_that_failed_is_repeated(door: FrontDoor, operation: Operation, effect: Effect) -> None:
+def test_a_failed_get_is_retried(door: FrontDoor, operation: Operation, effect: Effect) -> None:
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -146,12 +146,12 @@ UNEXPECTED: dict[str, Edit | Respond] = {
     ),
     "counts that are a list": Edit(lambda response: response | {"accepted_records_by_entity": [3]}),
     "another status": Respond(206, body={"state": "active"}),
-    "an undocumented refusal": Respond(418),
+    "an undocumented 4xx": Respond(418),
 }
 
 
 @pytest.mark.parametrize("what", UNEXPECTED)
-def test_what_the_documents_do_not_know_is_never_success(door: FrontDoor, what: str) -> None:
+def test_undocumented_responses_are_never_success(door: FrontDoor, what: str) -> None:
     door.sandbox.inject(Fault("status", integration_id=door.integration_id, effect=UNEXPECTED[what]))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
@@ -160,9 +160,7 @@ def test_what_the_documents_do_not_know_is_never_success(door: FrontDoor, what: 
 
 
 @pytest.mark.parametrize("what", ["an unknown state", "no state", "counts of another type"])
-def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
-    door: FrontDoor, what: str
-) -> None:
+def test_undocumented_responses_after_the_close_are_not_success(door: FrontDoor, what: str) -> None:
     door.sandbox.inject(
         Fault("status", nth=2, times=999, integration_id=door.integration_id, effect=UNEXPECTED[what])
     )
@@ -172,9 +170,7 @@ def test_what_the_documents_do_not_know_is_no_success_after_the_close_either(
 
 
 @pytest.mark.parametrize("setting", [{}, {"dry_run": True}, {"on_invalid_record": "divert"}], ids=str)
-def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
-    door: FrontDoor, setting: dict[str, Any]
-) -> None:
+def test_an_api_key_in_a_rejection_is_not_logged(door: FrontDoor, setting: dict[str, Any]) -> None:
     fault = {"entity_type": "people", "index": 0, "issue": f"the key {API_KEY} may not write s3cr3t 0"}
     response = Respond(400, body={"error": {"code": "x", "message": API_KEY, "details": [fault]}})
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=response))
@@ -186,13 +182,13 @@ def test_a_refusal_that_repeats_the_api_key_does_not_bring_it_into_the_log(
 
 
 @pytest.mark.parametrize("line", [b"no colon, but sandbox-key s3cr3t", b": sandbox-key s3cr3t"])
-def test_headers_that_cannot_be_parsed_leave_nothing_in_the_log(door: FrontDoor, line: bytes) -> None:
+def test_invalid_headers_are_not_logged(door: FrontDoor, line: bytes) -> None:
     raw = Raw(b"HTTP/1.1 500 No\r\n" + line + b"\r\nContent-Length: 0\r\n\r\n")
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=raw))
     assert door.run(people(3)).code == 0
 
 
-def test_fields_that_were_added_to_a_response_are_ignored(door: FrontDoor) -> None:
+def test_unknown_response_fields_are_ignored(door: FrontDoor) -> None:
     for operation in [*POSTS, *GETS]:
         effect = Edit(
             lambda response: response | {"new": {"field": [1]}, "expires_at": response.get("expires_at", 5)}
@@ -201,7 +197,7 @@ def test_fields_that_were_added_to_a_response_are_ignored(door: FrontDoor) -> No
     assert door.run(people(3)).code == 0
 
 
-def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontDoor) -> None:
+def test_an_accepted_page_with_rejections_discards_the_run(door: FrontDoor) -> None:
     effect = Edit(lambda response: response | {"rejected_count_total": 1})
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3))
@@ -210,7 +206,7 @@ def test_an_accepted_page_that_says_something_was_rejected_discards(door: FrontD
     assert door.session().state == "cancelled"
 
 
-def test_a_page_that_is_too_large_for_sprinto_is_halved(door: FrontDoor) -> None:
+def test_a_page_too_large_for_sprinto_is_halved(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(413)))
     assert door.run(people(100)).code == 0
     assert [
@@ -221,7 +217,7 @@ def test_a_page_that_is_too_large_for_sprinto_is_halved(door: FrontDoor) -> None
     assert [entity["id"] for entity in door.applied()["people"]] == list(range(100))
 
 
-def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> None:
+def test_a_record_too_large_for_sprinto_is_named(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=99, integration_id=door.integration_id, effect=Respond(413)))
     finished = door.run(people(2))
     assert (finished.code, finished.stdout) == (1, "")
@@ -230,7 +226,7 @@ def test_a_record_that_is_too_large_for_sprinto_is_named(door: FrontDoor) -> Non
 
 
 @pytest.mark.parametrize("status", [415, 400])
-def test_where_compression_is_refused_pages_go_uncompressed(door: FrontDoor, status: int) -> None:
+def test_pages_are_sent_uncompressed_if_compression_is_rejected(door: FrontDoor, status: int) -> None:
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(250))
     assert finished.code == 0
@@ -243,7 +239,7 @@ def test_where_compression_is_refused_pages_go_uncompressed(door: FrontDoor, sta
     assert "sending them uncompressed" in finished.stderr
 
 
-def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> None:
+def test_a_rejection_not_about_compression_keeps_it(door: FrontDoor) -> None:
     door.sandbox.inject(Fault("push", times=2, integration_id=door.integration_id, effect=Respond(400)))
     finished = door.run([SCHEMA, record(1), STATE])
     assert finished.code == 1
@@ -251,7 +247,7 @@ def test_a_refusal_that_is_not_about_compression_keeps_it(door: FrontDoor) -> No
     assert "named no record" in finished.error
 
 
-def test_a_host_that_takes_no_connection_is_retried_and_then_reported(door: FrontDoor) -> None:
+def test_a_refused_connection_is_retried_and_then_reported(door: FrontDoor) -> None:
     finished = door.run(people(3), api_url="http://127.0.0.1:9/api/external/push", retry_timeout_seconds=1)
     assert (finished.code, finished.stdout) == (75, "")
     assert "connection refused" in finished.error
@@ -260,7 +256,7 @@ def test_a_host_that_takes_no_connection_is_retried_and_then_reported(door: Fron
     assert "Trying again" in finished.stderr
 
 
-def test_a_host_that_has_no_name_is_reported(door: FrontDoor) -> None:
+def test_an_unresolvable_host_is_reported(door: FrontDoor) -> None:
     finished = door.run(
         people(3), api_url="https://sprinto.invalid/api/external/push", retry_timeout_seconds=0
     )
@@ -270,7 +266,7 @@ def test_a_host_that_has_no_name_is_reported(door: FrontDoor) -> None:
 
 @pytest.mark.parametrize("operation", ["create", "push", "status", "close"])
 @pytest.mark.parametrize("status", [402, 405, 410, 422])
-def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
+def test_an_undocumented_4xx_fails_at_once(door: FrontDoor, operation: Operation, status: int) -> None:
     door.sandbox.inject(Fault(operation, integration_id=door.integration_id, effect=Respond(status)))
     finished = door.run(people(3))
     assert (finished.code, finished.stdout) == (1, "")
@@ -289,7 +285,7 @@ def test_an_undocumented_refusal_fails_at_once(door: FrontDoor, operation: Opera
 
 @pytest.mark.parametrize("operation", [*POSTS, *GETS])
 @pytest.mark.parametrize(("status", "times"), [(100, 1), (102, 2), (103, 1), (103, 100)])
-def test_an_informational_response_is_not_the_final_one(
+def test_informational_responses_are_skipped(
     door: FrontDoor, operation: Operation, status: int, times: int
 ) -> None:
     early = Informational(status, times)
@@ -300,7 +296,7 @@ def test_an_informational_response_is_not_the_final_one(
     assert "WARNING" not in finished.stderr
 
 
-def test_informational_responses_are_bounded_in_number(door: FrontDoor) -> None:
+def test_the_number_of_informational_responses_is_limited(door: FrontDoor) -> None:
     early = Informational(103, 101)
     door.sandbox.inject(Fault("push", integration_id=door.integration_id, effect=early))
     finished = door.run(people(3))

@@ -1,4 +1,4 @@
-"""Taps that are the real SDK, in a real pipe: every night, and every way to end before the end."""
+"""Real SDK taps in a real pipe: every night, and every way to end early."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = 12
 
 
 class Kind(NamedTuple):
-    """How a tap reads its streams; what it sends on a night with nothing new, of each stream."""
+    """How a tap reads its streams, and how many rows of each it sends on a night without changes."""
 
     sql: bool
     method: str
@@ -49,7 +49,7 @@ KINDS = {
 
 @dataclass
 class Night:
-    """One run of `tap | target`: how the target ended, and what the session applied of each stream."""
+    """One run of `tap | target`: the target's outcome, and how many rows of each stream were applied."""
 
     tap_code: int
     finished: Finished
@@ -57,7 +57,7 @@ class Night:
 
 
 class Pipeline:
-    """A tap over an SQLite file with tables `a` and `b`, and the STATE that the target last let out."""
+    """A tap that reads tables `a` and `b` from an SQLite file, and the target's last STATE."""
 
     def __init__(self, door: FrontDoor, kind: Kind, tables: str) -> None:
         self.door = door
@@ -81,10 +81,10 @@ class Pipeline:
 
     def add_rows(self, table: str, *numbers: int) -> None:
         rows = ", ".join(f"({at}, 'n{at}', '2020-01-{at:02}T00:00:00Z')" for at in numbers)
-        self.sql(f"insert into {table} values {rows}")  # noqa: S608 - our own words
+        self.sql(f"insert into {table} values {rows}")  # noqa: S608 - constants
 
     def night(self, *, stop: tuple[str, int, signal.Signals] | None = None, **settings: Any) -> Night:  # noqa: ANN401 - any setting
-        """Run the pipe; with `stop`, (table, rows, signal), end the tap alone after that many rows."""
+        """Run the pipe; `stop` is (table, rows, signal): signal only the tap after that many rows."""
         config: dict[str, Any] = {
             "sqlalchemy_url": f"sqlite:///{self.database}",
             "streams": self.streams,
@@ -93,7 +93,7 @@ class Pipeline:
             **settings.pop("tap", {}),
         }
         if stop is not None:
-            # Pages have left when the tap is stopped.
+            # So that pages have been sent when the tap is stopped.
             settings["page_size"] = 2
             config["stop_at"] = {self.stream(stop[0]): stop[1]}
         words = ["--config", self.write("tap.json", config)]
@@ -109,7 +109,7 @@ class Pipeline:
         target = self.door.start(stdin=tap.stdout.fileno(), **settings)
         tap.stdout.close()
         if stop is not None:
-            # Opens when the tap opens it, in the middle of its run.
+            # Blocks until the tap opens it in the middle of its run.
             os.kill(int(self.stopped.read_text()), stop[2])
         finished = self.door.finish(target, None)
         if finished.code == 0:
@@ -168,7 +168,7 @@ def assert_nothing_applied(night: Night, pipeline: Pipeline, code: str) -> None:
     [(name, "ab") for name in KINDS]
     + [pytest.param(name, "a", marks=pytest.mark.slow) for name in ("sql-incremental", "sql-full-table")],
 )
-def test_every_night_is_applied_with_news_and_without(door: FrontDoor, name: str, tables: str) -> None:
+def test_every_night_is_applied_with_or_without_changes(door: FrontDoor, name: str, tables: str) -> None:
     kind = KINDS[name]
     pipeline = Pipeline(door, kind, tables)
     assert_applied(pipeline.night(), **dict.fromkeys(pipeline.streams, ROWS))
@@ -193,13 +193,13 @@ def test_every_night_is_applied_with_news_and_without(door: FrontDoor, name: str
         pytest.param("b", signal.SIGKILL, id="SIGKILL-in-the-second", marks=pytest.mark.slow),
     ],
 )
-def test_a_tap_that_is_stopped_applies_nothing(
+def test_a_stopped_tap_applies_nothing(
     door: FrontDoor, kind: Kind, table: str, number: signal.Signals
 ) -> None:
     pipeline = Pipeline(door, kind, "ab")
     night = pipeline.night(stop=(table, 5, number))
     assert night.tap_code == (0 if number is signal.SIGTERM else -number)
-    # Of the second full table the tap's STATE says nothing, and it has not changed.
+    # The tap's STATE does not mention the second full table, and is unchanged.
     says_so = number is signal.SIGTERM and not (kind.method == "FULL_TABLE" and table == "b")
     assert_nothing_applied(night, pipeline, "final-state-unfinished" if says_so else "missing-final-state")
 
@@ -213,7 +213,7 @@ def test_a_tap_that_is_stopped_applies_nothing(
         ("unsorted", signal.SIGKILL),
     ],
 )
-def test_a_tap_that_is_stopped_on_another_night_applies_nothing(
+def test_a_tap_stopped_on_a_later_night_applies_nothing(
     door: FrontDoor, name: str, number: signal.Signals
 ) -> None:
     kind = KINDS[name]
@@ -235,7 +235,7 @@ def test_a_state_in_the_middle_of_a_stream_is_not_its_end(door: FrontDoor, name:
     assert_nothing_applied(night, pipeline, "final-state-unfinished")
 
 
-def test_a_full_table_longer_than_the_sdk_waits_with_its_state_ends_as_one_that_was_killed(
+def test_a_long_full_table_has_no_final_state(
     door: FrontDoor,
 ) -> None:
     pipeline = Pipeline(door, KINDS["sql-full-table"], "a")
@@ -249,8 +249,8 @@ def test_a_full_table_longer_than_the_sdk_waits_with_its_state_ends_as_one_that_
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_tap_from_the_index_whose_bookmarks_are_partitions_is_applied_every_night(door: FrontDoor) -> None:
-    """tap-jsonl sends a file whole each night, and no STATE after it while the file is the same."""
+def test_a_published_tap_with_partitions_is_applied_every_night(door: FrontDoor) -> None:
+    """tap-jsonl sends the whole file each night, but no STATE while the file is unchanged."""
     find = shutil.which("uv")
     if find is None:
         pytest.skip("uv is not installed: it makes the tap's own environment")

@@ -1,4 +1,4 @@
-"""Settings as an SDK user expects them, and bad ones in one clear line."""
+"""Settings work as an SDK user expects; bad ones are reported in one clear line."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoor, what: str) -> None:
+def test_a_bad_setting_is_reported_with_its_rule_but_not_its_value(door: FrontDoor, what: str) -> None:
     settings, text = BAD[what]
     finished = door.run(b"", **(GOOD | {"api_url": None} | settings))
     assert (finished.code, finished.stdout) == (1, "")
@@ -171,7 +171,7 @@ def test_a_bad_setting_is_named_with_its_rule_and_never_its_value(door: FrontDoo
         ('{"dry_run": true, "dry_run": false}', "has 'dry_run' twice in one object"),
     ],
 )
-def test_a_config_file_that_cannot_be_used_is_named(
+def test_an_unusable_config_file_is_reported(
     door: FrontDoor, tmp_path: Path, content: str | None, text: str
 ) -> None:
     path = tmp_path / "mine.json"
@@ -184,7 +184,7 @@ def test_a_config_file_that_cannot_be_used_is_named(
     assert text in finished.error
 
 
-def test_of_several_config_files_the_later_one_wins(door: FrontDoor) -> None:
+def test_later_config_files_win(door: FrontDoor) -> None:
     first, second = door.config(page_size=10), door.folder / "second.json"
     second.write_text(json.dumps({"page_size": 20}))
     assert door.run(people(40), "--config", str(first), "--config", str(second)).code == 0
@@ -208,7 +208,7 @@ def test_the_environment_is_read_with_config_env(door: FrontDoor) -> None:
     assert "Content-Encoding" not in push.headers
 
 
-def test_a_variable_that_is_not_read_is_warned_of(door: FrontDoor) -> None:
+def test_a_variable_that_is_not_read_causes_a_warning(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_DRY_RUN": "true", "TARGET_SPRINTO_API_KEY": "sandbox-key"}
     env |= {"TARGET_SPRINTO_ENTITY_TYPES": "[s3cr3t", "TARGET_SPRINTO_COMPRESS": "true"}
     finished = door.run(people(1), "--config", str(door.config()), env=env)
@@ -220,7 +220,7 @@ def test_a_variable_that_is_not_read_is_warned_of(door: FrontDoor) -> None:
     )
 
 
-def test_variables_that_meltano_sets_beside_its_file_are_not_warned_of(door: FrontDoor) -> None:
+def test_variables_that_meltano_sets_cause_no_warning(door: FrontDoor) -> None:
     folder = door.folder / ".meltano" / "run"
     folder.mkdir(parents=True)
     config = str(door.config().rename(folder / "config.json"))
@@ -245,7 +245,7 @@ def test_a_dotenv_file_in_the_working_folder_is_read(door: FrontDoor, tmp_path: 
         ("ENTITY_TYPES", '["s3cr3t"]', "object"),
     ],
 )
-def test_an_environment_variable_that_cannot_be_used_is_named(
+def test_an_invalid_environment_variable_is_reported(
     door: FrontDoor, variable: str, value: str, kind: str
 ) -> None:
     env = {f"TARGET_SPRINTO_{variable}": value}
@@ -254,14 +254,14 @@ def test_an_environment_variable_that_cannot_be_used_is_named(
     assert f"TARGET_SPRINTO_{variable} is not a valid {kind}" in finished.error
 
 
-def test_a_variable_that_gives_a_key_twice_is_rejected(door: FrontDoor) -> None:
+def test_a_variable_with_a_duplicate_key_is_rejected(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_STREAM_MAPS": '{"people": {"name": null}, "people": {"id": "id"}}'}
     finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV", env=env)
     assert (finished.code, door.operations()) == (1, [])
     assert "TARGET_SPRINTO_STREAM_MAPS has 'people' twice in one object" in finished.error
 
 
-def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_null_setting_has_its_default(door: FrontDoor, tmp_path: Path) -> None:
     path = tmp_path / "nulls.json"
     nulls = dict.fromkeys(["region", "page_size", "unmapped_streams", "expect", "compress"])
     path.write_text(json.dumps(nulls))
@@ -269,7 +269,7 @@ def test_a_setting_that_is_null_has_its_default(door: FrontDoor, tmp_path: Path)
     assert door.run(people(3), "--config", config, "--config", str(path)).code == 0
 
 
-def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
+def test_an_unknown_setting_causes_a_warning(door: FrontDoor) -> None:
     finished = door.run(people(1), pagination="by the page")
     assert finished.code == 0
     assert "Unknown settings, ignored: pagination" in finished.stderr
@@ -285,14 +285,14 @@ def test_a_setting_that_is_not_known_is_warned_of(door: FrontDoor) -> None:
         ("entityTypes", "entity_types"),
     ],
 )
-def test_a_setting_that_is_misspelt_is_refused(door: FrontDoor, written: str, meant: str) -> None:
+def test_a_misspelled_setting_is_rejected(door: FrontDoor, written: str, meant: str) -> None:
     finished = door.run(people(1), **{written: 5})
     assert (finished.code, finished.stdout) == (1, "")
     assert f"unknown setting `{written}` (did you mean `{meant}`?)" in finished.error
     assert door.operations() == []
 
 
-def test_a_setting_that_is_misspelt_in_the_environment_is_refused(door: FrontDoor) -> None:
+def test_a_misspelled_environment_variable_is_rejected(door: FrontDoor) -> None:
     config = str(door.config())
     env = {"TARGET_SPRINTO_DRYRUN": "true"}
     finished = door.run(people(1), "--config", config, "--config", "ENV", env=env)
@@ -305,8 +305,8 @@ def test_a_setting_that_is_misspelt_in_the_environment_is_refused(door: FrontDoo
 
 
 @pytest.mark.parametrize("prefix", ["HR_", "_HR_", "2_"])
-def test_the_variables_of_an_inherited_loader_are_none_of_ours(door: FrontDoor, prefix: str) -> None:
-    """Meltano names them after the loader: `target-sprinto-hr`, `target-sprinto--hr`, `target-sprinto-2`."""
+def test_variables_of_an_inherited_loader_are_ignored(door: FrontDoor, prefix: str) -> None:
+    """Named after loaders such as `target-sprinto-hr`, `target-sprinto--hr`, `target-sprinto-2`."""
     others = {"API_KEY": "an0ther-k3y", "INTEGRATION_ID": "x", "PAGE_SIZE": "many", "DRY_RUN": "true"}
     env = {f"TARGET_SPRINTO_{prefix}{name}": value for name, value in others.items()}
     finished = door.run(people(1), "--config", str(door.config()), "--config", "ENV", env=env)
@@ -316,7 +316,7 @@ def test_the_variables_of_an_inherited_loader_are_none_of_ours(door: FrontDoor, 
     assert len(door.applied()["people"]) == 1
 
 
-def test_a_stream_whose_name_looks_like_a_pattern_is_itself(door: FrontDoor) -> None:
+def test_a_stream_name_that_looks_like_a_pattern_matches_itself(door: FrontDoor) -> None:
     messages = [
         message | {"stream": "people[1]"} if "stream" in message else message for message in people(1)
     ]
@@ -326,21 +326,21 @@ def test_a_stream_whose_name_looks_like_a_pattern_is_itself(door: FrontDoor) -> 
     assert "misspelled" not in finished.stderr
 
 
-def test_a_map_for_the_stream_of_another_tap_is_nothing_to_tell(door: FrontDoor) -> None:
+def test_a_map_for_another_taps_stream_causes_no_warning(door: FrontDoor) -> None:
     maps = {"peop*": {"name": "name"}, "devices": "__NULL__", "same": {"__source__": "people"}}
     finished = door.run(people(1), stream_maps=maps)
     assert finished.code == 0
     assert "misspelled" not in finished.stderr
 
 
-def test_settings_given_inline_are_not_repeated(door: FrontDoor) -> None:
+def test_inline_settings_are_not_repeated_in_the_error(door: FrontDoor) -> None:
     finished = door.run(b"", "--config", '{"api_key": "sandbox-key"}')
     assert finished.code == 1
     assert "config file no. 1: No such file" in finished.error
 
 
 @pytest.mark.parametrize("content", ["NaN", '{"page_size": Infinity}', '{"request_timeout_seconds": 1e10}'])
-def test_a_number_that_is_none_or_too_large_is_reported(
+def test_a_number_that_is_not_finite_or_too_large_is_reported(
     door: FrontDoor, tmp_path: Path, content: str
 ) -> None:
     (tmp_path / "mine.json").write_text(content)
@@ -378,7 +378,7 @@ def test_a_config_may_be_a_pipe(door: FrontDoor, tmp_path: Path) -> None:
         ("STREAM_MAPS", '{"people": {"name": "\'caf\udce9\'"}}', "`stream_maps` is not UTF-8"),
     ],
 )
-def test_the_environment_is_held_to_the_same_rules(
+def test_the_environment_follows_the_same_rules(
     door: FrontDoor, variable: str, value: str, text: str
 ) -> None:
     env = {f"TARGET_SPRINTO_{variable}": value}
@@ -387,14 +387,14 @@ def test_the_environment_is_held_to_the_same_rules(
     assert text in finished.error
 
 
-def test_words_for_true_may_have_blanks_around(door: FrontDoor) -> None:
+def test_boolean_variables_may_have_surrounding_blanks(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_REQUIRE_FINAL_STATE": "TRUE "}
     finished = door.run(people(3)[:-1], "--config", str(door.config()), "--config", "ENV", env=env)
     assert "[missing-final-state]" in finished.error
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", pytest.param("sprintoctl", marks=pytest.mark.slow)])
-def test_a_log_level_that_is_none_is_reported(door: FrontDoor, program: str) -> None:
+def test_an_invalid_log_level_is_reported(door: FrontDoor, program: str) -> None:
     words = [*(["check"] if program == "sprintoctl" else []), "--config", str(door.config())]
     env = {"TARGET_SPRINTO_LOGLEVEL": "loud"}
     finished = door.run(people(1), *words, program=program, env=env, cold=True)
@@ -412,7 +412,7 @@ def test_a_log_level_that_is_none_is_reported(door: FrontDoor, program: str) -> 
         ("expect", {"User": {"max_shrink_percent": float("nan")}}),
     ],
 )
-def test_a_number_that_is_not_finite_is_a_mistake_from_python_too(name: str, value: object) -> None:
+def test_a_non_finite_number_is_an_error_from_python_too(name: str, value: object) -> None:
     config: dict[str, Any] = {"api_key": "k", "integration_id": "i", name: value}
     with pytest.raises(SettingsError, match=f"`{name}` holds NaN or Infinity"):
         SprintoTarget(config=config)

@@ -1,4 +1,4 @@
-"""`sprintoctl verify`: a run's input once more, against its receipt."""
+"""`sprintoctl verify`: replay a run's input and compare it with the receipt."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def replace(door: FrontDoor, old: bytes, new: bytes) -> None:
     ],
     ids=lambda settings: ",".join(settings) or "plain",
 )
-def test_the_same_input_makes_the_same_pages(door: FrontDoor, settings: dict[str, Any]) -> None:
+def test_the_same_input_produces_the_same_pages(door: FrontDoor, settings: dict[str, Any]) -> None:
     run(door, people(350), **settings)
     count = 300 if "stream_maps" in settings else 350
     pages = len(receipt_of(door)["pages"])
@@ -97,7 +97,7 @@ def test_the_same_input_makes_the_same_pages(door: FrontDoor, settings: dict[str
     assert message.startswith("It is unsigned")
 
 
-def test_pages_that_a_silent_tap_has_cut_short_are_cut_so_again(door: FrontDoor) -> None:
+def test_pages_cut_short_by_a_silent_tap_are_cut_the_same_way(door: FrontDoor) -> None:
     door.pace["keep_alive"] = 0.3
     messages = people(150)
     (door.folder / "tap.singer").write_bytes(as_input(messages))
@@ -121,12 +121,12 @@ def divert(door: FrontDoor) -> None:
     run(door, REJECTS, on_invalid_record="divert")
 
 
-def test_rejects_come_out_the_same(door: FrontDoor) -> None:
+def test_the_same_rejects_are_accepted(door: FrontDoor) -> None:
     divert(door)
     check_ok(verify(door, on_invalid_record="divert"), "OK: the same 2 pages, 122 people")
 
 
-def test_another_record_refused_by_our_own_checks_is_named(door: FrontDoor) -> None:
+def test_an_additional_rejected_record_is_reported(door: FrontDoor) -> None:
     divert(door)
     with (door.folder / "tap.singer").open("ab") as tap:
         tap.write(as_input([record(123, name=8)]))
@@ -173,7 +173,7 @@ CHANGES: dict[str, tuple[Callable[[FrontDoor], object], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_the_first_page_that_differs_is_named(door: FrontDoor, what: str) -> None:
+def test_the_first_differing_page_is_reported(door: FrontDoor, what: str) -> None:
     change_input, message = CHANGES[what]
     run(door, people(350))
     change_input(door)
@@ -188,25 +188,25 @@ def test_the_first_page_that_differs_is_named(door: FrontDoor, what: str) -> Non
         (b'"id": 14, "name": "s3cr3t 14"', b'"id": 14, "name": "s3cr3t 15"'),
         (b'"id": 15, "name": "s3cr3t 15"', b'"id": 15, "other": 1, "name": "s3cr3t 15"'),
     ],
-    ids=["another STATE", "no STATE", "a record that is left out", "a field that is dropped"],
+    ids=["another STATE", "no STATE", "a filtered record", "a dropped field"],
 )
-def test_what_makes_no_page_is_compared_too(door: FrontDoor, old: bytes, new: bytes) -> None:
+def test_input_that_is_not_sent_is_compared_too(door: FrontDoor, old: bytes, new: bytes) -> None:
     run(door, people(150), stream_maps=MAPS)
     check_ok(verify(door, stream_maps=MAPS), "OK: the same 2 pages, 128 people, as in the receipt.")
     replace(door, old, new)
     differs = verify(door, stream_maps=MAPS, retry_timeout_seconds=7)
     check_differs(differs, "All pages are the same, but the input is not the run's")
-    # They cannot change the input's digest.
+    # Settings cannot change the input's digest.
     assert "settings are not" not in differs.stderr
 
 
-def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
+def test_an_unreadable_line_is_reported(door: FrontDoor) -> None:
     run(door, people(150))
     replace(door, b'{"type": "RECORD"', b"{")
     check_differs(verify(door), "Input line 2:", code="invalid-line")
 
 
-def test_other_settings_are_named_where_they_make_a_difference(door: FrontDoor) -> None:
+def test_other_settings_are_reported_if_they_matter(door: FrontDoor) -> None:
     run(door, people(150))
     check_differs(
         verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings are not the run's"
@@ -217,7 +217,7 @@ def test_other_settings_are_named_where_they_make_a_difference(door: FrontDoor) 
     )
 
 
-def test_of_a_run_that_failed_what_it_made_is_compared(door: FrontDoor) -> None:
+def test_a_failed_run_is_compared_up_to_its_last_page(door: FrontDoor) -> None:
     run(door, [*people(250)[:-1], b"{", *people(10)], code=1)
     assert len(receipt_of(door)["pages"]) == 2
     finished = verify(door)
@@ -230,14 +230,14 @@ def test_of_a_run_that_failed_what_it_made_is_compared(door: FrontDoor) -> None:
     check_differs(verify(door), "Page 2 differs")
 
 
-def test_a_run_without_records_made_nothing(door: FrontDoor) -> None:
+def test_a_run_without_records_has_no_pages(door: FrontDoor) -> None:
     run(door, people(0))
     check_ok(verify(door), "OK: the same 0 pages, nothing")
     (door.folder / "tap.singer").write_bytes(as_input(people(1)))
     check_differs(verify(door), "The input has records that the run did not send")
 
 
-def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door: FrontDoor) -> None:
+def test_edited_counts_or_digests_contradict_the_receipt(door: FrontDoor) -> None:
     run(door, people(150))
     path = door.folder / "receipt.json"
     whole = path.read_bytes()
@@ -254,7 +254,7 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("corrupt", "message"),
     [
         (
             lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
@@ -270,21 +270,21 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
         ),
     ],
 )
-def test_a_receipt_that_is_not_whole_is_refused(
-    door: FrontDoor, spoil: Callable[[FrontDoor], object], message: str
+def test_an_incomplete_receipt_is_rejected(
+    door: FrontDoor, corrupt: Callable[[FrontDoor], object], message: str
 ) -> None:
     run(door, people(3))
-    spoil(door)
+    corrupt(door)
     check_differs(verify(door), message, code="receipt")
 
 
-def test_a_receipt_of_another_pipeline_is_named(door: FrontDoor) -> None:
+def test_a_receipt_of_another_pipeline_is_rejected(door: FrontDoor) -> None:
     run(door, people(3))
     for other in ({"integration_id": "another"}, {"client_reference_prefix": "another"}):
         check_differs(verify(door, **other), "This receipt is of another pipeline", code="receipt")
 
 
-def test_no_key_is_needed_to_read(door: FrontDoor) -> None:
+def test_verify_needs_no_api_key(door: FrontDoor) -> None:
     run(door, people(3))
     check_ok(verify(door, api_key=None), "OK: the same 1 page, 3 people")
     # Another machine's secret, which is not mounted here.
