@@ -17,7 +17,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path) -> dict[str, str]:
-    """The environment in which it is trusted."""
+    """The environment that makes the target trust it."""
     path = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
     return {"REQUESTS_CA_BUNDLE": str(path)}

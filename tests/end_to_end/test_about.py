@@ -1,4 +1,4 @@
-"""`--about`, `--version`, `--help`, `--input`: what the command says of itself is what it does."""
+"""`--about`, `--version`, `--help` and `--input` describe what the command does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.front_door import SCHEMA, SECRET, STATE, FrontDoor, as_input,
 if TYPE_CHECKING:
     from pathlib import Path
 
-OF_THE_SDK = {
+SDK_SETTINGS = {
     "validate_records",
     "stream_maps",
     "stream_map_config",
@@ -25,13 +25,13 @@ OF_THE_SDK = {
     "flattening_max_key_length",
     "flattening_separator",
 }
-"""Settings that the SDK adds and that are honoured; `tests/end_to_end` has a test of each."""
+"""Settings that the SDK adds and that the target honours; each has a test in `tests/end_to_end`."""
 
 SHOWN_BY_FORMAT = {
     "": (r"^  - Name: (\w+)$", r"^  - ([a-z-]+)$"),
     "markdown": (r"^\| ([a-z]\w*) \|", r"^- `([a-z-]+)`$"),
 }
-"""How a setting and a capability stand in each format that is text."""
+"""How each text format shows a setting and a capability."""
 
 
 def about(door: FrontDoor, form: str) -> str:
@@ -41,16 +41,14 @@ def about(door: FrontDoor, form: str) -> str:
 
 
 @pytest.mark.parametrize("form", ["", "markdown", "json"])
-def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_other(
-    door: FrontDoor, form: str
-) -> None:
+def test_about_shows_only_honoured_settings_and_capabilities(door: FrontDoor, form: str) -> None:
     shown = about(door, form)
     if form == "json":
         message = json.loads(shown)
         names, capabilities = list(message["settings"]["properties"]), message["capabilities"]
     else:
         names, capabilities = (re.findall(how, shown, re.MULTILINE) for how in SHOWN_BY_FORMAT[form])
-    assert sorted(names) == sorted(set(settings.SCHEMA["properties"]) | OF_THE_SDK)
+    assert sorted(names) == sorted(set(settings.SCHEMA["properties"]) | SDK_SETTINGS)
     assert not [name for name in settings_checks.NOT_FOR_SPRINTO if name in shown]
     # Each has a test: here (about, logging), test_batch, test_fidelity (flattening, maps), test_bad_input.
     assert sorted(capabilities) == [
@@ -63,7 +61,7 @@ def test_about_shows_the_settings_and_capabilities_that_are_honoured_and_no_othe
     ]
 
 
-def test_about_as_json_holds_a_json_schema_with_secrets_marked(door: FrontDoor) -> None:
+def test_about_as_json_contains_a_json_schema_with_secrets_marked(door: FrontDoor) -> None:
     message = json.loads(about(door, "json"))
     assert (message["name"], message["version"]) == ("target-sprinto", metadata.version("target-sprinto"))
     Draft202012Validator.check_schema(message["settings"])
@@ -86,21 +84,21 @@ def test_help_explains_every_option(door: FrontDoor) -> None:
     assert options == ["--version", "--about", "--format", "--config", "--input", "--help"]
 
 
-def test_a_word_that_is_no_option_is_a_usage_error(door: FrontDoor) -> None:
+def test_an_unknown_option_is_a_usage_error(door: FrontDoor) -> None:
     finished = door.run(b"", "--abuot")
     assert (finished.code, finished.stdout) == (2, "")
     assert "--abuot" in finished.stderr
 
 
 @pytest.mark.parametrize("name", ["no-such-file", pytest.param(".", marks=pytest.mark.slow)])
-def test_an_input_file_that_cannot_be_read_is_named_and_nothing_is_sent(door: FrontDoor, name: str) -> None:
+def test_an_unreadable_input_file_is_a_usage_error(door: FrontDoor, name: str) -> None:
     finished = door.run(b"", "--config", str(door.config()), "--input", name)
     assert (finished.code, finished.stdout) == (2, "")
     assert f"'{name}'" in finished.stderr
     assert door.operations() == []
 
 
-def test_input_reads_the_file_and_leaves_stdin_alone(door: FrontDoor, tmp_path: Path) -> None:
+def test_input_reads_the_file_instead_of_stdin(door: FrontDoor, tmp_path: Path) -> None:
     path = tmp_path / "input.singer"
     path.write_bytes(as_input(people(120)))
     finished = door.run([b"no message"], "--config", str(door.config()), "--input", str(path))
@@ -108,7 +106,7 @@ def test_input_reads_the_file_and_leaves_stdin_alone(door: FrontDoor, tmp_path: 
     assert len(door.applied()["people"]) == 120
 
 
-def test_a_dash_as_input_is_stdin_and_wants_a_final_state(door: FrontDoor) -> None:
+def test_a_dash_as_input_is_stdin_and_requires_a_final_state(door: FrontDoor) -> None:
     finished = door.run([SCHEMA, record(1)], "--config", str(door.config()), "--input", "-")
     assert (finished.code, finished.stdout) == (1, "")
     assert "[missing-final-state]" in finished.error
@@ -116,14 +114,14 @@ def test_a_dash_as_input_is_stdin_and_wants_a_final_state(door: FrontDoor) -> No
     assert len(door.applied()["people"]) == 3
 
 
-def test_values_for_stream_maps_reach_their_expressions(door: FrontDoor) -> None:
+def test_stream_map_config_reaches_expressions(door: FrontDoor) -> None:
     maps = {"people": {"office": "config['office']", "id": "id", "__else__": None}}
     given: dict[str, Any] = {"stream_maps": maps, "stream_map_config": {"office": "Pune"}}
     assert door.run([SCHEMA, record(1), STATE], **given).code == 0
     assert door.applied() == {"people": [{"id": 1, "office": "Pune"}]}
 
 
-def test_flattened_names_are_as_long_and_as_separated_as_was_asked_for(door: FrontDoor) -> None:
+def test_flattening_respects_separator_and_key_length(door: FrontDoor) -> None:
     address = {"type": "object", "properties": {"city": {"type": "string"}}}
     schema = SCHEMA | {"schema": {"properties": {"id": {"type": "integer"}, "address": address}}}
     line = {"type": "RECORD", "stream": "people", "record": {"id": 1, "address": {"city": "Pune"}}}
@@ -138,7 +136,7 @@ def test_flattened_names_are_as_long_and_as_separated_as_was_asked_for(door: Fro
     assert door.applied() == {"people": [{"id": 1, "add.city": "Pune"}]}
 
 
-def test_the_log_can_be_had_as_json_lines(door: FrontDoor, tmp_path: Path) -> None:
+def test_the_log_can_be_written_as_json_lines(door: FrontDoor, tmp_path: Path) -> None:
     (tmp_path / "logging.yaml").write_text(
         "version: 1\n"
         "disable_existing_loggers: false\n"

@@ -1,4 +1,4 @@
-"""What the tap sent is what is applied: digit for digit, and in order."""
+"""Applied records are exactly what the tap sent: digit for digit, and in order."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def applied_text(door: FrontDoor, entity_type: str = "things") -> list[str]:
     return [body.decode() for body in door.sandbox.applied(door.integration_id)[entity_type]]
 
 
-def test_records_arrive_as_the_very_bytes_that_the_tap_sent(door: FrontDoor) -> None:
+def test_records_are_applied_byte_for_byte(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
     assert door.run(things(*NASTY)).code == 0
     assert applied_text(door) == NASTY
 
 
-def test_dates_stay_the_strings_they_were_under_a_date_format(door: FrontDoor) -> None:
+def test_date_formats_leave_strings_unchanged(door: FrontDoor) -> None:
     schema = OPEN_SCHEMA | {
         "schema": {
             "properties": {
@@ -80,8 +80,8 @@ def test_renamed_fields_keep_their_digits(door: FrontDoor) -> None:
     ]
 
 
-def test_a_mapped_stream_keeps_the_meaning_of_its_draft_4_keywords(door: FrontDoor) -> None:
-    """The SDK's mapper names draft 2020-12, of which a tap that names none may know nothing."""
+def test_a_mapped_stream_keeps_draft_4_semantics(door: FrontDoor) -> None:
+    """The SDK's mapper declares draft 2020-12, although a tap's schema without a draft may be draft 4."""
     amount = {"type": "integer", "minimum": 0, "exclusiveMinimum": True}
     schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}, "amount": amount}}}
     maps = {
@@ -93,7 +93,7 @@ def test_a_mapped_stream_keeps_the_meaning_of_its_draft_4_keywords(door: FrontDo
     assert "field 'amount'" in door.run([schema, record(1, amount=0), STATE], stream_maps=maps).error
 
 
-def test_flattening_is_the_sdks(door: FrontDoor) -> None:
+def test_flattening_works_like_the_sdks(door: FrontDoor) -> None:
     schema = OPEN_SCHEMA | {
         "schema": {
             "properties": {
@@ -113,7 +113,7 @@ def test_one_stream_may_go_to_two_entity_types(door: FrontDoor) -> None:
     assert set(door.applied()) == {"people", "Contact"}
 
 
-def test_order_holds_across_a_schema_change(door: FrontDoor) -> None:
+def test_order_is_kept_across_a_schema_change(door: FrontDoor) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
     changed = SCHEMA | {"schema": {"type": "object", "properties": {"id": {"type": "integer"}, "name": {}}}}
     messages: list[Any] = []
@@ -132,7 +132,7 @@ def test_a_later_record_of_the_same_key_wins(door: FrontDoor) -> None:
     }
 
 
-def test_a_state_goes_out_as_it_came(door: FrontDoor) -> None:
+def test_a_state_is_written_unchanged(door: FrontDoor) -> None:
     state = '{"a": 1.50, "big": 123456789012345678901234567890, "name": "é", "nothing": null}'
     finished = door.run([SCHEMA, record(1), f'{{"type": "STATE", "value": {state}}}'.encode()])
     assert finished.stdout == state + "\n"
@@ -160,14 +160,14 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
         max_size=30,
     )
 )
-def test_any_json_arrives_as_it_was_sent(door: FrontDoor, values: list[dict[str, Any]]) -> None:
+def test_any_json_is_applied_unchanged(door: FrontDoor, values: list[dict[str, Any]]) -> None:
     door.sandbox.configure(door.integration_id, readings=Readings(apply="replace"))
     bodies = [_encoder.encode(value).decode() for value in values]
     assert door.run(things(*bodies)).code == 0
     assert applied_text(door) == bodies
 
 
-def test_the_demos_input_arrives_whole(door: FrontDoor) -> None:
+def test_the_demo_input_is_applied_completely(door: FrontDoor) -> None:
     from importlib import resources  # noqa: PLC0415 - used once
 
     bundled = resources.files("target_sprinto.cli") / "demo_data"

@@ -1,4 +1,4 @@
-"""docs/full-or-incremental.md holds a table of what is left at Sprinto: here it is made, run by run."""
+"""Reproduces the table in docs/full-or-incremental.md of the records that remain at Sprinto."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def documented(reading: str) -> list[str]:
 
 
 @pytest.mark.parametrize("reading", ["upsert", "append", "replace"])
-def test_what_is_left_after_two_runs(
+def test_remaining_records_after_two_runs(
     door: FrontDoor, reading: Literal["upsert", "append", "replace"]
 ) -> None:
     left = []

@@ -1,4 +1,4 @@
-"""`api_key_file`: the key from a mounted secret, at every door that needs it."""
+"""`api_key_file`: the key from a mounted secret, for every command that needs it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sprintoctl(door: FrontDoor, *words: str, **settings: Any) -> Finished:  # no
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_the_key_in_a_file_opens_every_door(door: FrontDoor, end: bytes) -> None:
+def test_every_command_reads_the_key_file(door: FrontDoor, end: bytes) -> None:
     path = key_file(door, API_KEY.encode() + end)
     finished = door.run(people(3), api_key=None, api_key_file=path)
     assert (finished.code, finished.stdout) == (0, state_line()), finished.stderr
@@ -38,7 +38,7 @@ def test_the_key_in_a_file_opens_every_door(door: FrontDoor, end: bytes) -> None
         assert (done.code, done.stderr) == (0, "")
 
 
-def test_the_environment_names_the_file(door: FrontDoor) -> None:
+def test_the_key_file_can_be_set_in_the_environment(door: FrontDoor) -> None:
     env = {"TARGET_SPRINTO_API_KEY_FILE": key_file(door)}
     config = str(door.config(api_key=None))
     for program, words in (("target-sprinto", []), ("sprintoctl", ["check"])):
@@ -46,7 +46,7 @@ def test_the_environment_names_the_file(door: FrontDoor) -> None:
         assert door.finish(process, people(3)).code == 0
 
 
-def test_the_receipts_fingerprint_does_not_change_with_the_place_of_the_key(door: FrontDoor) -> None:
+def test_the_settings_digest_does_not_depend_on_where_the_key_is(door: FrontDoor) -> None:
     path = key_file(door)
     for settings in ({}, {"api_key": None, "api_key_file": path}):
         assert door.run(people(3), report_path="receipts/{run}.json", **settings).code == 0
@@ -54,7 +54,7 @@ def test_the_receipts_fingerprint_does_not_change_with_the_place_of_the_key(door
     assert first["settings_sha256"] == second["settings_sha256"]
 
 
-def test_a_file_that_others_can_read_is_warned_of(door: FrontDoor) -> None:
+def test_a_file_readable_by_others_causes_a_warning(door: FrontDoor) -> None:
     path = key_file(door, mode=0o644)
     finished = door.run(people(3), api_key=None, api_key_file=path)
     assert finished.code == 0
@@ -87,24 +87,24 @@ BAD = {
 
 @pytest.mark.parametrize("what", BAD)
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
-def test_a_file_without_a_key_is_named(door: FrontDoor, what: str, program: str) -> None:
+def test_a_file_without_a_key_is_reported(door: FrontDoor, what: str, program: str) -> None:
     content, shown = BAD[what]
-    check_refused(door, program, shown, api_key_file=key_file(door, content))
+    check_settings_error(door, program, shown, api_key_file=key_file(door, content))
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
-def test_a_file_that_is_not_there_is_named(door: FrontDoor, program: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(door: FrontDoor, program: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "missing")
-    check_refused(door, program, "`api_key_file` cannot be read (No such file", api_key_file=missing)
+    check_settings_error(door, program, "`api_key_file` cannot be read (No such file", api_key_file=missing)
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", "sprintoctl"])
-def test_one_of_the_two_settings_is_given(door: FrontDoor, program: str) -> None:
-    check_refused(door, program, "exclude each other", api_key=API_KEY, api_key_file=key_file(door))
-    check_refused(door, program, "`api_key` is missing")
+def test_exactly_one_of_the_two_settings_is_required(door: FrontDoor, program: str) -> None:
+    check_settings_error(door, program, "exclude each other", api_key=API_KEY, api_key_file=key_file(door))
+    check_settings_error(door, program, "`api_key` is missing")
 
 
-def check_refused(door: FrontDoor, program: str, shown: str, **settings: object) -> None:
+def check_settings_error(door: FrontDoor, program: str, shown: str, **settings: object) -> None:
     words = ["check"] if program == "sprintoctl" else []
     config = str(door.config(**{"api_key": None, **settings}))
     finished = door.finish(door.start(*words, "--config", config, program=program), people(3))

@@ -1,4 +1,4 @@
-"""`sprintoctl map draft`: from a tap's output or catalog to a config that runs once it is filled in."""
+"""`sprintoctl map draft`: turns a tap's output or catalog into a config to complete."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_draft_then_preview_then_run(door: FrontDoor) -> None:
     assert 'Fill in each "?"; then: sprintoctl map preview' in finished.stderr
     connection = door.config(unmapped_streams=None, require_final_state=False)
     words = ["--config", str(connection), "--config", str(drafted)]
-    refused = door.run(MESSAGES, *words)
-    assert '`stream_maps.public-employees.employmentType` is still "?"' in refused.error
+    unfinished = door.run(MESSAGES, *words)
+    assert '`stream_maps.public-employees.employmentType` is still "?"' in unfinished.error
     assert door.operations() == []
     config = json.loads(drafted.read_bytes())
     config["stream_maps"]["public-employees"]["employmentType"] = "'EMPLOYEE'"
@@ -86,7 +86,7 @@ def test_draft_then_preview_then_run(door: FrontDoor) -> None:
     }
 
 
-def test_a_catalog_will_do_and_types_may_be_named(door: FrontDoor) -> None:
+def test_a_catalog_and_chosen_types_are_accepted(door: FrontDoor) -> None:
     path = door.folder / "catalog.json"
     path.write_text(json.dumps(CATALOG))
     entities = door.folder / "entities.json"
@@ -103,7 +103,7 @@ def test_a_catalog_will_do_and_types_may_be_named(door: FrontDoor) -> None:
     }
 
 
-def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) -> None:
+def test_a_draft_reads_from_a_pipe_and_overwrites_nothing(door: FrontDoor) -> None:
     drafted = door.folder / "mapping.json"
     drafted.write_text("mine")
     finished = run(door, "--input", "-", "-o", str(drafted), typed=as_input(MESSAGES))
@@ -125,7 +125,7 @@ def test_a_tap_may_be_piped_into_it_and_nothing_is_overwritten(door: FrontDoor) 
         (["--input", "tap.singer", "--entities", "nowhere.json"], 1, "`entity_schemas` names"),
     ],
 )
-def test_a_mistake_says_what_to_do(door: FrontDoor, words: list[str], code: int, message: str) -> None:
+def test_each_mistake_has_a_hint(door: FrontDoor, words: list[str], code: int, message: str) -> None:
     write(door, MESSAGES)
     (door.folder / "bad.singer").write_bytes(b'{"type": s3cr3t')
     (door.folder / "devices.singer").write_bytes(as_input([STREAM | {"stream": "devices"}]))

@@ -1,4 +1,4 @@
-"""A mapped record has the types that its map makes, and is validated by no others."""
+"""A mapped record has the types that its map produces, and is validated against those only."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ MADE: dict[str, Any] = {
     "bool(id)": True,
     "str(id)": "7",
 }
-"""What expressions make of that record."""
+"""The results of expressions on that record."""
 
 
 def run(door: FrontDoor, stream_map: dict[str, Any], record: dict[str, Any]) -> Finished:
@@ -85,7 +85,7 @@ def run(door: FrontDoor, stream_map: dict[str, Any], record: dict[str, Any]) -> 
     return door.run(as_input(messages), stream_maps={"staff": stream_map}, entity_types={"staff": "Staff"})
 
 
-def test_what_a_map_makes_is_sent_whatever_its_type(door: FrontDoor) -> None:
+def test_a_maps_results_are_sent_whatever_their_type(door: FrontDoor) -> None:
     made = {f"made-{number}": expression for number, expression in enumerate(MADE)}
     finished = run(door, {"id": "id", "__else__": None, **made}, RECORD)
     assert (finished.code, finished.stdout) == (0, state_line()), finished.error
@@ -94,9 +94,7 @@ def test_what_a_map_makes_is_sent_whatever_its_type(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("expression", ["extra", "record.get('extra')", "id > 1", "'a constant'", "either"])
-def test_what_a_map_makes_may_have_another_type_than_the_field_that_it_replaces(
-    door: FrontDoor, expression: str
-) -> None:
+def test_a_mapped_field_may_change_its_type(door: FrontDoor, expression: str) -> None:
     finished = run(door, {"name": expression, "pay": expression}, RECORD)
     assert (finished.code, finished.stdout) == (0, state_line()), finished.error
     assert door.applied()["Staff"] == [RECORD | dict.fromkeys(["name", "pay"], MADE[expression])]
@@ -113,9 +111,7 @@ def test_what_a_map_makes_may_have_another_type_than_the_field_that_it_replaces(
         ("inner", "(inner or {}).get('flag')", {"flag": 1}),
     ],
 )
-def test_a_field_that_a_map_copies_keeps_its_type(
-    door: FrontDoor, field: str, expression: str, wrong: object
-) -> None:
+def test_a_copied_field_keeps_its_type(door: FrontDoor, field: str, expression: str, wrong: object) -> None:
     finished = run(door, {"id": "id", "made": expression, "__else__": None}, RECORD | {field: wrong})
     assert (finished.code, finished.stdout, door.applied()) == (1, "", {})
     assert "invalid-record" in finished.error
@@ -123,7 +119,7 @@ def test_a_field_that_a_map_copies_keeps_its_type(
 
 
 @pytest.mark.parametrize("expression", ["record.get('level')", "record.get('extra')", "record.get('one')"])
-def test_a_field_that_is_missing_is_null(door: FrontDoor, expression: str) -> None:
+def test_a_missing_field_is_null(door: FrontDoor, expression: str) -> None:
     record = {field: value for field, value in RECORD.items() if field not in {"level", "extra", "one"}}
     finished = run(door, {"id": "id", "made": expression, "__else__": None}, record)
     assert (finished.code, finished.stdout) == (0, state_line()), finished.error

@@ -1,7 +1,7 @@
-"""Real input: a PostgreSQL server, read by `meltanolabs-tap-postgres`, through a real pipe.
+"""Real input: a PostgreSQL server, read by `meltanolabs-tap-postgres` through a real pipe.
 
-What the sandbox applied is compared with what the tap printed in that very run. The tap has an environment
-of its own, made by uv. Skips where PostgreSQL's server (Debian: `postgresql`) or the tap is not to be had.
+The applied records are compared with the tap's output of the same run. The tap has its own environment,
+made by uv. Skipped if PostgreSQL's server (Debian: `postgresql`) or the tap is unavailable.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A running server with its tables filled, and the command of the tap that reads it."""
+    """A running server with filled tables, and the command of the tap that reads it."""
 
     psql: Path
     sockets: Path
@@ -88,7 +88,7 @@ class Source:
         return _environment() | {"PGHOST": str(self.sockets), "PGPORT": str(PORT)}
 
     def counts(self) -> list[int]:
-        """Rows of each stream's table."""
+        """The number of rows in each stream's table."""
         tables = (stream.removeprefix("public-") for stream in STREAMS)
         return [int(self.query(f"select count(*) from {table}")) for table in tables]  # noqa: S608 - our names
 
@@ -101,7 +101,7 @@ class Source:
 
 
 class Sent(NamedTuple):
-    """A record as the tap printed it: its own text, and the same read with its line."""
+    """A record that the tap printed: its text, and the parsed value with its line."""
 
     text: bytes
     values: dict[str, Any]
@@ -109,7 +109,7 @@ class Sent(NamedTuple):
 
 @dataclass(frozen=True)
 class Piped:
-    """What a run of `tap | tee | target` left."""
+    """The result of a run of `tap | tee | target`."""
 
     records: dict[str, list[Sent]]
     states: list[bytes]
@@ -136,7 +136,7 @@ def source(tap: list[str]) -> Iterator[Source]:
     if initdb is None:
         pytest.skip("no PostgreSQL server: initdb is neither in PATH nor in /usr/lib/postgresql/*/bin")
     programs = initdb.parent
-    # Not in pytest's own directories: another user may not enter those.
+    # Not in pytest's directories, which other users cannot enter.
     with tempfile.TemporaryDirectory(prefix="pg-") as name:
         home = Path(name)
         data = home / "data"
@@ -170,7 +170,7 @@ def source(tap: list[str]) -> Iterator[Source]:
         pytest.param({"use_singer_decimal": True, "dates_as_string": True}, id="decimals-as-strings"),
     ],
 )
-def test_what_a_real_tap_prints_is_applied_as_text(
+def test_a_real_taps_records_are_applied_byte_for_byte(
     source: Source, door: FrontDoor, tap_settings: dict[str, Any]
 ) -> None:
     names = {"public-devices": "Device", "public-employees": "User"}
@@ -205,7 +205,7 @@ def test_fields_renamed_by_a_stream_map_keep_their_values(source: Source, door: 
             "__else__": None,
             **{new: old for old, new in renamed.items()},
         },
-        # The rest of the fields stays.
+        # The other fields are unchanged.
         "public-devices": {"serialNumber": "serial", "serial": None, "__key_properties__": ["serialNumber"]},
     }
     piped = _pipe(source, door, {}, stream_maps=stream_maps)
@@ -232,12 +232,12 @@ def _pipe(
     tap_settings: dict[str, Any],
     **settings: Any,  # noqa: ANN401 - any setting of ours
 ) -> Piped:
-    """Discover, select the three tables, run `tap | tee printed | target`; all three end well."""
+    """Discover, select the three tables, run `tap | tee printed | target`; all three must succeed."""
     door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
     config, catalog, printed, log = (
         door.folder / name for name in ("tap.json", "catalog.json", "printed", "log")
     )
-    # An empty host leaves the choice to libpq, which finds the socket by PGHOST.
+    # With an empty host, libpq finds the socket through PGHOST.
     server = {"host": "", "port": PORT, "user": "postgres", "password": "unused", "database": "postgres"}
     config.write_text(json.dumps({**server, "filter_schemas": ["public"], **tap_settings}))
     tap_command = [*source.tap, "--config", str(config)]
@@ -259,7 +259,7 @@ def _pipe(
         ) as tee,
         door.start(stdin=_output(tee).fileno(), **settings) as target,
     ):
-        # Each end of a pipe is held by its process alone.
+        # Only its process holds each end of a pipe.
         _output(tap).close()
         _output(tee).close()
         finished = door.finish(target, None)
@@ -269,7 +269,7 @@ def _pipe(
 
 
 def _selected(catalog: dict[str, Any]) -> dict[str, Any]:
-    """The catalog with all tables selected; one by its key, so that the STATE has something to lose."""
+    """The catalog with all tables selected; one is incremental, so that the STATE has a bookmark to lose."""
     assert sorted(stream["tap_stream_id"] for stream in catalog["streams"]) == list(STREAMS)
     for stream in catalog["streams"]:
         table = next(entry["metadata"] for entry in stream["metadata"] if entry["breadcrumb"] == [])
@@ -297,7 +297,7 @@ def _piped(printed: bytes, finished: Finished) -> Piped:
 
 
 def _text_of(line: str, member: str) -> bytes:
-    """The text of a message's own member, cut out by Python's JSON, not by what the target reads with."""
+    """The text of a message's member, extracted with Python's JSON rather than the target's parser."""
     start = line.index(f'"{member}":') + len(f'"{member}":')
     _, end = json.JSONDecoder().raw_decode(line, start)
     return line[start:end].encode()
@@ -309,7 +309,7 @@ def _exact(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _digits(value: object) -> object:
-    """The same with each number as sign, digits and exponent: 1e+22 and 1E+22 are one, 1.5 and 1.50 two."""
+    """Numbers as sign, digits and exponent: 1e+22 equals 1E+22, but 1.5 differs from 1.50."""
     if isinstance(value, Number):
         return Decimal(value.text).as_tuple()
     if isinstance(value, dict):
@@ -325,14 +325,14 @@ def _assert_only_the_last_state_is_reported(piped: Piped) -> None:
 
 
 def _server_program(name: str) -> Path | None:
-    """A program of PostgreSQL's server, where its companions are beside it."""
+    """A program of PostgreSQL's server from a folder that also has its companions."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(map(str, debian)))
     return Path(found).resolve() if found else None
 
 
 def _hand_over(home: Path) -> dict[str, Any]:
-    """How to run PostgreSQL's programs in `home`: root, as whom they refuse to run, gives it away."""
+    """How to run PostgreSQL's programs in `home`: they refuse to run as root, so root hands it over."""
     if os.geteuid() != 0:
         return {}
     try:
@@ -344,13 +344,13 @@ def _hand_over(home: Path) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without what would lead PostgreSQL's programs elsewhere."""
+    """This environment without variables that would redirect PostgreSQL's programs."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return kept | {"PGCLIENTENCODING": "UTF8"}
 
 
 def _run(command: Sequence[str | Path], **options: Any) -> str:  # noqa: ANN401 - subprocess's own
-    """What a command prints. Its errors are shown when it fails."""
+    """Return a command's output; show its errors if it fails."""
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, **options)
     assert done.returncode == 0, done.stderr[-2000:]
     printed: str = done.stdout

@@ -1,4 +1,4 @@
-"""Where a run's data came from, as its receipt says it: names by an allow-list, and no value of a record."""
+"""Where a run's data came from, in its receipt: only allow-listed names, and no record values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
         "GITHUB_SHA": "0" * 40,
         "GITHUB_TOKEN": "ghp_secret",
         "TAP_PASSWORD": "hunter2",
-        # Not a name: it may be anything.
+        # Invalid as names, so they are left out.
         "CI_JOB_ID": "line\nbreak",
         "CI_PROJECT_PATH": "x" * 201,
     }
@@ -50,7 +50,7 @@ def test_a_receipt_names_source_host_and_ci_run(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("condition", ["id % 3 != 0", "str(id) not in ['0', '3', '6', '9']"])
-def test_a_receipt_shows_the_mapping_and_what_it_left_out(door: FrontDoor, condition: str) -> None:
+def test_a_receipt_shows_the_mapping_and_dropped_fields(door: FrontDoor, condition: str) -> None:
     maps = {"people": {"nr": "id", "__filter__": condition, "__key_properties__": ["nr"], "__else__": None}}
     settings = {
         "stream_maps": maps,
@@ -67,7 +67,7 @@ def test_a_receipt_shows_the_mapping_and_what_it_left_out(door: FrontDoor, condi
     assert receipt["entity_types"][0]["entities"] == 6
 
 
-def test_a_failed_run_says_why_in_words_and_quotes_no_value(door: FrontDoor) -> None:
+def test_a_failed_runs_receipt_explains_the_error_without_values(door: FrontDoor) -> None:
     messages = [SCHEMA, record(1), record(2, name=7), STATE]
     assert door.run(messages, **JSON).code == 1
     receipt = receipt_of(door)
@@ -81,7 +81,7 @@ def extracted(number: int, at: object) -> dict[str, Any]:
     return record(number) | {"time_extracted": at}
 
 
-def test_a_receipt_says_when_the_tap_read_its_first_and_last_record(door: FrontDoor) -> None:
+def test_a_receipt_shows_the_first_and_last_extraction_time(door: FrontDoor) -> None:
     times = ["2026-11-28T01:00:00.123456+01:00", None, "2026-11-28T00:00:09Z"]
     messages = [SCHEMA, *(extracted(number, at) for number, at in enumerate(times)), STATE]
     assert door.run(messages, **JSON).code == 0
@@ -95,21 +95,21 @@ def test_a_receipt_says_when_the_tap_read_its_first_and_last_record(door: FrontD
 @pytest.mark.parametrize(
     "at", [None, 7, {}, "", SECRET, f"2026-11-28T00:00:00Z {SECRET}", "2026-11-28T00:00:00", "x" * 100_000]
 )
-def test_a_time_extracted_that_is_not_a_time_is_not_shown(door: FrontDoor, at: object) -> None:
+def test_an_invalid_time_extracted_is_not_shown(door: FrontDoor, at: object) -> None:
     assert door.run([SCHEMA, extracted(1, at), STATE], **JSON).code == 0
     (stream,) = receipt_of(door)["streams"]
     assert (stream["first_extracted_at"], stream["last_extracted_at"]) == (None, None)
 
 
 @pytest.mark.parametrize("given", [{"tap": 5}, {"tap": "x" * 201}, "tap-hr"])
-def test_provenance_is_short_text_by_name(door: FrontDoor, given: object) -> None:
+def test_provenance_must_map_names_to_short_texts(door: FrontDoor, given: object) -> None:
     finished = door.run(people(1), provenance=given, **JSON)
     assert finished.code == 1
     assert "provenance" in finished.error
     assert "[settings]" in finished.error
 
 
-def test_the_input_of_a_file_is_counted_too(door: FrontDoor) -> None:
+def test_lines_of_an_input_file_are_counted_too(door: FrontDoor) -> None:
     (door.folder / "tap.singer").write_bytes(as_input(people(7)))
     assert door.run(b"", "--input", "tap.singer", "--config", str(door.config(**JSON))).code == 0
     assert receipt_of(door)["input_lines"] == 9

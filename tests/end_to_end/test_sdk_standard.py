@@ -1,4 +1,4 @@
-"""The SDK's standard tests for targets, each also held to what came of it at Sprinto and on stdout."""
+"""The SDK's standard target tests, each also checked for what Sprinto and stdout received."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What a standard test's input comes to; `sessions` are the states in which the run's sessions end."""
+    """The expected result of a standard test; `sessions` are the final states of the run's sessions."""
 
     applied: dict[str, list[Any]]
     states: tuple[dict[str, int], ...] = ()
@@ -51,7 +51,7 @@ EXPECTED = {
             ]
         }
     ),
-    # It holds schemas only.
+    # It contains only schemas.
     "camelcase_complex_schema": NOTHING,
     "cli_prints": NOTHING,
     "duplicate_records": Expected(
@@ -227,7 +227,7 @@ NEW_IN_0_55 = {"string_formats"}
 
 
 def validate(test: TargetTestTemplate) -> None:
-    """The SDK's hook after each test; `resource` is what our fixture of that name hands over."""
+    """The SDK's hook after each test; `resource` is the value of the fixture below."""
     door: FrontDoor = test.resource
     assert test.name is not None
     expected = EXPECTED[test.name]
@@ -236,20 +236,20 @@ def validate(test: TargetTestTemplate) -> None:
     assert tuple(test.runner.state_messages) == expected.states
 
 
-held_to_account: SingerTestSuite[TargetTestTemplate] = SingerTestSuite(
+checked_suite: SingerTestSuite[TargetTestTemplate] = SingerTestSuite(
     kind="target",
     tests=[type(test.__name__, (test,), {"validate": validate}) for test in target_tests.tests],
 )
 standard_tests = get_target_test_class(
-    SprintoTarget, custom_suites=[held_to_account], include_target_tests=False
+    SprintoTarget, custom_suites=[checked_suite], include_target_tests=False
 )
 
 
-class TestStandard(standard_tests):  # type: ignore[misc, valid-type] # the SDK makes it while this is read
+class TestStandard(standard_tests):  # type: ignore[misc, valid-type] # created dynamically by the SDK
     @pytest.fixture
     def resource(self, door: FrontDoor, monkeypatch: pytest.MonkeyPatch) -> FrontDoor:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        # Nothing is merged, so what was sent shows item by item, in its order.
+        # Nothing is merged, so all sent items show, in order.
         door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
         return door
 
@@ -261,14 +261,14 @@ class TestStandard(standard_tests):  # type: ignore[misc, valid-type] # the SDK 
             "api_url": resource.sandbox.base_url,
             "unmapped_streams": "keep",
         }
-        # Without the environment, which may name a real Sprinto.
+        # Ignore the environment, which may contain real Sprinto settings.
         runner = TargetTestRunner(SprintoTarget, config=config, parse_env_config=False)
         yield runner
         if runner._input is not None:
             runner._input.close()
 
 
-def test_every_standard_test_has_its_expectation_and_none_is_left_over() -> None:
+def test_every_standard_test_has_an_expectation() -> None:
     named = {str(test.name) for test in target_tests.tests}
     assert named | NEW_IN_0_55 == set(EXPECTED)
     assert sum(name.startswith("test_target_") for name in dir(TestStandard)) == len(named)

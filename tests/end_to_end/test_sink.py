@@ -1,4 +1,4 @@
-"""The sink as the SDK knows it: records in by `process_record`, pages out by `process_batch`."""
+"""The sink as the SDK uses it: `process_record` takes records, `process_batch` sends pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 class SdkPath(SprintoTarget):
-    """Takes records the SDK's own way: its maps, its validation, its draining of full sinks."""
+    """Processes records on the SDK's own path: its maps, its validation, its draining of full sinks."""
 
     def _process_record_message(self, message_dict: dict[str, Any]) -> None:
         Target._process_record_message(
@@ -51,14 +51,14 @@ def sink_of(target: SprintoTarget, stream: str = "people") -> SprintoSink:
     return sink
 
 
-def test_it_is_a_batch_sink_of_pages() -> None:
+def test_the_sink_is_a_batch_sink_of_pages() -> None:
     target = SprintoTarget(config={"api_key": "k3y", "integration_id": "x", "unmapped_streams": "keep"})
     sink = sink_of(target)
     assert isinstance(sink, BatchSink)
     assert sink.max_size == 100
 
 
-def test_the_sdks_own_record_path_over_our_sinks_delivers_the_same(door: FrontDoor) -> None:
+def test_the_sdks_own_record_path_delivers_the_same_records(door: FrontDoor) -> None:
     rename = {"people": {"employeeId": "id", "__key_properties__": ["employeeId"], "__else__": None}}
     target = SdkPath(config=config(door, stream_maps=rename))
     target.listen(io.StringIO(as_input(people(250)).decode()))
@@ -66,7 +66,7 @@ def test_the_sdks_own_record_path_over_our_sinks_delivers_the_same(door: FrontDo
     assert door.pages() == [100, 100, 50]
 
 
-def test_records_are_gathered_and_a_batch_is_a_page(door: FrontDoor) -> None:
+def test_process_batch_sends_the_collected_records_as_a_page(door: FrontDoor) -> None:
     target = SprintoTarget(config=config(door, entity_types={"people": "User", "others": "Vendor"}))
     people_sink, others = sink_of(target), sink_of(target, "others")
     context = people_sink._get_context({})
@@ -91,7 +91,7 @@ def test_an_invalid_record_raises(door: FrontDoor, record: dict[str, Any], expec
     assert "s3cr3t" not in str(raised.value)
 
 
-def test_an_invalid_record_of_the_sdks_own_path_is_diverted_and_loads_again(
+def test_an_invalid_record_on_the_sdks_path_is_diverted(
     door: FrontDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_an_invalid_record_of_the_sdks_own_path_is_diverted_and_loads_again(
     assert (schema["type"], rejected["record"]) == ("SCHEMA", {"id": "two"})
 
 
-def test_a_run_logs_what_a_reader_needs_and_no_more(door: FrontDoor) -> None:
+def test_a_run_logs_only_what_a_reader_needs(door: FrontDoor) -> None:
     finished = door.run(people(400), env={"TARGET_SPRINTO_LOGLEVEL": "INFO"})
     lines = [line.split(" | ", 3) for line in finished.stderr.splitlines()]
     said = [text for _, level, _, text in lines if level.strip() == "INFO" and not text.startswith("METRIC")]
@@ -116,7 +116,7 @@ def test_a_run_logs_what_a_reader_needs_and_no_more(door: FrontDoor) -> None:
     assert all(f"| `{text.split(' ', 1)[0]} " in examples for text in said)
 
 
-def test_what_the_sdk_logs_of_itself_is_for_debug(door: FrontDoor) -> None:
+def test_the_sdks_own_log_lines_are_debug(door: FrontDoor) -> None:
     finished = door.run(people(1), stream_maps={"people": {"n": "name"}, "__else__": None})
     levels = {
         line.split(" | ", 3)[3]: line.split(" | ", 3)[1].strip() for line in finished.stderr.splitlines()

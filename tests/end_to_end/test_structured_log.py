@@ -1,4 +1,4 @@
-"""A structured log, configured as docs/monitoring.md shows it, has the facts of a run's end as fields."""
+"""A structured log, configured as in docs/monitoring.md, has a run's outcome in fields."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def last_line(door: FrontDoor, messages: list[Any] | bytes, **config: object) ->
 
 
 def last_of(finished: Finished) -> tuple[dict[str, Any], str]:
-    """The fields of the line that ends a run, and the line itself. Every line is JSON."""
+    """Return the fields and message of the line that ends a run. Every line is JSON."""
     lines = [json.loads(line) for line in finished.stderr.splitlines()]
     (found,) = [line for line in lines if "code" in line["extra"]]
     return found["extra"], found["message"]
 
 
-def test_of_a_run_that_is_applied(door: FrontDoor) -> None:
+def test_an_applied_run(door: FrontDoor) -> None:
     fields, message = last_line(door, people(150))
     assert fields == {
         "code": None,
@@ -49,7 +49,7 @@ def test_of_a_run_that_is_applied(door: FrontDoor) -> None:
     assert message.startswith("Sprinto has processed session ")
 
 
-def test_of_a_run_that_fails(door: FrontDoor) -> None:
+def test_a_failed_run(door: FrontDoor) -> None:
     rejected = Fault("push", nth=2, integration_id=door.integration_id, effect=Respond(401))
     door.sandbox.inject(rejected)
     fields, message = last_line(door, people(250))
@@ -63,7 +63,7 @@ def test_of_a_run_that_fails(door: FrontDoor) -> None:
     assert message.endswith("[unauthorized]")
 
 
-def test_of_a_run_that_a_signal_ends(door: FrontDoor) -> None:
+def test_a_run_ended_by_a_signal(door: FrontDoor) -> None:
     process = start(door)
     feed(process, people(150)[:-1])
     door.wait_for_operation("push", responded=True)
@@ -79,9 +79,7 @@ def test_of_a_run_that_a_signal_ends(door: FrontDoor) -> None:
     ("config", "outcome"),
     [({"dry_run": True}, "discarded"), ({"finish": "hold", "report_path": "receipt.json"}, "held")],
 )
-def test_of_a_run_that_applies_nothing_by_choice(
-    door: FrontDoor, config: dict[str, Any], outcome: str
-) -> None:
+def test_a_run_that_applies_nothing_by_choice(door: FrontDoor, config: dict[str, Any], outcome: str) -> None:
     fields, _ = last_line(door, people(3), **config)
     assert (fields["code"], fields["outcome"], fields["records"]) == (None, outcome, {"people": 3})
 
@@ -90,7 +88,7 @@ def test_of_a_run_that_applies_nothing_by_choice(
     ("messages", "config", "code"),
     [(people(0), {}, None), (b"x", {}, "invalid-line"), (people(1), {"page_size": 0}, "settings")],
 )
-def test_of_a_run_that_opens_no_session(
+def test_a_run_that_opens_no_session(
     door: FrontDoor, messages: list[Any] | bytes, config: dict[str, Any], code: str | None
 ) -> None:
     fields, _ = last_line(door, messages, **config)

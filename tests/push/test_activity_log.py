@@ -30,7 +30,7 @@ def event(session: str | None, minute: int, kind: str = "page_accepted", **detai
 
 
 @given(st.randoms())
-def test_sessions_are_reported_from_events_in_any_order(chance: Any) -> None:  # noqa: ANN401 - Hypothesis's random
+def test_sessions_are_read_from_events_in_any_order(chance: Any) -> None:  # noqa: ANN401 - Hypothesis's random
     reference = f"evidence/{UUID}"
     events = [
         event("a", 0, "session_created", client_reference_id=reference),
@@ -47,13 +47,13 @@ def test_sessions_are_reported_from_events_in_any_order(chance: Any) -> None:  #
 @pytest.mark.parametrize(
     ("minutes", "moves"), [([], False), ([0], False), ([0, 1, 2], True), ([0, 1, 1], False), ([1, 0], False)]
 )
-def test_an_activity_that_moves_with_each_look_is_that_of_the_looks(
+def test_activity_that_moves_with_each_status_read_is_caused_by_it(
     minutes: list[int], *, moves: bool
 ) -> None:
     assert moves_with_each_look([NOW + timedelta(minutes=minute) for minute in minutes]) is moves
 
 
-def test_the_latest_session_is_the_one_with_no_creation_after_it() -> None:
+def test_no_session_was_created_after_the_latest_one() -> None:
     events = [event("a", 0, "session_created"), event("b", 10, "session_created"), event("a", 20)]
     assert is_latest("b", events)
     assert not is_latest("a", events)
@@ -65,11 +65,11 @@ def test_the_latest_session_is_the_one_with_no_creation_after_it() -> None:
     [event("b", 10, "session_created") | {"at": None}, event(None, 10, "session_created")],
     ids=["without a time", "without a session"],
 )
-def test_a_creation_that_may_be_later_is_taken_for_later(other: dict[str, Any]) -> None:
+def test_a_creation_of_unknown_order_counts_as_later(other: dict[str, Any]) -> None:
     assert not is_latest("a", [event("a", 0, "session_created"), other])
 
 
-def test_a_session_whose_own_creation_is_not_shown_is_not_the_latest() -> None:
+def test_a_session_without_a_creation_event_is_not_the_latest() -> None:
     assert not is_latest("a", [event("a", 0)])
 
 
@@ -88,7 +88,7 @@ def test_a_session_whose_own_creation_is_not_shown_is_not_the_latest() -> None:
         (None, None),
     ],
 )
-def test_times_are_read_or_unknown(text: object, expected: datetime | None) -> None:
+def test_times_are_parsed_or_unknown(text: object, expected: datetime | None) -> None:
     time = parse_time(text)
     assert time == expected
     assert time is None or time.tzinfo is timezone.utc
@@ -111,7 +111,7 @@ EVENTS = st.fixed_dictionaries(
 
 
 @given(st.lists(EVENTS, max_size=6))
-def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
+def test_any_log_is_parsed(events: list[dict[str, Any]]) -> None:
     found = {session.id for session in logged_sessions(events)}
     named = {event["session_id"] for event in events if isinstance(event.get("session_id"), str)}
     assert named & {"a", "b"} <= found <= named - {"c d"}
@@ -127,13 +127,13 @@ def test_any_log_is_read(events: list[dict[str, Any]]) -> None:
         (None, False),
     ],
 )
-def test_discard_takes_over_only_what_this_pipeline_left(reference: str | None, *, own: bool) -> None:
+def test_discard_takes_over_only_this_pipelines_sessions(reference: str | None, *, own: bool) -> None:
     session = LoggedSession("s", reference, NOW, NOW)
     assert ActiveSession(session, NOW).was_left_by("evidence") == own
 
 
 @pytest.mark.parametrize("reference", ["nightly", "hr sync 2026-11-28", "x" * 300, "a\x1b[31m\nb\u202e"])
-def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
+def test_any_reference_is_shown_escaped_and_cut(reference: str) -> None:
     (found,) = logged_sessions([event("a", 0, "session_created", client_reference_id=reference)])
     assert found.reference == reference
     message = ActiveSession(found, NOW).describe()
@@ -142,35 +142,35 @@ def test_a_reference_of_any_form_is_named_by_its_field(reference: str) -> None:
     assert len(message) < 300
 
 
-def refused(session: str, minute: int, reference: str) -> dict[str, Any]:
+def refused_create(session: str, minute: int, reference: str) -> dict[str, Any]:
     return event(session, minute, "session_refused", client_reference_id=reference)
 
 
-def test_only_a_creation_says_whose_a_session_is() -> None:
+def test_only_the_creation_event_shows_the_owner() -> None:
     ours, theirs = f"evidence/{UUID}", f"other/{UUID}"
     (session,) = logged_sessions(
-        [refused("a", 5, ours), event("a", 0, "session_created", client_reference_id=theirs)]
+        [refused_create("a", 5, ours), event("a", 0, "session_created", client_reference_id=theirs)]
     )
     assert session.reference == theirs
     created = event("a", 0, "session_created", client_reference_id=theirs)
-    assert created_under(ours, [refused("a", 5, ours), created]) is None
-    assert created_under(theirs, [refused("a", 5, theirs), created]) == "a"
+    assert created_under(ours, [refused_create("a", 5, ours), created]) is None
+    assert created_under(theirs, [refused_create("a", 5, theirs), created]) == "a"
     assert created_under(theirs, [event("x" * 200, 0, "session_created", client_reference_id=theirs)]) is None
 
 
-def test_a_refused_caller_is_no_sign_of_life() -> None:
+def test_a_rejected_create_is_not_a_sign_of_life() -> None:
     own = f"evidence/{UUID}"
     (session,) = logged_sessions(
         [
             event("a", 0, "session_created", client_reference_id=own),
             event("a", 1),
-            refused("a", 9, f"evidence/{UUID.replace('6', '7')}"),
+            refused_create("a", 9, f"evidence/{UUID.replace('6', '7')}"),
         ]
     )
     assert session.last_at == NOW + timedelta(minutes=1)
 
 
-def test_the_session_opened_last_comes_first_whatever_happens_to_older_ones() -> None:
+def test_sessions_are_sorted_by_creation_latest_first() -> None:
     sessions = logged_sessions(
         [event("a", 0, "session_created"), event("b", 10, "session_created"), event("a", 20)]
     )
@@ -190,19 +190,19 @@ FIRST = SessionLook(at(0), {"User": 1}, at(-900), (at(-700), at(-700)))
         (FIRST._replace(at=at(600)), False),
         (FIRST._replace(at=at(600), counts={"User": 2}), True),
         (FIRST._replace(at=at(600), event_at=at(300)), True),
-        # Moved by the first look, or by the second: no sign.
+        # Updated by the first or second status read: no sign of life.
         (FIRST._replace(at=at(600), request_times=(at(0.9), at(-0.5))), False),
         (FIRST._replace(at=at(600), request_times=(at(600.9), at(599.5))), False),
-        # Moved by another client between them.
+        # Updated by another client in between.
         (FIRST._replace(at=at(600), request_times=(at(-700), at(300))), True),
         (FIRST._replace(at=at(600), request_times=()), False),
     ],
 )
-def test_what_a_look_moves_itself_is_no_sign_of_life(second: SessionLook, *, alive: bool) -> None:
+def test_effects_of_our_own_status_reads_are_not_signs_of_life(second: SessionLook, *, alive: bool) -> None:
     assert shows_life(FIRST, second) == alive
 
 
-def test_silence_ends_with_the_latest_sign() -> None:
+def test_silence_is_measured_from_the_latest_sign_of_life() -> None:
     assert FIRST.silence_seconds == 700
     assert FIRST._replace(event_at=at(-50)).silence_seconds == 50
     assert FIRST._replace(event_at=None, request_times=()).silence_seconds == 0

@@ -1,4 +1,4 @@
-"""Several addresses of one name: the first one that responds is used, in time."""
+"""Several addresses of one name: the first that responds in time is used."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def connect(*targets: Address, seconds: float = 5.0) -> socket.socket:
     return connect_to_any(targets, (), time.monotonic() + seconds)
 
 
-def test_the_first_address_is_used_where_it_responds() -> None:
+def test_the_first_address_is_used_if_it_responds() -> None:
     with listening() as first, listening() as second, connect(address(first), address(second)) as made:
         assert made.getpeername() == first.getsockname()
         with pytest.raises(BlockingIOError):
@@ -48,7 +48,7 @@ def test_the_first_address_is_used_where_it_responds() -> None:
 
 
 @pytest.mark.parametrize("before", [1, 2, 3])
-def test_an_address_that_drops_everything_costs_a_moment(before: int) -> None:
+def test_an_address_that_drops_packets_costs_one_attempt_delay(before: int) -> None:
     with dropping("127.0.0.2") as (first, _), listening() as second:
         began = time.monotonic()
         with connect(*[address(first)] * before, address(second)) as made:
@@ -57,8 +57,8 @@ def test_an_address_that_drops_everything_costs_a_moment(before: int) -> None:
         assert time.monotonic() - began < before * ATTEMPT_DELAY_SECONDS + 2
 
 
-def test_an_address_that_refuses_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Far longer than even a slow machine needs for three attempts.
+def test_an_address_that_refuses_connections_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Longer than even a slow machine needs for three attempts.
     monkeypatch.setattr(addresses, "ATTEMPT_DELAY_SECONDS", 30.0)
     with listening() as server:
         began = time.monotonic()
@@ -67,9 +67,9 @@ def test_an_address_that_refuses_costs_nothing(monkeypatch: pytest.MonkeyPatch) 
         assert time.monotonic() - began < 30
 
 
-def test_a_slow_address_may_still_win_over_one_that_refuses() -> None:
+def test_a_slow_address_can_still_be_used_after_a_refusal() -> None:
     with dropping("127.0.0.2") as (slow, waiting):
-        # Room in the queue: the SYN that is sent again after a second is taken.
+        # Free the queue, so that the SYN resent after a second is accepted.
 
         def admit() -> None:
             for _ in waiting:
@@ -84,7 +84,7 @@ def test_a_slow_address_may_still_win_over_one_that_refuses() -> None:
         admission.join()
 
 
-def test_all_addresses_together_have_the_time_of_one() -> None:
+def test_all_addresses_share_one_timeout() -> None:
     with dropping("127.0.0.2") as (first, _), dropping("127.0.0.3") as (second, _):
         began = time.monotonic()
         with pytest.raises(TimeoutError):
@@ -92,7 +92,7 @@ def test_all_addresses_together_have_the_time_of_one() -> None:
         assert 0.7 <= time.monotonic() - began < 2
 
 
-def test_the_last_refusal_is_what_is_raised() -> None:
+def test_the_last_refusal_is_raised() -> None:
     with pytest.raises(OSError, match="refused") as caught:
         connect(refusing(), refusing())
     assert caught.value.errno == errno.ECONNREFUSED
@@ -100,7 +100,7 @@ def test_the_last_refusal_is_what_is_raised() -> None:
         connect()
 
 
-def test_an_attempt_that_comes_late_is_closed_and_sends_nothing() -> None:
+def test_a_late_connection_attempt_is_closed() -> None:
     with (
         dropping("127.0.0.2") as (first, waiting),
         listening() as second,
@@ -108,7 +108,7 @@ def test_an_attempt_that_comes_late_is_closed_and_sends_nothing() -> None:
     ):
         for _ in waiting:
             first.accept()[0].close()
-        # Its SYN would be sent again about now, were it not closed.
+        # If it were still open, its SYN would be resent about now.
         time.sleep(1.2)
         with contextlib.suppress(BlockingIOError):
             late, _ = first.accept()

@@ -23,7 +23,7 @@ TYPES = ("User", "Device", "Vendor")
 
 
 class Refusing:
-    """Sprinto, as it rejects pages: by one way of counting, conventions all or the first, or none."""
+    """A Sprinto that rejects pages: with one index convention, naming all records, the first, or none."""
 
     def __init__(self, bad: set[int], within: str, base: int, *, names: str) -> None:
         self.bad = bad
@@ -48,7 +48,7 @@ class Refusing:
 
 
 def settle(page: Page, sprinto: Refusing, conventions: IndexConventions) -> tuple[list[object], list[object]]:
-    """What was accepted and what rejected, in order, by records' numbers."""
+    """Return the numbers of accepted and rejected records, in order."""
     accepted: list[object] = []
     rejected: list[Reject] = []
     first = sprinto.details(page)
@@ -78,7 +78,7 @@ PAGES = st.lists(st.tuples(st.sampled_from(TYPES), st.booleans()), min_size=1, m
     st.sampled_from([0, 1]),
     st.sampled_from(["all", "first", "none", "nonsense"]),
 )
-def test_those_to_blame_are_rejected_and_no_others(
+def test_exactly_the_invalid_records_are_rejected(
     pages: list[list[tuple[str, bool]]], within: str, base: int, names: str
 ) -> None:
     conventions = IndexConventions()
@@ -92,7 +92,7 @@ def test_those_to_blame_are_rejected_and_no_others(
 
 
 @pytest.mark.parametrize(("within", "base"), list(product(["type", "page"], [0, 1])))
-def test_what_responses_have_shown_is_made_use_of(within: str, base: int) -> None:
+def test_learned_index_conventions_save_requests(within: str, base: int) -> None:
     conventions = IndexConventions()
     requests = []
     for number in range(6):
@@ -100,5 +100,5 @@ def test_what_responses_have_shown_is_made_use_of(within: str, base: int) -> Non
         sprinto = Refusing({(7 * number + 3) % 100, 50}, within, base, names="all")
         settle(Page(number, items), sprinto, conventions)
         requests.append(sprinto.requests)
-    # The page, and the page without those that were named.
+    # The page, and the page without the named records.
     assert requests[-3:] == [2, 2, 2]

@@ -26,7 +26,7 @@ def wait_for_no_connection(sandbox: FaultySandbox) -> None:
     assert not sandbox.connections
 
 
-def test_a_closed_client_leaves_no_connection_open_also_while_an_error_is_kept() -> None:
+def test_a_closed_client_leaves_no_connection_open() -> None:
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         sandbox.inject(Fault("create", effect=Reset()))
         sandbox.inject(Fault("create", nth=2, effect=Respond(409)))
@@ -51,7 +51,7 @@ def test_a_closed_client_sends_nothing() -> None:
         assert not sandbox.requests()
 
 
-def test_a_large_page_may_be_the_first_on_its_connection() -> None:
+def test_a_large_page_may_be_the_first_request_on_a_connection() -> None:
     page = {"entities": {"User": [{"id": "U-1", "text": "x" * 500_000}]}}
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         first, second = (new_client(sandbox.base_url, sandbox.options.api_key) for _ in range(2))
@@ -62,7 +62,7 @@ def test_a_large_page_may_be_the_first_on_its_connection() -> None:
         second.close()
 
 
-def test_a_server_that_begins_no_tls_was_sent_nothing() -> None:
+def test_a_server_without_tls_is_sent_nothing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/api/external/push"
         client = new_client(url, "key")

@@ -19,7 +19,7 @@ def total(counts: list[dict[str, int]]) -> dict[str, int]:
 
 
 @given(before=COUNTS | st.just({}), pages=st.lists(COUNTS, max_size=4), data=st.data())
-def test_the_subset_is_named_exactly_where_no_other_adds_up_to_the_same(
+def test_a_subset_is_found_exactly_if_its_sum_is_unique(
     before: dict[str, int], pages: list[dict[str, int]], data: st.DataObject
 ) -> None:
     indexes = range(len(pages))
@@ -30,7 +30,7 @@ def test_the_subset_is_named_exactly_where_no_other_adds_up_to_the_same(
     assert committed_pages(before, now, pages) == (frozenset(landed) if len(same) == 1 else None)
 
 
-def test_one_page_landed_or_did_not() -> None:
+def test_one_page_landed_or_not() -> None:
     assert committed_pages({"User": 5}, {"User": 5}, [{"User": 3}]) == frozenset()
     assert committed_pages({"User": 5}, {"User": 8}, [{"User": 3}]) == frozenset({0})
     assert committed_pages({"User": 5}, {"User": 7}, [{"User": 3}]) is None
@@ -44,7 +44,7 @@ def test_one_page_or_two_others_is_ambiguous() -> None:
     assert committed_pages({}, {"User": 3}, [{"User": 3}, {"User": 2}, {"User": 1}]) is None
 
 
-def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
+def test_sizes_with_distinct_sums_identify_any_subset_of_eight() -> None:
     pages = [{"User": size} for size in (100, 99, 98, 96, 93, 87, 76, 56)]
     for size in range(9):
         for subset in combinations(range(8), size):
@@ -53,26 +53,26 @@ def test_sizes_with_distinct_sums_name_any_subset_of_eight() -> None:
 
 
 @given(pages=st.lists(COUNTS, max_size=3), resent=st.lists(COUNTS, max_size=3), data=st.data())
-def test_a_page_that_may_have_landed_twice_leaves_no_doubt_unsaid(
+def test_pages_that_may_have_landed_twice_are_never_guessed(
     pages: list[dict[str, int]], resent: list[dict[str, int]], data: st.DataObject
 ) -> None:
     landed = data.draw(st.sets(st.sampled_from(range(len(pages))))) if pages else set()
     twice = data.draw(st.sets(st.sampled_from(range(len(resent))))) if resent else set()
     now = total([*(pages[index] for index in landed), *(resent[index] for index in twice)])
     found = committed_pages({}, now, pages, resent=resent)
-    # The result is right: nothing of what was sent again has landed as well.
+    # A result is correct: none of the resent pages has landed twice.
     assert found is None or (found == landed and not twice)
 
 
-def test_a_page_that_was_sent_twice_may_land_by_either_try() -> None:
+def test_either_try_of_a_page_may_land() -> None:
     pages = [{"User": 3}, {"User": 2}]
     assert committed_pages({}, {"User": 3}, pages, tries=[2, 1]) == frozenset({0})
     assert committed_pages({}, {"User": 5}, pages, tries=[2, 1]) == frozenset({0, 1})
-    # Twice is once too often.
+    # It must not land twice.
     assert committed_pages({}, {"User": 6}, pages, tries=[2, 1]) is None
 
 
-def test_both_tries_of_one_page_may_look_like_one_of_two_others() -> None:
+def test_both_tries_of_one_page_may_look_like_two_other_pages() -> None:
     pages = [{"User": 100}, {"User": 98}, {"User": 96}]
     assert committed_pages({}, {"User": 196}, pages, tries=[1, 1, 1]) == frozenset({0, 2})
     assert committed_pages({}, {"User": 196}, pages, tries=[1, 2, 1]) is None
@@ -101,13 +101,13 @@ def test_each_try_may_land(
     assert committed_pages({}, grown(landed), open_pages, resent=resent, tries=most) == expected
 
 
-def test_more_choices_than_can_be_gone_through_tell_nothing() -> None:
+def test_too_many_combinations_are_ambiguous() -> None:
     many = [{"User": 2**number} for number in range(40)]
     assert committed_pages({}, {"User": 9}, many) == frozenset({0, 3})
     assert committed_pages({}, {"User": 2**40 - 1}, many) is None
 
 
-def test_many_pages_sent_again_are_no_labour() -> None:
+def test_many_resent_pages_are_resolved_quickly() -> None:
     resent = [{"User": 100}] * 500
     assert committed_pages({}, {"User": 100}, [{"User": 100}], resent=resent) is None
     assert committed_pages({}, {"User": 99}, [{"User": 99}], resent=resent) == frozenset({0})

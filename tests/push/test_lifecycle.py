@@ -25,7 +25,7 @@ from target_sprinto.push.text import format_counts
 COUNTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 5))
 
 
-def test_figures_repeat_no_name_that_may_be_anything() -> None:
+def test_counts_show_no_unknown_entity_types() -> None:
     sent = {"User": 3, "Cloud Account": 1}
     assert format_counts(sent) == "1 Cloud Account, 3 User"
     assert format_counts({"User": 3, "Cloud Account": 0}, sent) == "3 User"
@@ -36,14 +36,14 @@ def test_figures_repeat_no_name_that_may_be_anything() -> None:
     )
 
 
-def test_every_phase_and_every_event_has_a_place() -> None:
+def test_every_phase_and_event_is_in_the_table() -> None:
     assert {phase for phase, _ in TRANSITIONS} == set(Phase) - {Phase.ENDED}
     assert {event for _, event in TRANSITIONS} == set(Event)
 
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("event", Event)
-def test_an_event_that_the_table_lacks_raises(phase: Phase, event: Event) -> None:
+def test_an_event_not_in_the_table_raises(phase: Phase, event: Event) -> None:
     if (phase, event) in TRANSITIONS:
         assert next_phase(phase, event) is TRANSITIONS[phase, event]
     else:
@@ -51,21 +51,21 @@ def test_an_event_that_the_table_lacks_raises(phase: Phase, event: Event) -> Non
             next_phase(phase, event)
 
 
-def test_every_phase_is_reached() -> None:
+def test_every_phase_is_reachable() -> None:
     reached = {Phase.UNOPENED}
     while new := {after for (before, _), after in TRANSITIONS.items() if before in reached} - reached:
         reached |= new
     assert reached == set(Phase)
 
 
-def test_no_way_leads_from_applying_to_discarding_but_through_open() -> None:
+def test_applying_leads_to_discarding_only_through_open() -> None:
     ways = {event: after for (before, event), after in TRANSITIONS.items() if before is Phase.APPLYING}
     assert Phase.DISCARDING not in ways.values()
     assert [event for event, after in ways.items() if after is Phase.OPEN] == [Event.APPLY_DID_NOT_HAPPEN]
 
 
 @given(sent=COUNTS, accepted=COUNTS)
-def test_counts_are_equal_or_not(sent: dict[str, int], accepted: dict[str, int]) -> None:
+def test_compare_counts(sent: dict[str, int], accepted: dict[str, int]) -> None:
     verdict = compare_counts(sent, accepted)
     assert (verdict is Comparison.EQUAL) == (sent == accepted)
     if verdict is Comparison.BELOW:
@@ -74,7 +74,7 @@ def test_counts_are_equal_or_not(sent: dict[str, int], accepted: dict[str, int])
         assert any(count > sent.get(name, 0) for name, count in accepted.items())
 
 
-def test_what_a_refused_page_asks_for() -> None:
+def test_next_step_after_a_rejected_page() -> None:
     named = errors.PageRefused("x", details=({"index": 0},))
     unnamed = errors.PageRefused("x")
     encoding = errors.EncodingRefused("x")
@@ -111,7 +111,7 @@ def status(state: str, retry_count: int | None = None) -> SessionStatus:
         ("", Processing.NOT_PROCESSED),
     ],
 )
-def test_what_a_status_after_the_close_says(state: str, verdict: Processing) -> None:
+def test_meaning_of_a_status_after_the_close(state: str, verdict: Processing) -> None:
     assert ProcessingWatch(60).read(status(state), 0) is verdict
 
 
@@ -121,7 +121,7 @@ def test_failed_is_final_once_a_retry_is_counted() -> None:
     assert watch.read(status("failed", 1), 1) is Processing.NOT_PROCESSED
 
 
-def test_failed_is_final_when_it_stands_for_a_minute() -> None:
+def test_failed_is_final_after_a_minute() -> None:
     watch = ProcessingWatch(60)
     assert watch.read(status("failed"), 0) is Processing.PENDING
     assert watch.read(status("failed"), 59.9) is Processing.PENDING
@@ -131,7 +131,7 @@ def test_failed_is_final_when_it_stands_for_a_minute() -> None:
 
 
 @pytest.mark.parametrize("state", ["expired", "cancelled", "processed", "processing", "failed", "paused"])
-def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> None:
+def test_nothing_applied_is_reported_only_if_documented(state: str) -> None:
     assert ("nothing was applied" in describe_end(state)) == (state in {"expired", "cancelled"})
 
 
@@ -149,6 +149,6 @@ def test_nothing_applied_is_said_only_where_the_documents_say_so(state: str) -> 
         (None, 240),
     ],
 )
-def test_an_open_session_is_never_silent_for_long(timeout: object, interval: float) -> None:
+def test_keep_alive_interval(timeout: object, interval: float) -> None:
     session = SessionStatus("s", "active", inactivity_timeout_seconds=timeout)
     assert keep_alive_interval(session, 240) == interval

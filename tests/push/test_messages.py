@@ -1,4 +1,4 @@
-"""A message fits into 300 characters, also where it lists problems."""
+"""Messages fit into 300 characters, even if they list problems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ parts = st.lists(st.text("abc", min_size=1, max_size=30), min_size=1, max_size=2
 
 
 @given(parts, st.integers(0, 200))
-def test_a_list_shows_as_many_as_fit_and_counts_the_others(named: list[str], room: int) -> None:
+def test_a_list_shows_what_fits_and_counts_the_rest(named: list[str], room: int) -> None:
     text = listed(named, room)
     shown, _, more = text.partition("; and ")
     count = len(shown.split("; "))
@@ -29,14 +29,14 @@ def test_a_list_shows_as_many_as_fit_and_counts_the_others(named: list[str], roo
     assert count == len(named) or len("; ".join(named[: count + 1])) > room
 
 
-def test_many_problems_with_settings_are_cut_and_kept() -> None:
+def test_many_settings_problems_are_cut_but_kept() -> None:
     problems = [f"`setting_{number}` must be a number of seconds" for number in range(30)]
     error = SettingsError(*problems)
     assert size(error) <= LONGEST
     assert error.errors == problems
 
 
-def test_a_page_of_which_every_record_is_named_is_described_in_short() -> None:
+def test_a_rejection_that_names_every_record_is_short() -> None:
     items = tuple(Item("User", b"{}", f"stream 'employees', input line {number}") for number in range(100))
     faults = tuple(
         {"entity_type": "User", "index": number, "field": "workEmail", "issue": "required"}
@@ -47,7 +47,7 @@ def test_a_page_of_which_every_record_is_named_is_described_in_short() -> None:
     assert size(error) <= LONGEST
 
 
-def test_a_command_to_type_is_not_counted() -> None:
+def test_a_suggested_command_is_not_counted() -> None:
     short = SprintoError("x" * 100, "If its run died: sprintoctl discard SESSION --config FILE.")
     assert size(short) == len("x" * 100 + " If its run died: ")
 
@@ -56,26 +56,26 @@ MANY = {f"EntityTypeWithALongName{number}": 100 for number in range(9)}
 OF_TWO = "100 EntityTypeWithALongName0, 100 EntityTypeWithALongName1, 7 more types"
 
 
-def test_a_difference_among_many_types_shows_both_figures() -> None:
+def test_a_difference_among_many_types_shows_both_counts() -> None:
     assert format_difference(MANY, {**MANY, "User": 5}) == ("0 User", "5 User")
     assert format_difference({**MANY, "User": 5}, {**MANY, "User": 7}) == ("5 User", "7 User")
     assert format_difference({**MANY, "User": 5}, MANY, {*MANY, "User"}) == ("5 User", "0 User")
 
 
-def test_many_types_without_a_difference_that_can_be_named_are_not_nothing() -> None:
+def test_many_types_without_a_named_difference_are_shown() -> None:
     assert format_difference(MANY, MANY) == (OF_TWO, OF_TWO)
     unnamed = format_difference({**MANY, "Unknown": 5}, MANY)
     assert unnamed == (f"{OF_TWO}, 5 of types that were not sent", OF_TWO)
 
 
-def test_a_wait_that_is_not_allowed_is_added_within_the_limit() -> None:
+def test_a_wait_beyond_the_budget_is_added_within_the_limit() -> None:
     failure = Throttled(f"To open a session of '{'x' * 100}' and '{'y' * 100}' was refused.", retry_after=400)
     with pytest.raises(Throttled, match="It asks to wait 400 s") as raised:
         Backoff(300, Timings()).next_delay(failure)
     assert size(raised.value) <= LONGEST
 
 
-def test_a_shorter_hint_brings_back_what_a_longer_one_cut() -> None:
+def test_a_shorter_hint_restores_the_cut_text() -> None:
     name = "x" * 200
     error = SprintoError(f"Session of '{name}' failed.", "y" * 150)
     assert name not in error.message

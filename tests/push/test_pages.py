@@ -35,7 +35,7 @@ def build(records: Iterable[tuple[str, str]], max_items: int, max_bytes: int) ->
 
 
 @given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
-def test_nothing_is_lost_added_or_moved(
+def test_no_record_is_lost_added_or_moved(
     records: list[tuple[str, str]], max_items: int, max_bytes: int
 ) -> None:
     pages = build(records, max_items, max_bytes)
@@ -44,7 +44,7 @@ def test_nothing_is_lost_added_or_moved(
 
 
 @given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
-def test_both_limits_hold_on_the_encoded_body(
+def test_both_limits_hold_for_the_encoded_body(
     records: list[tuple[str, str]], max_items: int, max_bytes: int
 ) -> None:
     for page in build(records, max_items, max_bytes):
@@ -53,9 +53,7 @@ def test_both_limits_hold_on_the_encoded_body(
 
 
 @given(records=RECORDS, max_items=st.integers(1, 100), max_bytes=st.integers(400, 3000))
-def test_no_page_is_cut_before_it_must_be(
-    records: list[tuple[str, str]], max_items: int, max_bytes: int
-) -> None:
+def test_no_page_is_closed_early(records: list[tuple[str, str]], max_items: int, max_bytes: int) -> None:
     pages = build(records, max_items, max_bytes)
     for page, following in pairwise(pages):
         grown = Page(0, (*page.items, following.items[0]))
@@ -63,7 +61,7 @@ def test_no_page_is_cut_before_it_must_be(
 
 
 @given(records=RECORDS)
-def test_a_body_is_what_sprinto_documents(records: list[tuple[str, str]]) -> None:
+def test_a_body_has_the_documented_format(records: list[tuple[str, str]]) -> None:
     for page in build(records, 100, 5_000_000):
         sent = json.loads(page.encode())
         assert list(sent) == ["entities"]
@@ -74,7 +72,7 @@ def test_a_body_is_what_sprinto_documents(records: list[tuple[str, str]]) -> Non
 
 
 @given(records=RECORDS.filter(lambda records: len(records) > 1))
-def test_halves_are_the_same_items_in_the_same_order(records: list[tuple[str, str]]) -> None:
+def test_halves_contain_the_same_items_in_order(records: list[tuple[str, str]]) -> None:
     for page in build(records, 100, 5_000_000):
         if len(page.items) > 1:
             first, second = page.halves()
@@ -86,12 +84,12 @@ def test_pages_are_numbered_from_one() -> None:
     assert [page.number for page in build([("User", "x")] * 5, 2, 1000)] == [1, 2, 3]
 
 
-def test_a_record_that_exactly_fits_is_taken() -> None:
+def test_a_record_that_fits_exactly_is_added() -> None:
     alone = Page(1, tuple(build([("User", "x" * 50)], 1, 1000)[0].items))
     assert len(build([("User", "x" * 50)] * 3, 100, len(alone.encode()))) == 3
 
 
-def test_a_record_that_fits_no_page_leaves_the_builder_as_it_was() -> None:
+def test_a_record_too_large_leaves_the_builder_unchanged() -> None:
     builder = PageBuilder(100, 200)
     builder.add("User", body("small"))
     with pytest.raises(RecordTooLarge, match="stream 'people', line 2"):
@@ -105,16 +103,16 @@ def test_an_empty_builder_has_no_page() -> None:
     assert PageBuilder().flush() is None
 
 
-@pytest.mark.parametrize("most", [1, 2, 10, 45, 100])
-def test_pages_in_flight_together_have_sizes_that_tell_them_apart(most: int) -> None:
-    sizes = page_sizes(most)
-    assert max(sizes) == sizes[0] == most
-    assert min(sizes) >= most / 2
+@pytest.mark.parametrize("limit", [1, 2, 10, 45, 100])
+def test_sizes_of_pages_in_flight_are_distinguishable(limit: int) -> None:
+    sizes = page_sizes(limit)
+    assert max(sizes) == sizes[0] == limit
+    assert min(sizes) >= limit / 2
     assert len(set(sizes)) == len(sizes)
     for count in range(len(sizes)):
         sums = [sum(chosen) for chosen in combinations(sizes, count)]
         assert len(set(sums)) == len(sums)
-    assert len(sizes) == 8 or most < 88
+    assert len(sizes) == 8 or limit < 88
 
 
 def sizes_made(builder: PageBuilder, records: int) -> list[int]:
@@ -122,7 +120,7 @@ def sizes_made(builder: PageBuilder, records: int) -> list[int]:
     return [len(page.items) for page in made if page]
 
 
-def test_a_size_that_is_avoided_is_not_made_again_while_there_are_others() -> None:
+def test_retired_sizes_are_not_reused_while_others_remain() -> None:
     alone, together = PageBuilder(100), PageBuilder(100, pages_in_flight=2)
     assert sizes_made(alone, 200) == [100, 100]
     assert sizes_made(together, 705) == list(page_sizes(100))
@@ -130,7 +128,7 @@ def test_a_size_that_is_avoided_is_not_made_again_while_there_are_others() -> No
         builder.retire_sizes({100, 98})
     others = [56, 76, 87, 93, 95, 96, 97, 99]
     assert sorted(sizes_made(together, sum(others))) == others
-    # One at a time, too, pages that follow each other have several sizes from then on.
+    # From then on, consecutive pages have different sizes even with one page in flight.
     assert sorted(sizes_made(alone, 99 + 96 + 93 + 87)) == [87, 93, 96, 99]
     alone.retire_sizes(range(51, 101))
     assert sorted(sizes_made(alone, 100 + 99 + 98 + 96)) == [96, 98, 99, 100]
@@ -162,7 +160,7 @@ def test_pages_that_may_share_an_entity(one: Page, other: Page, *, may: bool) ->
     [uuid.UUID(int=1), date(2026, 1, 1), datetime(2026, 1, 1, 9, tzinfo=timezone.utc)],
     ids=lambda value: type(value).__name__,
 )
-def test_keys_that_are_the_same_in_json_are_the_same_key(value: object) -> None:
+def test_keys_with_the_same_json_are_equal(value: object) -> None:
     text = json.loads(msgspec.json.encode(value))
     (body, _, one), (other_body, _, other) = (
         next(encoded([{"id": key}], 1, ("id",))) for key in (value, text)

@@ -74,10 +74,10 @@ def numbered(count: int) -> Iterator[dict[str, int]]:
 
 
 def message(failure: BaseException, logged: str) -> str:
-    """Where an exception that is not ours says what became of the session, on this Python."""
+    """The session's outcome for a foreign exception: a note, or the log before Python 3.11."""
     if sys.version_info >= (3, 11):
         return "".join(failure.__notes__)
-    else:  # noqa: RET505 - so that mypy takes it for another Python's
+    else:  # noqa: RET505 - mypy needs the `else` to see another Python version
         return logged
 
 
@@ -106,7 +106,7 @@ def test_without_records_nothing_is_opened(
 
 
 @pytest.mark.parametrize("failure", [ValueError("of the caller's"), KeyboardInterrupt(), SystemExit(3)])
-def test_an_exception_discards_and_goes_on_and_says_so(
+def test_an_exception_discards_propagates_and_reports_the_outcome(
     client: SprintoClient,
     sandbox: FaultySandbox,
     integration_id: str,
@@ -129,7 +129,7 @@ def test_an_exception_discards_and_goes_on_and_says_so(
     assert run.result.outcome is RunOutcome.DISCARDED
 
 
-def test_what_the_records_raise_discards_at_once(
+def test_an_exception_from_the_records_discards_at_once(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def records() -> Iterator[dict[str, int]]:
@@ -143,7 +143,7 @@ def test_what_the_records_raise_discards_at_once(
     assert run.session_outcome.endswith("was discarded, nothing was applied.")
 
 
-def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
+def test_a_block_that_swallows_a_failed_push_raises(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def swallow() -> None:
@@ -160,7 +160,7 @@ def test_a_block_that_swallows_a_failed_push_is_not_taken_for_applied(
     assert state(sandbox, integration_id) == "cancelled"
 
 
-def test_a_block_may_end_its_run_by_itself(
+def test_a_block_may_end_its_run_explicitly(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     with client.run() as run:
@@ -172,13 +172,13 @@ def test_a_block_may_end_its_run_by_itself(
     assert [one.state for one in sandbox.sessions(integration_id)] == ["cancelled", "processed"]
 
 
-def test_what_sprinto_refuses_discards_and_is_raised(
+def test_a_rejection_by_sprinto_discards_and_is_raised(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    refusal = {"error": {"code": "validation", "message": "no", "details": [
+    rejection = {"error": {"code": "validation", "message": "no", "details": [
         {"entity_type": "people", "index": 3, "field": "id", "issue": "must be a string"}
     ]}}  # fmt: skip
-    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(400, body=refusal)))
+    sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(400, body=rejection)))
     run = client.run(timeouts=IMPATIENT)
     with pytest.raises(PageRefused) as caught, run:
         run.push("people", numbered(5))
@@ -189,7 +189,7 @@ def test_what_sprinto_refuses_discards_and_is_raised(
     assert "was discarded" in str(caught.value)
 
 
-def test_a_failure_on_leaving_discards_and_is_raised(
+def test_a_failure_on_exit_discards_and_is_raised(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("status", integration_id=integration_id, effect=Respond(401)))
@@ -199,7 +199,7 @@ def test_a_failure_on_leaving_discards_and_is_raised(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_lost_response_is_found_out(
+def test_a_lost_response_is_resolved(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, moment: Literal["before", "after"]
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, moment=moment, effect=Drop()))
@@ -211,7 +211,7 @@ def test_a_lost_response_is_found_out(
     assert sum(sent) == (250 if moment == "before" else 150)
 
 
-def test_pages_leave_before_the_records_end(
+def test_pages_are_sent_before_the_records_end(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def records() -> Iterator[dict[str, int]]:
@@ -224,7 +224,7 @@ def test_pages_leave_before_the_records_end(
     assert len(sandbox.applied(integration_id)["people"]) == 101
 
 
-def test_the_records_are_read_no_faster_than_pages_leave(
+def test_records_are_read_no_faster_than_pages_are_sent(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     stuck = Fault("push", integration_id=integration_id, effect=Hang())
@@ -247,7 +247,7 @@ def test_the_records_are_read_no_faster_than_pages_leave(
     assert state(sandbox, integration_id) == "cancelled"
 
 
-def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_session(
+def test_a_second_interruption_ends_the_wait_for_the_discard(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck = Fault("close", integration_id=integration_id, effect=Hang())
@@ -272,7 +272,7 @@ def test_a_second_interruption_ends_the_wait_for_the_discard_and_names_the_sessi
     assert (runs[0].result.outcome, runs[0].result.left_open) == (RunOutcome.IN_DOUBT, session.id)
 
 
-def test_a_page_that_failed_ends_the_reading(
+def test_a_failed_page_stops_reading(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, effect=Respond(401)))
@@ -295,7 +295,7 @@ def test_a_page_that_failed_ends_the_reading(
     assert state(sandbox, integration_id) == "cancelled"
 
 
-def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
+def test_entity_order_is_kept_with_pages_in_flight(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     def versions(entity: str) -> Iterator[dict[str, Any]]:
@@ -317,7 +317,7 @@ def test_the_order_of_an_entity_is_kept_with_pages_in_flight(
         assert [one["version"] for one in accepted if one["id"] == entity] == [*range(60)] * times
 
 
-def test_no_thread_is_left(client: SprintoClient) -> None:
+def test_no_threads_remain(client: SprintoClient) -> None:
     before = threading.enumerate()
     with client.run(max_parallel_pages=4, page_size=10) as run:
         run.push("people", numbered(200), key="id")
@@ -327,7 +327,9 @@ def test_no_thread_is_left(client: SprintoClient) -> None:
             assert not thread.is_alive(), thread.name
 
 
-def test_a_run_is_used_once(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
+def test_a_run_can_be_used_only_once(
+    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
+) -> None:
     run = client.run()
     with run:
         run.push("people", numbered(1))
@@ -369,7 +371,7 @@ def test_signals_are_left_to_the_program(sandbox: FaultySandbox, integration_id:
         [sys.executable, "-c", PROGRAM, integration_id, sandbox.base_url],
         capture_output=True,
         text=True,
-        # As a shell starts it in the foreground; in its background SIGINT would be ignored.
+        # Like a foreground process of a shell; in the background, SIGINT would be ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         check=False,
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
@@ -381,7 +383,7 @@ def test_signals_are_left_to_the_program(sandbox: FaultySandbox, integration_id:
     assert state(sandbox, integration_id) == "cancelled"
 
 
-def test_an_interruption_that_leaves_a_lock_taken_still_discards(
+def test_an_interruption_that_leaves_a_lock_held_still_discards(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     before = threading.enumerate()
@@ -390,7 +392,7 @@ def test_an_interruption_that_leaves_a_lock_taken_still_discards(
         with client.run() as run:
             run.push("people", numbered(100))
             assert run._session._open is not None
-            # What an interruption does that comes between the taking of the lock and its `with`.
+            # Simulate an interruption between acquiring the lock and its `with`.
             run._session._open.queue._changed.acquire()
             raise KeyboardInterrupt
 
@@ -435,9 +437,7 @@ for attempt in range(60):
 
 
 @pytest.mark.slow
-def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
-    sandbox: FaultySandbox, integration_id: str
-) -> None:
+def test_an_interrupted_run_always_reports_its_outcome(sandbox: FaultySandbox, integration_id: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, integration_id, sandbox.base_url],
         capture_output=True,
@@ -448,7 +448,7 @@ def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
     lines = finished.stdout.splitlines()
     assert len(lines) == 60, finished.stderr
     assert finished.returncode == 0
-    meant = {
+    states_of_outcome = {
         "was discarded": {"cancelled"},
         "an apply request": {"processing", "processed"},
         "applied": {"processed"},
@@ -456,12 +456,14 @@ def test_whenever_it_is_interrupted_a_run_tells_what_became_of_it(
     }
     seen = set()
     for attempt, line in enumerate(lines):
-        (told_as,) = [
-            message for message in meant if message in line and (message != "applied" or message == line)
+        (matched,) = [
+            message
+            for message in states_of_outcome
+            if message in line and (message != "applied" or message == line)
         ]
-        seen.add(told_as)
+        seen.add(matched)
         states = {session.state for session in sandbox.sessions(f"{integration_id}-{attempt}")}
-        assert states <= meant[told_as], line
+        assert states <= states_of_outcome[matched], line
     assert {"was discarded", "applied"} <= seen
 
 
@@ -469,9 +471,7 @@ class Text(str):
     __slots__ = ()
 
 
-def test_records_arrive_as_they_were(
-    client: SprintoClient, sandbox: FaultySandbox, integration_id: str
-) -> None:
+def test_records_arrive_unchanged(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
     offset = timezone(timedelta(hours=5, minutes=30))
     record = {
         "decimal": Decimal("1.10"),
@@ -479,7 +479,7 @@ def test_records_arrive_as_they_were(
         "big": 2**70,
         "float": 0.1,
         "at": datetime(2026, 11, 21, 9, 30, 0, 250, tzinfo=offset),
-        "naive": datetime(2026, 11, 21, 9, 30),  # noqa: DTZ001 - it has none, and gets none
+        "naive": datetime(2026, 11, 21, 9, 30),  # noqa: DTZ001 - deliberately naive
         "on": date(2026, 11, 21),
         "uuid": UUID(int=1),
         "text": Text("Zoë 🙂"),
@@ -533,7 +533,7 @@ SECRET = "s3cr3t"
         ({"other": SECRET}, "id", "it is missing"),
     ],
 )
-def test_a_record_that_cannot_be_sent_is_named_and_not_shown(
+def test_an_unserializable_record_is_named_but_not_shown(
     client: SprintoClient,
     record: Any,  # noqa: ANN401 - anything at all
     field: str,
@@ -571,7 +571,7 @@ def test_a_record_that_fits_no_page_is_named(client: SprintoClient) -> None:
         ({"api_url": 5}, "`api_url` must be text"),
     ],
 )
-def test_a_client_that_reaches_nothing_is_not_made(given: dict[str, Any], problem: str) -> None:
+def test_invalid_client_arguments_are_rejected(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         SprintoClient(**{"api_key": "k3y", "integration_id": "i"} | given)
     assert problem in str(caught.value)
@@ -586,7 +586,7 @@ NO_FUNCTION: list[object] = [None, True, 0, NAN, -1, "", "stop"]
 
 
 class Half:
-    """Has one of the methods that are needed."""
+    """Has only one of the required methods."""
 
     def keep(self, rejects: object) -> None:
         raise AssertionError(rejects)
@@ -595,7 +595,7 @@ class Half:
 
 
 class Whole(RunObserver):
-    """A class, where an object is needed."""
+    """A class, passed where an object is needed."""
 
 
 async def _never() -> AsyncIterator[int]:
@@ -724,7 +724,7 @@ IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClie
 
 
 @pytest.mark.parametrize("door", ARGUMENTS)
-def test_an_argument_that_is_not_understood_is_an_error(
+def test_an_invalid_argument_is_an_error(
     client: SprintoClient, sandbox: FaultySandbox, subtests: pytest.Subtests, door: str
 ) -> None:
     call, arguments = ARGUMENTS[door]
@@ -740,7 +740,7 @@ def test_an_argument_that_is_not_understood_is_an_error(
 
 
 @pytest.mark.parametrize("door", ARGUMENTS)
-def test_no_argument_is_left_out_of_the_table(door: str) -> None:
+def test_the_table_contains_every_argument(door: str) -> None:
     kind, _, method = door.partition(".")
     found = RunOptions if kind == "RunOptions" else getattr(target_sprinto, kind)
     parameters = set(inspect.signature(getattr(found, method) if method else found).parameters) - {"self"}
@@ -748,10 +748,10 @@ def test_no_argument_is_left_out_of_the_table(door: str) -> None:
     assert parameters - elsewhere == set(ARGUMENTS[door][1])
 
 
-def test_a_push_that_is_not_understood_discards_the_run(
+def test_a_push_with_invalid_arguments_discards_the_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    """Even if the program catches the error: what it meant to push is missing."""
+    """Even if the program catches the error: what it states_of_outcome to push is missing."""
     run = client.run()
 
     def go_on() -> None:
@@ -766,7 +766,7 @@ def test_a_push_that_is_not_understood_discards_the_run(
     assert run.session_outcome.endswith("was discarded, nothing was applied.")
 
 
-def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoClient) -> None:
+def test_discard_takes_over_sessions_with_the_same_prefix(client: SprintoClient) -> None:
     run = client.run(reference_prefix="hr", on_conflict=ConflictPolicy(choice="discard"))
     assert run._session._options.on_conflict.own_prefix == "hr"
     given = ConflictPolicy(choice="discard", own_prefix="other")
@@ -774,23 +774,23 @@ def test_discard_takes_over_what_runs_with_the_same_prefix_left(client: SprintoC
     assert run._session._options.on_conflict.own_prefix == "other"
 
 
-def test_the_words_of_the_settings_are_understood() -> None:
+def test_setting_names_are_accepted_as_strings() -> None:
     assert ConflictPolicy(choice="discard").choice is OnActiveSession.DISCARD
 
 
-def test_hold_as_a_word_holds(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
+def test_hold_as_a_string_holds(client: SprintoClient, sandbox: FaultySandbox, integration_id: str) -> None:
     with client.run(finish="hold") as run:
         run.push("people", [{"id": 1}])
     assert state(sandbox, integration_id) == "active"
     assert sandbox.sessions(integration_id)[0].client_reference_id == f"target-sprinto/{run.uuid}/hold"
 
 
-def test_a_region_names_its_host() -> None:
+def test_a_region_determines_the_host() -> None:
     with SprintoClient(api_key="k", integration_id="i", region="eu") as client:
         assert client._api.address == "integration 'i' at eu.sprinto.com"
 
 
-def test_a_hint_names_what_a_program_can_do(client: SprintoClient) -> None:
+def test_a_hint_names_python_arguments(client: SprintoClient) -> None:
     with client.run(finish="hold") as held:
         held.push("people", [{"id": 1}])
     assert held.result.outcome is RunOutcome.HELD
@@ -817,7 +817,7 @@ def public_methods(kind: type) -> list[Any]:
     methods: list[Any] = [
         method for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"
     ]
-    if kind is not target_sprinto.Run:  # `SprintoClient.run` makes it.
+    if kind is not target_sprinto.Run:  # `SprintoClient.run` creates it.
         methods += [vars(kind)["__init__"]] if "__init__" in vars(kind) else []
     return methods
 
@@ -830,7 +830,7 @@ def test_no_public_signature_needs_a_private_type() -> None:
             assert not ours or theirs in EXPORTED, (method, named)
 
 
-def test_the_package_names_what_a_program_needs() -> None:
+def test_the_package_exports_what_a_program_needs() -> None:
     assert target_sprinto.__version__ == metadata.version("target-sprinto")
     assert set(target_sprinto.__all__) >= {
         name for name, one in vars(errors).items() if isinstance(one, type) and issubclass(one, SprintoError)

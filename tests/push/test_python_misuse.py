@@ -1,4 +1,4 @@
-"""What a Python program does by mistake: a run shared, a client closed, a check that raises its own error."""
+"""Mistakes of Python programs: shared runs, closed clients, checks that raise their own errors."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def states(sandbox: FaultySandbox, integration_id: str) -> list[str]:
 
 
 class StopAskedError(Exception):
-    """The program's own."""
+    """The program's own exception."""
 
 
 @pytest.mark.parametrize("kind", [StopAskedError, TimeoutError])
-def test_a_check_may_raise_what_the_program_likes(
+def test_a_check_may_raise_any_exception(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, kind: type[Exception]
 ) -> None:
     asked = threading.Event()
@@ -83,7 +83,7 @@ def test_a_check_may_raise_what_the_program_likes(
     assert run.result.outcome is RunOutcome.DISCARDED
 
 
-def test_after_the_close_a_check_of_the_programs_own_leaves_time(
+def test_a_check_that_raises_after_the_close_leaves_time(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.configure(integration_id, processing_seconds=1.0)
@@ -98,10 +98,10 @@ def test_after_the_close_a_check_of_the_programs_own_leaves_time(
 
 
 @pytest.mark.parametrize("in_flight", [1, 4])
-def test_a_run_that_several_threads_use_at_once_is_not_applied(
+def test_a_run_used_by_several_threads_is_not_applied(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, in_flight: int
 ) -> None:
-    """Without a check a part was applied, or the run hung."""
+    """Without a check, a part was applied or the run hung."""
     failures: list[BaseException] = []
     meet = threading.Barrier(4)
 
@@ -137,7 +137,7 @@ def test_a_run_that_several_threads_use_at_once_is_not_applied(
     assert sandbox.applied(integration_id) == {}
 
 
-def test_one_thread_after_another_may_use_a_run(client: SprintoClient) -> None:
+def test_threads_may_use_a_run_one_after_another(client: SprintoClient) -> None:
     with client.run() as run:
         for number in range(3):
             thread = threading.Thread(target=run.push, args=("people", [{"id": number}]))
@@ -146,7 +146,7 @@ def test_one_thread_after_another_may_use_a_run(client: SprintoClient) -> None:
     assert run.result.records == {"people": 3}
 
 
-def test_a_push_may_be_made_while_the_records_of_another_are_read(client: SprintoClient) -> None:
+def test_a_push_may_be_nested_in_another_push(client: SprintoClient) -> None:
     with client.run() as run:
 
         def people() -> Iterator[dict[str, int]]:
@@ -159,7 +159,7 @@ def test_a_push_may_be_made_while_the_records_of_another_are_read(client: Sprint
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_that_leaves_the_block_does_not_end_its_parents_run(
+def test_a_forked_child_does_not_end_its_parents_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     with client.run() as run:
@@ -188,15 +188,15 @@ ERRORS: list[SprintoError] = [
 
 
 @pytest.mark.parametrize("failure", ERRORS, ids=lambda failure: type(failure).__name__)
-def test_an_error_goes_between_processes_whole(failure: SprintoError) -> None:
+def test_an_error_can_be_pickled_and_copied(failure: SprintoError) -> None:
     failure.session_outcome = "Session s was discarded."
-    passed_on = pickle.loads(pickle.dumps(failure))  # noqa: S301 - our own
+    passed_on = pickle.loads(pickle.dumps(failure))  # noqa: S301 - pickled above
     for twin in (passed_on, copy.copy(failure), copy.deepcopy(failure)):
         assert type(twin) is type(failure)
         assert (str(twin), vars(twin), twin.exit_code) == (str(failure), vars(failure), failure.exit_code)
 
 
-def test_a_session_that_expired_before_its_discard_has_applied_nothing(
+def test_a_session_that_expires_before_its_discard_applies_nothing(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     late = Fault("close", integration_id=integration_id, effect=Hang(), moment="before")
@@ -230,7 +230,7 @@ def test_an_error_has_the_runs_result(
     assert (again.value.result, again.value.__cause__) == (run.result, caught.value)
 
 
-def test_a_rejected_page_names_what_the_program_pushed(
+def test_a_rejected_page_names_push_and_index(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     said = {
@@ -251,7 +251,7 @@ def test_a_rejected_page_names_what_the_program_pushed(
     assert (caught.value.status, caught.value.details[0]["field"]) == (400, "workEmail")
 
 
-def test_records_without_an_origin_are_named_by_their_page(
+def test_records_without_an_origin_are_identified_by_page(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     sandbox.inject(Fault("push", integration_id=integration_id, times=9, effect=Respond(400, body={})))
@@ -259,7 +259,7 @@ def test_records_without_an_origin_are_named_by_their_page(
         run.add("User", b'{"id": 1}')
 
 
-def test_a_rejected_record_that_is_not_json_is_a_rejected_page(
+def test_an_invalid_json_body_is_reported_as_a_rejected_page(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     said = {"error": {"message": "x", "details": [{"entity_type": "User", "index": 0, "field": "id"}]}}
@@ -268,7 +268,7 @@ def test_a_rejected_record_that_is_not_json_is_a_rejected_page(
         run.add("User", b'{"id": }')
 
 
-def test_a_client_that_was_closed_before_opens_nothing(client: SprintoClient) -> None:
+def test_a_closed_client_opens_nothing(client: SprintoClient) -> None:
     client.close()
     with pytest.raises(SprintoError) as caught, client.run() as run:
         run.push("people", [{"id": 1}])
@@ -276,7 +276,7 @@ def test_a_client_that_was_closed_before_opens_nothing(client: SprintoClient) ->
     assert run.result.outcome is RunOutcome.NOTHING_SENT
 
 
-def test_a_client_that_is_closed_within_a_run_ends_it_at_once(client: SprintoClient) -> None:
+def test_closing_the_client_ends_its_run_at_once(client: SprintoClient) -> None:
     run = client.run()
 
     def close_within() -> None:
@@ -302,7 +302,7 @@ class Shouting(str):
         return self.upper()
 
 
-def test_texts_of_other_classes_are_their_content(
+def test_str_subclasses_are_sent_by_their_content(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     with client.run() as run:
@@ -326,7 +326,7 @@ def test_texts_of_other_classes_are_their_content(
         lambda: Deadline(5, lambda: None, None),  # type: ignore[arg-type] # as a user may
     ],
 )
-def test_a_deadline_is_checked(made: Any) -> None:  # noqa: ANN401 - a maker
+def test_invalid_deadlines_are_rejected(made: Any) -> None:  # noqa: ANN401 - a factory
     with pytest.raises(ConfigError):
         made()
 
@@ -341,7 +341,7 @@ class Absent:
         raise NotConnected(f"{request.action} nothing was there.")
 
 
-def test_a_transport_that_returns_something_else_is_named() -> None:
+def test_a_transport_that_returns_another_type_is_an_error() -> None:
     client = SprintoClient(api_key="key", integration_id="demo", transport=Wrong())
     wanted = r"`transport.send\(…\)` must be an instance of Response"
     with pytest.raises(ConfigError, match=wanted), client.run() as run:
@@ -356,7 +356,7 @@ def test_a_transport_that_returns_something_else_is_named() -> None:
         ((202, {}, "{}"), r"\.body` must be an instance of bytes"),
     ],
 )
-def test_a_transport_whose_response_has_something_else_in_it_is_named(given: Any, wanted: str) -> None:  # noqa: ANN401 - as a user may
+def test_a_transport_response_with_wrong_types_is_an_error(given: Any, wanted: str) -> None:  # noqa: ANN401 - as a user may
     class Odd:
         def send(self, request: Request) -> Response:  # noqa: ARG002 - the protocol's
             return Response(*given)
@@ -366,7 +366,7 @@ def test_a_transport_whose_response_has_something_else_in_it_is_named(given: Any
         run.push("people", [{"id": 1}])
 
 
-def test_a_transport_says_that_nothing_was_sent() -> None:
+def test_a_transport_can_report_that_nothing_was_sent() -> None:
     client = SprintoClient(api_key="key", integration_id="demo", transport=Absent())
     with pytest.raises(NotConnected), client.run(timeouts=Timeouts(retry=0)) as run:
         run.push("people", [{"id": 1}])
@@ -390,14 +390,14 @@ class Odd:
         ),
     ],
 )
-def test_what_json_cannot_hold_is_named(
+def test_values_that_json_cannot_represent_are_named(
     client: SprintoClient, record: dict[str, object], wanted: str
 ) -> None:
     with pytest.raises(UnserializableRecord, match=wanted), client.run() as run:
         run.push("people", [record])
 
 
-def test_a_conflict_is_one_error_in_the_traceback(client: SprintoClient) -> None:
+def test_a_conflict_shows_a_single_traceback(client: SprintoClient) -> None:
     page = [{"id": number} for number in range(100)]
     with client.run() as first:
         first.push("people", page)
@@ -407,7 +407,7 @@ def test_a_conflict_is_one_error_in_the_traceback(client: SprintoClient) -> None
     assert shown.count("Traceback") == 1
 
 
-def test_every_public_name_is_found_by_completion_and_help() -> None:
+def test_every_public_name_is_listed_and_documented() -> None:
     assert set(dir(target_sprinto)) == set(target_sprinto.__all__)
     described = Path(target_sprinto.__file__).parent.parent / "docs/reference/python.md"
     named = set(re.findall(r"\b[A-Za-z_]+\b", described.read_text("utf-8")))
@@ -415,7 +415,7 @@ def test_every_public_name_is_found_by_completion_and_help() -> None:
     assert missing == []
 
 
-def test_an_error_of_one_run_is_not_credited_to_another(
+def test_an_error_is_not_attributed_to_another_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = SprintoClient(
@@ -434,12 +434,12 @@ def test_an_error_of_one_run_is_not_credited_to_another(
     assert caught.value.result is second.result
     (own,) = sandbox.sessions(integration_id)
     assert own.id in first.session_outcome
-    # As a note, which Python has from 3.11 on; before, in the log.
+    # In a note from Python 3.11 on; before, in the log.
     shown = "".join(traceback.format_exception(None, caught.value, None))
     assert own.id in shown + caplog.text
 
 
-def test_a_run_is_for_one_thread_also_record_by_record(
+def test_add_from_several_threads_is_an_error(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
     create = Fault("create", moment="after", integration_id=integration_id, effect=Hang())
@@ -465,7 +465,7 @@ def test_a_run_is_for_one_thread_also_record_by_record(
     assert sandbox.applied(integration_id) == {}
 
 
-def test_a_run_is_not_finished_while_a_push_reads_its_records(client: SprintoClient) -> None:
+def test_a_run_cannot_finish_during_a_push(client: SprintoClient) -> None:
     def records() -> Iterator[dict[str, int]]:
         yield {"id": 1}
         run.finish()
@@ -476,11 +476,11 @@ def test_a_run_is_not_finished_while_a_push_reads_its_records(client: SprintoCli
 
 
 def in_a_child(work: Callable[[], object]) -> int:
-    """Exit code of a forked process that does this: 0 if it did not raise."""
+    """Return the exit code of a forked process: 0 if `work` did not raise."""
     if (child := os.fork()) == 0:
         try:
             work()
-        except BaseException:  # noqa: BLE001 - a child of a test must not go on
+        except BaseException:  # noqa: BLE001 - a forked test must not continue
             os._exit(1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -497,7 +497,7 @@ def test_a_forked_process_leaves_the_run_alone(
     assert run.result.outcome is RunOutcome.APPLIED
 
 
-def test_a_forked_process_makes_connections_of_its_own(sandbox: FaultySandbox, integration_id: str) -> None:
+def test_a_forked_process_makes_its_own_connections(sandbox: FaultySandbox, integration_id: str) -> None:
     client = ApiClient(
         api_key=sandbox.options.api_key, integration_id=integration_id, api_url=sandbox.base_url
     )
@@ -532,9 +532,7 @@ sys.exit(3)
 """
 
 
-def test_a_run_that_is_left_open_when_the_program_ends_is_discarded(
-    sandbox: FaultySandbox, integration_id: str
-) -> None:
+def test_a_run_left_open_at_exit_is_discarded(sandbox: FaultySandbox, integration_id: str) -> None:
     words = [sys.executable, "-c", LEFT_OPEN, sandbox.base_url, integration_id]
     ended = subprocess.run(words, capture_output=True, timeout=60, check=False)
     assert ended.returncode == 3, ended.stderr.decode()

@@ -32,18 +32,18 @@ def described(held: Page, **detail: object) -> str:
     return str(describe_rejection(held, PageRefused("x", details=(detail,)), FIELDS.find))
 
 
-def test_a_record_is_named_by_type_index_field_and_rule() -> None:
+def test_a_record_is_identified_by_type_index_field_and_rule() -> None:
     text = described(page({"a": 1}, {"a": 2}), entity_type="User", index=1, field="a", code="max_length")
     assert "page 3 (line 10 to line 11)" in text
     assert "entity type 'User', index 1, which is line 11 if Sprinto counts within the type from 0" in text
     assert "field 'a' is too long (rule 'maxLength')" in text
 
 
-def test_a_page_from_one_place_names_it_once() -> None:
+def test_a_page_with_one_line_names_it_once() -> None:
     assert "Sprinto rejected page 3 (line 10): " in described(page({"a": 1}), entity_type="User")
 
 
-def test_a_number_that_is_no_index_of_the_page_is_not_shown() -> None:
+def test_an_index_outside_the_page_is_not_shown() -> None:
     held = page({"a": 4711}, {"a": 2})
     assert "4711" not in described(held, entity_type="User", index=4711)
     assert "index 2" in described(held, entity_type="User", index=2)
@@ -69,12 +69,12 @@ def test_a_number_that_is_no_index_of_the_page_is_not_shown() -> None:
         ("a.4711", "a.*"),
     ],
 )
-def test_only_a_field_that_the_schema_names_is_shown(spelt: str, path: str | None) -> None:
+def test_only_fields_in_the_schema_are_shown(spelt: str, path: str | None) -> None:
     assert FIELDS.find("User", spelt) == path
     assert FIELDS.find("Device", spelt) is None
 
 
-def test_the_response_goes_with_the_error_and_not_into_its_text() -> None:
+def test_the_response_is_attached_but_not_in_the_text() -> None:
     refusal = PageRefused("x", details=({"issue": "Zoë"},), response=b'{"message": "Zo\xc3\xab"}')
     error = describe_rejection(page({"a": 1}), refusal, FIELDS.find)
     assert error.response == refusal.response

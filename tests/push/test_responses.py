@@ -1,4 +1,4 @@
-"""A response means one of three things: performed, not performed, in doubt."""
+"""A response has one of three meanings: performed, not performed, in doubt."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(operation: Operation[Any], status: int, body: bytes = b"", **headers: s
     return parse_response(operation, status, named, body, "integration 'x'")
 
 
-def test_it_happened() -> None:
+def test_success_means_performed() -> None:
     assert isinstance(read(CREATE, 201, SESSION), SessionStatus)
     assert isinstance(read(STATUS, 200, SESSION), SessionStatus)
     assert isinstance(read(CLOSE, 202, SESSION), SessionStatus)
@@ -50,14 +50,14 @@ def test_it_happened() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("status", NOT_PERFORMED)
-def test_it_did_not_happen(operation: Operation[Any], status: int) -> None:
+def test_4xx_means_not_performed(operation: Operation[Any], status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
         read(operation, status)
     assert caught.value.outcome is Outcome.NOT_PERFORMED
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_503_did_not_happen_only_with_a_retry_after(operation: Operation[Any]) -> None:
+def test_503_means_not_performed_only_with_retry_after(operation: Operation[Any]) -> None:
     with pytest.raises(errors.Throttled) as caught:
         read(operation, 503, Retry_After="3")
     assert caught.value.outcome is Outcome.NOT_PERFORMED
@@ -68,7 +68,7 @@ def test_503_did_not_happen_only_with_a_retry_after(operation: Operation[Any]) -
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("status", IN_DOUBT)
-def test_in_doubt(operation: Operation[Any], status: int) -> None:
+def test_other_statuses_are_in_doubt(operation: Operation[Any], status: int) -> None:
     with pytest.raises(errors.ApiError) as caught:
         read(operation, status)
     assert caught.value.outcome is Outcome.IN_DOUBT
@@ -76,7 +76,7 @@ def test_in_doubt(operation: Operation[Any], status: int) -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{", b"[]", b"null", b'{"id":1}', b"\xff", b"[" * 100_000])
-def test_a_success_that_cannot_be_read_is_none(operation: Operation[Any], body: bytes) -> None:
+def test_an_unreadable_success_is_in_doubt(operation: Operation[Any], body: bytes) -> None:
     documented = {CREATE: 201, PUSH: 202, CLOSE: 202}.get(operation, 200)
     with pytest.raises(errors.ApiError) as caught:
         read(operation, documented, body)
@@ -84,12 +84,12 @@ def test_a_success_that_cannot_be_read_is_none(operation: Operation[Any], body: 
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))
-def test_any_response_is_read_or_has_a_meaning(status: int, body: bytes) -> None:
+def test_any_response_is_parsed_or_classified(status: int, body: bytes) -> None:
     for operation in OPERATIONS:
         try:
             read(operation, status, body)
         except errors.ApiError as failure:
-            assert failure.code in str(failure)  # noqa: PT017 - any of its kinds is right
+            assert failure.code in str(failure)  # noqa: PT017 - any subclass is right
 
 
 INNER = st.none() | st.integers() | st.text(max_size=5)
@@ -104,14 +104,14 @@ SHAPES = st.fixed_dictionaries(
 
 
 @given(SHAPES | FAULTS)
-def test_a_refused_page_hands_on_what_it_names_whatever_its_shape(response: object) -> None:
+def test_rejection_details_of_any_shape_are_handled(response: object) -> None:
     with pytest.raises(errors.PageRefused) as caught:
         read(PUSH, 400, msgspec.json.encode(response))
     assert all(isinstance(detail, dict) for detail in caught.value.details)
 
 
 @pytest.mark.parametrize("place", ["details", "validation_errors"])
-def test_faults_are_read_from_both_places(place: str) -> None:
+def test_error_details_are_read_from_both_places(place: str) -> None:
     detail = {"entity_type": "User", "index": 0, "field": "a", "issue": "b"}
     response = {"error": {"details": [detail]}} if place == "details" else {"validation_errors": [detail]}
     with pytest.raises(errors.PageRefused) as caught:
@@ -121,7 +121,7 @@ def test_faults_are_read_from_both_places(place: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "k3y of Zoe", "a\nb", "x" * 300])
 @pytest.mark.parametrize("name", ["id", "state"])
-def test_a_text_where_an_id_or_a_state_belongs_is_unexpected_and_not_quoted(name: str, text: str) -> None:
+def test_an_invalid_id_or_state_is_unexpected_and_not_quoted(name: str, text: str) -> None:
     body = msgspec.json.encode({"id": "s", "state": "active"} | {name: text})
     with pytest.raises(errors.UnexpectedResponse) as caught:
         read(STATUS, 200, body)
@@ -130,15 +130,15 @@ def test_a_text_where_an_id_or_a_state_belongs_is_unexpected_and_not_quoted(name
 
 
 @pytest.mark.parametrize("message", [None, 5, "soon, k3y", "2026-11-21T12:00:00"])
-def test_an_expiry_that_is_no_time_is_not_quoted(message: object) -> None:
+def test_an_invalid_expiry_is_not_quoted(message: object) -> None:
     assert SessionStatus("s", "active", expires_at=message).expiry == "60 minutes after its last request"
 
 
-def test_an_expiry_is_reported_in_sprintos_own_words() -> None:
+def test_an_expiry_is_reported_as_sprinto_sent_it() -> None:
     assert SessionStatus("s", "active", expires_at="2026-11-21T12:00:00Z").expiry == "2026-11-21T12:00:00Z"
 
 
-def test_counts_that_are_missing_are_no_counts() -> None:
+def test_missing_counts_are_an_error() -> None:
     with pytest.raises(errors.UnexpectedResponse, match="accepted_records_by_entity"):
         SessionStatus(id="s", state="active").counts()
     assert SessionStatus(id="s", state="active", accepted_records_by_entity={"a": 0, "b": 1}).counts() == {
@@ -172,9 +172,9 @@ for _ in range(30):
         os._exit(0)
     print(os.waitpid(child, 0)[1])
 """
-"""Thirty processes whose first responses come to eight threads at once. Most of them crashed."""
+"""Thirty processes in which eight threads parse their first responses at once. Most used to crash."""
 
 
-def test_the_first_responses_may_come_to_several_threads_at_once() -> None:
+def test_several_threads_can_parse_the_first_responses() -> None:
     ended = subprocess.run([sys.executable, "-c", AT_ONCE], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["0"] * 30

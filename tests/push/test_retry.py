@@ -40,12 +40,12 @@ NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=timezone.utc)
         (f"Sat, 21 Nov 2026 12:00:30 +{'9' * 30}", None),
     ],
 )
-def test_retry_after_in_seconds_or_as_a_date(value: str | None, seconds: float | None) -> None:
+def test_retry_after_in_seconds_or_as_a_date_is_parsed(value: str | None, seconds: float | None) -> None:
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.text())
-def test_whatever_a_server_sends_is_read_or_ignored(value: str) -> None:
+def test_any_retry_after_is_parsed_or_ignored(value: str) -> None:
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or seconds >= 0
 
@@ -58,7 +58,7 @@ class Clock:
         return self.now
 
 
-def test_waits_grow_and_are_jittered() -> None:
+def test_delays_grow_with_jitter() -> None:
     longest = [0.0] * 8
     for _ in range(200):
         backoff = Backoff(1e9, Timings(), Clock())
@@ -69,17 +69,17 @@ def test_waits_grow_and_are_jittered() -> None:
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
-def test_retry_after_is_the_least_wait_or_the_end(budget: float, least: float) -> None:
+def test_retry_after_is_the_minimum_delay_or_ends_retries(budget: float, requested: float) -> None:
     backoff = Backoff(budget, Timings(), Clock())
     try:
-        wait = backoff.next_delay(Throttled("x", retry_after=least))
+        wait = backoff.next_delay(Throttled("x", retry_after=requested))
     except Throttled:
-        assert budget == 0 or least > budget
+        assert budget == 0 or requested > budget
     else:
-        assert least <= wait <= budget
+        assert requested <= wait <= budget
 
 
-def test_the_budget_ends_the_waits() -> None:
+def test_the_budget_ends_retries() -> None:
     clock = Clock()
     backoff = Backoff(10, Timings(), clock)
     clock.now = 9.999
@@ -90,7 +90,7 @@ def test_the_budget_ends_the_waits() -> None:
         backoff.next_delay(NotConnected("x"))
 
 
-def test_one_volley_halves_the_pages_in_flight_once() -> None:
+def test_simultaneous_429s_halve_the_limit_once() -> None:
     throttle = Throttle(8)
     for _ in range(8):
         throttle.slow_down(sent_at=1.0, now=2.0, wait_seconds=3.0)
@@ -105,7 +105,7 @@ def test_one_volley_halves_the_pages_in_flight_once() -> None:
         assert throttle.limit == limit
 
 
-def test_the_longest_wait_counts() -> None:
+def test_the_longest_requested_wait_applies() -> None:
     throttle = Throttle(2)
     throttle.slow_down(0, 1, 60)
     throttle.slow_down(0, 2, 1)

@@ -1,4 +1,4 @@
-"""A run as Python code uses it: what the command line's own end hides."""
+"""Run behaviour that the command line's exit hides."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def client(sandbox: FaultySandbox, integration_id: str) -> Iterator[ApiClient]:
 
 
 @pytest.mark.parametrize("effect", [Hang(), Delay(0.5)])
-def test_a_run_that_has_ended_asks_nothing_more_about_a_page_in_flight(
+def test_an_ended_run_sends_no_requests_about_pages_in_flight(
     sandbox: FaultySandbox, integration_id: str, client: ApiClient, effect: Effect
 ) -> None:
     in_flight = Fault("push", integration_id=integration_id, effect=effect, moment="after")
@@ -53,7 +53,7 @@ class FailsAtTheEnd(RunObserver):
             raise OSError("the disk is full")
 
 
-def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
+def test_a_close_without_a_thread_is_not_sent(
     sandbox: FaultySandbox, integration_id: str, client: ApiClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
@@ -77,7 +77,7 @@ def test_a_close_for_which_no_thread_can_be_started_was_not_sent(
     assert operations == ["create", "push", "integration_status", "status", "close", "status"]
 
 
-def test_an_observer_that_fails_at_the_end_hides_nothing(client: ApiClient) -> None:
+def test_a_failing_observer_does_not_hide_the_outcome(client: ApiClient) -> None:
     run = Run(client, RunOptions(observer=FailsAtTheEnd()))
     run.add("people", b"{}")
     with pytest.raises(OSError, match="the disk is full"):

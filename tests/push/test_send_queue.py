@@ -1,4 +1,4 @@
-"""Whatever becomes of each try of each page, in whatever order: the queue drains, and never stalls."""
+"""The queue drains and never stalls, whatever the outcome of each try of each page, in any order."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from target_sprinto.push.run.sender import PageSender, PendingPage, SendOutcome
 
 SECONDS = 20.0
-"""A queue that has not drained by then has stalled."""
+"""A queue that has not drained after this time has stalled."""
 
-FATES = st.tuples(
+OUTCOMES = st.tuples(
     st.sampled_from(["accepted", "throttled", "lost", "stale", "stale, arrived", "divided"]),
-    # So that responses come in another order than the pages left.
+    # So that responses arrive in a different order than the pages were sent.
     st.sampled_from([0.0, 0.002, 0.004]),
 )
 
 
 @dataclass
 class Staged:
-    """What a session holds, as far as the queue asks."""
+    """The part of a session's state that the queue uses."""
 
     pages: int = 0
     has_resent: bool = False
@@ -53,12 +53,12 @@ class Staged:
 
 
 class Sender:
-    """Gives each try of a page the next of its fates, so many seconds later; afterwards all are accepted."""
+    """Gives each try of a page its next outcome, after its delay; once they run out, accepts it."""
 
-    def __init__(self, fates: dict[int, list[tuple[str, float]]]) -> None:
+    def __init__(self, outcomes: dict[int, list[tuple[str, float]]]) -> None:
         self.staged = Staged()
         self.accepted: list[Item] = []
-        self._fates = fates
+        self._outcomes = outcomes
         self._lock = threading.Lock()
 
     def encode(self, open_page: PendingPage) -> None:
@@ -67,17 +67,17 @@ class Sender:
     def send(self, open_page: PendingPage) -> SendOutcome:
         page = open_page.page
         with self._lock:
-            left = self._fates.get(page.number, [])
-            fate, seconds = left.pop(0) if left else ("accepted", 0.0)
+            left = self._outcomes.get(page.number, [])
+            outcome, seconds = left.pop(0) if left else ("accepted", 0.0)
         time.sleep(seconds)
-        if fate == "throttled":
+        if outcome == "throttled":
             return Retry(0.001, slow_down=True)
-        if fate == "divided" and len(page.items) > 1:
+        if outcome == "divided" and len(page.items) > 1:
             return Split(list(page.halves()))
-        if fate in {"lost", "stale", "stale, arrived"}:
+        if outcome in {"lost", "stale", "stale, arrived"}:
             loss = ResponseLost("The connection broke.")
-            loss.connection_was_stale = fate != "lost"
-            if fate == "stale, arrived":
+            loss.connection_was_stale = outcome != "lost"
+            if outcome == "stale, arrived":
                 self.staged.arrived.add(id(page))
             return InDoubt(loss)
         return Accepted()
@@ -98,17 +98,17 @@ def within(seconds: float) -> Callable[[], None]:
 
 @given(
     parallel=st.integers(1, 8),
-    fates=st.lists(st.lists(FATES, max_size=3), min_size=1, max_size=10),
+    outcomes=st.lists(st.lists(OUTCOMES, max_size=3), min_size=1, max_size=10),
     one_key=st.booleans(),
 )
-def test_whatever_becomes_of_each_page_all_are_accepted_once(
-    *, parallel: int, fates: list[list[tuple[str, float]]], one_key: bool
+def test_every_page_is_accepted_exactly_once(
+    *, parallel: int, outcomes: list[list[tuple[str, float]]], one_key: bool
 ) -> None:
-    sender = Sender({number: list(each) for number, each in enumerate(fates, 1)})
+    sender = Sender({number: list(each) for number, each in enumerate(outcomes, 1)})
     queue = SendQueue(cast("PageSender", sender), parallel)
     items: list[Item] = []
     check = within(SECONDS)
-    for number in range(1, len(fates) + 1):
+    for number in range(1, len(outcomes) + 1):
         key: Any = "same" if one_key else None
         page = Page(number, tuple(Item("User", b"{}", at, key or (number, at)) for at in range(4)))
         items += page.items
@@ -121,7 +121,7 @@ def test_whatever_becomes_of_each_page_all_are_accepted_once(
 
 
 class Halves(Sender):
-    """The first page is too large, and the response to its first half waits for the second half."""
+    """The first page is too large, and each half's response waits for the other half to be sent."""
 
     def __init__(self) -> None:
         super().__init__({1: [("divided", 0.0)]})
@@ -133,11 +133,11 @@ class Halves(Sender):
         return super().send(open_page)
 
 
-def test_both_halves_of_a_page_leave_at_once_though_the_other_threads_are_idle() -> None:
+def test_both_halves_of_a_page_are_sent_in_parallel() -> None:
     sender = Halves()
     queue = SendQueue(cast("PageSender", sender), 2)
     check = within(SECONDS)
-    # Starts both threads; one of them has nothing to do by the time that the large page is sent.
+    # Starts both threads; one of them is idle when the large page is sent.
     for number in (3, 4):
         queue.put(Page(number, (Item("User", b"{}", None, key=number), Item("User", b"{}", None))), check)
     queue.drain(check)

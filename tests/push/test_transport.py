@@ -1,4 +1,4 @@
-"""A program's own tests need no socket: a transport of one method stands for Sprinto."""
+"""A program's own tests need no socket: a one-method transport replaces Sprinto."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Recorded:
-    """Responds as Sprinto documents it, and keeps what was sent. `effect` may raise instead."""
+    """Responds as documented by Sprinto and records requests. `effect` may raise instead."""
 
     def __init__(self, effect: Callable[[Request], None] = lambda _: None) -> None:
         self.session: dict[str, Any] = {"id": "S-1", "state": "active", "accepted_records_by_entity": {}}
@@ -65,7 +65,7 @@ def test_a_run_without_a_socket() -> None:
     assert "k3y" not in repr(sprinto.sent)
 
 
-def test_what_was_not_sent_is_not_in_doubt() -> None:
+def test_an_unsent_request_is_not_in_doubt() -> None:
     def refuse(_: Request) -> None:
         raise NotConnected("The test has no network.")
 
@@ -76,7 +76,7 @@ def test_what_was_not_sent_is_not_in_doubt() -> None:
     assert run.result.outcome is RunOutcome.NOTHING_SENT
 
 
-def test_what_the_transport_loses_is_in_doubt() -> None:
+def test_a_request_lost_by_the_transport_is_in_doubt() -> None:
     def lose(_: Request) -> None:
         raise ConnectionResetError
 
