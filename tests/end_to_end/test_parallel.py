@@ -274,5 +274,5 @@ def test_a_rejected_page_ends_the_run_with_others_in_flight(door: FrontDoor) -> 
     delay(door, 1.0)
     finished = door.run(people(2000), **EIGHT)
     assert (finished.code, finished.stdout) == (1, "")
-    assert "[page-throttled]" in finished.error
+    assert "[page-refused]" in finished.error
     assert door.session().state == "cancelled"

@@ -33,7 +33,7 @@ json_values = st.recursive(
 )
 responses = st.builds(RawResponse, st.sampled_from([200, 201, 202, 400, 409, 415, 422, 500]), json_values)
 pages = st.builds(PushAttempt, st.integers(1, 4), st.none() | st.integers(0, 9), responses)
-looks = st.builds(
+status_reads = st.builds(
     StatusSnapshot,
     st.none() | st.just(NOW) | st.just(NOW + timedelta(seconds=2)),
     st.none() | st.integers(0, 18),
@@ -46,20 +46,20 @@ seen = st.builds(
     Evidence,
     entity_types=st.sampled_from([("A",), ("A", "B")]),
     reference=st.just("prefix/673e4ff4-f76b-40c6-81dd-ceb7f00a4324"),
-    idle=st.lists(looks, max_size=2),
+    idle=st.lists(status_reads, max_size=2),
     compressed=st.none() | pages,
     uncompressed=st.none() | pages,
-    after_first=st.none() | looks,
+    after_first=st.none() | status_reads,
     shown_after=st.none() | st.floats(0, 30),
     repeated=st.none() | pages,
-    after_repeated=st.none() | looks,
+    after_repeated=st.none() | status_reads,
     hinted=st.none() | pages,
     unknown_encoding=st.none() | pages,
-    before_invalid=st.none() | looks,
+    before_invalid=st.none() | status_reads,
     invalid=st.lists(st.tuples(st.sampled_from(invalid), pages), max_size=3),
-    after_invalid=st.none() | looks,
+    after_invalid=st.none() | status_reads,
     parallel=st.lists(pages, max_size=2),
-    after_parallel=st.none() | looks,
+    after_parallel=st.none() | status_reads,
     conflict=st.none() | responses,
     session_id=st.sampled_from(["", "629ab55e"]),
     events=st.none() | events,
@@ -68,12 +68,12 @@ seen = st.builds(
 
 
 @given(seen)
-def test_any_responses_are_read_and_none_is_quoted(evidence: Evidence) -> None:
+def test_any_responses_are_parsed_but_not_quoted(evidence: Evidence) -> None:
     shown = render_json(evidence) + "\n".join(render_table(evidence, 100))
     assert SECRET not in shown
 
 
-def test_without_evidence_nothing_is_shown() -> None:
+def test_without_evidence_there_are_no_findings() -> None:
     assert not any(finding.shown for finding in read_findings(Evidence(("A",), "r")).values())
 
 
@@ -81,7 +81,9 @@ def sent(*names: str) -> InvalidPage:
     return next(invalid_pages([Example(name, b'{"id":1}') for name in names]))
 
 
-def refusal(indexes: list[int], place: Literal["details", "validation_errors"] = "details") -> dict[str, Any]:
+def rejection(
+    indexes: list[int], place: Literal["details", "validation_errors"] = "details"
+) -> dict[str, Any]:
     faults = [{"entity_type": "B", "index": index, "field": "f", "issue": "i"} for index in indexes]
     return {"error": {"details": faults}} if place == "details" else {place: faults}
 
@@ -89,16 +91,16 @@ def refusal(indexes: list[int], place: Literal["details", "validation_errors"] =
 @pytest.mark.parametrize("named", [INVALID_AT, INVALID_AT[:1], INVALID_AT[1:]])
 @pytest.mark.parametrize("within", ["type", "page"])
 @pytest.mark.parametrize("base", [0, 1])
-def test_one_index_tells_how_records_are_counted(named: tuple[int, ...], within: str, base: int) -> None:
+def test_one_index_shows_how_records_are_counted(named: tuple[int, ...], within: str, base: int) -> None:
     before = VALID_BEFORE if within == "page" else 0
-    faults = read_faults(refusal([before + position + base for position in named]), sent("A", "B"))
+    faults = read_faults(rejection([before + position + base for position in named]), sent("A", "B"))
     assert [tuple(way) for way in faults.ways] == [(within, base)]
     assert faults.names_all == (len(named) > 1)
 
 
 @pytest.mark.parametrize("base", [0, 1])
-def test_with_one_type_an_index_tells_its_base_alone(base: int) -> None:
-    faults = read_faults(refusal([position + base for position in INVALID_AT]), sent("B"))
+def test_with_one_type_an_index_shows_only_its_base(base: int) -> None:
+    faults = read_faults(rejection([position + base for position in INVALID_AT]), sent("B"))
     assert [tuple(way) for way in faults.ways] == [("type", base), ("page", base)]
     assert faults.names_all is True
 
@@ -106,32 +108,32 @@ def test_with_one_type_an_index_tells_its_base_alone(base: int) -> None:
 @pytest.mark.parametrize(
     ("body", "place"),
     [
-        (refusal([0]), "details"),
-        (refusal([0], "validation_errors"), "validation_errors"),
-        (refusal([0]) | refusal([0], "validation_errors"), "both"),
+        (rejection([0]), "details"),
+        (rejection([0], "validation_errors"), "validation_errors"),
+        (rejection([0]) | rejection([0], "validation_errors"), "both"),
         ({"error": {"details": ["text"]}}, "neither"),
         ({"error": "text"}, "neither"),
         (None, "neither"),
     ],
 )
-def test_where_errors_stand(body: object, place: str) -> None:
+def test_location_of_errors(body: object, place: str) -> None:
     assert read_faults(body, sent("A", "B")).place == place
 
 
 @pytest.mark.parametrize("index", [9, -1, "0", True, None])
-def test_an_index_that_fits_nothing_tells_nothing(index: object) -> None:
+def test_an_inconsistent_index_shows_nothing(index: object) -> None:
     faults = read_faults({"error": {"details": [{"entity_type": "B", "index": index}] * 2}}, sent("A", "B"))
     assert faults.ways == ()
     assert faults.names_all is None
 
 
-def test_errors_of_the_other_type_do_not_count() -> None:
-    body = refusal([0, 2])
+def test_errors_of_another_type_do_not_count() -> None:
+    body = rejection([0, 2])
     body["error"]["details"].append({"entity_type": "A", "index": 3})
     assert read_faults(body, sent("A", "B")).names_all is True
 
 
-def test_records_are_invalid_in_one_way_after_the_other_in_either_type() -> None:
+def test_records_are_corrupted_in_one_way_at_a_time_in_each_type() -> None:
     examples = [Example("A", b'{"a":{"b":1}}'), Example("B", b'{"c":[1],"d":null}')]
     message = []
     for how, page, invalid in invalid_pages(examples):
@@ -150,6 +152,6 @@ def test_records_are_invalid_in_one_way_after_the_other_in_either_type() -> None
     ]
 
 
-def test_an_example_without_fields_is_only_replaced_by_what_is_no_object() -> None:
+def test_an_example_without_fields_is_only_replaced_by_a_non_object() -> None:
     (page,) = invalid_pages([Example("A", b"{}")])
     assert page.how == "a number in the place of an object"

@@ -751,7 +751,7 @@ def test_the_table_contains_every_argument(door: str) -> None:
 def test_a_push_with_invalid_arguments_discards_the_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
-    """Even if the program catches the error: what it states_of_outcome to push is missing."""
+    """Even if the program catches the error, because the records of that push are missing."""
     run = client.run()
 
     def go_on() -> None:

@@ -1,4 +1,4 @@
-"""One test per fact of Sprinto's documents, quoted; bare HTTP, none of the loader's code."""
+"""One test per documented fact, quoted from Sprinto's documentation; bare HTTP, without the loader's code."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_call_carries_the_api_key(api: Api, headers: dict[str, str | None]
         ("GET", "/activity"),
     ]
     for method, path in calls:
-        # A header of None takes the session's own away.
+        # A header of None removes the session's default.
         assert_error(api.http.request(method, api.url + path, headers=headers), 401)
     assert api.state(session_id) == "active"
 
@@ -125,14 +125,14 @@ def test_status_adds_batches_and_retries(api: Api) -> None:
     assert status["accepted_records_by_entity"] == {"User": 3, "Device": 1}
 
 
-def test_a_session_that_is_not_there(api: Api) -> None:
+def test_an_unknown_session(api: Api) -> None:
     """`GET …/sessions/{session_id}` 404; push 404; close 404."""
     assert_error(api.status("no-such"), 404)
     assert_error(api.push("no-such", User=[USER]), 404)
     assert_error(api.close("no-such"), 404)
 
 
-def test_a_session_of_another_integration_is_not_there(api: Api) -> None:
+def test_a_session_of_another_integration_is_unknown(api: Api) -> None:
     session_id = api.open()
     other = api.url + "-other"
     assert_error(api.http.get(f"{other}/sessions/{session_id}"), 404)
@@ -160,7 +160,7 @@ def test_a_page_hint_is_echoed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", ["{}", '{"status": "later"}', '{"status": null}', "[]", '"apply"', "{"])
-def test_close_says_how(api: Api, body: str) -> None:
+def test_close_requires_a_status(api: Api, body: str) -> None:
     """`{"status": "apply" | "discard"}` (required)."""
     session_id = api.open()
     assert_error(api.http.post(f"{api.url}/sessions/{session_id}/close", data=body), 400)
@@ -194,7 +194,7 @@ def test_the_activity_log(api: Api) -> None:
     assert len({event["id"] for event in body["items"]}) == 4
 
 
-def test_the_activity_log_has_pages(api: Api) -> None:
+def test_the_activity_log_is_paged(api: Api) -> None:
     """`page` ≥ 1 (1), `page_size` 1 to 200 (50)."""
     api.deliver(User=[USER])
     first = api.http.get(f"{api.url}/activity", params={"page_size": 3}).json()
@@ -217,7 +217,7 @@ def test_the_activity_log_since(api: Api) -> None:
     "query",
     ["page=0", "page=x", "page_size=0", "page_size=201", "since=yesterday", "since=2026-01-01T00:00:00"],
 )
-def test_the_activity_log_refuses_other_values(api: Api, query: str) -> None:
+def test_the_activity_log_rejects_other_values(api: Api, query: str) -> None:
     """`since` date-time, `page` ≥ 1 (1), `page_size` 1 to 200 (50)."""
     assert_error(api.http.get(f"{api.url}/activity?{query}"), 400)
 
@@ -246,7 +246,7 @@ def test_apply_processes_and_then_applies(api: Api) -> None:
     assert api.state(other) == "processed"
 
 
-def test_what_is_applied_are_the_bytes_that_were_sent(api: Api) -> None:
+def test_records_are_applied_byte_for_byte(api: Api) -> None:
     """`processed`: applied."""
     session_id = api.open()
     record = '{"id": 1.10, "big":123456789012345678901234567890,  "name": "Łukasz \\u00e9 अनन्या"}'.encode()
@@ -267,7 +267,7 @@ def test_discard_cancels(api: Api) -> None:
     assert api.event_types()[-1] == "session_cancelled"
 
 
-def test_a_silent_session_expires(api: Api) -> None:
+def test_an_idle_session_expires(api: Api) -> None:
     """active ──60 min since the last request──▶ expired. `expired`: kept for a while, not applied."""
     api.sandbox.configure(api.id, inactivity_timeout_seconds=0.5)
     session_id = api.open()
@@ -290,7 +290,7 @@ def test_an_expired_session_can_be_applied(api: Api) -> None:
     assert len(api.sandbox.applied(api.id)["User"]) == 1
 
 
-def test_a_push_puts_off_expiry(api: Api) -> None:
+def test_a_push_postpones_expiry(api: Api) -> None:
     """Default 60 minutes since the last request on the session, then it is `expired`."""
     session_id = api.open()
     before = api.sandbox.sessions(api.id)[0].expires_at
@@ -308,7 +308,7 @@ def test_failed_is_retried_once(api: Api) -> None:
     assert len(api.sandbox.applied(api.id)["User"]) == 1
 
 
-def test_a_second_failure_stays(api: Api) -> None:
+def test_a_second_failure_is_final(api: Api) -> None:
     """`failed` is counted by `/status`; Sprinto retries processing once by itself."""
     api.sandbox.configure(api.id, processing_outcomes=("failed", "failed"))
     session_id = api.open()
@@ -336,7 +336,7 @@ def test_one_active_session_per_integration(api: Api) -> None:
     assert api.create().status_code == 201
 
 
-def test_integrations_do_not_meet(api: Api) -> None:
+def test_integrations_are_independent(api: Api) -> None:
     """One active session per integration (default)."""
     api.open()
     assert api.http.post(f"{api.url}-other/sessions").status_code == 201
@@ -352,7 +352,7 @@ def test_the_close_response_still_shows_active(api: Api) -> None:
     assert "accepted_batches" in response.json()
 
 
-def test_status_calls_are_fine_at_any_time(api: Api) -> None:
+def test_status_calls_work_at_any_time(api: Api) -> None:
     """`GET` status calls are fine at any time."""
     session_id = api.deliver(User=[USER])
     assert api.status(session_id).status_code == 200
@@ -360,22 +360,22 @@ def test_status_calls_are_fine_at_any_time(api: Api) -> None:
 
 @pytest.mark.parametrize("ending", ["apply", "discard"])
 @pytest.mark.parametrize("again", ["apply", "discard"])
-def test_what_is_closed_is_not_closable(api: Api, ending: str, again: str) -> None:
+def test_a_closed_session_is_not_closable(api: Api, ending: str, again: str) -> None:
     """409 not in a closable state."""
     session_id = api.open()
     api.close(session_id, ending)
     assert_error(api.close(session_id, again), 409)
 
 
-def test_an_expired_session_is_not_discarded(api: Api) -> None:
-    """409 not in a closable state. The documents draw no way from `expired` but close(apply)."""
+def test_an_expired_session_cannot_be_discarded(api: Api) -> None:
+    """409 not in a closable state. The only documented transition from `expired` is close(apply)."""
     api.sandbox.configure(api.id, inactivity_timeout_seconds=0.03)
     session_id = api.open()
     api.wait(session_id, "expired")
     assert_error(api.close(session_id, "discard"), 409)
 
 
-def test_what_is_closed_takes_no_pages(api: Api) -> None:
+def test_a_closed_session_accepts_no_pages(api: Api) -> None:
     """409 session not active. `active` takes pages."""
     session_id = api.open()
     api.close(session_id)
@@ -385,7 +385,7 @@ def test_what_is_closed_takes_no_pages(api: Api) -> None:
 # Pages
 
 
-def test_a_page_has_up_to_100_items_in_all(api: Api) -> None:
+def test_a_page_has_up_to_100_items_in_total(api: Api) -> None:
     """Up to **100 items in all, over all entity types**, per call. A page may mix entity types."""
     session_id = api.open()
     assert api.push(session_id, User=[{}] * 50, Device=[{}] * 50).status_code == 202
@@ -419,7 +419,7 @@ def test_compressed_is_allowed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda b: b[:-6], lambda b: b"x" + b, lambda b: b + b"x"])
-def test_corrupt_gzip_is_refused(api: Api, spoil: Callable[[bytes], bytes]) -> None:
+def test_corrupt_gzip_is_rejected(api: Api, spoil: Callable[[bytes], bytes]) -> None:
     session_id = api.open()
     packed = gzip.compress(b'{"entities": {"User": [{}]}}')
     assert_error(api.push_bytes(session_id, spoil(packed), Content_Encoding="gzip"), 400)
@@ -463,7 +463,7 @@ def test_closing_applies_only_the_accepted_pages(api: Api) -> None:
     assert api.sandbox.applied(api.id) == {"User": [b'{"id": 1}']}
 
 
-def test_a_mended_page_is_accepted(api: Api) -> None:
+def test_a_fixed_page_is_accepted(api: Api) -> None:
     """After a validation error: fix the failing records and send the same page again."""
     api.sandbox.configure(api.id, entities=NEEDS_ID)
     session_id = api.open()
@@ -494,7 +494,7 @@ def test_entities_are_objects(api: Api, record: object) -> None:
         b'{"entities": {"User": [{"x": "\\q"}]}}',
     ],
 )
-def test_another_shape_is_refused(api: Api, body: bytes) -> None:
+def test_another_shape_is_rejected(api: Api, body: bytes) -> None:
     """`{"entities": {entity_type: [object, …]}}`; 400 whole page rejected."""
     session_id = api.open()
     assert_error(api.push_bytes(session_id, body), 400)

@@ -1,4 +1,4 @@
-"""Each effect, over a real socket."""
+"""Each fault's effect, over a real socket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PAGE = b'{"entities":{"User":[{}]}}'
 
 @pytest.fixture(autouse=True)
 def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever the client does, the server logs no traceback."""
+    """The server logs no traceback, whatever the client does."""
     yield
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
 
@@ -88,7 +88,7 @@ def test_another_body(api: Api, body: dict[str, Any] | bytes, text: str) -> None
     assert (response.status_code, response.text) == (502, text)
 
 
-def test_after_means_that_the_server_acted(api: Api) -> None:
+def test_after_means_the_server_acted(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", Respond(500), moment="after")
     assert api.push(session_id, User=[{}]).status_code == 500
@@ -107,7 +107,7 @@ def test_no_response(api: Api, effect: Reset | Drop, moment: Literal["before", "
     assert api.sandbox.requests(api.id)[-1].status is None
 
 
-def test_the_nth_and_so_many_times(api: Api) -> None:
+def test_nth_and_times(api: Api) -> None:
     fault = inject(api, "integration_status", Respond(503), nth=2, times=2)
     responses = [api.http.get(f"{api.url}/status").status_code for _ in range(4)]
     assert responses == [200, 503, 503, 200]
@@ -118,7 +118,7 @@ def test_the_nth_and_so_many_times(api: Api) -> None:
     ]
 
 
-def test_those_that_contain_something_are_numbered_among_themselves(api: Api) -> None:
+def test_requests_that_match_contains_are_numbered_separately(api: Api) -> None:
     session_id = api.open()
     first = inject(api, "push", Respond(500), contains=b'"b"')
     second = inject(api, "push", Respond(502), contains=b'"b"', nth=2)
@@ -134,7 +134,7 @@ def test_those_that_contain_something_are_numbered_among_themselves(api: Api) ->
     assert [(fired.fault, fired.nth) for fired in api.sandbox.fired(api.id)] == [(first, 2), (second, 4)]
 
 
-def test_a_fault_waits_for_company_and_then_for_its_pause(api: Api) -> None:
+def test_a_fault_waits_for_company_and_then_pauses(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", Respond(500), moment="after", company=3, pause=0.5)
     inject(api, "push", Delay(0), nth=2, times=2, company=3)
@@ -158,13 +158,13 @@ def test_a_fault_waits_for_company_and_then_for_its_pause(api: Api) -> None:
     assert sorted(responses) == [202, 202, 500]
     assert batches(api) == 3
     pushed = [seen for seen in api.sandbox.requests(api.id) if seen.operation == "push"]
-    # The server knows in which order it responded; the clients' threads may come to it in another.
+    # Only the server knows in which order it responded; client threads may see another order.
     assert [seen.status for seen in sorted(pushed, key=lambda seen: seen.ended_at or 0)] == [202, 202, 500]
     assert max(seen.at for seen in pushed) < min(seen.ended_at or 0 for seen in pushed)
 
 
 def begin_push(api: Api, session_id: str, sent: bytes, length: int) -> socket.socket:
-    """Send the head of a page of this length and the beginning of it."""
+    """Send the headers for a page of this length and the start of its body."""
     host, port = api.sandbox.url.removeprefix("http://").split(":")
     head = (
         f"POST /api/external/push/v1/integrations/{api.id}/sessions/{session_id}/entities HTTP/1.1\r\n"
@@ -176,7 +176,7 @@ def begin_push(api: Api, session_id: str, sent: bytes, length: int) -> socket.so
 
 
 def leave(api: Api, session_id: str, when: Callable[[Api], bool]) -> None:
-    """Push a page, and leave without a response: not after a time, but once the server has got so far."""
+    """Push a page and disconnect without a response as soon as `when` holds on the server."""
     with begin_push(api, session_id, PAGE, len(PAGE)):
         api.sandbox.wait_for(lambda _: when(api))
 
@@ -185,7 +185,7 @@ def struck(api: Api) -> bool:
     return len(api.sandbox.fired(api.id)) == 1
 
 
-def test_a_client_that_leaves_before_there_is_company(api: Api) -> None:
+def test_a_client_that_disconnects_before_there_is_company(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", Delay(0), company=2)
     leave(api, session_id, struck)
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_before_there_is_company(api: Api) -> None:
     assert batches(api) == 1
 
 
-def test_clients_that_leave_as_soon_as_there_is_company(api: Api) -> None:
+def test_clients_that_disconnect_as_soon_as_there_is_company(api: Api) -> None:
     session_id = api.open()
     fault = inject(api, "push", Late(), times=2, company=2)
     clients = [begin_push(api, session_id, PAGE, len(PAGE)) for _ in range(2)]
@@ -225,13 +225,15 @@ def test_a_hang_is_released(api: Api) -> None:
     assert (responses, batches(api)) == ([202], 1)
 
 
-def test_a_hang_ends_by_itself(api: Api) -> None:
+def test_a_hang_ends_after_its_time(api: Api) -> None:
     inject(api, "create", Hang(0.05))
     assert api.create().status_code == 201
 
 
 @pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
-def test_a_client_that_leaves_a_hang(api: Api, moment: Literal["before", "after"], staged: int) -> None:
+def test_a_client_that_disconnects_during_a_hang(
+    api: Api, moment: Literal["before", "after"], staged: int
+) -> None:
     session_id = api.open()
     inject(api, "push", Hang(), moment=moment)
     leave(api, session_id, lambda api: struck(api) and batches(api) == staged)
@@ -239,7 +241,7 @@ def test_a_client_that_leaves_a_hang(api: Api, moment: Literal["before", "after"
     assert api.push(session_id, User=[{}]).status_code == 202
 
 
-def test_a_delay_acts_though_the_client_left(api: Api) -> None:
+def test_a_delay_acts_even_if_the_client_disconnected(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", Delay(1.0))
     leave(api, session_id, struck)
@@ -248,7 +250,7 @@ def test_a_delay_acts_though_the_client_left(api: Api) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1.0, None])
-def test_a_late_act_comes_after_the_client_left(api: Api, seconds: float | None) -> None:
+def test_a_late_fault_acts_after_the_client_disconnected(api: Api, seconds: float | None) -> None:
     session_id = api.open()
     fault = inject(api, "push", Late(seconds))
     leave(api, session_id, struck)
@@ -262,12 +264,12 @@ def test_a_late_act_comes_after_the_client_left(api: Api, seconds: float | None)
     assert pushed.acted_at is not None
 
 
-def test_a_delay_responses(api: Api) -> None:
+def test_a_delay_responds(api: Api) -> None:
     inject(api, "create", Delay(0.02), moment="after")
     assert api.create().status_code == 201
 
 
-def test_a_response_cut_off(api: Api) -> None:
+def test_a_truncated_response(api: Api) -> None:
     session_id = api.open()
     inject(api, "push", CutOff(10))
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="10 bytes read"):
@@ -276,7 +278,7 @@ def test_a_response_cut_off(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("moment", "staged"), [("before", 0), ("after", 1)])
-def test_raw_bytes_and_the_end(api: Api, moment: Literal["before", "after"], staged: int) -> None:
+def test_raw_bytes_then_close(api: Api, moment: Literal["before", "after"], staged: int) -> None:
     session_id = api.open()
     inject(api, "push", Raw(b"HTTP/1.1 299 Odd\r\nContent-Length: 9\r\n\r\nnine"), moment=moment)
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="4 bytes read, 5 more expected"):
@@ -285,16 +287,16 @@ def test_raw_bytes_and_the_end(api: Api, moment: Literal["before", "after"], sta
     assert api.sandbox.requests(api.id)[-1].status is None
 
 
-def test_raw_bytes_that_are_no_http(api: Api) -> None:
+def test_raw_bytes_that_are_not_http(api: Api) -> None:
     inject(api, "create", Raw(b"220 mail.example ESMTP\r\n"))
     with pytest.raises(requests.ConnectionError, match="BadStatusLine"):
         api.create()
 
 
-def test_raw_bytes_and_silence(api: Api) -> None:
+def test_raw_bytes_then_silence(api: Api) -> None:
     inject(api, "status", Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", then="silence"))
     with pytest.raises(requests.ConnectionError, match="Read timed out"):
-        # The head has time to come; it is the body that stays away.
+        # The timeout leaves time for the headers; the body never arrives.
         api.http.get(f"{api.url}/sessions/any", timeout=(5, 1.0))
 
 
@@ -304,7 +306,7 @@ def test_an_edited_response(api: Api) -> None:
     assert (response.status_code, response.json()["state"], response.json()["extra"]) == (201, "new", [1])
 
 
-def test_a_client_that_leaves_in_mid_request(api: Api) -> None:
+def test_a_client_that_disconnects_mid_request(api: Api) -> None:
     session_id = api.open()
     with begin_push(api, session_id, b'{"ent', length=100):
         api.sandbox.wait_for(lambda sandbox: sandbox.requests(api.id)[-1].operation == "push")

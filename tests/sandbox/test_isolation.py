@@ -1,4 +1,4 @@
-"""The sandbox as a room: what it may import, and that many may be in it at once."""
+"""The sandbox's imports, and many clients at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.sandbox import FaultySandbox
 
-ROOM = "target_sprinto.sandbox"
+SANDBOX = "target_sprinto.sandbox"
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -28,14 +28,14 @@ def imports(file: Path) -> Iterator[str]:
             yield str(node.module)
 
 
-def test_it_imports_nothing_of_the_loader() -> None:
+def test_the_sandbox_imports_nothing_from_the_loader() -> None:
     files = list(Path(target_sprinto.sandbox.__file__).parent.glob("*.py"))
     assert files
     ours = {name for file in files for name in imports(file) if name.startswith("target_sprinto")}
-    assert {name for name in ours if name != ROOM and not name.startswith(f"{ROOM}.")} == set()
+    assert {name for name in ours if name != SANDBOX and not name.startswith(f"{SANDBOX}.")} == set()
 
 
-def test_the_states_are_the_documented_ones() -> None:
+def test_the_states_match_the_documentation() -> None:
     assert set(TRANSITIONS) == {"active", "processing", "processed", "failed", "expired", "cancelled"}
     assert {state for ways in TRANSITIONS.values() for state in ways.values()} < set(TRANSITIONS)
 

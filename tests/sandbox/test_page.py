@@ -26,19 +26,19 @@ def page(sandbox: FaultySandbox) -> str:
     return response.text
 
 
-def test_an_empty_sandbox_says_how_to_send() -> None:
+def test_an_empty_sandbox_shows_how_to_send() -> None:
     with FaultySandbox() as sandbox:
         text = page(sandbox)
         assert f"{sandbox.base_url}/v1/integrations/demo/sessions" in text
         assert "sandbox-key" not in text
 
 
-def test_a_sandbox_without_integrations_says_how_to_send() -> None:
+def test_a_sandbox_without_integrations_shows_how_to_send() -> None:
     with FaultySandbox(SandboxOptions(integrations=None)) as sandbox:
         assert "No integration yet" in page(sandbox)
 
 
-def test_it_shows_sessions_events_and_what_was_applied(api: Api) -> None:
+def test_the_page_shows_sessions_events_and_applied_records(api: Api) -> None:
     session_id = api.create(client_reference_id="run 7").json()["id"]
     record = b'{"id": 1.10, "name": "\xc5\x81ukasz", "left": null, "tags": ["s\\u00e4ker", {"n": 2.50}]}'
     api.push_bytes(session_id, b'{"entities": {"Employee": [' + record + b', {"id": 2}]}}')
@@ -62,7 +62,7 @@ def test_it_shows_sessions_events_and_what_was_applied(api: Api) -> None:
         assert shown in section
 
 
-def test_it_shows_what_was_wrong_with_a_rejected_page(api: Api) -> None:
+def test_the_page_shows_why_a_page_was_rejected(api: Api) -> None:
     schema = {"properties": {"name": {"maxLength": 3}}, "required": ["id"]}
     api.sandbox.configure(api.id, entities={"User": EntityRules(schema=schema)})
     session_id = api.create().json()["id"]
@@ -77,14 +77,14 @@ def test_it_shows_what_was_wrong_with_a_rejected_page(api: Api) -> None:
     assert text.index("Nothing is applied yet") < text.index("In rejected pages") < text.index(">Sessions ")
 
 
-def test_it_reloads_itself_unless_that_is_not_wanted(sandbox: FaultySandbox) -> None:
+def test_the_page_reloads_itself_unless_disabled(sandbox: FaultySandbox) -> None:
     assert '<meta http-equiv="refresh" content="5">' in page(sandbox)
     response = requests.get(f"{sandbox.page_url}&still", timeout=5)
     assert response.status_code == 200
     assert "refresh" not in response.text
 
 
-def test_everything_is_escaped(api: Api) -> None:
+def test_all_values_are_escaped(api: Api) -> None:
     session_id = api.create(client_reference_id="<script>1</script>").json()["id"]
     api.push(session_id, **{"<i>": [{"<b>": "<img src=x>", "n": {"<u>": "'\"<u>"}}]})
     api.close(session_id)
@@ -94,27 +94,27 @@ def test_everything_is_escaped(api: Api) -> None:
         assert raw not in text
 
 
-def test_the_first_rows_are_shown(api: Api) -> None:
+def test_only_the_first_rows_are_shown(api: Api) -> None:
     api.deliver(**{f"Type-{api.id}": [{"id": n} for n in range(60)]})
     text = page(api.sandbox)
     assert "60 applied, the first 10 shown" in text
 
 
-def test_it_needs_nothing_from_elsewhere(sandbox: FaultySandbox) -> None:
+def test_the_page_loads_nothing_from_elsewhere(sandbox: FaultySandbox) -> None:
     response = requests.get(sandbox.page_url, timeout=5)
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert "<script" not in response.text
     assert "<link" not in response.text
 
 
-def test_what_was_applied_as_json(api: Api) -> None:
+def test_applied_records_as_json(api: Api) -> None:
     api.deliver(User=[{"id": 1}])
     response = api.http.get(f"{api.sandbox.url}/api/sandbox/{api.id}/applied")
     assert response.text == '{"User":[{"id": 1}]}'
     assert api.http.get(f"{api.sandbox.url}/api/sandbox/no-such/applied").status_code == 404
 
 
-def test_the_page_and_the_data_ask_for_the_key(api: Api) -> None:
+def test_the_page_and_the_data_require_the_key(api: Api) -> None:
     api.deliver(User=[{"id": "only for who has the key"}])
     for path in ("/", f"/api/sandbox/{api.id}/applied"):
         for key in ("", "?key=", "?key=another", "?key=%FF"):
@@ -130,7 +130,7 @@ def test_the_page_and_the_data_ask_for_the_key(api: Api) -> None:
 @pytest.mark.parametrize(
     "host", ["attacker.example", "attacker.example:80", "127.0.0.1.attacker.example", "[", ""]
 )
-def test_a_name_of_another_site_reads_nothing(api: Api, host: str) -> None:
+def test_another_sites_host_name_is_rejected(api: Api, host: str) -> None:
     paths = [
         "/?key=sandbox-key",
         f"/api/sandbox/{api.id}/applied",
@@ -143,17 +143,17 @@ def test_a_name_of_another_site_reads_nothing(api: Api, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:8765"])
-def test_this_machine_is_known_by_its_names(api: Api, host: str) -> None:
+def test_local_host_names_are_accepted(api: Api, host: str) -> None:
     assert api.http.get(f"{api.url}/status", headers={"Host": host}).status_code == 200
 
 
-def test_a_name_that_the_options_allow_is_served() -> None:
+def test_an_allowed_host_name_is_served() -> None:
     with FaultySandbox(SandboxOptions(hosts=frozenset({"sandbox.example"}))) as sandbox:
         response = requests.get(sandbox.page_url, headers={"Host": "sandbox.example:9"}, timeout=5)
         assert response.status_code == 200
 
 
-def test_light_mode_counts_and_forgets() -> None:
+def test_light_mode_counts_but_keeps_nothing() -> None:
     with FaultySandbox(SandboxOptions(light=True, processing_seconds=0)) as sandbox:
         url = f"{sandbox.base_url}/v1/integrations/demo/sessions"
         headers = {"api-key": "sandbox-key"}

@@ -1,4 +1,4 @@
-"""Each silent place in the documents, read each way."""
+"""Each undocumented behaviour, under each reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def api(sandbox: FaultySandbox, integration_id: str) -> Iterator[Api]:
 
 @dataclass
 class Timed:
-    """A sandbox whose clock moves only when a test moves it."""
+    """A sandbox whose clock advances only when a test advances it."""
 
     now: float = 1_800_000_000
     api: Api = field(init=False)
@@ -55,9 +55,7 @@ def reject(api: Api, readings: Readings) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reading", ["accepted", "refused"])
-def test_entity_types_that_the_account_has_not_defined(
-    api: Api, reading: Literal["accepted", "refused"]
-) -> None:
+def test_undefined_entity_types(api: Api, reading: Literal["accepted", "refused"]) -> None:
     readings = Readings(unknown_entity_types=reading)
     api.sandbox.configure(api.id, readings=readings, entities={"User": EntityRules()})
     response = api.push(api.open(), User=[{"id": 1}], Usr=[{"id": 2}])
@@ -87,7 +85,7 @@ def test_applying_upserts_by_the_key(api: Api) -> None:
     ]
 
 
-def test_applying_upserts_by_the_whole_without_a_key(api: Api) -> None:
+def test_applying_upserts_by_the_whole_record_without_a_key(api: Api) -> None:
     api.deliver(User=[{"v": 1}, {"v": 1}, {"v": 2}])
     assert api.sandbox.applied(api.id)["User"] == [b'{"v": 1}', b'{"v": 2}']
 
@@ -99,7 +97,7 @@ def test_applying_appends(api: Api) -> None:
     assert api.sandbox.applied(api.id)["User"] == [b'{"id": 1}'] * 3
 
 
-def test_applying_replaces_the_types_it_names(api: Api) -> None:
+def test_applying_replaces_the_pushed_types(api: Api) -> None:
     api.sandbox.configure(api.id, readings=Readings(apply="replace"))
     api.deliver(User=[{"id": 1}], Device=[{"id": 1}])
     session_id = api.open()
@@ -111,7 +109,7 @@ def test_applying_replaces_the_types_it_names(api: Api) -> None:
 
 
 @pytest.mark.parametrize(("reading", "total"), [("page", 1), ("session", 3)])
-def test_what_an_ingest_response_counts(api: Api, reading: Literal["page", "session"], total: int) -> None:
+def test_counts_in_an_ingest_response(api: Api, reading: Literal["page", "session"], total: int) -> None:
     api.sandbox.configure(api.id, readings=Readings(ingest_total=reading))
     session_id = api.open()
     api.push(session_id, User=[{}, {}])
@@ -120,7 +118,7 @@ def test_what_an_ingest_response_counts(api: Api, reading: Literal["page", "sess
 
 
 @pytest.mark.parametrize("postpones", [True, False])
-def test_whether_a_status_call_puts_off_expiry(api: Api, *, postpones: bool) -> None:
+def test_whether_a_status_call_postpones_expiry(api: Api, *, postpones: bool) -> None:
     api.sandbox.configure(api.id, readings=Readings(status_postpones_expiry=postpones))
     session_id = api.open()
     before = api.sandbox.sessions(api.id)[0].expires_at
@@ -147,7 +145,7 @@ def test_errors_in_validation_errors(api: Api) -> None:
     ("within", "base", "indexes"),
     [("type", 0, [1, 2]), ("type", 1, [2, 3]), ("page", 0, [3, 4]), ("page", 1, [4, 5])],
 )
-def test_where_an_index_counts_from(
+def test_what_an_index_counts_from(
     api: Api, within: Literal["type", "page"], base: Literal[0, 1], indexes: list[int]
 ) -> None:
     body = reject(api, Readings(index_within=within, index_base=base))
@@ -256,7 +254,7 @@ def test_whether_a_status_call_moves_updated_at(api: Api, *, postpones: bool) ->
 
 
 @pytest.mark.parametrize("shows", [True, False])
-def test_whether_the_log_shows_refused_creates(api: Api, *, shows: bool) -> None:
+def test_whether_the_log_shows_rejected_creates(api: Api, *, shows: bool) -> None:
     api.sandbox.configure(api.id, readings=Readings(log_shows_refused_creates=shows))
     session_id = api.create(client_reference_id="first").json()["id"]
     assert api.create(client_reference_id="second").status_code == 409
@@ -282,7 +280,7 @@ def test_the_log_may_lag(timed: Timed) -> None:
 
 
 @pytest.mark.parametrize(("ends", "again"), [("with empty pages", []), ("by repeating", ["session_created"])])
-def test_the_log_may_never_end(
+def test_the_log_may_be_endless(
     api: Api, ends: Literal["with empty pages", "by repeating"], again: list[str]
 ) -> None:
     api.sandbox.configure(api.id, readings=Readings(log_ends=ends))
@@ -315,12 +313,12 @@ def test_the_servers_clock_may_be_off(api: Api) -> None:
     for moment in times:
         assert abs(moment.timestamp() + days - time.time()) < 5
     assert api.close(opened.json()["id"]).status_code == 202
-    # What happens by itself happens in time.
+    # Scheduled transitions happen as the clock advances.
     api.wait(opened.json()["id"], "processed")
 
 
 @pytest.mark.parametrize("retry_after", [True, False])
-def test_requests_may_be_limited(timed: Timed, *, retry_after: bool) -> None:
+def test_requests_may_be_rate_limited(timed: Timed, *, retry_after: bool) -> None:
     api = timed.api
     limit = RateLimit(requests=3, seconds=1.5, retry_after=retry_after)
     api.sandbox.configure(api.id, rate_limit=limit)

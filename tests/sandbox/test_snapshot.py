@@ -31,7 +31,7 @@ def fill(api: Api) -> str:
     return second
 
 
-def test_it_survives_a_restart(tmp_path: Path) -> None:
+def test_a_snapshot_survives_a_restart(tmp_path: Path) -> None:
     options = SandboxOptions(data_dir=tmp_path / "data", processing_seconds=0)
     with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         active = fill(api)
@@ -46,7 +46,7 @@ def test_it_survives_a_restart(tmp_path: Path) -> None:
         assert (tmp_path / "data" / "sandbox.json").read_text("utf-8").count("ukasz") == 1
 
 
-def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_snapshot_is_private_and_written_at_each_change(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with FaultySandbox(SandboxOptions(data_dir=data)) as sandbox, Api(sandbox, "demo") as api:
         api.open()
@@ -56,7 +56,7 @@ def test_it_is_written_at_each_change_and_for_its_owner_only(tmp_path: Path) -> 
     assert data.stat().st_mode & 0o777 == 0o700
 
 
-def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
+def test_processing_continues_after_a_restart(tmp_path: Path) -> None:
     options = SandboxOptions(data_dir=tmp_path, processing_seconds=2)
     with FaultySandbox(options) as sandbox, Api(sandbox, "demo") as api:
         session_id = api.open()
@@ -66,8 +66,8 @@ def test_processing_goes_on_after_a_restart(tmp_path: Path) -> None:
         api.wait(session_id, "processed")
 
 
-def test_what_was_due_before_a_restart_happened_before_it(tmp_path: Path) -> None:
-    """Though nothing looked at the session in between."""
+def test_processing_due_before_a_restart_happened_before_it(tmp_path: Path) -> None:
+    """Even if the session was not read in between."""
     with (
         FaultySandbox(SandboxOptions(data_dir=tmp_path, processing_seconds=0)) as sandbox,
         Api(sandbox, "demo") as api,
@@ -77,7 +77,7 @@ def test_what_was_due_before_a_restart_happened_before_it(tmp_path: Path) -> Non
     assert [session.state for session in FaultySandbox(failing).sessions("demo")] == ["processed"]
 
 
-def test_another_file_is_refused(tmp_path: Path) -> None:
+def test_a_foreign_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "sandbox.json").write_bytes(b"[]")
     with pytest.raises(ValueError, match="not a sandbox snapshot"):
         FaultySandbox(SandboxOptions(data_dir=tmp_path))
@@ -86,7 +86,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
 )
-def test_serving_ends_by_signal_with_a_snapshot(door: FrontDoor, number: signal.Signals) -> None:
+def test_a_signal_ends_serving_with_a_snapshot(door: FrontDoor, number: signal.Signals) -> None:
     process = door.start("sandbox", "--port", "0", "--data", "data", "--any-type", program="sprintoctl")
     assert process.stdout is not None
     found = re.search(r"at (http://\S+)", process.stdout.readline().decode())
@@ -138,6 +138,6 @@ for line in range(20):
 """
 
 
-def test_serving_ends_by_two_signals_at_once() -> None:
+def test_two_signals_at_once_end_serving() -> None:
     ended = subprocess.run([sys.executable, "-c", TWO_SIGNALS], check=False, timeout=30)
     assert ended.returncode == 0

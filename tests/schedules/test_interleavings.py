@@ -1,7 +1,7 @@
-"""A run against the sandbox in random interleavings: pages, faults, other parties, time, interruptions.
+"""A run against the sandbox in random interleavings: pages, faults, other clients, time, interruptions.
 
-The machine is one integration with one run at a time. A rule asks the run's reader for something, or lets
-another client act; a request that a fault holds lets the rules act at just that moment of the run.
+The state machine is one integration with one run at a time. A rule gives the run's reader a task, or lets
+another client act; while a fault holds a request, rules can act at exactly that moment of the run.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ POLL_INTERVAL = 0.01
 
 READINGS = st.builds(
     Readings,
-    # Appending shows whatever comes twice.
+    # Under `append`, duplicates show.
     apply=st.sampled_from(["append", "append", "upsert", "replace"]),
     ingest_total=st.sampled_from(["page", "session"]),
     status_postpones_expiry=st.booleans(),
@@ -88,7 +88,7 @@ is off, for the sandbox's is put forward in mid-run."""
 
 @dataclass(frozen=True)
 class Batch:
-    """Records to add: their entity types, and by how many bytes each is longer than it need be."""
+    """Records to add: their entity types, and how many bytes of padding each has."""
 
     entity_types: list[str]
     padding: int = 0
@@ -111,7 +111,7 @@ SETTINGS = st.builds(
         ConflictPolicy,
         choice=st.sampled_from(OnActiveSession),
         wait_seconds=st.just(0.2),
-        # A run waits for what is missing of it.
+        # A run waits for the rest of this time.
         stale_seconds=st.sampled_from([0.0, 0.5]),
         own_prefix=st.just(PREFIX),
     ),
@@ -122,11 +122,11 @@ SETTINGS = st.builds(
 
 
 class Interleavings(RuleBasedStateMachine):
-    """One integration; `reader` is the run that is on, `readers` all there were."""
+    """One integration; `reader` is the current run, `readers` are all runs so far."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Another test's runs, which have not ended, are not ours.
+        # Ignore unfinished runs of other tests.
         self._before = set(threading.enumerate())
         self.clock = Clock()
         self.sandbox = FaultySandbox(
@@ -151,7 +151,7 @@ class Interleavings(RuleBasedStateMachine):
         troubles=TROUBLES,
         last_troubles=TROUBLES,
     )
-    def begin(  # noqa: PLR0913, PLR0917 - whatever is drawn for every example
+    def begin(  # noqa: PLR0913, PLR0917 - all drawn for every example
         self,
         readings: Readings,
         silence: float,
@@ -209,7 +209,7 @@ class Interleavings(RuleBasedStateMachine):
     def end(self) -> None:
         self._await_end()
 
-    # What else goes on
+    # Other events
 
     @rule(act=ACTS, seconds=PATIENCE)
     def meanwhile(self, act: Act, seconds: float) -> None:
@@ -218,10 +218,10 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, NEVER_SECONDS]), outcomes=OUTCOMES)
     def processing(self, seconds: float, outcomes: tuple[ProcessingOutcome, ...]) -> None:
-        """How long processing takes from now on, and what comes of it."""
+        """Set how long processing takes from now on, and its outcome."""
         self.sandbox.configure(INTEGRATION, processing_seconds=seconds, processing_outcomes=outcomes)
 
-    # What holds
+    # Checks
 
     def teardown(self) -> None:
         try:
@@ -250,7 +250,7 @@ class Interleavings(RuleBasedStateMachine):
         for limit in self.limits:
             event(f"met: {limit.value}")
 
-    # How
+    # Helpers
 
     @property
     def _reader(self) -> Reader:
@@ -305,7 +305,7 @@ class Interleavings(RuleBasedStateMachine):
             self.clock.jump(seconds)
 
     def _look_on(self, seconds: float) -> None:
-        """Let the run go on until it rests, or until it waits for a request that is held for the rules."""
+        """Wait until the run is at rest, or waits for a request that is held for the rules."""
         if self.reader is None:
             return
         until = time.monotonic() + seconds
@@ -320,7 +320,7 @@ class Interleavings(RuleBasedStateMachine):
                 return
 
     def _held(self) -> Fault | None:
-        """What holds the run's latest request, if something does."""
+        """Return the trouble that holds the run's latest request, if any."""
         ours = [seen for seen in self.sandbox.requests(INTEGRATION) if is_ours(seen)]
         if not ours or ours[-1].responded_at is not None:
             return None
@@ -351,7 +351,7 @@ class Interleavings(RuleBasedStateMachine):
                 self.sandbox.changed.wait(POLL_INTERVAL)
 
     def _settle(self) -> None:
-        """Let go whatever is held back, and let time pass until nothing more can happen."""
+        """Release everything that is held, and advance time until nothing more can happen."""
         for fault in (*self.held_back, *self.acts):
             self._release(fault)
         late = {
@@ -380,7 +380,7 @@ class Interleavings(RuleBasedStateMachine):
         try:
             hold(verdict)
         except BaseException:
-            # Beside Hypothesis' own words: an interleaving that does not come again would be lost.
+            # In addition to Hypothesis' output: an interleaving that cannot be reproduced would be lost.
             print(f"{reader.setting}\n{reader.ending}\n{tell(verdict.evidence, self.clock, reader.began_at)}")
             raise
         self.limits |= verdict.limits
@@ -390,7 +390,7 @@ class Interleavings(RuleBasedStateMachine):
         return Verdict(reader, evidence, self.clock, ApiClient.timings, self.readings)
 
     def _compare_applied(self) -> None:
-        """What is applied is the runs that may be applied, whole and in their order, and what others sent."""
+        """The applied records are complete runs that may be applied, in order, and other clients' records."""
         evidence = Evidence.gather(self.sandbox, INTEGRATION, self.other_client.requests)
         whole: dict[str, list[Page]] = {}
         for reader in self.readers:
@@ -436,7 +436,7 @@ def interleave(examples: int, *, derandomize: bool) -> None:
             deadline=None,
             database=None,
             derandomize=derandomize,
-            # A failing one is not made smaller: each try takes seconds, and some fail for their time alone.
+            # No shrinking: each try takes seconds, and some failures depend on timing alone.
             phases=(Phase.explicit, Phase.generate),
             print_blob=True,
         ),
@@ -451,6 +451,6 @@ def test_interleavings() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("shard", range(8))
 def test_many_interleavings(shard: int) -> None:
-    """400 in all, in shards that spread over the test processes; each draws courses of its own."""
+    """400 in total, in shards spread over the test processes; each draws its own courses."""
     del shard
     interleave(50, derandomize=False)

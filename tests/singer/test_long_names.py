@@ -1,4 +1,4 @@
-"""Messages about names of 255 characters, the longest that there are, fit into 300 characters."""
+"""Messages about names of 255 characters, the maximum, fit into 300 characters."""
 
 from __future__ import annotations
 
@@ -75,17 +75,17 @@ def rejected_records() -> RejectedRecords:
     return records
 
 
-def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - by the name
+def guards(**expected: Any) -> Expectations:  # noqa: ANN401 - expectations by name
     return Expectations({TYPE: Expectation(**expected)}, {})
 
 
-def unique_in_vain() -> None:
+def unknown_unique_field() -> None:
     expectations = guards(unique=[KEY])
     expectations.before(lambda *_: None)(TYPE, b"{}")
     expectations.require_unique_fields(lambda _: FIELDS)
 
 
-def in_the_way(policy: str) -> NoReturn:
+def session_conflict(policy: str) -> NoReturn:
     began = datetime(2026, 11, 21, tzinfo=timezone.utc)
     session = LoggedSession("0b0e6e0c-52f0-4d7c-9a4e-4c0f54b63a0e", f"{STREAM}/{uuid.uuid4()}", began, began)
     blocker = ActiveSession(session, began + timedelta(hours=20))
@@ -122,7 +122,7 @@ FAULTS = tuple(
 
 MESSAGES: dict[str, Callable[[], object]] = {
     "no expression": lambda: map_check.require_map(rule(**{FIELDS[0]: long("not an (")}), STREAM, FIELDS, []),
-    "key not made": lambda: map_check.require_map(
+    "missing key": lambda: map_check.require_map(
         rule(__key_properties__=[KEY], **{field: field for field in FIELDS}), STREAM, FIELDS, []
     ),
     "key dropped": lambda: map_check.require_map(
@@ -130,8 +130,8 @@ MESSAGES: dict[str, Callable[[], object]] = {
     ),
     "unknown name": lambda: known_names(**{FIELDS[0]: KEY}),
     "unknown part": lambda: known_names(**{FIELDS[0]: f"record['{KEY}']"}),
-    "removed in vain": lambda: known_names(**{KEY: None}),
-    "field of no entity": lambda: map_check.require_entity(
+    "removed field unknown": lambda: known_names(**{KEY: None}),
+    "field unknown to the entity type": lambda: map_check.require_entity(
         entity(additionalProperties=False), STREAM, None, SCHEMA["properties"], [KEY], []
     ),
     "other type": lambda: map_check.require_entity(
@@ -146,10 +146,10 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "no entity type": lambda: EntityTypes(
         {long(f"name_{number}"): TYPE for number in range(9)}, Unmapped.FAIL
     ).of(STREAM),
-    "no name for an entity type": lambda: EntityTypes({}, Unmapped.KEEP).of(STREAM + "x"),
+    "name too long for an entity type": lambda: EntityTypes({}, Unmapped.KEEP).of(STREAM + "x"),
     "stream missing": lambda: arrivals({}, {STREAM: TYPE}),
     "type missing": lambda: arrivals({}, {}, (TYPE,)),
-    "unique in vain": unique_in_vain,
+    "unknown unique field": unknown_unique_field,
     "no such function": lambda: map_check.require_known_names(
         rule(**{FIELDS[0]: f"{KEY}({FIELDS[1]})"}), STREAM, SCHEMA["properties"], FIELDS
     ),
@@ -171,13 +171,13 @@ MESSAGES: dict[str, Callable[[], object]] = {
     "too few records": lambda: RunOptions(
         expected={long(f"Type{number}"): 10**9 for number in range(9)}
     ).require_expected({}),
-    "page refused": lambda: raised(
+    "rejected page": lambda: raised(
         describe_rejection(PAGE, push.PageRefused("", details=FAULTS), lambda _, spelt: spelt)
     ),
     "record too large": lambda: raised(too_large(b"", SOURCE, TYPE)),
     "count mismatch": count_mismatch,
-    "in the way": lambda: in_the_way("fail"),
-    "in the way for long": lambda: in_the_way("wait"),
+    "session conflict": lambda: session_conflict("fail"),
+    "session conflict after a wait": lambda: session_conflict("wait"),
 }
 
 
@@ -198,7 +198,7 @@ def all_kinds(kind: type[push.SprintoError] = push.SprintoError) -> Iterator[typ
 
 
 @pytest.mark.parametrize("kind", dict.fromkeys(all_kinds()), ids=lambda kind: kind.__name__)
-def test_the_names_in_a_message_are_cut_whatever_the_error(kind: type[push.SprintoError]) -> None:
+def test_long_names_are_cut_in_every_error(kind: type[push.SprintoError]) -> None:
     failure = kind.__new__(kind)
     names = ", ".join(f"'{field}'" for field in FIELDS[:5])
     push.SprintoError.__init__(failure, f"Sprinto's fields {names} of stream '{STREAM}' differ.", "h" * 100)

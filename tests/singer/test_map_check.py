@@ -1,4 +1,4 @@
-"""What a message on a stream map suggests is what works if it is typed."""
+"""The corrections that stream map errors suggest work when typed."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def failure(expression: str, target: str = "name") -> MapFailed:
         ("id", '"str(id) if id is not None else None"'),
     ],
 )
-def test_a_hint_says_what_to_write(expression: str, suggested: str) -> None:
+def test_a_hint_shows_what_to_write(expression: str, suggested: str) -> None:
     assert suggested in failure(expression).hint
 
 
@@ -87,7 +87,7 @@ def test_a_filter_is_not_a_constant(expression: str, suggested: str) -> None:
 
 
 @pytest.mark.parametrize(("expression", "target"), [("No", "name"), ("str(No)", "name"), ("id", "…")])
-def test_the_target_of_a_key_that_is_renamed_is_named(expression: str, target: str) -> None:
+def test_a_hint_names_the_target_of_a_renamed_key(expression: str, target: str) -> None:
     with pytest.raises(MapFailed) as caught:
         require_map(
             MapRule("people", "people", {"name": expression, "__else__": None}), "people", ["No"], ["No"]
@@ -96,17 +96,17 @@ def test_the_target_of_a_key_that_is_renamed_is_named(expression: str, target: s
 
 
 @pytest.mark.parametrize("expression", ["active = 'Y'", 'the "best"', "it's"])
-def test_quotes_are_suggested_only_where_they_are_enough(expression: str) -> None:
+def test_quotes_are_suggested_only_if_they_suffice(expression: str) -> None:
     assert failure(expression).hint == "Correct it."
 
 
 @pytest.mark.parametrize("expression", ["id; No", "No\n+ ' ' + No\n", "No\nNo", "'a'\nif id else 'b'"])
-def test_an_expression_is_one(expression: str) -> None:
+def test_several_expressions_are_rejected(expression: str) -> None:
     error = failure(expression)
     assert "which is not an expression" in error.message
     assert "parentheses around its lines" in error.hint
 
 
 @pytest.mark.parametrize("expression", ["id\n", "id  # the number", "(id\n+ No)\n", "id;"])
-def test_a_line_end_or_a_comment_changes_nothing(expression: str) -> None:
+def test_line_ends_and_comments_are_allowed(expression: str) -> None:
     assert parsed(expression) is not None

@@ -1,4 +1,4 @@
-"""The draft of a mapping: on the field names that eight taps publish, and on names of our own."""
+"""The draft of a mapping, for the field names of eight published taps and for made-up names."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def is_right(tap: Published, one: Proposal) -> bool:
 
 
 @pytest.mark.parametrize("tap", PUBLISHED, ids=lambda tap: tap.source)
-def test_nothing_wrong_is_sure_and_no_account_date_is_proposed(tap: Published) -> None:
+def test_sure_proposals_are_right_and_account_dates_are_not_proposed(tap: Published) -> None:
     for one in proposed(tap.fields).values():
         assert one.level != "sure" or is_right(tap, one), one
         if one.field in {"employmentStartDate", "employmentEndDate"}:
             assert one.rule in {None, UNDECIDED} or is_right(tap, one), one
 
 
-def test_most_of_what_a_person_would_choose_is_proposed() -> None:
+def test_most_fields_that_a_person_would_choose_are_proposed() -> None:
     chosen = right = wrong = 0
     for tap in PUBLISHED:
         found = proposed(tap.fields)
@@ -45,7 +45,7 @@ def test_most_of_what_a_person_would_choose_is_proposed() -> None:
     assert right / chosen >= 0.8, (right, chosen)
 
 
-def test_dates_of_an_account_are_named_and_not_taken() -> None:
+def test_account_dates_are_named_but_not_proposed() -> None:
     (okta,) = [tap for tap in PUBLISHED if "okta" in tap.source]
     start = proposed(okta.fields)["employmentStartDate"]
     assert (start.rule, start.level) == (UNDECIDED, "decide")
@@ -64,7 +64,7 @@ def test_dates_of_an_account_are_named_and_not_taken() -> None:
         ("work-email", "work email"),
     ],
 )
-def test_names_are_words(name: str, spelt: str) -> None:
+def test_names_are_split_into_words(name: str, spelt: str) -> None:
     assert words(name) == spelt
 
 
@@ -93,14 +93,14 @@ def test_names_are_words(name: str, spelt: str) -> None:
         ("employment_type", "employmentType", "?", "decide"),
     ],
 )
-def test_a_field_is_read_as_its_schema_wants_it(
+def test_a_proposal_converts_a_field_to_the_wanted_type(
     fields: str, field: str, rule: str | None, level: str
 ) -> None:
     one = proposed(fields)[field]
     assert (one.rule, one.level) == (rule, level)
 
 
-def test_the_shape_of_values_helps_and_their_text_is_not_repeated() -> None:
+def test_the_format_of_values_is_used_but_not_their_text() -> None:
     records = [
         {"hire_date": "2024-01-15", "contract_type": "employee", "email": "s3cr3t@example.com"},
         {"hire_date": "2023-02-01", "contract_type": "contractor"},
@@ -114,7 +114,7 @@ def test_the_shape_of_values_helps_and_their_text_is_not_repeated() -> None:
     assert proposed("contract_type", {"contract_type": "s3cr3t"})["employmentType"].rule == UNDECIDED
 
 
-def test_a_field_with_an_odd_name_is_optional_only_if_a_record_lacks_it() -> None:
+def test_an_oddly_named_field_is_optional_only_if_a_record_lacks_it() -> None:
     found = proposed("last-name first-name", {"last-name": "x", "first-name": "x"}, {"last-name": "x"})
     assert found["lastName"].rule == "record['last-name']"
     assert found["firstName"].rule == "record.get('first-name')"
@@ -132,13 +132,13 @@ def test_a_field_with_an_odd_name_is_optional_only_if_a_record_lacks_it() -> Non
         ("2024-01-15T09:00:00+0530", UNDECIDED, "decide"),
     ],
 )
-def test_only_a_time_that_the_target_takes_is_sure(value: str, rule: str, level: str) -> None:
+def test_only_a_time_that_the_target_accepts_is_sure(value: str, rule: str, level: str) -> None:
     found = proposed("hire_date", {"hire_date": value})["employmentStartDate"]
     assert (found.rule, found.level) == (rule, level)
     assert ("no time zone" in found.why) is (rule == UNDECIDED)
 
 
-def test_the_stream_map_sends_nothing_else() -> None:
+def test_the_drafted_map_sends_no_other_fields() -> None:
     sample = StreamSample(schema("id salary"))
     assert stream_map(draft(sample, USER), USER) == {
         "employeeId": "id",
@@ -164,7 +164,7 @@ def test_streams_of_people_are_recognised(stream: str, entity_type: str | None) 
     "odd",
     [{}, {"properties": None}, {"properties": []}, {"properties": {"id": True, "email": {"type": 5}}}],
 )
-def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> None:
+def test_an_odd_schema_leaves_every_decision_to_a_person(odd: dict[str, Any]) -> None:
     messages = [{"type": "SCHEMA", "stream": "s", "schema": odd}, {"type": "RECORD", "stream": "s"}, {}]
     (sample,) = from_output(as_input(messages).splitlines()).values()
     assert all(one.level in {"", "decide", "likely"} for one in draft(sample, USER))
@@ -179,18 +179,18 @@ def test_an_odd_schema_leaves_everything_to_a_person(odd: dict[str, Any]) -> Non
         {},
     ],
 )
-def test_what_may_be_null_never_becomes_the_text_none(nullable: dict[str, Any]) -> None:
+def test_null_never_becomes_the_text_none(nullable: dict[str, Any]) -> None:
     found = draft(StreamSample({"properties": {"id": nullable}}), USER)
     (rule,) = [one.rule for one in found if one.field == "employeeId"]
     assert rule == "str(id) if id is not None else None"
 
 
-def test_what_is_never_null_needs_no_condition() -> None:
+def test_a_field_that_is_never_null_needs_no_condition() -> None:
     found = draft(StreamSample({"properties": {"id": {"type": "integer"}}}), USER)
     assert found[0].rule == "str(id)"
 
 
-def test_it_is_the_same_each_time() -> None:
+def test_a_draft_is_deterministic() -> None:
     messages = as_input([{"type": "SCHEMA", "stream": "s", "schema": schema(PUBLISHED[0].fields)}])
     first, second = (draft(from_output(messages.splitlines())["s"], USER) for _ in range(2))
     assert first == second

@@ -1,4 +1,4 @@
-"""A record plan decides nothing: what it takes is valid, and it writes what the SDK's mapper makes."""
+"""The fast path of a record plan: it takes only valid records, and writes the same as the SDK's mapper."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ PLAIN: st.SearchStrategy[dict[str, Any]] = st.recursive(
 
 
 def _as_object(pairs: list[tuple[str, str]]) -> str:
-    """Names may come twice."""
+    """JSON text of an object; names may occur twice."""
     return "{" + ",".join(f"{json.dumps(name)}: {text}" for name, text in pairs) + "}"
 
 
@@ -89,7 +89,7 @@ STREAMS = st.fixed_dictionaries(
 
 
 def fitting(schema: dict[str, Any]) -> st.SearchStrategy[str]:
-    """JSON text that is likely to be as a plain schema says."""
+    """JSON text that is likely to match a plain schema."""
     kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     ways: dict[str, st.SearchStrategy[str]] = {
         "null": st.just("null"),
@@ -109,17 +109,17 @@ def fitting(schema: dict[str, Any]) -> st.SearchStrategy[str]:
 
 def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(schema["properties"])), max_size=2, unique=True))
-    short = typed_decoder(schema, names)
-    if short is None:
+    decoder = typed_decoder(schema, names)
+    if decoder is None:
         event("not plain")
         return
     raw = data.draw(st.one_of(fitting(schema), RECORDS)).encode()
-    read = short.read(raw)
+    read = decoder.read(raw)
     if read is None:
-        event("looked at in full")
+        event("checked in full")
         return
     event("taken")
-    key = short.key(read)
+    key = decoder.key(read)
     record = decode_object(raw)
     RecordValidator("people", schema).validate(record)
     assert key == tuple(record[name] for name in names)
@@ -127,15 +127,15 @@ def require_same_verdict(data: st.DataObject, schema: dict[str, Any]) -> None:
 
 
 @given(st.data(), STREAMS)
-def test_what_the_short_way_takes_is_valid_and_has_the_same_key(
+def test_records_on_the_fast_path_are_valid_and_have_the_same_key(
     data: st.DataObject, schema: dict[str, Any]
 ) -> None:
     require_same_verdict(data, schema)
 
 
-def test_what_taps_of_the_sdk_send_is_plain() -> None:
-    short = typed_decoder(TYPICAL, ["id", "count"])
-    assert short is not None
+def test_typical_sdk_tap_schemas_are_plain() -> None:
+    decoder = typed_decoder(TYPICAL, ["id", "count"])
+    assert decoder is not None
     whole = {
         "id": "a",
         "at": None,
@@ -149,9 +149,9 @@ def test_what_taps_of_the_sdk_send_is_plain() -> None:
         (msgspec.json.encode(whole), ("a", 3)),
         (b'{"id": "a", "count": 1, "amount": null}', ("a", 1)),
     ):
-        read = short.read(raw)
+        read = decoder.read(raw)
         assert read is not None
-        assert short.key(read) == key
+        assert decoder.key(read) == key
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ def test_what_taps_of_the_sdk_send_is_plain() -> None:
         b"NaN",
     ],
 )
-def test_the_rest_is_looked_at_in_full(raw: bytes) -> None:
-    short = typed_decoder(TYPICAL, ["id", "count"])
-    assert short is not None
-    assert short.read(raw) is None
+def test_other_records_are_checked_in_full(raw: bytes) -> None:
+    decoder = typed_decoder(TYPICAL, ["id", "count"])
+    assert decoder is not None
+    assert decoder.read(raw) is None
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_the_rest_is_looked_at_in_full(raw: bytes) -> None:
         {"items": []},
     ],
 )
-def test_a_schema_that_says_more_is_not_plain(said: dict[str, Any]) -> None:
+def test_a_schema_with_more_rules_is_not_plain(said: dict[str, Any]) -> None:
     field = {"type": "array"} | said
     assert typed_decoder({"properties": {"id": {"type": "string"}, "x": field}}, ["id"]) is None
 
@@ -289,15 +289,15 @@ WHOLE = st.tuples(*(st.tuples(st.just(name), value) for name, value in FITTING.i
 
 
 def maps_of(rule: dict[str, Any], fields: dict[str, Any] = FIELDS) -> tuple[StreamMap, MapRule]:
-    """The SDK's map for a rule, and what the plan reads of it."""
+    """The SDK's map for a rule, and the rule as the plan reads it."""
     mapper = PluginMapper({"stream_maps": {"people": rule}}, logging.getLogger("test"))
     mapper.register_raw_stream_schema("people", {"type": "object", "properties": fields}, ["id"])
     (stream_map,) = mapper.stream_maps["people"]
     return stream_map, MapRule("people", "people", rule)
 
 
-def by_the_mapper(stream_map: StreamMap, rule: MapRule, raw: bytes) -> bytes | None:
-    """What the SDK's mapper makes of a record; None where it, or what comes before or after it, fails."""
+def mapped_by_the_sdk(stream_map: StreamMap, rule: MapRule, raw: bytes) -> bytes | None:
+    """The SDK mapper's result for a record; None if it, or a step before or after it, fails."""
     try:
         record = decode_object(raw)
         if record.get(DELETED_AT) is not None and not rule.reads(DELETED_AT):
@@ -307,26 +307,26 @@ def by_the_mapper(stream_map: StreamMap, rule: MapRule, raw: bytes) -> bytes | N
             return LEFT_OUT
         assert is_finite(mapped)
         return msgspec.json.Encoder(decimal_format="number").encode(mapped)
-    except Exception:  # noqa: BLE001 - whatever an expression raises
+    except Exception:  # noqa: BLE001 - an expression may raise anything
         return None
 
 
 def meaning(body: bytes) -> str:
-    """A record's names and values, exactly; the order of its names means nothing."""
+    """A record's exact names and values, regardless of the order of its names."""
     return repr(sorted(decode_object(body).items()))
 
 
 def require_equal(stream_map: StreamMap, rule: MapRule, raw: bytes) -> str:
-    """Which way the record took."""
+    """Check that both results are equal; return which path the record took."""
     writer = record_writer(stream_map, rule, list(FIELDS))
     written = writer.write(raw) if writer else None
     if written is None:
-        return "the SDK's mapper has it"
+        return "left to the SDK's mapper"
     try:
         decode_object(raw)
     except ValueError:
-        return "a field that is not read cannot be held exactly"
-    expected = by_the_mapper(stream_map, rule, raw)
+        return "a field that is not read cannot be represented exactly"
+    expected = mapped_by_the_sdk(stream_map, rule, raw)
     assert expected is not None
     if written == LEFT_OUT:
         assert expected == LEFT_OUT
@@ -345,18 +345,18 @@ def require_same_record(rule: dict[str, Any], pairs: list[tuple[str, str]]) -> N
 
 
 @given(MAPS, OPTIONS, WHOLE | WHOLE | PAIRS)
-def test_what_a_plan_writes_is_what_the_sdks_mapper_makes(
+def test_a_plan_writes_the_same_as_the_sdks_mapper(
     rule: dict[str, Any], options: dict[str, Any], pairs: list[tuple[str, str]]
 ) -> None:
     require_same_record(rule | options, pairs)
 
 
 @pytest.mark.parametrize("others", [{}, {"__else__": None, "__key_properties__": []}])
-def test_each_expression_comes_to_the_same(subtests: pytest.Subtests, others: dict[str, Any]) -> None:
+def test_each_expression_has_the_same_result(subtests: pytest.Subtests, others: dict[str, Any]) -> None:
     whole = {"id": "a", "first": "b c", "amount": 2.50, "office": {"city": "x"}, "tags": ["t"], "é b": None}
     whole |= {"new": "N", "self": "https://example.com/a"}
     records = (whole, whole | {"first": None, "amount": None}, {"id": "a"}, whole | {"unknown": 1})
-    for expression in EXPRESSIONS.elements:  # type: ignore[attr-defined] # what it samples from
+    for expression in EXPRESSIONS.elements:  # type: ignore[attr-defined] # the sampled values
         with subtests.test(expression):
             stream_map, rule = maps_of({"new": expression} | others)
             for record in records:
@@ -379,7 +379,7 @@ EMPLOYEE = {
 }
 
 
-def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
+def test_the_sample_user_map_takes_the_fast_path_and_keeps_bytes() -> None:
     stream_map, rule = maps_of(SAMPLE["stream_maps"]["employees"], {name: {} for name in EMPLOYEE})
     writer = record_writer(stream_map, rule, list(EMPLOYEE))
     assert writer is not None
@@ -388,23 +388,23 @@ def test_the_documented_user_map_takes_the_short_way_and_keeps_bytes() -> None:
     assert written is not None
     assert b'"firstName":"Zo\\u00eb"' in written
     assert list(decode_object(written)) == [*SAMPLE["stream_maps"]["employees"]][:-2]
-    expected = by_the_mapper(stream_map, rule, raw)
+    expected = mapped_by_the_sdk(stream_map, rule, raw)
     assert expected is not None
     assert meaning(written) == meaning(expected)
 
 
 def documented_maps() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every stream map in JSON or YAML in the guides, their recipes and the README, by where it is."""
+    """Every stream map in JSON or YAML in the guides, their recipes and the README, with its location."""
     for page in PAGES:
         for block in blocks(page):
             if block.language in {"json", "yaml"} and "stream_maps" in block.text:
-                # YAML reads JSON too.
+                # JSON is valid YAML.
                 for stream, rule in stream_maps_in(yaml.safe_load(block.text)):
                     yield f"{page.name}: {stream}", rule
 
 
 def stream_maps_in(node: object) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The maps of all streams, however deep a document has its `stream_maps`."""
+    """The maps of all streams, wherever `stream_maps` is nested in a document."""
     for name, inner in node.items() if isinstance(node, dict) else ():
         if name == "stream_maps":
             yield from ((stream, rule) for stream, rule in inner.items() if isinstance(rule, dict))
@@ -417,7 +417,7 @@ NOT_EXPRESSIONS = {"__key_properties__", "__else__"}
 
 
 @pytest.mark.parametrize("rule", [rule for _, rule in DOCUMENTED], ids=[where for where, _ in DOCUMENTED])
-def test_a_documented_map_takes_the_short_way(rule: dict[str, Any]) -> None:
+def test_documented_maps_take_the_fast_path(rule: dict[str, Any]) -> None:
     expressions = [text for name, text in rule.items() if text and name not in NOT_EXPRESSIONS]
     names = sorted(set().union(*map(fields_read, expressions)) - {"record", "str"} | {"id"})
     stream_map, read = maps_of(rule, {name: {} for name in names})
@@ -425,7 +425,7 @@ def test_a_documented_map_takes_the_short_way(rule: dict[str, Any]) -> None:
     assert writer is not None
     nested = {"boss": {"id": 7}, "contact": {"email": "a@example.com"}, "_sdc_deleted_at": None}
     raw = json.dumps({name: nested.get(name, f"{name} é") for name in names}).encode()
-    written, expected = writer.write(raw), by_the_mapper(stream_map, read, raw)
+    written, expected = writer.write(raw), mapped_by_the_sdk(stream_map, read, raw)
     assert written
     assert expected
     assert meaning(written) == meaning(expected)
@@ -452,7 +452,7 @@ def test_a_renamed_number_keeps_its_digits() -> None:
         b"[]",
     ],
 )
-def test_in_doubt_the_sdks_mapper_has_the_record(raw: bytes) -> None:
+def test_unusual_records_are_left_to_the_sdks_mapper(raw: bytes) -> None:
     stream_map, rule = maps_of({"id": "id", "new": "first.upper()", "__else__": None})
     writer = record_writer(stream_map, rule, list(FIELDS))
     assert writer is not None
@@ -460,7 +460,7 @@ def test_in_doubt_the_sdks_mapper_has_the_record(raw: bytes) -> None:
     assert writer.write(raw) is None
 
 
-def test_a_field_that_is_missing_is_null_for_the_expression_that_says_so_alone() -> None:
+def test_a_missing_field_is_null_only_for_record_get() -> None:
     stream_map, rule = maps_of({"new": "record.get('first')", "other": "str(record['first'])"})
     writer = record_writer(stream_map, rule, list(FIELDS))
     assert writer is not None
@@ -469,9 +469,9 @@ def test_a_field_that_is_missing_is_null_for_the_expression_that_says_so_alone()
 
 
 @pytest.mark.parametrize("expression", ["self", "self.lower()"])
-def test_self_is_the_target_field_although_the_stream_has_a_field_of_that_name(expression: str) -> None:
+def test_self_is_the_target_field_even_if_a_field_is_named_self(expression: str) -> None:
     stream_map, rule = maps_of({"first": expression})
     raw = b'{"id": "a", "first": "B", "self": "https://example.com/1"}'
     writer = record_writer(stream_map, rule, list(FIELDS))
     written = writer.write(raw) if writer else None
-    assert written is None or meaning(written) == meaning(by_the_mapper(stream_map, rule, raw) or b"")
+    assert written is None or meaning(written) == meaning(mapped_by_the_sdk(stream_map, rule, raw) or b"")

@@ -1,4 +1,4 @@
-"""Names that are close to each other."""
+"""Similar names are recognised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WORDS = st.text(LETTERS, max_size=6)
 
 
 def edits(word: str) -> set[str]:
-    """All that one edit makes of a word, and the word."""
+    """The word, and every word that is one edit away."""
     cuts = [(word[:at], word[at:]) for at in range(len(word) + 1)]
     return (
         {word}
@@ -26,12 +26,12 @@ def edits(word: str) -> set[str]:
 
 
 @given(WORDS, WORDS)
-def test_one_edit_is_what_one_edit_makes(first: str, second: str) -> None:
+def test_within_one_edit_matches_the_definition(first: str, second: str) -> None:
     assert within_one_edit(first, second) == (second in edits(first)) == within_one_edit(second, first)
 
 
 @given(WORDS, st.data())
-def test_every_edit_is_one(word: str, data: st.DataObject) -> None:
+def test_every_edit_is_within_one_edit(word: str, data: st.DataObject) -> None:
     assert within_one_edit(word, data.draw(st.sampled_from(sorted(edits(word)))))
 
 
@@ -54,11 +54,11 @@ def test_a_misspelled_setting_is_recognised(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "name", ["hr_api_key", "_hr_api_key", "2_api_key", "hr_page_size", "pages_sises", "keys", "loglevel"]
 )
-def test_what_is_further_away_is_another_program_s(name: str) -> None:
+def test_less_similar_names_are_not_reported(name: str) -> None:
     assert settings_checks.misspelt([name], settings.SCHEMA["properties"]) == {}
 
 
-def test_the_nearest_names_come_first_a_prefix_counts_little() -> None:
+def test_the_nearest_names_come_first() -> None:
     known = ["devices", "employments", "employees", "teams", "vendors", "repositories"]
     assert by_nearness("public-employees", known)[0] == "employees"
     assert by_nearness("Employes", known)[:2] == ["employees", "employments"]
@@ -68,7 +68,7 @@ def test_the_nearest_names_come_first_a_prefix_counts_little() -> None:
     assert nearest_first("employees", []) == ""
 
 
-def test_a_name_in_a_message_is_bounded_and_has_no_control_characters() -> None:
+def test_names_in_a_message_are_cut_and_escaped() -> None:
     shown = nearest_first("x", ["a\x1b[2J" + "b" * 1000])
     assert "\x1b" not in shown
     assert len(shown) < 80

@@ -1,4 +1,4 @@
-"""Which records a last STATE covers: the decision alone. Real taps: `end_to_end/test_sdk_taps.py`."""
+"""Which records a final STATE covers: only the decision. Real taps: `end_to_end/test_sdk_taps.py`."""
 
 from __future__ import annotations
 
@@ -262,12 +262,12 @@ def test_not_covered(value: object, bookmark: object) -> None:
     assert not is_covered(value, bookmark)
 
 
-def test_one_record_that_is_not_covered_ends_the_looking_until_the_next_state() -> None:
+def test_after_an_uncovered_record_none_are_checked_until_the_next_state() -> None:
     followed = FinalState()
     followed.add_schema("people", b'["at"]')
     followed.add_state(json.dumps({"bookmarks": {"people": at(10)}}).encode())
     followed.add_record("people", b'{"at":11}')
-    # It would raise if it were decoded as what it is not.
+    # Decoding this would raise.
     followed.add_record("people", None)  # type: ignore[arg-type]
     followed.add_state(json.dumps({"bookmarks": {"people": at(11)}}).encode())
     followed.add_record("people", b'{"at":11}')
