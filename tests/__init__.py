@@ -1,6 +1,6 @@
-"""Tests start hundreds of processes: what each of them imports is compiled once, in a folder of pytest's.
+"""Tests start hundreds of processes: their imports are compiled once, into a folder of pytest's.
 
-Only pytest's own processes write there: what a test starts may be killed, or have no room for a file.
+Only pytest's processes write there: a process that a test starts may be killed, or be unable to write.
 """
 
 import os
@@ -14,7 +14,7 @@ os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
 sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
 sys.dont_write_bytecode = False
 
-# What was imported before this has left nothing there.
+# Modules imported before this point were not cached there.
 for _module in list(sys.modules.values()):
     _source = getattr(_module, "__file__", None) or ""
     if _source.endswith(".py") and not Path(cache_from_source(_source)).exists():

@@ -24,8 +24,8 @@ from tests.support.sandbox import FaultySandbox
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How fast examples come says nothing of us: the machine may be busy. `nox -s full` chooses the second, which
-# draws others each time: what it finds is not to fail another change's tests.
+# No deadline: the machine may be busy. `nox -s full` uses the second profile, which draws new examples each
+# time; its findings must not fail the tests of an unrelated change.
 for profile, examples in {"quick": 25, "thorough": 500}.items():
     settings.register_profile(
         profile,
@@ -36,32 +36,32 @@ for profile, examples in {"quick": 25, "thorough": 500}.items():
     )
 settings.load_profile("quick")
 
-# Under `nohup` or in a background job the processes that tests start would ignore a signal they are to obey.
+# Under `nohup` or in a background job, processes that tests start would inherit ignored signals.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Of a Python past its end of life the SDK warns on stderr of each run: true, and not looked for here.
+# The SDK warns on stderr about a Python past its end of life, which these tests do not expect.
 if sys.version_info < (3, 11):
     os.environ["PYTHONWARNINGS"] = "ignore:Python 3.10 reached its end of life"
 
-# A proxy of this machine's would be asked for the sandbox, and for hosts that are not to exist.
+# This machine's proxy would be used for the sandbox and for hosts that must not exist.
 proxies.set_aside()
 
-# With a looser one, a file that a test makes could be written by others, which the target refuses.
+# With a looser umask, test files could be writable by others, which the target rejects.
 os.umask(0o022)
 
 _numbers = itertools.count(1)
 
 
 def pytest_collection_finish() -> None:
-    """The collector leaves the tests themselves alone: they live until the end, and are many."""
+    """Exclude the tests themselves from garbage collection: they are many and live until the end."""
     gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[FaultySandbox]:
-    """One server for all tests: each has an integration of its own, so they do not meet."""
+    """One server for all tests: each test has its own integration, so they do not interfere."""
     with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02)) as running:
         yield running
 
@@ -73,7 +73,7 @@ def integration_id() -> str:
 
 @pytest.fixture(scope="session")
 def short_folder() -> Iterator[Path]:
-    """A socket's path must be short, which pytest's folders are not."""
+    """A socket's path must be shorter than pytest's folders."""
     with tempfile.TemporaryDirectory() as folder:
         message_size.note_long_messages(Path(folder, "warm.long"))
         yield Path(folder)
@@ -81,7 +81,7 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def messages_are_short(short_folder: Path) -> Iterator[None]:
-    """No error of this process, or of a command that a test runs, has a message that is too long."""
+    """Check that no error of this process, or of a command that a test runs, has too long a message."""
     report = short_folder / "warm.long"
     report.unlink(missing_ok=True)
     yield
@@ -90,7 +90,7 @@ def messages_are_short(short_folder: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def warm(short_folder: Path) -> Iterator[str]:
-    """The socket of a server that runs the real command without the time of its imports."""
+    """The socket of a server that runs the real command without its import time."""
     path = str(short_folder / "warm")
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.support.warm", "serve", path], cwd=Path(__file__).parents[1]
@@ -112,7 +112,7 @@ def door(sandbox: FaultySandbox, integration_id: str, tmp_path: Path, warm: str)
 
 @pytest.fixture(scope="session")
 def meltano(tmp_path_factory: pytest.TempPathFactory) -> meltano_project.Installed:
-    """Meltano, installed once for all the processes that share the tests among them."""
+    """Meltano, installed once for all test processes."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with (shared / "meltano.lock").open("w") as lock:
@@ -124,11 +124,11 @@ def meltano(tmp_path_factory: pytest.TempPathFactory) -> meltano_project.Install
 def project(
     meltano: meltano_project.Installed, sandbox: FaultySandbox, integration_id: str, tmp_path: Path
 ) -> meltano_project.Project:
-    """This repository as a Meltano project, in a folder of its own, set up for the sandbox."""
+    """A Meltano project with this repository's loader, in its own folder, configured for the sandbox."""
     folder = tmp_path / "project"
     (folder / ".meltano").mkdir(parents=True)
     (folder / ".meltano" / "loaders").symlink_to(meltano.project / ".meltano" / "loaders")
-    # Processes that start at once on a project without it fail while they all create it.
+    # Without it, processes that start at the same time fail because they all try to create it.
     shutil.copy(meltano.project / ".meltano" / "meltano.db", folder / ".meltano")
     meltano_project.define_repository(folder)
     env = {

@@ -1,4 +1,4 @@
-"""Which way the arrows point, held by reading the imports."""
+"""The rules for imports, checked by reading them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "target_sprinto"
 DISTRIBUTIONS = {"backoff": "python-backoff", "dotenv": "python-dotenv"}
-"""Packages that are published under another name than theirs."""
+"""Packages whose distribution has another name."""
 IO = {"requests", "socket", "threading", "logging", "os", "subprocess", "urllib3", "select", "pathlib"}
 
 
 @cache
 def imported(path: Path, *, by_type_checkers: bool = True) -> set[str]:
-    """The modules that a file imports, wherever in it."""
+    """The modules that a file imports, anywhere in it."""
     found: set[str] = set()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if not by_type_checkers:
@@ -41,7 +41,7 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
 
 
-def says_that_it_is_pure(path: Path) -> bool:
+def is_declared_pure(path: Path) -> bool:
     message = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return re.search(r"\bPure\b", message.partition("\n")[0]) is not None
 
@@ -73,7 +73,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sandbox": ("sandbox",),
     "root": ("push", "root"),
 }
-"""What each room may import of the package, as in CONTRIBUTING; a file's name allows that file alone."""
+"""What each folder may import from the package, as in CONTRIBUTING; a file name allows only that file."""
 
 PACKAGES = {
     "singer_sdk": ("singer", "root"),
@@ -81,10 +81,10 @@ PACKAGES = {
     "requests": ("push/transport",),
     "urllib3": ("push/transport",),
 }
-"""The rooms that may import these packages."""
+"""The folders that may import these packages."""
 
 
-def room_of(path: Path) -> str:
+def folder_of(path: Path) -> str:
     room = path.parent.relative_to(ROOT).as_posix()
     return "root" if room == "." else room
 
@@ -99,7 +99,7 @@ def is_in(place: str, rooms: tuple[str, ...]) -> bool:
     return any(inside == room or inside.startswith(f"{room}/") for room in rooms)
 
 
-def test_a_room_imports_what_it_may() -> None:
+def test_folders_import_only_what_they_may() -> None:
     for path in files(""):
         place = path.relative_to(ROOT).with_suffix("").as_posix()
         names = imported(path)
@@ -109,34 +109,34 @@ def test_a_room_imports_what_it_may() -> None:
                 assert is_in(place, PACKAGES[package]), (place, name)
             holds_others = any(other.startswith(f"{name}.") for other in names)
             if package == "target_sprinto" and is_module(inside) and not holds_others and place != "__main__":
-                assert is_in(inside.replace(".", "/"), MAY_IMPORT[room_of(path)]), (place, name)
+                assert is_in(inside.replace(".", "/"), MAY_IMPORT[folder_of(path)]), (place, name)
 
 
-def test_every_room_has_its_rule() -> None:
-    assert {room_of(path) for path in files("")} == set(MAY_IMPORT)
+def test_every_folder_has_a_rule() -> None:
+    assert {folder_of(path) for path in files("")} == set(MAY_IMPORT)
 
 
 def pure_files() -> set[Path]:
-    return {path for path in files("") if says_that_it_is_pure(path)}
+    return {path for path in files("") if is_declared_pure(path)}
 
 
-def test_what_says_that_it_is_pure_does_no_io() -> None:
+def test_pure_modules_do_no_io() -> None:
     assert [path for path in pure_files() if imported(path) & IO] == []
 
 
-def test_the_heart_of_a_run_says_that_it_is_pure() -> None:
+def test_the_core_of_a_run_is_declared_pure() -> None:
     names = ["pages", "lifecycle", "retry_delay", "responses", "rejections", "encoding"]
     names += ["in_doubt", "bisection", "digests", "activity_log"]
     heart = {ROOT / "push" / "protocol" / f"{name}.py" for name in names} | {ROOT / "push" / "endpoint.py"}
     assert heart <= pure_files()
 
 
-def test_the_errors_do_no_io() -> None:
+def test_errors_do_no_io() -> None:
     assert not imported(ROOT / "push" / "errors.py") & IO
 
 
-def test_arrows_point_down_only() -> None:
-    """Else there is a circle, and none of its rooms can be understood without the others."""
+def test_imports_form_no_circle() -> None:
+    """In a circle, no module can be understood without the others."""
     rooms = {name_of(path): path for path in files("")}
     TopologicalSorter(
         {name: (imported(path) & set(rooms)) - {name} for name, path in rooms.items()}
@@ -144,7 +144,7 @@ def test_arrows_point_down_only() -> None:
 
 
 def test_files_and_classes_are_short() -> None:
-    """One reason to change each."""
+    """Each should have one reason to change."""
     for path in files(""):
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= 350, path
@@ -153,7 +153,7 @@ def test_files_and_classes_are_short() -> None:
                 assert (node.end_lineno or 0) - node.lineno < 250, (path, node.name)
 
 
-def test_only_the_questions_and_the_session_of_a_probe_do_io() -> None:
+def test_only_questions_and_session_of_the_probe_do_io() -> None:
     waits = {
         "target_sprinto.push.transport.background",
         "target_sprinto.push.api_calls",
@@ -163,9 +163,9 @@ def test_only_the_questions_and_the_session_of_a_probe_do_io() -> None:
     assert found <= {"questions", "session"}
 
 
-def test_only_the_connection_speaks_http() -> None:
+def test_only_the_transport_speaks_http() -> None:
     speakers = [path.name for path in files("push") if "requests" in imported(path)]
-    # The second knows their exceptions.
+    # The second handles their exceptions.
     assert speakers == ["http.py", "network_errors.py"]
 
 
@@ -175,14 +175,14 @@ def test_private_names_of_the_sdk_are_not_imported() -> None:
 
 
 @pytest.mark.parametrize("room", ["loader", "sandbox"])
-def test_what_is_imported_is_declared(room: str) -> None:
-    """Else it is there only as long as another package happens to depend on it."""
+def test_imported_packages_are_declared(room: str) -> None:
+    """An undeclared package is only present as long as another one depends on it."""
     declared = {
         re.split(r"[^\w-]", line)[0]
         for line in metadata.requires("target-sprinto") or []
         if "extra ==" not in line or room == "sandbox"
     }
-    # Behind the extra `sign`, and imported only where a key is used.
+    # Part of the extra `sign`, and imported only by the file that uses keys.
     assert [path.name for path in files("") if "cryptography.exceptions" in imported(path)] == ["keys.py"]
     declared.add("cryptography")
     for path in files(""):
@@ -192,7 +192,7 @@ def test_what_is_imported_is_declared(room: str) -> None:
                 assert DISTRIBUTIONS.get(package, package.replace("_", "-")) in declared, path.name
 
 
-def test_every_folder_has_its_room_in_the_table_of_contributing() -> None:
+def test_contributing_lists_every_folder() -> None:
     text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(
         re.findall(
@@ -204,7 +204,7 @@ def test_every_folder_has_its_room_in_the_table_of_contributing() -> None:
     assert named == {str(path.parent.relative_to(ROOT)) for path in files("") if path.parent != ROOT}
 
 
-def test_every_file_that_contributing_names_exists() -> None:
+def test_files_named_in_contributing_exist() -> None:
     text = (ROOT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", text))
     assert len(named) > 40

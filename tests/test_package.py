@@ -1,4 +1,4 @@
-"""The package as others get it: built, looked into, installed in a fresh environment, run."""
+"""The package as users get it: built, inspected, installed in a fresh environment, run."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ENV["NO_PROXY"] = "127.0.0.1"
 
 
 def uv(*words: str | Path) -> None:
-    # In the project's folder, whose pyproject.toml says up to which day packages are looked for.
+    # In the project's folder: its pyproject.toml limits packages to a date.
     subprocess.run(["uv", *words], check=True, cwd=ROOT, env=ENV | proxies.of_this_machine())
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The wheel, made from the tree, and the source distribution."""
+    """The wheel, built from the working tree, and the source distribution."""
     folder = tmp_path_factory.mktemp("built")
     uv("build", "--quiet", "--wheel", "--sdist", "--out-dir", folder)
     (wheel,), (sdist,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
@@ -44,7 +44,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 class Environment:
-    """A virtual environment with the wheel in it and nothing of this one."""
+    """A virtual environment with the wheel, isolated from this one."""
 
     def __init__(self, folder: Path, wheel: Path, extra: str = "") -> None:
         self._bin = folder / "venv" / "bin"
@@ -77,7 +77,7 @@ def bare(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return Environment(tmp_path_factory.mktemp("bare"), built[0])
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(built: tuple[Path, Path]) -> None:
+def test_the_wheel_contains_only_the_package(built: tuple[Path, Path]) -> None:
     with zipfile.ZipFile(built[0]) as wheel:
         names = set(wheel.namelist())
     about = {name for name in names if name.startswith("target_sprinto-")}
@@ -136,14 +136,14 @@ def test_a_fresh_environment_without_extras_runs_a_whole_pipeline(bare: Environm
 
 
 @pytest.mark.parametrize("command", ["sandbox", "demo"])
-def test_a_missing_extra_says_which_one_to_install(bare: Environment, command: str) -> None:
+def test_a_missing_extra_is_named_in_the_error(bare: Environment, command: str) -> None:
     finished = bare.run("sprintoctl", command)
     assert (finished.returncode, finished.stdout) == (1, "")
     (line,) = finished.stderr.splitlines()
     assert "pip install 'target-sprinto[sandbox]'" in line
 
 
-def test_with_the_extra_the_sandbox_and_the_demo_run(built: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_sandbox_and_the_demo_run_with_the_extra(built: tuple[Path, Path], tmp_path: Path) -> None:
     whole = Environment(tmp_path, built[0], "[sandbox]")
     demo = whole.run("sprintoctl", "demo")
     assert demo.returncode == 0, demo.stderr

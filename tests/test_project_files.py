@@ -1,4 +1,4 @@
-"""The project's frame agrees with itself: README, sample config, Meltano's file, and the code."""
+"""README, sample config, Meltano's files and the code are consistent."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_every_setting_has_a_title_and_a_description() -> None:
         assert setting.get("title"), name
 
 
-def test_no_setting_that_would_be_ignored_is_advertised() -> None:
+def test_no_ignored_setting_is_advertised() -> None:
     assert not set(advertised()) & set(settings_checks.NOT_FOR_SPRINTO)
 
 
-def test_meltano_knows_every_setting_and_no_other() -> None:
+def test_meltano_lists_exactly_the_settings() -> None:
     assert {setting["name"] for setting in loader()["settings"]} == set(advertised())
 
 
@@ -54,11 +54,11 @@ def test_meltano_has_the_same_defaults() -> None:
     assert values == defaults | {"validate_records": True}
 
 
-def test_meltano_knows_the_kind_of_every_setting_and_that_the_key_is_secret() -> None:
+def test_meltano_settings_have_the_right_kind_and_secrecy() -> None:
     for setting in loader()["settings"]:
         assert setting["label"], setting["name"]
         assert setting["description"], setting["name"]
-        # Without it Meltano drops an inner null from an object; with it, the dots of an object that is flat.
+        # Without it, Meltano drops nested nulls; with it, Meltano splits names at dots in a flat object.
         nested = setting["kind"] == "object" and setting["name"] != "entity_types"
         assert setting.get("value_processor") == ("nest_object" if nested else None), setting["name"]
         described = advertised()[setting["name"]]
@@ -74,9 +74,9 @@ KINDS = {"number": "decimal"} | {kind: kind for kind in ("string", "integer", "b
 
 
 def test_meltano_has_the_same_capabilities() -> None:
-    # Meltano's own schema does not know this one.
-    sentence = {str(one) for one in SprintoTarget.capabilities} - {"validate-records"}
-    assert sorted(loader()["capabilities"]) == sorted(sentence)
+    # Meltano's schema does not know this capability.
+    named = {str(one) for one in SprintoTarget.capabilities} - {"validate-records"}
+    assert sorted(loader()["capabilities"]) == sorted(named)
 
 
 def test_meltanos_schema_accepts_meltano_yml() -> None:
@@ -86,7 +86,7 @@ def test_meltanos_schema_accepts_meltano_yml() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_the_loader_that_a_project_adds_is_the_one_in_meltano_yml() -> None:
+def test_the_loader_definition_matches_meltano_yml() -> None:
     written = loader_definition.PATH.read_text(encoding="utf-8")
     assert written == loader_definition.loader_definition(), "run: python tests/support/loader_definition.py"
     assert yaml.safe_load(written) == loader() | {"pip_url": "target-sprinto"}
@@ -98,23 +98,23 @@ def hub() -> dict[str, Any]:
     return written
 
 
-def test_the_hubs_definition_is_made_of_the_same() -> None:
+def test_the_hub_definition_matches_meltano_yml() -> None:
     written = loader_definition.HUB_PATH.read_text(encoding="utf-8")
     assert written == loader_definition.hub_definition(), "run: python tests/support/loader_definition.py"
-    sentence, ours = hub(), loader() | {"pip_url": "target-sprinto"}
-    assert sorted(sentence["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
-    assert {name: sentence[name] for name in ours if name != "capabilities"} == {
+    definition, ours = hub(), loader() | {"pip_url": "target-sprinto"}
+    assert sorted(definition["capabilities"]) == sorted(str(one) for one in SprintoTarget.capabilities)
+    assert {name: definition[name] for name in ours if name != "capabilities"} == {
         name: value for name, value in ours.items() if name != "capabilities"
     }
-    assert sentence["supported_python_versions"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
+    assert definition["supported_python_versions"] == ["3.10", "3.11", "3.12", "3.13", "3.14"]
 
 
 @pytest.mark.skipif(
     "MELTANO_HUB_SCHEMAS" not in os.environ,
     reason="MELTANO_HUB_SCHEMAS names no folder `schemas` of a checkout of meltano/hub",
 )
-def test_the_hubs_schema_accepts_its_definition() -> None:
-    # As Hub's own check does it: its schemas refer to each other by their `$id`.
+def test_the_hub_schema_accepts_the_definition() -> None:
+    # As in the Hub's own check: its schemas refer to each other by `$id`.
     schemas = {
         path: json.loads(path.read_text(encoding="utf-8"))
         for folder in ("common", "plugin_definitions")
@@ -128,11 +128,11 @@ def test_the_hubs_schema_accepts_its_definition() -> None:
     assert [f"{problem.json_path}: {problem.message}" for problem in problems] == []
 
 
-def test_the_docs_tell_of_the_meltano_that_was_tested_and_of_each_command() -> None:
+def test_the_docs_name_the_tested_meltano_and_each_command() -> None:
     docs = (ROOT / "docs/meltano.md").read_text(encoding="utf-8")
     assert f"Meltano {meltano_project.VERSION};" in docs
-    sentence = re.findall(r"^\| `meltano invoke target-sprinto:(\w+)", docs, re.MULTILINE)
-    assert sentence == list(loader()["commands"])
+    documented = re.findall(r"^\| `meltano invoke target-sprinto:(\w+)", docs, re.MULTILINE)
+    assert documented == list(loader()["commands"])
 
 
 def test_the_sample_config_maps_what_the_demo_maps() -> None:
@@ -141,7 +141,7 @@ def test_the_sample_config_maps_what_the_demo_maps() -> None:
     assert demo.items() <= sample.items()
 
 
-def test_supported_pythons_are_those_that_nox_tests() -> None:
+def test_supported_pythons_are_declared() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert 'requires-python = ">=3.10"' in text
     assert re.findall(r"Python :: (3\.\d+)", text) == ["3.10", "3.11", "3.12", "3.13", "3.14"]

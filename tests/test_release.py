@@ -1,4 +1,4 @@
-"""What is released: built where no test ran, with tools pinned by hashes, on a base image by digest."""
+"""Releases are built where no test ran, with tools pinned by hash, on a base image pinned by digest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_every_pinned_package_has_a_version_and_hashes(path: Path) -> None:
     assert "://" not in text
 
 
-def test_what_builds_is_pinned() -> None:
+def test_build_tools_are_pinned() -> None:
     tools = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
     assert {name for name in ("hatchling", "uv", "zizmor", "pip-audit") if f"\n{name}==" in tools} == {
         "hatchling",
@@ -46,14 +46,14 @@ def test_what_builds_is_pinned() -> None:
     assert "\nsinger-sdk==" in (ROOT / ".ci/image.txt").read_text(encoding="utf-8")
 
 
-def test_the_artifacts_are_built_in_a_job_that_runs_nothing_else() -> None:
+def test_artifacts_are_built_in_a_job_that_runs_nothing_else() -> None:
     commands = [step["run"] for step in steps("release", "build") if "run" in step]
     assert commands == ["uv build --build-constraint .ci/tools.txt --require-hashes --out-dir dist"]
     assert all("upload-artifact" not in step.get("uses", "") for step in steps("release", "test"))
 
 
 @pytest.mark.slow
-def test_the_command_of_that_job_builds_both_and_refuses_another_hash(tmp_path: Path) -> None:
+def test_the_build_command_rejects_another_hash(tmp_path: Path) -> None:
     (command,) = [step["run"] for step in steps("release", "build") if "run" in step]
     words = command.replace("--out-dir dist", "").split()
     built = [*words, "--quiet", "--out-dir", str(tmp_path / "dist")]
@@ -66,12 +66,12 @@ def test_the_command_of_that_job_builds_both_and_refuses_another_hash(tmp_path: 
     pins = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
     changed.write_text(re.sub(r"sha256:[0-9a-f]{64}", DIGEST, pins), encoding="utf-8")
     built = [word.replace(".ci/tools.txt", str(changed)) for word in built]
-    refused = subprocess.run(built, check=False, cwd=ROOT, capture_output=True, text=True)
-    assert refused.returncode != 0
-    assert "hash" in refused.stderr.lower()
+    rejected = subprocess.run(built, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert rejected.returncode != 0
+    assert "hash" in rejected.stderr.lower()
 
 
-def test_a_release_without_the_repositorys_address_fails(tmp_path: Path) -> None:
+def test_a_release_without_the_repository_address_fails(tmp_path: Path) -> None:
     assert {"name": "Links resolve on the package index", "run": ".ci/addresses"} in steps("release", "test")
     for name in ("pyproject.toml", "README.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
@@ -98,7 +98,7 @@ def addresses(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
 
 
-def test_uv_has_one_version_everywhere() -> None:
+def test_uv_has_the_same_version_everywhere() -> None:
     tools = (ROOT / ".ci/tools.txt").read_text(encoding="utf-8")
     (pinned,) = re.findall(r"^uv==(\S+)", tools, re.MULTILINE)
     found = []
@@ -119,7 +119,7 @@ def test_uv_has_one_version_everywhere() -> None:
         (f"{DIGEST}\n{DIGEST}", ""),
     ],
 )
-def test_the_base_image_has_a_digest_or_nothing_is_built(tmp_path: Path, said: str, printed: str) -> None:
+def test_nothing_is_built_without_a_base_image_digest(tmp_path: Path, said: str, printed: str) -> None:
     docker = tmp_path / "docker"
     docker.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\n")
     docker.chmod(0o755)
@@ -131,7 +131,7 @@ def test_the_base_image_has_a_digest_or_nothing_is_built(tmp_path: Path, said: s
     assert printed or shown.stderr
 
 
-def test_nothing_is_published_unless_the_base_image_is_what_its_digest_says() -> None:
+def test_the_base_image_is_verified_before_publishing() -> None:
     (commands,) = [step["run"].splitlines() for step in steps("release", "image") if "run" in step]
     resolved, pulled, verified, built = commands[:4]
     assert resolved == "base=$(.ci/base-image)"
@@ -142,7 +142,7 @@ def test_nothing_is_published_unless_the_base_image_is_what_its_digest_says() ->
     assert "image" in jobs["publish"]["needs"]
 
 
-def test_the_image_that_is_tested_stands_on_that_digest() -> None:
+def test_the_tested_image_uses_the_base_image_digest() -> None:
     commands = [step["run"] for step in steps("tests", "image") if "run" in step]
     assert commands[0].splitlines() == [
         "base=$(.ci/base-image)",

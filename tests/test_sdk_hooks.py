@@ -1,7 +1,7 @@
-"""The SDK's private hooks that `target.py` relies on.
+"""The private hooks of the SDK that `target.py` relies on.
 
-Where one of these fails, read the SDK's new source at the place that the message names, before anything else:
-STATE held back and values kept out of logs rest on them.
+If one of these fails, first read the SDK's new source at the place that the message names:
+holding back STATE and keeping values out of logs depend on these hooks.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def test_listen_reads_all_lines_and_then_ends() -> None:
     )
 
 
-def test_the_readers_loop_can_be_replaced_whole() -> None:
+def test_the_readers_loop_can_be_replaced() -> None:
     assert "message_reader.process_lines(" in inspect.getsource(plugin_base.BaseSingerReader.process_lines)
     parameters = list(inspect.signature(encoding.GenericSingerReader.process_lines).parameters)
     assert parameters == ["self", "file_input", "callbacks"], "see singerlib/encoding/base.py"
 
 
-def test_state_is_written_only_from_what_we_never_set() -> None:
+def test_the_sdk_writes_state_only_from_an_attribute_we_never_set() -> None:
     source = inspect.getsource(target_base.Target.drain_all)
     assert "if self._latest_state:" in source, "drain_all writes another STATE now: see target_base.py"
     target = SprintoTarget(config=dict(CONFIG))
@@ -54,41 +54,41 @@ def test_state_is_written_only_from_what_we_never_set() -> None:
     assert target._latest_state is None
 
 
-def test_draining_by_the_sdk_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_draining_in_the_sdk_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     target = SprintoTarget(config=dict(CONFIG))
     target.process_lines(io.StringIO('{"type":"STATE","value":{"a":1}}\n'))
     target.drain_all(is_endofpipe=True)
     assert capsys.readouterr().out == ""
 
 
-def test_the_constructor_sets_its_signal_handlers_in_one_overridable_place() -> None:
+def test_the_constructor_sets_signal_handlers_in_one_overridable_method() -> None:
     assert "self._setup_signal_handlers()" in inspect.getsource(plugin_base.PluginBase.__init__), (
         "see plugin_base.py: the SDK's handlers drain, write STATE and exit with 0"
     )
 
 
-def test_the_constructor_validates_the_config_in_one_overridable_place() -> None:
+def test_the_constructor_validates_the_config_in_one_overridable_method() -> None:
     assert "self._validate_config(raise_errors=validate_config)" in inspect.getsource(
         plugin_base.PluginBase.__init__
     ), "see plugin_base.py: the SDK's messages quote values"
 
 
-def test_a_replaced_sink_is_put_where_we_clear_it() -> None:
+def test_replaced_sinks_are_in_the_list_we_clear() -> None:
     assert "self._sinks_to_clear.append(" in inspect.getsource(Target.get_sink), "see target_base.py"
 
 
-def test_a_sink_keeps_the_schema_as_the_tap_meant_it() -> None:
+def test_a_sink_keeps_the_original_schema() -> None:
     assert "self.original_schema = copy.deepcopy(schema)" in inspect.getsource(sinks.Sink.__init__), (
         "see sinks/core.py: `schema` loses its `_sdc` fields"
     )
 
 
-def test_the_mapper_logs_results_of_filters_by_the_logger_that_we_hush() -> None:
+def test_the_mapper_logs_filter_results_with_the_logger_we_silence() -> None:
     assert mapper.logger.name == "singer_sdk.mapper"
     SprintoTarget(config=dict(CONFIG))
     seen: list[logging.LogRecord] = []
     handler = logging.Handler()
-    handler.emit = seen.append  # type: ignore[method-assign, assignment] # the least of handlers
+    handler.emit = seen.append  # type: ignore[method-assign, assignment] # a minimal handler
     mapper.logger.addHandler(handler)
     mapper.logger.setLevel(logging.DEBUG)
     try:
@@ -109,7 +109,7 @@ def test_an_unchanged_record_is_recognised() -> None:
     assert only.transform(record) is record, "SameRecordTransform changes records now: see mapper.py"
 
 
-def test_a_mapper_s_error_quotes_expressions_and_no_values() -> None:
+def test_a_mapper_error_contains_expressions_but_no_values() -> None:
     maps = mapper.PluginMapper(
         plugin_config={"stream_maps": {"people": {"short": "name.nothing()"}}},
         logger=logging.getLogger("test"),
@@ -120,8 +120,8 @@ def test_a_mapper_s_error_quotes_expressions_and_no_values() -> None:
     assert "a value" not in str(message.value), "its text is shown: see target.py, _mapped"
 
 
-def test_a_sink_s_counter_logs_its_records_when_it_is_closed(caplog: pytest.LogCaptureFixture) -> None:
-    """Up to 0.54 `Sink.clean_up` closed it; from 0.55 that does nothing, so we close it ourselves."""
+def test_a_sinks_counter_logs_its_records_when_closed(caplog: pytest.LogCaptureFixture) -> None:
+    """`Sink.clean_up` closed it up to 0.54; since 0.55 it does nothing, so we close it ourselves."""
     target = SprintoTarget(config=CONFIG | {"unmapped_streams": "keep"})
     sink = target.get_sink("people", schema={"properties": {"a": {"type": "string"}}}, key_properties=[])
     assert isinstance(sink, SprintoSink)
@@ -139,8 +139,8 @@ def _counted(caplog: pytest.LogCaptureFixture) -> list[int]:
     return [point["value"] for point in points if point["metric"] == "record_count"]
 
 
-def test_the_sdk_makes_its_sinks_where_ours_are_made() -> None:
-    """`get_sink` makes each sink once for a schema, keeps it, and sets a replaced one aside."""
+def test_the_sdk_creates_our_sinks_in_get_sink() -> None:
+    """`get_sink` creates one sink per schema, keeps it, and sets a replaced one aside."""
     target = SprintoTarget(config=CONFIG | {"unmapped_streams": "keep"})
     one = {"properties": {"a": {"type": "string"}}}
     first = target.get_sink("people", schema=one, key_properties=["a"])

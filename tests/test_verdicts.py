@@ -1,4 +1,4 @@
-"""Our verdicts on records beside the SDK validator's, and beside the JSON Schema project's own test suite."""
+"""Our verdicts on records, compared with the SDK's validator and the JSON Schema test suite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUITE = "jsonschema==4.25.1"
-"""Its source package brings the JSON Schema project's test suite along."""
+"""jsonschema's source package includes the JSON Schema project's test suite."""
 
 DRAFTS = {
     "draft4": "http://json-schema.org/draft-04/schema#",
@@ -35,27 +35,27 @@ DRAFTS = {
 }
 
 DIFFERENT = {
-    # Another document is never fetched: the schema is refused, where a validator that fetches would go on.
+    # Other documents are never fetched: the schema is rejected, although a fetching validator would use it.
     "refRemote.json": "invalid-schema",
     "dynamicRef.json": "invalid-schema",
     "optional/cross-draft.json": "invalid-schema",
-    # A metaschema of one's own is such a document, or is passed over: no tap sends one. Then formats are not
-    # asserted, as everywhere, and all rules count.
+    # A custom metaschema is such a document, or is ignored: no tap sends one. Then formats are not
+    # asserted, as usual, and all rules apply.
     "vocabulary.json": "either",
     "optional/format-assertion.json": "accepted",
-    # Over the limits: a record checked against a metaschema, which leads back to itself more than once.
+    # Over the limits: a record checked against a metaschema, which refers to itself more than once.
     "definitions.json": "invalid-schema",
     "defs.json": "invalid-schema",
     "ref.json": "invalid-schema",
-    # With `$recursiveRef`, the same; the SDK's validator refuses these too.
+    # The same with `$recursiveRef`; the SDK's validator rejects these too.
     "recursiveRef.json": "invalid-schema",
     "unevaluatedItems.json": "invalid-schema",
     "unevaluatedProperties.json": "invalid-schema",
 }
-"""Where our verdict may differ from the suite's: what it is then."""
+"""Our verdict where it may differ from the suite's."""
 
 LIMITED = {"definitions.json", "defs.json", "dynamicRef.json", "ref.json"}
-"""Where the SDK's validator, which has no limits, may be right and ours refuse the schema."""
+"""Where the SDK's validator, which has no limits, may give a verdict although ours rejects the schema."""
 
 
 def our_verdict(schema: dict[str, Any], record: Any) -> str:  # noqa: ANN401 - any JSON
@@ -75,7 +75,7 @@ def sdk_verdict(schema: dict[str, Any], record: Any) -> str:  # noqa: ANN401 - a
         return "refused"
     except InvalidJSONSchema:
         return "invalid-schema"
-    except Exception:  # noqa: BLE001 - a `$ref` it could not resolve, a number it cannot divide
+    except Exception:  # noqa: BLE001 - an unresolvable `$ref`, or a number that cannot be divided
         return "failed"
     return "accepted"
 
@@ -93,7 +93,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cases(tests: Path, draft: str) -> Iterator[tuple[str, dict[str, Any], Any, str]]:
-    """Each case's file, schema, instance and wanted verdict. Formats are not asserted, nor by the SDK."""
+    """Each case's file, schema, instance and expected verdict. Formats are not asserted, as in the SDK."""
     for file in sorted((tests / draft).rglob("*.json")):
         if "format" in file.relative_to(tests).parts:
             continue
@@ -108,7 +108,7 @@ def cases(tests: Path, draft: str) -> Iterator[tuple[str, dict[str, Any], Any, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_verdicts_are_the_test_suites(suite: Path, draft: str) -> None:
+def test_verdicts_match_the_test_suite(suite: Path, draft: str) -> None:
     seen: Counter[str] = Counter()
     for file, schema, instance, wanted in cases(suite, draft):
         ours, theirs = our_verdict(schema, instance), sdk_verdict(schema, instance)
@@ -174,20 +174,18 @@ RECORDS = st.dictionaries(NAMES, VALUES, max_size=4)
 
 
 @given(DRAFTED, RECORDS)
-def test_verdicts_are_the_sdk_validators(schema: dict[str, Any], record: dict[str, Any]) -> None:
+def test_verdicts_match_the_sdks_validator(schema: dict[str, Any], record: dict[str, Any]) -> None:
     assert our_verdict(schema, record) == sdk_verdict(schema, record)
 
 
 @given(DRAFTED, RECORDS)
-def test_what_is_wrong_is_one_of_the_librarys_own_errors(
-    schema: dict[str, Any], record: dict[str, Any]
-) -> None:
+def test_each_error_is_one_of_the_librarys_errors(schema: dict[str, Any], record: dict[str, Any]) -> None:
     assert_explained(schema, record)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draft", DRAFTS)
-def test_what_is_wrong_in_the_test_suite_is_one_of_the_librarys_own_errors(suite: Path, draft: str) -> None:
+def test_each_error_in_the_suite_is_one_of_the_librarys_errors(suite: Path, draft: str) -> None:
     explained = [
         assert_explained(schema, instance)
         for file, schema, instance, wanted in cases(suite, draft)
@@ -198,7 +196,7 @@ def test_what_is_wrong_in_the_test_suite_is_one_of_the_librarys_own_errors(suite
 
 
 def assert_explained(schema: dict[str, Any], record: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Each error is one of the library's own. False where nothing could be said."""
+    """Check that each error is one of the library's. Return False if it gives no verdict."""
     try:
         validator = RecordValidator("people", schema)
     except InvalidSchema:
@@ -212,8 +210,8 @@ def assert_explained(schema: dict[str, Any], record: Any) -> bool:  # noqa: ANN4
     return bool(ours) or not its_own
 
 
-def test_draft_4_knows_no_const() -> None:
-    """A keyword that is newer than the draft that is named says nothing; the SDK's validator hears it."""
+def test_draft_4_ignores_const() -> None:
+    """Keywords newer than the declared draft are ignored; the SDK's validator applies them."""
     schema = {"$schema": DRAFTS["draft4"], "const": None}
     assert our_verdict(schema, {}) == "accepted"
     assert sdk_verdict(schema, {}) == "refused"
@@ -231,7 +229,7 @@ def test_draft_4_knows_no_const() -> None:
         pytest.param({"format": "date"}, "no date", "accepted", "accepted", id="formats"),
     ],
 )
-def test_where_verdicts_differ_ours_is_the_specifications(
+def test_where_verdicts_differ_ours_follows_the_specification(
     schema: dict[str, Any], value: object, ours: str, theirs: str
 ) -> None:
     whole = {"properties": {"value": schema}}

@@ -1,6 +1,6 @@
-"""Calls of the Python API as a program types them: mypy reads this file, nothing runs it.
+"""Calls of the Python API as a program would write them: mypy checks this file, nothing runs it.
 
-A call that must not pass carries the error that it must bring; `warn_unused_ignores` fails where it does not.
+A call that must fail is marked with its error; `warn_unused_ignores` fails if there is none.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Device:
 def a_client() -> SprintoClient:
     SprintoClient(api_key="…", integration_id="…", region="eu")
     SprintoClient(api_key="…", integration_id="…", api_url=None)
-    SprintoClient("…", "…")  # type: ignore[call-arg] # by name: two strings are soon mixed up
+    SprintoClient("…", "…")  # type: ignore[call-arg] # by name only: two strings are easily mixed up
     SprintoClient(api_key="…")  # type: ignore[call-arg] # no integration
     SprintoClient(api_key=b"key", integration_id="…")  # type: ignore[arg-type] # bytes are not text
     return assert_type(
@@ -68,7 +68,7 @@ def a_run(client: SprintoClient) -> None:
         finish=Finish.DISCARD,
         expected={"User": 1},
     )
-    client.run("hr")  # type: ignore[call-arg] # settings go by name
+    client.run("hr")  # type: ignore[call-arg] # settings are keyword-only
     client.run(finish="hold", on_count_mismatch=OnCountMismatch.APPLY)
     client.run(on_conflict=ConflictPolicy(choice="discard"))
     client.run(on_conflict=ConflictPolicy("discard", own_prefix=None))
@@ -90,26 +90,26 @@ def what_is_pushed(client: SprintoClient, employees: list[Employee], devices: li
         run.push("User", ({"n": n} for n in range(3)))
         run.push("User", generated(), key="employeeId")
         run.push("User", employees, key=["employeeId", "managerId"])
-        run.push("User", {"employeeId": "E-1"})  # type: ignore[dict-item] # one record, not several
-        run.push("User", ["E-1"])  # type: ignore[list-item] # no mapping
+        run.push("User", {"employeeId": "E-1"})  # type: ignore[dict-item] # one record, not a list
+        run.push("User", ["E-1"])  # type: ignore[list-item] # not a mapping
         run.push("User", [{1: "E-1"}])  # type: ignore[dict-item] # names are strings
         run.push("Device", devices)  # type: ignore[arg-type] # see Device
         run.push(employees, "User")  # type: ignore[arg-type] # the other way round
-        run.push("User", employees, "employeeId")  # type: ignore[call-arg] # the key goes by name
-        run.push("User", None)  # type: ignore[arg-type] # an empty list says that there are none
+        run.push("User", employees, "employeeId")  # type: ignore[call-arg] # the key is keyword-only
+        run.push("User", None)  # type: ignore[arg-type] # for no records, pass an empty list
         run.add("User", b'{"employeeId": "E-1"}', key="E-1")
-        run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # its bytes
+        run.add("User", '{"employeeId": "E-1"}')  # type: ignore[arg-type] # the record's bytes
         run.push("User", employees, key=1)  # type: ignore[arg-type] # a name
     assert_type(run.result, RunResult)
     assert_type(run.session_outcome, str)
     assert_type(run.result.outcome, RunOutcome)
     assert_type(run.result.expires_at, datetime | None)
     assert_type(run.result.records, dict[str, int])
-    run.result.records = {}  # type: ignore[misc] # what has been cannot be changed
+    run.result.records = {}  # type: ignore[misc] # a result is read-only
 
 
 def an_error(error: SprintoError) -> None:
     assert_type(error.code, str)
     assert_type(error.exit_code, int)
     assert_type(error.session_outcome, str)
-    _ = target_sprinto.Nothing  # type: ignore[attr-defined] # there is none
+    _ = target_sprinto.Nothing  # type: ignore[attr-defined] # no such attribute

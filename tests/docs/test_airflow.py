@@ -1,4 +1,4 @@
-"""The files of docs/airflow.md, as they are, run by a real Airflow: Meltano, and the script."""
+"""The unmodified files of docs/airflow.md, run by a real Airflow: Meltano, and the script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STALLED = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Scheduler:
-    """Airflow with its database, and the page's DAGs."""
+    """Airflow with its database and the page's DAGs."""
     home = tmp_path_factory.mktemp("airflow")
     program = install_into(home / "env", f"apache-airflow=={VERSION}") / "airflow"
     (home / "dags").mkdir()
@@ -61,7 +61,9 @@ def test_airflow_runs_meltano(evidence: Scheduler, project: Project, door: Front
     assert project.state("tap-hr") == state_at(5)
 
 
-def test_the_loaders_line_is_in_the_tasks_log(evidence: Scheduler, project: Project, door: FrontDoor) -> None:
+def test_the_loaders_error_is_in_the_tasks_log(
+    evidence: Scheduler, project: Project, door: FrontDoor
+) -> None:
     assert evidence.run(TARGET_SPRINTO_API_KEY="wr0ng-k3y") != 0
     assert "returned a non-zero exit code 1" in evidence.log()
     assert "[unauthorized]" in evidence.log()
@@ -70,10 +72,10 @@ def test_the_loaders_line_is_in_the_tasks_log(evidence: Scheduler, project: Proj
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["and-waited-for", "and-killed-after-it"])
-def test_a_run_whose_task_is_stopped_is_discarded(
+def test_a_run_of_a_stopped_task_is_discarded(
     evidence: Scheduler, project: Project, door: FrontDoor, *, killed: bool
 ) -> None:
-    """Airflow sends its task SIGTERM, and SIGKILL 5 s later: here as soon as the loader discards."""
+    """Airflow sends SIGTERM to its task, and SIGKILL 5 s later; here, as soon as the loader discards."""
     with evidence.started(**STALLED) as run:
         door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         os.kill(run.pid, signal.SIGTERM)
@@ -105,7 +107,7 @@ def test_airflow_runs_the_script(script: Scheduler, tap: Path, door: FrontDoor) 
     assert len(door.applied()["User"]) == 250
 
 
-def test_a_failure_is_retried_only_where_a_later_try_may_succeed(script: Scheduler, tap: Path) -> None:
+def test_only_temporary_failures_are_retried(script: Scheduler, tap: Path) -> None:
     config = tap / "config.json"
     config.write_text(config.read_text().replace(API_KEY, "another-key"))
     assert script.run() != 0
@@ -114,9 +116,7 @@ def test_a_failure_is_retried_only_where_a_later_try_may_succeed(script: Schedul
     assert "new_state=failed" in script.log()
 
 
-def test_a_run_that_meets_another_one_is_left_to_a_retry(
-    script: Scheduler, tap: Path, door: FrontDoor
-) -> None:
+def test_a_conflict_with_another_run_is_retried_later(script: Scheduler, tap: Path, door: FrontDoor) -> None:
     # `dags test` would wait for that retry.
     once = Scheduler(script.home, [script.command[0], "tasks", "test", "sprinto_hr", "push"], script.env)
     with (tap / "run.lock").open("w") as lock:
@@ -127,7 +127,7 @@ def test_a_run_that_meets_another_one_is_left_to_a_retry(
     assert door.operations() == []
 
 
-def test_a_script_whose_task_is_stopped_is_discarded(script: Scheduler, tap: Path, door: FrontDoor) -> None:
+def test_a_script_of_a_stopped_task_is_discarded(script: Scheduler, tap: Path, door: FrontDoor) -> None:
     (tap / "waits").touch()
     with script.started() as run:
         door.wait_for_operation("push", 2, responded=True, within=PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""What the documents say to type is typed here, and what they show is what is seen."""
+"""Runs the commands in the documentation, and compares the shown output."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 PORT = "8765"
 SHELLS = {"sh", "bash", "shell", "console"}
 RUN_ELSEWHERE = {"test-command", "meltano", "docker"}
-"""CI runs the first, the files `test_meltano_*.py` the second, `test_containers.py` the third."""
+"""CI runs the first, `test_meltano_*.py` runs the second, `test_containers.py` the third."""
 IN_ANOTHER_TERMINAL = "run: in another terminal"
 
 
-def test_every_block_of_commands_is_run_or_says_why_it_is_not() -> None:
+def test_every_command_block_is_run_or_gives_a_reason() -> None:
     known = re.compile(r"run|run: exits \d+|run: in another terminal|file: \S+|not run: .+")
     unmarked = [
         (page.name, block.text)
@@ -41,12 +41,12 @@ def test_every_block_of_commands_is_run_or_says_why_it_is_not() -> None:
     assert unmarked == []
 
 
-def test_no_command_empties_a_bookmark_before_it_runs() -> None:
+def test_no_command_truncates_the_state_before_it_runs() -> None:
     texts = [(page.name, block.text) for page in PAGES for block in blocks(page)]
     assert [one for one in texts if re.search(r">\s*\S*state\.json\b", one[1])] == []
 
 
-def test_what_is_shown_is_looked_for_line_by_line() -> None:
+def test_shown_output_is_compared_line_by_line() -> None:
     seen, one, other = Seen(), str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
     printed = f"12:00 | INFO | Session {other} is open.\n12:01 | INFO | Session {other} is held.\n"
     assert seen.missing(f"Session {one} is open.\nSession {one} is held.\n", printed) is None
@@ -57,7 +57,7 @@ def test_what_is_shown_is_looked_for_line_by_line() -> None:
 
 
 class Reader:
-    """Someone who does what a page says, in a folder with a sandbox of their own."""
+    """Follows a page's instructions, in a folder with its own sandbox."""
 
     def __init__(self, door: FrontDoor, stack: ExitStack) -> None:
         self._stack = stack
@@ -89,7 +89,7 @@ class Reader:
         printed = ""
         for block in blocks(page):
             kind, _, detail = block.mark.partition(": ")
-            # Not in what was seen: a uuid may have these digits.
+            # Replaced only in commands: a uuid in the output may have these digits.
             text = self._seen.real(block.text.replace(PORT, self._port))
             if kind == "file":
                 path = self.folder / detail
@@ -121,7 +121,7 @@ class Reader:
         return done.stdout
 
     def _serve(self, text: str) -> None:
-        """Start a sandbox on a port that is free, and take that for the documents' port."""
+        """Start a sandbox on a free port, and use that instead of the documented port."""
         serving = self._stack.enter_context(
             subprocess.Popen(
                 ["bash", "-c", f"exec {text.strip()} --port 0"],
@@ -150,7 +150,7 @@ def is_run(block: Block) -> bool:
 
 FOLLOWED = [page for page in PAGES if any(is_run(block) for block in blocks(page))]
 LONG = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-taps.md"}
-"""What takes longest, and says little that shorter pages do not have typed."""
+"""The slowest pages, whose commands are mostly covered by shorter pages."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the pages are typed into a GNU system's shell")
@@ -165,5 +165,5 @@ LONG = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-tap
         for page in FOLLOWED
     ],
 )
-def test_what_a_page_says_to_type_works_and_shows_what_it_says(reader: Reader, page: Path) -> None:
+def test_a_pages_commands_work_and_show_the_documented_output(reader: Reader, page: Path) -> None:
     reader.follow(page)

@@ -1,4 +1,4 @@
-"""The pages about containers: their images, built and run by a container engine where there is one."""
+"""The pages about containers: their images are built and run if a container engine is available."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PATIENCE_SECONDS = 400
 
 @pytest.fixture(scope="module")
 def engine() -> str:
-    """An engine that runs a container of the image on which the pages build."""
+    """A container engine that can run the pages' base image."""
     reasons = []
     for found in filter(None, map(shutil.which, ("docker", "podman"))):
         try_it = [found, "run", "--rm", "--network", "host", "python:3.13-slim", "true"]
@@ -50,7 +50,7 @@ def engine() -> str:
 
 @dataclass(frozen=True)
 class Shell:
-    """Types a page's commands as they are, but for the container's name, which no other test has."""
+    """Runs a page's commands unmodified, except for a unique container name."""
 
     folder: Path
     name: str
@@ -74,7 +74,7 @@ class Shell:
                 subprocess.run(removed, capture_output=True, check=False)
 
     def finish(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        """Return the exit code, and what was printed."""
+        """Return the exit code and the output."""
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert API_KEY not in out + err
         assert SECRET not in err
@@ -93,7 +93,7 @@ class Shell:
 
 @pytest.fixture
 def shell(door: FrontDoor, engine: str) -> Shell:
-    """A shell whose `docker` is the engine; containers see the sandbox as they would see Sprinto."""
+    """A shell whose `docker` is the engine; containers reach the sandbox as they would reach Sprinto."""
     on_host = 'if [ "$1" = run ]; then shift; set -- run --network host ${OPTIONS-} "$@"; fi'
     program(door.folder / "bin/docker", f'{on_host}\nexec {engine} "$@"')
     program(door.folder / "bin/tap-hr", "exec cat tap/*")
@@ -111,13 +111,13 @@ def states(door: FrontDoor) -> list[str]:
 
 
 def build_wheel(folder: Path) -> str:
-    """Put what the package index will have into `folder`; returns the file's name."""
+    """Build the wheel into `folder`; return its file name."""
     uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
     return next(folder.glob("*.whl")).name
 
 
 def require_stopped(door: FrontDoor, shell: Shell, commands: str) -> None:
-    """The engine stops the container while the tap has more to come."""
+    """Check that the engine stops the container before the tap has finished."""
     (door.folder / "tap/1").write_bytes(as_input(people(100)[:-1]))
     os.mkfifo(door.folder / "tap/2")
     accepted = len(door.pages())
@@ -202,7 +202,7 @@ def test_meltano_in_a_container(door: FrontDoor, shell: Shell) -> None:
     for secret in (".env", "sprinto.key"):
         (door.folder / secret).write_text(API_KEY)
 
-    # The tap sends nothing more after two rows, and Sprinto takes its time over the discard.
+    # The tap stalls after two rows, and Sprinto is slow to perform the discard.
     discard = Fault("close", integration_id=door.integration_id, effect=Hang(3))
     door.sandbox.inject(discard)
     with shell.started(MELTANO, "-e TAP_HR_STALL_AFTER=2 -e TARGET_SPRINTO_PAGE_SIZE=1") as process:

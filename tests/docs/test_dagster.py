@@ -1,4 +1,4 @@
-"""The files of docs/dagster.md, as they are, run by a real Dagster: the script, and Meltano."""
+"""The unmodified files of docs/dagster.md, run by a real Dagster: the script, and Meltano."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def dagster(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def slow_sandbox() -> Iterator[FaultySandbox]:
-    """One that processes long enough to be interrupted meanwhile."""
+    """A sandbox that processes long enough for an interruption."""
     with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=3)) as running:
         yield running
 
@@ -52,7 +52,7 @@ def scheduler(dagster: Path, folder: Path, name: str, env: dict[str, str]) -> Sc
 
 @pytest.fixture
 def scripts(dagster: Path, tmp_path: Path) -> Scheduler:
-    # A tap whose log is not all UTF-8; one that waits after its last line is still running.
+    # One tap logs bytes that are not UTF-8; one waits after its last line and keeps running.
     path = programs(
         tmp_path / "bin",
         r"printf 'caf\351\n' >&2; cat input.singer; if [ -e waits ]; then exec sleep 600; fi",
@@ -72,7 +72,7 @@ def test_dagster_runs_ten_integrations_side_by_side(
         assert len(slow_sandbox.applied(tap.name)["User"]) == 250
 
 
-def test_a_step_that_failed_shows_why_and_is_not_tried_again(
+def test_a_failed_step_shows_the_error_and_is_not_retried(
     scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0", api_key="another-key")
@@ -82,7 +82,7 @@ def test_a_step_that_failed_shows_why_and_is_not_tried_again(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_terminated_run_discards_its_session_and_leaves_no_process(
+def test_a_terminated_run_discards_and_leaves_no_process(
     scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path, number: signal.Signals
 ) -> None:
     (add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0") / "waits").touch()
@@ -100,7 +100,7 @@ def test_a_terminated_run_discards_its_session_and_leaves_no_process(
     assert scripts.left_running() == []
 
 
-def test_a_run_that_is_terminated_while_sprinto_processes_keeps_its_state(
+def test_a_run_terminated_during_processing_keeps_its_state(
     scripts: Scheduler, slow_sandbox: FaultySandbox, tmp_path: Path
 ) -> None:
     tap = add_script(tmp_path / "taps/tap_0", slow_sandbox, "tap_0")
@@ -135,7 +135,7 @@ def test_dagster_runs_meltano(evidence: Scheduler, project: Project, door: Front
     assert project.state("tap-hr") == state_at(5)
 
 
-def test_the_loaders_line_is_in_the_stderr_that_dagster_keeps(
+def test_the_loaders_error_is_in_the_stderr_that_dagster_keeps(
     evidence: Scheduler, project: Project, door: FrontDoor
 ) -> None:
     assert evidence.run(TARGET_SPRINTO_API_KEY="wr0ng-k3y") != 0
@@ -145,7 +145,7 @@ def test_the_loaders_line_is_in_the_stderr_that_dagster_keeps(
     assert (door.applied(), project.state("tap-hr")) == ({}, None)
 
 
-def test_a_run_that_dagster_terminates_is_discarded(
+def test_a_run_terminated_by_dagster_is_discarded(
     evidence: Scheduler, project: Project, door: FrontDoor
 ) -> None:
     with evidence.started(**STALLED) as run:

@@ -1,4 +1,4 @@
-"""The script of pipe-and-cron.md, with the real target: taps that hang, signals, its lock, and its log."""
+"""The script in pipe-and-cron.md with the real target: hanging taps, signals, its lock and its log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HANGS = "cat input.singer; exec sleep 600"
 
 @dataclass(frozen=True)
 class Script:
-    """Runs `push.sh` as a scheduler does; `tap` are the commands of its tap."""
+    """Runs `push.sh` like a scheduler; `tap` contains the commands of its tap."""
 
     folder: Path
     tap: str
@@ -40,7 +40,7 @@ class Script:
         return process_group(["bash", self.folder / "push.sh", *words], env)
 
     def run(self, *words: str) -> tuple[int, str]:
-        """Return the exit code, and what was printed by the time it ended."""
+        """Return the exit code, and the output until it ended."""
         with self.started(*words) as process:
             code = process.wait(PATIENCE_SECONDS)
             kill_group(process)
@@ -68,7 +68,7 @@ def edit(folder: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     "tap", [HANGS, f"trap '' TERM; {HANGS.replace('exec ', '')}"], ids=["", "no SIGTERM"]
 )
-def test_a_tap_that_hangs_ends_with_the_target(door: FrontDoor, folder: Path, tap: str, ending: str) -> None:
+def test_a_hanging_tap_ends_with_the_target(door: FrontDoor, folder: Path, tap: str, ending: str) -> None:
     set_in(folder, input_timeout_seconds=0.3, api_key=API_KEY if ending == "tap-silent" else "another-key")
     edit(folder, "{1..100}", "{1..5}")
     code, log = Script(folder, tap, door.command("target-sprinto")).run()
@@ -100,7 +100,7 @@ def test_a_signal_discards(
     assert door.session().state == "cancelled"
 
 
-def test_what_a_tap_leaves_behind_does_not_hold_the_lock(door: FrontDoor, folder: Path) -> None:
+def test_a_taps_leftover_process_does_not_hold_the_lock(door: FrontDoor, folder: Path) -> None:
     script = Script(folder, "cat input.singer; sleep 600 > /dev/null 2>&1 &", door.command("target-sprinto"))
     with script.started() as first:
         assert first.wait(PATIENCE_SECONDS) == 0
@@ -118,15 +118,13 @@ def test_what_a_tap_leaves_behind_does_not_hold_the_lock(door: FrontDoor, folder
     ],
     ids=["no flock", "flock fails", "no lock file", "no target"],
 )
-def test_what_fails_is_not_another_run(folder: Path, line: str, fails: str, code: int) -> None:
+def test_a_failed_lock_is_not_reported_as_another_run(folder: Path, line: str, fails: str, code: int) -> None:
     edit(folder, line, fails)
     ended, log = Script(folder, HANGS).run()
     assert (ended, "under way" in log) == (code, False)
 
 
-def test_the_log_is_a_private_file_that_only_the_run_with_the_lock_writes(
-    door: FrontDoor, folder: Path
-) -> None:
+def test_the_log_is_private_and_written_only_with_the_lock(door: FrontDoor, folder: Path) -> None:
     os.mkfifo(folder / "more")
     script, log = Script(folder, "cat input.singer more", door.command("target-sprinto")), folder / "run.log"
     with script.started("run.log") as first:
@@ -152,7 +150,7 @@ TALKS_LAST = "trap 'echo gone [broken-pipe] >&2; kill $!; exit 1' TERM; cat inpu
 
 
 @pytest.mark.parametrize("ending", ["tap-silent", "state-not-written"])
-def test_an_alert_has_the_targets_line_and_no_state(door: FrontDoor, folder: Path, ending: str) -> None:
+def test_an_alert_contains_the_targets_error_but_no_state(door: FrontDoor, folder: Path, ending: str) -> None:
     tap = TALKS_LAST
     if ending == "tap-silent":
         set_in(folder, input_timeout_seconds=0.3)

@@ -1,4 +1,4 @@
-"""The reference says what the code says, and runs end as it says."""
+"""The reference matches the code, and runs end as documented."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)
-def test_the_reference_is_what_the_code_says(page: Path) -> None:
+def test_the_reference_matches_the_code(page: Path) -> None:
     written = page.read_text(encoding="utf-8")
     assert written == reference.filled(written), "`nox -s readme` writes it"
 
 
-def test_all_that_is_made_has_its_place() -> None:
+def test_every_generated_part_is_used() -> None:
     marks = re.findall(r"<!-- made: (\w+) -->", "".join(page.read_text() for page in reference.PAGES))
     assert sorted(marks) == sorted(reference.MADE)
 
 
-def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> None:
+def test_every_command_and_option_has_help_and_is_in_a_guide() -> None:
     guides = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("*.md"))
     inner = [
         (f"{name} {part}", below)
@@ -53,7 +53,7 @@ def test_every_command_and_option_has_help_and_a_place_among_the_guides() -> Non
 
 
 @pytest.mark.parametrize("ending", endings.ENDINGS, ids=lambda ending: ending.what)
-def test_a_run_ends_as_the_reference_says(door: FrontDoor, ending: Ending) -> None:
+def test_a_run_ends_as_documented(door: FrontDoor, ending: Ending) -> None:
     finished = ending.play(door)
     assert finished.code == ending.exit_code
     assert finished.stdout == (state_line() if ending.singer_state == endings.LAST else "")

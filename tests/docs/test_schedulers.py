@@ -1,4 +1,4 @@
-"""The pages of schedulers without a program of their own: their scripts, as they are, run by bash."""
+"""The pages of schedulers that cannot run here: bash runs their unmodified scripts."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_systemd_accepts_the_service_and_its_timer(tmp_path: Path) -> None:
     verified = subprocess.run(
         ["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False
     )
-    # It also speaks of the machine's own units.
+    # The output also mentions the machine's own units.
     assert [line for line in (verified.stdout + verified.stderr).splitlines() if "sprinto" in line] == []
 
 
 # Prometheus
 
 
-def test_metrics_are_replaced_by_metrics_only(tmp_path: Path) -> None:
+def test_metrics_are_only_replaced_by_valid_metrics(tmp_path: Path) -> None:
     (script,) = (block.text for block in blocks(DOCS / "monitoring.md") if "openmetrics" in block.text)
     (tmp_path / "sprinto.prom").write_text("old")
     program(tmp_path / "bin/sprintoctl", "exit 1")
@@ -139,7 +139,7 @@ def test_the_step_of_the_workflow(door: FrontDoor, tap: str, key: str, code: int
     require_kept(door, door.folder / "state.json", kept=kept)
 
 
-def test_each_attempt_of_the_workflow_saves_its_state_and_finds_the_last_one() -> None:
+def test_each_attempt_of_the_workflow_saves_and_restores_its_state() -> None:
     steps = yaml.safe_load(file_of("github-actions.md", WORKFLOW))["jobs"]["push"]["steps"]
     restored, saved = (step["with"] for step in steps if "cache" in step.get("uses", ""))
     assert restored["key"] == saved["key"]
@@ -147,7 +147,7 @@ def test_each_attempt_of_the_workflow_saves_its_state_and_finds_the_last_one() -
     assert saved["key"].startswith(restored["restore-keys"])
 
 
-def test_github_schema_accepts_the_workflow(tmp_path: Path) -> None:
+def test_githubs_schema_accepts_the_workflow(tmp_path: Path) -> None:
     (tmp_path / "sprinto.yml").write_text(file_of("github-actions.md", WORKFLOW), encoding="utf-8")
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
     checked = subprocess.run(
@@ -157,7 +157,7 @@ def test_github_schema_accepts_the_workflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kubernetes_schema_accepts_the_cron_job(tmp_path: Path) -> None:
+def test_the_kubernetes_schema_accepts_the_cron_job(tmp_path: Path) -> None:
     validate = install_into(tmp_path / "env", f"kubernetes-validate=={KUBERNETES}.0") / "kubernetes-validate"
     (tmp_path / "cronjob.yaml").write_text(file_of("kubernetes.md", "cronjob.yaml"), encoding="utf-8")
     checked = subprocess.run(

@@ -1,6 +1,6 @@
-"""Fault x moment x reading, one page in flight or eight: each cell says beforehand what must come of it.
+"""Fault x moment x reading, with one page in flight or eight: each cell states its expected outcome.
 
-All of them hold the same invariants.
+The same invariants are checked for all of them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ BY_DEFAULT = sample(CELLS)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Leave the slow cells out where they are not wanted: each worker takes a second to collect them."""
+    """Omit slow cells if they are not selected: collecting them takes each worker a second."""
     if "cell" in metafunc.fixturenames:
         all_of_them = metafunc.config.getoption("markexpr") != "not slow"
         wanted = [cell for cell in CELLS if all_of_them or cell.id in BY_DEFAULT]
@@ -79,13 +79,13 @@ def test_cell(door: FrontDoor, cell: Cell) -> None:
     check(stage, cell.script(stage))
 
 
-def test_the_matrix_is_whole() -> None:
+def test_the_matrix_is_complete() -> None:
     names = Counter(cell.id for cell in CELLS)
     assert [name for name, count in names.items() if count > 1] == []
     assert len(CELLS) >= 1600
 
 
-def test_the_default_suite_shows_each_fault_reading_and_ending() -> None:
+def test_the_default_suite_covers_each_fault_reading_and_outcome() -> None:
     chosen = [cell for cell in CELLS if cell.id in BY_DEFAULT]
     assert 50 < len(chosen) < 120
     shown = set[tuple[str, ...]]().union(*map(features_of, chosen))
@@ -93,8 +93,8 @@ def test_the_default_suite_shows_each_fault_reading_and_ending() -> None:
     assert {("kind", "Hang", "close"), ("reading", "apply", "'append'")} < shown
 
 
-def test_every_fault_and_moment_leaves_receipts() -> None:
-    """A cell with one page in flight and with eight is checked with a receipt in one of them."""
+def test_every_fault_and_moment_is_checked_with_a_receipt() -> None:
+    """Of the two variants of a cell, one page in flight and eight, one is checked with a receipt."""
     cells: dict[str, list[Cell]] = {}
     for cell in CELLS:
         cells.setdefault(cell.name, []).append(cell)

@@ -1,4 +1,4 @@
-"""Whatever Sprinto returns: an orderly end in time, no leak, and all of the run applied or none of it."""
+"""Whatever Sprinto returns, a run ends properly and in time, leaks nothing, and applies all or nothing."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from tests.support.fuzz.running import Ran
 
 AT_A_TIME = 8
-"""Runs that are under way together: most of a run's time is spent waiting."""
+"""Runs in parallel: most of a run's time is spent waiting."""
 
 BY_DEFAULT = 2
 SHARDS = 8
 IN_A_SHARD = 50
-"""Of groups of `AT_A_TIME`."""
+"""In groups of `AT_A_TIME`."""
 
 IMPATIENT = {
     "retry_timeout_seconds": 0.8,
@@ -56,13 +56,13 @@ PACE = {
     "shutdown_request_timeout": 1.0,
 }
 ENOUGH_SECONDS = 20
-"""All of these waits, one after another, on a machine that is busy."""
+"""All of these waits, one after another, on a busy machine."""
 
 Record = dict[str, Any]
 
 
 def records(case: Case) -> list[tuple[str, Record]]:
-    """Each with its stream, by turns. No key comes twice."""
+    """Records of alternating streams, each with its stream. No key occurs twice."""
     streams = ["people", "teams"] * case.records
     return [
         (stream, {"id": number, "name": SECRET, "amount": SECRET_NUMBER})
@@ -101,14 +101,14 @@ def check(place: Place, integration_id: str, case: Case, ran: Ran) -> None:
 
 
 def expected_end(case: Case) -> str:
-    """The session's state at the end of a run in which nothing has gone wrong."""
+    """The session's final state if nothing goes wrong."""
     if case.settings.get("dry_run"):
         return "cancelled"
     return "active" if case.settings.get("finish") == "hold" else "processed"
 
 
 def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bool:
-    """All but what was diverted, nothing twice, in order; or nothing. Says which."""
+    """Check that all but diverted records were applied, once and in order, or none; return which."""
     lines = place.rejected(integration_id)
     assert not any(API_KEY.encode() in line for line in lines), ran
     rejected = [(message["stream"], message["record"]) for message in map(json.loads, lines)]
@@ -118,7 +118,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
             wanted.setdefault(stream, []).append(record)
     applied = {name: list(map(json.loads, found)) for name, found in place.applied(integration_id).items()}
     if case.settings.get("max_parallel_pages", 1) > 1:
-        # Only records of one key keep their order then.
+        # Only records with the same key keep their order then.
         applied = {name: sorted(found, key=lambda record: record["id"]) for name, found in applied.items()}
     may_be_applied = expected_end(case) == "processed"
     assert applied in ([{}, wanted] if may_be_applied else [{}]), ran
@@ -130,7 +130,7 @@ def check_applied(place: Place, integration_id: str, case: Case, ran: Ran) -> bo
 
 
 def check_line(sessions: list[Session], error: str, *, is_applied: bool) -> None:
-    """What the one line says of the run's sessions is so, and none is left open without a word."""
+    """Check that the line about the run's sessions is true, and that it names every open session."""
     if "nothing was applied" in error:
         assert not is_applied, (sessions, error)
     if "No session was opened" in error:
@@ -138,8 +138,8 @@ def check_line(sessions: list[Session], error: str, *, is_applied: bool) -> None
     for session in sessions:
         named = session.id in error
         if session.state == "active":
-            # It could not be discarded for certain; or a close is under way, as far as anybody knows; or its
-            # id never became known, which leaves its reference.
+            # Its discard was not confirmed; or a close may be in progress; or its
+            # id never became known, so that only its reference is named.
             by_id = named and ("sprintoctl discard" in error or "may still be applied" in error)
             by_reference = (session.client_reference_id or "-") in error and "may be open until 20" in error
             assert by_id or by_reference, (sessions, error)
@@ -173,12 +173,12 @@ def fuzz(warm: str, folder: Path, amount: settings) -> None:
     assert place.runs >= amount.max_examples * AT_A_TIME
 
 
-def test_any_responses_end_in_order(warm: str, tmp_path: Path) -> None:
+def test_any_responses_end_properly(warm: str, tmp_path: Path) -> None:
     fuzz(warm, tmp_path, same_each_time(BY_DEFAULT))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_any_responses_end_in_order_at_length(shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
+def test_any_responses_end_properly_in_many_examples(shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws its own examples
     fuzz(warm, tmp_path, at_random(IN_A_SHARD))

@@ -1,4 +1,4 @@
-"""No value of a record and no secret is in a receipt, its page or its envelope, whatever a run is given."""
+"""No record value or secret is in a receipt, its HTML report or its envelope, whatever the input."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ OTHER_VARIABLES = (
 
 
 class Made:
-    """What one run is given, made by chance. `secrets` are the cores of all that must not be seen again.
+    """A run's random input. `secrets` are the recognisable parts of all values that must not leak.
 
-    What is `valid` can be delivered to the end: otherwise nearly every run would fail at its first record.
+    `valid` input can be delivered completely: otherwise nearly every run would fail at its first record.
     """
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)  # noqa: S311 - what is made is not a secret of anyone's
+        self.chance = random.Random(seed)  # noqa: S311 - not real secrets
         self.secrets: list[str] = []
         self.valid = self.chance.random() < 0.5
 
@@ -54,7 +54,7 @@ class Made:
         return self.secrets[-1]
 
     def text(self) -> str:
-        """A secret among characters that are escaped somewhere."""
+        """A secret among characters that some format escapes."""
         around = self.chance.choices(
             ["", " ", '"', "<b>", "&", "\\", "\n", "\x1b[1m", "é", "'", "%s", "${}"], k=2
         )
@@ -74,7 +74,7 @@ class Made:
         return self.chance.choice(kinds)()
 
     def environment(self) -> dict[str, str]:
-        """Secrets in other variables, and what is not a name in those that are shown."""
+        """Secrets in other variables, and invalid names in the variables that are shown."""
         found = {name: self.core() for name in OTHER_VARIABLES}
         found |= {f"{name}_{self.chance.randrange(9)}": self.core() for name in VARIABLES}
         odd = self.chance.sample(VARIABLES, 4)
@@ -112,7 +112,7 @@ class Made:
         return lines
 
     def batch(self, folder: Path) -> dict[str, Any]:
-        """Records in a file, of which a line may be broken."""
+        """Records in a file, in which a line may be broken."""
         lines = [json.dumps(self.record()["record"]).encode() for _ in range(self.chance.randrange(1, 6))]
         if not self.valid and self.chance.random() < 0.3:
             lines[-1] = lines[-1][:-4]
@@ -139,7 +139,7 @@ class Made:
 
 
 def shown(path: Path) -> str:
-    """All that an auditor gets, escaped and not: the receipt, its page, the envelope and its payload."""
+    """Everything an auditor gets, escaped and unescaped: receipt, HTML report, envelope and payload."""
     envelope = path.with_name(f"{path.name}.dsse").read_text()
     payload = base64.b64decode(json.loads(envelope)["payload"]).decode()
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""Whatever references a tap's schema holds: nothing is fetched, and the verdict is one of ours."""
+"""Any references in a tap's schema: nothing is fetched, and the verdict is the target's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FIELDS = ["id", "name", "list", "map", ".*", "x"]
 
 
 def references(url: str, path: str) -> st.SearchStrategy[str]:
-    """Addresses of the server and of the file, whole and relative to another one."""
+    """URLs of the server and of the file, absolute and relative to another one."""
     server = url.rpartition("/")[0]
     folder = path.rpartition("/")[0]
     whole = [url, f"{server}/", f"file://{path}", path, f"file://{folder}/", "schema.json", "./schema.json"]
@@ -94,7 +94,7 @@ def fuzz(folder: Path, monkeypatch: pytest.MonkeyPatch, amount: settings) -> Non
     assert min(verdicts[one] for one in ("accepted", "invalid-schema", "invalid-record")) > 0, verdicts
 
 
-def test_an_open_of_the_document_would_be_counted(tmp_path: Path) -> None:
+def test_opening_the_document_is_counted(tmp_path: Path) -> None:
     with Document(tmp_path / "schema.json") as document:
         assert b"not" in document.path.read_bytes()
         assert document.opened > 0
@@ -107,9 +107,9 @@ def test_any_reference_fetches_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_any_reference_fetches_nothing_at_length(
+def test_any_reference_fetches_nothing_in_many_examples(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    shard: int,  # noqa: ARG001 - each shard draws anew
+    shard: int,  # noqa: ARG001 - each shard draws its own examples
 ) -> None:
     fuzz(tmp_path, monkeypatch, at_random(IN_A_SHARD))

@@ -1,4 +1,4 @@
-"""Whatever comes in on stdin: an orderly end, one clear line, no leak, all or nothing."""
+"""Whatever comes in on stdin, a run ends properly, logs one clear line, leaks nothing, is all or nothing."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ CODES = {
     "stream-missing",
     "would-be-refused",
 }
-"""What a run may say of its input. Sprinto is well throughout, so nothing else can have gone wrong."""
+"""The error codes for invalid input. Sprinto always works here, so nothing else can go wrong."""
 
 
 def play(place: Place, given_input: Input) -> tuple[str, Input, Ran]:
-    """Run it; what is returned is the input as it was really given."""
+    """Run it; return the input with the real batch URL."""
     integration_id = place.new_integration()
     file = place.folder_of(integration_id) / "batch"
     file.write_bytes(given_input.batch)
@@ -93,7 +93,7 @@ def check_nothing_applied(place: Place, integration_id: str, states: set[str], r
 
 
 def check_applied(place: Place, integration_id: str, variant: Variant, wanted: Asked, ran: Ran) -> None:
-    """All that was asked for, but what was diverted; in order, as far as it has one."""
+    """Check that everything but diverted records was applied, in order where the order is defined."""
     applied = place.applied(integration_id)
     message = re.search(r"([\d,]+) records? rejected", ran.stderr)
     rejected = int(message[1]) if message else 0
@@ -116,7 +116,7 @@ def in_order(records: dict[str, list[Any]], variant: Variant) -> dict[str, list[
 
 
 def check_state(wanted: Asked, ran: Ran) -> None:
-    """The last one, once, as it came."""
+    """Check that the last STATE was written once, unchanged."""
     if wanted.state_line is None:
         assert ran.stdout == b"", ran
     else:
@@ -145,7 +145,7 @@ def fuzz(kind: str, warm: str, folder: Path, amount: settings) -> None:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_input_ends_in_order(kind: str, warm: str, tmp_path: Path) -> None:
+def test_any_input_ends_properly(kind: str, warm: str, tmp_path: Path) -> None:
     fuzz(kind, warm, tmp_path, same_each_time(BY_DEFAULT))
 
 
@@ -153,5 +153,5 @@ def test_any_input_ends_in_order(kind: str, warm: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("shard", range(SHARDS))
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_input_ends_in_order_at_length(kind: str, shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws anew
+def test_any_input_ends_properly_in_many_examples(kind: str, shard: int, warm: str, tmp_path: Path) -> None:  # noqa: ARG001 - each shard draws its own examples
     fuzz(kind, warm, tmp_path, at_random(IN_A_SHARD[kind]))

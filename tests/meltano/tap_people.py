@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A small Singer tap: the rows of a JSON file, those newer than the bookmark in its `--state`.
+"""A small Singer tap: sends the rows of a JSON file that are newer than the bookmark in its `--state`.
 
-Its config says where it stops short: `die_after` rows it kills itself, `stall_after` rows it sends nothing
-more and lives on. A STATE follows every `state_every` rows and the last one; a death or a stall comes after
-the STATE that is due.
+Its config can make it stop early: after `die_after` rows it kills itself, after `stall_after` rows it
+keeps running without sending more. A STATE follows every `state_every` rows and the last row; it is
+sent before a crash or a stall.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ def sync(config: dict[str, Any], state: dict[str, Any]) -> None:
 
     added: dict[str, Any] = {name: {} for row in rows for name in row if name not in SCHEMA["properties"]}
     schema = {**SCHEMA, "properties": {**SCHEMA["properties"], **added}}
-    _say(type="SCHEMA", stream=STREAM, schema=schema, key_properties=["id"])
+    _write(type="SCHEMA", stream=STREAM, schema=schema, key_properties=["id"])
     for sent, row in enumerate(fresh, 1):
-        _say(type="RECORD", stream=STREAM, record=row)
+        _write(type="RECORD", stream=STREAM, record=row)
         since = row["updated_at"]
         if sent % config["state_every"] == 0:
-            _say_state(since)
+            _write_state(since)
         if sent == config.get("die_after"):
             os.kill(os.getpid(), signal.SIGKILL)
         if sent == config.get("stall_after"):
             signal.pause()
-    _say_state(since)
+    _write_state(since)
 
 
-def _say_state(since: str) -> None:
+def _write_state(since: str) -> None:
     bookmark = {"replication_key": "updated_at", "replication_key_value": since}
-    _say(type="STATE", value={"bookmarks": {STREAM: bookmark}} if since else {})
+    _write(type="STATE", value={"bookmarks": {STREAM: bookmark}} if since else {})
 
 
-def _say(**message: object) -> None:
+def _write(**message: object) -> None:
     print(json.dumps(message), flush=True)
 
 

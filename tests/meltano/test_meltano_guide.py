@@ -1,4 +1,4 @@
-"""What docs/meltano.md says to type beside the first run, and what it says about Meltano's log."""
+"""The commands in docs/meltano.md besides the first run, and what it says about Meltano's log."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def add_taps(project: Project, *taps: dict[str, Any]) -> None:
     project.define(definition)
 
 
-def test_before_the_package_is_on_an_index_the_clone_is_installed(meltano: Installed, tmp_path: Path) -> None:
+def test_before_publication_the_clone_is_installed(meltano: Installed, tmp_path: Path) -> None:
     (tmp_path / "target-sprinto").symlink_to(ROOT)
     walked = typed(
         meltano.program,
@@ -59,9 +59,7 @@ def test_before_the_package_is_on_an_index_the_clone_is_installed(meltano: Insta
     assert f"target-sprinto v{__version__}" in walked.stdout
 
 
-def test_pairs_in_one_command_stop_at_the_first_that_fails_and_jobs_do_not(
-    project: Project, door: FrontDoor
-) -> None:
+def test_pairs_in_one_command_stop_at_the_first_failure(project: Project, door: FrontDoor) -> None:
     project.write_rows(3)
     add_taps(project, {"name": "tap-a", "config": {"die_after": 1, "state_every": 9}}, {"name": "tap-b"})
     stopped = project.run("tap-a", "target-sprinto", "tap-b", "target-sprinto")
@@ -74,7 +72,7 @@ def test_pairs_in_one_command_stop_at_the_first_that_fails_and_jobs_do_not(
     assert door.applied() == {"User": [row(1), row(2), row(3)]}
 
 
-def test_the_loaders_line_is_found_in_meltanos_log(project: Project) -> None:
+def test_the_loaders_error_is_found_in_meltanos_log(project: Project) -> None:
     project.write_rows(1)
     add_taps(project, {"name": "tap-hr"})
     wrong = {**project.env, "TARGET_SPRINTO_API_KEY": "wr0ng-k3y"}
@@ -87,7 +85,7 @@ def test_the_loaders_line_is_found_in_meltanos_log(project: Project) -> None:
     assert line.endswith("[unauthorized]")
 
 
-def test_meltanos_json_log_has_the_fields_of_the_last_line(project: Project, door: FrontDoor) -> None:
+def test_meltanos_json_log_has_the_last_lines_fields(project: Project, door: FrontDoor) -> None:
     project.write_rows(3)
     ran = project.call("--log-format=json", "run", "tap-people", "target-sprinto")
     assert ran.code == 0, ran.stderr
@@ -105,11 +103,9 @@ def test_meltanos_json_log_has_the_fields_of_the_last_line(project: Project, doo
         {"id": "id", "name": "name", "__else__": "__NULL__"},
         {"updated_at": "__NULL__", "_sdc_extracted_at": "__NULL__", "_file": "__NULL__"},
     ],
-    ids=["all-that-the-map-does-not-name", "each-by-name"],
+    ids=["all-unnamed", "each-by-name"],
 )
-def test_columns_that_a_tap_adds_are_left_out(
-    project: Project, door: FrontDoor, rule: dict[str, str]
-) -> None:
+def test_columns_added_by_a_tap_are_dropped(project: Project, door: FrontDoor, rule: dict[str, str]) -> None:
     added = {"_sdc_extracted_at": "2026-11-21T09:00:00Z", "_file": "/exports/people.csv"}
     Path(project.env["TAP_PEOPLE_PATH"]).write_text(json.dumps([row(1) | added]))
     definition = project.definition()

@@ -1,4 +1,4 @@
-"""A real database tap through Meltano: nights with news and without, and the tap alone stopped in its run."""
+"""A real database tap in Meltano: nights with and without changes, and a tap that is stopped mid-run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENTITY_TYPES = '{"nights-people": "User", "nights-teams": "Team"}'
 
 @pytest.fixture
 def nights(source: Source, project: Project, door: FrontDoor) -> Project:
-    """The project with the tap: `people` by its key, with old rows to read; `teams` as a whole."""
+    """The project with the tap: `people` is incremental, with existing rows; `teams` is a full table."""
     source.query(
         f"""
         drop schema if exists nights cascade;
@@ -93,7 +93,7 @@ def bookmark(project: Project) -> Any:  # noqa: ANN401 - any JSON
 
 
 def tap_under(folder: Path) -> int:
-    """The process of the tap that reads for a project."""
+    """The tap process of a project."""
     (found,) = [
         int(process.name)
         for process in Path("/proc").iterdir()
@@ -112,7 +112,7 @@ def words(process: Path) -> bytes:
         return b""
 
 
-def test_every_night_is_applied_with_news_and_without(
+def test_every_night_is_applied_with_or_without_changes(
     nights: Project,
     door: FrontDoor,
     source: Source,
@@ -135,7 +135,7 @@ def test_every_night_is_applied_with_news_and_without(
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="the tap's process is found in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_tap_that_is_stopped_in_its_run_applies_nothing(
+def test_a_tap_stopped_mid_run_applies_nothing(
     nights: Project, door: FrontDoor, number: signal.Signals
 ) -> None:
     with nights.started("run", EXTRACTOR, "target-sprinto") as process:

@@ -1,4 +1,4 @@
-"""A project made by `meltano init` in an empty folder, by the README's own commands."""
+"""A project that the README's commands create with `meltano init` in an empty folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def wheels(tmp_path: Path) -> Path:
-    """What the package index will have, once this version is there."""
+    """The wheels that the package index will have once this version is published."""
     folder = tmp_path / "wheels"
     uv("build", "--quiet", "--wheel", "--out-dir", folder, ROOT)
     return folder
@@ -42,7 +42,7 @@ def tap_named_hr(people: Path) -> dict[str, object]:
     return {**tap, **named}
 
 
-def test_the_readmes_commands_make_a_project_that_runs(
+def test_the_readmes_commands_create_a_working_project(
     meltano: Installed, door: FrontDoor, wheels: Path, tmp_path: Path
 ) -> None:
     found = re.search(r"<!-- meltano -->\n```sh\n(.*?)```", README, re.DOTALL)

@@ -1,4 +1,4 @@
-"""`meltano run`: what is applied, what Meltano keeps as STATE, what becomes of a run that is cut short."""
+"""`meltano run`: applied records, the STATE that Meltano keeps, and runs that are cut short."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def applied(door: FrontDoor) -> list[int]:
 
 
 def states(door: FrontDoor) -> list[str]:
-    """What became of each session, oldest first."""
+    """The final state of each session, oldest first."""
     return [session.state for session in door.sessions()]
 
 
 @pytest.fixture
-def begun(project: Project) -> Project:
-    """A project whose first run has brought rows 1 and 2; there are eight."""
+def project_with_state(project: Project) -> Project:
+    """A project whose first run applied rows 1 and 2 of eight."""
     project.write_rows(2)
     assert project.run().code == 0
     project.write_rows(8)
     return project
 
 
-def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) -> None:
+def test_a_second_run_sends_only_new_rows(project: Project, door: FrontDoor) -> None:
     project.write_rows(5)
     first = project.run()
     assert (first.code, first.errors("target-sprinto")) == (0, []), first.stderr
@@ -66,13 +66,13 @@ def test_a_second_run_sends_only_what_is_new(project: Project, door: FrontDoor) 
     assert project.state() == state_at(8)
 
 
-def test_a_backfill_sends_everything_again(begun: Project, door: FrontDoor) -> None:
-    assert begun.run("--full-refresh", "tap-people", "target-sprinto").code == 0
+def test_a_backfill_sends_everything_again(project_with_state: Project, door: FrontDoor) -> None:
+    assert project_with_state.run("--full-refresh", "tap-people", "target-sprinto").code == 0
     assert door.pages() == [2, 8]
-    assert begun.state() == state_at(8)
+    assert project_with_state.state() == state_at(8)
 
 
-def test_a_run_that_holds_waits_for_a_person(project: Project, door: FrontDoor) -> None:
+def test_a_held_run_waits_for_a_person(project: Project, door: FrontDoor) -> None:
     project.write_rows(3)
     held = project.run(TARGET_SPRINTO_FINISH="hold", TARGET_SPRINTO_REPORT_PATH="receipt.json")
     assert held.code == 0, held.stderr
@@ -93,10 +93,10 @@ def test_a_run_that_holds_waits_for_a_person(project: Project, door: FrontDoor) 
     ("state_every", "after"),
     [pytest.param("9", "3", id="before-any"), pytest.param("2", "3", id="between-two")],
 )
-def test_of_a_tap_that_dies_before_a_state_nothing_is_applied(
-    begun: Project, door: FrontDoor, state_every: str, after: str
+def test_a_tap_that_crashes_before_a_state_applies_nothing(
+    project_with_state: Project, door: FrontDoor, state_every: str, after: str
 ) -> None:
-    died = begun.run(
+    died = project_with_state.run(
         TAP_PEOPLE_STATE_EVERY=state_every, TAP_PEOPLE_DIE_AFTER=after, TARGET_SPRINTO_PAGE_SIZE="1"
     )
     assert died.code == 1
@@ -107,33 +107,33 @@ def test_of_a_tap_that_dies_before_a_state_nothing_is_applied(
     assert door.pages()[:2] == [2, 1]
     assert states(door) == ["processed", "cancelled"]
     assert applied(door) == [1, 2]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
-    assert begun.run().code == 0
+    assert project_with_state.run().code == 0
     assert applied(door) == list(range(1, 9))
-    assert begun.state() == state_at(8)
+    assert project_with_state.state() == state_at(8)
 
 
-def test_a_tap_that_dies_right_after_a_state_looks_finished_up_to_there(
-    begun: Project, door: FrontDoor
+def test_a_tap_that_crashes_right_after_a_state_looks_finished(
+    project_with_state: Project, door: FrontDoor
 ) -> None:
-    died = begun.run(TAP_PEOPLE_DIE_AFTER="4", TARGET_SPRINTO_PAGE_SIZE="1")
+    died = project_with_state.run(TAP_PEOPLE_DIE_AFTER="4", TARGET_SPRINTO_PAGE_SIZE="1")
     assert died.code == 1
     assert died.errors("meltano")[0] == "Extractor failed"
     assert died.errors("target-sprinto") == []
     assert states(door) == ["processed", "processed"]
     assert applied(door) == [1, 2, 3, 4, 5, 6]
-    assert begun.state() == state_at(6)
+    assert project_with_state.state() == state_at(6)
 
-    assert begun.run().code == 0
+    assert project_with_state.run().code == 0
     assert door.pages() == [2, 1, 1, 1, 1, 2]
     assert applied(door) == list(range(1, 9))
-    assert begun.state() == state_at(8)
+    assert project_with_state.state() == state_at(8)
 
 
-def test_of_a_loader_that_fails_meltano_keeps_no_state(begun: Project, door: FrontDoor) -> None:
-    """The tap lives on: Meltano ends it."""
-    failed = begun.run(
+def test_meltano_keeps_no_state_of_a_failed_loader(project_with_state: Project, door: FrontDoor) -> None:
+    """The tap keeps running until Meltano ends it."""
+    failed = project_with_state.run(
         TARGET_SPRINTO_API_KEY="wr0ng-k3y", TARGET_SPRINTO_PAGE_SIZE="1", TAP_PEOPLE_STALL_AFTER="3"
     )
     assert failed.code == 1
@@ -142,11 +142,11 @@ def test_of_a_loader_that_fails_meltano_keeps_no_state(begun: Project, door: Fro
     assert message.endswith("[unauthorized]")
     assert "wr0ng-k3y" not in failed.stderr
     assert states(door) == ["processed"]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
 
 class Stop(NamedTuple):
-    """A way to stop a run, Meltano's exit code then, and the signal that the loader tells of."""
+    """A way to stop a run, Meltano's exit code, and the signal that the loader reports."""
 
     code: int
     message: str
@@ -155,7 +155,7 @@ class Stop(NamedTuple):
 
 
 STOPS = {
-    # A terminal sends it to all of them.
+    # A terminal sends it to the whole process group.
     "Ctrl-C": Stop(1, "SIGINT", lambda meltano: os.killpg(meltano, signal.SIGINT)),
     "SIGINT": Stop(1, "SIGTERM", lambda meltano: os.kill(meltano, signal.SIGINT)),
     "SIGTERM": Stop(143, "SIGTERM", lambda meltano: os.kill(meltano, signal.SIGTERM)),
@@ -164,39 +164,39 @@ STOPS = {
 
 
 @pytest.mark.parametrize("how", STOPS)
-def test_a_run_that_is_stopped_leaves_no_session_and_no_state(
-    begun: Project, door: FrontDoor, how: str
+def test_a_stopped_run_leaves_no_session_and_no_state(
+    project_with_state: Project, door: FrontDoor, how: str
 ) -> None:
     stop = STOPS[how]
     stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
-    with begun.started("run", *stop.words, "tap-people", "target-sprinto", **stalled) as process:
+    with project_with_state.started("run", *stop.words, "tap-people", "target-sprinto", **stalled) as process:
         door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         stop.send(process.pid)
-        stopped = begun.finish(process)
+        stopped = project_with_state.finish(process)
     door.sandbox.wait_for(lambda _: states(door) == ["processed", "cancelled"], timeout=PATIENCE_SECONDS)
     assert stopped.code == stop.code, stopped.stderr
-    # By a SIGINT a Meltano on Python 3.10 leaves at once: the loader is alone when it discards.
+    # On Python 3.10, Meltano exits at once on SIGINT: the loader discards after it.
     if sys.version_info >= (3, 11) or how not in {"Ctrl-C", "SIGINT"}:
         (line,) = stopped.errors("target-sprinto")
         assert line.startswith(f"Stopped by {stop.message}.")
         assert "was discarded, nothing was applied." in line
     assert applied(door) == [1, 2]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
 
-def test_of_a_meltano_that_is_killed_nothing_is_applied(begun: Project, door: FrontDoor) -> None:
+def test_killing_meltano_applies_nothing(project_with_state: Project, door: FrontDoor) -> None:
     stalled = {"TAP_PEOPLE_STALL_AFTER": "3", "TARGET_SPRINTO_PAGE_SIZE": "1"}
-    with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
+    with project_with_state.started("run", "tap-people", "target-sprinto", **stalled) as process:
         door.wait_for_operation("push", 3, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         door.sandbox.wait_for(lambda _: states(door)[-1] == "cancelled", timeout=PATIENCE_SECONDS)
     assert applied(door) == [1, 2]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
-    refused = begun.run()
+    refused = project_with_state.run()
     assert refused.code == 1
     assert "is already running" in refused.errors("meltano")[0]
-    assert begun.run("--force", "tap-people", "target-sprinto").code == 0
+    assert project_with_state.run("--force", "tap-people", "target-sprinto").code == 0
     assert applied(door) == list(range(1, 9))
 
 
@@ -205,61 +205,59 @@ for line in 1 2 3 4; do read -r line && printf '%s\\n' "$line"; done
 until [ -e die ]; do sleep 0.05; done
 exit 1
 """
-"""Passes on a SCHEMA, two RECORDs and a STATE, and crashes when the file says so."""
+"""Passes on a SCHEMA, two RECORDs and a STATE, and crashes once the file `die` exists."""
 
 
-def test_of_a_meltano_that_is_killed_after_a_state_the_loader_applies_what_it_has(
-    begun: Project, door: FrontDoor
+def test_killing_meltano_after_a_state_applies_what_was_sent(
+    project_with_state: Project, door: FrontDoor
 ) -> None:
-    """Its input ends as if the tap had finished."""
+    """The loader's input ends as if the tap had finished."""
     stalled = {"TAP_PEOPLE_STALL_AFTER": "4", "TARGET_SPRINTO_PAGE_SIZE": "1"}
-    with begun.started("run", "tap-people", "target-sprinto", **stalled) as process:
+    with project_with_state.started("run", "tap-people", "target-sprinto", **stalled) as process:
         door.wait_for_operation("push", 5, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGKILL)
         door.sandbox.wait_for(lambda _: states(door) == ["processed", "processed"], timeout=PATIENCE_SECONDS)
     assert applied(door) == [1, 2, 3, 4, 5, 6]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
 
-def test_a_mapper_that_dies_leaves_a_session_that_one_command_discards(
-    begun: Project, door: FrontDoor
-) -> None:
-    """Meltano kills the loader then, as it kills no other."""
-    (begun.folder / "map-dying").write_text(MAPPER)
-    (begun.folder / "map-dying").chmod(0o755)
-    definition = begun.definition()
+def test_a_crashed_mapper_leaves_a_session_to_discard(project_with_state: Project, door: FrontDoor) -> None:
+    """Only in this case does Meltano kill the loader."""
+    (project_with_state.folder / "map-dying").write_text(MAPPER)
+    (project_with_state.folder / "map-dying").chmod(0o755)
+    definition = project_with_state.definition()
     dying = {
         "namespace": "map_dying",
         "executable": "./map-dying",
         "mappings": [{"name": "dying", "config": {}}],
     }
     definition["plugins"]["mappers"] = [{"name": "map-dying", **dying}]
-    begun.define(definition)
+    project_with_state.define(definition)
     words, paged = ["run", "tap-people", "dying", "target-sprinto"], {"TARGET_SPRINTO_PAGE_SIZE": "1"}
-    with begun.started(*words, **paged, TAP_PEOPLE_STALL_AFTER="3") as process:
+    with project_with_state.started(*words, **paged, TAP_PEOPLE_STALL_AFTER="3") as process:
         door.wait_for_operation("push", 2, responded=True, within=PATIENCE_SECONDS)
-        (begun.folder / "die").touch()
-        failed = begun.finish(process)
+        (project_with_state.folder / "die").touch()
+        failed = project_with_state.finish(process)
     assert failed.code == 1
     assert "(likely a mapper) failed" in failed.errors("meltano")[0]
     assert states(door) == ["processed", "active"]
     assert applied(door) == [1, 2]
-    assert begun.state() == state_at(2)
+    assert project_with_state.state() == state_at(2)
 
-    refused = begun.run()
+    refused = project_with_state.run()
     assert refused.code == 1
     session = door.sessions()[-1].id
     assert session in refused.errors("target-sprinto")[0]
-    discarded = begun.call("invoke", "target-sprinto:discard", session)
+    discarded = project_with_state.call("invoke", "target-sprinto:discard", session)
     assert (discarded.code, discarded.stdout) == (
         0,
         f"Session {session} was discarded, nothing was applied.\n",
     )
-    assert begun.run().code == 0
+    assert project_with_state.run().code == 0
     assert applied(door) == list(range(1, 9))
 
 
-def test_ten_taps_that_share_an_integration_take_turns(project: Project, door: FrontDoor) -> None:
+def test_ten_taps_on_one_integration_take_turns(project: Project, door: FrontDoor) -> None:
     definition = project.definition()
     for number in range(1, 11):
         people = project.folder / f"people-{number}.json"
@@ -271,7 +269,7 @@ def test_ten_taps_that_share_an_integration_take_turns(project: Project, door: F
     del project.env["TAP_PEOPLE_PATH"]
 
     def asking(_: FaultySandbox) -> int:
-        """How many runs have asked for a session, each by its own reference."""
+        """How many runs have requested a session, counted by reference."""
         asked = door.sandbox.requests(door.integration_id)
         return len({seen.body for seen in asked if seen.operation == "create" and seen.status} - {b"{}"})
 
@@ -294,29 +292,31 @@ def test_ten_taps_that_share_an_integration_take_turns(project: Project, door: F
     }
 
 
-def test_what_is_applied_after_a_signal_is_sent_again_at_most(begun: Project, door: FrontDoor) -> None:
-    """The loader still waits for Sprinto and writes the STATE, which Meltano may keep no more."""
+def test_records_applied_after_a_signal_are_at_most_sent_again(
+    project_with_state: Project, door: FrontDoor
+) -> None:
+    """The loader still waits for Sprinto and writes the STATE, which Meltano may no longer keep."""
     door.sandbox.configure(door.integration_id, processing_seconds=4)
-    with begun.started("run", "tap-people", "target-sprinto") as process:
+    with project_with_state.started("run", "tap-people", "target-sprinto") as process:
         door.wait_for_operation("close", 2, responded=True, within=PATIENCE_SECONDS)
         os.kill(process.pid, signal.SIGTERM)
-        stopped = begun.finish(process)
+        stopped = project_with_state.finish(process)
     assert stopped.code == 143
     assert states(door) == ["processed", "processed"]
     assert applied(door) == list(range(1, 9))
-    assert begun.state() in (state_at(2), state_at(8))
+    assert project_with_state.state() in (state_at(2), state_at(8))
 
-    assert begun.run().code == 0
+    assert project_with_state.run().code == 0
     assert applied(door) == list(range(1, 9))
-    assert begun.state() == state_at(8)
+    assert project_with_state.state() == state_at(8)
 
 
-def test_meltano_logs_records_at_debug_and_never_the_key(project: Project, door: FrontDoor) -> None:
+def test_meltano_logs_records_at_debug_but_never_the_key(project: Project, door: FrontDoor) -> None:
     project.write_rows(2)
     shown = project.call("--log-level", "debug", "run", "tap-people", "target-sprinto")
     assert shown.code == 0
     message = [line for line in shown.stderr.splitlines() if SECRET in line]
     assert len(message) == 2
-    # By what it passes on from the tap; the loader tells nothing.
+    # From the tap's output that Meltano passes on; the loader logs no values.
     assert all("] tap-people " in line for line in message)
     assert len(door.applied()["User"]) == 2

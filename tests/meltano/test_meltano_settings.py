@@ -1,4 +1,4 @@
-"""Meltano's view of the loader: every setting is listed, set and handed on, and its commands work."""
+"""The loader in Meltano: every setting is listed, set and passed on, and its commands work."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ VALUES: dict[str, Any] = {
     "flattening_max_key_length": 30,
     "flattening_separator": "-",
 }
-"""A value for each setting that differs from its default, beside those that name this sandbox."""
+"""A non-default value for each setting, except those that point to this sandbox."""
 
 
 def set_all(project: Project, values: dict[str, Any]) -> None:
@@ -80,14 +80,14 @@ def set_all(project: Project, values: dict[str, Any]) -> None:
         assert API_KEY not in called.stdout
 
 
-def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project, door: FrontDoor) -> None:
+def test_every_setting_reaches_the_loader_through_meltano(project: Project, door: FrontDoor) -> None:
     here = {"api_key": API_KEY, "integration_id": door.integration_id, "api_url": door.sandbox.base_url}
     for name in here:
         del project.env[f"TARGET_SPRINTO_{name.upper()}"]
-    # What an environment sets goes before.
+    # The environment takes precedence.
     project.define(project.definition() | {"environments": [{"name": "dev"}]})
     values = here | VALUES
-    # One of the two excludes `api_key`, the other needs a key file (`test_key_file.py`, `test_signed.py`).
+    # One excludes `api_key`, the other needs a key file (`test_key_file.py`, `test_signed.py`).
     elsewhere = {"api_key_file", "receipt_key_file"}
     assert set(values) | elsewhere == {setting["name"] for setting in SETTINGS}
     set_all(project, values)
@@ -95,7 +95,7 @@ def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project
     assert API_KEY not in json.dumps(project.definition()["plugins"])
 
     handed_on = project.call("invoke", "--dump", "config", "target-sprinto")
-    # Meltano hands on as text what may be a file or an object.
+    # Meltano passes a setting that may be a file or an object as text.
     assert json.loads(handed_on.stdout) == values | {"entity_schemas": json.dumps(values["entity_schemas"])}
 
     project.write_rows(3)
@@ -108,7 +108,7 @@ def test_every_setting_is_set_by_meltano_and_reaches_the_loader(project: Project
     ran = project.run(TARGET_SPRINTO_DRY_RUN="false")
     assert ran.code == 0, ran.stderr
     people = [{"personId": n, "greeting": f"Hello {row(n)['name']}"} for n in (1, 2, 3)]
-    # With several pages in flight they are applied in the order of their arrival.
+    # Several pages in flight are applied in the order of arrival.
     applied = door.applied()
     assert sorted(applied.pop("Person"), key=lambda person: person["personId"]) == people
     assert applied == {}
@@ -133,7 +133,7 @@ def test_every_setting_is_listed_and_the_key_is_not_shown(project: Project) -> N
         assert API_KEY not in said
 
 
-def test_a_dot_in_a_streams_name_is_kept_behind_a_backslash(project: Project) -> None:
+def test_an_escaped_dot_in_a_stream_name_is_kept(project: Project) -> None:
     definition = project.definition()
     definition["plugins"]["loaders"][0]["config"] = {
         "entity_types": {r"hr\.people": "User"},
@@ -146,7 +146,7 @@ def test_a_dot_in_a_streams_name_is_kept_behind_a_backslash(project: Project) ->
 
 
 @pytest.mark.parametrize("stream_maps", [{"people": {"id": "id", "__else__": None}}, {"people": None}])
-def test_a_null_that_meltano_loses_is_reported_and_nothing_leaves(
+def test_a_null_that_meltano_drops_is_an_error(
     project: Project, door: FrontDoor, stream_maps: dict[str, Any]
 ) -> None:
     set_all(project, {"stream_maps": stream_maps})
@@ -158,7 +158,7 @@ def test_a_null_that_meltano_loses_is_reported_and_nothing_leaves(
     assert door.operations() == []
 
 
-def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door: FrontDoor) -> None:
+def test_the_commands_use_meltanos_settings(project: Project, door: FrontDoor) -> None:
     listed = project.call("invoke", "--list-commands", "target-sprinto").stdout
     assert set(re.findall(r"^target-sprinto:(\w+) +\S", listed, re.MULTILINE)) == {
         "activity",
@@ -190,9 +190,7 @@ def test_the_commands_ask_sprinto_with_meltanos_settings(project: Project, door:
     assert "wr0ng-k3y" not in wrong.stderr
 
 
-def test_the_commands_for_mapping_and_receipts_work_on_what_a_run_leaves(
-    project: Project, door: FrontDoor
-) -> None:
+def test_the_commands_for_mapping_and_receipts_work_after_a_run(project: Project, door: FrontDoor) -> None:
     project.write_rows(2)
     project.env["TARGET_SPRINTO_ENTITY_TYPES"] = '{"people": "Person"}'
     tap = project.call("invoke", "tap-people")
@@ -224,7 +222,7 @@ def test_the_commands_for_mapping_and_receipts_work_on_what_a_run_leaves(
     assert "Person" in shown.stdout
 
 
-def test_the_sandbox_runs_until_it_is_interrupted(project: Project) -> None:
+def test_the_sandbox_runs_until_interrupted(project: Project) -> None:
     with project.started("invoke", "target-sprinto:sandbox", "--port", "0") as process:
         assert process.stdout is not None
         found = re.search(r"The sandbox is at .* Its page: (http://\S+)", process.stdout.readline())
@@ -236,7 +234,7 @@ def test_the_sandbox_runs_until_it_is_interrupted(project: Project) -> None:
         requests.get(found[1], timeout=10)
 
 
-def test_what_meltano_makes_up_to_test_a_loader_is_refused(project: Project, door: FrontDoor) -> None:
+def test_meltanos_test_stream_is_rejected(project: Project, door: FrontDoor) -> None:
     assert project.call("config", "test", "target-sprinto").code != 0
     assert door.operations() == []
 
@@ -250,10 +248,10 @@ def test_meltanos_own_schema_accepts_meltano_yml(project: Project) -> None:
 
 
 @pytest.mark.parametrize("name", ["target-sprinto-hr", "target-sprinto--hr"])
-def test_an_inherited_loader_and_its_base_do_not_disturb_each_other(
+def test_an_inherited_loader_and_its_base_do_not_interfere(
     project: Project, door: FrontDoor, name: str
 ) -> None:
-    """Meltano gives both the variables that begin with either name."""
+    """Meltano passes the variables of both names to both loaders."""
     definition = project.definition()
     definition["plugins"]["loaders"].append({"name": name, "inherit_from": "target-sprinto"})
     project.define(definition)

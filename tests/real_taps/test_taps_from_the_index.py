@@ -1,4 +1,4 @@
-"""Taps as the package index has them, in a real pipe: what is applied is what their source holds."""
+"""Taps from the package index in a real pipe: the applied records match their source."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ PATIENCE_SECONDS = 120
 
 
 class Tap(NamedTuple):
-    """A tap's program, its nights, and what is installed, in this order."""
+    """A tap's program, its nights, and the packages to install, in this order."""
 
     program: str
     nights: Callable[[Place], Generator[Night]]
     packages: tuple[str, ...]
 
 
-# Packages from before 2025 import `pkg_resources` without saying so.
+# Packages from before 2025 import `pkg_resources` without declaring it.
 OLD = "setuptools<81"
 TAPS = [
-    # On the SDK: 0.41, 0.54, 0.52, 0.36, 0.8 and 0.40.
+    # Built on the SDK: 0.41, 0.54, 0.52, 0.36, 0.8 and 0.40.
     Tap("tap-csv-folder", file_taps.csv_folder, ("tap-csv-folder==0.0.1a1", OLD)),
     Tap("tap-jsonfile", file_taps.jsonfile, ("tap-jsonfile==0.1.2",)),
     Tap("tap-spreadsheets", file_taps.spreadsheets, ("tap-spreadsheets==1.1.2",)),
     Tap("tap-filesanywhere", file_taps.filesanywhere, ("tap-filesanywhere==0.0.1", OLD)),
     Tap("tap-feed", server_taps.feed, ("tap-feed==1.1.1", OLD)),
     Tap("tap-rest-api-msdk", server_taps.rest_api_msdk, ("tap-rest-api-msdk==1.4.2", OLD)),
-    # Not on the SDK.
+    # Not built on the SDK.
     Tap("tap-rest-api", server_taps.rest_api, ("tap-rest-api==0.2.22",)),
     Tap("tap-singer-jsonl", file_taps.singer_jsonl, ("tap-singer-jsonl==0.1.0", OLD)),
-    # The exrex that it wants does not start on Python 3.11.
+    # The exrex that it requires does not start on Python 3.11.
     Tap(
         "tap-test-data-generator",
         file_taps.test_data_generator,
@@ -70,7 +70,7 @@ def exact(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
 
 
 def installed(tap: Tap, folder: Path) -> Path:
-    """The tap's program, in an environment of its own."""
+    """The tap's program, in its own environment."""
     uv("venv", "--python", sys.executable, folder)
     for package in tap.packages:
         uv("pip", "install", "--python", folder, package)
@@ -78,7 +78,7 @@ def installed(tap: Tap, folder: Path) -> Path:
 
 
 class Pipe:
-    """`tap | tee | target`, night after night, with the STATE that the target let out."""
+    """`tap | tee | target`, night after night, with the STATE that the target emitted."""
 
     def __init__(self, door: FrontDoor, place: Place, program: Path) -> None:
         self.door = door
@@ -88,7 +88,7 @@ class Pipe:
         door.sandbox.configure(door.integration_id, readings=Readings(apply="append"))
 
     def run(self, night: Night) -> tuple[list[Any], Finished]:
-        """What the tap printed, and how the target ended."""
+        """Return what the tap printed, and how the target ended."""
         words = ["--config", self.place.write("run/config.json", json.dumps(self.place.config))]
         if self.place.catalog:
             words += ["--catalog", self.place.write("run/catalog.json", json.dumps(self.discover(words)))]
@@ -112,7 +112,7 @@ class Pipe:
         tee.stdout.close()
         finished = self.door.finish(target, None)
         ended = tap.wait(PATIENCE_SECONDS), tee.wait(PATIENCE_SECONDS)
-        # A target that refuses its input stops reading: then a tap meets a broken pipe.
+        # A target that rejects its input stops reading, so that the tap gets a broken pipe.
         assert night.error or ended == (0, 0), log.read_text()[-2000:]
         return [json.loads(line) for line in printed.read_bytes().splitlines()], finished
 
@@ -138,7 +138,7 @@ class Pipe:
 
 
 @pytest.mark.parametrize("tap", TAPS, ids=[tap.packages[0] for tap in TAPS])
-def test_what_is_applied_is_what_the_source_holds(
+def test_applied_records_match_the_source(
     door: FrontDoor, tmp_path_factory: pytest.TempPathFactory, tap: Tap
 ) -> None:
     program = installed(tap, tmp_path_factory.mktemp("environment"))

@@ -1,8 +1,8 @@
-"""Many runs with random faults. Whatever befalls them, none may break what the contract promises of all.
+"""Many runs with random faults: every run must keep the contract's promises.
 
-SOAK_REPORT=docs/reliability.md pytest -n 0 tests/soak           writes the figures into the document
+SOAK_REPORT=docs/reliability.md pytest -n 0 tests/soak           writes the figures into that page
 SOAK_RUN=17 pytest -n 0 tests/soak -k one_run                    plays one run alone
-SOAK_SEED=another SOAK_RATE=0.1 pytest -n 0 tests/soak -k runs   draws others
+SOAK_SEED=another SOAK_RATE=0.1 pytest -n 0 tests/soak -k runs   draws other runs
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from tests.support.soak.verdicts import Verdict
 
 RUNS = 300
-LEAST_SHARE = 0.95
+MIN_SHARE = 0.95
 STORM_RATE, STORM_RUNS = 0.25, 100
 SIDE_BY_SIDE = 6
 QUICK = 7
-"""A run that nothing befalls."""
+"""A run without faults."""
 
 HELD = 20
-"""A run that is held, and then applied."""
+"""A run that is held and then applied."""
 
 FEW = [22, 46, 33]
-"""Runs for the default suite: pages found out, a create found out, a dry run."""
+"""Runs for the default suite: resolved pages, a resolved create, a dry run."""
 
-MOST_SECONDS = 900
+MAX_SECONDS = 900
 
 seed = os.environ.get("SOAK_SEED", SEED)
 rate = float(os.environ.get("SOAK_RATE", RATE))
@@ -53,11 +53,11 @@ chosen = [int(os.environ["SOAK_RUN"])] if "SOAK_RUN" in os.environ else FEW
 def test_one_run(number: int, warm: str) -> None:
     verdict = judge(play(Course(seed, number, rate), warm))
     assert not verdict.broken, verdict.story
-    # A run that is repeated is one that was reported.
+    # Only a reported run is repeated.
     assert not verdict.missed or "SOAK_RUN" not in os.environ, verdict.story
 
 
-def test_what_is_broken_is_seen(warm: str) -> None:
+def test_broken_promises_are_detected(warm: str) -> None:
     evidence = play(Course(SEED, QUICK), warm)
     assert not judge(evidence).broken
     assert judge(evidence).ending is Ending.PROCESSED
@@ -65,7 +65,7 @@ def test_what_is_broken_is_seen(warm: str) -> None:
         assert kind in judge(invalid(evidence)).broken
 
 
-def test_what_is_broken_of_a_held_run_is_seen(warm: str) -> None:
+def test_broken_promises_of_a_held_run_are_detected(warm: str) -> None:
     evidence = play(Course(SEED, HELD), warm)
     assert not judge(evidence).broken
     assert judge(evidence).ending is Ending.APPROVED
@@ -109,7 +109,7 @@ INVALID: dict[Broken, Callable[[Evidence], Evidence]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(MOST_SECONDS)
+@pytest.mark.timeout(MAX_SECONDS)
 def test_300_runs(warm: str) -> None:
     verdicts, seconds = soaked(RUNS, rate, warm)
     text = figures.tables(verdicts, seconds)
@@ -117,13 +117,13 @@ def test_300_runs(warm: str) -> None:
     assert all(verdict.pages >= LEAST_PAGES for verdict in verdicts)
     assert not any(verdict.broken for verdict in verdicts), message(verdicts, text)
     processed, promised = figures.share(verdicts)
-    assert processed >= LEAST_SHARE * promised, message(verdicts, text)
+    assert processed >= MIN_SHARE * promised, message(verdicts, text)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(MOST_SECONDS)
+@pytest.mark.timeout(MAX_SECONDS)
 def test_a_storm_of_100_runs(warm: str) -> None:
-    """Faults so dense that they meet each other: how many runs recover is not asked here."""
+    """Faults so dense that they coincide: the number of recovered runs does not matter here."""
     verdicts, seconds = soaked(STORM_RUNS, STORM_RATE, warm)
     text = figures.short_tables(verdicts, seconds)
     report("storm", text)
@@ -131,7 +131,7 @@ def test_a_storm_of_100_runs(warm: str) -> None:
 
 
 def soaked(runs: int, rate: float, warm: str) -> tuple[list[Verdict], float]:
-    """The verdicts, and how many seconds they took."""
+    """Return the verdicts, and how many seconds the runs took."""
     began = time.monotonic()
     with ThreadPoolExecutor(SIDE_BY_SIDE) as side_by_side:
         verdicts = side_by_side.map(lambda number: judge(play(Course(seed, number, rate), warm)), range(runs))

@@ -19,17 +19,19 @@ ONE, TWO, THREE = SENT["people"]
         ([ONE, TWO, {**THREE, "id": "c"}], False, False),
     ],
 )
-def test_all_of_it_once_and_in_order(applied: list[object], *, in_order: bool, by_key: bool) -> None:
+def test_whole_means_all_records_once_and_in_order(
+    applied: list[object], *, in_order: bool, by_key: bool
+) -> None:
     assert is_whole({"people": applied}, SENT, None, in_order=True) is in_order
     assert is_whole({"people": applied}, SENT, None, in_order=False) is by_key
 
 
-def test_what_was_diverted_may_be_missing_and_what_is_superseded() -> None:
+def test_diverted_and_superseded_records_may_be_missing() -> None:
     assert is_whole({"people": [ONE, THREE]}, SENT, {2}, in_order=True)
     assert is_whole({"people": [TWO, THREE]}, SENT, set(), in_order=True)
     assert not is_whole({"people": [ONE, TWO]}, SENT, set(), in_order=True)
     assert not is_whole({"people": [TWO, THREE]}, SENT, None, in_order=True)
 
 
-def test_nothing_that_was_not_sent() -> None:
+def test_unsent_records_are_not_whole() -> None:
     assert not is_whole({**SENT, "teams": [ONE]}, SENT, None, in_order=True)
