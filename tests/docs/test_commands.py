@@ -149,7 +149,7 @@ def is_run(block: Block) -> bool:
 
 
 FOLLOWED = [page for page in PAGES if any(is_run(block) for block in blocks(page))]
-LONG = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-taps.md"}
+SLOW_PAGES = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-taps.md"}
 """The slowest pages, whose commands are mostly covered by shorter pages."""
 
 
@@ -160,7 +160,7 @@ LONG = {"approve.md", "receipts.md", "signed-receipts.md", "sqlite.md", "ten-tap
         pytest.param(
             page,
             id=str(page.relative_to(DOCS.parent)),
-            marks=pytest.mark.slow if page.name in LONG else [],
+            marks=pytest.mark.slow if page.name in SLOW_PAGES else [],
         )
         for page in FOLLOWED
     ],

@@ -42,7 +42,7 @@ def test_every_command_and_option_has_help_and_is_in_a_guide() -> None:
     for name, command in [*app.main.commands.items(), *inner]:
         assert command.help, name
         assert command.short_help, name
-        assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.told_by(command)), name
+        assert re.search(rf"Examples?:[^:]*sprintoctl {name}\b", reference.help_text(command)), name
         assert re.search(rf"sprintoctl {name}\b", guides), name
         for option in command.params:
             if isinstance(option, click.Option):

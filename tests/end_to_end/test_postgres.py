@@ -35,9 +35,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 TAP = "meltanolabs-tap-postgres==0.10.0"
 STREAMS = ("public-devices", "public-employees", "public-findings")
 PORT = 5432
-"""It names a unix socket; nothing listens on TCP."""
+"""The name of a unix socket; nothing listens on TCP."""
 
-TELLING = (
+EXPECTED_OUTPUT = (
     b"9223372036854775807",
     b"-9223372036854775808",
     b"9007199254740993",
@@ -66,7 +66,7 @@ TELLING = (
     b":true",
     b":false",
 )
-"""What the tap prints from these tables: without it the comparison would show less than it says."""
+"""Texts that the tap must print from these tables, so that the comparison is meaningful."""
 
 
 class Number(NamedTuple):
@@ -176,7 +176,7 @@ def test_a_real_taps_records_are_applied_byte_for_byte(
     names = {"public-devices": "Device", "public-employees": "User"}
     piped = _pipe(source, door, tap_settings, entity_types=names)
 
-    assert [text for text in TELLING if text not in piped.printed] == []
+    assert [text for text in EXPECTED_OUTPUT if text not in piped.printed] == []
     applied = door.sandbox.applied(door.integration_id)
     assert applied.keys() == {names.get(stream, stream) for stream in STREAMS}
     for stream, count in zip(STREAMS, source.counts(), strict=True):

@@ -715,10 +715,10 @@ ARGUMENTS: dict[str, tuple[Callable[..., object], dict[str, list[object]]]] = {
     ),
     "Run.abort": (ended, {"deadline": [True, 0, 5.0, NAN, -1, "", "now"]}),
 }
-"""What takes arguments: a call with one of them wrong, and what is wrong for each."""
+"""Each callable: a call with one wrong argument, and wrong values for each argument."""
 
 ANYTHING = {"Run.add.origin"}
-"""What takes any value."""
+"""Arguments that accept any value."""
 
 IN_OTHER_TESTS = {f"RunOptions.{name}" for name in inspect.signature(SprintoClient.run).parameters}
 

@@ -82,8 +82,8 @@ READINGS = st.builds(
     log_shows_refused_creates=st.booleans(),
     log_ends=st.sampled_from(["yes", "yes", "by repeating"]),
 )
-"""What a failed attempt leaves is not drawn: nothing that a loader does could change it. Nor is a clock that
-is off, for the sandbox's is put forward in mid-run."""
+"""`failed_leaves` is not drawn, because nothing that a loader does could change it; nor is a clock offset,
+because the sandbox's clock jumps mid-run."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ BATCHES = st.one_of(
 )
 ENOUGH_TO_REST = 1.0
 PATIENCE = st.sampled_from([ENOUGH_TO_REST, ENOUGH_TO_REST, ENOUGH_TO_REST, 0.0])
-"""How long to look on after a deed, in seconds: mostly until the run rests."""
+"""How long to wait after an action, in seconds: mostly until the run is at rest."""
 
 SETTINGS = st.builds(
     Setting,

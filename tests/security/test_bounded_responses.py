@@ -1,4 +1,4 @@
-"""What a server can make the loader do is bounded, however its responses follow one another."""
+"""What a server can make the loader do is bounded, whatever the sequence of responses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ROUNDS = 5
 
 
-def test_a_run_discards_one_session_of_another_run_and_no_more(door: FrontDoor) -> None:
-    """Every create conflicts, with a session that looks like one that a dead run of this pipeline left."""
+def test_a_run_discards_at_most_one_session_of_another_run(door: FrontDoor) -> None:
+    """Every create conflicts with a session that looks left over from a crashed run of this pipeline."""
     own = door.integration_id
     long_ago = f"{datetime.now(timezone.utc) - timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}"
 
@@ -52,7 +52,7 @@ def test_a_run_discards_one_session_of_another_run_and_no_more(door: FrontDoor) 
 
 
 def objects(size: int) -> bytes:
-    """The inside of a list of so many bytes."""
+    """The content of a list of `size` bytes."""
     return b",".join(b'{"index":%d}' % number for number in range(size // 18))
 
 
@@ -77,14 +77,14 @@ BODIES = {
 
 
 LONG = {"a large log", "a log of many pages", "an accepted page"}
-"""What takes longest. By default one body of each other operation is tried."""
+"""The slowest ones. By default, one body of each other operation is tried."""
 
 
 @pytest.mark.parametrize(
     "what", [pytest.param(what, marks=[pytest.mark.slow] * (what in LONG)) for what in BODIES]
 )
 def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
-    """Pages of a log come as many as are asked for."""
+    """The activity log has as many pages as are requested."""
     operation, status, size, form = BODIES[what]
     for nth in range(1, 40):
         body = form.replace(b"%d", b"%d" % (nth + 1)).replace(b"%b", objects(size))
@@ -98,13 +98,13 @@ def test_no_response_takes_more_than_300_mb(door: FrontDoor, what: str) -> None:
         door.sandbox.inject(Fault("create", times=9, integration_id=door.integration_id, effect=conflict))
     exit_code, memory, stderr = peak(door, iter([as_input(people(3))]), on_invalid_record="divert")
     print(what, f"{memory / MB:.0f} MB")  # noqa: T201 - pytest shows it on request
-    # A page that is rejected once, compressed, is sent again as it is.
+    # A page rejected once while compressed is resent uncompressed.
     assert exit_code in ({0} if what == "a rejection" else {1, 75}), stderr
     assert memory < 300 * MB
 
 
 @pytest.mark.parametrize("number", [-1, 10**30, 10**4000], ids=["negative", "large", "endless"])
-def test_a_count_that_is_none_is_not_shown(door: FrontDoor, number: int) -> None:
+def test_an_invalid_count_is_not_shown(door: FrontDoor, number: int) -> None:
     def change(body: dict[str, Any]) -> dict[str, Any]:
         return body | {"accepted_records_by_entity": {"people": number}}
 

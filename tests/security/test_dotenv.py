@@ -1,4 +1,4 @@
-"""`.env` holds settings of this target and decides nothing else."""
+"""`.env` provides settings of this target and affects nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def dotenv(door: FrontDoor) -> Path:
     return path
 
 
-def test_it_is_named_without_its_values(door: FrontDoor, dotenv: Path) -> None:
+def test_dotenv_is_logged_without_values(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text(
         f"TARGET_SPRINTO_API_KEY={API_KEY}\nTARGET_SPRINTO_PAGE_SIZE=5\nTARGET_SPRINTO_UNMAPPED_STREAMS=keep\n"
         f"TARGET_SPRINTO_INTEGRATION_ID={door.integration_id}\nTARGET_SPRINTO_API_URL={door.sandbox.base_url}\n"
@@ -36,7 +36,7 @@ def test_it_is_named_without_its_values(door: FrontDoor, dotenv: Path) -> None:
     assert f"{dotenv}: TARGET_SPRINTO_API_KEY, TARGET_SPRINTO_API_URL," in message
 
 
-def test_sprintoctl_reads_it_too_and_names_it(door: FrontDoor, dotenv: Path) -> None:
+def test_sprintoctl_reads_and_logs_dotenv_too(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text(f"TARGET_SPRINTO_API_URL={door.sandbox.base_url}\nHTTPS_PROXY=http://127.0.0.1:9\n")
     env = {"TARGET_SPRINTO_API_KEY": API_KEY, "TARGET_SPRINTO_INTEGRATION_ID": door.integration_id}
     finished = door.run(b"", "check", "--config", "ENV", program="sprintoctl", env=env)
@@ -45,7 +45,7 @@ def test_sprintoctl_reads_it_too_and_names_it(door: FrontDoor, dotenv: Path) -> 
     assert finished.stderr == f"sprintoctl: Settings are read from {dotenv}: TARGET_SPRINTO_API_URL.\n"
 
 
-def test_for_sprintoctl_it_wins_over_nothing(door: FrontDoor, dotenv: Path) -> None:
+def test_sprintoctl_dotenv_overrides_nothing(door: FrontDoor, dotenv: Path) -> None:
     own = door.integration_id
     dotenv.write_text("TARGET_SPRINTO_INTEGRATION_ID=another\n")
     config = str(door.config(integration_id=None))
@@ -59,9 +59,7 @@ def test_for_sprintoctl_it_wins_over_nothing(door: FrontDoor, dotenv: Path) -> N
     assert door.operations() == ["integration_status"] * 3
 
 
-def test_for_sprintoctl_that_of_a_folder_above_is_not_read(
-    door: FrontDoor, dotenv: Path, tmp_path: Path
-) -> None:
+def test_sprintoctl_does_not_read_a_parents_dotenv(door: FrontDoor, dotenv: Path, tmp_path: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_INTEGRATION_ID=another\n")
     config = door.config(integration_id=None)
     door.folder = tmp_path / "below"
@@ -71,7 +69,7 @@ def test_for_sprintoctl_that_of_a_folder_above_is_not_read(
     assert "`integration_id` is missing" in finished.stderr
 
 
-def test_without_env_it_is_not_read(door: FrontDoor, dotenv: Path) -> None:
+def test_dotenv_is_not_read_without_config_env(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
     assert door.run(people(10)).code == 0
     assert door.pages() == [10]
@@ -87,7 +85,7 @@ def test_without_env_it_is_not_read(door: FrontDoor, dotenv: Path) -> None:
     ],
     ids=["file after", "file before", "variable last", "file last"],
 )
-def test_it_wins_over_nothing_and_later_configs_win_over_earlier_ones(
+def test_dotenv_overrides_nothing_and_later_configs_win(
     door: FrontDoor, dotenv: Path, order: list[str], env: dict[str, str], pages: list[int]
 ) -> None:
     dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
@@ -97,14 +95,14 @@ def test_it_wins_over_nothing_and_later_configs_win_over_earlier_ones(
     assert door.pages() == pages
 
 
-def test_a_variable_wins_over_it(door: FrontDoor, dotenv: Path) -> None:
+def test_a_variable_overrides_dotenv(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
     words = ["--config", str(door.config()), "--config", "ENV"]
     assert door.run(people(10), *words, env={"TARGET_SPRINTO_PAGE_SIZE": "10"}).code == 0
     assert door.pages() == [10]
 
 
-def test_that_of_a_folder_above_is_not_read(door: FrontDoor, dotenv: Path, tmp_path: Path) -> None:
+def test_a_parents_dotenv_is_not_read(door: FrontDoor, dotenv: Path, tmp_path: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\n")
     config = door.config()
     door.folder = tmp_path / "below"
@@ -113,7 +111,7 @@ def test_that_of_a_folder_above_is_not_read(door: FrontDoor, dotenv: Path, tmp_p
     assert door.pages() == [10]
 
 
-def test_proxies_and_certificates_in_it_do_nothing(door: FrontDoor, dotenv: Path) -> None:
+def test_proxies_and_certificates_in_dotenv_are_ignored(door: FrontDoor, dotenv: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         proxy.settimeout(0.2)
         url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
@@ -130,7 +128,7 @@ def test_proxies_and_certificates_in_it_do_nothing(door: FrontDoor, dotenv: Path
     assert door.pages() == [5, 5]
 
 
-def test_nothing_of_it_comes_into_the_environment(
+def test_dotenv_does_not_change_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dotenv: Path
 ) -> None:
     dotenv.write_text("HTTPS_PROXY=http://127.0.0.1:9\nTARGET_SPRINTO_PAGE_SIZE=5\n")
@@ -142,7 +140,7 @@ def test_nothing_of_it_comes_into_the_environment(
     assert (target.settings.page_size, target.settings.max_rejects) == (5, 3)
 
 
-def test_from_python_a_variable_wins_over_config_and_dotenv(
+def test_from_python_a_variable_overrides_config_and_dotenv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dotenv: Path
 ) -> None:
     dotenv.write_text("TARGET_SPRINTO_PAGE_SIZE=5\nTARGET_SPRINTO_MAX_REJECTS=4\n")
@@ -154,7 +152,7 @@ def test_from_python_a_variable_wins_over_config_and_dotenv(
     assert (target.settings.page_size, target.settings.max_rejects) == (6, 7)
 
 
-def test_other_variables_in_it_are_not_expanded(door: FrontDoor, dotenv: Path) -> None:
+def test_variables_in_dotenv_are_not_expanded(door: FrontDoor, dotenv: Path) -> None:
     dotenv.write_text("TARGET_SPRINTO_CLIENT_REFERENCE_PREFIX=x-${TARGET_SPRINTO_LOGLEVEL}\n")
     words = ["--config", str(door.config()), "--config", "ENV"]
     finished = door.run(people(1), *words)
@@ -181,7 +179,7 @@ PROGRAMS = {"target-sprinto": [], "sprintoctl": ["check"]}
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("what", UNSAFE)
-def test_one_that_another_user_may_have_written_is_an_error(
+def test_a_dotenv_writable_by_others_is_an_error(
     door: FrontDoor, dotenv: Path, what: str, program: str
 ) -> None:
     change, message = UNSAFE[what]
@@ -196,7 +194,7 @@ def test_one_that_another_user_may_have_written_is_an_error(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_one_of_another_user_is_an_error(door: FrontDoor, dotenv: Path, program: str) -> None:
+def test_another_users_dotenv_is_an_error(door: FrontDoor, dotenv: Path, program: str) -> None:
     os.chown(dotenv, 12345, 12345)
     words = [*PROGRAMS[program], "--config", str(door.config()), "--config", "ENV"]
     finished = door.run(people(1) if program == "target-sprinto" else b"", *words, program=program)
@@ -204,12 +202,12 @@ def test_one_of_another_user_is_an_error(door: FrontDoor, dotenv: Path, program:
     assert "belongs to another user" in finished.stderr
 
 
-def test_a_folder_of_that_name_is_none(door: FrontDoor) -> None:
+def test_a_folder_named_dotenv_is_ignored(door: FrontDoor) -> None:
     (door.folder / ".env").mkdir()
     assert door.run(people(1), "--config", str(door.config()), "--config", "ENV").code == 0
 
 
-def test_a_config_file_without_end_is_an_error(door: FrontDoor) -> None:
+def test_an_endless_config_file_is_an_error(door: FrontDoor) -> None:
     door.config()
     large = door.folder / "large.json"
     large.write_text(json.dumps({"api_key": "x" * 5_000_000}))

@@ -1,4 +1,4 @@
-"""Names from a tap or a server can neither forge a log line, nor control a terminal, nor fill the log."""
+"""Names from a tap or a server cannot forge log lines, control a terminal, or fill the log."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def require_harmless(finished: Finished) -> None:
     for line in finished.stderr.splitlines():
         assert line.isprintable(), line
         assert not line.startswith(FORGED)
-        # At DEBUG the SDK shows the whole name of a stream.
+        # At DEBUG, the SDK logs the full name of a stream.
         assert "| DEBUG" in line or "x" * 200 not in line
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_names_of_a_tap_are_escaped_and_cut(door: FrontDoor, kind: str) -> None:
+def test_names_from_a_tap_are_escaped_and_cut(door: FrontDoor, kind: str) -> None:
     name = HOSTILE[kind]
     schema = {"properties": {"id": {"type": "integer"}, name: {"type": "object"}}, "required": [name]}
     good = {"type": "object", "properties": {"id": {"type": "integer"}}}
@@ -72,7 +72,7 @@ def test_a_key_of_a_map_is_not_shown(door: FrontDoor) -> None:
 @pytest.mark.parametrize(
     "kind", ["lines", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("controls", "long"))]
 )
-def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> None:
+def test_text_from_a_server_is_escaped_and_cut(door: FrontDoor, kind: str) -> None:
     word = HOSTILE[kind]
     changes: dict[str, Any] = {
         "id": word,
@@ -87,7 +87,7 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
     def change(body: dict[str, Any]) -> dict[str, Any]:
         return body | {name: word for name, word in changes.items() if name in body}
 
-    # At once, and with less time for a discard: most of them end after waits.
+    # In parallel, and with less time for a discard: most of them end after a wait.
     door.pace["shutdown_timeout"] = 3.0
 
     def play(beside: FrontDoor, operation: Operation) -> None:
@@ -99,7 +99,7 @@ def test_words_of_a_server_are_escaped_and_cut(door: FrontDoor, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_a_person_asks_for_is_escaped_too(door: FrontDoor, kind: str) -> None:
+def test_command_output_is_escaped_too(door: FrontDoor, kind: str) -> None:
     word = HOSTILE[kind]
     event = {"id": word, "at": word, "level": word, "type": word, "session_id": word, "message": word}
     log = Respond(200, body=json.dumps({"items": [event], "page": 1, "page_size": 50}).encode())
@@ -110,14 +110,14 @@ def test_what_a_person_asks_for_is_escaped_too(door: FrontDoor, kind: str) -> No
         require_harmless(finished)
 
 
-def test_the_one_function_escapes_and_cuts() -> None:
+def test_the_escaping_function() -> None:
     assert shown("Zoë 王 O'Neill") == "Zoë 王 O'Neill"
     assert shown("a\nb\x1b\u202e") == "a\\nb\\u001b\\u202e"
     assert len(shown("x" * 500)) == 100
 
 
 @pytest.mark.parametrize("session", ["..", "a;b", "x" * 101])
-def test_an_id_that_is_none_is_refused_on_the_command_line(door: FrontDoor, session: str) -> None:
+def test_an_invalid_session_id_is_rejected_on_the_command_line(door: FrontDoor, session: str) -> None:
     for words in (["discard", "--", session], ["apply", "--unverified", "--", session]):
         config = str(door.config())
         command = [words[0], *words[1:-2], "--config", config, "--", session]
@@ -127,10 +127,10 @@ def test_an_id_that_is_none_is_refused_on_the_command_line(door: FrontDoor, sess
 
 
 @pytest.mark.parametrize("session", ["..", "$(x)", "-rf"])
-def test_an_id_that_is_none_is_refused_in_a_response(door: FrontDoor, session: str) -> None:
+def test_an_invalid_session_id_is_rejected_in_a_response(door: FrontDoor, session: str) -> None:
     effect = Edit(lambda body: body | {"id": session})
     door.sandbox.inject(Fault("create", integration_id=door.integration_id, effect=effect))
     finished = door.run(people(3))
-    # Not read as success: the session is found in the log, under its real id.
+    # Not treated as success: the session is found in the log under its real id.
     assert finished.code == 0
     assert f"ession {session}" not in finished.stderr

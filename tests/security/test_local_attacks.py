@@ -1,4 +1,4 @@
-"""Small doors: what a shell, a file's mode, a working folder or an odd number must not be able to do."""
+"""Local attack vectors: shell quoting, file modes, the working folder, odd values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def suggested(text: str, verb: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["$(touch gone) config.json", "plain-config.json", "it's; rm config.json"])
-def test_a_suggested_command_is_quoted_and_works_as_it_is_pasted(door: FrontDoor, name: str) -> None:
+def test_a_suggested_command_is_quoted_and_works_when_pasted(door: FrontDoor, name: str) -> None:
     receipt = door.folder / "a $(touch gone2) receipt.json"
     path = door.config(finish="hold", report_path=str(receipt)).rename(door.folder / name)
     held = door.run(people(3), "--config", name)
@@ -72,7 +72,7 @@ def test_a_config_that_meltano_removes_is_not_suggested(door: FrontDoor) -> None
 # Files
 
 
-def test_folders_for_rejects_and_receipts_are_private_with_those_above_them(door: FrontDoor) -> None:
+def test_folders_for_rejects_and_receipts_are_private(door: FrontDoor) -> None:
     schema = {**SCHEMA, "schema": {"properties": {"id": {"type": "integer"}}}}
     messages = [schema, record(1), {**record(2), "record": {"id": "no number"}}, STATE]
     finished = door.run(
@@ -86,7 +86,7 @@ def test_folders_for_rejects_and_receipts_are_private_with_those_above_them(door
 
 
 @pytest.mark.parametrize("readable", [True, False])
-def test_a_config_with_a_key_that_every_user_can_read_is_warned_of(door: FrontDoor, readable: bool) -> None:  # noqa: FBT001 - a parameter of the test
+def test_a_world_readable_config_with_a_key_causes_a_warning(door: FrontDoor, readable: bool) -> None:  # noqa: FBT001 - a test parameter
     path = door.config()
     path.chmod(0o644 if readable else 0o640)
     finished = door.run(people(1), "--config", str(path))
@@ -99,7 +99,7 @@ def test_a_config_with_a_key_that_every_user_can_read_is_warned_of(door: FrontDo
     assert checked.stderr.count("every user can read") == readable
 
 
-def test_a_config_without_a_key_may_be_read_by_all(door: FrontDoor) -> None:
+def test_a_config_without_a_key_may_be_world_readable(door: FrontDoor) -> None:
     path = door.config(api_key=None)
     path.chmod(0o644)
     finished = door.run(
@@ -110,7 +110,7 @@ def test_a_config_without_a_key_may_be_read_by_all(door: FrontDoor) -> None:
 
 
 @pytest.mark.parametrize("way", ["itself", "link", "hard link"])
-def test_the_loaders_own_config_is_no_batch_file(door: FrontDoor, way: str) -> None:
+def test_the_loaders_config_is_rejected_as_a_batch_file(door: FrontDoor, way: str) -> None:
     path = door.config()
     named = door.folder / "batch.jsonl"
     if way == "link":
@@ -174,7 +174,7 @@ getattr(importlib.import_module("{room}"), "{function}")()
         ),
     ],
 )
-def test_ctrl_c_while_sprintoctl_imports_is_one_line(tmp_path: Path, module: str) -> None:
+def test_ctrl_c_during_sprintoctl_imports_logs_one_line(tmp_path: Path, module: str) -> None:
     script = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split('sprintoctl = "')[1].split('"')[0]
     room, function = script.split(":")
     program = STRIKE.format(module=module, room=room, function=function)
@@ -195,7 +195,7 @@ def test_ctrl_c_while_sprintoctl_imports_is_one_line(tmp_path: Path, module: str
         pytest.param("target-sprinto", ["--about"], marks=pytest.mark.slow),
     ],
 )
-def test_a_full_stdout_is_named_as_such(door: FrontDoor, program: str, words: list[str]) -> None:
+def test_a_full_stdout_is_reported(door: FrontDoor, program: str, words: list[str]) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     command = [str(Path(sys.executable).with_name(program)), *words]
     finished = subprocess.run(
@@ -208,7 +208,7 @@ def test_a_full_stdout_is_named_as_such(door: FrontDoor, program: str, words: li
     assert "Traceback" not in finished.stderr
 
 
-# Odd values: an error of ours, never [internal]
+# Odd values: a proper error, never [internal]
 
 TINY = "1e-99999999999999999999"
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -226,7 +226,7 @@ NUL = json.dumps("a\0b")
         ("api_url", NUL),
     ],
 )
-def test_odd_settings_are_bad_settings(door: FrontDoor, setting: str, value: str) -> None:
+def test_odd_settings_are_settings_errors(door: FrontDoor, setting: str, value: str) -> None:
     path = door.config(**{setting: "@"})
     path.write_text(path.read_text().replace('"@"', value))
     finished = door.run(b"", "--config", str(path))
@@ -238,7 +238,7 @@ def test_odd_settings_are_bad_settings(door: FrontDoor, setting: str, value: str
 
 @pytest.mark.parametrize("value", [TINY, DEEP])
 @pytest.mark.parametrize("place", ["record", "key", "state", "schema", "stream"])
-def test_odd_input_is_bad_input(door: FrontDoor, value: str, place: str) -> None:
+def test_odd_input_is_an_input_error(door: FrontDoor, value: str, place: str) -> None:
     messages: list[Any] = [SCHEMA, record(1), STATE]
     if place == "record":
         messages[1] = {**record(1), "record": {"id": 1, "name": "@"}}
@@ -260,7 +260,7 @@ def test_odd_input_is_bad_input(door: FrontDoor, value: str, place: str) -> None
 
 
 @pytest.mark.parametrize("url", ["file:///a\0b", "file:///a%00b", "file:///%FF\x01", "file:///" + "a" * 5000])
-def test_odd_batch_files_are_bad_input(door: FrontDoor, url: str) -> None:
+def test_odd_batch_files_are_input_errors(door: FrontDoor, url: str) -> None:
     batch = {"type": "BATCH", "stream": "people", "encoding": {"format": "jsonl"}, "manifest": [url]}
     finished = door.run([SCHEMA, batch, STATE])
     assert (finished.code, finished.stdout) == (1, "")

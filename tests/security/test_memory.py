@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 LIMIT = 300 * MB
 CHUNK = b'{"a":1},' * 12_500
-"""100 kB of small objects: decoded they take most."""
+"""100 kB of small objects, which take the most memory once decoded."""
 
 
 def objects(size: int) -> Iterator[bytes]:
-    """The start and the rest of a list of so many bytes."""
+    """A list of `size` bytes, in chunks."""
     yield b"["
     for _ in range(size // len(CHUNK)):
         yield CHUNK
@@ -58,7 +58,7 @@ def after_schema(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def columns(number: int, stream: str = "people", prefix: str = "column") -> bytes:
-    """A SCHEMA of so many fields, of which a validator and a stream map are made."""
+    """A SCHEMA with `number` fields, for which a validator and a stream map are built."""
     fields = {"id": {"type": "integer"}} | {
         f"{prefix}_{n}": {"type": ["null", "string"]} for n in range(number)
     }
@@ -66,7 +66,7 @@ def columns(number: int, stream: str = "people", prefix: str = "column") -> byte
 
 
 def worst() -> Iterator[bytes]:
-    """As many fields as there may be, then the largest STATEs and records by turns.
+    """The maximum number of fields, then the largest STATEs and records alternately.
 
     The records are valid, rejected, and too large to be decoded.
     """
@@ -75,7 +75,7 @@ def worst() -> Iterator[bytes]:
     for _ in range(6):
         yield from chunked_state(CHUNK * 9)
         yield as_input([record(1, name="x" * 4_900_000)])
-        # As many values as there may be, in as many bytes: text that is not ASCII takes twice as many.
+        # The maximum number of values in the maximum number of bytes: non-ASCII text takes twice as many.
         yield as_input([record(1, name=["y" * 40 + "é"] * 99_000)])
         yield from large_record(390_000)
         yield as_input([record(1, column_1=["y" * 40 + "é"] * 99_000)])
@@ -94,7 +94,7 @@ def worst_of_alternatives() -> Iterator[bytes]:
 
 
 def many_alternatives() -> Iterator[bytes]:
-    """As many as there may be in one field, and values that are none of them."""
+    """The maximum number of alternatives in one field, and values that match none of them."""
     schema = {"properties": {"id": {}, "v": {"anyOf": [{"minLength": n} for n in range(10, 19_000)]}}}
     yield as_input([SCHEMA | {"schema": schema}])
     for _ in range(10):
@@ -102,22 +102,22 @@ def many_alternatives() -> Iterator[bytes]:
 
 
 def chunked_state(chunk: bytes) -> Iterator[bytes]:
-    """Of 4.8 MB, or of as many values as there may be."""
+    """A STATE of 4.8 MB, or with the maximum number of values."""
     count = min(4_800_000 // len(chunk), 249_000 // (chunk.count(b",") + chunk.count(b"{")))
     yield b'{"type":"STATE","value":{"x":[' + chunk * count + b"{}]}}\n"
 
 
 def gigabyte(size: int) -> Iterator[bytes]:
-    """In records of so many bytes, each in a line with its STATE."""
+    """A gigabyte of records of `size` bytes, each followed by a STATE."""
     line = as_input([record(1, name="x" * size), STATE])
     for _ in range(1_000 * MB // len(line)):
         yield line
 
 
 def drawn(draw: random.Random) -> Iterator[bytes]:
-    """Messages of any sizes, small ones as likely as large ones, with text, lists and objects in them.
+    """Messages of random sizes, small and large equally likely, with text, lists and objects.
 
-    None ends the run: what is too large is rejected.
+    None ends the run: messages that are too large are rejected.
     """
     yield as_input([SCHEMA])
     left = 200 * MB
@@ -216,7 +216,7 @@ INPUTS: dict[str, tuple[Callable[[], Iterator[bytes]], dict[str, Any], str]] = {
 
 @pytest.fixture(scope="module")
 def light() -> Iterator[FaultySandbox]:
-    """A server that counts records and forgets them."""
+    """A server that counts records but does not keep them."""
     with FaultySandbox(SandboxOptions(integrations=None, processing_seconds=0.02, light=True)) as running:
         yield running
 
@@ -224,17 +224,15 @@ def light() -> Iterator[FaultySandbox]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(12))
-def test_no_input_of_any_sizes_takes_more_than_300_mb(
-    door: FrontDoor, light: FaultySandbox, seed: int
-) -> None:
-    draw = random.Random(seed)  # noqa: S311 - sizes that are the same each time
+def test_no_random_input_takes_more_than_300_mb(door: FrontDoor, light: FaultySandbox, seed: int) -> None:
+    draw = random.Random(seed)  # noqa: S311 - reproducible sizes
     settings: dict[str, Any] = {
         "max_parallel_pages": draw.choice((1, 8, 16)),
         "compress": draw.random() < 0.5,
     }
     if draw.random() < 0.5:
         settings["stream_maps"] = MAPPED
-    # The first record that is too large would end the run.
+    # Otherwise the first record that is too large would end the run.
     settings |= {"on_invalid_record": "divert", "max_rejects": 1_000_000}
     door.sandbox = light
     exit_code, memory, stderr = peak(door, drawn(draw), **settings)
@@ -242,7 +240,7 @@ def test_no_input_of_any_sizes_takes_more_than_300_mb(
     assert exit_code in {0, 1, 75}
     assert "Traceback" not in stderr
     assert "[internal]" not in stderr
-    # More pages in flight take more: SECURITY.md says how much.
+    # More pages in flight take more memory: SECURITY.md documents how much.
     assert memory < LIMIT + (0 if settings["max_parallel_pages"] == 1 else 50 * MB)
 
 
@@ -284,10 +282,10 @@ ALTERNATIVES: dict[str, tuple[list[Any], list[Any]]] = {
         for where in ("schema", "entity schema")
     ],
 )
-def test_of_alternatives_that_all_fail_only_the_rule_is_kept(
+def test_failed_alternatives_are_reported_only_by_their_rule(
     door: FrontDoor, what: str, rule: str, where: str
 ) -> None:
-    """The validator's own error would hold those of every alternative, each with a copy of its value."""
+    """The validator's own error would contain one for every alternative, each with a copy of the value."""
     alternatives, values = ALTERNATIVES[what]
     rules = {"type": "object", "properties": {"id": {"type": "integer"}, "v": {rule: alternatives}}}
     schema, settings = SCHEMA | {"schema": rules}, {}
@@ -302,7 +300,7 @@ def test_of_alternatives_that_all_fail_only_the_rule_is_kept(
     assert not door.operations()
 
 
-def test_of_fifty_thousand_wrong_values_the_first_is_named(door: FrontDoor) -> None:
+def test_only_the_first_of_fifty_thousand_wrong_values_is_named(door: FrontDoor) -> None:
     items = {"allOf": [{"type": "string", "minLength": n} for n in range(200)]}
     entity_schemas = {"people": {"schema": {"properties": {"v": {"items": items}}}}}
     schema = SCHEMA | {"schema": {"properties": {"id": {}, "v": {}}}}
@@ -333,7 +331,7 @@ LIMITED = {
 
 
 @pytest.mark.parametrize("what", LIMITED)
-def test_what_is_too_large_is_refused_before_it_is_decoded(door: FrontDoor, what: str) -> None:
+def test_oversized_messages_are_rejected_before_decoding(door: FrontDoor, what: str) -> None:
     message, code = LIMITED[what]
     finished = door.run([SCHEMA, record(1), message, STATE])
     assert finished.code == 1
@@ -341,7 +339,7 @@ def test_what_is_too_large_is_refused_before_it_is_decoded(door: FrontDoor, what
     assert finished.error.startswith("Input line 3: ") or code == "[record-too-large]"
 
 
-def test_commas_in_a_text_are_not_values(door: FrontDoor) -> None:
+def test_commas_in_text_are_not_counted_as_values(door: FrontDoor) -> None:
     text = 'a,"{[\\",' * 100_000
     finished = door.run([SCHEMA, record(1, name=text), STATE])
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -352,7 +350,7 @@ LARGE = {"bytes": "s" * 6 * MB, "values": [1] * 100_000}
 
 
 @pytest.mark.parametrize("by", LARGE)
-def test_a_record_too_large_to_be_decoded_has_its_key(door: FrontDoor, by: str) -> None:
+def test_the_key_of_a_record_too_large_to_decode_is_found(door: FrontDoor, by: str) -> None:
     messages = [SCHEMA, record(1, name=LARGE[by]), record(2, name=LARGE[by]), record(1), STATE]
     finished = door.run(messages, on_invalid_record="divert")
     assert (finished.code, finished.stdout) == (0, state_line())
@@ -363,7 +361,7 @@ def test_a_record_too_large_to_be_decoded_has_its_key(door: FrontDoor, by: str) 
 
 
 @pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "", "id"])
-def test_a_key_of_any_name_may_be_that_of_a_record_too_large(door: FrontDoor, name: str) -> None:
+def test_the_key_of_a_record_too_large_may_have_any_name(door: FrontDoor, name: str) -> None:
     schema = SCHEMA | {"schema": {"properties": {"id": {}, name: {}}}, "key_properties": ["id", name]}
     small, large = record(2), record(1, name="s" * 6 * MB)
     small["record"][name], large["record"][name] = 2, 1
@@ -372,8 +370,8 @@ def test_a_key_of_any_name_may_be_that_of_a_record_too_large(door: FrontDoor, na
 
 
 @pytest.mark.parametrize("place", ["line", "batch"])
-def test_a_string_without_end_is_searched_once(door: FrontDoor, tmp_path: Path, place: str) -> None:
-    """Each of its quotes could begin another one."""
+def test_an_unterminated_string_is_searched_once(door: FrontDoor, tmp_path: Path, place: str) -> None:
+    """Each of its quotes could start another string."""
     line = b'{"type":"RECORD","stream":"people","record":[' + b"1," * 300_000 + b'"' + b'\\"' * 2_500_000
     messages: list[Any] = [SCHEMA, line]
     if place == "batch":
@@ -393,10 +391,10 @@ def test_schemas_of_hundreds_of_streams_stay_far_below_the_limit() -> None:
     assert 200 * memory_of(json.dumps(schema).encode()) < MAX_MEMORY * 2 / 3
 
 
-def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_applied(
+def test_an_unfinished_rejects_file_does_not_fail_an_applied_run(
     door: FrontDoor,
 ) -> None:
-    """Its folder is replaced by a file while the run is under way."""
+    """Its folder is replaced by a file during the run."""
     messages: list[Any] = [SCHEMA, record(1), record(2, name=5), STATE]
     rejects = door.folder / "rejects"
     process = door.start(on_invalid_record="divert", rejects_dir=str(rejects), page_size=1)
@@ -417,8 +415,8 @@ def test_a_rejects_file_that_cannot_be_finished_does_not_hide_that_the_run_was_a
 
 
 @pytest.mark.slow
-def test_of_rejected_records_memory_keeps_no_bytes(door: FrontDoor) -> None:
-    """Sixty records of 1.2 MB: more than 50 MB in all, and each is in the finished file."""
+def test_rejected_records_are_not_kept_in_memory(door: FrontDoor) -> None:
+    """Sixty records of 1.2 MB: more than 50 MB in total, and all are in the finished file."""
 
     def chunks() -> Iterator[bytes]:
         yield as_input([record(0)])
@@ -437,7 +435,7 @@ def test_of_rejected_records_memory_keeps_no_bytes(door: FrontDoor) -> None:
 
 
 def test_a_long_key_is_remembered_as_a_digest(door: FrontDoor) -> None:
-    """The later version supersedes the rejected one, and the key of 1 MB is in no memory."""
+    """The later version supersedes the rejected one, and the key of 1 MB is not kept in memory."""
     schema = SCHEMA | {"key_properties": ["id", "long"]}
     keys = {"long": "x" * MB}
     messages = [schema, record(1, name=5, **keys), record(2, **keys), record(1, **keys), STATE]
@@ -447,7 +445,7 @@ def test_a_long_key_is_remembered_as_a_digest(door: FrontDoor) -> None:
 
 
 def test_only_rejected_entities_are_remembered() -> None:
-    """One for each record of a run would be memory without end."""
+    """Remembering every record of a run would take unlimited memory."""
     from target_sprinto.push.protocol.pages import Item, Page  # noqa: PLC0415 - used once
     from target_sprinto.singer.rejects.rejected_records import Source  # noqa: PLC0415 - used once
 

@@ -1,4 +1,4 @@
-"""A tap's schema never makes this machine fetch anything, whatever keyword names the document."""
+"""A tap's schema never makes this machine fetch anything, whichever keyword refers to a document."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def schemas(document: str) -> dict[str, dict[str, Any]]:
-    """Each keyword that can name a document, where a validator would look at it for `{"id": 1}`."""
+    """Each keyword that can refer to a document, placed so that validating `{"id": 1}` evaluates it."""
     folder = document.rpartition("/")[0]
     refs = {
         keyword: {"properties": {"id": {keyword: document}}}
@@ -76,7 +76,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def document(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> str:
-    """A document that refuses every record: a verdict that is `invalid-record` shows that it was read."""
+    """A document that rejects every record: the verdict `invalid-record` would show that it was read."""
     if request.param == "http":
         return server.url
     path = tmp_path / "schema.json"
@@ -84,7 +84,7 @@ def document(request: pytest.FixtureRequest, server: Server, tmp_path: Path) -> 
     return path.as_uri() if request.param == "file" else str(path)
 
 
-def test_the_server_would_be_seen(server: Server) -> None:
+def test_a_connection_to_the_server_is_counted(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.server.server_port)) as connection:
         connection.sendall(b"GET /schema.json HTTP/1.0\r\n\r\n")
         assert b"not" in connection.makefile("rb").read()
@@ -94,7 +94,7 @@ def test_the_server_would_be_seen(server: Server) -> None:
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=str)
 @pytest.mark.parametrize("document", ["http", "file", "path"], indirect=True)
-def test_no_keyword_of_any_draft_fetches(
+def test_no_keyword_of_any_draft_fetches_anything(
     document: str, draft: str | None, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def blocked(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Another pipeline with the same key: what a run notices of it, and what the API does not let it notice."""
+"""Another pipeline with the same key: what a run detects, and what the API does not let it detect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FORGED = [{"id": number, "name": "forged"} for number in range(100)]
 
 
 def act(door: FrontDoor, path: str, body: object) -> None:
-    """A request of the other pipeline on this run's session."""
+    """A request by the other pipeline on this run's session."""
     url = f"{door.sandbox.base_url}/v1/integrations/{door.integration_id}/sessions/{door.session().id}/{path}"
     response = requests.post(url, json=body, headers={"api-key": API_KEY}, timeout=5)
     assert response.status_code == 202, response.text
@@ -25,7 +25,7 @@ def act(door: FrontDoor, path: str, body: object) -> None:
 
 @pytest.mark.parametrize("entity_type", ["people", "others"])
 @pytest.mark.parametrize("number", [1, 100])
-def test_records_that_another_pipeline_pushes_into_the_session_discard_it(
+def test_records_pushed_by_another_pipeline_discard_the_run(
     door: FrontDoor, entity_type: str, number: int
 ) -> None:
     process = door.midway()
@@ -44,7 +44,7 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("status", CLOSED)
-def test_a_close_of_another_pipeline_fails_the_run(door: FrontDoor, status: str) -> None:
+def test_a_close_by_another_pipeline_fails_the_run(door: FrontDoor, status: str) -> None:
     state, outcome = CLOSED[status]
     process = door.midway()
     act(door, "close", {"status": status})
@@ -55,8 +55,8 @@ def test_a_close_of_another_pipeline_fails_the_run(door: FrontDoor, status: str)
     assert outcome in finished.error
 
 
-def test_the_limit_is_a_lost_page_and_as_many_forged_records(door: FrontDoor) -> None:
-    """SECURITY.md states it: counts are all that the API shows. Should this fail, that sentence may go."""
+def test_as_many_forged_records_as_lost_ones_go_undetected(door: FrontDoor) -> None:
+    """SECURITY.md states this limit: the API shows only counts. If this fails, remove that sentence."""
     process = door.midway()
     lie = {"accepted_count_total": 200, "accepted_count_by_entity": {"people": 200}}
     lost = Respond(202, body={"session_id": door.session().id, **lie})

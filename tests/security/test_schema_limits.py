@@ -1,4 +1,4 @@
-"""What a schema may cost is known before it is compiled: nothing holds the process up for long."""
+"""A schema's cost is limited before it is compiled: nothing blocks the process for long."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recursive(**node: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON Schema
 
 
 NODE = {"$ref": "#/$defs/n"}
-REFUSED = {
+REJECTED = {
     "doubled forty times": doubling(40),
     "unevaluated, nested": unevaluated(20),
     "an enum of objects": of_a({"items": {"enum": [{"k": i} for i in range(20_000)]}}),
@@ -57,11 +57,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_a_schema_over_a_limit_is_refused_quickly(what: str) -> None:
+@pytest.mark.parametrize("what", REJECTED)
+def test_a_schema_over_a_limit_is_rejected_quickly(what: str) -> None:
     began = time.monotonic()
     with pytest.raises(InvalidSchema, match="validate_records: false"):
-        RecordValidator("people", {"properties": {}, **REFUSED[what]})
+        RecordValidator("people", {"properties": {}, **REJECTED[what]})
     assert time.monotonic() - began < 5
 
 
@@ -83,20 +83,20 @@ ACCEPTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("what", ACCEPTED)
-def test_what_taps_send_stays_below_the_limits(what: str) -> None:
+def test_typical_schemas_stay_below_the_limits(what: str) -> None:
     schema, record = ACCEPTED[what]
     RecordValidator("people", schema).validate(record, json.dumps(record).encode())
 
 
-REFUSED_RECORDS: dict[str, tuple[dict[str, Any], Any]] = {
+REJECTED_RECORDS: dict[str, tuple[dict[str, Any], Any]] = {
     "a pattern that steps back": ({"pattern": "(?=a)(a+)+b"}, "a" * 4_000_000),
     "many alternatives": ({"items": {"anyOf": [{"minimum": i} for i in range(5000)]}}, [5000] * 1_000_000),
 }
 
 
-@pytest.mark.parametrize("what", REFUSED_RECORDS)
-def test_a_record_that_costs_too_much_is_refused_quickly(what: str) -> None:
-    rules, value = REFUSED_RECORDS[what]
+@pytest.mark.parametrize("what", REJECTED_RECORDS)
+def test_a_record_that_costs_too_much_is_rejected_quickly(what: str) -> None:
+    rules, value = REJECTED_RECORDS[what]
     validator = RecordValidator("people", of_a(rules))
     record = {"a": value}
     body = json.dumps(record).encode()
@@ -106,7 +106,7 @@ def test_a_record_that_costs_too_much_is_refused_quickly(what: str) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_one_error_of_a_million_is_enough() -> None:
+def test_the_first_of_a_million_errors_is_enough() -> None:
     validator = RecordValidator(
         "people", of_a({"items": {"anyOf": [{"minimum": i} for i in range(900, 1900)]}})
     )

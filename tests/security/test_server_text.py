@@ -1,7 +1,7 @@
-"""No value comes back on stderr by way of a server's text, however it is spelt.
+"""A server's text never brings a record value to stderr, in any spelling.
 
-Two runs differ in their values alone, and are answered with the same wordings of them. What they show must be
-the same, byte for byte: then nothing of a value is in it, not one character.
+Two runs differ only in their values, and get responses with the same wording. Their output must be
+identical, byte for byte: then it contains no character of a value.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.front_door import Finished, FrontDoor
 
 PAGES = 100
-"""Rejected pages of a run, each with a wording of its own."""
+"""Rejected pages of a run, each with a different wording."""
 
 PEOPLE = SCHEMA | {
     "schema": {
@@ -41,7 +41,7 @@ _VARIES = re.compile(
 
 
 def secrets(kind: int) -> list[str]:
-    """Values of the same form, with no character in common where that matters."""
+    """Values of the same form, without common characters where that matters."""
     if kind:
         return ["Zoë Müller-Weiß", "zoe.mueller@acme.example", "+49 (30) 1234-5678", "王伟强", "Q", "4711"]
     return ["Àna Fürst-Graßer", "ana@other.test", "+33 (81) 9876 54 32", "李小龙", "K", "8932"]
@@ -60,10 +60,10 @@ def people(values: list[str], count: int) -> list[dict[str, Any]]:
 
 def shown(finished: Finished) -> list[str]:
     lines = [line.split(" | ", 3)[-1] for line in finished.stderr.splitlines()]
-    # How long a run took, how long a response is, and what urllib3 logs from threads of its own.
+    # A run's duration, a response's length, and urllib3's log lines from its threads.
     left_out = "bottleneck|METRIC|HTTP/1.1|Converted|connection|Progress"
     kept = [line for line in lines if not re.search(left_out, line)]
-    # Threads of their own read and send: the order of their lines says nothing.
+    # Reading and sending use separate threads: the order of their lines does not matter.
     return sorted(_VARIES.sub("…", line) for line in kept)
 
 
@@ -72,7 +72,7 @@ def run(door: FrontDoor, kind: int, seeds: range, **settings: Any) -> Finished: 
     for nth, seed in enumerate(seeds, 1):
         response = Respond(400, body=rejection(seed, values))
         door.sandbox.inject(Fault("push", nth=nth, integration_id=door.integration_id, effect=response))
-    # Uncompressed, so that no page is sent once more to find out whether compression was the cause.
+    # Uncompressed, so that no page is resent to check whether compression was the cause.
     options = {"page_size": 1, "compress": False, "max_rejects": 10_000} | settings
     return door.run([PEOPLE, *people(values, len(seeds) + 1), STATE], **options)
 
@@ -85,7 +85,7 @@ def both(door: FrontDoor, seeds: range, **settings: Any) -> list[Finished]:  # n
         finished.append(run(door, kind, seeds, **settings))
     require_same(*map(shown, finished))
     for one, kind in zip(finished, (0, 1), strict=True):
-        # Four digits may be in a duration or an id by chance.
+        # Four digits may occur in a duration or an id by chance.
         lines = "\n".join(shown(one))
         found = [v for v in secrets(kind) if len(v) > 1 and v in (lines if v.isdigit() else one.stderr)]
         assert not found
@@ -93,7 +93,7 @@ def both(door: FrontDoor, seeds: range, **settings: Any) -> list[Finished]:  # n
 
 
 def require_same(first: list[str], second: list[str]) -> None:
-    # One line at a time: pytest takes minutes to explain how two long lists differ.
+    # Line by line: pytest takes minutes to explain the difference of two long lists.
     different = [pair for pair in zip_longest(first, second) if pair[0] != pair[1]]
     assert not different, different[0]
 
@@ -105,11 +105,11 @@ def check_dry_run(door: FrontDoor, seeds: range) -> None:
 
 
 @pytest.mark.parametrize("part", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_dry_run_shows_no_value_however_sprinto_words_it(door: FrontDoor, part: int) -> None:
+def test_a_dry_run_shows_no_values_whatever_the_wording(door: FrontDoor, part: int) -> None:
     check_dry_run(door, range(part * PAGES, (part + 1) * PAGES))
     files = sorted((door.folder / "rejects").iterdir(), key=lambda path: path.stat().st_mtime)
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
-    # There they can be read.
+    # The values are only in this file.
     for kind, path in enumerate(files):
         text = json.dumps(json.loads(path.read_text()), ensure_ascii=False)
         assert sum(value in text for value in secrets(kind)) > 3
@@ -118,21 +118,21 @@ def test_a_dry_run_shows_no_value_however_sprinto_words_it(door: FrontDoor, part
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("shard", range(10))
-def test_ten_thousand_wordings_show_no_value(door: FrontDoor, shard: int) -> None:
+def test_ten_thousand_wordings_show_no_values(door: FrontDoor, shard: int) -> None:
     for part in range(10):
         start = 1000 + (shard * 10 + part) * PAGES
         check_dry_run(door, range(start, start + PAGES))
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_a_run_that_fails_shows_no_value_and_names_the_file(door: FrontDoor, seed: int) -> None:
+def test_a_failed_run_shows_no_values_and_names_the_file(door: FrontDoor, seed: int) -> None:
     for finished in both(door, range(seed, seed + 1), page_size=3):
         assert finished.code == 1
         assert "[page-refused]" in finished.error
         assert "Sprinto's own words are in rejects/" in finished.error
 
 
-def test_a_run_that_diverts_keeps_the_words_beside_the_records(door: FrontDoor) -> None:
+def test_a_run_that_diverts_keeps_responses_with_the_records(door: FrontDoor) -> None:
     for finished in both(door, range(20), on_invalid_record="divert"):
         assert finished.code == 0
     files = list((door.folder / "rejects").iterdir())
@@ -145,7 +145,7 @@ def test_a_run_that_diverts_keeps_the_words_beside_the_records(door: FrontDoor) 
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_202_that_rejects_shows_no_value(door: FrontDoor, seed: int) -> None:
+def test_a_202_with_rejections_shows_no_values(door: FrontDoor, seed: int) -> None:
     own = door.integration_id
     outputs = []
     for kind in (0, 1):
@@ -166,7 +166,7 @@ def _with(new: dict[str, Any], real: dict[str, Any]) -> dict[str, Any]:
     return real | new
 
 
-def test_a_file_that_cannot_be_written_hides_no_failure(door: FrontDoor) -> None:
+def test_an_unwritable_file_does_not_hide_the_failure(door: FrontDoor) -> None:
     (door.folder / "rejects").write_text("a file, not a folder")
     finished = run(door, 0, range(1))
     assert finished.code == 1

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIMIT_SECONDS = 10.5
-"""The contract's ten, and what the test itself takes."""
+"""The contract's ten seconds, plus the test's own time."""
 
 
 def end(door: FrontDoor, process: subprocess.Popen[bytes], *, opened: bool = True) -> str:
-    """Signal, and return stderr."""
+    """Send SIGTERM; return stderr."""
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(timeout=30)
@@ -39,9 +39,9 @@ def end(door: FrontDoor, process: subprocess.Popen[bytes], *, opened: bool = Tru
     return finished.stderr
 
 
-def test_a_batch_file_of_newlines(door: FrontDoor, tmp_path: Path) -> None:
+def test_a_signal_in_a_batch_file_of_newlines(door: FrontDoor, tmp_path: Path) -> None:
     path = tmp_path / "batch.jsonl.gz"
-    # A gzip file may consist of several.
+    # A gzip file may have several members.
     path.write_bytes(gzip.compress(b"\n" * 10_000_000) * 40)
     batch = {
         "type": "BATCH",
@@ -56,7 +56,7 @@ def test_a_batch_file_of_newlines(door: FrontDoor, tmp_path: Path) -> None:
 
 
 def open_for_writing(pipe: Path) -> int:
-    """Possible once the other side waits for it."""
+    """Open a pipe for writing, once its reader is waiting."""
     for _ in range(1000):
         try:
             return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -66,9 +66,7 @@ def open_for_writing(pipe: Path) -> int:
 
 
 @pytest.mark.parametrize("program", ["target-sprinto", pytest.param("sprintoctl", marks=pytest.mark.slow)])
-def test_a_config_that_is_a_pipe_into_which_nothing_comes(
-    door: FrontDoor, tmp_path: Path, program: str
-) -> None:
+def test_a_signal_while_the_config_pipe_is_silent(door: FrontDoor, tmp_path: Path, program: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     words = [*(["check"] if program == "sprintoctl" else []), "--config", str(tmp_path / "pipe")]
     process = door.start(*words, program=program, cold=True)
@@ -87,9 +85,7 @@ def test_a_config_that_is_a_pipe_into_which_nothing_comes(
     "setting",
     ["--input", *(pytest.param(name, marks=pytest.mark.slow) for name in ("api_key_file", "entity_schemas"))],
 )
-def test_another_file_that_is_a_pipe_into_which_nothing_comes(
-    door: FrontDoor, tmp_path: Path, setting: str
-) -> None:
+def test_a_signal_while_another_file_is_a_silent_pipe(door: FrontDoor, tmp_path: Path, setting: str) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     given: dict[str, Any] = {} if setting == "--input" else {setting: str(pipe)}
@@ -97,7 +93,7 @@ def test_another_file_that_is_a_pipe_into_which_nothing_comes(
         given["api_key"] = None
     words = ["--config", str(door.config(**given)), *([] if given else [setting, str(pipe)])]
     process = door.start(*words, cold=True)
-    # Nothing shows that it has come to the pipe; sooner, a signal is noticed anyway.
+    # Nothing shows that it is reading the pipe; an earlier signal is handled anyway.
     time.sleep(2)
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -120,14 +116,14 @@ def doubling(levels: int, name: str = "a") -> dict[str, Any]:
     [{}, {"validate_records": False}, {"flattening_enabled": True, "flattening_max_depth": 3}],
     ids=str,
 )
-def test_an_exponential_schema_ends_the_run_or_costs_nothing(
+def test_an_exponential_schema_is_rejected_or_costs_nothing(
     door: FrontDoor, settings: dict[str, Any]
 ) -> None:
-    """2 ** 60 steps, if it were followed."""
+    """It would take 2 ** 60 steps."""
     began = time.monotonic()
     finished = door.run([*PAGE, doubling(60), STATE], **settings)
     assert time.monotonic() - began < LIMIT_SECONDS
-    # Flattening leaves no reference in the schema that is checked.
+    # With flattening, the checked schema contains no reference.
     if settings:
         assert (finished.code, door.session().state) == (0, "processed")
     else:
@@ -135,7 +131,7 @@ def test_an_exponential_schema_ends_the_run_or_costs_nothing(
         assert "[invalid-schema]" in finished.error
 
 
-def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor) -> None:
+def test_a_signal_between_schemas_of_maximum_cost(door: FrontDoor) -> None:
     process = door.midway()
     assert process.stdin is not None
     pipe, costly = os.dup(process.stdin.fileno()), as_input([doubling(12, f"field_{n}") for n in range(500)])
@@ -148,7 +144,7 @@ def test_a_signal_between_schemas_that_cost_as_much_as_they_may(door: FrontDoor)
 
 
 def write_until_closed(pipe: int, content: bytes) -> None:
-    """`pipe` is the thread's own: it is closed here."""
+    """Write until the reader closes `pipe`, then close it: this thread owns it."""
     rest = memoryview(content)
     with contextlib.suppress(BrokenPipeError), os.fdopen(pipe, "wb", buffering=0):
         while rest:
@@ -164,8 +160,8 @@ WORK = {
 @pytest.mark.parametrize(
     "what", [pytest.param("unique objects", marks=pytest.mark.slow), "a pattern that steps back"]
 )
-def test_a_schema_that_costs_as_much_as_it_may(door: FrontDoor, what: str) -> None:
-    """Native code cannot be interrupted: its limits keep each record short."""
+def test_a_signal_while_checking_a_schema_of_maximum_cost(door: FrontDoor, what: str) -> None:
+    """Native code cannot be interrupted: limits keep the check of each record short."""
     rules, value = WORK[what]
     schema = SCHEMA | {"stream": "costly", "schema": {"properties": {"a": rules}}, "key_properties": []}
     message = {"type": "RECORD", "stream": "costly", "record": {"a": value}}

@@ -1,4 +1,4 @@
-"""The table in this folder's README: every row has a promise, and tests that exist."""
+"""The tables in this folder's README: every row has a promise, and tests that exist."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def functions(file: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_row_names_tests_that_exist() -> None:
+def test_every_row_names_existing_tests() -> None:
     assert len(ROWS) > 20
     for row in ROWS:
         attack, promise, tests = row
         named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", tests)
         assert attack
         assert promise
-        # Nothing that looks like a name and was not read as one.
+        # No name was missed by the pattern.
         assert len(named) == tests.count("::") > 0, row
         missing = [name for file, name in named if name not in functions(file)]
         assert not missing, row
 
 
-def test_every_paragraph_of_the_policy_has_its_section() -> None:
+def test_every_paragraph_of_the_policy_has_a_section() -> None:
     policy = (TESTS.parent / "SECURITY.md").read_text(encoding="utf-8").partition("## Who could attack")[2]
     named = re.findall(r"^\*\*([^*]+)\*\*", policy, re.MULTILINE) + re.findall(
         r"^## (.+)", policy, re.MULTILINE

@@ -1,4 +1,4 @@
-"""another client at the same integration: bare requests, none of the loader's code."""
+"""Another client of the same integration: bare requests, none of the loader's code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10
 
 
 def open_session(door: FrontDoor, prefix: str = "another-client", suffix: str = "") -> str:
-    """A session with a reference like those of the loader."""
+    """Open a session with a reference like the loader's."""
     session: dict[str, str] = _post(
         door, "/sessions", {"client_reference_id": f"{prefix}/{uuid.uuid4()}{suffix}"}
     ).json()
@@ -29,7 +29,7 @@ def close_session(door: FrontDoor, session_id: str, status: str) -> None:
 
 
 def wait_until_logged(door: FrontDoor) -> None:
-    """Until the activity log shows an event."""
+    """Wait until the activity log shows an event."""
     until = time.monotonic() + TIMEOUT_SECONDS
     while not requests.get(
         f"{_base(door)}/activity", headers={"api-key": API_KEY}, timeout=TIMEOUT_SECONDS

@@ -59,7 +59,7 @@ class Api:
         self.sandbox.wait_for(there)
 
     def deliver(self, **entities: list[Any]) -> str:
-        """A whole session: open, one page, apply, processed."""
+        """A complete session: open, one page, apply, processed."""
         session_id = self.open()
         assert self.push(session_id, **entities).status_code == 202
         assert self.close(session_id).status_code == 202

@@ -1,11 +1,11 @@
-"""The blocks of code in the documents, and what a comment before each says of it; readers do not see it.
+"""The code blocks of the documentation, each described by an invisible comment before it.
 
 <!-- file: NAME -->             the block is in the file NAME
-<!-- run -->                    its commands are run; `run: exits N` says how the last of them ends
-<!-- run: in another terminal -->   it goes on while the rest of the page is run
-<!-- seen -->                   what the commands before it print, in this order; `…` stands for anything
+<!-- run -->                    its commands are run; with `run: exits N` the last one must exit with N
+<!-- run: in another terminal -->   it keeps running while the rest of the page is run
+<!-- seen -->                   output of the commands before it, in this order; `…` matches anything
 <!-- not run: REASON -->        it is not run
-<!-- after: PAGE -->            on a line of its own: the page needs the files and the sandbox of PAGE
+<!-- after: PAGE -->            on its own line: the page needs the files and the sandbox of PAGE
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AFTER = re.compile(r"^<!-- after: (\S+) -->$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Block:
-    """A block of code; `mark` is the comment before it, "" where there is none."""
+    """A block of code; `mark` is the comment before it, or ""."""
 
     mark: str
     language: str
@@ -35,13 +35,13 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """All of a page, in their order."""
+    """All blocks of a page, in order."""
     found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
     return [Block(one["mark"] or "", one["language"], one["text"]) for one in found]
 
 
 def pages_before(page: Path) -> list[Path]:
-    """The pages whose files and sandbox this one needs."""
+    """The pages whose files and sandbox this page needs."""
     return [page.parent / name for name in _AFTER.findall(page.read_text(encoding="utf-8"))]
 
 
@@ -59,17 +59,17 @@ _VARIES = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _VAR
 
 
 class Seen:
-    """What was printed, beside what the documents show; it learns which uuid stands for which."""
+    """Compares output with the documentation; learns which real uuid corresponds to a documented one."""
 
     def __init__(self) -> None:
         self._uuids: dict[str, str] = {}
 
     def real(self, command: str) -> str:
-        """A command of the documents, with the uuids that were seen."""
+        """A documented command, with real uuids."""
         return re.sub(_UUID, lambda found: self._uuids.get(found[0], found[0]), command)
 
     def missing(self, shown: str, printed: str) -> str | None:
-        """The first line that the documents show and that was not printed behind those before it."""
+        """The first documented line that was not printed after the lines before it."""
         place = 0
         for line in filter(None, shown.splitlines()):
             pattern, uuids = self._pattern(line)

@@ -1,4 +1,4 @@
-"""An address that drops every SYN, as a firewall does; without any privilege."""
+"""An address that drops every SYN, like a firewall, without needing privileges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def dropping(host: str, port: int = 0) -> Iterator[tuple[socket.socket, list[socket.socket]]]:
-    """A server that drops SYNs, for its queue is full; and who stands in the queue."""
+    """A server that drops SYNs because its queue is full; yields it and the queued sockets."""
     with socket.socket() as server, contextlib.ExitStack() as queue:
         server.bind((host, port))
         server.listen(0)
@@ -23,7 +23,7 @@ def dropping(host: str, port: int = 0) -> Iterator[tuple[socket.socket, list[soc
             try:
                 one.connect(server.getsockname())
             except TimeoutError:
-                # Else it would take the next free place.
+                # Otherwise it would take the next free place.
                 one.close()
                 break
             waiting.append(one)

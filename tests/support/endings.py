@@ -1,4 +1,4 @@
-"""How a run can end: each row of the reference's table, and how to see it."""
+"""How a run can end: each row of the reference's table, and how to produce it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LAST = "the last one, once"
 
 @dataclass(frozen=True)
 class Ending:
-    """What happens, the exit code, what becomes of the session, where the STATE goes, and how to see it.
+    """What happens, the exit code, the session's outcome, where the STATE goes, and how to produce it.
 
-    `state` is the session's at Sprinto in the end, None where there is none.
+    `state` is the session's final state at Sprinto, None if there is no session.
     """
 
     what: str

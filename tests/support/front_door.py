@@ -1,4 +1,4 @@
-"""The target as a pipeline sees it: a process, its stdin, stdout, stderr and exit code."""
+"""The target as a pipeline sees it: a process with stdin, stdout, stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 API_KEY = "sandbox-key"
 SECRET = "s3cr3t"
-"""Part of every value that tests put into records: it must never come back on stderr."""
+"""Part of every value that tests put into records: it must never appear on stderr."""
 
 SCHEMA = {
     "type": "SCHEMA",
@@ -53,12 +53,12 @@ def record(number: int, stream: str = "people", **fields: object) -> dict[str, A
 
 
 def people(count: int) -> list[dict[str, Any]]:
-    """A whole input: a schema, `count` records, a STATE."""
+    """A complete input: a schema, `count` records, a STATE."""
     return [SCHEMA, *(record(number) for number in range(count)), STATE]
 
 
 PAGE = people(100)[:-1]
-"""A whole page, and no STATE yet."""
+"""A full page, and no STATE yet."""
 
 
 def as_input(messages: list[Any] | bytes) -> bytes:
@@ -80,7 +80,7 @@ class Finished:
 
     @property
     def error(self) -> str:
-        """The one line that says what happened."""
+        """The single error line."""
         errors = [line for line in self.stderr.splitlines() if "| ERROR" in line]
         assert len(errors) == 1, self.stderr
         return errors[0].split(" | ", 3)[3]
@@ -109,7 +109,7 @@ class FrontDoor:
             "signal_shutdown_timeout": 5.0,
         }
     )
-    """The contract's own waits, shortened (seconds); not for a cold start."""
+    """The contract's waits, shortened (seconds); ignored by a cold start."""
     defaults: dict[str, Any] = field(default_factory=dict)
     _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -119,7 +119,7 @@ class FrontDoor:
             "integration_id": self.integration_id,
             "api_url": self.sandbox.base_url,
             "retry_timeout_seconds": 5,
-            # Most tests are not about entity types; None leaves a setting at its default.
+            # Most tests do not need entity types; None leaves a setting at its default.
             "unmapped_streams": "keep",
             **self.defaults,
             **settings,
@@ -129,7 +129,7 @@ class FrontDoor:
         path.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
         return path
 
-    def start(  # noqa: PLR0913 - what a process is started with, each with its default
+    def start(  # noqa: PLR0913 - process options, each with a default
         self,
         *arguments: str,
         env: Mapping[str, str] | None = None,
@@ -142,7 +142,7 @@ class FrontDoor:
         **settings: object,
     ) -> subprocess.Popen[bytes]:
         words = list(arguments) or ["--config", str(self.config(**settings))]
-        # DEBUG throughout: nothing may leak there either.
+        # Always DEBUG: nothing may leak there either.
         environment = {
             **os.environ,
             "TARGET_SPRINTO_LOGLEVEL": "DEBUG",
@@ -162,30 +162,30 @@ class FrontDoor:
         return process
 
     def command(self, program: str) -> list[str]:
-        """Return the words by which another program starts a warm run; `TEST_PACE` is its pace."""
+        """Return the command line with which another program starts a warm run; `TEST_PACE` is its pace."""
         return [sys.executable, "-S", "-E", str(Path(warm.__file__)), "run", self.warm, program]
 
     def fed(self, messages: list[Any], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of `start`
-        """Start a run that has these messages to read, and reads on."""
+        """Start a run with these messages; its pipe stays open."""
         process = self.start(**options)
         feed(process, messages)
         return process
 
     def midway(self, messages: list[Any] | None = None, **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - those of `start`
-        """Start a run whose first page has been accepted, and which reads on."""
+        """Start a run and wait until its first page is accepted; its pipe stays open."""
         process = self.fed(messages or PAGE, **options)
         self.wait_for_operation("push", responded=True)
         return process
 
     def kill_midway(self, **options: Any) -> Session:  # noqa: ANN401 - those of `start`
-        """Return the session that a run left which was killed after its first page."""
+        """Kill a run after its first page; return the session that it left."""
         process = self.midway(**options)
         process.kill()
         process.communicate()
         return self.sessions()[-1]
 
     def side_by_side(self, play: Callable[[FrontDoor, Any], None], cases: Sequence[object]) -> None:
-        """Play all cases at once, each in an integration and a folder of its own."""
+        """Play all cases in parallel, each in its own integration and folder."""
 
         def play_one(case: object) -> None:
             folder = self.folder / f"case-{cases.index(case)}"
@@ -200,9 +200,9 @@ class FrontDoor:
             list(pool.map(play_one, cases))
 
     def close(self) -> None:
-        """End what a test that failed has left running: the next test must not see it."""
+        """End processes that a failed test left running: the next test must not see them."""
         for process in self._started:
-            # Also its pipes, which a run that timed out has left open.
+            # Also the pipes that a timed-out run left open.
             with suppress(BrokenPipeError), process:
                 process.kill()
 
@@ -219,11 +219,11 @@ class FrontDoor:
         return self.finish(self.start(*arguments, **options), messages)
 
     def sprintoctl(self, *words: str, typed: str = "", **settings: object) -> Finished:
-        """The other command, with a config of its own."""
+        """Run `sprintoctl` with its own config."""
         process = self.start(*words, "--config", str(self.config(**settings)), program="sprintoctl")
         return self.finish(process, typed.encode())
 
-    # What the sandbox saw
+    # The sandbox's view
 
     def applied(self) -> dict[str, list[Any]]:
         return {
@@ -242,7 +242,7 @@ class FrontDoor:
         return [seen.operation for seen in self.sandbox.requests(self.integration_id)]
 
     def pages(self) -> list[int]:
-        """Items of each page, in the order of arrival."""
+        """The number of items of each page, in order of arrival."""
         return [seen.items for seen in self.sandbox.requests(self.integration_id) if seen.operation == "push"]
 
     def wait_for_operation(
@@ -258,7 +258,7 @@ class FrontDoor:
 
 
 def would_be_refused(stderr: str) -> list[tuple[int, list[int]]]:
-    """What a dry run lists, for each line: how many records, and the input lines that are named."""
+    """A dry run's list: for each line, the number of records and the named input lines."""
     found = []
     for line in stderr.splitlines():
         if "Would be rejected: " in line:
@@ -271,14 +271,14 @@ def would_be_refused(stderr: str) -> list[tuple[int, list[int]]]:
 
 
 def feed(process: subprocess.Popen[bytes], messages: list[Any]) -> None:
-    """Write and leave the pipe open, as a tap that has more to come."""
+    """Write messages and leave the pipe open, like a tap that has not finished."""
     assert process.stdin is not None
     process.stdin.write(as_input(messages))
     process.stdin.flush()
 
 
 def end_of_input(process: subprocess.Popen[bytes]) -> None:
-    """Close the pipe, as a tap that has ended."""
+    """Close the pipe, like a tap that has ended."""
     if process.stdin is not None:
         process.stdin.close()
         process.stdin = None

@@ -1,4 +1,4 @@
-"""What would be seen if a schema made this machine fetch a document."""
+"""Detects whether a schema makes this machine fetch a document."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Server:
 
 
 class Document:
-    """A named pipe in the place of a file. Opening it for writing waits for a reader, so each is counted.
+    """A named pipe in place of a file. Opening it for writing waits for a reader, so each reader is counted.
 
-    That includes a reader that is not Python code, as the compiled validator's would be.
+    This includes readers that are not Python code, such as the compiled validator.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class Document:
 
     def _count(self) -> None:
         while True:
-            # A reader that closes early leaves nothing to write to.
+            # The reader may have closed early.
             with contextlib.suppress(BrokenPipeError), self.path.open("wb") as pipe:
                 if self._closing:
                     return
@@ -85,7 +85,7 @@ class Document:
 
     def __exit__(self, *_: object) -> None:
         self._closing = True
-        # It may be between two openings, and miss one.
+        # The thread may be between two opens and miss one.
         while self._thread.is_alive():
             os.close(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK))
             self._thread.join(0.05)

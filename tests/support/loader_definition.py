@@ -1,4 +1,4 @@
-"""Cuts the loader's definition out of `meltano.yml`: run as a program, it writes it for projects and Hub."""
+"""Extracts the loader's definition from `meltano.yml`: as a program, it writes it for projects and Hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAD = "# The loader as `meltano add target-sprinto --from-ref` takes it; cut ou
 
 
 def loader_definition() -> str:
-    """The last entry of `meltano.yml` as a document of its own, with the published package."""
+    """The last entry of `meltano.yml` as a separate document, with the published package."""
     text = (ROOT / "meltano.yml").read_text(encoding="utf-8")
     entry = text[text.index("  - name: target-sprinto\n    namespace:") :].replace("  - ", "    ", 1)
     return HEAD + dedent(entry).replace("pip_url: -e .[sandbox]\n", "pip_url: target-sprinto\n")
@@ -25,9 +25,9 @@ HUB_HEAD = (
 
 
 def hub_definition() -> str:
-    """The same for MeltanoHub, with what its pages tell beside it.
+    """The same for MeltanoHub, with additional fields for its pages.
 
-    Hub knows one capability more than Meltano's own schema does, and rates quality by itself.
+    Hub knows one more capability than Meltano's schema, and sets the quality itself.
     """
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     pythons = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', project)

@@ -1,6 +1,6 @@
-"""Meltano as a person runs it: its own processes, in a project's folder, with this repository's loader.
+"""Meltano as a user runs it: separate processes in a project's folder, with this repository's loader.
 
-Meltano comes from the package index into an environment of its own: it pins much.
+Meltano is installed from the package index into its own environment, because it pins many packages.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 VERSION = "4.4.1"
-"""Read and run in this version; `docs/meltano.md` tells what it does."""
+"""The tested version; `docs/meltano.md` describes what it does."""
 
 TAP = "tap-people"
 LOADER = "target-sprinto"
@@ -38,20 +38,20 @@ PATIENCE_SECONDS = 120
 
 @dataclass(frozen=True)
 class Called:
-    """A finished command of Meltano's; what it and its plugins log is on stderr."""
+    """A finished Meltano command; its log and its plugins' logs are on stderr."""
 
     code: int
     stdout: str
     stderr: str
 
     def errors(self, logger: str) -> list[str]:
-        """What one plugin, or Meltano itself, logged as an error."""
+        """The errors that one plugin, or Meltano itself, logged."""
         return re.findall(rf"^\S+ \[error +\] {logger} +(.*)", self.stderr, re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Installed:
-    """Meltano's program, and a project whose loader it has installed."""
+    """Meltano's program, and a project with its loader installed."""
 
     program: Path
     project: Path
@@ -66,12 +66,12 @@ class Project:
     env: dict[str, str] = field(default_factory=dict)
 
     def started(self, *words: str, **env: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """A command under way, in a process group of its own, as a terminal gives it."""
+        """Start a command in its own process group, as a terminal does."""
         command: list[str | Path] = [self.program, *words]
         return process_group(command, environment() | self.env | env, cwd=self.folder, stdout=subprocess.PIPE)
 
     def finish(self, process: subprocess.Popen[str]) -> Called:
-        """Wait for a command that was started. Nothing it logs holds the key."""
+        """Wait for a started command. Check that its log does not contain the key."""
         out, err = process.communicate(timeout=PATIENCE_SECONDS)
         assert API_KEY not in err
         return Called(process.returncode, out, err)
@@ -81,19 +81,19 @@ class Project:
             return self.finish(process)
 
     def run(self, *words: str, **env: str) -> Called:
-        """`meltano run` of the tap and the loader. Nothing it logs holds a record's value."""
+        """`meltano run` of the tap and the loader. Check that its log contains no record value."""
         called = self.call("run", *(words or (TAP, LOADER)), **env)
         assert SECRET not in called.stderr
         return called
 
     def state(self, tap: str = TAP) -> Any:  # noqa: ANN401 - any JSON
-        """What Meltano keeps, and hands to the tap of the next run; None where it keeps nothing."""
+        """The state that Meltano keeps and passes to the next run's tap, or None."""
         got = self.call("state", "get", f"dev:{tap}-to-{LOADER}")
         assert got.code == 0, got.stderr
         return json.loads(got.stdout).get("singer_state")
 
     def write_rows(self, last: int) -> None:
-        """What there is for the tap to read: rows 1 to `last`."""
+        """Write the tap's source: rows 1 to `last`."""
         rows = [row(number) for number in range(1, last + 1)]
         Path(self.env["TAP_PEOPLE_PATH"]).write_text(json.dumps(rows), encoding="utf-8")
 
@@ -110,13 +110,13 @@ def row(number: int) -> dict[str, Any]:
 
 
 def state_at(number: int) -> dict[str, Any]:
-    """The tap's STATE once row `number` was sent."""
+    """The tap's STATE after row `number`."""
     bookmark = {"replication_key": "updated_at", "replication_key_value": row(number)["updated_at"]}
     return {"bookmarks": {"people": bookmark}}
 
 
 def install(folder: Path) -> Installed:
-    """Meltano in an environment under `folder`, and beside it a project with the loader; once."""
+    """Install Meltano into an environment under `folder`, next to a project with the loader; once."""
     installed = Installed(folder / "env" / "bin" / "meltano", folder / "project")
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,7 +129,7 @@ def install(folder: Path) -> Installed:
 
 
 def define_repository(project: Path) -> None:
-    """This repository's own `meltano.yml`, to be used from another folder."""
+    """This repository's `meltano.yml`, adapted for use from another folder."""
     definition = read_yaml(ROOT / "meltano.yml")
     (loader,), (tap,) = definition["plugins"]["loaders"], definition["plugins"]["extractors"]
     assert loader["pip_url"] == "-e .[sandbox]"
@@ -139,14 +139,14 @@ def define_repository(project: Path) -> None:
 
 
 def install_into(env: Path, package: str) -> Path:
-    """Install a package in an environment of its own; returns the folder of its programs."""
+    """Install a package into its own environment; return the folder of its programs."""
     uv("venv", "--python", sys.executable, env)
     uv("pip", "install", "--python", env, package)
     return env / "bin"
 
 
 def uv(*words: str | Path) -> None:
-    """Run uv, wherever it is installed; the test is skipped where it is not."""
+    """Run uv; skip the test if it is not installed."""
     program = [found] if (found := shutil.which("uv")) else [sys.executable, "-m", "uv"]
     if not found and importlib.util.find_spec("uv") is None:
         pytest.skip("uv is not installed: it makes Meltano's own environment")
@@ -154,7 +154,7 @@ def uv(*words: str | Path) -> None:
 
 
 def fetched(command: Sequence[str | Path], cwd: Path | None = None) -> None:
-    """Run what fetches from the package index. The test is skipped where the index is out of reach."""
+    """Run a command that uses the package index. Skip the test if the index is unreachable."""
     done = subprocess.run(
         command, cwd=cwd, env=environment(), capture_output=True, encoding="utf-8", check=False
     )
@@ -167,10 +167,10 @@ def fetched(command: Sequence[str | Path], cwd: Path | None = None) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would configure Meltano or its plugins, and without our own environment's Python."""
+    """This environment without variables that configure Meltano or its plugins, and without its Python."""
     foreign = ("MELTANO_", "TARGET_SPRINTO_", "TAP_", "VIRTUAL_ENV", "PYTHON", "PYTEST")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    # Small letters win: both are set, or the sandbox would be asked for through the machine's proxy.
+    # Lower case takes precedence: set both, or the machine's proxy would be used for the sandbox.
     direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     own = {"MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false", "NO_COLOR": "1"}
     return kept | proxies.of_this_machine() | direct | own

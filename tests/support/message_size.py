@@ -1,6 +1,6 @@
-"""Every message that a test makes is short: what happened and what to do, in 300 characters at most.
+"""Checks that every message in tests is short: at most 300 characters for what happened and what to do.
 
-What became of the session, a command to type and the path of a file come on top.
+The session's outcome, a command to type and the path of a file are not counted.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _LONG_PATH = re.compile(r"'[^']*/[^']{60,}'")
 
 
 def size(error: SprintoError) -> int:
-    """In characters, without the session's outcome and a command at the end."""
+    """The number of characters, without the session's outcome and a final command."""
     text = _COMMAND.sub("", f"{error.message} {error.hint}".strip())
     return len(_LONG_PATH.sub("'a path'", text))
 
 
 def note_long_messages(report: Path) -> None:
-    """From here on, a message that is too long is written to this file wherever it is shown."""
+    """From now on, write every shown message that is too long to this file."""
     shown: Callable[[SprintoError], str] = SprintoError.__str__
 
     def measured(error: SprintoError) -> str:

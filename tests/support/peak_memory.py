@@ -1,4 +1,4 @@
-"""How much memory a run takes: the real command, cold, and the kernel's own maximum."""
+"""Peak memory of a run: the real command, cold, measured by the kernel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MB = 1_000_000
 
 
 def peak(door: FrontDoor, chunks: Iterator[bytes], **settings: Any) -> tuple[int, int, str]:  # noqa: ANN401
-    """Exit code, largest resident memory in bytes as the kernel counts it, stderr."""
+    """Return the exit code, the peak resident memory in bytes according to the kernel, and stderr."""
     process = door.start(cold=True, stdout=subprocess.DEVNULL, **settings)
     assert process.stdin is not None
     assert process.stderr is not None
@@ -29,7 +29,7 @@ def peak(door: FrontDoor, chunks: Iterator[bytes], **settings: Any) -> tuple[int
     memory = [0]
 
     def watch() -> None:
-        # The kernel's own maximum. That of `wait4` counts the process that forked this one, too.
+        # The kernel's maximum. `wait4` would include the process that forked this one.
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())

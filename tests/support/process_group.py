@@ -1,4 +1,4 @@
-"""A command with all that it starts, as a terminal or a scheduler runs it."""
+"""A command and its child processes, started like from a terminal or a scheduler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def process_group(
     cwd: Path | None = None,
     stdout: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A command under way, in a process group of its own, of which nothing is left at the end."""
+    """Run a command in its own process group, and kill the whole group at the end."""
     with subprocess.Popen(
         command,
         cwd=cwd,
@@ -39,6 +39,6 @@ def process_group(
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill what is left of it."""
+    """Kill the remaining processes of the group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Receipts as tests read them: by their published schema, with a checksum, and without a value."""
+"""Reads receipts for tests: checks the published schema, the checksum, and that no value is in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def receipt_of(door: FrontDoor, name: str = "receipt.json") -> dict[str, Any]:
 
 
 def receipt_at(path: Path) -> dict[str, Any]:
-    """As `read_receipt`; the key is not in it, and no value of a record."""
+    """Like `read_receipt`; also check that neither the key nor a record value is in it."""
     content = path.read_text().lower()
     assert API_KEY not in content
     assert SECRET not in content
@@ -48,7 +48,7 @@ def read_receipt(path: Path) -> dict[str, Any]:
 
 
 def change(path: Path, old: str, new: str) -> None:
-    """Edit a receipt and its checksum, as another client who means to deceive would."""
+    """Edit a receipt and its checksum, like a forger."""
     text = path.read_text()
     assert old in text
     body = text.replace(old, new).encode().rpartition(CHECKSUM)[0]
@@ -56,5 +56,5 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def digest(records: list[Any]) -> str:
-    """As an auditor computes it from the input."""
+    """The digest as an auditor computes it from the input."""
     return hashlib.sha256(b"\n".join(json.dumps(one["record"]).encode() for one in records)).hexdigest()

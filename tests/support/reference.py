@@ -1,6 +1,6 @@
-"""The reference, made from the code: run as a program it writes what stands between the marks of its pages.
+"""Generates the reference from the code: run as a program, it writes the parts between marks in the pages.
 
-A mark is `<!-- made: NAME -->`, and what `MADE[NAME]` makes reaches to `<!-- end -->`. The rest of a page is
+A part begins with `<!-- made: NAME -->`, is made by `MADE[NAME]`, and ends with `<!-- end -->`. The rest is
 written by hand.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import target_sprinto.errors
-import target_sprinto.receipts.errors  # noqa: F401 - its classes are leaves of the tree
+import target_sprinto.receipts.errors  # noqa: F401 - its classes are part of the error tree
 from target_sprinto.cli import app
 from target_sprinto.push.errors import EX_TEMPFAIL, Interrupted, SprintoError
 from target_sprinto.receipts.document import published_schema
@@ -36,12 +36,12 @@ _MADE = re.compile(r"(<!-- made: (\w+) -->\n\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def filled(page: str) -> str:
-    """A page with what the code says of itself between its marks."""
+    """A page with the generated parts between its marks."""
     return _MADE.sub(lambda found: found[1] + MADE[found[2]]().rstrip("\n") + "\n\n", page)
 
 
 def table(*rows: tuple[str, ...]) -> str:
-    """Markdown; the first row is the head."""
+    """A Markdown table; the first row is the header."""
     head, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
@@ -55,7 +55,7 @@ def settings() -> str:
 
 
 def commands() -> str:
-    """Both programs, as their `--help` tells of them."""
+    """Both programs, from their `--help`."""
     group = app.main
     message = [
         command("target-sprinto", SprintoTarget.get_singer_command(), 2),
@@ -70,14 +70,14 @@ def commands() -> str:
 
 
 def command(name: str, described: click.Command, level: int) -> str:
-    # A command inherits what the group says of defaults.
+    # A command inherits the group's defaults.
     settings = app.main.context_settings if name.startswith("sprintoctl") else {}
     context = click.Context(described, info_name=name, **settings)
     usage = " ".join([name, *described.collect_usage_pieces(context)])
     parameters = [one for one in described.get_params(context) if isinstance(one, click.Option)]
     records = [one.get_help_record(context) for one in parameters]
     options = [(code(words), prose(meaning.replace("  ", " "))) for words, meaning in filter(None, records)]
-    text, *examples = re.split("Examples?:", told_by(described), maxsplit=1)
+    text, *examples = re.split("Examples?:", help_text(described), maxsplit=1)
     parts = [f"{'#' * level} {name}", f"```text\n{usage}\n```", prose(" ".join(text.split()))]
     for block in examples:
         typed = "\n".join(line.strip() for line in block.strip().splitlines())
@@ -85,18 +85,18 @@ def command(name: str, described: click.Command, level: int) -> str:
     return "\n\n".join([*parts, table(("option", "meaning"), *options)])
 
 
-def told_by(described: click.Command) -> str:
-    """The words of its `--help`."""
+def help_text(described: click.Command) -> str:
+    """The text of its `--help`."""
     return f"{described.help or ''}\n{described.epilog or ''}".replace("\b", "")
 
 
 def code(text: str) -> str:
-    """As code; a `|` is spelt so that every reader of Markdown leaves it in its cell."""
+    """Text as code; `|` is escaped so that every Markdown parser keeps it in its cell."""
     return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def prose(text: str) -> str:
-    """Without what Markdown would take for a link, or a tag."""
+    """Escape what Markdown would interpret as a link or a tag."""
     return re.sub(r"[\[\]]", lambda found: f"\\{found[0]}", html.escape(text, quote=False))
 
 
@@ -130,10 +130,10 @@ def endings() -> str:
 
 
 def all_errors(root: type[SprintoError] = SprintoError) -> Iterator[type[SprintoError]]:
-    """The tree of the package's own errors, from its root."""
+    """The tree of the package's errors, from its root."""
     if root.__module__.startswith("target_sprinto."):
         yield root
-    # Not in the order of their imports, which depends on who runs this.
+    # Not in import order, which depends on the caller.
     for leaf in sorted(
         root.__subclasses__(), key=lambda leaf: (leaf.__module__, inspect.getsourcelines(leaf)[1])
     ):
@@ -147,7 +147,7 @@ def _place(error: type[SprintoError]) -> tuple[str, int]:
 def errors() -> str:
     message: dict[str, tuple[str, str]] = {}
     for error in all_errors():
-        # The first one of a code is what it is about; others are kinds of it.
+        # The first class with a code describes it; others are special cases.
         message.setdefault(error.code, (_exit(error), (error.__doc__ or "").partition("\n")[0]))
     rows = [(f"[`{code}`](#{code})", exits, prose(meaning)) for code, (exits, meaning) in message.items()]
     return table(("code", "exit", "meaning"), *rows)
@@ -188,7 +188,7 @@ def _logged(module: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _name(argument: ast.expr) -> str:
-    """What the code calls the thing that a line is filled in with."""
+    """The code's name for a value in a log line."""
     match argument:
         case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Call(func=ast.Name(id=name)):
             return name.lstrip("_")

@@ -1,4 +1,4 @@
-"""Schedulers, set up as their pages say: the pages' own files, run once by the real program."""
+"""Schedulers set up as documented: the files in their pages, run once by the real program."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def program(path: Path, text: str) -> None:
 
 
 def programs(folder: Path, tap: str, target: Sequence[str] = (sys.executable, "-m", "target_sprinto")) -> str:
-    """A PATH with the real target, and a tap that is `tap`."""
+    """A PATH with the real target, and a tap that runs `tap`."""
     program(folder / "target-sprinto", f'exec {shlex.join(target)} "$@"')
     program(folder / "tap-hr", tap)
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def add_script(folder: Path, sandbox: FaultySandbox, integration: str, **settings: object) -> Path:
-    """A folder with the script of pipe-and-cron.md, its config, and what `tap-hr` prints: 250 people."""
+    """Create a folder with the script in pipe-and-cron.md, its config, and the output of `tap-hr`, 250 people."""
     folder.mkdir(parents=True)
     (folder / "push.sh").write_text(file_of("pipe-and-cron.md", "push.sh"), encoding="utf-8")
     config = {
@@ -62,7 +62,7 @@ def add_script(folder: Path, sandbox: FaultySandbox, integration: str, **setting
 
 
 def add_meltano(project: Project) -> dict[str, str]:
-    """A `tap-hr` in the project; the variables under which a scheduler finds Meltano and the project."""
+    """Add a `tap-hr` to the project; return the variables with which a scheduler finds Meltano and it."""
     definition = project.definition()
     definition["plugins"]["extractors"].append({"name": "tap-hr", "inherit_from": "tap-people"})
     project.define(definition)
@@ -106,11 +106,11 @@ class Scheduler:
         return (self.home / "console.log").read_text(encoding="utf-8")
 
     def log(self) -> str:
-        """All that it shows of a run: its console, and the files in which it keeps a step's stderr."""
+        """Everything it shows about a run: its console, and the files with each step's stderr."""
         kept = [path.read_text(encoding="utf-8") for path in self.home.rglob("*.err")]
         return "\n".join([self.console(), *kept])
 
     def left_running(self) -> list[str]:
-        """The processes of the pipes that it started."""
+        """Remaining processes of the pipes that it started."""
         listed = subprocess.run(["ps", "-eo", "args"], stdout=subprocess.PIPE, text=True, check=True).stdout
         return [line for line in listed.splitlines() if str(self.home) in line and "definitions" not in line]

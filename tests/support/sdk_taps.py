@@ -1,11 +1,11 @@
-"""Two taps that are the real SDK with an SQLite file behind it: a program for tests.
+"""Two real SDK taps that read an SQLite file: a program for tests.
 
-A SQL tap that is light is not on the index, and one that is not has a driver and a server. So `TapSQLite` is
-the SDK's own SQL tap with nothing of ours in its way, and `TapRows` a tap of plain streams, sorted or not,
-which sends older rows again as REST taps with a look-back do.
+There is no light SQL tap on the index; others need a driver and a server. So `TapSQLite` is
+the SDK's SQL tap, unmodified, and `TapRows` a tap of plain streams, sorted or not,
+which sends older rows again like REST taps with a look-back.
 
-With `stop_at`, ``{stream: rows}``, the tap writes its process id to the named pipe `stopped` after so many
-rows of a stream, and then waits for what comes. `state_every` is the SDK's `STATE_MSG_FREQUENCY`.
+With `stop_at`, ``{stream: rows}``, the tap writes its process id to the named pipe `stopped` after that many
+rows of a stream, and then waits for a signal. `state_every` is the SDK's `STATE_MSG_FREQUENCY`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def stopping(
     at = config.get("stop_at", {}).get(stream)
     for number, row in enumerate(rows):
         if number == at:
-            # Blocked until it is waited for: one that came before would leave the tap waiting for good.
+            # Blocked until the tap waits for it: an earlier signal would leave the tap waiting forever.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             Path(config["stopped"]).write_text(str(os.getpid()), encoding="ascii")
             signal.raise_signal(signal.sigwait([signal.SIGTERM]))
@@ -84,7 +84,7 @@ class RowsStream(StateOften):
     def get_records(self, context: Any) -> Iterable[dict[str, Any]]:  # noqa: ANN401 - the SDK's own
         start = self.get_starting_replication_key_value(context) or ""
         with closing(sqlite3.connect(self.config["sqlalchemy_url"].removeprefix("sqlite:///"))) as opened:
-            found = opened.execute(f"select id, name, at from {self.name} order by id").fetchall()  # noqa: S608 - ours
+            found = opened.execute(f"select id, name, at from {self.name} order by id").fetchall()  # noqa: S608 - constants
         rows = [dict(zip(("id", "name", "at"), row, strict=True)) for row in found]
         new = sum(row["at"] >= start for row in rows)
         wanted = rows[-new:] if self.is_sorted else rows[-new - 1 :][::-1]

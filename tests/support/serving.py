@@ -1,4 +1,4 @@
-"""A server of a test's own, on a thread for as long as it is wanted."""
+"""Runs a test's own server on a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of settings, made from `target-sprinto --about`."""
+"""Generates the page of settings from `target-sprinto --about`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 
 def about() -> dict[str, Any]:
-    """What the command says of itself."""
+    """The output of `--about`."""
     command = [sys.executable, "-m", "target_sprinto", "--about", "--format=json"]
     described: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return described
 
 
 def sections(schema: dict[str, Any]) -> str:
-    """A heading for each setting of the JSON Schema, in its order, so that each has an address."""
+    """A heading for each setting of the JSON Schema, in order, so that each has an anchor."""
     return "\n".join(_section(name, setting, schema) for name, setting in schema["properties"].items())
 
 

@@ -1,6 +1,6 @@
-"""Field names that taps and connectors publish for people: names and types only, as read from their schemas.
+"""Field names that taps and connectors publish for people: only names and types, from their schemas.
 
-Each is `stream`, its key, and ``{path: type}``; "?" after a type is a format that the schema does not say.
+Each has `stream`, its key, and ``{path: type}``; "?" after a type marks a format not in the schema.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Published(NamedTuple):
-    """What a tap publishes of one stream, and which source fields a person would choose for the `User`."""
+    """The fields of a tap's stream, and the source fields that a person would choose for the `User`."""
 
     source: str
     stream: str
@@ -18,7 +18,7 @@ class Published(NamedTuple):
 
 
 def schema(fields: str) -> dict[str, Any]:
-    """A JSON Schema of fields such as ``id:integer profile.email``; a type that is left out is a string."""
+    """A JSON Schema of fields such as ``id:integer profile.email``; the default type is string."""
     root: dict[str, Any] = {"type": "object", "properties": {}}
     for word in fields.split():
         path, _, kind = word.partition(":")

@@ -1,8 +1,8 @@
-"""Runs of the real command without the second that its imports take: hundreds of tests start one each.
+"""Runs the real command without the second that its imports take, for hundreds of tests.
 
-`warm.py serve SOCKET` has imported the commands and forks a process for each run that it is asked for.
-`WarmProcess` asks for one: it hands over stdin, stdout, stderr, environment and working folder. Where another
-program starts the command, `warm.py run SOCKET PROGRAM WORD …` asks in its place, passes signals on, and ends
+`warm.py serve SOCKET` imports the commands once and forks a process for each requested run.
+`WarmProcess` requests one: it hands over stdin, stdout, stderr, environment and working folder. If another
+program starts the command, `warm.py run SOCKET PROGRAM WORD …` makes the request, passes signals on, and ends
 with the run's exit code.
 """
 
@@ -37,21 +37,21 @@ def serve(path: str) -> None:
     from tests.support import message_size, sdk_taps
 
     message_size.note_long_messages(Path(f"{path}.long"))
-    # Not made before the fork: making it sets up the logging, which `sprintoctl` does without.
+    # Not created before the fork: creating it sets up logging, which `sprintoctl` does not do.
     programs = {
         "target-sprinto": lambda: process.run(lambda: SprintoTarget.cli()),  # noqa: PLW0108 - see above
         "sprintoctl": lambda: process.run(main),
         "sdk-tap": sdk_taps.main,
         "python": run_script,
     }
-    # What a run imports late, and versions, which it would look up again.
+    # Late imports of a run, and package versions, which it would look up again.
     metadata.version = functools.cache(metadata.version)
     for late in ("target_sprinto.sandbox", "target_sprinto.receipts.keys"):
         importlib.import_module(late)
     SprintoTarget.print_version(print_fn=lambda _: None)
     codecs.lookup("utf-8-sig")
     listener = socket.socket(socket.AF_UNIX)
-    # Its name appears once it listens.
+    # The name appears only once the socket listens.
     listener.bind(f"{path}.new")
     listener.listen(64)
     os.rename(f"{path}.new", path)
@@ -60,7 +60,7 @@ def serve(path: str) -> None:
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
-    # A collection in a run would copy the memory that it shares with this process.
+    # Garbage collection in a run would copy the memory that it shares with this process.
     gc.freeze()
     while True:
         waiting: list[Any] = [listener, ended]
@@ -89,7 +89,7 @@ def serve(path: str) -> None:
 
 
 def run_script() -> None:
-    """What `python FILE WORD …`, `python - WORD …` and `python -c CODE` do."""
+    """Do the same as `python FILE WORD …`, `python - WORD …` and `python -c CODE`."""
     import runpy
 
     sys.argv = sys.argv[1:]
@@ -97,13 +97,13 @@ def run_script() -> None:
         runpy.run_path(sys.argv[0], run_name="__main__")
     else:
         code = sys.stdin.read() if sys.argv[0] == "-" else sys.argv.pop(1)
-        exec(code, {"__name__": "__main__"})  # noqa: S102 - that is what it is for
+        exec(code, {"__name__": "__main__"})  # noqa: S102 - its purpose
 
 
 def received(asked: socket.socket) -> tuple[list[int], dict[str, Any] | None]:
-    """What is asked for, on one line; nothing if the test has ended."""
+    """Return the request, one line; nothing if the test has ended."""
     data, descriptors, _, _ = socket.recv_fds(asked, 1 << 20, DESCRIPTORS)
-    # An environment of some kilobytes may arrive in parts.
+    # An environment of several kilobytes may arrive in parts.
     while not data.endswith(b"\n"):
         if not (more := asked.recv(1 << 20)):
             for descriptor in descriptors:
@@ -129,7 +129,7 @@ def response(asked: socket.socket, number: int) -> None:
 
 
 class WarmProcess(subprocess.Popen[bytes]):
-    """A run of the server at `path`, in the place of a child process. `command` is program and words."""
+    """A run of the server at `path`, in place of a child process. `command` is the program and its words."""
 
     def __init__(self, path: str, command: list[str], pace: dict[str, float], **options: Any) -> None:
         self._path = path
@@ -137,13 +137,13 @@ class WarmProcess(subprocess.Popen[bytes]):
         super().__init__(command, **options)
 
     def _execute_child(self, *given: Any) -> None:
-        # In every Python from 3.10 to 3.14: words first, cwd and env at 5 and 6, the pipes from 10 to 15.
+        # In Python 3.10 to 3.14: words first, cwd and env at 5 and 6, pipes from 10 to 15.
         words, cwd, env, pipes = given[0], given[5], given[6], given[10:16]
         wanted = {"words": words, "cwd": str(cwd), "pace": self._pace, "env": env}
         self._asking = ask(self._path, wanted, [pipes[0], pipes[3], pipes[5]])
         self.pid = struct.unpack("i", self._asking.recv(4))[0]
         self._child_created = True
-        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # its own
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined] # a private attribute
 
     def _internal_poll(self, **_: object) -> int | None:
         return self._ended_within(0)
@@ -174,7 +174,7 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
     os.chdir(str(wanted["cwd"]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = wanted["words"]  # type: ignore[assignment]
-    # The contract's own waits, shortened in the one place where they stand.
+    # Shorten the contract's waits in the one place that defines them.
     ApiClient.timings = Timings(**wanted["pace"])  # type: ignore[arg-type]
     code = 0
     try:
@@ -188,13 +188,13 @@ def become(programs: object, descriptors: list[int], wanted: dict[str, object]) 
 
 
 def ask(path: str, wanted: dict[str, object], descriptors: list[int]) -> socket.socket:
-    """Ask for a run; what is answered is its process's id, and in the end its exit code."""
+    """Request a run; the response is its process id and, at the end, its exit code."""
     asking = socket.socket(socket.AF_UNIX)
     try:
         asking.connect(path)
         line = json.dumps(wanted).encode() + b"\n"
         sent = socket.send_fds(asking, [line], descriptors)
-        # Once all is sent the run may have ended, and sending nothing more would be an EPIPE.
+        # Once everything is sent, the run may have ended, and another send would raise EPIPE.
         if sent < len(line):
             asking.sendall(line[sent:])
     except BaseException:
@@ -219,7 +219,7 @@ def run(path: str, words: list[str]) -> None:
     env = dict(os.environ)
     wanted = {"words": words, "cwd": os.getcwd(), "pace": json.loads(env.pop("TEST_PACE", "{}")), "env": env}
     asking = ask(path, wanted, list(range(DESCRIPTORS)))
-    # Held here they would keep the run's pipes open.
+    # If they stayed open here, the run's pipes would too.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(DESCRIPTORS):
         os.dup2(nothing, descriptor)

@@ -1,4 +1,4 @@
-"""How a server may word a rejection so that it repeats a value: whole, in part, or in another spelling."""
+"""Wordings of a rejection that repeat a value: completely, partly, or in another spelling."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ FIELDS = ["name", "{}", "name.{}", "/name/{}", "name[{}]", "contacts.{}", "conta
 
 
 def rejection(seed: int, values: Sequence[str]) -> dict[str, Any]:
-    """A 400's body that repeats some of the values in one place or in all. The same seed, the same form."""
-    draw = random.Random(seed)  # noqa: S311 - a test's own choice
+    """The body of a 400 that repeats some values in one or all places. The same seed gives the same form."""
+    draw = random.Random(seed)  # noqa: S311 - reproducible choice
 
     def quoted(frames: Sequence[str]) -> str:
         return draw.choice(frames).format(draw.choice(SPELLINGS)(draw.choice(values)))
