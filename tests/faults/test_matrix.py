@@ -21,13 +21,13 @@ from tests.support.faults.invalid_responses import invalid_for_good, invalid_onc
 from tests.support.faults.invariants import check
 from tests.support.faults.kills import conflicts, kills
 from tests.support.faults.late import late, late_pages
-from tests.support.faults.rejections import refused_pages
+from tests.support.faults.rejections import rejected_pages
 from tests.support.faults.sample import features_of, sample
 from tests.support.faults.several_losses import mistaken, several, two_or_three
 from tests.support.faults.signals import signals
 from tests.support.faults.stage import Stage
 from tests.support.faults.stale_connections import stale
-from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, IN_TURN, SINGLE
+from tests.support.faults.traffic import ALL_DISTINGUISHABLE, EIGHT, IN_TURN, SINGLE
 from tests.support.faults.whose_session import looking
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ EVERYTHING = (
     late,
     counts,
     around,
-    refused_pages,
+    rejected_pages,
     processing,
     session_ended,
     discards,
@@ -54,13 +54,13 @@ EVERYTHING = (
 
 CELLS: list[Cell] = [
     *(cell for traffic in (SINGLE, EIGHT) for cells in EVERYTHING for cell in cells(traffic)),
-    *(cell for traffic in (EIGHT, ALL_TOLD_APART) for cell in several(traffic)),
-    *beside_each_other(ALL_TOLD_APART),
+    *(cell for traffic in (EIGHT, ALL_DISTINGUISHABLE) for cell in several(traffic)),
+    *beside_each_other(ALL_DISTINGUISHABLE),
     *mistaken(),
     *looking(SINGLE),
     *stale(SINGLE),
     *two_or_three(),
-    *(cell for cells in (invalid_pages, late_pages, refused_pages) for cell in cells(IN_TURN)),
+    *(cell for cells in (invalid_pages, late_pages, rejected_pages) for cell in cells(IN_TURN)),
 ]
 
 BY_DEFAULT = sample(CELLS)

@@ -45,7 +45,7 @@ def programs(folder: Path, tap: str, target: Sequence[str] = (sys.executable, "-
 
 
 def add_script(folder: Path, sandbox: FaultySandbox, integration: str, **settings: object) -> Path:
-    """Create a folder with the script in pipe-and-cron.md, its config, and the output of `tap-hr`, 250 people."""
+    """A folder with the pipe-and-cron.md script, its config, and the output of `tap-hr`: 250 people."""
     folder.mkdir(parents=True)
     (folder / "push.sh").write_text(file_of("pipe-and-cron.md", "push.sh"), encoding="utf-8")
     config = {

@@ -1,4 +1,4 @@
-"""The response to create was lost, the next one is a conflict, and asking whose session that is fails too."""
+"""The response to create is lost, the next is a conflict, and finding the session's owner fails too."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOR_GOOD = 9999
 
 
 def adopting(traffic: Traffic) -> Iterator[Cell]:
-    # Its session is there all along: that no session was opened must not be said.
+    # The run's session exists throughout: the error must not claim that no session was opened.
     lost = Fault("create", moment="after", effect=Reset())
     asked: dict[Operation, str] = {"activity": "the activity log", "status": "the session's status"}
     for readings in (READINGS, CONTRARY):
@@ -29,7 +29,7 @@ def adopting(traffic: Traffic) -> Iterator[Cell]:
             for name in FINAL:
                 for often, times, expected in (
                     ("once", 1, DISCARDED.temporary),
-                    ("for good", FOR_GOOD, unknown),
+                    ("permanently", FOR_GOOD, unknown),
                 ):
                     refused = Fault(operation, times=times, effect=MISHAPS[name].effect(operation))
                     yield Cell(

@@ -1,4 +1,4 @@
-"""Around the close: what changes between the last look and the close, and what lags after it."""
+"""Around the close: changes between the last status read and the close, and counts that lag after it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def around(traffic: Traffic) -> Iterator[Cell]:
 
 
 def counts_after(traffic: Traffic) -> Iterator[Cell]:
-    """The close's response and the first `processed` statuses show less than was sent."""
+    """The close's response and the first `processed` statuses show fewer records than were sent."""
     for base in (READINGS, CONTRARY):
         for how in ("stale", "empty", "null", "absent"):
             readings = replace(base, close_response_counts=how)
@@ -71,7 +71,7 @@ def counts_after(traffic: Traffic) -> Iterator[Cell]:
         )
 
 
-# Between the last look and the close
+# Between the last status read and the close
 
 MEANWHILE: dict[str, tuple[Expected, Readings]] = {
     "it expires, a newer one is applied": (NOT_OVER_A_NEWER_ONE, NO_POSTPONING),
@@ -82,7 +82,7 @@ MEANWHILE: dict[str, tuple[Expected, Readings]] = {
 
 
 def happen(stage: Stage, what: str) -> None:
-    """What goes on at Sprinto while the run does not look."""
+    """Make a change at Sprinto between the run's requests."""
     if what.startswith("it expires"):
         let_expire(stage)
         if "newer" in what:
@@ -98,13 +98,13 @@ def changed_before(traffic: Traffic) -> Iterator[Cell]:
     for what, (expected, readings) in MEANWHILE.items():
         copies = (late,) if what == "a late copy lands" else ()
         for where, fault in {
-            "others are looked for": Fault("integration_status", effect=Hang()),
-            "the close is not taken": Fault("close", effect=Respond(429, {"Retry-After": "3"})),
+            "other sessions are checked": Fault("integration_status", effect=Hang()),
+            "the close gets a 429": Fault("close", effect=Respond(429, {"Retry-After": "3"})),
             "the close conflicts": Fault("close", effect=Respond(409)),
-            "the close is put off": Fault("close", effect=Respond(503, {"Retry-After": "3"})),
+            "the close gets a 503": Fault("close", effect=Respond(503, {"Retry-After": "3"})),
         }.items():
             if where == "the close conflicts" and what != "another client discards it":
-                # There is no time in which it could happen.
+                # There is no time for it to happen.
                 continue
             yield Cell(
                 f"while {where}: {what}",
@@ -126,12 +126,12 @@ def meanwhile(stage: Stage, what: str) -> Finished:
 
 
 def suspended(traffic: Traffic) -> Iterator[Cell]:
-    """The process stands still while the last look is on its way."""
+    """The process is suspended during the last status read."""
     for what, (expected, readings) in MEANWHILE.items():
         if what == "a late copy lands":
             continue
         yield Cell(
-            f"stopped during the last look: {what}",
+            f"suspended during the last status read: {what}",
             expected,
             (Fault("status", effect=Hang()),),
             readings,
@@ -150,7 +150,7 @@ def stopped(stage: Stage, what: str) -> Finished:
     stage.release()
     stage.wait_for_request(lambda seen: seen.operation == "status" and seen.ended_at)
     happen(stage, what)
-    # It looks again only after it stood still for a while, which no event shows.
+    # It reads the status again only if it was suspended for a while, which no event shows.
     time.sleep(STANDSTILL_SECONDS)
     process.send_signal(signal.SIGCONT)
     return stage.finish(process)
@@ -184,7 +184,7 @@ def discarded_while_waiting(stage: Stage) -> Finished:
 
 
 def discarded_while_silent(stage: Stage) -> Finished:
-    """The pipe stays open: the run ends by itself."""
+    """The pipe stays open: the run ends on its own."""
     traffic = stage.traffic
     process = stage.start([*SCHEMAS])
     feed(process, traffic.records()[: traffic.volley])
@@ -240,7 +240,7 @@ def stop_after_create(stage: Stage) -> Finished:
 
 
 def slow(traffic: Traffic) -> Iterator[Cell]:
-    """Each response takes longer than one try of a discard, and more than half of all its time."""
+    """Each response takes longer than one try of a discard, and more than half of its total time."""
     yield Cell(
         "slow responses: a discard after SIGTERM",
         DISCARDED.ending_with(143),

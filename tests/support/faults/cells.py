@@ -1,4 +1,4 @@
-"""A cell of the matrix: what goes wrong, under which reading, and what must come of it."""
+"""A cell of the matrix: the fault, the reading, and the expected outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SEED = "target-sprinto"
 
 READINGS = Readings(apply="append")
-"""Appending shows whatever comes twice."""
+"""Under `append`, duplicates show."""
 
 CONTRARY = Readings(
     apply="append",
@@ -41,22 +41,22 @@ CONTRARY = Readings(
     batches_count_rejected=True,
     discard_from_expired=True,
 )
-"""Every silent place read the other way, but for whether the log shows references: cells say that."""
+"""The other reading of everything undocumented, except whether the log shows references: cells set that."""
 
 Acts = Literal["not acted", "acted"]
 
 
 def run_all(stage: Stage) -> Finished:
-    """The script of most cells: the whole input at once."""
+    """The script of most cells: send the whole input at once."""
     return stage.run(stage.traffic.input)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`server` is what the integration is configured with beside readings; `script` drives the run.
+    """`server` is the integration's configuration besides readings; `script` drives the run.
 
-    `pace` shortens the contract's waits for this cell, in seconds. `in_flight` is how many pages the server
-    has seen at once, where it is not as many as the traffic has.
+    `pace` shortens the contract's waits for this cell, in seconds. `in_flight` is the number of pages that
+    the server must see at once, if it differs from the traffic's.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Cell:
 
     @property
     def keeps_receipt(self) -> bool:
-        """A seeded half: of each name with one page in flight or with several, and not with both."""
+        """True for a seeded half: for each name, either with one page in flight or with several."""
         return lot(f"receipt of {self.name}") % 2 == (self.traffic.parallel > 1)
 
     def as_parameter(self, *, slow: bool) -> ParameterSet:
@@ -88,7 +88,7 @@ def lot(name: str) -> int:
 
 
 def read_as(readings: Readings) -> str:
-    """The part of a cell's name that tells its readings, where they are not the usual ones."""
+    """The part of a cell's name that shows its readings, if they are not the usual ones."""
     usual = Readings(apply="append")
     differing = [name for name in vars(usual) if getattr(readings, name) != getattr(usual, name)]
     if len(differing) > 2:

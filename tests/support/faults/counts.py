@@ -18,7 +18,7 @@ BY_ENTITY = "accepted_records_by_entity"
 
 
 def shifted(**by: int) -> Edit:
-    """Counts that are off by so many."""
+    """Counts that are off by these numbers."""
 
     def change(response: dict[str, Any]) -> dict[str, Any]:
         counts = {**response[BY_ENTITY]}
@@ -38,7 +38,7 @@ def without_counts() -> Edit:
 
 
 FOR_GOOD = 9999
-ALL_THE_SAME = "It is applied anyway"
+APPLIED_ANYWAY = "It is applied anyway"
 BELOW = shifted(people=-2)
 ABOVE = shifted(people=2)
 AGAINST_EACH_OTHER = shifted(people=1, teams=-1)
@@ -57,7 +57,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
         for name, expected, faults in (
             *before_the_close(traffic),
             *after_the_close(traffic),
-            *while_finding_out(traffic),
+            *while_resolving(traffic),
         ):
             yield Cell(
                 f"counts: {name}{read_as(readings)}",
@@ -70,7 +70,7 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
         for name, says, faults in tolerable(traffic):
             yield Cell(
                 f"counts, on_count_mismatch=apply: {name}{read_as(readings)}",
-                PROCESSED.logging(ALL_THE_SAME, *says),
+                PROCESSED.logging(APPLIED_ANYWAY, *says),
                 faults,
                 readings,
                 settings={"on_count_mismatch": "apply"},
@@ -81,19 +81,19 @@ def counts(traffic: Traffic) -> Iterator[Cell]:
 
 
 def tolerable(traffic: Traffic) -> Iterator[tuple[str, tuple[str, ...], tuple[Fault, ...]]]:
-    """Counts that differ, which a user may choose to be only warned of."""
+    """Count mismatches that `on_count_mismatch: apply` turns into warnings."""
     for name, expected, faults in (*before_the_close(traffic), *after_the_close(traffic)):
-        # A page that was sent again must be confirmed, whatever the user wants at the close.
-        if name.endswith("while they are to stand still"):
+        # A resent page must be confirmed, whatever the setting.
+        if name.endswith("during the quiet period"):
             continue
-        # Counts that cannot be read are not counts that differ.
+        # Unreadable counts are not a count mismatch.
         if name not in {f"are {unreadable}" for unreadable in UNREADABLE} and expected is not PROCESSED:
             yield name, expected.says, faults
 
 
 def lagging(traffic: Traffic) -> Iterator[Cell]:
-    """Accepted pages show in the counts only after a time, which is shorter than the waits, or longer."""
-    # All that are in flight first: with others accepted, waiting for those would be long enough.
+    """Accepted pages show in the counts only after a delay, shorter or longer than the waits."""
+    # All first pages in flight: if others were accepted, waiting for those would be long enough.
     again = Fault("push", times=traffic.together, company=traffic.together, effect=Reset())
     landed = replace(again, moment="after")
     twice = DISCARDED.temporary
@@ -108,16 +108,16 @@ def lagging(traffic: Traffic) -> Iterator[Cell]:
         ),
         ("a page was lost", PROCESSED, (again,), 0.1, {"recheck_interval": 0.4}),
         (
-            "a page was lost, for longer than it is looked for",
+            "a page was lost, for longer than the recheck",
             PROCESSED,
             (again,),
             0.5,
             {"quiet_period": 1.5},
         ),
         ("the response was lost", PROCESSED, (landed,), 0.1, {"recheck_interval": 0.4}),
-        # It is taken for lost and sent again; that it has landed twice shows before the close.
+        # It is considered lost and resent; the counts show before the close that it landed twice.
         (
-            "the response was lost, for longer than it is looked for",
+            "the response was lost, for longer than the recheck",
             twice,
             (landed,),
             0.5,
@@ -134,12 +134,12 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
         traffic.format_counts("people", people=-2),
         traffic.format_counts("people", people=2),
     )
-    yield "lag for three looks", PROCESSED, (Fault("status", times=3, effect=BELOW),)
-    yield "fall short for good", DISCARDED.saying(below, sent), (lasting(BELOW),)
+    yield "lag for three status reads", PROCESSED, (Fault("status", times=3, effect=BELOW),)
+    yield "fall short permanently", DISCARDED.saying(below, sent), (lasting(BELOW),)
     yield "go over", DISCARDED.saying(above, sent), (lasting(ABOVE),)
     yield "go over once", DISCARDED.saying(sent), (Fault("status", effect=ABOVE),)
     both = DISCARDED.saying(traffic.format_counts())
-    yield "add up, type by type they do not", both, (lasting(AGAINST_EACH_OTHER),)
+    yield "match in total but not by type", both, (lasting(AGAINST_EACH_OTHER),)
     yield (
         "have a type that was never sent",
         DISCARDED.saying("1 of types that were not sent"),
@@ -148,10 +148,10 @@ def before_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fa
     for name, effect in UNREADABLE.items():
         yield f"are {name}", DISCARDED, (lasting(effect),)
     again = traffic.strike("middle page", effect=Reset())
-    # Two looks find out, the third is equal; then they must stand still.
+    # Two status reads resolve it, the third shows equal counts; then the quiet period follows.
     for words, effect in (("go over", ABOVE), ("fall short", BELOW)):
         fault = Fault("status", nth=4, effect=effect)
-        yield f"{words} while they are to stand still", DISCARDED.temporary, (*again, fault)
+        yield f"{words} during the quiet period", DISCARDED.temporary, (*again, fault)
 
 
 def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
@@ -165,13 +165,13 @@ def after_the_close(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fau
     yield "go over in the close's response", APPLIED_DIFFERS.saying(sent), (Fault("close", effect=ABOVE),)
 
 
-def while_finding_out(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
+def while_resolving(traffic: Traffic) -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     landed = traffic.strike("middle page", moment="after", effect=Reset())
     lost = traffic.strike("middle page", effect=Reset())
     one_page = traffic.counts_of(traffic.moments["middle page"])
     behind = shifted(**{name: -items for name, items in one_page.items()})
     yield "of a page that landed lag for a look", PROCESSED, (*landed, Fault("status", effect=behind))
-    # Twice unchanged means that it did not land; sent again, it shows in the counts.
+    # Unchanged twice means that it did not land; once resent, it shows in the counts.
     yield (
         "of a page that landed lag for too long",
         DISCARDED.temporary,

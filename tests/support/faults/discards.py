@@ -1,4 +1,4 @@
-"""A run that fails, and whose discard goes wrong as well."""
+"""Runs that fail, and whose discard goes wrong too."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOR_GOOD_LOST = ("reset", "hang", "500", "429", "403", "409")
 
 
 def discards(traffic: Traffic) -> Iterator[Cell]:
-    # In the middle: others are in flight beside it, and act before the discard or after it.
+    # In the middle: other pages are in flight, and act before or after the discard.
     the_error = traffic.strike("middle page", effect=Respond(403))
     for ended, code in (("an error", 1), ("SIGTERM", 143)):
         for name, expected, faults in (*closes(), *statuses()):
@@ -37,7 +37,7 @@ def discards(traffic: Traffic) -> Iterator[Cell]:
                 f"discard after {ended}: {name}",
                 expected.ending_with(code),
                 faults if by_signal else (*the_error, *faults),
-                # Where a response comes or the connection ends, a slow machine needs no such limit.
+                # If a response arrives or the connection ends, no such limit is needed on a slow machine.
                 settings={"request_timeout_seconds": 1} if "hang" in name else {},
                 pace=PACE,
                 script=stopped if by_signal else with_more_to_come,
@@ -54,9 +54,9 @@ def closes() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
         yield name, DISCARDED, (Fault("close", effect=effect(name)),)
     for name in FOR_GOOD_LOST:
         left = failed(LEFT_ACTIVE, MISHAPS[name].kind)
-        yield f"{name} for good", left, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
+        yield f"{name} permanently", left, (Fault("close", times=FOR_GOOD, effect=effect(name)),)
     lost = Fault("close", moment="after", times=FOR_GOOD, effect=effect("reset"))
-    yield "the responses are lost for good", DISCARDED, (lost,)
+    yield "the responses are lost permanently", DISCARDED, (lost,)
 
 
 def statuses() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
@@ -65,15 +65,15 @@ def statuses() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
     for name in ("reset", "hang", "403", "no fields"):
         fault = Fault("status", times=FOR_GOOD, effect=effect(name, "status"))
         unconfirmed = failed(UNCONFIRMED, MISHAPS[name].kind)
-        yield f"its status: {name} for good", unconfirmed, (fault,)
+        yield f"its status: {name} permanently", unconfirmed, (fault,)
 
 
 def effect(name: str, operation: str = "close") -> Effect:
-    return MISHAPS[name].effect(operation)  # type: ignore[arg-type] # one of the sandbox's words
+    return MISHAPS[name].effect(operation)  # type: ignore[arg-type] # a sandbox literal
 
 
 def with_more_to_come(stage: Stage) -> Finished:
-    """The pipe stays open: a run that fails waits for no end of the input."""
+    """The pipe stays open: a failed run does not wait for the end of the input."""
     process = stage.start([*SCHEMAS, *stage.traffic.records()])
     process.wait(timeout=40)
     return stage.finish(process)

@@ -1,4 +1,4 @@
-"""Records that Sprinto rejects are diverted, and something goes wrong meanwhile."""
+"""Records that Sprinto rejects are diverted while something else goes wrong."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def in_each_page(traffic: Traffic) -> Traffic:
 
 
 def wherever_named(traffic: Traffic) -> Iterator[Cell]:
-    """Nothing else goes wrong."""
+    """Rejections only, without other faults."""
     for name, readings in READ.items():
         yield cell(
             f"a bad record in three pages, {name}", PROCESSED, in_each_page(traffic), readings=readings
@@ -84,7 +84,7 @@ def wherever_named(traffic: Traffic) -> Iterator[Cell]:
 
 
 def unnamed(traffic: Traffic) -> Fault:
-    """No refusal says which record is to blame."""
+    """No rejection names the invalid record."""
 
     def strip(body: dict[str, Any]) -> dict[str, Any]:
         error = body.get("error")
@@ -94,7 +94,7 @@ def unnamed(traffic: Traffic) -> Fault:
 
 
 SKIPPED = (Kind.ENCODING,)
-"""Whether what is left of the first compressed page counts as the first, the contract does not say."""
+"""The contract does not define whether the rest of the first compressed page counts as the first page."""
 
 
 def mishaps(names: tuple[str, ...] = tuple(MISHAPS)) -> Iterator[tuple[str, Acts, dict[str, Any]]]:
@@ -110,7 +110,7 @@ def mishaps(names: tuple[str, ...] = tuple(MISHAPS)) -> Iterator[tuple[str, Acts
 
 
 def the_rest(traffic: Traffic) -> Iterator[Cell]:
-    """What is left of a refused page is sent, and its response is invalid."""
+    """The rest of a rejected page is sent, and its response is invalid."""
     for moment in ("first page", "last page"):
         bad = traffic.with_bad(a_team_in(traffic, moment))
         rest = traffic.moments[moment]
@@ -118,7 +118,7 @@ def the_rest(traffic: Traffic) -> Iterator[Cell]:
         for name, acts, fault in mishaps(names):
             for readings in (READINGS, CONTRARY) if name in {"reset", "409"} else (READINGS,):
                 yield cell(
-                    f"{moment} refused, the rest: {name}, {acts}{read_as(readings)}",
+                    f"{moment} rejected, the rest: {name}, {acts}{read_as(readings)}",
                     while_dividing(MISHAPS[name].kind),
                     bad,
                     traffic.page(rest, nth=2, **fault),
@@ -135,7 +135,7 @@ FEW = ("reset", "hang", "429 with Retry-After", "413", "400", "409", "403", "202
 
 
 def the_halves(traffic: Traffic) -> Iterator[Cell]:
-    """A refused page is halved, and the response to a part of it is invalid."""
+    """A rejected page is halved, and the response to a part of it is invalid."""
     numbers = traffic.pages[0]
     middle = numbers.start + len(numbers) // 2
     bad = traffic.with_bad(a_team_in(traffic, "first page"))
@@ -149,7 +149,7 @@ def the_halves(traffic: Traffic) -> Iterator[Cell]:
         for name, acts, fault in mishaps(FEW):
             kind = MISHAPS[name].kind
             if kind is Kind.REJECTED and words == "a half with the bad one":
-                continue  # it is refused anyway
+                continue  # it is rejected anyway
             yield cell(
                 f"a page in halves, {words}: {name}, {acts}",
                 while_dividing(kind),
@@ -167,8 +167,8 @@ def stopped(traffic: Traffic) -> Iterator[Cell]:
         "the rest hangs": (rest(effect=Hang()),),
         "the rest hangs, acted": (rest(moment="after", effect=Hang()),),
         "the rest acts after the end": (rest(effect=Late()),),
-        "the rest is in Retry-After": (rest(effect=BUSY),),
-        "the rest is found out": (rest(effect=Reset()), Fault("status", effect=Hang())),
+        "the rest is waiting for Retry-After": (rest(effect=BUSY),),
+        "the rest is being resolved": (rest(effect=Reset()), Fault("status", effect=Hang())),
         "a half hangs": (rest(effect=Hang()), unnamed(traffic)),
     }
     for number, code in SIGNALS.items():
@@ -217,10 +217,10 @@ def too_many(traffic: Traffic) -> Iterator[Cell]:
 
 
 def later_on(traffic: Traffic) -> Iterator[Cell]:
-    """The pages are divided, and what comes after goes wrong."""
+    """The pages are split, and a later step goes wrong."""
     bad = in_each_page(traffic)
     yield cell(
-        "counts fall short for good",
+        "counts fall short permanently",
         DISCARDED.saying(bad.format_counts("people")),
         bad,
         lasting(BELOW),
@@ -269,7 +269,7 @@ def later_on(traffic: Traffic) -> Iterator[Cell]:
 
 
 def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
-    """All that are in flight are refused at once; of what is left of them several responses are lost."""
+    """All pages in flight are rejected at once; several responses to the remaining records are lost."""
     every = range(1, traffic.together + 1)
     bad = traffic.with_bad(*(page[2] for page in traffic.pages[: traffic.together]))
     yield cell("a bad record in all at once", PROCESSED, bad)
@@ -297,7 +297,7 @@ def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
             traffic.page(6, moment="after", effect=Reset()),
         )
     yield cell(
-        "a bad record in one page, another refused for good",
+        "a bad record in one page, another rejected permanently",
         DISCARDED,
         one,
         traffic.page(2, effect=Respond(403)),
@@ -305,6 +305,6 @@ def beside_each_other(traffic: Traffic) -> Iterator[Cell]:
 
 
 def together(traffic: Traffic, page: int, *, acted: bool) -> Fault:
-    """What is left of all the pages is in flight at once."""
+    """The remaining records of all pages are in flight at once."""
     moment: Any = "after" if acted else "before"
     return traffic.page(page, nth=2, moment=moment, effect=Reset(), company=2 * traffic.together)

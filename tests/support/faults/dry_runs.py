@@ -1,4 +1,4 @@
-"""Dry runs in which something goes wrong: nothing is applied, no STATE is written, rejections are listed."""
+"""Dry runs with faults: nothing is applied, no STATE is written, rejections are listed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
 
 
 def in_a_dry_run(expected: Expected) -> Expected:
-    """A dry run that recovers goes through to its end."""
+    """The outcome of a dry run: a run that recovers becomes a complete dry run."""
     return DRY_RUN if expected is PROCESSED else expected
 
 
@@ -138,7 +138,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
     sent = traffic.format_counts("people")
     yield cell("counts lag for three looks", DRY_RUN, traffic, Fault("status", times=3, effect=BELOW))
     yield cell(
-        "counts fall short for good",
+        "counts fall short permanently",
         DISCARDED.saying(sent),
         traffic,
         lasting(BELOW),
@@ -177,7 +177,7 @@ def at_the_end(traffic: Traffic) -> Iterator[Cell]:
 
 
 def discarding(traffic: Traffic) -> Iterator[Cell]:
-    """The discard at the end goes wrong, and then so does the dry run unless that is fixed."""
+    """The final discard fails, and so does the dry run unless it recovers."""
     for name, expected, faults in (*closes(), *of_the_discard()):
         yield cell(
             f"its discard: {name}",
@@ -190,7 +190,7 @@ def discarding(traffic: Traffic) -> Iterator[Cell]:
 
 
 def of_the_discard() -> Iterator[tuple[str, Expected, tuple[Fault, ...]]]:
-    """The first status reconciles."""
+    """The number of a status after the discard; the first one reconciles."""
     for name, expected, faults in statuses():
         yield name, expected, tuple(replace(fault, nth=2) for fault in faults)
 

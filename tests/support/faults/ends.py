@@ -1,4 +1,4 @@
-"""Processing that does not go as it should, and sessions that end before their run closes them."""
+"""Processing that goes wrong, and sessions that end before their run closes them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
     untold = Edit(lambda body: {k: v for k, v in body.items() if k != "retry_count"} | {"state": "failed"})
     sleepy = Edit(lambda body: body | {"state": "active"})
     failed = NOT_APPLIED_YET.saying("failed")
-    # From the second status on at the latest the close has been sent; a close found out has one more before.
+    # The close is sent before the second status at the latest; resolving a close takes one status more.
     return {
         "slow": (PROCESSED, {"processing_seconds": 1.5}, ()),
         "fails": (failed, {"processing_seconds": 0.3, "processing_outcomes": ["failed", "failed"]}, ()),
@@ -81,10 +81,10 @@ def outcomes() -> dict[str, tuple[Expected, dict[str, Any], tuple[Fault, ...]]]:
     }
 
 
-# Expiry, and other people
+# Expiry, and other clients
 
 EXPIRES = {"inactivity_timeout_seconds": 1.0}
-"""The session's own response rounds to seconds, so it cannot be less."""
+"""A session's response rounds to seconds, so this is the minimum."""
 
 NO_POSTPONING = replace(READINGS, status_postpones_expiry=False)
 NEWEST_FIRST = replace(NO_POSTPONING, activity_order="newest_first")
@@ -118,7 +118,7 @@ def silent_taps(traffic: Traffic) -> Iterator[Cell]:
             words = ", may be discarded" if discards_expired else ""
             yield Cell(
                 f"silent tap: expired in mid-run after {name}{words}",
-                # Where it may be, an expired session is discarded: cancelled, nothing applied either.
+                # If possible, an expired session is discarded: cancelled, so nothing is applied either.
                 ENDED.saying("nothing was applied"),
                 readings=readings,
                 server=EXPIRES,
@@ -146,7 +146,7 @@ def let_expire(stage: Stage) -> None:
 
 
 def silent(stage: Stage, until: Callable[[Stage], object], more: int = 0) -> Finished:
-    """Some records, silence, the rest."""
+    """Send some records, pause, send the rest."""
     records, sent = stage.traffic.records(), stage.traffic.volley + more
     process = stage.start([*SCHEMAS, *records[:sent]])
     stage.wait_until_accepted(stage.traffic.together)
@@ -156,7 +156,7 @@ def silent(stage: Stage, until: Callable[[Stage], object], more: int = 0) -> Fin
 
 
 def expired_before_the_close(traffic: Traffic) -> Iterator[Cell]:
-    # No page is left part-filled.
+    # So that no page is left part-filled.
     even = replace(traffic, sizes=(5,)) if traffic.together == 1 else traffic
     for words, readings in BY_EVERY_READING.items():
         for name, (expected, faults, meanwhile) in while_expired().items():
@@ -218,7 +218,7 @@ def later_session(closed: str | None) -> Callable[[Stage], None]:
 
 
 def expire(stage: Stage, meanwhile: Callable[[Stage], None]) -> Finished:
-    """Every page is accepted, then the tap is silent for too long, then it ends."""
+    """Every page is accepted, then the tap is silent for too long and ends."""
     process = stage.start([*SCHEMAS, *stage.traffic.records()])
     stage.wait_until_accepted(len(stage.traffic.pages))
     let_expire(stage)
@@ -235,7 +235,7 @@ def expire_while_closing(stage: Stage) -> Finished:
 
 
 def closing(stage: Stage) -> subprocess.Popen[bytes]:
-    """A run whose close hangs."""
+    """Start a run whose close hangs."""
     process = stage.start_whole()
     stage.wait_for_fault()
     return process
@@ -302,7 +302,7 @@ def closed_while_closing(stage: Stage, status: str) -> Finished:
 
 
 def ended_in_flight(traffic: Traffic) -> Iterator[Cell]:
-    """The session ends while pages are held: all of them, some or none are staged, the others refused."""
+    """The session ends while pages are held: all, some or none are staged, the others rejected."""
     for name, faults in in_flight(traffic).items():
         for words, readings in {"": NO_POSTPONING, ", contrary readings": CONTRARY}.items():
             yield Cell(
@@ -358,7 +358,7 @@ def ended(
     end: Callable[[Stage], None],
     until: Callable[[Stage], None] = lambda stage: stage.wait_for_fault(),
 ) -> Finished:
-    """`until` waits for the moment at which another client, or time, ends the session."""
+    """`until` waits for the moment at which another client or expiry ends the session."""
     process = stage.start_whole()
     until(stage)
     end(stage)

@@ -1,4 +1,4 @@
-"""Invalid responses: every effect at every moment, the server having acted or not, once or from then on."""
+"""Invalid responses: every effect at every moment, acted or not, once or from then on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOMENTS: dict[str, tuple[Operation, int]] = {
     "close": ("close", 1),
     "poll": ("status", 2),
 }
-"""A page is struck when it is sent for the first time."""
+"""A page is struck the first time that it is sent."""
 
 DUE = {"create": 201, "push": 202, "close": 202, "status": 200, "integration_status": 200, "activity": 200}
 HTML = b"<html><body>The proxy asks you to log in</body></html>"
@@ -41,7 +41,7 @@ SESSION = {"id": "of-a-proxy", "state": "active", "accepted_records_by_entity": 
 
 @dataclass(frozen=True)
 class Mishap:
-    """One way to spoil a response. `always_acts`: the sandbox makes it of its real response."""
+    """One way to corrupt a response. `always_acts`: the sandbox derives it from the real response."""
 
     kind: Kind
     effect: Callable[[Operation], Effect]
@@ -133,7 +133,7 @@ IN_EACH_OTHERS_WAY = ("reset", "hang", "500", "429", "409", "413", "415", "403",
 
 
 def invalid_pages(traffic: Traffic) -> Iterator[Cell]:
-    """Some of the same, where pages have to wait for each other."""
+    """A selection of these, with pages that have to wait for each other."""
     for moment in PAGES:
         for name in IN_EACH_OTHERS_WAY:
             acts: Acts
@@ -148,13 +148,13 @@ def has_no_state(name: str, operation: Operation) -> bool:
 
 
 def readings_for(moment: str, name: str, acts: Acts) -> list[Readings]:
-    """The readings that change what the loader must do about a fault."""
+    """The readings that change how the loader must handle a fault."""
     message = [READINGS]
     kind = MISHAPS[name].kind
     if moment == "create" and acts == "acted" and kind in {Kind.LOST, Kind.ODD}:
-        # A 409 that shows the session's id does not prove that it is this run's own.
+        # A 409 that shows the session's id does not prove that it is this run's session.
         untold = [replace(READINGS, log_shows_reference=False), replace(CONTRARY, log_shows_reference=False)]
-        # Read as a session, `paused` would hide whether the create was found out.
+        # Treated as a session, `paused` would hide whether the create was resolved.
         message += [CONTRARY] if name == "unknown state" else [CONTRARY, *untold]
     else:
         lost = moment not in GETS and name in {"reset", "hang", "an empty body"}
@@ -191,11 +191,11 @@ def _once(moment: str, name: str, acts: Acts, readings: Readings, traffic: Traff
 
 
 def in_flight(moment: str, expected: Expected) -> int | None:
-    """None at all where no session was opened; else as many as the traffic has."""
+    """Zero if no session was opened; otherwise the traffic's number."""
     return 0 if moment == "create" and expected is not PROCESSED else None
 
 
-def _moment(acts: Acts) -> Any:  # noqa: ANN401 - the sandbox's word for it
+def _moment(acts: Acts) -> Any:  # noqa: ANN401 - a sandbox literal
     return "after" if acts == "acted" else "before"
 
 

@@ -1,4 +1,4 @@
-"""What holds after every cell, whatever went wrong."""
+"""Invariants that hold after every cell, whatever went wrong."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.front_door import Finished
 
 SLACK_SECONDS = 3.0
-"""What starting and ending a process may add to the contract's limits, where a cell shortens them."""
+"""How much starting and ending a process may add to the contract's limits, if a cell shortens them."""
 
 
 def check(stage: Stage, finished: Finished) -> None:
@@ -31,7 +31,7 @@ def check(stage: Stage, finished: Finished) -> None:
     missing = [fault for fault in stage.faults if not any(struck.fault is fault for struck in fired)]
     assert not missing, (missing, stage.door.operations(), finished.stderr)
     expected = stage.cell.expected
-    # The last lines say why; a report of the whole may be cut before them.
+    # Only the last lines, which explain the failure: a full report might be cut before them.
     assert finished.code == expected.code, finished.stderr[-2_000:]
     assert finished.stdout == (state_line() if expected.writes_state else ""), finished.stderr
     if expected.code == 0:
@@ -58,7 +58,7 @@ def check_words(text: str, words: tuple[str, ...]) -> None:
 
 
 def check_time(stage: Stage, fired_at: float | None) -> None:
-    """10 s after a signal; 30 s after an error, which came after the last fault at the latest."""
+    """At most 10 s after a signal, and 30 s after an error, measured from the last fault."""
     if stage.ended_after_signal is not None:
         shortened = stage.cell.pace.get("signal_shutdown_timeout", 10.0)
         assert stage.ended_after_signal < min(10.0, shortened + SLACK_SECONDS)
@@ -67,10 +67,10 @@ def check_time(stage: Stage, fired_at: float | None) -> None:
 
 
 def check_applied(stage: Stage) -> None:
-    """All of the input or nothing, in the order of each key, nothing twice, nothing else."""
+    """The complete input or nothing is applied, in order for each key, without duplicates or additions."""
     expected, traffic = stage.cell.expected, stage.traffic
     if expected.ending is Ending.MAY_BE_APPLIED and expected.inputs:
-        # The run has ended without waiting for it.
+        # The run has ended without waiting for processing.
         stage.wait_for_session(lambda session: session.state == "processed")
     if expected.inputs is None:
         return
@@ -78,12 +78,12 @@ def check_applied(stage: Stage) -> None:
     if traffic.parallel == 1:
         assert applied == whole
     else:
-        # The halves of a page that was too large hold different keys, so they may be in flight at once.
+        # The halves of a page that was too large have different keys, so they may be in flight at once.
         assert by_key(applied) == by_key(whole)
 
 
 def by_key(entities: dict[str, list[Any]]) -> dict[tuple[str, object], list[Any]]:
-    """What came of each entity, in order."""
+    """The versions of each entity, in order."""
     keyed: dict[tuple[str, object], list[Any]] = {}
     for name, listed in entities.items():
         for entity in listed:
@@ -92,11 +92,11 @@ def by_key(entities: dict[str, list[Any]]) -> dict[tuple[str, object], list[Any]
 
 
 def check_in_flight(stage: Stage) -> None:
-    """As many pages at once as the cell says; of one session never two with the same entity."""
+    """The cell's number of pages are in flight at once; in one session, never two with the same entity."""
     pushes = [seen for seen in stage.door.sandbox.requests(stage.door.integration_id) if is_push(seen)]
     assert most_in_flight(pushes) >= stage.in_flight
-    late = {nth for nth, fault in fates(stage, "push").items() if isinstance(fault.effect, Late)}
-    # The client has long left those on which the server acts late.
+    late = {nth for nth, fault in faults_by_number(stage, "push").items() if isinstance(fault.effect, Late)}
+    # The client has long abandoned the requests on which the server acts late.
     present = [(seen, keys_of(seen)) for seen in pushes if seen.nth not in late]
     for (one, keys), (other, other_keys) in combinations(present, 2):
         if one.session_id == other.session_id and were_together(one, other):
@@ -104,11 +104,11 @@ def check_in_flight(stage: Stage) -> None:
 
 
 def check_closes(stage: Stage) -> None:
-    """After `close(apply)` no page is sent; where it may have reached Sprinto, nothing is discarded."""
+    """No page is sent after `close(apply)`; if it may have reached Sprinto, nothing is discarded."""
     own = {session.id for session in stage.own_sessions()}
     requests = stage.door.sandbox.requests(stage.door.integration_id)
     seen = [one for one in requests if one.session_id in own and is_by_the_target(one)]
-    fault_of = fates(stage, "close")
+    fault_of = faults_by_number(stage, "close")
     applies = [one for one in seen if is_close(one, "apply")]
     assert not applies or not stage.cell.settings.get("dry_run")
     for apply in applies:
@@ -123,20 +123,20 @@ CLOSED = frozenset({"processing", "processed", "failed"})
 
 
 def check_rejects(stage: Stage, finished: Finished) -> None:
-    """What Sprinto rejected is in a file of its own; where the run is not to be applied, its name says so."""
+    """Rejected records are in their own file; its name shows if the run is not applied."""
     files, bad = stage.own_rejects(), stage.traffic.bad
     diverts = stage.cell.settings.get("on_invalid_record") == "divert"
     records = stage.traffic.records()
     if stage.cell.expected.ending is Ending.PROCESSED and diverts and bad:
         (path,) = files
         assert path.suffix == ".singer"
-        # What was accepted was compared with all the rest of the input.
+        # Accepted records have already been compared with the rest of the input.
         assert rejected_in(path) == [records[number]["record"] for number in bad]
         (message,) = [line for line in finished.stderr.splitlines() if " rejected (" in line]
         assert "| WARNING" in message
         check_words(message, (f" {len(bad)} record", path.name))
         return
-    # Beside them Sprinto's own words, kept for the user.
+    # Next to them, Sprinto's responses are kept for the user.
     files = [path for path in files if not path.name.endswith(".response.json")]
     to_load = stage.own_sessions() and stage.own_sessions()[-1].state in CLOSED
     ending = ".singer" if to_load else ".singer.not-applied"
@@ -147,7 +147,7 @@ def check_rejects(stage: Stage, finished: Finished) -> None:
         assert until_then == [
             records[number]["record"] for number in bad if records[number]["record"] in until_then
         ]
-        # To be loaded, it is named as after a run that went well.
+        # A file to load is named as after a successful run.
         check_words(finished.stderr if to_load else finished.error, (path.name,))
 
 
@@ -161,7 +161,7 @@ def rejected_in(path: Path) -> list[Any]:
 
 
 def check_dry_run(stage: Stage, finished: Finished) -> None:
-    """No file; where it came to its end, all that is refused is listed, and all the rest was accepted."""
+    """No file is written; a complete dry run lists all rejected records, and all others were accepted."""
     files = [path for path in stage.own_rejects() if not path.name.endswith(".response.json")]
     assert files == []
     if stage.cell.expected.ending is not Ending.DRY_RUN:
@@ -180,8 +180,8 @@ def was_not_performed(close: RequestSeen, fault: Fault | None) -> bool:
     return close.status in NEVER_PERFORMED or (close.status == 503 and "Retry-After" in headers)
 
 
-def fates(stage: Stage, operation: str) -> dict[int, Fault]:
-    """The faults that struck requests of this operation, by their number."""
+def faults_by_number(stage: Stage, operation: str) -> dict[int, Fault]:
+    """The faults that struck requests of this operation, by request number."""
     fired = stage.door.sandbox.fired(stage.door.integration_id)
     return {one.nth: one.fault for one in fired if one.operation == operation}
 
@@ -205,7 +205,7 @@ def check_sessions(stage: Stage, finished: Finished) -> None:
 
 
 def check_failed(ending: Ending, session: Session, error: str) -> None:
-    """The session is where the cell says, and the one line tells of it."""
+    """The session is in the expected state, and the error line reports it."""
     allowed, words = {
         Ending.DISCARDED: ({"cancelled"}, (session.id, "was discarded, nothing was applied")),
         Ending.UNCONFIRMED: ({"cancelled"}, (session.id, "sprintoctl discard")),

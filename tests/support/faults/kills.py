@@ -1,4 +1,4 @@
-"""SIGKILL and then another run, and runs that meet a session of another client."""
+"""SIGKILL followed by another run, and runs that meet another client's session."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ REFUSED = replace(NOTHING_OPENED.temporary, others="active")
 
 @dataclass(frozen=True)
 class Moment:
-    """One that leaves a session active. `until` waits for it; `only` these policies are met there.
+    """A moment that leaves a session active. `until` waits for it; `only` limits the next run's policies.
 
-    What the server does late it does when the run has been killed, or `meanwhile`: in the midst of the next.
+    Late acts of the server happen once the run has been killed, or, with `meanwhile`, during the next run.
     """
 
     faults: tuple[Fault, ...]
@@ -39,7 +39,7 @@ class Moment:
 
 
 def moments(traffic: Traffic) -> dict[str, Moment]:
-    # One by one: the second page. Else all that are in flight together.
+    # With one page in flight, the second page; otherwise all that are in flight together.
     nth = 1 if traffic.together > 1 else 2
     pushes = Fault("push", nth=nth, times=traffic.together, company=traffic.together)
     acted, late = replace(pushes, moment="after", effect=Hang()), replace(pushes, effect=Late())
@@ -59,17 +59,17 @@ LEFT = ("fail", "discard", "discard, not stale yet")
 
 
 def struck(stage: Stage) -> None:
-    """All that are in flight together."""
+    """Wait until all pages in flight together were struck."""
     stage.wait_for_fault(times=stage.traffic.together)
 
 
 def opened(stage: Stage) -> None:
-    """A fault strikes before what it comes after has happened."""
+    """Wait for the session: a fault with moment "after" is recorded before the server acts."""
     stage.wait_for_session(lambda _: True)
 
 
 def policies() -> Iterator[tuple[str, Expected, dict[str, Any], dict[str, Any], Readings]]:
-    """What the next run is set to do: name, expected, settings, server, readings."""
+    """The next run's policies: name, expected, settings, server, readings."""
     named = REFUSED.saying("reference 'target-sprinto/", "opened ", "last event ", "sprintoctl discard")
     taken = replace(PROCESSED, others="cancelled")
     stale = {"on_active_session": "discard", "stale_session_seconds": 0}
@@ -117,7 +117,7 @@ def kills(traffic: Traffic) -> Iterator[Cell]:
         )
         yield Cell(
             f"SIGKILL while polling, next run: {policy}",
-            # The first run's session is processed too, and before the second's.
+            # The first run's session is processed too, before the second's.
             replace(PROCESSED, inputs=2, others="processed"),
             settings=settings,
             server={"processing_seconds": 1.5},
@@ -131,7 +131,7 @@ def kills(traffic: Traffic) -> Iterator[Cell]:
 def killed(
     stage: Stage, until: Callable[[Stage], object], records: int | None = None, *, meanwhile: bool = False
 ) -> Finished:
-    """A run that is killed, and the next one. Without `records` the first one has all of its input."""
+    """Kill a run, then play the next one. Without `records`, the first run has its complete input."""
     whole = stage.traffic.input
     messages = whole if records is None else [*SCHEMAS, *stage.traffic.records()[:records]]
     process = stage.start(messages, on_active_session="fail", client_reference_prefix=None)
@@ -160,7 +160,7 @@ def release(stage: Stage, faults: list[int]) -> None:
 
 
 def conflicts(traffic: Traffic) -> Iterator[Cell]:
-    """A session of another client, or a held one: nothing may touch it."""
+    """Another client's session, or a held one: nothing may touch it."""
     blockers = {
         "of another pipeline": ("other-pipeline", ""),
         "of a longer prefix": ("target-sprinto/other", ""),
@@ -172,7 +172,7 @@ def conflicts(traffic: Traffic) -> Iterator[Cell]:
             for readings in (READINGS, CONTRARY) if policy == "discard" else (READINGS,):
                 for name, faults in LOSSES.items():
                     if faults and policy == "wait":
-                        continue  # a 409 after a lost create is a question of whose it is, not of waiting
+                        continue  # a 409 after a lost create raises the question of ownership, not of waiting
                     yield Cell(
                         f"a session {blocker} is active: {policy}{name}{read_as(readings)}",
                         REFUSED,
@@ -190,7 +190,7 @@ def conflicts(traffic: Traffic) -> Iterator[Cell]:
 
 
 LOSSES: dict[str, tuple[Fault, ...]] = {"": (), ", a create lost": (Fault("create", nth=2, effect=Reset()),)}
-"""The first create is the blocker's own."""
+"""The first create is the blocking session's."""
 
 
 def meets(stage: Stage, prefix: str, suffix: str) -> Finished:

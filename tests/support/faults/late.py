@@ -1,4 +1,4 @@
-"""Requests that the server acts on only after the client has given up waiting for a response."""
+"""Requests that the server acts on only after the client has stopped waiting for a response."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def late(traffic: Traffic) -> Iterator[Cell]:
 
 
 def late_creates(traffic: Traffic) -> Iterator[Cell]:
-    # One that acts after the run has ended is left out: no run could have seen it.
+    # A create that acts after the run has ended is omitted: no run could detect it.
     unseen = replace(READINGS, log_shows_reference=False)
     for readings in (READINGS, CONTRARY, unseen):
         yield Cell(
-            f"create: late, before it is tried again{read_as(readings)}",
+            f"create: late, before it is retried{read_as(readings)}",
             lost_create(readings),
             (Fault("create", effect=Late(0.1)),),
             readings,
@@ -40,7 +40,7 @@ def late_creates(traffic: Traffic) -> Iterator[Cell]:
             in_flight=in_flight("create", lost_create(readings)),
         )
         yield Cell(
-            f"create: late, after it was tried again{read_as(readings)}",
+            f"create: late, after it was retried{read_as(readings)}",
             PROCESSED,
             (Fault("create", effect=Late()),),
             readings,
@@ -55,7 +55,7 @@ def late_pages(traffic: Traffic) -> Iterator[Cell]:
         for readings in (READINGS, CONTRARY):
             words = read_as(readings)
             yield Cell(
-                f"{moment}: late, while it is found out{words}",
+                f"{moment}: late, while it is being resolved{words}",
                 PROCESSED,
                 traffic.strike(moment, effect=Late(0.0)),
                 readings,
@@ -65,7 +65,7 @@ def late_pages(traffic: Traffic) -> Iterator[Cell]:
             )
             faults = traffic.strike(moment, effect=Late())
             yield Cell(
-                f"{moment}: late, after it was sent again{words}",
+                f"{moment}: late, after it was resent{words}",
                 DISCARDED.temporary,
                 faults,
                 readings,
@@ -84,7 +84,7 @@ def late_pages(traffic: Traffic) -> Iterator[Cell]:
             )
             yield Cell(
                 f"{moment}: late, between the last status and the close{words}",
-                # The stated limit: what is applied then is the input and that page once more.
+                # The stated limit: the input and a second copy of that page are applied.
                 replace(APPLIED_DIFFERS, inputs=None),
                 (*faults, Fault("close", effect=Hang())),
                 readings,
@@ -106,7 +106,7 @@ def late_closes(traffic: Traffic) -> Iterator[Cell]:
                 traffic=traffic,
             )
         yield Cell(
-            f"close: late, after it was sent again{read_as(readings)}",
+            f"close: late, after it was resent{read_as(readings)}",
             PROCESSED,
             (Fault("close", effect=Late()),),
             readings,
@@ -117,7 +117,7 @@ def late_closes(traffic: Traffic) -> Iterator[Cell]:
 
 
 def released_by(operation: str, nth: int) -> Callable[[Stage], Finished]:
-    """The late request goes on as soon as another one was answered."""
+    """Release the late request as soon as another one got its response."""
     return released_after(lambda stage: stage.door.wait_for_operation(operation, nth, responded=True))
 
 
@@ -125,8 +125,8 @@ def released_when_sent_again(moment: str) -> Callable[[Stage], Finished]:
     return released_after(lambda stage: stage.wait_until_sent_again(stage.traffic.moments[moment]))
 
 
-def released_while_looking(look: int) -> Callable[[Stage], Finished]:
-    """The late request goes on while the fault `look` holds a look, and so lands before the next one."""
+def released_while_resolving(look: int) -> Callable[[Stage], Finished]:
+    """Release the late request while the fault `look` holds a status read: it lands before the next one."""
 
     def script(stage: Stage) -> Finished:
         process = stage.start_whole()

@@ -1,4 +1,4 @@
-"""Pages that Sprinto rejects for a record in them, wherever it says so."""
+"""Pages that Sprinto rejects because of a record, wherever the response names it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ RULES = {
 }
 
 
-def refused_pages(traffic: Traffic) -> Iterator[Cell]:
+def rejected_pages(traffic: Traffic) -> Iterator[Cell]:
     for moment in PAGES:
         bad = a_team_in(traffic, moment)
         for name, readings in READ.items():
-            # The documents leave open how records are counted: the input line is named where it is known.
+            # It is undocumented how records are counted: the input line is named only if it is certain.
             message = [f"line {traffic.line(bad)} "] if readings.index_within == "type" else []
             yield Cell(
                 f"{moment}: has a bad record, {name}",
@@ -37,7 +37,7 @@ def refused_pages(traffic: Traffic) -> Iterator[Cell]:
 
 
 def a_team_in(traffic: Traffic, moment: str) -> int:
-    """The number of a record in the midst of a page."""
+    """The number of a record in the middle of a page."""
     numbers = traffic.pages[traffic.moments[moment] - 1]
     return next(number for number in numbers[2:] if stream_of(number) == "teams")
 

@@ -1,4 +1,4 @@
-"""Which cells of the matrix the default suite runs: few that together show each part of it at least once."""
+"""The cells that the default suite runs: a few that together cover each part of the matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def sample(cells: Iterable[Cell]) -> set[str]:
-    """The ids of cells that have every feature of all; the rarest feature chooses first."""
+    """The ids of cells that together cover every feature; rare features are chosen first."""
     features = {cell.id: features_of(cell) for cell in cells}
     by_lot = sorted(features, key=lot)
     having: dict[Any, list[str]] = {}
@@ -33,7 +33,7 @@ def sample(cells: Iterable[Cell]) -> set[str]:
 
 
 def features_of(cell: Cell) -> set[tuple[str, ...]]:
-    """What a cell shows: faults and where they strike, readings, settings, its end, how it is driven."""
+    """A cell's features: faults and where they strike, readings, settings, outcome, script."""
     script: Any = cell.script
     driven_by = script.func if isinstance(script, partial) else script
     found = {

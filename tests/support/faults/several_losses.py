@@ -1,4 +1,4 @@
-"""Eight pages in flight, and the responses to several of them lost, or gone wrong in other ways, at once."""
+"""Eight pages in flight, with several responses lost or otherwise wrong at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PROCESSED, Kind, after_losses, after_one
 from tests.support.faults.invalid_responses import HTML, MISHAPS
-from tests.support.faults.late import released_after, released_while_looking
-from tests.support.faults.traffic import ALL_TOLD_APART, EIGHT, SINGLE, marker, stream_of
+from tests.support.faults.late import released_after, released_while_resolving
+from tests.support.faults.traffic import ALL_DISTINGUISHABLE, EIGHT, SINGLE, marker, stream_of
 from tests.support.sandbox import CutOff, Delay, Drop, Fault, Hang, Late, Reset, Respond
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ LOSSES: tuple[Effect, ...] = (
     Respond(408),
     Respond(202, body=HTML),
 )
-"""The responses to pages that are lost together are lost in different ways."""
+"""Responses lost at the same time are lost in different ways."""
 
 LANDINGS: tuple[Effect, ...] = (*LOSSES, CutOff(10))
 
@@ -82,13 +82,13 @@ CHOSEN: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
     (ALL, (1,)),
     (ALL, (2, 4, 6, 8)),
     ((1, 2), (2,)),
-    # With pages of ten at most: two of the same size,
+    # With at most ten records per page: two of the same size,
     ((1, 5), ()),
     ((1, 5), (5,)),
     ((1, 5), (1, 5)),
-    # two that their entity types tell apart,
+    # two that differ by entity type,
     ((2, 6), (6,)),
-    # and two pairs that add up to the same.
+    # and two pairs with the same sum.
     ((1, 2, 3, 6), (1, 3)),
     ((1, 2, 3, 6), (1, 3, 6)),
 )
@@ -153,7 +153,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
     expected = from_losses(traffic, lost, landed)
     assert expected is not None
     yield Cell(
-        "late at once: two land while they and others are found out",
+        "late at once: two land while they and others are being resolved",
         expected,
         (*struck(traffic, (1, 2), (2,)), *(traffic.page(number, effect=Late(0.0)) for number in late)),
         settings=settings,
@@ -161,7 +161,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
         traffic=traffic,
     )
     yield Cell(
-        "late at once: all land while they are found out",
+        "late at once: all land while they are being resolved",
         PROCESSED,
         tuple(traffic.page(number, effect=Late(0.0)) for number in ALL),
         settings=settings,
@@ -172,7 +172,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
         faults = tuple(traffic.page(number, effect=Late()) for number in numbers)
         others = struck(traffic, (5, 8), ()) if numbers != ALL else ()
         yield Cell(
-            f"late at once: {named(numbers)} after they were sent again",
+            f"late at once: {named(numbers)} after they were resent",
             DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
@@ -183,7 +183,7 @@ def landing_late(traffic: Traffic) -> Iterator[Cell]:
         if len(numbers) == 1:
             continue
         yield Cell(
-            f"late at once: one of {named(numbers)} after they were sent again",
+            f"late at once: one of {named(numbers)} after they were resent",
             DISCARDED.temporary,
             (*faults, *others),
             settings=settings,
@@ -220,7 +220,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
     settings = {"request_timeout_seconds": traffic.timeout}
     for name, second, expected in (
         # The first try has landed, the second has not: once, and it cannot be decided which.
-        ("the first lands while the second is found out", {"effect": Reset()}, PROCESSED),
+        ("the first lands while the second is being resolved", {"effect": Reset()}, PROCESSED),
         ("both land", {"moment": "after", "effect": Reset()}, DISCARDED.temporary),
     ):
         yield Cell(
@@ -234,14 +234,14 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
             ),
             settings=settings,
             pace={"recheck_interval": 0.5, "quiet_period": 1.5},
-            script=released_while_looking(2),
+            script=released_while_resolving(2),
             traffic=traffic,
         )
 
 
 def mistaken() -> Iterator[Cell]:
     """A page sent again lands late, when another of its size is lost: it must not be taken for that one."""
-    for traffic, other in ((SINGLE, 2), (EIGHT, 9), (ALL_TOLD_APART, 9)):
+    for traffic, other in ((SINGLE, 2), (EIGHT, 9), (ALL_DISTINGUISHABLE, 9)):
         assert traffic.counts_of(1) == traffic.counts_of(other)
         late = traffic.page(1, effect=Late())
         for name, second in (("not acted", {}), ("acted", {"moment": "after"})):
@@ -379,9 +379,9 @@ def volleys(traffic: Traffic) -> Iterator[Cell]:
 
 def mixtures(traffic: Traffic) -> Iterator[Cell]:
     """Each page comes to something else."""
-    if traffic is not ALL_TOLD_APART:
+    if traffic is not ALL_DISTINGUISHABLE:
         return
-    fates: tuple[dict[str, Any], ...] = (
+    outcomes: tuple[dict[str, Any], ...] = (
         {"effect": Delay(0.1)},
         {"effect": Reset()},
         {"effect": Reset(), "moment": "after"},
@@ -394,7 +394,7 @@ def mixtures(traffic: Traffic) -> Iterator[Cell]:
     )
     for seed in range(12):
         chosen = random.Random(seed)  # noqa: S311 - a matrix that is the same each time
-        drawn = [chosen.choice(fates) | {"pause": chosen.choice((0.0, 0.05, 0.1))} for _ in ALL]
+        drawn = [chosen.choice(outcomes) | {"pause": chosen.choice((0.0, 0.05, 0.1))} for _ in ALL]
         yield Cell(
             f"all at once, each to something else: {seed}",
             PROCESSED,

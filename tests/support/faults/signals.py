@@ -43,9 +43,9 @@ Until = Callable[["Stage", "subprocess.Popen[bytes]"], object]
 
 @dataclass(frozen=True)
 class When:
-    """`until` waits for the moment; `whole` inputs end, others leave the pipe open after so many `records`.
+    """`until` waits for the moment; `whole` inputs end, others leave the pipe open after `records` records.
 
-    Where these are None, they fill the pages that are in flight together. `first` comes before the run.
+    If `records` is None, they fill the pages that are in flight together. `first` is called before the run.
     """
 
     expected: Expected
@@ -88,15 +88,15 @@ def creating() -> dict[str, When]:
     hang = (Fault("create", moment="after", effect=Hang()),)
     again = {"request_timeout_seconds": 0.5}
     moments = {
-        "creating, answered in time": When(
+        "creating, response in time": When(
             DISCARDED, struck(), (Fault("create", moment="after", effect=Hang(0.7)),)
         ),
-        "creating, acted, never answered": When(DISCARDED, struck(), hang),
-        "creating, acted, never answered, unseen": When(UNSEEN, struck(), hang, UNSEEN_READINGS),
-        "creating, not acted, never answered": When(
+        "creating, acted, no response": When(DISCARDED, struck(), hang),
+        "creating, acted, no response, unseen": When(UNSEEN, struck(), hang, UNSEEN_READINGS),
+        "creating, not acted, no response": When(
             NOTHING_OPENED.saying("may be open until"), struck(), (Fault("create", effect=Hang()),)
         ),
-        "creating, in Retry-After": When(
+        "creating, waiting for Retry-After": When(
             NOTHING_OPENED, responded("create"), (Fault("create", times=FOR_GOOD, effect=BUSY),)
         ),
         "adopting": When(
@@ -135,10 +135,10 @@ def pushing(traffic: Traffic) -> dict[str, When]:
         "pushing, acted": When(DISCARDED, all_acted, (acted,)),
         "pushing, not acted": When(DISCARDED, all_in_flight, (hang,)),
         "pushing, it acts after the end": When(DISCARDED, all_in_flight, (replace(every, effect=Late()),)),
-        "pushing, in Retry-After": When(
+        "pushing, waiting for Retry-After": When(
             DISCARDED, responded("push"), (replace(every, times=FOR_GOOD, effect=BUSY),)
         ),
-        "finding out": When(DISCARDED, struck(1), (reset, Fault("status", effect=Hang()))),
+        "resolving": When(DISCARDED, struck(1), (reset, Fault("status", effect=Hang()))),
         "discarding": When(
             DISCARDED,
             struck(1),
@@ -149,7 +149,7 @@ def pushing(traffic: Traffic) -> dict[str, When]:
 
 
 def of_each_kind(traffic: Traffic) -> dict[str, When]:
-    """The pages in flight have not all come to the same."""
+    """The pages in flight have different outcomes."""
     half = traffic.together // 2
     first = Fault("push", times=half, company=traffic.together)
     others = replace(first, nth=half + 1, times=traffic.together - half)
@@ -160,8 +160,8 @@ def of_each_kind(traffic: Traffic) -> dict[str, When]:
         "pushing, some accepted": When(DISCARDED, all_accepted_of(half), (hang, accepted)),
         "pushing, some acted": When(DISCARDED, all_acted_of(half), (hang, acted)),
         "pushing, some lost": When(DISCARDED, all_in_flight, (hang, lost)),
-        "pushing, some in Retry-After": When(DISCARDED, responded("push"), (hang, busy)),
-        "finding out, others in Retry-After": When(
+        "pushing, some waiting for Retry-After": When(DISCARDED, responded("push"), (hang, busy)),
+        "resolving, others waiting for Retry-After": When(
             DISCARDED, struck(2), (replace(others, effect=Reset()), busy, Fault("status", effect=Hang()))
         ),
     }
@@ -184,10 +184,10 @@ def closing() -> dict[str, When]:
             (Fault("status", times=FOR_GOOD, effect=SHORT),),
             whole=True,
         ),
-        "reconciling, in Retry-After": When(
+        "reconciling, waiting for Retry-After": When(
             DISCARDED, responded("status"), (Fault("status", effect=BUSY),), whole=True
         ),
-        "waiting for what others process": When(
+        "waiting for another session's processing": When(
             DISCARDED,
             responded("integration_status"),
             (Fault("integration_status", times=FOR_GOOD, effect=ANOTHER),),
@@ -201,18 +201,18 @@ def closing() -> dict[str, When]:
             whole=True,
             server=NEVER,
         ),
-        "closing, answered in time": When(
+        "closing, response in time": When(
             PROCESSED, struck(), (Fault("close", moment="after", effect=Hang(0.5)),), whole=True
         ),
         **closing_lost(),
-        "closing, in Retry-After": When(
+        "closing, waiting for Retry-After": When(
             DISCARDED, responded("close"), (Fault("close", effect=BUSY),), whole=True
         ),
         "polling": When(NOT_APPLIED_YET, responded("status", 2), whole=True, server=NEVER),
         "polling, processed in time": When(
             PROCESSED, responded("status", 2), whole=True, server={"processing_seconds": 1.0}
         ),
-        "polling, in Retry-After": When(
+        "polling, waiting for Retry-After": When(
             NOT_APPLIED_YET,
             responded("status", 2),
             (Fault("status", nth=2, times=FOR_GOOD, effect=BUSY),),
@@ -223,23 +223,23 @@ def closing() -> dict[str, When]:
 
 
 def closing_lost() -> dict[str, When]:
-    """The signal comes while the close hangs, which is then lost: the time left is for finding out."""
+    """The signal comes while the close hangs; the close is then lost, and resolved in the time left."""
     soon = {"request_timeout_seconds": 0.5}
     acts: dict[str, Fault] = {
         "acted": Fault("close", moment="after", effect=Hang()),
         "not acted": Fault("close", effect=Hang()),
     }
-    looks: dict[str, tuple[Fault, ...]] = {
+    status_faults: dict[str, tuple[Fault, ...]] = {
         "": (),
-        ", a look lost": (Fault("status", nth=2, effect=Reset()),),
-        ", a look put off": (Fault("status", nth=2, effect=Respond(429, {"Retry-After": "1"})),),
+        ", a status lost": (Fault("status", nth=2, effect=Reset()),),
+        ", a status throttled": (Fault("status", nth=2, effect=Respond(429, {"Retry-After": "1"})),),
     }
     return {
         f"closing, {words}, lost{lost}": When(
             PROCESSED, struck(), (close, *faults), whole=True, settings=soon
         )
         for words, close in acts.items()
-        for lost, faults in looks.items()
+        for lost, faults in status_faults.items()
     }
 
 
@@ -262,7 +262,7 @@ def signals(traffic: Traffic) -> Iterator[Cell]:
             )
     several = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
     yield Cell(
-        "several signals while reading: the first decides",
+        "several signals while reading: the first wins",
         DISCARDED.ending_with(SIGNALS[signal.SIGHUP]),
         script=partial(at, when=pushing(traffic)["reading"], numbers=several),
         traffic=traffic,
@@ -270,7 +270,7 @@ def signals(traffic: Traffic) -> Iterator[Cell]:
 
 
 def in_time(when: When, traffic: Traffic) -> dict[str, float]:
-    """A timeout that the close is to meet leaves the pages time to gather."""
+    """A timeout meant for the close must leave the pages time to gather."""
     name = "request_timeout_seconds"
     return {name: max(when.settings[name], traffic.timeout)} if name in when.settings else {}
 
@@ -284,7 +284,7 @@ def at(stage: Stage, when: When, numbers: tuple[signal.Signals, ...]) -> Finishe
         end_of_input(process)
     when.until(stage, process)
     if len(numbers) > 1:
-        # Signals that come together have no order: the second waits until the first was heard.
+        # Simultaneous signals have no order: send the others once the first was handled.
         process.send_signal(numbers[0])
         stage.door.wait_for_operation("close")
         numbers = numbers[1:]

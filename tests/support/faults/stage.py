@@ -1,4 +1,4 @@
-"""Where a cell is played: one integration of the sandbox, the real command, and what to do between them."""
+"""Where a cell is played: one integration of the sandbox, the real command, and helpers for scripts."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ENOUGH_SECONDS = 20
 
 @dataclass
 class Stage:
-    """`others` are sessions that are not the run's, `others_rejects` and `others_receipts` such files.
+    """`others` are sessions of other runs, `others_rejects` and `others_receipts` are their files.
 
-    `given` is what the run was first given to read; `ended_after_signal` says how long that took, in seconds.
+    `given` is the run's first input; `ended_after_signal` is how long it took to end, in seconds.
     """
 
     door: FrontDoor
@@ -48,7 +48,7 @@ class Stage:
         for fault in self.faults:
             door.sandbox.inject(fault)
         if self.in_flight > 1:
-            # Behind the others, so it holds only those pages that they leave alone.
+            # After the others, so that it holds only pages that they do not strike.
             door.sandbox.inject(replace(cell.traffic.gathered(), integration_id=door.integration_id))
 
     @property
@@ -57,7 +57,7 @@ class Stage:
 
     @property
     def in_flight(self) -> int:
-        """How many pages the server must have seen at once."""
+        """The number of pages that the server must have seen at once."""
         return self.traffic.together if self.cell.in_flight is None else self.cell.in_flight
 
     def start(self, messages: list[Any], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 - settings
@@ -70,7 +70,7 @@ class Stage:
         return process
 
     def start_whole(self) -> subprocess.Popen[bytes]:
-        """Start a run that has all of its input."""
+        """Start a run with its complete input."""
         process = self.start(self.traffic.input)
         end_of_input(process)
         return process
@@ -80,12 +80,12 @@ class Stage:
         return self.finish(process)
 
     def finish(self, process: subprocess.Popen[bytes]) -> Finished:
-        """No more input; wait for the end."""
+        """End the input and wait for the run's end."""
         end_of_input(process)
         return self.door.finish(process, None)
 
     def stop(self, process: subprocess.Popen[bytes], *numbers: signal.Signals) -> Finished:
-        """Signal, with the pipe as it is; the run must end by itself."""
+        """Send signals without touching the pipe; the run must end on its own."""
         began = time.monotonic()
         for number in numbers:
             process.send_signal(number)
@@ -94,7 +94,7 @@ class Stage:
         return self.door.finish(process, None)
 
     def wait_for_fault(self, index: int = 0, times: int = 1) -> None:
-        """Until the fault has struck so many times."""
+        """Wait until the fault has struck this many times."""
         fault = self.faults[index]
         self.door.sandbox.wait_for(
             lambda box: sum(fired.fault is fault for fired in box.fired(self.door.integration_id)) >= times,
@@ -105,7 +105,7 @@ class Stage:
         self.door.sandbox.release(self.faults[index])
 
     def release_and_wait(self, index: int = 0) -> None:
-        """Let the request go on that a fault holds, and wait until the server has acted on it."""
+        """Release the request that a fault holds, and wait until the server has acted on it."""
         self.release(index)
         fault = self.faults[index]
         nth = next(f.nth for f in self.door.sandbox.fired(self.door.integration_id) if f.fault is fault)
@@ -114,11 +114,11 @@ class Stage:
         )
 
     def wait_for_volley(self) -> None:
-        """Until so many pages have arrived as are in flight together."""
+        """Wait until all pages that are in flight together have arrived."""
         self.door.wait_for_operation("push", self.traffic.together)
 
     def wait_until_accepted(self, pages: int) -> None:
-        """Until so many pages were answered with 202."""
+        """Wait until this many pages got a 202."""
         self.door.sandbox.wait_for(
             lambda box: (
                 sum(seen.status == 202 for seen in box.requests(self.door.integration_id) if is_push(seen))
@@ -128,7 +128,7 @@ class Stage:
         )
 
     def wait_for_acts(self, pages: int) -> None:
-        """Until the server has acted on so many pages, answered or not."""
+        """Wait until the server has acted on this many pages, with or without a response."""
         self.door.sandbox.wait_for(
             lambda box: (
                 sum(bool(seen.acted_at) for seen in box.requests(self.door.integration_id) if is_push(seen))
@@ -138,26 +138,26 @@ class Stage:
         )
 
     def wait_until_sent_again(self, page: int) -> None:
-        """Until the page was accepted, although it was struck the first time."""
+        """Wait until the page was accepted, after it was struck the first time."""
         marker = self.traffic.marker(page)
         self.wait_for_request(lambda seen: is_push(seen) and seen.status == 202 and marker in page_of(seen))
 
     def wait_for_request(self, holds: Callable[[RequestSeen], object]) -> None:
-        """Until one of the requests is as wanted."""
+        """Wait until a request matches."""
         self.door.sandbox.wait_for(
             lambda box: any(holds(seen) for seen in box.requests(self.door.integration_id)),
             timeout=ENOUGH_SECONDS,
         )
 
     def wait_for_session(self, holds: Callable[[Session], object]) -> None:
-        """Until one of the sessions is as wanted."""
+        """Wait until a session matches."""
         self.door.sandbox.wait_for(
             lambda box: any(holds(session) for session in box.sessions(self.door.integration_id)),
             timeout=ENOUGH_SECONDS,
         )
 
     def others_are_all(self) -> None:
-        """What sessions, rejects files and receipts there are so far are not those of the run to come."""
+        """Mark all present sessions, rejects files and receipts as not belonging to the next run."""
         self.others = {session.id for session in self.door.sessions()}
         self.others_rejects = set(self._rejects_files())
         self.others_receipts = set(self._receipts())
@@ -177,7 +177,7 @@ class Stage:
         return [path for path in self._receipts() if path not in self.others_receipts]
 
     def line(self, number: int) -> int:
-        """Where a record is in what the run was given, from 1."""
+        """A record's line in the run's input, from 1."""
         is_after_a_state = number >= EARLIER_AT and EARLIER_STATE in self.given
         return len(SCHEMAS) + number + 1 + is_after_a_state
 

@@ -1,6 +1,6 @@
-"""Connections that are used again after the other side has ended them: by a server, or by what is between.
+"""Connections that are reused after the server, or something in between, has closed them.
 
-What is in doubt is found out quickly, and no copy of a page is applied twice.
+Requests in doubt are resolved quickly, and no copy of a page is applied twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.faults.cells import CONTRARY, READINGS, Cell, read_as
 from tests.support.faults.expectation import DISCARDED, PAGES, PROCESSED
-from tests.support.faults.late import released_by, released_when_sent_again, released_while_looking
+from tests.support.faults.late import released_by, released_when_sent_again, released_while_resolving
 from tests.support.faults.stage import is_push
 from tests.support.front_door import feed
 from tests.support.sandbox import Drop, Fault, Hang, Late, Reset
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from tests.support.front_door import Finished
 
 PACE = {"recheck_interval": 1.0, "quiet_period": 20.0}
-"""With one page in flight the wait of an ordinary loss would take longer than these cells may."""
+"""With one page in flight, the wait after an ordinary loss would exceed the time of these cells."""
 
 LAGS = (0.0, 0.2, 1.5)
-"""Shorter than what is between two looks, and longer."""
+"""Shorter and longer than the interval between two status reads."""
 
 
 def stale(traffic: Traffic) -> Iterator[Cell]:
@@ -55,7 +55,7 @@ def ended_at_once(traffic: Traffic) -> Iterator[Cell]:
                     )
                     yield Cell(
                         f"{moment}: {name}, and the page was received{read_as(base)}, counts lag {lag}",
-                        # Behind another page the counts are read until they show that one.
+                        # After another page, the counts are read until they show that page.
                         DISCARDED.temporary if lag > 1 and moment == "first page" else PROCESSED,
                         traffic.strike(moment, effect=effect, moment="after"),
                         readings,
@@ -65,21 +65,21 @@ def ended_at_once(traffic: Traffic) -> Iterator[Cell]:
 
 
 def received_late(traffic: Traffic) -> Iterator[Cell]:
-    """Reset, as by a gateway that hands the page on anyway."""
+    """Reset, as by a gateway that forwards the page anyway."""
     for moment in PAGES:
         for base in (READINGS, CONTRARY):
             faults = traffic.strike(moment, effect=Late(reset=True))
             words = read_as(base)
             yield Cell(
-                f"{moment}: reset and received late, while it is found out{words}",
+                f"{moment}: reset and received late, while it is being resolved{words}",
                 PROCESSED,
                 (*faults, Fault("status", effect=Hang())),
                 base,
-                script=released_while_looking(1),
+                script=released_while_resolving(1),
                 traffic=traffic,
             )
             yield Cell(
-                f"{moment}: reset and received late, after it was sent again{words}",
+                f"{moment}: reset and received late, after it was resent{words}",
                 DISCARDED.temporary,
                 faults,
                 base,
@@ -114,7 +114,7 @@ def idle(traffic: Traffic) -> Iterator[Cell]:
 
 
 def quick(stage: Stage, lag: float) -> Finished:
-    """A loss like any other would have to stand still for 20 s."""
+    """An ordinary loss would require unchanged counts for 20 s."""
     finished = stage.run(stage.traffic.input)
     check_quick(stage, lag)
     return finished
@@ -130,7 +130,7 @@ def with_a_pause(stage: Stage, lag: float, *, resent: bool) -> Finished:
     first, rest = stage.traffic.input[:15], stage.traffic.input[15:]
     process = stage.start(first)
     stage.wait_until_accepted(1)
-    # The connection becomes idle meanwhile, of which nothing is to be seen.
+    # Wait until the connection is idle, which nothing shows.
     time.sleep(0.7)
     feed(process, rest)
     finished = stage.finish(process)

@@ -1,4 +1,4 @@
-"""What the tap of a cell sends, and how its pages travel: one by one, or eight in flight at once."""
+"""A cell's input, and how its pages are sent: one by one, or eight in flight at once."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ EARLIER_STATE = {"type": "STATE", "value": {"bookmarks": {"people": {"at": "2026
 EARLIER_AT = 12
 
 REFUSED_KEYS = 1000
-"""Keys of records that Sprinto rejects begin here, so that none comes again."""
+"""Keys of records that Sprinto rejects start here, so that none occurs again."""
 
 
 def marker(number: int) -> bytes:
-    """What is found where the record of this number is, and nowhere else, if it is not a bad one."""
+    """Bytes that identify the valid record with this number."""
     return b'"S3CR3T %d"' % number
 
 
@@ -33,13 +33,13 @@ def stream_of(number: int) -> str:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Records of two streams by turns, each distinguished from all others by its name.
+    """Records of two alternating streams, each identified by its name.
 
-    `words` tell the traffic in the names of cells. `key` gives a record's key by its number, from 0. `sizes`
-    are those of the pages, in turn, for `page_size` is the first of them. As
-    many of the first pages as `together` says hold different keys, and are in flight at once. `moments` are
-    the pages at which something goes wrong. The records with the numbers in `bad` are such that Sprinto
-    refuses them, where a cell gives it rules.
+    `words` describe the traffic in cell names. `key` gives a record's key by its number, from 0. `sizes`
+    are the page sizes, in turn; `page_size` is the first of them. The
+    first `together` pages have different keys, and are in flight at once. `moments` are
+    the pages at which something goes wrong. Sprinto rejects the records with the numbers in `bad`
+    if a cell gives it rules.
     """
 
     words: str
@@ -63,7 +63,7 @@ class Traffic:
 
     @property
     def volley(self) -> int:
-        """How many records the pages hold that are in flight at once, first of all."""
+        """The number of records in the first pages, which are in flight at once."""
         return self.pages[self.together - 1].stop
 
     @property
@@ -72,7 +72,7 @@ class Traffic:
 
     @property
     def timeout(self) -> float:
-        """A short timeout for a request, which leaves the pages time to gather."""
+        """A short request timeout that still leaves the pages time to gather."""
         return 0.6 if self.together == 1 else 1.2
 
     def records(self) -> list[dict[str, Any]]:
@@ -86,16 +86,16 @@ class Traffic:
 
     @property
     def input(self) -> list[Any]:
-        """All that the tap sends."""
+        """Everything the tap sends."""
         records = self.records()
         return [*SCHEMAS, *records[:EARLIER_AT], EARLIER_STATE, *records[EARLIER_AT:], STATE]
 
     def line(self, number: int) -> int:
-        """Where a record is in the input, from 1. The earlier STATE is a line too."""
+        """A record's line in the input, from 1. The earlier STATE is a line too."""
         return len(SCHEMAS) + number + 1 + (number >= EARLIER_AT)
 
     def entities(self, copies: int = 1) -> dict[str, list[Any]]:
-        """What is to be applied of so many whole inputs, by entity type, in order."""
+        """The records to be applied for `copies` whole inputs, by entity type, in order."""
         whole: dict[str, list[Any]] = {}
         for number, message in [*enumerate(self.records())] * copies:
             if number not in self.bad:
@@ -104,15 +104,15 @@ class Traffic:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """How many records of each entity type are to be accepted."""
+        """The number of records of each entity type to be accepted."""
         return Counter(stream_of(number) for number in range(self.count) if number not in self.bad)
 
     def counts_of(self, *pages: int) -> Counter[str]:
-        """How many there are of each in these pages, numbered from 1."""
+        """The number of records of each entity type in these pages, numbered from 1."""
         return Counter(stream_of(number) for page in pages for number in self.pages[page - 1])
 
     def format_counts(self, *only: str, **more: int) -> str:
-        """The counts of these types, or of all, as an error tells them, off by so many."""
+        """The counts of these types, or of all, as in an error, with `more` added."""
         counts = Counter(self.counts)
         counts.update(more)
         return ", ".join(f"{counts[name]} {name}" for name in sorted(only or counts))
@@ -123,25 +123,25 @@ class Traffic:
     # Faults
 
     def marker(self, page: int) -> bytes:
-        """What is found in the page of this number, from 1, and in no other."""
+        """Bytes that identify the page with this number, from 1."""
         return marker(self.pages[page - 1].start)
 
     def page(self, number: int, **fault: Any) -> Fault:  # noqa: ANN401 - the rest of a fault's fields
-        """A fault that strikes this page, the first time that it is sent or as `nth` says.
+        """A fault that strikes this page, the first time that it is sent or the `nth` time.
 
-        One of those that are in flight together is struck when all of them have arrived.
+        A page that is in flight with others is struck when all of them have arrived.
         """
         company = self.together if number <= self.together else 0
         return Fault("push", **{"contains": self.marker(number), "company": company, **fault})
 
     def gathered(self, seconds: float = 0.0) -> Fault:
-        """No page of those in flight together is looked at before all of them are there."""
+        """Hold the pages in flight together until all of them have arrived."""
         return Fault("push", times=self.together, company=self.together, effect=Delay(seconds))
 
     def strike(self, where: str, **fault: Any) -> tuple[Fault, ...]:  # noqa: ANN401 - a fault's fields
-        """A fault at one of the moments, and what holds the pages beside: at the first nothing was accepted.
+        """A fault at a moment, and faults that hold the other pages: at the first, none was accepted.
 
-        In the middle some were before and some are after.
+        In the middle, some were accepted before and some are accepted after.
         """
         number = self.moments[where]
         if self.together == 1 or number > self.together:
@@ -154,7 +154,7 @@ class Traffic:
 
 
 def _recurring(distinct: int) -> Callable[[int], int]:
-    """So many keys in order; then they come again, those of later pages first."""
+    """`distinct` keys in order; then they occur again, those of later pages first."""
 
     def key(number: int) -> int:
         place = number // 2
@@ -167,15 +167,15 @@ def _by_fours(number: int) -> int:
     return number // 2 % 4
 
 
-TOLD_APART = (100, 99, 98, 96, 93, 87, 76, 56)
+DISTINGUISHABLE = (100, 99, 98, 96, 93, 87, 76, 56)
 TEN = (10, 9, 8, 6)
-"""With pages of ten at most no eight can be distinguished: after four their sizes come again."""
+"""With at most ten records per page, eight pages cannot all be distinguished: sizes repeat after four."""
 
 SINGLE = Traffic(
     words="1 in flight",
     parallel=1,
     count=25,
-    # They come back in later pages.
+    # They occur again in later pages.
     key=_by_fours,
     sizes=(10,),
     together=1,
@@ -190,12 +190,12 @@ EIGHT = Traffic(
     together=8,
     moments={"first page": 1, "middle page": 4, "last page": 12},
 )
-ALL_TOLD_APART = replace(
+ALL_DISTINGUISHABLE = replace(
     EIGHT,
-    words="8 in flight, each of its own size",
-    count=sum(TOLD_APART) + sum(TOLD_APART[:4]),
-    key=_recurring((sum(TOLD_APART) + 1) // 2),
-    sizes=TOLD_APART,
+    words="8 in flight, all of different sizes",
+    count=sum(DISTINGUISHABLE) + sum(DISTINGUISHABLE[:4]),
+    key=_recurring((sum(DISTINGUISHABLE) + 1) // 2),
+    sizes=DISTINGUISHABLE,
 )
 IN_TURN = replace(
     SINGLE,

@@ -1,4 +1,4 @@
-"""Whether the receipt of a cell's run is true: by the sandbox's own record and by the input."""
+"""Checks the receipt of a cell's run against the sandbox's record and the input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Receipt = dict[str, Any]
 
 TO_THE_END = {Ending.PROCESSED: "processed", Ending.DRY_RUN: "cancelled"}
-"""Runs that took all of the input; and what their receipt says of the session, by a status they have read."""
+"""Runs that read the complete input, and the session state in their receipts, from a status they read."""
 
 PASSED = {
     "active": {"active"},
@@ -33,7 +33,7 @@ PASSED = {
     "processed": {"active", "expired", "processing", "failed", "processed"},
     "failed": {"active", "expired", "processing", "failed"},
 }
-"""What a session may have been before it came to where the sandbox has it."""
+"""The states that a session may have had before its current one."""
 
 
 def check_receipt(stage: Stage, finished: Finished) -> None:
@@ -47,12 +47,12 @@ def check_receipt(stage: Stage, finished: Finished) -> None:
     check_phases(stage, receipt, requests_of(stage, sessions))
     check_entities(stage, receipt, sessions)
     check_pages(stage, receipt, [seen for seen in requests_of(stage, sessions) if is_push(seen)])
-    check_refused(stage, receipt)
+    check_rejects_listed(stage, receipt)
     check_events(stage, receipt, sessions)
 
 
 def check_unfinished(stage: Stage, receipt: Receipt) -> None:
-    """A run that was killed has left what it wrote before it read anything."""
+    """A killed run has left the receipt that it wrote before it read anything."""
     assert (receipt["outcome"], receipt["exit_code"], receipt["ended_at"]) == ("unfinished", None, None)
     assert (receipt["session"], receipt["pages"], receipt["state_went_to"]) == (None, [], "nowhere")
     references = {session.client_reference_id for session in stage.door.sessions()}
@@ -67,7 +67,7 @@ def requests_of(stage: Stage, sessions: list[Session]) -> list[RequestSeen]:
 
 
 def check_end(stage: Stage, receipt: Receipt, finished: Finished) -> None:
-    # A signal that comes while a failed run discards decides the exit code, not what had ended the run.
+    # A signal during the discard of a failed run determines the exit code, but not the recorded error.
     stopped = receipt["error"] == "interrupted"
     assert not stopped or finished.code in SIGNALS.values()
     outcome = {Ending.PROCESSED: "applied", Ending.DRY_RUN: "dry-run"}.get(
@@ -86,7 +86,7 @@ def check_session(stage: Stage, receipt: Receipt, sessions: list[Session]) -> No
     text, ending = receipt["session"], stage.cell.expected.ending
     assert all(receipt["reference"] == session.client_reference_id for session in sessions)
     if text is None:
-        # The response to create was lost, or there was none.
+        # The response to create was lost, or there was no create.
         assert ending not in TO_THE_END
         assert [session.accepted_total for session in sessions if session.accepted_total] == []
         return
@@ -104,7 +104,7 @@ def check_session(stage: Stage, receipt: Receipt, sessions: list[Session]) -> No
 
 
 def is_edited(stage: Stage) -> bool:
-    """Whether the statuses that the run was shown are not as the sandbox knows it."""
+    """Whether the run was shown statuses that differ from the sandbox's."""
     if stage.cell.readings.processed_counts_lag_seconds > 10:
         return True
     return any(isinstance(fault.effect, Edit) for fault in stage.faults if fault.operation == "status")
@@ -122,7 +122,7 @@ def check_phases(stage: Stage, receipt: Receipt, requests: list[RequestSeen]) ->
 
 
 def check_entities(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:
-    """What was put into pages is the beginning of the input, or all of it; and no more accepted than was."""
+    """Paged records are the start of the input, or all of it; no more count as accepted than were."""
     messages, to_the_end = stage.traffic.records(), stage.cell.expected.ending in TO_THE_END
     read = {one["stream"]: one["records"] for one in receipt["streams"]}
     whole = Counter(message["stream"] for message in messages)
@@ -153,7 +153,7 @@ def check_pages(stage: Stage, receipt: Receipt, pushes: list[RequestSeen]) -> No
         start = numbers.stop
         lines = [stage.line(numbers[0]), stage.line(numbers[-1])]
         assert (page["number"], [page["first_line"], page["last_line"]]) == (number, lines)
-        # A request that was cut short may not have come to the server.
+        # An aborted request may not have reached the server.
         assert page["requests"] >= bodies[page["sha256"]]
         if page["sha256"] in bodies:
             assert page["bytes"] == sizes[page["sha256"]]
@@ -163,7 +163,7 @@ def check_pages(stage: Stage, receipt: Receipt, pushes: list[RequestSeen]) -> No
     cut_short = 0 if to_the_end else stage.traffic.parallel
     assert len(pushes) <= requests <= len(pushes) + cut_short
     if not any(seen.status in {400, 413} for seen in pushes):
-        # A page was sent in halves only where another, as large as it is, was sent again.
+        # A page was sent in halves only if another page of the same size was resent.
         parts = set(bodies) - {page["sha256"] for page in pages}
         assert not parts or max(bodies.values()) > 1
         if to_the_end:
@@ -175,7 +175,7 @@ def check_pages(stage: Stage, receipt: Receipt, pushes: list[RequestSeen]) -> No
         assert sum(page[field] for page in pages) == of_types
 
 
-def check_refused(stage: Stage, receipt: Receipt) -> None:
+def check_rejects_listed(stage: Stage, receipt: Receipt) -> None:
     text, bad = receipt["rejects"], stage.traffic.bad
     places = sorted((one["line"], one["stream"], one["entity_type"]) for one in text)
     refused = [(stage.line(number), stream_of(number), stream_of(number)) for number in sorted(bad)]
@@ -190,7 +190,7 @@ def check_refused(stage: Stage, receipt: Receipt) -> None:
 
 
 def check_events(stage: Stage, receipt: Receipt, sessions: list[Session]) -> None:
-    """The sandbox's events of the session, up to when the run asked; null where the log was not shown."""
+    """The session's events up to the run's request; null if the log was not shown."""
     text = receipt["events"]
     if any(fault.operation == "activity" for fault in stage.faults):
         return

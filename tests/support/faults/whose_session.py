@@ -1,4 +1,4 @@
-"""Whose session it is, by a log, a status and a clock that can be read in more than one way."""
+"""Identifying a session's owner under different readings of the log, the status and the clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN = "target-sprinto"
 OTHER = "other-pipeline"
 BASES = {"": READINGS, ", contrary readings": CONTRARY}
 LATELY: dict[str, dict[str, Any]] = {
-    "the log tells of refused creates": {"log_shows_refused_creates": True},
+    "the log shows rejected creates": {"log_shows_refused_creates": True},
     "the log lags": {"log_lag_seconds": 0.5},
     "the log ends with empty pages": {"log_ends": "with empty pages"},
     "the log repeats itself": {"log_ends": "by repeating"},
@@ -46,11 +46,11 @@ LATELY: dict[str, dict[str, Any]] = {
         "clock_offset_seconds": -660.0,
     },
 }
-"""How each reading of the log, the status and the clock differs from the usual one."""
+"""Differences from the usual readings of the log, the status and the clock."""
 
 LOST = Fault("create", moment="after", effect=Reset())
 LOST_BESIDE = Fault("create", nth=2, effect=Reset())
-"""The first create is that of the session in the way."""
+"""The first create is that of the other session."""
 
 
 def looking(traffic: Traffic) -> Iterator[Cell]:
@@ -74,7 +74,7 @@ def looking(traffic: Traffic) -> Iterator[Cell]:
 
 
 def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
-    """A session of this pipeline, or of another one, is active: whether its run is at work cannot be seen."""
+    """A session of this or another pipeline is active: the API does not show whether its run is alive."""
     ends = cell.keywords["readings"].log_ends == "yes"
     taken = replace(PROCESSED, others="cancelled") if ends else REFUSED.saying("the log was cut off")
     policies: dict[str, tuple[str, Expected, dict[str, Any]]] = {
@@ -116,7 +116,7 @@ def beside_another(where: str, cell: partial[Cell]) -> Iterator[Cell]:
 
 
 def meet(stage: Stage, prefix: str) -> Finished:
-    """A run that meets a session which the log shows by now."""
+    """Start a run against a session that the log already shows."""
     another_client.open_session(stage.door, prefix)
     stage.others_are_all()
     another_client.wait_until_logged(stage.door)
@@ -138,7 +138,7 @@ def stopped_while_creating(stage: Stage) -> Finished:
 
 
 def limited(traffic: Traffic) -> Iterator[Cell]:
-    """A limit of requests: the run takes longer, and ends as it would without."""
+    """A rate limit: the run takes longer, but has the same outcome."""
     for retry_after in (True, False):
         server = {"rate_limit": RateLimit(4, 1.0, retry_after=retry_after)}
         words = "with" if retry_after else "without"
@@ -149,7 +149,7 @@ def limited(traffic: Traffic) -> Iterator[Cell]:
         ):
             readings: Readings = replace(READINGS, log_shows_reference=expected is PROCESSED)
             yield Cell(
-                f"a limit of requests, {words} Retry-After: {name}",
+                f"a rate limit, {words} Retry-After: {name}",
                 expected,
                 faults,
                 readings,

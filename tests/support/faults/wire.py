@@ -1,4 +1,4 @@
-"""The server's own record of what came over the wire."""
+"""Reads the server's record of requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def keys_of(push: RequestSeen) -> set[tuple[str, object]]:
 
 
 def most_in_flight(pushes: list[RequestSeen]) -> int:
-    """How many there were at once, at most."""
+    """The maximum number of requests at the same time."""
     return max(
         (sum(other.at <= one.at < (other.ended_at or FOR_EVER) for other in pushes) for one in pushes),
         default=0,
@@ -40,5 +40,5 @@ def is_close(seen: RequestSeen, how: str) -> bool:
 
 
 def is_by_the_target(seen: RequestSeen) -> bool:
-    """Whether it was not another client's."""
+    """Whether a request was sent by the target, not by another client."""
     return seen.headers.get("User-Agent") == "target-sprinto"
