@@ -46,7 +46,7 @@ def several(traffic: Traffic) -> Iterator[Cell]:
     yield from with_timeouts(traffic)
     yield from landing_late(traffic)
     yield from lost_again(traffic)
-    yield from asked_in_vain(traffic)
+    yield from failing_status(traffic)
     yield from halves(traffic)
     yield from beside(traffic)
     yield from volleys(traffic)
@@ -116,7 +116,7 @@ def subsets(traffic: Traffic) -> Iterator[Cell]:
 
 
 def with_timeouts(traffic: Traffic) -> Iterator[Cell]:
-    """Lost at different times: what is found out waits for the last."""
+    """Lost at different times: resolving waits for the last one."""
     settings = {"request_timeout_seconds": traffic.timeout}
     for name, faults, landed in (
         ("all", [traffic.page(number, effect=Hang()) for number in ALL], ()),
@@ -219,7 +219,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
         yield Cell(f"lost again: one, {name}", PROCESSED, (*lost, again[1]), traffic=traffic)
     settings = {"request_timeout_seconds": traffic.timeout}
     for name, second, expected in (
-        # The first try has landed, the second has not: once, and it cannot be decided which.
+        # The first try has landed, the second has not: one copy, and either try may be the one that landed.
         ("the first lands while the second is being resolved", {"effect": Reset()}, PROCESSED),
         ("both land", {"moment": "after", "effect": Reset()}, DISCARDED.temporary),
     ):
@@ -229,7 +229,7 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
             (
                 traffic.page(4, effect=Late()),
                 traffic.page(4, nth=2, **second),
-                # Two looks came before the page was sent again; this one is the first for its second loss.
+                # Two status reads came before the resend; this one is the first for the second loss.
                 Fault("status", nth=3, effect=Hang()),
             ),
             settings=settings,
@@ -240,14 +240,14 @@ def lost_again(traffic: Traffic) -> Iterator[Cell]:
 
 
 def mistaken() -> Iterator[Cell]:
-    """A page sent again lands late, when another of its size is lost: it must not be taken for that one."""
+    """A resent page lands late when another of its size is lost: it must not be mistaken for that one."""
     for traffic, other in ((SINGLE, 2), (EIGHT, 9), (ALL_DISTINGUISHABLE, 9)):
         assert traffic.counts_of(1) == traffic.counts_of(other)
         late = traffic.page(1, effect=Late())
         for name, second in (("not acted", {}), ("acted", {"moment": "after"})):
-            # Acted or not, the counts are the same, so it cannot be decided.
+            # The counts are the same whether it acted or not, so this cannot be decided.
             yield Cell(
-                f"late, when another is lost that looks the same, {name}",
+                f"late, when another page of the same size is lost, {name}",
                 DISCARDED.temporary,
                 (late, traffic.page(other, effect=Reset(), **second)),
                 settings={"request_timeout_seconds": traffic.timeout},
@@ -265,11 +265,11 @@ def released_at_the_end(stage: Stage) -> Finished:
     return finished
 
 
-# Finding out
+# Resolving
 
 
-def asked_in_vain(traffic: Traffic) -> Iterator[Cell]:
-    """The status that would tell goes wrong itself."""
+def failing_status(traffic: Traffic) -> Iterator[Cell]:
+    """The status that would resolve the losses fails too."""
     for lost, landed in (((1, 2, 3), (1, 3)),):
         faults = struck(traffic, lost, landed)
         found = from_losses(traffic, lost, landed)
@@ -285,7 +285,7 @@ def asked_in_vain(traffic: Traffic) -> Iterator[Cell]:
 
 
 def halves(traffic: Traffic) -> Iterator[Cell]:
-    """A page too large beside, and the responses to its halves are lost."""
+    """A page too large among the others, and the responses to its halves are lost."""
     numbers = traffic.pages[2]
     middle = numbers.start + len(numbers) // 2
     parts = [
@@ -336,7 +336,7 @@ BESIDE = (
 
 
 def beside(traffic: Traffic) -> Iterator[Cell]:
-    """Some are lost, one is answered in another way: before all others, or after they were."""
+    """Some responses are lost, one is invalid in another way, before or after the others."""
     lost, landed = (2, 3, 6), (3,)
     for lost_too in ((), (5,)):
         assert from_losses(traffic, (*lost, *lost_too), landed) is PROCESSED
@@ -360,17 +360,17 @@ def beside(traffic: Traffic) -> Iterator[Cell]:
 
 
 def volleys(traffic: Traffic) -> Iterator[Cell]:
-    """All eight are answered alike."""
+    """All eight get the same response."""
     for name in ("429 with Retry-After", "429", "503 with Retry-After", "413", "409", "415"):
         for times in (1, 2):
             if (name, times) == ("415", 2):
-                continue  # a second refusal is about the records
+                continue  # a second rejection is about the records
             faults = tuple(
                 traffic.page(number, nth=nth, effect=MISHAPS[name].effect("push"))
                 for number in ALL
                 for nth in range(1, times + 1)
             )
-            # Sixteen responses that each ask for a second take longer than tests have for retries.
+            # Sixteen responses that each request a second would exceed the tests' retry budget.
             patient = {"retry_timeout_seconds": 30}
             yield Cell(
                 f"all at once: {name}, {times} times", PROCESSED, faults, settings=patient, traffic=traffic
@@ -378,7 +378,7 @@ def volleys(traffic: Traffic) -> Iterator[Cell]:
 
 
 def mixtures(traffic: Traffic) -> Iterator[Cell]:
-    """Each page comes to something else."""
+    """Each page gets a different response."""
     if traffic is not ALL_DISTINGUISHABLE:
         return
     outcomes: tuple[dict[str, Any], ...] = (
@@ -396,7 +396,7 @@ def mixtures(traffic: Traffic) -> Iterator[Cell]:
         chosen = random.Random(seed)  # noqa: S311 - a matrix that is the same each time
         drawn = [chosen.choice(outcomes) | {"pause": chosen.choice((0.0, 0.05, 0.1))} for _ in ALL]
         yield Cell(
-            f"all at once, each to something else: {seed}",
+            f"all at once, each with a different response: {seed}",
             PROCESSED,
             tuple(traffic.page(number, **fate) for number, fate in zip(ALL, drawn, strict=True)),
             settings={"request_timeout_seconds": 1.5},
@@ -411,7 +411,7 @@ LONGER = replace(EIGHT, words="8 in flight, twice", count=4 * EIGHT.pages[3].sto
 
 
 def two_or_three() -> Iterator[Cell]:
-    """Two that add up to three others: whatever `accepted_batches` says, which may lag by itself."""
+    """Two pages with the same sum as three others, whatever `accepted_batches` says, which may lag."""
     lost, landed = (9, 11, 12, 13, 16), (9, 13)
     assert LONGER.counts_of(9, 13) == LONGER.counts_of(11, 12, 16)
     second = tuple(replace(fault, company=16) for fault in struck(LONGER, lost, landed))

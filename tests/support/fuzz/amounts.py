@@ -1,7 +1,7 @@
-"""How many inputs are tried: a few hundred, the same each time, by default; more than 10,000 in `full`.
+"""How many inputs are tried: by default a few hundred, the same each time; more than 10,000 in `full`.
 
-A slow test is split into shards so that it spreads over the test processes; each draws inputs of its own.
-When one fails it prints a `@reproduce_failure` that brings the same input back.
+A slow test is split into shards so that it spreads over the test processes; each draws its own inputs.
+A failing one prints a `@reproduce_failure` that reproduces the input.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from hypothesis import Phase, settings
 
 _COMMON = settings(
-    # A run's time is held by the test itself; Hypothesis' clock would see the machine's other work.
+    # The test itself limits a run's time; Hypothesis' deadline would include other load on the machine.
     deadline=None,
-    # Inputs of earlier failures are kept as tests of their own, not on one machine's disk.
+    # Failing inputs become separate tests; they are not kept on one machine's disk.
     database=None,
-    # `explain` runs a failing input many times over, to tell what does not matter in it.
+    # `explain` would run a failing input many times to find its irrelevant parts.
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
 
@@ -27,5 +27,5 @@ def at_random(examples: int) -> settings:
 
 
 def unshrunk(amount: settings) -> settings:
-    """Without making a failing input smaller: where each try takes seconds, reading it is quicker."""
+    """Do not shrink failing inputs: if each try takes seconds, reading the input is quicker."""
     return settings(amount, phases=(Phase.explicit, Phase.generate))

@@ -1,8 +1,8 @@
-"""Responses of every sort in the place of Sprinto's, each of which repeats the API key and values of records.
+"""Responses of every kind instead of Sprinto's, each repeating the API key and record values.
 
-They are what no server should say, not lies: a client cannot see through a server that says in the documented
-words what is not so. So no response here names another documented state or, to a create, another session; and
-a create or close that was acted on is never answered with a refusal.
+They are invalid but not lies: a client cannot detect a server that returns well-formed, documented
+falsehoods. So no response here has another documented state or, for a create, another session; and
+a create or close that was acted on never gets a rejection.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COURSES: list[tuple[Moment, list[Moment]]] = [
     (("close", 1), [("close", 2), ("status", 2), ("status", 3), ("activity", 1)]),
     (("status", 2), [("status", 3), ("status", 4), ("integration_status", 1)]),
 ]
-"""What goes wrong first, and the calls that may follow upon it."""
+"""The operation that goes wrong first, and the calls that may follow."""
 
 STATUSES = st.sampled_from(
     [
@@ -271,7 +271,7 @@ NO_HTTP = st.one_of(
 
 @st.composite
 def raw_responses(draw: st.DrawFn) -> tuple[int, bytes]:
-    """Bytes that begin as HTTP, and their status."""
+    """Bytes that begin like HTTP, and their status."""
     status = draw(STATUSES)
     body = draw(BODIES)
     reason = draw(st.sampled_from([b"OK", b"", ECHO.encode(), b"\xff\xfe"]))
@@ -338,7 +338,7 @@ ANOTHER_TYPE = st.sampled_from([_GONE, None, True, [], {}, [ECHO], {ECHO: ECHO},
 
 @dataclass(frozen=True)
 class Changed:
-    """One field set to another value, or taken out; also where the response did not have it."""
+    """One field set to another value or removed, even if the response did not have it."""
 
     name: str
     value: Any
@@ -392,9 +392,9 @@ _TIMES_STRUCK = st.sampled_from([1, 1, 1, 1, 2, 9999])
 
 
 def is_refusal(status: int) -> bool:
-    """Whether a status says that the call was not performed: a 4xx does (RFC 9110), but for 408.
+    """Whether a status means that the call was not performed: a 4xx does (RFC 9110), except 408.
 
-    A redirect says nothing, and is believed.
+    A redirect proves nothing, but is treated the same.
     """
     return status == 503 or (300 <= status < 500 and status != 408)
 
@@ -440,7 +440,7 @@ def courses(draw: st.DrawFn) -> tuple[Fault, ...]:
 
 @dataclass(frozen=True)
 class Case:
-    """One run: so many records, these settings, and what is answered."""
+    """One run: the number of records, the settings, and the responses."""
 
     records: int
     settings: dict[str, Any]
@@ -449,7 +449,7 @@ class Case:
 
 
 ENDS = st.sampled_from([{}, {}, {}, {"dry_run": True}, {"finish": "hold", "report_path": RECEIPT}])
-"""What becomes of the session at the end of a run in which nothing goes wrong."""
+"""The session's final state if nothing goes wrong."""
 
 SETTINGS = st.builds(
     dict[str, Any].__or__,

@@ -1,4 +1,4 @@
-"""JSON as text: also what no Python value can say, as a key that comes twice, NaN, or half a surrogate."""
+"""JSON as text, including what no Python value can represent: duplicate keys, NaN, lone surrogates."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tests.support.fuzz.running import SECRET_NUMBER
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Is in the text as it is, JSON or not."""
+    """Text that is inserted unchanged, JSON or not."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """An object whose keys may come twice."""
+    """An object that may have duplicate keys."""
 
     pairs: tuple[tuple[str, Any], ...]
 
 
 def as_text(value: Any, *, ascii_only: bool = False, spaced: bool = False) -> str:  # noqa: ANN401 - any JSON
-    """The text of a value made of JSON's own types, `Verbatim` and `Pairs`."""
+    """The text of a value composed of JSON types, `Verbatim` and `Pairs`."""
 
     def text(inner: Any) -> str:  # noqa: ANN401 - any JSON
         if isinstance(inner, Verbatim):
@@ -44,7 +44,7 @@ def as_text(value: Any, *, ascii_only: bool = False, spaced: bool = False) -> st
 
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-"""No lone surrogates: those are not text; they are among the odd values."""
+"""Without lone surrogates, which are not text; those are among the odd values."""
 
 SECRET_TEXT = ANY_TEXT.map(lambda text: f"{SECRET} {text}")
 SECRET_NUMBERS = st.integers(0, 10**6).map(lambda number: int(f"{SECRET_NUMBER}{number}"))
@@ -59,7 +59,7 @@ LEAVES = (
     | SECRET_NUMBERS.map(lambda number: -number)
     | DECIMALS
 )
-"""Values that may be sent; each one that says anything holds the secret, so that a leak of it shows."""
+"""Values that may be sent; each meaningful one contains the secret, so that a leak shows."""
 
 NAMES = (
     st.sampled_from(["id", "name", "at", "a", "a.b", "a__b", "", "é", "_sdc_batched_at", "type"]) | ANY_TEXT
@@ -67,7 +67,7 @@ NAMES = (
 
 
 def nested(leaves: st.SearchStrategy[Any], names: st.SearchStrategy[str] = NAMES) -> st.SearchStrategy[Any]:
-    """Lists and objects of such leaves."""
+    """Nested lists and objects with these leaves."""
     return st.recursive(
         leaves,
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
@@ -105,4 +105,4 @@ ODD_LEAVES = st.sampled_from(
     ]
 )
 ODD_VALUES = nested(LEAVES | ODD_LEAVES)
-"""Values some of which are not JSON, or JSON that not every reader accepts."""
+"""Values that are partly invalid JSON, or JSON that not every parser accepts."""

@@ -1,7 +1,7 @@
-"""What an input asks for, read line by line with the standard library alone.
+"""The expected result of an input, read line by line with only the standard library.
 
-It knows what must have come of an input that was taken; whether an input is to be taken is known only where
-it was made well-formed.
+It knows the result of an accepted input; whether an input must be accepted is known only if it was generated
+well-formed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Exactly(str):
-    """A number as its digits; never equal to a string of the same letters."""
+    """A number as its digits; never equal to a string with the same characters."""
 
     __slots__ = ()
 
@@ -33,21 +33,21 @@ class _Exactly(str):
 
 
 def exactly(text: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """JSON with each number as the digits that were written. Raises ValueError for what is none."""
+    """Parse JSON, keeping each number's digits. Raises ValueError if it is not JSON."""
     return json.loads(text.decode(), parse_int=_Exactly, parse_float=_Exactly)
 
 
 def by_value(text: bytes) -> Any:  # noqa: ANN401 - any JSON
-    """JSON with numbers by their value: for what was encoded again on its way."""
+    """Parse JSON with numbers by value, for records that were re-encoded."""
     return json.loads(text.decode(), parse_int=Decimal, parse_float=Decimal)
 
 
 @dataclass
 class Asked:
-    """What an input that was taken asks for.
+    """The expected result of an accepted input.
 
-    `records` by entity type, in order; `counts` of them all. `state` is the last STATE's value, `state_line`
-    the line that it came in. `unfollowed`: records after the last STATE.
+    `records` by entity type, in order; `counts` for all types. `state` is the last STATE's value,
+    `state_line` its line. `unfollowed`: records after the last STATE.
     """
 
     records: dict[str, list[Any]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def lines_of(stdin: bytes) -> Iterator[bytes]:
 
 
 def asked(stdin: bytes, variant: Variant) -> Asked:
-    """Read an input that the target has taken. Raises ValueError where it is not JSON after all."""
+    """Read an input that the target has accepted. Raises ValueError if it is not JSON after all."""
     found = Asked()
     read = exactly if variant.is_exact else by_value
     for line in lines_of(stdin):
@@ -92,7 +92,7 @@ def _records(message: Any, read: Callable[[bytes], Any]) -> Iterator[Any]:  # no
 
 
 def may_be_named(*texts: bytes) -> bool:
-    """Whether the secret stands where a message may name it: in a stream, a schema, a key, a field's name.
+    """Whether the secret is where a message may show it: in a stream, a schema, a key, or a field's name.
 
     `texts` are the input and the files of its batches.
     """
@@ -104,13 +104,13 @@ def _names(stdin: bytes) -> Iterator[str]:
         try:
             message = json.loads(line.decode(), parse_int=str, parse_float=str, object_pairs_hook=list)
         except (ValueError, RecursionError):
-            # What no reader can read is never quoted.
+            # Unparsable text is never quoted.
             continue
         yield from _names_in(message)
 
 
 def _names_in(value: Any) -> Iterator[str]:  # noqa: ANN401 - any JSON
-    """All names of fields, and all that stands elsewhere than in a record or a STATE."""
+    """All field names, and everything outside records and STATEs."""
     stack = [(value, False)]
     while stack:
         inner, hidden = stack.pop()

@@ -1,7 +1,7 @@
-"""One run of the real command without a process of the test's own in between: some tens of milliseconds each.
+"""Runs of the real command without a process of the test in between: some tens of milliseconds each.
 
-The same server as in `warm.py` forks it; stdin is a pipe, stdout and stderr are files, and the exit code is
-the one that the operating system gave.
+The server of `warm.py` forks them; stdin is a pipe, stdout and stderr are files, and the exit code is
+the operating system's.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ if TYPE_CHECKING:
     from tests.support.sandbox import FaultySandbox
 
 SECRET_NUMBER = 86753090210
-"""Digits that tests put into numbers of records: they must never come back on stderr."""
+"""Digits that tests put into numbers of records: they must never appear on stderr."""
 
 RECEIPT = "receipt.json"
-"""For `report_path`, in a run's own folder."""
+"""The `report_path`, in a run's own folder."""
 
 HANG_SECONDS = 30
-"""Far beyond what a run here can need, also on a machine that is busy."""
+"""Far more than a run can need here, even on a busy machine."""
 
 _CODE = re.compile(r"\[([a-z-]+)\]$")
 _BREAKS = ("Traceback", "Exception in thread", "Exception ignored", "| CRITICAL")
 
 
 class HungError(Exception):
-    """A run that did not end."""
+    """A run did not end."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run left: exit code, stdout, stderr, and how long it took."""
+    """The result of a run: exit code, stdout, stderr and duration."""
 
     code: int
     stdout: bytes
@@ -60,18 +60,18 @@ class Ran:
 
     @property
     def errors(self) -> list[str]:
-        """The lines that say what went wrong."""
+        """The error lines."""
         return [line.split(" | ", 3)[3] for line in self.stderr.splitlines() if "| ERROR" in line]
 
     @property
     def error(self) -> str:
-        """The one line that says what went wrong."""
+        """The single error line."""
         (only,) = self.errors
         return only
 
     @property
     def ending(self) -> str:
-        """The stable code at the end of that line; "0" where nothing went wrong."""
+        """The error code at the end of that line; "0" if nothing went wrong."""
         if self.code == 0:
             return "0"
         found = _CODE.search(self.error)
@@ -83,9 +83,9 @@ class Ran:
 
 @dataclass
 class Place:
-    """Where runs are made: a sandbox, the server that forks them, and a folder for their files.
+    """Where runs take place: a sandbox, the server that forks them, and a folder for their files.
 
-    `pace` shortens the contract's own waits. `runs` counts the processes that were started here.
+    `pace` shortens the contract's waits. `runs` counts the processes started here.
     """
 
     sandbox: FaultySandbox
@@ -97,17 +97,17 @@ class Place:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def new_integration(self) -> str:
-        """One for each run, so that runs do not meet."""
+        """A new integration for each run, so that runs do not interfere."""
         return f"integration-{next(self._numbers)}"
 
     def folder_of(self, integration_id: str) -> Path:
-        """The one run's own files."""
+        """The folder of one run's files."""
         folder = self.folder / integration_id
         folder.mkdir(exist_ok=True)
         return folder
 
     def run(self, integration_id: str, stdin: bytes, settings: Mapping[str, Any], *, piece: int = 0) -> Ran:
-        """Run the command on `stdin`, written `piece` bytes at a time, or at once. Raises HungError."""
+        """Run the command on `stdin`, written in pieces of `piece` bytes, or at once. Raises HungError."""
         folder = self.folder_of(integration_id)
         values = {
             "api_key": front_door.API_KEY,
@@ -129,8 +129,8 @@ class Place:
         return ran
 
     def _become(self, folder: Path, stdin: bytes, out: BinaryIO, err: BinaryIO, piece: int) -> int | None:
-        """The exit code; None for a run that did not end."""
-        # DEBUG throughout: nothing may leak there either.
+        """Return the exit code; None for a run that did not end."""
+        # Always DEBUG: nothing may leak there either.
         env = {**os.environ, "TARGET_SPRINTO_LOGLEVEL": "DEBUG", "NO_PROXY": "127.0.0.1"}
         wanted: dict[str, object] = {
             "words": ["target-sprinto", "--config", "config.json"],
@@ -160,7 +160,7 @@ class Place:
         return self.sandbox.sessions(integration_id)
 
     def applied(self, integration_id: str) -> dict[str, list[bytes]]:
-        """What the sandbox applied: by entity type, each record's own bytes."""
+        """The applied records: by entity type, each as its bytes."""
         return self.sandbox.applied(integration_id)
 
     def rejected(self, integration_id: str) -> list[bytes]:
@@ -175,13 +175,13 @@ class Place:
         return read_receipt(path) if path.exists() else None
 
     def held_state(self, integration_id: str) -> bytes:
-        """The STATE in the run's receipt, as it stands there."""
+        """The STATE in the run's receipt, unchanged."""
         return bytes(
             msgspec.json.decode((self.folder_of(integration_id) / RECEIPT).read_bytes(), type=_Held).state
         )
 
     def forget(self, integration_id: str) -> None:
-        """Remove its files."""
+        """Remove a run's files."""
         shutil.rmtree(self.folder_of(integration_id))
 
 
@@ -191,13 +191,13 @@ class _Held(msgspec.Struct):
 
 def _feed(writing: int, data: bytes, piece: int) -> None:
     step = piece or max(1, len(data))
-    # The run may end before it has read all.
+    # The run may end before it has read everything.
     with contextlib.suppress(BrokenPipeError), open(writing, "wb", buffering=0) as pipe:
         pipe.writelines(data[start : start + step] for start in range(0, len(data), step))
 
 
 def check_end(ran: Ran, *, values: bool = True) -> None:
-    """What holds of every run: an orderly end, logged in one line, without the key and without `values`."""
+    """Check what holds for every run: a proper end, logged in one line, without the key or `values`."""
     assert ran.code in {0, 1, 75}, ran
     for word in _BREAKS:
         assert word not in ran.stderr, ran
@@ -209,14 +209,14 @@ def check_end(ran: Ran, *, values: bool = True) -> None:
 
 
 def check_receipt(receipt: dict[str, Any], ran: Ran, *, values: bool = True) -> None:
-    """It tells the run's ending, without the key and without `values`, but for a held run's STATE."""
+    """Check that the receipt shows the run's outcome, without the key or `values`, except in a held STATE."""
     without_state = json.dumps(receipt | {"state": None})
     assert front_door.API_KEY not in without_state, (receipt, ran)
     assert not values or not holds_a_secret(without_state), (receipt, ran)
     assert receipt["exit_code"] == ran.code, (receipt, ran)
     assert receipt["error"] == (ran.ending if ran.code else None), (receipt, ran)
     ended_well = {"applied", "held", "dry-run", "nothing-to-send"}
-    # A dry run with rejections has gone through, too.
+    # A dry run with rejections is complete, too.
     ended_badly = {"dry-run"} if ran.ending == "would-be-refused" else {"failed"}
     assert receipt["outcome"] in (ended_well if ran.code == 0 else ended_badly), (receipt, ran)
 

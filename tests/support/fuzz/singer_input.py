@@ -1,4 +1,4 @@
-"""Inputs: whole and well-formed ones, and the many ways in which an input can be none."""
+"""Inputs: complete and well-formed ones, and the many ways in which an input can be invalid."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 Message = dict[str, Any]
 BATCH_URL = "file:///batch-of-this-input"
-"""Put in the place of the real one, which each run has for itself."""
+"""A placeholder for the real URL, which differs for each run."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """One run's input: `taken` says whether the target must take it; None where only the rules are known."""
+    """One run's input: `taken` shows whether the target must accept it; None if that is unknown."""
 
     stdin: bytes
     variant: Variant
     taken: bool | None = None
     piece: int = 0
-    """How many bytes are written at a time; 0 for all at once."""
+    """The number of bytes written at a time; 0 for all at once."""
     batch: bytes = b""
-    """What the file holds that BATCH messages name as `BATCH_URL`."""
+    """The content of the file that BATCH messages refer to as `BATCH_URL`."""
 
 
 # Well-formed
@@ -59,7 +59,7 @@ _SCHEMAS: list[dict[str, Any]] = [
     {"properties": _ID | {"id": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}},
     {"properties": _ID | {"name": {"type": "string", "pattern": "s3cr3t", "maxLength": 100}}},
 ]
-"""Each with room for what `_RECORDS` draws."""
+"""Each allows the fields that `_RECORDS` draws."""
 
 _RECORDS = st.builds(
     lambda number, name, more: more | {"id": number, "name": name},
@@ -86,7 +86,7 @@ _BATCHES = st.fixed_dictionaries(
 )
 _FILES = st.lists(_RECORDS, max_size=3).map(lambda records: joined(as_lines(records)))
 _FILES |= _FILES.map(gzip.compress)
-"""Compressed or not, whatever the message says: that is how SDK taps write them."""
+"""Compressed or not, independent of the message, as SDK taps write them."""
 
 
 def schema_message(stream: str, schema: Any, keys: Any) -> Message:  # noqa: ANN401 - well-formed or not
@@ -122,7 +122,7 @@ def messages_of(  # noqa: PLR0913, PLR0917 - one for each part of a message
             messages.append({"type": "ACTIVATE_VERSION", "stream": stream, "version": 1})
         elif kind == "BATCH":
             messages.append({"type": "BATCH", "stream": stream} | draw(batches))
-    # An empty one after records says that the tap was stopped.
+    # An empty STATE after records means that the tap was stopped.
     return [*messages, {"type": "STATE", "value": draw(OBJECTS.filter(bool))}]
 
 
@@ -143,7 +143,7 @@ PIECES = st.sampled_from([0, 0, 0, 1, 7, 4096])
 
 @st.composite
 def whole_inputs(draw: st.DrawFn) -> Input:
-    """Inputs that must be taken, under settings that take all of them."""
+    """Inputs that must be accepted, under settings that accept all of them."""
     variant = draw(st.sampled_from([variant for variant in VARIANTS if variant.takes_all_streams]))
     messages = draw(well_formed())
     if not variant.needs_final_state and draw(st.booleans()):
@@ -239,7 +239,7 @@ _TYPES = st.sampled_from(
 
 @st.composite
 def odd_messages(draw: st.DrawFn) -> Message | Pairs:
-    """A message of any sort, each part of it well-formed or not, there or not, there once or twice."""
+    """A message of any type, each part well-formed or not, and missing, present or duplicated."""
     odd_objects = st.dictionaries(NAMES, ODD_VALUES, max_size=4)
     parts: dict[str, st.SearchStrategy[Any]] = {
         "type": _TYPES,
@@ -299,7 +299,7 @@ _ODD_FILES = (
 
 @st.composite
 def odd_parts(draw: st.DrawFn) -> Input:
-    """Messages of the right shape and order, with hostile schemas, odd keys, odd streams, odd values."""
+    """Messages of the right shape and order, with hostile schemas and odd keys, streams and values."""
 
     def some_odd(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         return draw(st.sampled_from([usual, usual | odd]))
@@ -369,7 +369,7 @@ _CHANGES: list[Callable[[list[bytes], int, bytes], list[bytes]]] = [
 
 @st.composite
 def nearly_whole_inputs(draw: st.DrawFn) -> Input:
-    """Well-formed messages of which one to three were changed, moved, left out or joined by odd ones."""
+    """Well-formed messages of which one to three were changed, moved, removed or joined by odd ones."""
     lines = as_lines(draw(well_formed()))
     for _ in range(draw(st.integers(1, 3))):
         change = draw(st.sampled_from(_CHANGES))
@@ -379,7 +379,7 @@ def nearly_whole_inputs(draw: st.DrawFn) -> Input:
 
 @st.composite
 def json_lines(draw: st.DrawFn) -> Input:
-    """Lines of JSON, seldom Singer messages."""
+    """Lines of JSON, rarely Singer messages."""
     values = st.lists(VALUES | OBJECTS | odd_messages() | ODD_VALUES, max_size=6)
     return Input(joined([as_text(value).encode() for value in draw(values)]), draw(st.sampled_from(VARIANTS)))
 
@@ -405,7 +405,7 @@ _RAW = st.binary(max_size=40) | st.sampled_from(
 
 @st.composite
 def invalid_bytes(draw: st.DrawFn) -> Input:
-    """The bytes of a well-formed input with parts cut out, doubled, moved or overwritten; or any bytes."""
+    """A well-formed input's bytes with parts removed, doubled, moved or overwritten; or any bytes."""
     variant = draw(st.sampled_from(VARIANTS))
     if draw(st.integers(0, 5)) == 0:
         return Input(draw(st.binary(max_size=300)), variant, None, draw(PIECES))

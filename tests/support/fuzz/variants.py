@@ -1,4 +1,4 @@
-"""Settings under which an input is run, each with what it makes of a record: said here, not asked for."""
+"""Settings for a run, each with its expected effect on records, stated here independently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_sent(_stream: str, record: Record) -> Record:
 
 
 def labelled(stream: str, record: Record) -> Record:
-    """`stream_maps` of `LABELLED`: id and name as they are, the name as `label` too, and nothing else."""
+    """The effect of `LABELLED`: id and name unchanged, the name also as `label`, and nothing else."""
     if stream != "people":
         return record
     return {"label": record["name"], "id": record["id"], "name": record["name"]}
@@ -28,8 +28,8 @@ def labelled(stream: str, record: Record) -> Record:
 class Variant:
     """One set of settings.
 
-    `entity_types` is what becomes of streams, `makes` what becomes of a record; None for `makes` where only
-    the number of records is logged. `keeps_unmapped`: whether a stream that is not named is sent.
+    `entity_types` maps streams, `makes` maps a record; `makes` is None if only
+    the number of records is known. `keeps_unmapped`: whether an unnamed stream is sent.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Variant:
     makes: Callable[[str, Record], Record] | None = as_sent
     keeps_unmapped: bool = True
     ordered: bool = True
-    """Whether all records of an entity type keep their order, and not only those of one key."""
+    """Whether all records of an entity type keep their order, not only those with the same key."""
 
     takes_all_streams: bool = True
     """Whether every well-formed input succeeds."""
@@ -48,7 +48,7 @@ class Variant:
         return bool(self.settings.get("require_final_state", True))
 
     def takes_streams(self, streams: set[str]) -> bool:
-        """Whether no stream that the settings name is missing from an input with these streams."""
+        """Whether an input with these streams has every stream that the settings name."""
         named = {**self.settings.get("entity_types", {}), **self.settings.get("stream_maps", {})}
         missing = {stream for stream, rule in named.items() if rule != "__NULL__"} - streams
         others = {self.entity_type(stream) for stream in streams}
@@ -56,7 +56,7 @@ class Variant:
 
     @property
     def is_exact(self) -> bool:
-        """Whether records go out as the very digits that came in."""
+        """Whether records are sent with unchanged digits."""
         return self.makes is as_sent and "stream_maps" not in self.settings
 
     @property
@@ -68,7 +68,7 @@ class Variant:
         return self.settings.get("finish") == "hold"
 
     def entity_type(self, stream: str) -> str | None:
-        """The stream's entity type; None where its records are not sent."""
+        """The stream's entity type; None if its records are not sent."""
         return self.entity_types.get(stream, stream if self.keeps_unmapped else None)
 
 

@@ -1,6 +1,6 @@
-"""Taps that read files: their functions write the source, yield a night, change the source, yield the next.
+"""Taps that read files: each function writes the source, yields a night, changes the source, yields the next.
 
-What a night must bring is written by hand from the source, with the columns that a tap adds.
+Expected records are written by hand from the source, with the columns that a tap adds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def csv_folder(place: Place) -> Generator[Night]:
         f'"_sdc_line_number": 2, {added}}}'
     )
     yield Night({"people": [first]})
-    # It sends a file again whose time is at the bookmark.
+    # It resends a file whose time equals the bookmark.
     yield Night({"people": [first]})
     place.write(
         "in/people.csv", 'id,name,amount,hired\r\n2,"two\n""lines""",,9999-12-31\r\n', at=MORNING + 3600
@@ -113,7 +113,7 @@ def singer_jsonl(place: Place) -> Generator[Night]:
         "in/a.singer.jsonl", f'{head}{{"type": "RECORD", "stream": "people", "record": {{{record}}}}}\n'
     )
     place.config = {"source": "local", "local": {"folders": [f"{place.folder}/in"]}}
-    # It repeats the file: a file without a STATE is an input without one.
+    # It passes the file through: without a STATE in the file, there is none in the input.
     yield Night(error="missing-final-state")
     with (place.folder / "in" / "a.singer.jsonl").open("a") as file:
         file.write('{"type": "STATE", "value": {"bookmarks": {"people": {"at": 1}}}}\n')
@@ -135,7 +135,7 @@ def test_data_generator(place: Place) -> Generator[Night]:
         "generate_pairwise_hash": False,
     }
     place.catalog = {"selected": True}
-    # It never writes a STATE. What the documentation says to do then: require the records themselves.
+    # It never writes a STATE. As documented for this case, require the records themselves.
     yield Night(error="missing-final-state")
     at_least = {"require_final_state": False, "expect": {"people": {"min_records": 2}}}
     yield Night(error="too-few-records", settings=at_least)

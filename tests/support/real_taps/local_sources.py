@@ -26,7 +26,7 @@ SECONDS_TO_START = 60
 
 @contextmanager
 def http(responses: dict[str, Callable[[dict[str, str]], str]]) -> Iterator[str]:
-    """A server; for each path a function makes the response of the query. Yields its URL."""
+    """A server with a function per path that turns the query into the response. Yields its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -50,7 +50,7 @@ def http(responses: dict[str, Callable[[dict[str, str]], str]]) -> Iterator[str]
 
 @contextmanager
 def postgres() -> Iterator[tuple[Path, Callable[[str], str]]]:
-    """A server whose log can be read with wal2json; yields the folder of its socket, and how to query it."""
+    """A server whose log wal2json can read; yields its socket's folder, and a function to query it."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found or not (found[-1].parent.parent / "lib" / "wal2json.so").exists():
         pytest.skip("no PostgreSQL server with wal2json (Debian: postgresql, postgresql-*-wal2json)")
@@ -86,7 +86,7 @@ def postgres() -> Iterator[tuple[Path, Callable[[str], str]]]:
 
 @contextmanager
 def mariadb() -> Iterator[tuple[int, Callable[[str], str]]]:
-    """A server with a binary log; yields its port, and how to query it. User and password are `tap`."""
+    """A server with a binary log; yields its port and a function to query it. User and password are `tap`."""
     server, make = shutil.which("mariadbd", path="/usr/sbin:/usr/bin"), shutil.which("mariadb-install-db")
     if server is None or make is None:
         pytest.skip("no MariaDB server (Debian: mariadb-server)")
@@ -120,7 +120,7 @@ def mariadb() -> Iterator[tuple[int, Callable[[str], str]]]:
 
 
 def _owner(folder: str, user: str) -> dict[str, Any]:
-    """How to run a server in `folder`: as its own user, since these servers refuse to run as root."""
+    """How to run a server in `folder`: as a separate user, since these servers refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Where a tap reads, and what each of its runs must bring."""
+"""Where a tap reads, and the expected result of each run."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MORNING = 1767261845
-"""2026-01-01T10:04:05Z, when a source was written; an hour later it is written again."""
+"""2026-01-01T10:04:05Z, when a source is written; it is changed an hour later."""
 
 
 @dataclass
 class Place:
-    """Where a tap reads, and what it runs with."""
+    """Where a tap reads, and its environment."""
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
     catalog: dict[str, Any] = field(default_factory=dict)
-    """Metadata for every stream that the tap discovers; without it the tap runs without a catalog."""
+    """Metadata for every discovered stream; without it, the tap runs without a catalog."""
 
     def write(self, name: str, content: str | bytes, *, at: int = MORNING) -> str:
         path = self.folder / name
@@ -31,10 +31,10 @@ class Place:
 
 
 class Night(NamedTuple):
-    """What a run must bring, `{stream: [record as JSON]}`, or with which error it must end."""
+    """A run's expected records, `{stream: [record as JSON]}`, or its expected error."""
 
     records: dict[str, list[str]] = {}  # noqa: RUF012 - never changed
     error: str = ""
     settings: dict[str, Any] = {}  # noqa: RUF012 - never changed
     batches: int = 0
-    """BATCH messages that the tap must have sent."""
+    """The number of BATCH messages that the tap must send."""

@@ -1,4 +1,4 @@
-"""Taps that read an HTTP server or the log of a database, night after night, as in `file_taps.py`."""
+"""Taps that read an HTTP server or a database's log, night after night, as in `file_taps.py`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def feed(place: Place) -> Generator[Night]:
 
 
 class People:
-    """Two people and later a third, as an API sends those that changed since a time."""
+    """Two people and later a third; like an API, sends those changed since a time."""
 
     def __init__(self) -> None:
         self.rows = {
@@ -130,7 +130,7 @@ def rest_api(place: Place) -> Generator[Night]:
         place.catalog = {"selected": True}
         # singer-python drops a null from a list.
         yield Night({"people": [row.replace("[1, null, 3]", "[1, 3]") for row in people.expected()]})
-        # The tap knows the row at its bookmark again, and leaves it out.
+        # The tap recognises the row at its bookmark and skips it.
         yield Night({})
         people.hire()
         yield Night({"people": people.expected("2026-01-04")})
@@ -179,7 +179,7 @@ def postgres_log(place: Place) -> Generator[Night]:
         query(CHANGES.format(""))
         # The deleted row is never sent as a current one.
         yield Night(error="deleted-record")
-        # From the log this tap reads numbers as floats: the digits are lost before they reach a pipe.
+        # This tap reads numbers from the log as floats: digits are lost before they reach the pipe.
         changed = first.format(name="new", pay="12345678901234567168")
         live = '"_sdc_deleted_at": null'
         yield Night({stream: [f"{{{changed}, {live}}}", f"{{{THIRD}, {live}}}"]}, settings=SKIP)

@@ -1,4 +1,4 @@
-"""The sandbox as tests need it: with faults on demand, and a record of every request."""
+"""The sandbox for tests: with faults on demand, and a record of every request."""
 
 from tests.support.sandbox.faults import (
     CutOff,

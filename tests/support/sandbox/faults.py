@@ -1,7 +1,7 @@
-"""Faults on demand: which request is to go wrong, and how.
+"""Faults on demand: which request goes wrong, and how.
 
-`moment="before"` means that the server does not act on the request; `moment="after"`, that it acts and only
-the response is invalid. That is the difference between a page that was lost and one that was staged unseen.
+`moment="before"` means that the server does not act on the request; `moment="after"` means that it acts and
+only the response is invalid. This distinguishes a page that was lost from one that was staged unnoticed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from target_sprinto.sandbox.operations import Operation
 
 @dataclass(frozen=True)
 class Respond:
-    """Another response. A body of None becomes an error body as documented (Sprinto: Models, Error)."""
+    """Another response. A body of None becomes a documented error body (Sprinto: Models, Error)."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -24,24 +24,24 @@ class Respond:
 
 @dataclass(frozen=True)
 class Reset:
-    """The connection is reset (TCP RST) instead of answered."""
+    """The connection is reset (TCP RST) instead of a response."""
 
 
 @dataclass(frozen=True)
 class Drop:
-    """The connection is closed in good order, without a response."""
+    """The connection is closed normally, without a response."""
 
 
 @dataclass(frozen=True)
 class Hang:
-    """No response until `seconds` passed, the fault is released, or the client left; then the real one."""
+    """The real response, once `seconds` passed, the fault is released, or the client disconnected."""
 
     seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Late:
-    """No response, and the server acts only once the client has left: `seconds` after that, or on release.
+    """No response; the server acts only after the client disconnected: `seconds` later, or on release.
 
     With `reset` the connection is reset at once, as by a proxy that forwards the request anyway.
     """
@@ -52,14 +52,14 @@ class Late:
 
 @dataclass(frozen=True)
 class CutOff:
-    """The real response's headers and `at` bytes of its body, then the end. The server always acts."""
+    """The real response's headers and `at` bytes of its body, then a close. The server always acts."""
 
     at: int
 
 
 @dataclass(frozen=True)
 class Delay:
-    """The real response, `seconds` late; by `moment` the server acts before or after the wait."""
+    """The real response, `seconds` late; depending on `moment`, the server acts before or after the wait."""
 
     seconds: float
 
@@ -73,7 +73,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Raw:
-    """These bytes in the place of a response, HTTP or not; then the end of the connection, or silence."""
+    """These bytes instead of a response, HTTP or not; then the connection is closed, or stays silent."""
 
     data: bytes
     then: Literal["end", "silence"] = "end"
@@ -95,11 +95,11 @@ class Fault:
     """Strikes the nth to the (nth + times - 1)th request of one operation on an integration.
 
     `nth` is the request's own number per integration and operation, from 1, as in `RequestSeen.nth`; with
-    `contains`, its number among those whose decoded body contains these bytes, which are all that are meant.
-    Without an `integration_id` the fault is for every integration.
+    `contains`, its number among the requests whose decoded body contains these bytes.
+    Without an `integration_id`, the fault applies to every integration.
 
     `company` is how many requests of the operation must have arrived, counted from the first one, before
-    the fault strikes: so that several are in flight at once. `pause` is how many seconds it then waits. Until
+    the fault strikes, so that several are in flight at once. `pause` is how many seconds it then waits. Until
     it strikes, the server does nothing.
     """
 
@@ -114,7 +114,7 @@ class Fault:
     pause: float = 0.0
 
     def is_about(self, operation: str | None, integration_id: str, body: bytes) -> bool:
-        """Whether this request is one of those that are counted."""
+        """Whether this request is counted."""
         return (
             operation == self.operation
             and self.integration_id in (None, integration_id)
@@ -122,15 +122,15 @@ class Fault:
         )
 
     def hits(self, nth: int) -> bool:
-        """Whether it strikes the nth of them."""
+        """Whether it strikes the nth of the counted requests."""
         return self.nth <= nth < self.nth + self.times
 
 
 @dataclass(frozen=True)
 class IdleConnections:
-    """What happens to a connection without a request for so many seconds, if anything.
+    """What happens to a connection after this many seconds without a request, if anything.
 
-    The server closes it; or a gateway forgets it, which resets it at the next request and forwards nothing.
+    The server closes it; or a gateway forgets it, resets it at the next request, and forwards nothing.
     """
 
     closed_after: float | None = None

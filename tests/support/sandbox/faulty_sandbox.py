@@ -1,4 +1,4 @@
-"""The sandbox with faults on demand, a record of every request, and options for each integration."""
+"""The sandbox with faults on demand, a record of every request, and options per integration."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.sandbox.request_seen import RequestSeen, seen_of
 REQUESTS_KEPT = 20_000
 REQUESTS_KEPT_LIGHT = 1_000
 POLL_SECONDS = 0.02
-"""How often `wait_for` looks whether time alone has moved something."""
+"""How often `wait_for` checks for changes by the passage of time."""
 
 
 class FaultySandbox(Sandbox):
     """A sandbox that fails on demand.
 
-    `changed` is notified of every request's start and end; its lock is the sandbox's own.
+    `changed` is notified of every request's start and end; its lock is the sandbox's lock.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class FaultySandbox(Sandbox):
         self._released: set[Fault] = set()
         self._idle: dict[str, IdleConnections] = {}
 
-    # What a test asks.
+    # For tests
 
     def configure(
         self,
@@ -52,9 +52,9 @@ class FaultySandbox(Sandbox):
         *,
         closes_idle_after: float | None = None,
         forgets_idle_after: float | None = None,
-        **changes: Any,  # noqa: ANN401 - by the name
+        **changes: Any,  # noqa: ANN401 - options by name
     ) -> None:
-        """Let one integration differ in these fields of `SandboxOptions` from now on, and on the wire."""
+        """Set these fields of `SandboxOptions` for one integration from now on, also on the wire."""
         with self.changed:
             self._idle[integration_id] = IdleConnections(closes_idle_after, forgets_idle_after)
             before = self._integrations.get(integration_id) or self._add(integration_id)
@@ -62,12 +62,12 @@ class FaultySandbox(Sandbox):
             self._integrations[integration_id] = Integration(integration_id, options, before.state)
 
     def idle(self, integration_id: str) -> IdleConnections | None:
-        """What happens to an integration's idle connections."""
+        """Return what happens to an integration's idle connections."""
         with self.changed:
             return self._idle.get(integration_id)
 
     def inject(self, fault: Fault) -> None:
-        """Have a fault strike; of several that hit the same request, the one injected first does."""
+        """Inject a fault; if several hit the same request, the one injected first strikes."""
         with self.changed:
             self._faults.append(fault)
 
@@ -77,12 +77,12 @@ class FaultySandbox(Sandbox):
             return [fired for fired in self._fired if integration_id in (None, fired.integration_id)]
 
     def release(self, fault: Fault) -> None:
-        """Let the requests go on that hang by this fault, now or later."""
+        """Let requests that hang by this fault continue, now or later."""
         with self.changed:
             self._released.add(fault)
 
     def expire(self, integration_id: str) -> None:
-        """Let the time of the active session be up."""
+        """Expire the active session."""
         with self.changed:
             for session in self._state(integration_id).sessions.values():
                 if session.state == "active":
@@ -96,7 +96,7 @@ class FaultySandbox(Sandbox):
             return [replace(seen) for seen in self._seen if integration_id in (None, seen.integration_id)]
 
     def staged(self, session_id: str) -> list[dict[str, list[bytes]]]:
-        """List a session's accepted pages, in order, with each record's own bytes."""
+        """List a session's accepted pages, in order, with each record's bytes."""
         with self.changed:
             for integration in self._integrations.values():
                 if session := integration.state.sessions.get(session_id):
@@ -107,7 +107,7 @@ class FaultySandbox(Sandbox):
             return []
 
     def wait_for(self, predicate: Callable[[FaultySandbox], bool], timeout: float = 10.0) -> None:
-        """Block until the predicate holds: asked at each request's start and end, and 50 times a second.
+        """Block until the predicate holds; check it at each request's start and end, and 50 times a second.
 
         Raises TimeoutError after `timeout` seconds.
         """
@@ -120,16 +120,16 @@ class FaultySandbox(Sandbox):
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._runner.server.connections) if self._runner.server else 0
 
-    # What the server asks.
+    # For the server
 
     def make_server(self) -> Server:
         return FaultyServer(self)
 
     def begin(self, seen: RequestSeen) -> RequestSeen:
-        """Number and record a request whose head has arrived."""
+        """Number and record a request whose headers have arrived."""
         with self.changed:
             self._arrived[seen.integration_id, seen.operation] += 1
             seen.nth = self._arrived[seen.integration_id, seen.operation]
@@ -138,10 +138,10 @@ class FaultySandbox(Sandbox):
             return seen
 
     def receive(self, seen: RequestSeen) -> Fault | None:
-        """Measure a request that is complete; return the fault that strikes it."""
+        """Measure a complete request; return the fault that strikes it."""
         with self.changed:
             body = seen.measure(self.readings(seen.integration_id))
-            # Of all that it is for, each counts the request, whichever strikes.
+            # Every matching fault counts the request, whichever strikes.
             striking = [fault for fault in self._faults if self._strikes(fault, seen, body)]
             fault = striking[0] if striking else None
             if fault is not None:
@@ -150,17 +150,17 @@ class FaultySandbox(Sandbox):
             return fault
 
     def arrived(self, seen: RequestSeen) -> int:
-        """How many requests of this one's operation have arrived at its integration."""
+        """The number of requests of this operation that have arrived at this integration."""
         with self.changed:
             return self._arrived[seen.integration_id, seen.operation]
 
     def is_released(self, fault: Fault) -> bool:
-        """Whether what hangs by a fault may go on."""
+        """Whether requests that hang by a fault may continue."""
         with self.changed:
             return fault in self._released
 
     def respond(self, call: Call) -> Reply:
-        # Under one lock: what others do meanwhile is later, by the record too.
+        # Under one lock: concurrent acts of others are later, in the record too.
         with self.changed:
             reply = super().respond(call)
             seen_of(call).acted_at = self.clock()
@@ -168,7 +168,7 @@ class FaultySandbox(Sandbox):
             return reply
 
     def finish(self, seen: RequestSeen, status: int | None) -> None:
-        """Record what a request was answered: None for nothing at all."""
+        """Record a request's response status, or None if there was none."""
         with self.changed:
             if self.options.light:
                 seen.body = b""

@@ -1,4 +1,4 @@
-"""The sandbox's HTTP with faults, which live on the wire."""
+"""The sandbox's HTTP server with faults on the wire."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from tests.support.sandbox.faulty_sandbox import FaultySandbox
 
 PRESENCE_SECONDS = 0.02
-"""How often a hanging request polls whether it may go on, and whether its client is still there."""
+"""How often a hanging request checks whether it may continue, and whether its client is connected."""
 
 
 class FaultyServer(Server):
-    """Records each request in the sandbox, and lets the sandbox's faults strike."""
+    """Records each request in the sandbox, and applies the sandbox's faults."""
 
     def __init__(self, sandbox: FaultySandbox) -> None:
         super().__init__(sandbox)
@@ -54,7 +54,7 @@ class FaultyServer(Server):
             return self._sandbox.arrived(seen) >= fault.company
 
         await _until(lambda: has_company() or not _present(request))
-        # A client may leave as soon as there is company: the fault strikes all the same.
+        # A client may disconnect as soon as there is company: the fault strikes anyway.
         if not has_company():
             return self.break_off(request, call)
         await asyncio.sleep(fault.pause)
@@ -86,7 +86,7 @@ class FaultyServer(Server):
             asyncio.get_running_loop().call_later(idle.closed_after, close_if_idle)
 
     def _is_forgotten(self, request: web.Request, call: Call) -> bool:
-        """Whether a gateway has forgotten the connection, which is idle no longer."""
+        """Whether a gateway forgot the connection while it was idle."""
         idle, transport = self._sandbox.idle(call.integration_id), request.transport
         since = None if transport is None else self._idle_since.pop(transport, None)
         if idle is None or idle.forgotten_after is None or since is None:
@@ -96,7 +96,7 @@ class FaultyServer(Server):
     async def _strike(  # noqa: C901 - one case for each effect
         self, fault: faults.Fault, request: web.Request, call: Call
     ) -> web.StreamResponse:
-        """Let a fault have its way with a request."""
+        """Apply a fault to a request."""
         effect = fault.effect
         reply = self._sandbox.respond(call) if fault.moment == "after" else None
         match effect:
@@ -142,7 +142,7 @@ class FaultyServer(Server):
         part.headers.setdefault("Date", self._sandbox.date(call.integration_id))
         part.content_length = len(whole)
         self._sandbox.finish(seen_of(call), response.status)
-        # The client may have left meanwhile.
+        # The client may have disconnected meanwhile.
         with contextlib.suppress(ConnectionError):
             await part.prepare(request)
             await part.write(whole[:at])
@@ -152,7 +152,7 @@ class FaultyServer(Server):
 
 
 def _reset(request: web.Request) -> None:
-    """End a request's connection by a reset."""
+    """Reset a request's connection."""
     if request.transport is not None:
         # Lingering for no time makes the kernel send RST instead of FIN.
         linger = struct.pack("ii", 1, 0)
@@ -161,7 +161,7 @@ def _reset(request: web.Request) -> None:
 
 
 async def _until(reached: Callable[[], bool], seconds: float | None = None) -> None:
-    """Poll until it is so, or for so long: a client that leaves sets no event."""
+    """Poll until the condition holds, or for `seconds`: a client that disconnects sets no event."""
     loop = asyncio.get_running_loop()
     until = None if seconds is None else loop.time() + seconds
     while not reached() and (until is None or loop.time() < until):  # noqa: ASYNC110 - see above

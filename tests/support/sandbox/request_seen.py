@@ -1,4 +1,4 @@
-"""A request as the sandbox's record of it holds it."""
+"""A request in the sandbox's record."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from target_sprinto.sandbox.request_body import parse_page, uncompressed
 class RequestSeen(Call):
     """A request as it arrived, and its outcome.
 
-    `nth` counts per integration and operation, from 1. `size` is that of the decoded body in bytes, `items`
-    the number of records. `status` is None while there is no response, and for good when none was sent.
-    `acted_at` is when the server acted on it (a refusal is an act too), which it may do without a response.
-    `ended_at` is when the server was done with it, answered or not. Times are seconds since the epoch.
+    `nth` counts per integration and operation, from 1. `size` is the decoded body's size in bytes, `items`
+    the number of records. `status` is None until a response is sent, and stays None if there is none.
+    `acted_at` is when the server acted on it (a rejection counts too), possibly without a response.
+    `ended_at` is when the server finished it, with or without a response. Times are seconds since the epoch.
     """
 
     nth: int = 0
@@ -33,7 +33,7 @@ class RequestSeen(Call):
     ended_at: float | None = None
 
     def measure(self, readings: Readings) -> bytes:
-        """Set `size` and `items`; return the decoded body, or nothing if it cannot be decoded."""
+        """Set `size` and `items`; return the decoded body, or None if it cannot be decoded."""
         self.size = len(self.body)
         with suppress(Refused):
             body = uncompressed(self.body, self.headers, readings)
@@ -45,6 +45,6 @@ class RequestSeen(Call):
 
 
 def seen_of(call: Call) -> RequestSeen:
-    """Return the record of a call: every call of a `FaultySandbox` is one."""
+    """Return a call as `RequestSeen`: every call of a `FaultySandbox` is one."""
     assert isinstance(call, RequestSeen)
     return call

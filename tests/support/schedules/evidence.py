@@ -1,4 +1,4 @@
-"""What the sandbox's own record says of one run: which requests, what landed when, which sessions."""
+"""One run in the sandbox's record: its requests, pages that landed and when, and sessions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Page = dict[str, list[bytes]]
 
 FOREVER = float("inf")
 MILLISECONDS = 0.002
-"""How exact the times of events are."""
+"""The precision of event times."""
 
 STATES = {
     "session_created": "active",
@@ -34,12 +34,12 @@ STATES = {
     "session_failed": "failed",
     "processing_retried": "processing",
 }
-"""The state that an event of the activity log tells of."""
+"""The state that an event of the activity log implies."""
 
 
 @dataclass
 class Clock:
-    """The sandbox's clock, which can be put forward. `jumps` are (what it then showed, by how much)."""
+    """The sandbox's clock, which can be advanced. `jumps` are (the time then shown, the seconds added)."""
 
     ahead: float = 0.0
     jumps: list[tuple[float, float]] = field(default_factory=list)
@@ -52,13 +52,13 @@ class Clock:
         self.jumps.append((self(), seconds))
 
     def real(self, shown: float) -> float:
-        """What the clock on the wall showed when this one showed `shown`."""
+        """The real time when this clock showed `shown`."""
         return shown - sum(seconds for at, seconds in self.jumps if at <= shown)
 
 
 @dataclass(frozen=True)
 class Landing:
-    """An accepted page: when, and by which request."""
+    """An accepted page: when it was accepted, and the request that sent it."""
 
     at: float
     page: Page
@@ -67,7 +67,7 @@ class Landing:
 
 @dataclass(frozen=True)
 class Evidence:
-    """One integration at one moment. All times are the sandbox's."""
+    """One integration at one moment. All times are by the sandbox's clock."""
 
     requests: list[RequestSeen]
     faults: dict[tuple[Operation, int], Fault]
@@ -89,7 +89,7 @@ class Evidence:
 
     @cached_property
     def ours(self) -> list[RequestSeen]:
-        """The loader's own requests, oldest first; everybody else's come from bare `requests`."""
+        """The loader's requests, oldest first; other clients use bare `requests`."""
         return [seen for seen in self.requests if is_ours(seen)]
 
     def of(self, operation: Operation, session_id: str | None = None) -> list[RequestSeen]:
@@ -106,8 +106,8 @@ class Evidence:
     def heard(self, seen: RequestSeen) -> Heard:
         return heard(seen, self.faults.get((seen.operation, seen.nth)))
 
-    def looks(self, session_id: str, before: float = FOREVER) -> list[RequestSeen]:
-        """The status reads of a session that were answered, and acted on before a moment."""
+    def status_reads(self, session_id: str, before: float = FOREVER) -> list[RequestSeen]:
+        """A session's status reads that got a response and were acted on before a moment."""
         return [
             seen
             for seen in self.of("status", session_id)
@@ -128,7 +128,7 @@ class Evidence:
         return times[0] if times else None
 
     def states(self, session_id: str, since: float) -> set[str]:
-        """The states that a session has been in from a moment on, by the activity log."""
+        """The states of a session from a moment on, according to the activity log."""
         found = {"active"}
         for event in self.events:
             if event["session_id"] == session_id and event["type"] in STATES:
@@ -138,7 +138,7 @@ class Evidence:
         return found
 
     def landings(self, session_id: str) -> list[Landing]:
-        """A session's accepted pages, each with the request that brought it."""
+        """A session's accepted pages, each with the request that sent it."""
         pushes = sorted(
             (seen for seen in self.requests if seen.session_id == session_id and seen.operation == "push"),
             key=lambda seen: seen.acted_at or FOREVER,
@@ -148,14 +148,14 @@ class Evidence:
         page = next(pages, None)
         for seen in pushes:
             if page is not None and content(seen) == page:
-                # What has been acted on this very moment has no time yet.
+                # A request that is being acted on at this moment has no time yet.
                 found.append(Landing(seen.acted_at or FOREVER, page, seen))
                 page = next(pages, None)
         assert page is None, "a staged page that no request brought"
         return found
 
     def applied_by(self, session_id: str) -> RequestSeen | None:
-        """The request that closed a session with `apply`: the first that was acted on."""
+        """The first request with `apply` that was acted on."""
         if self.moment(session_id, "session_closed") is None:
             return None
         closes = [
@@ -170,7 +170,7 @@ class Evidence:
 
 
 def tell(evidence: Evidence, clock: Clock, began: float) -> str:
-    """The loader's requests in the order of their coming, one a line, for the reader of a failure."""
+    """The loader's requests in order of arrival, one per line, to explain a failure."""
     lines = []
     for seen in sorted(evidence.requests, key=lambda seen: seen.at):
         fault = evidence.faults.get((seen.operation, seen.nth)) if seen.nth else None
@@ -194,7 +194,7 @@ def is_ours(seen: RequestSeen) -> bool:
 
 
 def wanted(close: RequestSeen) -> str:
-    """What a close asks for."""
+    """The status that a close requests."""
     status: str = msgspec.json.decode(close.body)["status"]
     return status
 
@@ -205,7 +205,7 @@ def reference(create: RequestSeen) -> str:
 
 
 def content(push: RequestSeen) -> Page:
-    """The page that a push carries, each record as its own bytes; nothing if it never came whole."""
+    """A push's page, each record as its bytes; empty if it did not arrive completely."""
     return _decoded(push.body, push.headers.get("Content-Encoding"))
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with one request, in drawable form, and what its response showed the loader."""
+"""Faults of a single request, in drawable form, and what its response showed the loader."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Moment = Literal["before", "after"]
 
 
 class Act(enum.Enum):
-    """What another client or something else may do, at any time or while a request of the run is held."""
+    """What another client or the sandbox may do, at any time or while a request of the run is held."""
 
     NOTHING = "nothing"
     LATE_ONES_LAND = "what was held back lands"
@@ -37,9 +37,9 @@ ACTS = st.sampled_from(Act)
 
 @dataclass(frozen=True)
 class Trouble:
-    """One request of the run goes wrong: the next of its kind, or one after those that are skipped.
+    """One request of the run goes wrong: the next of its kind, or a later one if some are skipped.
 
-    With an `act` it is held until that has been done.
+    With an `act`, it is held until the act is done.
     """
 
     operation: Operation
@@ -131,7 +131,7 @@ TROUBLES = st.lists(
         _invalid([Hang(), *_SLOW], _BOTH, [1]),
         _invalid([CutOff(10)], _AFTER, [1, 2]),
         _invalid(_NOT_NOW, _BEFORE, [1, 2]),
-        # A response that says "it did not happen" is never given where it did: the contract trusts those.
+        # A performed request never gets a response that means "not performed": the contract trusts those.
         _invalid(_NOT_AT_ALL, _BEFORE, [1]),
         _HELD,
         _HELD,
@@ -142,7 +142,7 @@ TROUBLES = st.lists(
 
 
 class Heard(enum.Enum):
-    """What the loader could know of a request from its response (the contract's three kinds)."""
+    """What the loader could conclude from a response (the contract's three meanings)."""
 
     HAPPENED = enum.auto()
     DID_NOT = enum.auto()
@@ -153,7 +153,7 @@ _DID_NOT = frozenset({400, 401, 403, 404, 407, 409, 413, 415, 425, 429})
 
 
 def heard(seen: RequestSeen, fault: Fault | None) -> Heard:
-    """What came back of a request that `fault` struck, if one did."""
+    """What the loader received for a request, which `fault` struck if it is set."""
     effect = fault.effect if fault else None
     if seen.status is None or isinstance(effect, CutOff):
         return Heard.UNKNOWN

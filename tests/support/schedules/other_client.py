@@ -1,6 +1,6 @@
-"""Other parties at the same integration.
+"""Other clients of the same integration.
 
-They ask the engine itself, so that no fault meant for the run hits them.
+They call the engine directly, so that no fault meant for the run strikes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OtherClient:
-    """Opens, fills and closes sessions. `requests` are what was asked, as in the sandbox's own record."""
+    """Opens, fills and closes sessions. `requests` are its requests, as in the sandbox's record."""
 
     def __init__(self, sandbox: FaultySandbox, integration_id: str) -> None:
         self.requests: list[RequestSeen] = []

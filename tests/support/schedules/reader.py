@@ -1,4 +1,4 @@
-"""The thread that reads the input and calls the run, as the main thread of a target does."""
+"""The thread that reads the input and calls the run, like a target's main thread."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class BadInput(SprintoError):
-    """What a tap sent cannot be read: a reason of the reader's own to end a run."""
+    """A tap's output that cannot be read: the reader's own reason to end a run."""
 
     code = "bad-input"
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run is set to."""
+    """A run's settings."""
 
     policy: ConflictPolicy
     page_size: int
@@ -41,7 +41,7 @@ class Setting:
 
 @dataclass
 class Ending:
-    """How a run ended. `took_seconds` is what its `abort` took."""
+    """How a run ended. `took_seconds` is the duration of its `abort`."""
 
     summary: RunResult | None = None
     failure: BaseException | None = None
@@ -51,10 +51,10 @@ class Ending:
 
 @dataclass
 class Reader:
-    """One run and its thread. `changed` is notified whenever a call has come back.
+    """One run and its thread. `changed` is notified whenever a call returns.
 
-    `records` are what was added, as (entity type, JSON bytes), in order. `ending` is None while the run is
-    on; `finishing` says that `finish` was called.
+    `records` are the added records, as (entity type, JSON bytes), in order. `ending` is None while the run is
+    in progress; `finishing` shows whether `finish` was called.
     """
 
     client: ApiClient
@@ -91,11 +91,11 @@ class Reader:
 
     @property
     def at_rest(self) -> bool:
-        """Whether the run has ended, or every call has come back and no page is in flight."""
+        """Whether the run has ended, or every call has returned and no page is in flight."""
         opened = self.run._session._open
         return self.ending is not None or (not self._asked and (opened is None or opened.queue.is_idle))
 
-    # What the machine asks for; each is done by the thread, in order.
+    # Tasks from the state machine, done by the thread in order.
 
     def add(self, records: list[tuple[str, bytes]]) -> None:
         def add() -> None:
@@ -126,7 +126,7 @@ class Reader:
         if self.interrupted_at is None:
             self.interrupted_at = time.time()
         self._interrupted.set()
-        # A reader that waits for input polls on every tick; this reader waits for deeds.
+        # A reader that waits for input polls at each interval; this reader waits for tasks.
         self._ask(self.run.check)
 
     def join(self, seconds: float) -> None:
@@ -146,7 +146,7 @@ class Reader:
             deed = self._deeds.get()
             try:
                 deed()
-            except BaseException as failure:  # noqa: BLE001 - whatever it was, the run ends in one place
+            except BaseException as failure:  # noqa: BLE001 - any error ends the run in one place
                 self._end(self._abort(failure))
             with self.changed:
                 self._asked -= 1
@@ -160,7 +160,7 @@ class Reader:
             seconds = timings.signal_shutdown_timeout if stopped else timings.shutdown_timeout
             deadline = Deadline(seconds, self._listen, timings.signal_shutdown_timeout)
             sentence = self.run.abort(deadline).session_outcome
-        except BaseException as second:  # noqa: BLE001 - `abort` never raises: the verdict says so
+        except BaseException as second:  # noqa: BLE001 - `abort` must not raise: the verdict checks it
             return Ending(None, second)
         own = failure.session_outcome if isinstance(failure, SprintoError) else ""
         return Ending(None, failure, own or sentence, time.monotonic() - began)

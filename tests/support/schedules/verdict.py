@@ -1,7 +1,7 @@
-"""What the contract promises of a run, held against the sandbox's own record, whatever went on meanwhile.
+"""Checks the contract's promises about a run against the sandbox's record, whatever else happened.
 
-Nothing here knows what was injected beyond what each response showed the loader: a run is judged by what it
-could know and by what it did.
+It knows injected faults only through what each response showed the loader: a run is judged by what it could
+know and by what it did.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 APPLIED = frozenset({"processing", "processed", "failed"})
 SECRET = "s3cr3t"
-"""Part of every record: no error may hold it."""
+"""Part of every record: no error may contain it."""
 
 MOMENT_SECONDS = 0.1
-"""What a request that left just before a run's end may need to be seen."""
+"""How long a request sent just before a run's end may take to be recorded."""
 
 SLACK_SECONDS = 3.0
-"""What a busy machine may add to the limits of a run's end."""
+"""How much a busy machine may add to the time limits of a run's end."""
 
 
 class Limit(enum.Enum):
-    """Where "all or nothing" ends: what the contract says that this API does not allow to hold."""
+    """Limits of "all or nothing": cases that the contract excludes because of this API."""
 
     SLIPPED_IN = "a page lands between the last status and the close: it is seen after the close"
     APPLIED_BY_ANOTHER = "another client applies the session: no loader can undo that"
@@ -48,9 +48,9 @@ class Limit(enum.Enum):
 
 @dataclass
 class Verdict:
-    """One run before its judge. Every method holds one row of the contract, and asserts.
+    """The verdict on one run. Every method asserts one row of the contract.
 
-    `limits` are the stated limits that this run has met.
+    `limits` are the stated limits that this run has hit.
     """
 
     reader: Reader
@@ -64,33 +64,33 @@ class Verdict:
         self.own = [s for s in self.evidence.sessions if s.client_reference_id == self.reader.reference]
 
     def so_far(self) -> None:
-        """What holds at every moment."""
+        """Check what must hold at every moment."""
         for session in self.own:
             self.is_whole(session)
-            self.is_looked_at_before_it_is_applied(session)
+            self.is_checked_before_it_is_applied(session)
             self.lets_others_be_processed_first(session)
-            self.stands_still_after_a_resend(session)
+            self.counts_are_unchanged_after_a_resend(session)
             self.is_never_discarded_once_it_may_be_applied(session)
             self.is_applied_from_expired_only_as_the_latest(session)
             self.sends_no_page_twice_unless_it_was_lost(session)
         self.touches_no_other_session()
 
     def at_the_end(self) -> None:
-        """What holds once the run has ended."""
+        """Check what must hold once the run has ended."""
         self.so_far()
         ending = self.reader.ending
         assert ending is not None
         if ending.summary is not None:
             self.was_processed(ending)
         else:
-            self.says_what_is_so(ending)
+            self.reports_the_truth(ending)
             self.ended_in_time(ending)
-        self.leaves_nothing_open_unsaid(ending)
+        self.reports_every_open_session(ending)
 
     # All or nothing
 
     def is_whole(self, session: Session) -> None:
-        """All of a run or none of it: what was there at the last status before the close is the whole run."""
+        """A run is applied completely or not at all: at the last status before the close, it was complete."""
         close = self.evidence.applied_by(session.id)
         if close is None:
             assert session.state not in APPLIED
@@ -98,45 +98,47 @@ class Verdict:
         if not is_ours(close):
             self.limits.add(Limit.APPLIED_BY_ANOTHER)
             return
-        looks = self.evidence.looks(session.id, before=close.at)
-        assert looks, "applied without a look at the counts"
-        last_look = looks[-1].acted_at or 0
+        status_reads = self.evidence.status_reads(session.id, before=close.at)
+        assert status_reads, "applied without reading the counts"
+        last_read = status_reads[-1].acted_at or 0
         landings = self.evidence.landings(session.id)
-        seen = [landing for landing in landings if landing.at <= last_look]
+        seen = [landing for landing in landings if landing.at <= last_read]
         assert is_the_run(self.reader.records, seen), (self.reader.records, seen)
         for late in landings[len(seen) :]:
             self.limits.add(Limit.SLIPPED_IN)
-            # Only what no client could know about may arrive late: a page sent and found not to have landed.
+            # Only a page that was checked and had not landed may arrive late: no client could know about it.
             assert not is_ours(late.request) or (
-                self.evidence.heard(late.request) is Heard.UNKNOWN and late.request.at < last_look
+                self.evidence.heard(late.request) is Heard.UNKNOWN and late.request.at < last_read
             ), late
 
-    def is_looked_at_before_it_is_applied(self, session: Session) -> None:
+    def is_checked_before_it_is_applied(self, session: Session) -> None:
         """All pages accepted, no other session processing, the status read; then the close (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
-            looks = self._looks_after_the_pages(session, close)
-            assert looks, "applied without a look at the counts"
-            asked = self._asked_for_others(session, close)
-            assert asked, "applied without asking for others"
-            assert looks[-1].at > asked[-1].at
+            status_reads = self._status_reads_after_the_pages(session, close)
+            assert status_reads, "applied without reading the counts"
+            asked = self._checks_of_others(session, close)
+            assert asked, "applied without checking for other sessions"
+            assert status_reads[-1].at > asked[-1].at
 
     def lets_others_be_processed_first(self, session: Session) -> None:
         """While another session is processing, wait, at most `processing_timeout_seconds` (A run, 4)."""
         for close in self.evidence.closes(session.id, "apply")[:1]:
             accepted = max(seen.at for seen in self.evidence.of("push", session.id))
-            asked = self._asked_for_others(session, close)
-            # The wait began with the first ask, which may have had no response.
+            asked = self._checks_of_others(session, close)
+            # The wait began with the first check, which may have had no response.
             first = next(seen for seen in self.evidence.of("integration_status") if seen.at > accepted)
             waited = self.clock.real(close.at) - self.clock.real(first.at)
             if waited < self.reader.setting.timeouts.processing * 0.9:
                 last = asked[-1].acted_at or 0
                 assert not any(self._was_processing(other, last) for other in self.evidence.sessions)
 
-    def _looks_after_the_pages(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
+    def _status_reads_after_the_pages(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
         pushes = [seen.at for seen in self.evidence.of("push", session.id)]
-        return [seen for seen in self.evidence.looks(session.id, before=close.at) if seen.at > max(pushes)]
+        return [
+            seen for seen in self.evidence.status_reads(session.id, before=close.at) if seen.at > max(pushes)
+        ]
 
-    def _asked_for_others(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
+    def _checks_of_others(self, session: Session, close: RequestSeen) -> list[RequestSeen]:
         accepted = max(seen.at for seen in self.evidence.of("push", session.id))
         return [
             seen
@@ -146,45 +148,47 @@ class Verdict:
 
     def _was_processing(self, session: Session, moment: float) -> bool:
         closed = self.evidence.moment(session.id, "session_closed") or FOREVER
-        # A failed attempt is not `processing` for a while, and then it is again.
+        # After a failed attempt, the session is not `processing` until the retry.
         done = min(
             self.evidence.moment(session.id, ended) or FOREVER
             for ended in ("session_processed", "session_failed")
         )
         return closed < moment - MILLISECONDS and done > moment + MILLISECONDS
 
-    def stands_still_after_a_resend(self, session: Session) -> None:
-        """After a resend the counts must stand still before the close (What a response means, push).
+    def counts_are_unchanged_after_a_resend(self, session: Session) -> None:
+        """After a resend, the counts must be unchanged for a while before the close (What a response means).
 
-        After a stale connection it is enough that they do so before the next page leaves, for longer than
-        lay between the two attempts.
+        After a stale connection, it is enough that they are unchanged before the next page is sent, for
+        longer than the interval between the two attempts.
         """
         pushes = self.evidence.of("push", session.id)
         closes = self.evidence.closes(session.id, "apply")
         if not closes:
             return
-        at_the_end = [look.at for look in self._looks_after_the_pages(session, closes[0])]
-        for first, second in self._sent_again(pushes):
-            if self._stood(at_the_end) >= self.pace.quiet_period / 2:
+        at_the_end = [look.at for look in self._status_reads_after_the_pages(session, closes[0])]
+        for first, second in self._resends(pushes):
+            if self._span(at_the_end) >= self.pace.quiet_period / 2:
                 return
             left = min((push.at for push in pushes if push.at > second.at), default=closes[0].at)
-            looks = [look.at for look in self.evidence.looks(session.id, before=left) if look.at > second.at]
+            status_reads = [
+                look.at for look in self.evidence.status_reads(session.id, before=left) if look.at > second.at
+            ]
             between = self.clock.real(second.at) - self.clock.real(first.at)
             assert self._may_have_been_stale(first), "a page that was sent again may have landed twice"
-            assert self._stood(looks) >= between, "a page on a stale connection may have landed twice"
+            assert self._span(status_reads) >= between, "a page on a stale connection may have landed twice"
 
-    def _stood(self, looks: list[float]) -> float:
-        return self.clock.real(looks[-1]) - self.clock.real(looks[0])
+    def _span(self, status_reads: list[float]) -> float:
+        return self.clock.real(status_reads[-1]) - self.clock.real(status_reads[0])
 
     def _may_have_been_stale(self, push: RequestSeen) -> bool:
-        """Whether its connection ended without a response, and long before its time was up."""
+        """Whether its connection ended without a response, long before its timeout."""
         if push.status is not None or push.ended_at is None:
             return False
         took = self.clock.real(push.ended_at) - self.clock.real(push.at)
         return took < self.reader.setting.timeouts.request / 2
 
-    def _sent_again(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
-        """A push in doubt, and a later one with a record of the same page."""
+    def _resends(self, pushes: list[RequestSeen]) -> Iterator[tuple[RequestSeen, RequestSeen]]:
+        """Pairs of a push in doubt and a later push with a record of the same page."""
         for number, first in enumerate(pushes):
             if self.evidence.heard(first) is not Heard.DID_NOT or first.status == 409:
                 for second in pushes[number + 1 :]:
@@ -192,22 +196,26 @@ class Verdict:
                         yield first, second
 
     def sends_no_page_twice_unless_it_was_lost(self, session: Session) -> None:
-        """A page in doubt is resolved: two reads of the status, some time apart, then sent again."""
+        """A page in doubt is resolved by two status reads, some time apart, before it is resent."""
         landed = {landing.request.nth: landing.at for landing in self.evidence.landings(session.id)}
-        for first, second in self._sent_again(self.evidence.of("push", session.id)):
-            looks = [seen for seen in self.evidence.looks(session.id, before=second.at) if seen.at > first.at]
-            # Another one, which keeps the session alive, may come after the two. After a stale connection
-            # they are closer to each other than after other losses.
+        for first, second in self._resends(self.evidence.of("push", session.id)):
+            status_reads = [
+                seen
+                for seen in self.evidence.status_reads(session.id, before=second.at)
+                if seen.at > first.at
+            ]
+            # A keep-alive read may follow the two. After a stale connection,
+            # they are closer together than after other losses.
             shown = [at + self.readings.counts_lag_seconds for at in landed.values()]
             assert any(
                 self.clock.real(later.at) - self.clock.real(look.at) >= self.pace.recheck_interval_stale / 2
                 and not any((look.acted_at or 0) < at <= (later.acted_at or 0) for at in shown)
-                for look, later in combinations(looks, 2)
+                for look, later in combinations(status_reads, 2)
             )
-            assert landed.get(first.nth, FOREVER) > (looks[-1].acted_at or 0), (first, second)
+            assert landed.get(first.nth, FOREVER) > (status_reads[-1].acted_at or 0), (first, second)
 
     def is_never_discarded_once_it_may_be_applied(self, session: Session) -> None:
-        """From the moment a close(apply) may have reached Sprinto there is no way back (A run, 6)."""
+        """Nothing is discarded once a close(apply) may have reached Sprinto (A run, 6)."""
         sent = [
             seen.at
             for seen in self.evidence.closes(session.id, "apply")
@@ -217,11 +225,11 @@ class Verdict:
             assert discard.at < min(sent, default=FOREVER), "discarded what may be applied"
 
     def is_applied_from_expired_only_as_the_latest(self, session: Session) -> None:
-        """From `expired`, only where the activity log shows no creation after it."""
+        """An expired session is applied only if the activity log shows no later creation."""
         expired = self.evidence.moment(session.id, "session_expired")
         for close in self.evidence.closes(session.id, "apply"):
-            looks = self.evidence.looks(session.id, before=close.at)
-            if expired is None or (looks[-1].acted_at or 0) <= expired + MILLISECONDS:
+            status_reads = self.evidence.status_reads(session.id, before=close.at)
+            if expired is None or (status_reads[-1].acted_at or 0) <= expired + MILLISECONDS:
                 continue
             asked = [
                 seen.acted_at
@@ -232,7 +240,7 @@ class Verdict:
             assert asked[-1] < min(later, default=FOREVER)
 
     def touches_no_other_session(self) -> None:
-        """Pages and `apply` go to the run's own session; only a dead run's session may be discarded."""
+        """Pages and `apply` go to the run's own session; of others, only a stale one may be discarded."""
         references = {session.id: session.client_reference_id for session in self.evidence.sessions}
         policy = self.reader.setting.policy
         dead = re.compile(rf"{policy.own_prefix}/[0-9a-f-]{{36}}")
@@ -251,20 +259,20 @@ class Verdict:
             assert dead.fullmatch(meant or ""), meant
 
     def _silence(self, discard: RequestSeen) -> float:
-        """How long the session had shown no sign of life at the run's last look before its discard."""
+        """How long the session had shown no sign of life at the last status read before its discard."""
         session = self.evidence.session(discard.session_id or "")
-        look = self.evidence.looks(session.id, before=discard.at)[-1].acted_at or 0
+        look = self.evidence.status_reads(session.id, before=discard.at)[-1].acted_at or 0
         pages = [one.at for one in self.evidence.landings(session.id) if one.at < look]
         return look - max([session.created_at, *pages])
 
     def is_own(self, seen: RequestSeen) -> bool:
-        """Whether a request is about this run's session, any client's."""
+        """Whether any client's request is about this run's session."""
         if seen.operation == "create":
             return reference(seen) == self.reader.reference
         return seen.session_id in {session.id for session in self.own}
 
     def own_requests(self) -> list[RequestSeen]:
-        """What this run's client sent, as far as time tells: no two runs are on at once."""
+        """The requests of this run's client, identified by time: runs do not overlap."""
         ended = self.reader.ended_at if self.reader.ending else FOREVER
         return [
             seen for seen in self.evidence.ours if self.reader.began_at <= self.clock.real(seen.at) <= ended
@@ -288,8 +296,8 @@ class Verdict:
         assert is_the_run(self.reader.records, landings), (self.reader.records, landings)
         assert summary.pages == len(landings)
 
-    def says_what_is_so(self, ending: Ending) -> None:
-        """One clear line, with a code, that says what became of the session; no value of a record in it."""
+    def reports_the_truth(self, ending: Ending) -> None:
+        """One clear line with a code and the session's outcome, and without record values."""
         failure = ending.failure
         assert isinstance(failure, SprintoError), repr(failure)
         failure.session_outcome = ending.session_outcome
@@ -308,8 +316,8 @@ class Verdict:
             took = self.reader.ended_at - self.reader.interrupted_at
             assert took < self.pace.signal_shutdown_timeout + SLACK_SECONDS
 
-    def leaves_nothing_open_unsaid(self, ending: Ending) -> None:
-        """No session is left active but one that the sentence names, or says to be possible."""
+    def reports_every_open_session(self, ending: Ending) -> None:
+        """No session is left active except one that the sentence names or mentions as possible."""
         message = re.search(
             r"discard is not confirmed|may be open until|an apply request", ending.session_outcome
         )
@@ -321,22 +329,22 @@ class Verdict:
                 self.limits.add(Limit.ORPHAN)
 
     def is_orphan(self, session: Session) -> bool:
-        """Whether a session was made by a create whose response never came, and is not the one in use."""
+        """Whether a session was created by a create without a response, and is not the one in use."""
         creates = [seen for seen in self.evidence.of("create") if reference(seen) == self.reader.reference]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
         used = {seen.session_id for seen in self.evidence.of("push")}
         return bool(lost) and session.id not in used
 
     def after_all(self, others: Iterable[Reader]) -> None:
-        """What holds for good, once everything that was held back was let go."""
+        """Check what must hold finally, after everything that was held was released."""
         self.so_far()
         ending = self.reader.ending
         assert ending is not None
         for seen in self.evidence.ours:
             at = self.clock.real(seen.at)
-            looks = seen.operation == "status" or (seen.operation == "close" and b"discard" in seen.body)
-            # A later run may look at what this one left, and discard it.
-            by_another = looks and any(other.began_at <= at <= other.ended_at for other in others)
+            reads = seen.operation == "status" or (seen.operation == "close" and b"discard" in seen.body)
+            # A later run may read this run's session, and discard it.
+            by_another = reads and any(other.began_at <= at <= other.ended_at for other in others)
             if self.is_own(seen) and not by_another:
                 assert at < self.reader.ended_at + MOMENT_SECONDS, seen
         if (
@@ -346,7 +354,7 @@ class Verdict:
             for session in self.own:
                 assert session.state not in APPLIED or Limit.APPLIED_BY_ANOTHER in self.limits
 
-    # What is said
+    # Sentences
 
     def nothing_opened(self) -> bool:
         return not self.own
@@ -355,9 +363,9 @@ class Verdict:
         return self.evidence.session(session_id).state == "cancelled"
 
     def ended_otherwise(self, session_id: str, what: str) -> bool:
-        """What the run saw is reported; another client may have gone on since."""
-        looks = [seen.acted_at or 0 for seen in self.evidence.looks(session_id)]
-        states = self.evidence.states(session_id, since=max(looks, default=FOREVER))
+        """The sentence reports what the run saw; another client may have changed it since."""
+        status_reads = [seen.acted_at or 0 for seen in self.evidence.status_reads(session_id)]
+        states = self.evidence.states(session_id, since=max(status_reads, default=FOREVER))
         return any(what == clause for state in states for clause in CLAUSES[state])
 
     def named_with_its_expiry(self, session_id: str) -> bool:
@@ -366,7 +374,7 @@ class Verdict:
     def may_be_open(self, message: str) -> bool:
         creates = [seen for seen in self.own_requests() if seen.operation == "create"]
         lost = [seen for seen in creates if self.evidence.heard(seen) is Heard.UNKNOWN]
-        # A signal leaves a response under way a part of a second, which a busy machine may take alone.
+        # After a signal, a pending response gets a fraction of a second, which a busy machine may exceed.
         stopped = self.reader.interrupted_at or FOREVER
         late = [
             seen for seen in creates if self.clock.real(seen.at) > stopped - self.pace.signal_shutdown_timeout
@@ -376,13 +384,13 @@ class Verdict:
     def may_be_applied(self, session_id: str) -> bool:
         closes = self.evidence.closes(session_id, "apply")
         lost = any(self.evidence.heard(seen) is not Heard.DID_NOT for seen in closes)
-        # A close that was refused because another client had closed the session.
+        # A close rejected because another client had closed the session.
         return lost or (bool(closes) and self.evidence.session(session_id).state in APPLIED)
 
     def by_its_status(self, what: str) -> bool:
         return any(self.ended_otherwise(session.id, what) for session in self.own)
 
-    def applied_all_the_same(self, session_id: str) -> bool:
+    def applied_anyway(self, session_id: str) -> bool:
         return self.evidence.session(session_id).state == "processed"
 
 
@@ -403,9 +411,9 @@ SENTENCES = (
     ),
     (r"Session (\S+) was sent an apply request, and may still be applied\.", Verdict.may_be_applied),
     (r"According to its status (.+)\.", Verdict.by_its_status),
-    (r"This was seen only after session (\S+) was applied\.", Verdict.applied_all_the_same),
+    (r"This was seen only after session (\S+) was applied\.", Verdict.applied_anyway),
 )
-"""All that a run may say of its session, and when it is true."""
+"""Every sentence that a run may report about its session, and when it is true."""
 
 
 CLAUSES = {
@@ -416,11 +424,11 @@ CLAUSES = {
     "failed": ("it is 'failed', and may still be applied",),
     "processed": ("it is processed: what had been accepted was applied",),
 }
-"""What may be said of a session that the run did not end itself, by the state it is in."""
+"""The clauses for a session that the run did not end itself, by state."""
 
 
 def is_the_run(records: Iterable[tuple[str, bytes]], landings: Iterable[Landing]) -> bool:
-    """Whether the pages are the records: all of them, in order, none twice, page after page."""
+    """Whether the pages contain exactly the records: all, in order, without duplicates."""
     left = list(records)
     for landing in landings:
         size = counts(landing.page).total()

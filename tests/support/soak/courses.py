@@ -1,4 +1,4 @@
-"""A run's course, drawn from a seed: its input, settings, readings, faults, and what else befalls it."""
+"""A run's course, drawn from a seed: its input, settings, readings, faults and other events."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ SEED = "target-sprinto"
 STREAMS = ("people", "teams", "devices")
 LEAST_PAGES, MOST_PAGES = 20, 30
 SECRET_NUMBER = 31415926535000000
-"""Part of a value of every record: like `SECRET` it must never come back on stderr."""
+"""Part of a value of every record: like `SECRET`, it must never appear on stderr."""
 
 RECEIPT = "receipt.json"
 LONGEST_NAME = 40
 KEYS_COME_BACK = 0.8
-"""How many records of a page have a key that came before: few, for such pages are never in flight at once."""
+"""The share of records with an earlier key: small, because such pages are never in flight together."""
 
 MAPPINGS: tuple[dict[str, str], ...] = ({}, {"people": "staff"}, {"people": "staff", "teams": "staff"})
 
 
 class Plot(enum.Enum):
-    """What befalls a run beside the faults of its requests."""
+    """Events in a run besides faults of its requests."""
 
     NOTHING = "nothing"
     SILENT_TAP = "the tap pauses"
@@ -45,7 +45,7 @@ class Plot(enum.Enum):
 
 
 class Aim(enum.Enum):
-    """To what end the run is set: the settings `finish` and `dry_run`, and what a person does then."""
+    """The run's intended end: the settings `finish` and `dry_run`, and what a person does then."""
 
     APPLIED = "applied by the run"
     HELD_AND_APPLIED = "held, to be applied by a person"
@@ -57,7 +57,7 @@ AIMS = {Aim.APPLIED: 76, Aim.HELD_AND_APPLIED: 10, Aim.HELD_AND_DISCARDED: 5, Ai
 
 
 class Demand(enum.Enum):
-    """What `expect` asks of the input."""
+    """What `expect` requires of the input."""
 
     NOTHING = "nothing"
     LESS = "no more than comes"
@@ -79,12 +79,12 @@ OFTEN = {
 }
 
 INACTIVITY_SECONDS = {Plot.SILENT_TAP: 4.0, Plot.EXPIRED: 1.0}
-"""Whole ones: a session's own response rounds them."""
+"""Integers, because a session's response rounds them."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """One run, as it is drawn: the same seed, number and rate give the same course on every machine."""
+    """One drawn run: the same seed, number and rate give the same course on every machine."""
 
     seed: str
     number: int
@@ -95,7 +95,7 @@ class Course:
         return f"run-{self.number}"
 
     def chance(self, about: str) -> Random:
-        """A die of its own for each question, so that a new question changes no old response."""
+        """A separate random generator for each question, so that new questions do not change old draws."""
         return Random(f"{self.seed}/{self.number}/{about}")
 
     @cached_property
@@ -116,7 +116,7 @@ class Course:
 
     @cached_property
     def finish(self) -> dict[str, Any]:
-        """The settings that its aim and what is demanded of the input make."""
+        """The settings for its aim and its demand on the input."""
         least = {Demand.LESS: lambda count: count // 2, Demand.MORE: lambda count: count + 1}
         settings: dict[str, Any] = {}
         if self.demand in least:
@@ -141,7 +141,7 @@ class Course:
             "entity_types": chance.choice(MAPPINGS),
             "request_timeout_seconds": round(chance.uniform(0.25, 0.5), 3),
             "retry_timeout_seconds": round(chance.uniform(6, 9), 3),
-            # Longer than faults last that end; one that does not would be waited for as long as this.
+            # Longer than temporary faults last; a permanent fault would be waited for this long.
             "processing_timeout_seconds": 40,
         }
 
@@ -151,7 +151,7 @@ class Course:
 
     @property
     def is_recoverable(self) -> bool:
-        """Whether nothing but faults can keep the run from what it is set to."""
+        """Whether only faults can keep the run from its intended end."""
         harmless = {Plot.NOTHING, Plot.SILENT_TAP, Plot.PROCESSING_RETRIED}
         if self.demand is Demand.MORE:
             return False
@@ -170,7 +170,7 @@ class Course:
     def readings(self) -> Readings:
         chance, looking = self.chance("readings"), self.chance("looking")
         return Readings(
-            # What comes twice is to be seen.
+            # Duplicates must show.
             apply="append",
             ingest_total=chance.choice(("page", "session")),
             status_postpones_expiry=self.plot is not Plot.EXPIRED and chance.random() < 0.5,
@@ -188,7 +188,7 @@ class Course:
             discard_from_expired=chance.random() < 0.5,
             log_shows_refused_creates=looking.random() < 0.5,
             log_lag_seconds=looking.choice((0.0, 0.0, 0.3)),
-            # Empty pages for ever would be a hundred requests each time.
+            # Endless empty pages would take a hundred requests each time.
             log_ends=looking.choice(("yes", "yes", "by repeating")),
             old_sessions_are_purged=looking.random() < 0.5,
             clock_offset_seconds=looking.choice((0.0, 0.0, -660.0, 660.0, 259_200.0)),
@@ -196,7 +196,7 @@ class Course:
 
     @cached_property
     def server(self) -> dict[str, Any]:
-        """What the integration is configured with beside readings."""
+        """The integration's configuration besides readings."""
         chance = self.chance("server")
         configured: dict[str, Any] = {"processing_seconds": round(chance.uniform(0.05, 0.5), 3)}
         if self.plot in INACTIVITY_SECONDS:
@@ -217,7 +217,7 @@ class Course:
 
     @cached_property
     def moment(self) -> int:
-        """The page at which the plot turns, from 1. Beyond the last one: at the close."""
+        """The page at which the plot's event happens, from 1. Beyond the last one: at the close."""
         return self.chance("moment").randint(1, self.pages + 5)
 
     @cached_property
@@ -226,7 +226,7 @@ class Course:
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
-        """The RECORD messages, their streams by turns. Some have the key of one shortly before them."""
+        """The RECORD messages of alternating streams. Some repeat the key of a recent record."""
         chance, page = self.chance("records"), self.settings["page_size"]
         count = page * (chance.randint(LEAST_PAGES, MOST_PAGES) - 1) + chance.randint(1, page)
         streams = STREAMS[: chance.randint(2, len(STREAMS))]
@@ -241,7 +241,7 @@ class Course:
 
     @cached_property
     def messages(self) -> list[dict[str, Any]]:
-        """The whole input: STATEs among the records, and the last one after them, unless the tap dies."""
+        """The whole input: STATEs among the records, and the last one after them, unless the tap crashes."""
         chance = self.chance("messages")
         messages = [_schema(stream) for stream in STREAMS]
         for number, record in enumerate(self.records):
@@ -252,7 +252,7 @@ class Course:
 
     @cached_property
     def parts(self) -> tuple[bytes, bytes]:
-        """The input before and after the tap's silence, if it is to be silent."""
+        """The input before and after the tap's silence, if any."""
         if self.plot not in INACTIVITY_SECONDS:
             return as_input(self.messages), b""
         middle = self.chance("parts").randrange(len(self.messages) // 4, len(self.messages) // 2)
@@ -260,7 +260,7 @@ class Course:
 
     @cached_property
     def whole(self) -> dict[str, list[Any]]:
-        """What is to be applied, if anything is: ``{entity_type: [record]}``, in order."""
+        """The records to be applied, if any: ``{entity_type: [record]}``, in order."""
         entities: dict[str, list[Any]] = {}
         for message in self.records:
             stream = message["stream"]
@@ -270,7 +270,7 @@ class Course:
 
     @property
     def pages(self) -> int:
-        """The least number of pages that its records make."""
+        """The minimum number of pages for its records."""
         return -(-len(self.records) // int(self.settings["page_size"]))
 
 

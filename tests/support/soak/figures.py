@@ -28,13 +28,13 @@ WHAT_IT_IS = {
 
 
 def share(verdicts: Sequence[Verdict]) -> tuple[int, int]:
-    """How many of the runs that had to come to the end they were set to did, and how many there are."""
+    """How many runs that had to reach their intended end did, and how many had to."""
     promised = [verdict for verdict in verdicts if not verdict.not_recoverable]
     return sum(not verdict.missed for verdict in promised), len(promised)
 
 
 def tables(verdicts: Sequence[Verdict], seconds: float) -> str:
-    """All figures of a soak. `seconds` is how long it took."""
+    """All figures of a soak test. `seconds` is its duration."""
     return "\n\n".join(
         [
             *_short(verdicts, seconds),
@@ -46,7 +46,7 @@ def tables(verdicts: Sequence[Verdict], seconds: float) -> str:
 
 
 def short_tables(verdicts: Sequence[Verdict], seconds: float) -> str:
-    """The figures without the faults one by one."""
+    """The figures without the individual faults."""
     return "\n\n".join(_short(verdicts, seconds))
 
 

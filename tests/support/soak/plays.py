@@ -1,4 +1,4 @@
-"""Plays a course: the real command against a sandbox of its own, and all that was seen of it."""
+"""Plays a course: runs the real command against its own sandbox and collects the evidence."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ PACE = {
     "shutdown_timeout": 10.0,
     "signal_shutdown_timeout": 4.0,
 }
-"""The contract's own waits, in seconds, shortened in the one place where they stand."""
+"""The contract's waits, in seconds, shortened in the one place that defines them."""
 
 Page = dict[str, list[Any]]
 """Records by entity type."""
 
 MOST_TRIES = 3
-"""How often a person gives a command that fails."""
+"""How often a person repeats a failing command."""
 
 NOT_TOLD = "was left as it was"
 LOOK_SECONDS = 0.2
@@ -52,9 +52,9 @@ PATIENCE_SECONDS = 90
 
 @dataclass(frozen=True)
 class Output:
-    """A command's end. `words` are its first argument, or nothing for the target itself.
+    """The result of a command. `words` is its first argument, or empty for the target itself.
 
-    `states_at_output` are the sessions' states when the first byte came out of stdout: None where none did.
+    `states_at_output` are the sessions' states when stdout produced its first byte, or None.
     """
 
     words: str
@@ -66,9 +66,9 @@ class Output:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of one run, when it and all that was late had come to an end.
+    """The evidence of one run, after it and everything late has ended.
 
-    `run` is the target's own end; `persons` are the commands of the person to whom it has left its session.
+    `run` is the target's result; `persons` are results of the commands of a person who handles its session.
     """
 
     course: Course
@@ -85,17 +85,17 @@ class Evidence:
 
     @property
     def last(self) -> Output:
-        """What the last command said of the session."""
+        """The last command's result."""
         return self.persons[-1] if self.persons else self.run
 
     @property
     def stderr(self) -> str:
-        """What all of them said."""
+        """The stderr of all commands."""
         return "".join(output.stderr for output in (self.run, *self.persons))
 
 
 def play(course: Course, warm: str) -> Evidence:
-    """Run a course to its end. `warm` is the socket of the server in `warm.py`."""
+    """Play a course completely. `warm` is the socket of the server in `warm.py`."""
     options = SandboxOptions(integrations=frozenset({course.name}))
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -105,7 +105,7 @@ def play(course: Course, warm: str) -> Evidence:
         sandbox.configure(course.name, readings=course.readings, **course.server)
         for fault in (*(strike.fault for strike in course.strikes), *latencies(course.name)):
             sandbox.inject(fault)
-        # All of the input is there before the clocks run.
+        # The whole input is generated before time is measured.
         return _Play(course, door, *course.parts).evidence()
 
 
@@ -158,7 +158,7 @@ class _Play:
         return Output(words, code, output.decode(), stderr.result().decode(), states)
 
     def _persons(self) -> Iterator[Output]:
-        """The person's commands: the one that was meant, until it succeeds.
+        """The person's commands: the intended one, until it succeeds.
 
         If a session without an apply request cannot be applied, it is discarded.
         """
@@ -194,7 +194,7 @@ class _Play:
         return output, states
 
     def _feed(self) -> None:
-        """The tap. It may be silent for a while; a target that has ended reads no more."""
+        """The tap. It may be silent for a while; a target that has ended stops reading."""
         stdin = self._process.stdin
         assert stdin is not None
         first, second = self._input
@@ -212,17 +212,17 @@ class _Play:
         return any(session.state == "expired" for session in self._door.sessions())
 
     def _has_been_silent(self, sandbox: FaultySandbox) -> bool:
-        """Whether a request came after a third of the session's time: it was kept alive."""
+        """Whether a request came after a third of the session's timeout, so that it was kept alive."""
         times = [seen.at for seen in sandbox.requests()]
         silence = INACTIVITY_SECONDS[self._course.plot] / 3 * 0.9
         return any(after - before >= silence for before, after in pairwise(times))
 
     def _turn(self) -> None:
-        """What befalls the run from outside, if anything is to."""
+        """Play the plot's external event, if any."""
         if self._course.plot is Plot.SIGNAL and self._wait_while_running(self._moment_has_come):
             self._process.send_signal(self._course.signal)
         if self._course.plot is Plot.DISCARDED and self._wait_while_running(self._moment_has_come):
-            # Faults hit every client.
+            # Faults strike every client.
             while self._door.session().state == "active":
                 with suppress(RequestException):
                     another_client.close_session(self._door, self._door.session().id, "discard")
@@ -234,7 +234,7 @@ class _Play:
         return any(seen.operation == operation and seen.nth >= nth for seen in sandbox.requests())
 
     def _wait_while_running(self, happens: Callable[[FaultySandbox], bool]) -> bool:
-        """Whether it happened before the process ended."""
+        """Return whether it happened before the process ended."""
         while self._process.poll() is None:
             with suppress(TimeoutError):
                 self._sandbox.wait_for(happens, timeout=LOOK_SECONDS)
@@ -250,7 +250,7 @@ class _Play:
             raise
 
     def _let_the_late_come(self) -> None:
-        """Whatever a fault holds goes on, and Sprinto finishes what was requested."""
+        """Release everything that a fault holds, and let Sprinto finish processing."""
         for strike in self._course.strikes:
             self._sandbox.release(strike.fault)
         waiting = {"late", "slow"}

@@ -1,4 +1,4 @@
-"""Random faults: what may strike a request, how often, and what the contract recovers from. Pure."""
+"""Random faults: which may strike a request, how often, and which the contract recovers from. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tests.support.soak.courses import Course
 
 RATE = 0.05
-"""How many of all requests are struck, where nothing else is said."""
+"""The default share of requests that are struck."""
 
 SETTLE_SECONDS = 0.5
-"""The contract's wait between two looks at the counts, shortened: what is late by less is seen by them."""
+"""The contract's wait between two reads of the counts, shortened: a smaller delay is detected."""
 
 HORIZON: dict[Operation, int] = {
     "create": 40,
@@ -30,10 +30,10 @@ HORIZON: dict[Operation, int] = {
     "integration_status": 60,
     "activity": 80,
 }
-"""How many requests of each operation are drawn for; a run that makes more is reported."""
+"""The number of requests of each operation with a drawn fault; a run that makes more is reported."""
 
 LATENCY_SECONDS = 0.01
-"""The most by which a response that nothing strikes is delayed."""
+"""The maximum delay of a response without a fault."""
 
 Moment = Literal["before", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "after")
@@ -42,7 +42,7 @@ EVERY: tuple[Operation, ...] = (*POSTS, "status", "integration_status", "activit
 HTML = b"<html><body>The proxy asks you to log in</body></html>"
 REFUSED = "400"
 TOO_LONG = "200"
-"""A `Retry-After` in seconds that no run's budget leaves."""
+"""A `Retry-After` in seconds that exceeds every run's budget."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def never(_: Struck) -> bool:
     return False
 
 
-def if_found_out(struck: Struck) -> bool:
-    """A lost create that Sprinto acted on is found out only where the activity log shows whose it is."""
+def if_resolved(struck: Struck) -> bool:
+    """A lost create that was performed is resolved only if the activity log shows its owner."""
     return (
         struck.strike.fault.operation != "create"
         or struck.course.readings.log_shows_reference
@@ -80,7 +80,7 @@ def if_found_out(struck: Struck) -> bool:
 
 
 def unless_a_page(struck: Struck) -> bool:
-    """A page that lands after it was sent again raises the counts above what was sent: discarded."""
+    """A page that lands after its resend raises the counts above the sent records: discarded."""
     return struck.strike.fault.operation != "push"
 
 
@@ -89,29 +89,29 @@ def if_it_can_be_halved(struck: Struck) -> bool:
 
 
 def if_diverted(struck: Struck) -> bool:
-    """Where records are diverted, a page that is refused is halved until it is not."""
+    """If records are diverted, a rejected page is halved until its parts are accepted."""
     pushed = struck.request.operation == "push"
     return (pushed and struck.course.diverts) or if_about_compression(struck)
 
 
 def if_about_compression(struck: Struck) -> bool:
-    """Only the first page's refusal may be about its compression; later it is about the records."""
+    """Only the first page's rejection may be about compression; later ones are about records."""
     request = struck.request
     return (request.operation, request.nth) == ("push", 1) and "Content-Encoding" in request.headers
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A sort of fault: how often it comes, beside the others, and where.
+    """A kind of fault: how often it occurs, relative to others, and where.
 
-    `effect` is given chance and the run's request timeout in seconds. Where `acts` is None the server may
-    have acted or not; else it does what `acts` says.
+    `effect` gets a random generator and the run's request timeout in seconds. If `acts` is None, the server
+    may have acted or not; otherwise `acts` decides.
     """
 
     name: str
     weight: float
     effect: Callable[[Random, float], Effect]
-    recovers: Callable[[Struck], bool] = if_found_out
+    recovers: Callable[[Struck], bool] = if_resolved
     operations: tuple[Operation, ...] = EVERY
     moment: Moment | None = "before"
 
@@ -130,12 +130,12 @@ def without_fields(_: Random, __: float) -> Effect:
 
 
 def late(least: float, most: float) -> Callable[[Random, float], Effect]:
-    """Acted on so many seconds after the client has left."""
+    """Performed some seconds after the client disconnected."""
     return lambda chance, _: Late(chance.uniform(least, most))
 
 
 def counting(by: int) -> Callable[[Random, float], Effect]:
-    """A status whose counts are off."""
+    """A status with wrong counts."""
 
     def change(response: dict[str, Any]) -> dict[str, Any]:
         counts = dict(response["accepted_records_by_entity"])
@@ -146,7 +146,7 @@ def counting(by: int) -> Callable[[Random, float], Effect]:
 
 
 KINDS = (
-    # In doubt: a GET is repeated, a POST resolved.
+    # In doubt: a GET is retried, a POST resolved.
     Kind("reset", 10, lambda _, __: Reset(), moment=None),
     Kind("dropped", 6, lambda _, __: Drop(), moment=None),
     Kind("never answered", 8, lambda _, __: Hang(), moment=None),
@@ -160,14 +160,14 @@ KINDS = (
     Kind("late, while it is resolved", 8, late(0, SETTLE_SECONDS * 0.4)),
     Kind("late, after the run", 4, lambda _, __: Late(), operations=("push", "close")),
     Kind("409", 3, status(409), operations=("push", "close")),
-    # It did not happen: repeated.
+    # Not performed: retried.
     Kind("425", 1, status(425), always),
     Kind("429", 5, status(429), always),
     Kind("429 with Retry-After", 5, status(429, Retry_After="1"), always),
     Kind("503 with Retry-After", 5, status(503, Retry_After="1"), always),
     Kind("413", 3, status(413), if_it_can_be_halved, ("push",)),
     Kind("415", 1, status(415), if_about_compression, ("push",)),
-    # The end of a run, by the contract.
+    # These end a run, by the contract.
     Kind(REFUSED, 1.5, status(400), if_diverted, POSTS),
     Kind("401", 2, status(401), never),
     Kind("404", 1, status(404), never),
@@ -177,7 +177,7 @@ KINDS = (
         "late, after it was sent again", 1.5, late(SETTLE_SECONDS * 2, 2.5), unless_a_page, ("push", "close")
     ),
     Kind("counts above", 2, counting(1), never, ("status",)),
-    # Survived before the close where nothing was sent again; elsewhere it is not, so it counts as the end.
+    # Recoverable only before the close and without a resend, so it counts as the end.
     Kind("counts short", 2, counting(-1), never, ("status",)),
 )
 
@@ -200,7 +200,7 @@ class Strike:
 
 
 def drawn(seed: str, rate: float, request_timeout_seconds: float) -> Iterator[Strike]:
-    """The strikes of one run: each request's lot is its own, whatever happens to the others."""
+    """The strikes of one run, drawn independently for each request."""
     for operation, horizon in HORIZON.items():
         kinds = [kind for kind in KINDS if operation in kind.operations]
         weights = [kind.weight for kind in kinds]
@@ -214,7 +214,7 @@ def drawn(seed: str, rate: float, request_timeout_seconds: float) -> Iterator[St
 
 
 def latencies(seed: str) -> Iterator[Fault]:
-    """A little time for every request, struck or not."""
+    """A short delay for every request, struck or not."""
     for operation, horizon in HORIZON.items():
         for nth in range(1, horizon + 1):
             seconds = Random(f"{seed}/latency/{operation}/{nth}").uniform(0, LATENCY_SECONDS)

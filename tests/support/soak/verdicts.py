@@ -1,4 +1,4 @@
-"""What is to be thought of a run: how it ended, what was broken, and whether it had to be processed. Pure."""
+"""The verdict on a run: how it ended, broken promises, and whether it had to be processed. Pure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 MAY_BE_APPLIED = "may still be applied"
 USER_AGENT = "target-sprinto"
-"""Tells the run's requests from those of another client."""
+"""Distinguishes the run's requests from another client's."""
 
 
 class Broken(enum.Enum):
-    """What no run may do, whatever befalls it."""
+    """What no run may do, whatever happens to it."""
 
     PARTIAL = "partial applies"
     EARLY = "early STATEs"
@@ -59,10 +59,10 @@ WANTED = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """`not_recoverable` says why the contract does not promise the end it is set to; empty where it does.
+    """`not_recoverable` gives the reasons why the contract does not promise the intended end, if any.
 
-    `struck` are the faults that struck, by kind and operation. All else of the evidence is let go: 300 runs
-    have more of it than fits.
+    `struck` are the faults that struck, by kind and operation. Other evidence is not kept: 300 runs
+    have too much of it.
     """
 
     course: Course
@@ -79,7 +79,7 @@ class Verdict:
 
     @property
     def missed(self) -> bool:
-        """Whether the run had to come to the end it was set to, and did not."""
+        """Whether the run had to reach its intended end, and did not."""
         return not self.not_recoverable and self.ending is not WANTED[self.course.aim]
 
 
@@ -107,7 +107,7 @@ def judge(evidence: Evidence) -> Verdict:
 def _story(
     evidence: Evidence, ending: Ending, broken: dict[Broken, list[str]], not_recoverable: tuple[str, ...]
 ) -> Iterator[str]:
-    """All that is needed to play it again alone, and what went on."""
+    """Everything needed to replay the run alone, and what happened."""
     course = evidence.course
     again = f"SOAK_SEED={course.seed} SOAK_RATE={course.rate} SOAK_RUN={course.number}"
     yield f"{course.name}, again alone: {again} pytest -n 0 tests/soak -k one_run"
@@ -134,7 +134,7 @@ def _not_recoverable(evidence: Evidence) -> Iterator[str]:
 
 
 def _ending(evidence: Evidence) -> Ending:
-    """Where the session stands, by the sandbox's own word."""
+    """The run's ending, according to the sandbox."""
     if not evidence.sessions:
         return Ending.NOTHING_OPENED
     state, code = evidence.sessions[-1].state, evidence.last.code
@@ -156,14 +156,14 @@ def _of_cancelled(evidence: Evidence) -> Ending:
 
 
 def is_dry_run(evidence: Evidence) -> bool:
-    """To its end, whether records were refused or not."""
+    """Whether it was a complete dry run, with or without rejections."""
     run = evidence.run
     ended = run.code == 0 or "[would-be-refused]" in error_line(evidence)
     return evidence.course.aim is Aim.DRY_RUN and ended and "Dry run: " in run.stderr
 
 
 def error_line(evidence: Evidence) -> str:
-    """What the last command said of its failure, in one line."""
+    """The error line of the last command."""
     return _error_line(evidence.last)
 
 
@@ -189,7 +189,7 @@ def _broken(evidence: Evidence) -> Iterator[tuple[Broken, str]]:
 
 
 def _partial(evidence: Evidence) -> Iterator[str]:
-    """All of the input, in order, or nothing."""
+    """The complete input must be applied, in order, or nothing."""
     applied, course = evidence.applied, evidence.course
     if not applied or (course.may_be_applied and _is_whole(evidence, applied)) or _slipped_in(evidence):
         return
@@ -207,7 +207,7 @@ def _is_whole(evidence: Evidence, applied: Page) -> bool:
 
 
 def _slipped_in(evidence: Evidence) -> bool:
-    """The stated limit: all is applied, and once more what landed between the last look and the close."""
+    """The stated limit: all is applied, plus copies that landed between the last status and the close."""
     if evidence.last.code == 0 or evidence.last.stdout or not evidence.course.may_be_applied:
         return False
     staged = [page for pages in evidence.staged.values() for page in pages]
@@ -220,8 +220,8 @@ def _slipped_in(evidence: Evidence) -> bool:
         for name, records in page.items():
             whole.setdefault(name, []).extend(records)
     closed = _applied_at(evidence)
-    looks = [at for at in _acted(evidence, "status") if at < closed]
-    seen_until = max(looks, default=0.0) - evidence.course.readings.counts_lag_seconds
+    status_times = [at for at in _acted(evidence, "status") if at < closed]
+    seen_until = max(status_times, default=0.0) - evidence.course.readings.counts_lag_seconds
     slipped = [at for at in _acted(evidence, "push") if seen_until < at < closed]
     return (
         _is_whole(evidence, whole)
@@ -235,7 +235,7 @@ def _acted(evidence: Evidence, operation: str) -> list[float]:
 
 
 def _applied_at(evidence: Evidence) -> float:
-    """When the first close(apply) was acted on."""
+    """When the first close(apply) was performed."""
     return min(
         (
             seen.acted_at
@@ -247,7 +247,7 @@ def _applied_at(evidence: Evidence) -> float:
 
 
 def _early(evidence: Evidence) -> Iterator[str]:
-    """STATE is on stdout only once Sprinto has processed the session, and the command has seen that."""
+    """STATE may be on stdout only once the session is processed and the command has read that status."""
     lets_out = [output for output in (evidence.run, *evidence.persons) if output.words != "discard"]
     for output in lets_out:
         if output.stdout:
@@ -273,7 +273,7 @@ def _early_from(output: Output, evidence: Evidence) -> Iterator[str]:
 
 
 def _left(evidence: Evidence) -> Iterator[str]:
-    """No session is left active but one that the line names, or that is not visible, which it says."""
+    """No session may be left active unless the line names it, or reports it as not visible."""
     line = error_line(evidence)
     log_is_silent = not evidence.course.readings.log_shows_reference or any(
         struck.request.operation == "activity" for struck in evidence.struck
@@ -305,7 +305,7 @@ def _leaks(evidence: Evidence) -> Iterator[str]:
 
 
 def _untrue(evidence: Evidence) -> Iterator[str]:
-    """What stderr, stdout and the exit code say against what the sandbox knows."""
+    """Compare stderr, stdout and the exit code with the sandbox's record."""
     code, line = evidence.run.code, error_line(evidence)
     signalled = SIGNALS[evidence.course.signal] if evidence.course.plot is Plot.SIGNAL else 0
     if code not in {0, signalled} and code not in _due(evidence.run):
@@ -319,12 +319,12 @@ def _untrue(evidence: Evidence) -> Iterator[str]:
 TEMPORARY = frozenset(
     {"response-lost", "conflict", "not-connected", "throttled", "processing-timeout", "session-conflict"}
 )
-"""Codes of errors that a later try may not meet, with nothing changed (the contract's exit code 75)."""
+"""Codes of errors that may not recur on a later try without changes (the contract's exit code 75)."""
 BY_FACT = frozenset({"count-mismatch", "not-discarded", "session-ended"})
 
 
 def _due(output: Output) -> set[int]:
-    """The exit codes that fit the error code at the end of its line."""
+    """The exit codes that match the error code at the end of the line."""
     code = _error_line(output).rpartition("[")[2].rstrip("]")
     return {75} if code in TEMPORARY else {1, 75} if code in BY_FACT else {1}
 
@@ -343,7 +343,7 @@ def _untrue_success(evidence: Evidence) -> Iterator[str]:
 
 
 def _untrue_of_hold(evidence: Evidence) -> Iterator[str]:
-    """A run that holds writes no STATE and tells how to go on; a person's command says how it ended."""
+    """A run that holds writes no STATE and names the next steps; a person's command reports how it ended."""
     if not evidence.persons:
         return
     session = evidence.sessions[-1].id
@@ -370,7 +370,7 @@ def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
         yield "it says that nothing was applied"
     if "o session was opened" in line and evidence.sessions:
         yield "it says that no session was opened"
-    # One before the last has expired, or it would have been in the way.
+    # Any session before the last has expired, or it would have blocked the last one.
     for session in evidence.sessions[-1:]:
         if not _is_reported(session, line):
             yield f"session {session.id} is {session.state}, which the line does not tell"
@@ -378,7 +378,7 @@ def _untrue_failure(evidence: Evidence, line: str) -> Iterator[str]:
 
 def _is_reported(session: Session, line: str) -> bool:
     if session.state == "active":
-        # `_left` looks at it more closely.
+        # `_left` checks it in detail.
         return True
     if session.id not in line:
         return "may be open until" in line

@@ -1,4 +1,4 @@
-"""Whether what was applied is all of an input. Pure."""
+"""Whether the applied records are a complete input. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def is_whole(
     *,
     in_order: bool,
 ) -> bool:
-    """Whether all that was sent was applied, once and in order: ``{entity_type: [record]}``.
+    """Whether all sent records were applied, once and in order: ``{entity_type: [record]}``.
 
-    `diverted` are the numbers of the records that may be missing, None where none may be. A diverted record
-    is kept nowhere if a later one of its key was applied. Where not all is to be `in_order`, each key's is.
+    `diverted` are the numbers of records that may be missing, None if none may. A diverted record
+    is dropped if a later one with its key was applied. Without `in_order`, order matters only per key.
     """
     return applied.keys() <= sent.keys() and all(
         _is_whole(applied.get(name, []), records, diverted, in_order=in_order)
@@ -41,5 +41,5 @@ def _is_whole(applied: list[Any], sent: list[Any], diverted: set[int] | None, *,
             return False
     if in_order:
         return applied == there
-    # A stable sort: what is left of the order is that of each key.
+    # A stable sort keeps the order of each key.
     return sorted(applied, key=_id) == sorted(there, key=_id)
