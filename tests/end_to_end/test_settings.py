@@ -45,14 +45,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a page size of 0": ({"page_size": 0}, "`page_size` must be at least 1"),
     "a page size of 101": ({"page_size": 101}, "`page_size` must be at most 100"),
-    "a page size in words": ({"page_size": "many"}, "`page_size` must be integer"),
+    "a page size that is a word": ({"page_size": "many"}, "`page_size` must be integer"),
     "a timeout of 0": ({"request_timeout_seconds": 0}, "`request_timeout_seconds` must be more than 0"),
     "entity types in a list": ({"entity_types": ["User"]}, "`entity_types` must be object"),
-    "an entity type that is none": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
+    "an empty entity type": ({"entity_types": {"people": " "}}, "no entity type for stream 'people'"),
     "expect in a number": ({"expect": {"User": 5}}, "`expect.User` must be object"),
-    "expect in words": ({"expect": {"User": {"min_records": "x"}}}, "`expect.User.min_records` must be int"),
-    "expect less than nothing": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
-    "expect misspelt": (
+    "an expectation that is a word": (
+        {"expect": {"User": {"min_records": "x"}}},
+        "`expect.User.min_records` must be int",
+    ),
+    "a negative expectation": ({"expect": {"User": {"min_records": -1}}}, "must be at least 0"),
+    "a misspelled expectation": (
         {"expect": {"User": {"max_record": 1}}},
         "unknown `expect.User.max_record` (did you mean `max_records`?)",
     ),
@@ -83,17 +86,17 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an empty report path": ({"report_path": " "}, "`report_path` is empty"),
     "another finish": ({"finish": "discard"}, "`finish` must be one of apply, hold"),
-    "a stream map that is none": (
+    "an invalid stream map": (
         {"stream_maps": {"people": "User"}},
         "`stream_maps.people` must be an object of",
     ),
-    "an `__else__` that is none": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
-    "a property's `__else__` that is none": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
+    "an invalid `__else__`": ({"stream_maps": {"__else__": "keep"}}, "`stream_maps.__else__`"),
+    "an invalid `__else__` of a stream": ({"stream_maps": {"people": {"__else__": 1}}}, "`stream_maps."),
     "a field that is a number": (
         {"stream_maps": {"people": {"x": 987654321}}},
         '`stream_maps.people.x` must be an expression in quotes, or null; a constant is "1", "True" or',
     ),
-    "a field that is a truth value": (
+    "a field that is a boolean": (
         {"stream_maps": {"people": {"x": True}}},
         "`stream_maps.people.x` must be an expression in quotes",
     ),
@@ -101,7 +104,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"stream_maps": {"people": {"x": {"source": "y"}}}},
         "`stream_maps.people.x` must be an expression in quotes",
     ),
-    "key properties that are no list": (
+    "key properties that are not a list": (
         {"stream_maps": {"people": {"__key_properties__": "id"}}},
         '`stream_maps.people.__key_properties__` must be a list of fields, such as ["id"]',
     ),
@@ -113,15 +116,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"stream_maps": {"__key_properties__": ["id"]}},
         "unknown `stream_maps.__key_properties__` (the only option here is `__else__`)",
     ),
-    "a filter that is none": (
+    "an invalid filter": (
         {"stream_maps": {"people": {"__filter__": True}}},
         "`stream_maps.people.__filter__` must be text",
     ),
-    "an option misspelt": (
+    "a misspelled option": (
         {"stream_maps": {"people": {"__key_propertys__": ["id"]}}},
         "unknown `stream_maps.people.__key_propertys__` (did you mean `__key_properties__`?)",
     ),
-    "an option misspelt that could be a field": (
+    "a misspelled option that could be a field": (
         {"stream_maps": {"people": {"__fliter__": "True"}}},
         "unknown `stream_maps.people.__fliter__` (did you mean `__filter__`?)",
     ),

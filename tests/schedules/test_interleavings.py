@@ -34,7 +34,7 @@ from target_sprinto.push.run.run_options import Timeouts
 from target_sprinto.push.timing import Timings
 from target_sprinto.sandbox import Readings, SandboxOptions
 from tests.support.sandbox import Fault, FaultySandbox, Hang, Late
-from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, tell
+from tests.support.schedules.evidence import Clock, Evidence, Page, is_ours, story
 from tests.support.schedules.mishaps import ACTS, TROUBLES, Act, Trouble
 from tests.support.schedules.other_client import OtherClient
 from tests.support.schedules.reader import Reader, Setting
@@ -240,7 +240,7 @@ class Interleavings(RuleBasedStateMachine):
             except AssertionError:
                 for reader in self.readers:
                     verdict = self._verdict(reader)
-                    message = tell(verdict.evidence, self.clock, reader.began_at)
+                    message = story(verdict.evidence, self.clock, reader.began_at)
                     print(reader.setting, reader.ending, message, sep="\n")
                 raise
         finally:
@@ -381,7 +381,9 @@ class Interleavings(RuleBasedStateMachine):
             hold(verdict)
         except BaseException:
             # In addition to Hypothesis' output: an interleaving that cannot be reproduced would be lost.
-            print(f"{reader.setting}\n{reader.ending}\n{tell(verdict.evidence, self.clock, reader.began_at)}")
+            print(
+                f"{reader.setting}\n{reader.ending}\n{story(verdict.evidence, self.clock, reader.began_at)}"
+            )
             raise
         self.limits |= verdict.limits
 

@@ -58,7 +58,7 @@ def schemas(document: str) -> dict[str, dict[str, Any]]:
                 "id": {"allOf": [{"$schema": DRAFTS[-1], "$id": "urn:x", "$dynamicRef": document}]},
             },
         },
-        "behind a reference of its own": {
+        "behind its own reference": {
             "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$dynamicRef": document}},
             "properties": {"id": {"$ref": "#/$defs/a"}},
         },

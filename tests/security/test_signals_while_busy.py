@@ -153,7 +153,7 @@ def write_until_closed(pipe: int, content: bytes) -> None:
 
 WORK = {
     "unique objects": ({"uniqueItems": True}, [{"i": number} for number in range(200_000)]),
-    "a pattern that steps back": ({"pattern": "(?=a)(a+)+b"}, "a" * 95_000),
+    "a backtracking pattern": ({"pattern": "(?=a)(a+)+b"}, "a" * 95_000),
 }
 
 

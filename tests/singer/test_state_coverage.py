@@ -59,7 +59,7 @@ COMPLETE: dict[str, Input] = {
     "a STATE of SIGTERM without records": [schema(), state({})],
     "no records, whatever the STATE says": [schema(), state(people=at(1, progress_markers={}))],
     "a STATE after all": [schema(), record(11), state(people=at(11))],
-    "nothing new": [OLD, schema(), record(10)],
+    "no changes": [OLD, schema(), record(10)],
     "older rows again": [OLD, schema(), record(3), record(10)],
     "news in the first of two": [
         state(people=at(10), teams=at(5)),
@@ -73,7 +73,7 @@ COMPLETE: dict[str, Input] = {
     "a full table": [schema(key=None), record(1), state(people={})],
     "two full tables": [schema(key=None), schema("b", None), record(1), state(people={}, b={})],
     "a tap whose bookmarks are its own": [schema(key=None), record(1), state({"start_date": "2026"})],
-    "bookmarks that are none": [schema(), record(1), state({"bookmarks": "2026"})],
+    "invalid bookmarks": [schema(), record(1), state({"bookmarks": "2026"})],
     "full tables of tap-asana": [schema(key=None), record(1), state({"bookmarks": {}})],
     "full tables of tap-zoom": [schema(key=None), record(1), state({"currently_syncing": None})],
     "full tables of tap-github": [
@@ -82,7 +82,7 @@ COMPLETE: dict[str, Input] = {
         record(1),
         state({}),
     ],
-    "a partition with nothing new": [
+    "a partition without changes": [
         state(people={"partitions": [{"context": {"org": 1}, **at(10)}, {"context": {"org": 2}, **at(20)}]}),
         schema(),
         record(10, org=1),
@@ -111,7 +111,7 @@ COMPLETE: dict[str, Input] = {
 INCOMPLETE: dict[str, tuple[Input, str]] = {
     "no STATE": ([schema(), record(1)], "and no STATE"),
     "a record beyond the bookmark": ([OLD, schema(), record(10), record(11)], "beyond its bookmark"),
-    "a record of no bookmark": ([OLD, schema("teams"), record(1, "teams")], "no bookmark"),
+    "a record without a bookmark": ([OLD, schema("teams"), record(1, "teams")], "no bookmark"),
     "a full table with no STATE after it": (
         [state(people={}), schema(key=None), record(1)],
         "no replication key",

@@ -46,7 +46,7 @@ def with_fault(operation: Operation, effect: Effect, door: FrontDoor) -> Finishe
     return door.run(people(3))
 
 
-def with_a_refused_record(door: FrontDoor, **settings: object) -> Finished:
+def with_a_rejected_record(door: FrontDoor, **settings: object) -> Finished:
     name = {"properties": {"name": {"type": "string"}}}
     door.sandbox.configure(door.integration_id, entities={"people": EntityRules(schema=name)})
     return door.run([SCHEMA, record(1), record(2, name=None), STATE], **settings)
@@ -99,11 +99,11 @@ ENDINGS = [
         "applied",
         "processed",
         LAST,
-        partial(with_a_refused_record, on_invalid_record="divert"),
+        partial(with_a_rejected_record, on_invalid_record="divert"),
     ),
     Ending("no records", 0, "no session was opened", None, LAST, partial(run, people(0))),
     Ending("`dry_run`, and no record rejected", 0, *_discarded, partial(run, people(3), dry_run=True)),
-    Ending("`dry_run`, and records rejected", 1, *_discarded, partial(with_a_refused_record, dry_run=True)),
+    Ending("`dry_run`, and records rejected", 1, *_discarded, partial(with_a_rejected_record, dry_run=True)),
     Ending(
         "`finish: hold`",
         0,
@@ -115,7 +115,7 @@ ENDINGS = [
     Ending("bad settings", 1, *_unopened, partial(run, people(3), page_size=0)),
     Ending("the key is rejected", 1, *_unopened, partial(run, people(3), api_key="another")),
     Ending("bad input, or an invalid record", 1, *_discarded, partial(run, _invalid)),
-    Ending("Sprinto rejects a page", 1, *_discarded, with_a_refused_record),
+    Ending("Sprinto rejects a page", 1, *_discarded, with_a_rejected_record),
     Ending(
         "the network or the API fails for longer than is retried",
         75,

@@ -169,7 +169,7 @@ class Evidence:
         return min(closes, key=lambda seen: seen.acted_at or FOREVER)
 
 
-def tell(evidence: Evidence, clock: Clock, began: float) -> str:
+def story(evidence: Evidence, clock: Clock, began: float) -> str:
     """The loader's requests in order of arrival, one per line, to explain a failure."""
     lines = []
     for seen in sorted(evidence.requests, key=lambda seen: seen.at):

@@ -122,7 +122,7 @@ class _Play:
         run = self._output("", self._process, self._feed, self._turn)
         seconds = time.monotonic() - self._began
         persons = list(self._persons()) if self._course.holds and run.code == 0 else []
-        self._let_the_late_come()
+        self._release_late_requests()
         return Evidence(
             self._course,
             run,
@@ -249,7 +249,7 @@ class _Play:
             process.kill()
             raise
 
-    def _let_the_late_come(self) -> None:
+    def _release_late_requests(self) -> None:
         """Release everything that a fault holds, and let Sprinto finish processing."""
         for strike in self._course.strikes:
             self._sandbox.release(strike.fault)
