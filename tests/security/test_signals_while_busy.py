@@ -158,7 +158,7 @@ WORK = {
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param("unique objects", marks=pytest.mark.slow), "a pattern that steps back"]
+    "what", [pytest.param("unique objects", marks=pytest.mark.slow), "a backtracking pattern"]
 )
 def test_a_signal_while_checking_a_schema_of_maximum_cost(door: FrontDoor, what: str) -> None:
     """Native code cannot be interrupted: limits keep the check of each record short."""
