@@ -233,7 +233,7 @@ class RunEnd:
         if self.intake.rejects is None:
             return
         try:
-            message = self.intake.rejects.finish()
+            message = self.intake.rejects.finish(held=self.disposition is Finish.HOLD)
         except (MemoryError, OSError) as problem:
             # The run is applied: nothing that happens to the file may hide that.
             message = f"The rejects file could not be finished ({type(problem).__name__})."

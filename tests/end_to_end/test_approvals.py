@@ -143,7 +143,9 @@ def test_a_run_that_holds_may_divert(door: FrontDoor) -> None:
     rules = EntityRules(schema={"properties": {"name": {"maxLength": 20}}})
     door.sandbox.configure(door.integration_id, entities={"people": rules})
     messages = [SCHEMA, *(record(n) for n in range(20)), record(20, name="s" * 30), STATE]
-    assert door.run(messages, on_invalid_record="divert", **HOLD).code == 0
+    finished = door.run(messages, on_invalid_record="divert", **HOLD)
+    assert finished.code == 0
+    assert "to load them after a fix, once the session is applied: target-sprinto --input" in finished.stderr
     applied = door.sprintoctl("apply", door.session().id, *RECEIPT)
     assert applied.code == 0
     assert len(door.applied()["people"]) == 20

@@ -185,8 +185,8 @@ class RejectedRecords:
             for one in self.rejected
         ]
 
-    def finish(self) -> str:
-        """For a run that was applied: finish the file; describe what was rejected, if anything was."""
+    def finish(self, *, held: bool) -> str:
+        """For a run that was applied or is held: finish the file; describe what was rejected, if anything."""
         left = [
             one
             for one in self.rejected
@@ -207,8 +207,9 @@ class RejectedRecords:
             return f"{text} {problem}"
         written = len(_places(left))
         were = "was" if written == 1 else "were"
+        when = "after a fix, once the session is applied" if held else "after a fix"
         text += (
-            f" {written} {were} written to {self._file.path}; to load them after a fix:"
+            f" {written} {were} written to {self._file.path}; to load them {when}:"
             f" {suggested('target-sprinto', '--input', str(self._file.path), config=self._config_files)}."
         )
         if any(rejected.key is not None for rejected in left):
