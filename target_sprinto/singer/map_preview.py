@@ -150,7 +150,9 @@ def as_text(preview: dict[str, Any]) -> Iterator[str]:
             yield f"  Input line {example['line']}:"
             record = example["record"]
             yield from (f"    {field:<{width}}  {_plain(value)}" for field, value in record.items())
-    yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
+    # Of an input that was not read to its end the pages are not all.
+    if preview["problems"] or not preview["error"]:
+        yield f"A run would make {pluralize(preview['pages'], 'page')} of {preview['bytes']:,} bytes in all."
     for one in preview["problems"]:
         what = " ".join(filter(None, (f"field {one['field']!r}" if one["field"] else "", one["issue"])))
         lines = ", ".join(map(str, one["lines"])) + (", …" if one["records"] > len(one["lines"]) else "")

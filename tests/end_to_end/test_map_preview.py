@@ -246,6 +246,8 @@ def test_a_record_on_which_the_map_fails_is_not_left_out(door: FrontDoor) -> Non
     maps = {"people": MAP | {"leader": "boss.upper()"}}
     finished = preview(door, messages, "-n", "0", stream_maps=maps, on_deleted_record="skip")
     assert "4 records in, 1 to send, 0 rejected, 2 left out, 1 failed" in finished.stdout
+    assert finished.code == 1
+    assert "A run would make" not in finished.stdout
 
 
 def test_a_field_that_is_null_because_it_was_renamed_is_warned_of(door: FrontDoor) -> None:
