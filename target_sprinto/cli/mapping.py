@@ -16,13 +16,13 @@ from target_sprinto.errors import PreviewDiffers
 from target_sprinto.push.errors import ConfigError, Interrupted, SprintoError
 from target_sprinto.push.text import listed, printable, short, shown
 from target_sprinto.signals import process_signals
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer import map_preview
 from target_sprinto.singer.input.messages import encode
 from target_sprinto.singer.input.reader import interruptible_reader
 from target_sprinto.singer.mapping import map_draft, tap_sample
 from target_sprinto.singer.schemas import entity_schemas
 from target_sprinto.singer.schemas.entity_schemas import BUNDLED, EntitySchema
-from target_sprinto.singer.similar_names import nearest_first
 from target_sprinto.singer.target import SprintoTarget
 
 _OFFLINE = {"api_key": "not-used", "api_key_file": None, "integration_id": "not-used"}

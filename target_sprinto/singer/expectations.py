@@ -19,8 +19,8 @@ import msgspec
 from target_sprinto.errors import ExpectationNotMet
 from target_sprinto.push.text import quoted, short, shown
 from target_sprinto.receipts.receipt_file import Applied
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.settings.settings import Expectation
-from target_sprinto.singer.similar_names import nearest_first
 
 log = logging.getLogger(__name__)
 

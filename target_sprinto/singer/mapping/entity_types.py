@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from target_sprinto.errors import UnmappedStream
 from target_sprinto.push.text import LONGEST_NAME, in_json, quoted, short
-from target_sprinto.singer.similar_names import nearest_first
+from target_sprinto.similar_names import nearest_first
 
 
 class Unmapped(enum.Enum):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from target_sprinto.errors import MapFailed
 from target_sprinto.push.text import in_json, listed, quoted
+from target_sprinto.similar_names import by_nearness, nearest_first
 from target_sprinto.singer.input.messages import DELETED_AT
 from target_sprinto.singer.mapping.map_rules import (
     NOT_FIELDS,
@@ -27,7 +28,6 @@ from target_sprinto.singer.mapping.map_rules import (
 from target_sprinto.singer.mapping.map_schema import read_at
 from target_sprinto.singer.schemas.entity_schemas import EntitySchema
 from target_sprinto.singer.schemas.schema_parts import properties_of, types_of
-from target_sprinto.singer.similar_names import by_nearness, nearest_first
 
 _CONSTANT = 'To send that text: a constant needs inner quotes: "{}".'
 _OPTIONAL = "Correct it. `record.get('x')` reads a field that may be missing; a constant needs inner quotes."

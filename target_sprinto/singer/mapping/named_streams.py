@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from target_sprinto.errors import StreamMissing
 from target_sprinto.push.text import quoted
+from target_sprinto.similar_names import nearest_first
 from target_sprinto.singer.mapping.entity_types import EntityTypes, is_named
 from target_sprinto.singer.mapping.map_rules import rules_of
-from target_sprinto.singer.similar_names import nearest_first
 
 _SHOWN = 5
 _MAX_REPORTED = 1_000

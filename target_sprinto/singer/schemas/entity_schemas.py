@@ -12,13 +12,13 @@ from typing import Any
 import jsonschema_rs
 import msgspec
 
+from target_sprinto import strict_json
 from target_sprinto.errors import EntityMismatch, SettingsError
 from target_sprinto.push.protocol.field_paths import FieldProblem
 from target_sprinto.push.text import listed, pluralize, quoted, short, shown
-from target_sprinto.singer import strict_json
+from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.schemas import schema_limits
 from target_sprinto.singer.schemas.schema_errors import BACKTRACKING, SchemaError, SchemaErrors
-from target_sprinto.singer.similar_names import within_one_edit
 
 BUNDLED = "bundled:User"
 """The `User` that Sprinto documents (Sprinto: Custom Integrations, Pushing Entities Data)."""

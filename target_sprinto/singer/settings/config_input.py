@@ -14,10 +14,10 @@ from typing import Any
 
 from singer_sdk.plugin_base import JSONSchemaValidator
 
+from target_sprinto import strict_json
 from target_sprinto.errors import SettingsError
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.text import listed
-from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import environment, settings_checks
 from target_sprinto.singer.settings.settings import SCHEMA, Settings
 

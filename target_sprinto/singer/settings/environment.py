@@ -16,8 +16,8 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from target_sprinto import strict_json
 from target_sprinto.errors import SettingsError
-from target_sprinto.singer import strict_json
 from target_sprinto.singer.settings import settings_checks
 
 PREFIX = "TARGET_SPRINTO_"

@@ -16,10 +16,10 @@ from target_sprinto.errors import SettingsError
 from target_sprinto.push import endpoint
 from target_sprinto.push.protocol.lifecycle import Finish
 from target_sprinto.push.text import LONGEST_NAME
+from target_sprinto.similar_names import within_one_edit
 from target_sprinto.singer.input.messages import is_finite
 from target_sprinto.singer.mapping.map_rules import MAP_OPTIONS
 from target_sprinto.singer.schemas.entity_schemas import similar_type
-from target_sprinto.singer.similar_names import within_one_edit
 
 if TYPE_CHECKING:  # The SDK's dependency, not ours.
     from jsonschema.exceptions import ValidationError
