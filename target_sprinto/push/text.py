@@ -46,19 +46,19 @@ def quoted(text: str) -> str:
     return f"'{shown(text)}'"
 
 
-def short(name: str, most: int = _NAME_CHARACTERS) -> str:
+def short(name: str, limit: int = _NAME_CHARACTERS) -> str:
     """The name, shortened in the middle if it is long, so that several fit into one message."""
-    half = most // 2
-    return printable(name if len(name) <= most else f"{name[: half - 1]}…{name[-half:]}")
+    half = limit // 2
+    return printable(name if len(name) <= limit else f"{name[: half - 1]}…{name[-half:]}")
 
 
 def fitted(message: str, room: int) -> str:
     """The message, with quoted names shortened until it fits into `room` characters."""
     cut = message
-    for most in (48, 32, 24, 16, 10, 6):
+    for limit in (48, 32, 24, 16, 10, 6):
         if len(cut) <= room:
             break
-        cut = _QUOTED.sub(lambda found, most=most: f"'{short(found[1], most)}'", message)  # type: ignore[misc] # mypy infers no lambda with a default
+        cut = _QUOTED.sub(lambda found, limit=limit: f"'{short(found[1], limit)}'", message)  # type: ignore[misc] # mypy infers no lambda with a default
     return cut
 
 
@@ -105,19 +105,19 @@ def in_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def format_counts(
     counts: Mapping[str, int],
     sent: Collection[str] | None = None,
-    most: int = _MAX_NAMES,
+    limit: int = _MAX_NAMES,
     *,
     with_zeros: bool = False,
 ) -> str:
     """Counts by entity type, ``{entity_type: int}``, as text for a message.
 
-    If `sent` is given, no other name is shown: in Sprinto's counts it could be anything. At most `most`
+    If `sent` is given, no other name is shown: in Sprinto's counts it could be anything. At most `limit`
     names are shown.
     """
     named = {name: count for name, count in counts.items() if sent is None or name in sent}
     message = [f"{count} {short(name, 30)}" for name, count in sorted(named.items()) if count or with_zeros]
-    if (more := len(message) - most) > 0:
-        message[most:] = [f"{more} more types"]
+    if (more := len(message) - limit) > 0:
+        message[limit:] = [f"{more} more types"]
     if others := sum(counts.values()) - sum(named.values()):
         message.append(f"{others} of types that were not sent")
     return ", ".join(message) or "nothing"
@@ -133,7 +133,7 @@ def format_difference(
         return both
     differing = {name for name in (*counted, *sent) if counted.get(name, 0) != sent.get(name, 0)}
     if not differing.intersection(known):
-        return format_counts(counted, known, 2), format_counts(sent, most=2)
+        return format_counts(counted, known, 2), format_counts(sent, limit=2)
     theirs = {name: counted.get(name, 0) for name in differing}
     ours = {name: sent.get(name, 0) for name in differing.intersection(known)}
-    return format_counts(theirs, known, 2, with_zeros=True), format_counts(ours, most=2, with_zeros=True)
+    return format_counts(theirs, known, 2, with_zeros=True), format_counts(ours, limit=2, with_zeros=True)

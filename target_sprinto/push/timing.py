@@ -22,7 +22,7 @@ class Timings:
     max_replica_lag: float = 30.0
     # How long until `failed` without a counted retry is final.
     failed_final_after: float = 60.0
-    # How long an open session may be silent at most.
+    # The longest that an open session may be silent.
     keep_alive: float = 240.0
     # How long a failed run may take to end; the process then has one more second to exit.
     shutdown_timeout: float = 29.0
