@@ -461,7 +461,7 @@ def test_discard_leaves_alone_what_is_not_its_own(door: FrontDoor, settings: dic
     door.kill_midway()
     finished = door.run(people(3), on_active_session="discard", **settings)
     assert (finished.code, finished.stdout) == (75, "")
-    assert "only what this pipeline left itself is taken over" in finished.error
+    assert "only sessions that this pipeline left are taken over" in finished.error
     assert door.session().state == "active"
 
 

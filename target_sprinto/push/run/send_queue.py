@@ -1,16 +1,16 @@
-"""Pages in flight: bounded, in the order of their entity keys, with backpressure for the caller.
+"""A bounded queue of pages, sent in parallel but in order for each entity, with backpressure.
 
-The reading thread encodes a page, hands it in and goes on reading; threads of the queue send it. Pages
-leave in the order in which they were handed in, each as soon as
+The reading thread encodes a page, enqueues it and reads on; the queue's threads send it. Pages are sent in
+the order in which they were enqueued, each as soon as
 
-* fewer pages are in flight than the throttle allows, and it lets any page leave at all;
+* fewer pages are in flight than the throttle allows, and its delay has passed;
 * no page in flight may hold the same entity;
 * the pages in flight can be distinguished by their sizes (see `pages.page_sizes`);
-* no response is lost: whether a lost page arrived is resolved first, with nothing else in flight;
-* no page that was sent again after a stale connection is unconfirmed (see `docs/pages-once.md`).
+* no page is in doubt: that is resolved first, with nothing else in flight;
+* every page that was sent again after a stale connection is confirmed (see `docs/pages-once.md`).
 
-A page that has to be sent again takes its old place, so nothing overtakes it. A run that has ended abandons
-what is in flight: a page that arrives late meets a closed session.
+A page that has to be sent again keeps its place, so no other overtakes it. A run that has ended abandons the
+pages in flight: one that arrives late finds a closed session.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from target_sprinto.push.run.sender import Accepted, InDoubt, PageSender, Pendin
 from target_sprinto.push.transport.background import POLL_INTERVAL, InterruptCheck, start_thread
 
 _MAX_OPEN_BYTES = 40_000_000
-"""Once the pages that are open hold more, the next one waits: each takes up to three times its bytes."""
+"""While the pending pages hold more, the next one waits: each takes up to three times its bytes."""
 
 
 class RunProgress(NamedTuple):
-    """Pages accepted, in flight and sent once more; and for how many seconds none may be sent yet."""
+    """Pages accepted, in flight and retried; and for how many seconds no page may be sent."""
 
     pages: int = 0
     in_flight: int = 0
@@ -43,7 +43,7 @@ class RunProgress(NamedTuple):
 
 
 class SendQueue:
-    """Takes pages in order and has them sent, at most `parallel` at a time."""
+    """Sends pages in order, at most `parallel` at a time."""
 
     def __init__(self, sender: PageSender, parallel: int = 1) -> None:
         self._sender = sender
@@ -52,7 +52,7 @@ class SendQueue:
         self._open: list[PendingPage] = []
         self._in_flight: list[PendingPage] = []
         self._in_doubt: dict[PendingPage, ApiError] = {}
-        # Sent again after a stale connection: when the copy that was lost had left.
+        # Pages sent again after a stale connection, and when the lost copy was sent.
         self._unconfirmed: dict[PendingPage, float] = {}
         self._failure: BaseException | None = None
         self._closed = False
@@ -60,28 +60,28 @@ class SendQueue:
         self._retries = 0
         lock = threading.RLock()
         self._sendable = threading.Condition(lock)
-        """What the threads that send wait for. One is woken for one page; who takes it wakes the next."""
+        """Wakes the sending threads: one for each page, and the thread that takes it wakes the next."""
         self._changed = threading.Condition(lock)
-        """What the reading thread waits for."""
+        """Wakes the reading thread."""
 
     def put(self, page: Page, check: InterruptCheck) -> None:
-        """Hand a page over, waiting while there is no room. Raises what a page failed with, or `check`."""
+        """Enqueue a page, waiting while the queue is full. Raises a page's failure, or that of `check`."""
         open_page = PendingPage(page, (page.number,))
-        # Not by the threads that send: compressing leaves them Python's lock, one more hand-over would not.
+        # Encode here: compression leaves the GIL to the sending threads, one more hand-over would not.
         self._sender.encode(open_page)
         while not self._try_enqueue(open_page):
             check()
 
     def drain(self, check: InterruptCheck) -> None:
-        """Wait until every page was accepted. Raises as `put` does."""
+        """Wait until every page is accepted. Raises what `put` does."""
         while not self._is_drained():
             check()
 
     def close(self) -> None:
-        """Let the threads go, after `drain` or to abandon what is in flight. May be called twice."""
+        """Stop the threads, after `drain` or to abandon the pages in flight. May be called twice."""
         self._end()
-        # In a program that leaves SIGINT to Python, a KeyboardInterrupt comes between any two steps, also
-        # between the taking of the lock and its `with`: what this thread has kept of it is given back.
+        # If the program leaves SIGINT to Python, a KeyboardInterrupt may come between any two steps, even
+        # between acquiring the lock and entering its `with`: release what this thread still holds.
         with suppress(RuntimeError):
             while True:
                 self._changed.release()
@@ -92,19 +92,19 @@ class SendQueue:
         return not self._open
 
     def progress(self) -> RunProgress:
-        """How far the pages have come; callable from any thread."""
+        """The progress of the pages; callable from any thread."""
         throttled_for = max(0.0, self._throttle.not_before - time.monotonic())
         return RunProgress(self._sender.staged.pages, len(self._in_flight), self._retries, throttled_for)
 
     def raise_failure(self) -> None:
-        """Raise what a page failed with, if one did."""
+        """Raise a page's failure, if there is one."""
         if self._failure is not None:
             raise self._failure
 
-    # Both wait a moment at most: the check of a waiting caller may make a call, so it runs without the lock.
+    # Both wait only briefly: the caller's check may make an API call, so it runs without the lock.
 
     def _try_enqueue(self, open_page: PendingPage) -> bool:
-        """Whether there was room for the page."""
+        """Whether the page was enqueued."""
         with self._changed:
             self.raise_failure()
             open_bytes = sum(one.page.record_bytes for one in self._open)
@@ -142,7 +142,7 @@ class SendQueue:
             self._changed.notify_all()
 
     def _take(self) -> PendingPage | None:
-        """Wait until a page may leave; None if none may any more."""
+        """Wait for a page that may be sent; None once the queue is closed."""
         with self._sendable:
             while not self._closed:
                 now = time.monotonic()
@@ -157,13 +157,13 @@ class SendQueue:
             return None
 
     def _next(self) -> PendingPage | None:
-        """The first page that is not in flight, if it may leave: no other overtakes it."""
+        """The first page that is not in flight, if it may be sent: no other overtakes it."""
         open_page = next((one for one in self._open if one not in self._in_flight), None)
         if open_page is None or self._in_doubt or len(self._in_flight) >= self._throttle.limit:
             return None
         if self._unconfirmed and open_page not in self._unconfirmed:
             return None
-        # Sizes come again after so many pages. With more in flight than there are sizes nothing helps.
+        # Sizes repeat after that many pages. With more pages in flight than sizes, waiting does not help.
         apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
         must_wait = any(
             open_page.full_page.may_overlap(other.full_page)
@@ -204,8 +204,8 @@ class SendQueue:
 
     def _replace(self, open_page: PendingPage, split: Split) -> None:
         if open_page in self._unconfirmed:
-            # Its parts are not copies of what was lost.
-            self._stand_still()
+            # Its parts are not copies of the lost page.
+            self._confirm_at_the_end()
         self._open.remove(open_page)
         for index, one in enumerate(split.parts):
             part = one if isinstance(one, SubPage) else None
@@ -213,9 +213,9 @@ class SendQueue:
             self._insert(PendingPage(page, (*open_page.place, index), part))
 
     def _resolve_in_doubt(self) -> bool:
-        """Settle the lost pages: they are all that is in flight, and nothing leaves meanwhile.
+        """Resolve the pages in doubt: no other is in flight, and none is sent meanwhile.
 
-        Returns whether all that was sent again is now to be confirmed.
+        Returns whether the pages that were sent again are to be confirmed now.
         """
         lost, losses = list(self._in_doubt), list(self._in_doubt.values())
         loss = losses[-1]
@@ -226,7 +226,7 @@ class SendQueue:
             if self._sender.staged.slow_losses > 1:
                 self._throttle.one_at_a_time()
             if missing and not (quick and self._are_first(missing)):
-                self._stand_still()
+                self._confirm_at_the_end()
             else:
                 for open_page in missing:
                     self._unconfirmed.setdefault(open_page, open_page.sent_at)
@@ -243,16 +243,16 @@ class SendQueue:
             return self._all_resent()
 
     def _are_first(self, pages: Sequence[PendingPage]) -> bool:
-        """Whether no other page has to leave before one of these: after a 429, or as a part of a page."""
+        """Whether no other page must be sent before them, because of a 429 or as part of a split page."""
         return all(one in pages for one in self._open[: len(pages)])
 
-    def _stand_still(self) -> None:
-        """What was sent again is not confirmed on the way: the counts must stand still at the end instead."""
+    def _confirm_at_the_end(self) -> None:
+        """Do not confirm pages sent again; instead, the counts must stay unchanged before the close."""
         self._sender.staged.has_resent = True
         self._unconfirmed.clear()
 
     def _all_resent(self) -> bool:
-        """Whether all that was sent again after stale connections was accepted, and none is confirmed."""
+        """Whether pages sent again after stale connections await confirmation, all of them accepted."""
         return bool(self._unconfirmed) and not any(one in self._open for one in self._unconfirmed)
 
     def _confirm(self) -> None:
