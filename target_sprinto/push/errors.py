@@ -1,38 +1,4 @@
-"""Every error that can end a run, as one tree; each says what happened and what to do.
-
-SprintoError
-├── ConfigError                 invalid settings or arguments
-├── ApiError                    a call failed; `outcome` says whether Sprinto may have acted
-│   ├── Unauthorized            401, 403
-│   ├── NotFound                404: integration on create, session later
-│   │   └── NotVisible          404 on a session that this run has just opened
-│   ├── Conflict                409
-│   ├── SessionConflict         another session is active
-│   ├── PageRefused             400 on a page
-│   ├── PageTooLarge            413
-│   ├── EncodingRefused         415
-│   ├── BadRequest              400 on anything but a page
-│   ├── Redirected              3xx, never followed
-│   ├── ProxyRefused            the proxy responded instead of Sprinto (407 included)
-│   ├── TLSError                untrusted certificate, or no TLS handshake
-│   ├── NotConnected            no connection was made
-│   ├── ClientClosed            the client had already been closed
-│   ├── Throttled               425, 429, 503 with Retry-After
-│   ├── ResponseLost            sent, and in doubt
-│   └── UnexpectedResponse      a response that is not documented
-│       ├── UndocumentedRefusal another 4xx: not performed, never retried
-│       └── LogUnending         an activity log that does not end
-├── SessionEnded                the session ended before the run closed it
-├── InconsistentResponse        the response to an accepted page contradicts itself
-├── NotDiscarded                a discard was not confirmed: the session may still be open
-├── CountMismatch               Sprinto's counts differ from what was sent
-├── ProcessingFailed            Sprinto reports `failed`, or an undocumented state
-├── ProcessingTimeout           not `processed` in time
-├── TooFewRecords               fewer records of an entity type than expected
-├── RecordTooLarge              one record that fits no page
-├── UnserializableRecord        a record that JSON cannot represent exactly
-├── RunEnded                    a run can be used only once
-└── Interrupted                 a signal ended the run
+"""Errors that can end a run: each says what happened and what to do. `docs/reference/errors.md` lists them all.
 
 The Singer side adds its own errors in `target_sprinto/errors.py`.
 """
