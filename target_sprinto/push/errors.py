@@ -1,4 +1,4 @@
-"""Errors that can end a run: each says what happened and what to do. `docs/reference/errors.md` lists them all.
+"""Errors that can end a run. `docs/reference/errors.md` is made of their docstrings.
 
 The Singer side adds its own errors in `target_sprinto/errors.py`.
 """

@@ -473,7 +473,7 @@ def test_a_rejection_is_kept_in_a_file_for_its_owner(strict: FrontDoor) -> None:
     assert probed.error.endswith("[page-refused]")
     folder = strict.folder / "rejects"
     (file,) = folder.iterdir()
-    assert f"Sprinto's own words are in rejects/{file.name}" in probed.error
+    assert f"Sprinto's response is in rejects/{file.name}" in probed.error
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, file)] == [0o700, 0o600]
     (entry,) = json.loads(file.read_text())
     assert entry["response"]["error"]["message"] == f"{SECRET} {NUMBER} [API key]"

@@ -63,7 +63,7 @@ def test_empty_input_is_no_error(door: FrontDoor) -> None:
     finished = door.run(b"")
     assert (finished.code, finished.stdout) == (0, "")
     assert "WARNING" in finished.stderr
-    assert "The input is empty: no message came." in finished.stderr
+    assert "The input is empty: no message arrived." in finished.stderr
     assert door.operations() == []
     assert "WARNING" not in door.run([STATE]).stderr
 
@@ -373,7 +373,7 @@ def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(d
     assert "which is input line 103 if Sprinto counts within the type from 0" in finished.error
     assert "field 'name'" in finished.error
     (response,) = (door.folder / "rejects").iterdir()
-    assert f"Sprinto's own words are in rejects/{response.name}." in finished.error
+    assert f"Sprinto's response is in rejects/{response.name}." in finished.error
     assert response.name == f"{(door.session().client_reference_id or '').rpartition('/')[2]}.response.json"
     assert stat.S_IMODE(response.stat().st_mode) == 0o600
     (entry,) = json.loads(response.read_text())
