@@ -80,7 +80,7 @@ class InvalidRecord(InputError, code="invalid-record"):
 
 
 class EntityMismatch(InvalidRecord, code="entity-schema"):
-    """A mapped record that does not fit its entity type in `entity_schemas`; `problems` lists every mismatch."""
+    """A mapped record that does not match `entity_schemas`; `problems` lists every mismatch."""
 
     def __init__(self, message: str, hint: str, problems: list[FieldProblem]) -> None:
         field, issue = problems[0] if len(problems) == 1 else ("", "; ".join(map(str, problems)))

@@ -92,7 +92,7 @@ def newest_time(events: Iterable[dict[str, Any]]) -> datetime | None:
 
 
 def moves_with_each_look(times: Sequence[datetime]) -> bool:
-    """Whether each of our status checks moves the integration's last activity, given its time at each."""
+    """Whether each status check found a later last activity, so that the checks themselves move it."""
     return len(times) > 1 and all(earlier < later for earlier, later in pairwise(times))
 
 

@@ -78,7 +78,7 @@ class IndexConventions:
 
 
 class FirstRejection(NamedTuple):
-    """A whole page that was rejected, and what the response named."""
+    """A full page that was rejected, and the details in the response."""
 
     page: Page
     details: Sequence[ErrorDetail]

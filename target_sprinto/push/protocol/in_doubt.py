@@ -1,4 +1,4 @@
-"""Finds out from the session's counts which pages landed although their responses were lost. Pure.
+"""Determines from the session's counts which pages landed although their responses were lost. Pure.
 
 Sprinto documents no idempotency keys, so a page in doubt is never simply sent again. The session's status
 counts accepted records by entity type. With nothing else in flight, the growth of these counts since the last

@@ -119,7 +119,7 @@ def keep_alive_interval(session: SessionStatus, longest: float) -> float:
 def is_in_doubt(failure: ApiError) -> bool:
     """Whether a call may have been performed, so that this is checked before the call is repeated.
 
-    Not for a redirect: it would recur, because its sender is between this run and Sprinto.
+    A redirect is not checked: its sender is between this run and Sprinto, and would redirect the check, too.
     """
     return failure.outcome is Outcome.IN_DOUBT and not isinstance(failure, errors.Redirected)
 
@@ -190,7 +190,7 @@ def nothing_was_applied(state: str) -> bool:
 
 
 def session_ended(status: SessionStatus, what: str) -> errors.SessionEnded:
-    """The error of a run whose session ended early; `what` completes the sentence "Session … "."""
+    """The error of a run whose session ended early; `what` is the predicate of its message."""
     return errors.SessionEnded(
         f"Session {status.id} {what}: its state is {status.state!r}.",
         temporary=nothing_was_applied(status.state),

@@ -140,7 +140,7 @@ def require_state(status: SessionStatus, documented: frozenset[str], action: str
 
 def _undocumented(message: str) -> errors.UnexpectedResponse:
     return errors.UnexpectedResponse(
-        message, "This is not read as success; ask Sprinto's support whether the API has changed."
+        message, "This is not treated as success; ask Sprinto's support whether the API has changed."
     )
 
 
@@ -181,7 +181,7 @@ def parse_response(
         raise errors.UnexpectedResponse(
             f"While {operation.action} Sprinto returned {status} instead of the documented"
             f" {operation.documented.value}.",
-            "This is not read as success; check for a proxy or gateway between this machine and Sprinto.",
+            "This is not treated as success; check for a proxy or gateway between this machine and Sprinto.",
         )
     refusal = _refusal(operation, status, headers, body, f"While {operation.action} ({address})")
     refusal.status = status

@@ -20,7 +20,7 @@ def parse_retry_after(value: str | None, now: datetime | None = None) -> float |
     A date is relative to `now`, the response's own `Date`, or else to this machine's clock; a past date is 0.
     None if the header is absent or invalid.
     """
-    # A header that was sent twice arrives as "3, 3"; a date has a comma of its own.
+    # A header that was sent twice arrives as "3, 3"; a date also contains a comma.
     values = re.findall(r"[A-Za-z]+,[^,]+|[^,]+", value or "")
     seconds = [_seconds_to_wait(each.strip(), now or datetime.now(timezone.utc)) for each in values]
     return max((each for each in seconds if each is not None), default=None)

@@ -158,7 +158,7 @@ class _TotalTimeoutConnection(_Connection):
             self._served_at = time.monotonic()
 
     def _limit_response(self, kind: type[_TimeLimitedResponse]) -> None:
-        # http.client's hook for another class, of which it makes one for each response.
+        # http.client's hook for another response class, called once for each response.
         response = partial(kind, until=self._until, may_be_stale=self._may_be_stale)
         self.response_class = cast("type[HTTPResponse]", response)
 
