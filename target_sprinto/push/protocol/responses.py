@@ -2,7 +2,7 @@
 
 A call that was performed (a 2xx with the documented shape) returns one of the types below. A call that was
 not performed, or is in doubt, raises an `ApiError`, whose `outcome` says which. Unknown fields are ignored. A
-missing or mistyped field that a decision needs is an `UnexpectedResponse`, never a success.
+field that a decision needs, if missing or of the wrong type, is an `UnexpectedResponse`, never a success.
 """
 
 from __future__ import annotations
