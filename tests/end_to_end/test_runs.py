@@ -370,7 +370,7 @@ def test_a_refused_page_names_where_it_came_from_and_its_response_is_in_a_file(d
     finished = door.run(messages)
     assert (finished.code, finished.stdout) == (1, "")
     assert "Sprinto rejected page 2 (stream 'people', input line 102 to input line 103)" in finished.error
-    assert "which is input line 103 if Sprinto counts within the type from 0" in finished.error
+    assert "which is input line 103 if Sprinto counts from 0 within the type" in finished.error
     assert "field 'name'" in finished.error
     (response,) = (door.folder / "rejects").iterdir()
     assert f"Sprinto's response is in rejects/{response.name}." in finished.error
