@@ -33,10 +33,10 @@ from target_sprinto.push.errors import (
     SprintoError,
 )
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.active_session import find_active_session
 from target_sprinto.push.run.apply_held import HeldSession
 from target_sprinto.push.run.discarding import discard_session
 from target_sprinto.push.run.offline_run import OfflineRun
-from target_sprinto.push.run.opening_conflict import find_active_session
 from target_sprinto.push.run.staged_session import StagedSession
 from target_sprinto.push.text import format_counts, printable, shown
 from target_sprinto.push.transport.background import Deadline, grace_period

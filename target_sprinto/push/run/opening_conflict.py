@@ -12,28 +12,19 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import backoff
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import cut_off, read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.endpoint import require_text
 from target_sprinto.push.errors import ApiError, SessionConflict
 from target_sprinto.push.protocol import arguments
-from target_sprinto.push.protocol.activity_log import (
-    LOOK_BACK,
-    LoggedSession,
-    SessionLook,
-    logged_sessions,
-    shows_life,
-)
+from target_sprinto.push.protocol.activity_log import SessionLook, shows_life
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import iso
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.active_session import ActiveSession, find_active_session
 from target_sprinto.push.run.discarding import discard_session
-from target_sprinto.push.text import short
 from target_sprinto.push.timing import Timings
 from target_sprinto.push.transport.background import Deadline
 
@@ -56,8 +47,8 @@ class OnActiveSession(enum.Enum):
 class ConflictPolicy:
     """What to do about another active session. `choice` also accepts its enum's value.
 
-    `discard` takes over only sessions with a reference that begins with `own_prefix`, by default the run's
-    own `reference_prefix`. Raises ConfigError.
+    `discard` takes over only sessions with a reference of `own_prefix`, by default the run's own
+    `reference_prefix`, and a run's uuid. Raises ConfigError.
     """
 
     choice: OnActiveSession | str = OnActiveSession.FAIL
@@ -71,44 +62,6 @@ class ConflictPolicy:
         arguments.seconds("stale_seconds", self.stale_seconds)
         if self.own_prefix is not None:
             require_text("own_prefix", self.own_prefix)
-
-
-@dataclass(frozen=True)
-class ActiveSession:
-    """The active session according to the activity log. `now` is Sprinto's time, if known.
-
-    `log_is_whole`: the log was not cut off.
-    """
-
-    session: LoggedSession
-    now: datetime | None
-    log_is_whole: bool = True
-
-    def describe(self) -> str:
-        """Id, age, reference and last event, in a clause."""
-        parts = [f"session {self.session.id}"]
-        if self.session.created_at:
-            parts.append(f"opened {_when(self.session.created_at, self.now)}")
-        reference = self.session.reference
-        parts.append(f"reference '{short(reference, 64)}'" if reference else "reference not shown")
-        if self.session.last_at:
-            parts.append(f"last event {_when(self.session.last_at, self.now)}")
-        return ", ".join(parts)
-
-    def was_left_by(self, own_prefix: str | None) -> bool:
-        """Whether it belongs to this pipeline and is not held."""
-        # The prefix may itself contain a slash: only the uuid may follow it.
-        return (self.session.reference or "").rpartition("/")[0] == own_prefix
-
-
-def find_active_session(client: ApiClient, retry_policy: RetryPolicy) -> ActiveSession | None:
-    """The session opened last, if the activity log shows one. Raises ApiError if it cannot be read.
-
-    The API allows only one active session, so if one is active, it is this one.
-    """
-    events, is_whole = cut_off(read_events(client, LOOK_BACK, retry_policy))
-    sessions = logged_sessions(events)
-    return ActiveSession(sessions[0], client.known_server_time(), is_whole) if sessions else None
 
 
 class ConflictResolver:
@@ -288,11 +241,3 @@ def _check_intervals(timings: Timings) -> Iterator[float]:
 
 def _named(blocker: ActiveSession | None) -> str:
     return blocker.describe() if blocker else "the activity log does not show which"
-
-
-def _when(moment: datetime, now: datetime | None) -> str:
-    if now is None:
-        return f"at {iso(moment)}"
-    minutes, seconds = divmod(max(0, int((now - moment).total_seconds())), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min ago" if hours else f"{minutes} min {seconds} s ago"

@@ -6,20 +6,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 from target_sprinto.push import errors
-from target_sprinto.push.activity_log_reader import read_events
 from target_sprinto.push.api_calls import ApiClient
 from target_sprinto.push.errors import ApiError
-from target_sprinto.push.protocol.activity_log import (
-    LOOK_BACK,
-    is_latest,
-    moves_with_each_look,
-    newest_time,
-)
 from target_sprinto.push.protocol.lifecycle import (
     Comparison,
     OnCountMismatch,
@@ -27,8 +18,8 @@ from target_sprinto.push.protocol.lifecycle import (
     session_ended,
 )
 from target_sprinto.push.protocol.responses import SessionStatus
-from target_sprinto.push.protocol.timestamps import iso, parse_time
 from target_sprinto.push.retry_loop import RetryPolicy
+from target_sprinto.push.run.expired_session import is_known_latest
 from target_sprinto.push.text import format_difference
 from target_sprinto.push.transport.background import (
     Heartbeat,
@@ -144,53 +135,12 @@ class StagedSession:
         """
         if status.state != "expired":
             return status.state == "active"
-        if not self._is_latest(status):
+        if not is_known_latest(self.client, self.id, status, self.retry_policy, self._heartbeat):
             return False
         if not self._noted_expiry:
             log.warning("Session %s has expired; it is the latest, so it is applied anyway.", status.id)
             self._noted_expiry = True
         return True
-
-    def _is_latest(self, status: SessionStatus) -> bool:
-        """Whether the log shows no later session, and does not lag behind the integration's last activity.
-
-        It is not documented what counts as activity: a time that moves with each read is that of our own
-        requests and is ignored. If there is no such time, the log alone decides.
-        """
-        began = time.monotonic()
-        seen: list[datetime] = []
-        busy = False
-        for seconds in self.client.timings.poll_intervals():
-            integration = interruptibly(
-                lambda: self.client.integration_status(self.retry_policy), self._heartbeat
-            )
-            events = self.logged_events(self._heartbeat)
-            if not is_latest(self.id, events):
-                return False
-            activity = parse_time(integration.last_activity_at)
-            if activity is None or any(activity <= known for known in self._known_times(status, events)):
-                return True
-            if not seen:
-                log.warning(
-                    "The integration's last activity was at %s, which the activity log does not show yet."
-                    " Reading it again.",
-                    iso(activity),
-                )
-            seen.append(activity)
-            busy = busy or integration.sessions.active != 0 or integration.sessions.processing != 0
-            if time.monotonic() - began >= self.client.timings.max_count_lag:
-                return not busy and moves_with_each_look(seen)
-            interruptible_sleep(seconds, self._heartbeat)
-        raise AssertionError("the intervals never end")
-
-    def _known_times(self, status: SessionStatus, events: list[dict[str, Any]]) -> list[datetime]:
-        """Times up to which no later session was active: the newest event, and this session's expiry.
-
-        An expiry in the future is ignored: the session has already expired.
-        """
-        expiry, now = parse_time(status.expires_at), self.client.known_server_time()
-        passed = expiry if expiry and now and expiry <= now else None
-        return [known for known in (newest_time(events), passed) if known]
 
     def require_closable(self, status: SessionStatus) -> None:
         """Raise SessionEnded if the session can no longer be closed, CountMismatch if its counts differ."""
@@ -215,7 +165,3 @@ class StagedSession:
         failure = errors.CountMismatch(what, temporary=temporary)
         failure.session_outcome = session_outcome
         raise failure
-
-    def logged_events(self, check: InterruptCheck) -> list[dict[str, Any]]:
-        """The activity log, as far back as a session may still matter."""
-        return interruptibly(lambda: list(read_events(self.client, LOOK_BACK, self.retry_policy)), check)
