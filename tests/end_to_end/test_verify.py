@@ -258,7 +258,7 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
     [
         (
             lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
-            "is not a receipt as a run wrote it",
+            "is not an intact receipt",
         ),
         (
             lambda door: change(
@@ -266,7 +266,7 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
                 '"outcome": "applied",\n  "exit_code": 0',
                 '"outcome": "unfinished",\n  "exit_code": null',
             ),
-            "made no page that an input could be compared with",
+            "made no page to compare an input with",
         ),
     ],
 )
