@@ -104,9 +104,7 @@ def test_the_history_of_real_runs(door: FrontDoor) -> None:
     assert door.run(people(1), report_path="one", expect={"people": {"min_records": 2}}).code == 1
     shown = ask(door, "one", "two", "--max-age", "1h")
     assert shown.code == 1
-    assert shown.stderr.startswith(
-        "sprintoctl: Evidence is missing: 1 line above. Look at the pipeline's log;"
-    )
+    assert shown.stderr.startswith("sprintoctl: Evidence is missing: 1 line above. Check the pipeline's log;")
     assert shown.stderr.endswith("[evidence-missing]\n")
     head, *rows, missing = shown.stdout.splitlines()
     heads = [

@@ -105,7 +105,7 @@ def test_a_run_with_a_key_signs_its_receipt(door: FrontDoor) -> None:
     assert statement["predicate"]["accepted"] == {"people": 150}
     finished = verify(door)
     assert (finished.code, finished.stderr) == (0, "")
-    assert f"The signature is by the key {receipt['signed_by']}." in finished.stdout
+    assert f"The receipt is signed with the key {receipt['signed_by']}." in finished.stdout
 
 
 def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
@@ -117,7 +117,7 @@ def test_a_page_says_whether_the_signature_was_checked(door: FrontDoor) -> None:
     assert f"by the key {key}, checked for this report" in sprintoctl(door, *with_key).stdout
     for name in ("people", "entities", "accepted"):
         change(path, f'"{name}":3', f'"{name}":30')
-    unchecked = f"It names the key {key} as its signer, not checked: use --public-key FILE.\n"
+    unchecked = f"It names the key {key} as its signer; use --public-key FILE to check that.\n"
     assert sprintoctl(door, "verify", page[1]).stdout.endswith(unchecked)
     assert sprintoctl(door, *page).code == 0
     check_refused(sprintoctl(door, *with_key), "receipt-counts")
@@ -274,7 +274,7 @@ def test_the_key_that_signed_is_named_and_not_the_one_that_the_receipt_claims(do
     content = path.read_bytes()
     envelope = signing.envelope(key, document.parse(path, content), path.name, content)
     path.with_name("receipt.json.dsse").write_bytes(envelope)
-    assert f"The signature is by the key {another}." in verify(door, key="another.pub.pem").stdout
+    assert f"The receipt is signed with the key {another}." in verify(door, key="another.pub.pem").stdout
 
 
 def test_an_envelope_that_was_changed_is_refused(door: FrontDoor) -> None:
@@ -569,7 +569,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(door: FrontDoor) -> None:
 
 def test_a_folder_without_a_receipt_is_not_ok(door: FrontDoor) -> None:
     (door.folder / "receipts").mkdir()
-    check_refused(sprintoctl(door, "verify", "receipts"), "receipt", "holds no receipt")
+    check_refused(sprintoctl(door, "verify", "receipts"), "receipt", "contains no receipt")
 
 
 def test_the_last_of_a_thousand_receipts_is_found_quickly(door: FrontDoor) -> None:
