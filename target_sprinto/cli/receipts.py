@@ -72,7 +72,7 @@ def _signature_of(document: Receipt, public_key: PublicKey | None) -> str:
 
 
 def _verify_folder(folder: Path, public_key: PublicKey | None) -> None:
-    """Print each problem on a line of its own, then raise an error with their number."""
+    """Print each problem on its own line, then raise an error with their number."""
     found = read_folder(folder, public_key, process_signals.check)
     for line in found.problems:
         click.echo(line)

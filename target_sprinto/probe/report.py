@@ -34,7 +34,7 @@ def render_json(evidence: Evidence) -> str:
 
 
 def render_table(evidence: Evidence, width: int) -> Iterator[str]:
-    """Lines: a table of point, what was seen and what it means, then the settings and remarks."""
+    """The report's lines: a table of points, observations and meanings, then settings and remarks."""
     findings = read_findings(evidence)
     rows = [("Point", "Seen", "Means for a run")]
     rows += [(point, finding.seen, finding.means) for point, finding in findings.items()]

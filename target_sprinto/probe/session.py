@@ -85,14 +85,14 @@ class ProbedSession:
         """
         began, waits = time.monotonic(), self._client.timings.poll_intervals()
         while True:
-            asked_at = time.monotonic() - began
-            look = self.look()
-            if total is None or look.total is None:
-                return look, None
-            if look.total >= total:
-                return look, asked_at
-            if asked_at >= seconds:
-                return look, None
+            requested_at = time.monotonic() - began
+            status = self.look()
+            if total is None or status.total is None:
+                return status, None
+            if status.total >= total:
+                return status, requested_at
+            if requested_at >= seconds:
+                return status, None
             self.sleep(next(waits))
 
     def push(self, body: bytes, encoding: str | None = None) -> Response:

@@ -155,7 +155,7 @@ def minute(moment: datetime) -> str:
 
 
 def length(span: timedelta) -> str:
-    """``3 days``, ``36 hours``, ``5 minutes``: the largest unit of which there are at least two."""
+    """``3 days``, ``36 hours``, ``5 minutes``: in the largest unit with a value of at least 2."""
     for unit, seconds in (("day", 86_400), ("hour", 3_600)):
         if span.total_seconds() >= 2 * seconds:
             return pluralize(int(span.total_seconds() // seconds), unit)

@@ -62,7 +62,7 @@ def render(
 def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime, no_gap: str) -> str:
     runs = [run for run in one.runs if since <= run.ended_at <= until]
     applied = [run for run in one.applied if run in runs]
-    said = f"Applied by {pluralize(len(applied), 'run')}" + (
+    summary = f"Applied by {pluralize(len(applied), 'run')}" + (
         f", last {history.minute(applied[-1].ended_at)}" if applied else ""
     )
     gaps = [f"Not{gap.removeprefix(f'{one.name}: not')}" for gap in gaps]
@@ -78,7 +78,7 @@ def _section(one: Series, gaps: Sequence[str], since: datetime, until: datetime,
         stacked=False,
     )
     return (
-        f"<h2>{text(one.name)}</h2><p>{said}. {verdict}</p>{_listed(gaps)}"
+        f"<h2>{text(one.name)}</h2><p>{summary}. {verdict}</p>{_listed(gaps)}"
         f'<div class="card" tabindex="0">{shown}</div>{_details(runs)}'
     )
 

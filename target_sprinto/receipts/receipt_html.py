@@ -211,8 +211,8 @@ def table(columns: str, rows: Iterable[Sequence[object]], empty: str, *, stacked
         return f'<p class="empty">{escape(empty)}</p>'
     heads = "".join(f'<th scope="col"{_class(kind)}>{escape(head)}</th>' for head, kind in kinds.items())
     lines = "".join(f"<tr>{cells}</tr>" for cells in body)
-    look = ' class="stacked"' if stacked else ""
-    return f"<table{look}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    style = ' class="stacked"' if stacked else ""
+    return f"<table{style}><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _cell(head: str, kind: str, value: object) -> str:

@@ -21,7 +21,7 @@ class Matched(ReceiptDiffers):
 
 
 class ReceiptVerifier(OfflineRun):
-    """Ends pages where the run ended them, even those that it ended while the tap was idle."""
+    """Closes pages where the run closed them, even those that it closed while the tap was idle."""
 
     def __init__(self, document: receipt.Receipt, interrupted: InterruptCheck) -> None:
         """Raises ReceiptUnusable if the run has not ended, or failed before it made a page."""
@@ -47,7 +47,7 @@ class ReceiptVerifier(OfflineRun):
         return pages[self._made].entities if self._made < len(pages) else 1
 
     def flush(self) -> None:
-        """Do nothing: pages end where the run ended them."""
+        """Do nothing: pages are closed where the run closed them."""
 
     def finish(self) -> RunResult:
         """Compare the rest. Raises ReceiptDiffers, or Matched."""
