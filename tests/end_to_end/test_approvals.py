@@ -348,11 +348,11 @@ INVALID: dict[str, tuple[Callable[[FrontDoor, str], object], tuple[str, ...]]] =
     ),
     "another session's": (
         lambda door, session: change(door.folder / "receipt.json", session, session[::-1]),
-        ("This receipt is of session", "[receipt]"),
+        ("This receipt belongs to session", "[receipt]"),
     ),
     "another integration's": (
         lambda door, _: change(door.folder / "receipt.json", door.integration_id, "elsewhere"),
-        ("This receipt is of integration 'elsewhere'", "[receipt]"),
+        ("This receipt belongs to integration 'elsewhere'", "[receipt]"),
     ),
     "another host's": (
         lambda door, _: change(door.folder / "receipt.json", door.sandbox.base_url, "https://x.example"),

@@ -204,7 +204,7 @@ def test_a_forged_receipt_is_no_baseline(door: FrontDoor, how: str) -> None:
         forged.with_name(f"{forged.name}.dsse").unlink()
     passed = door.run(people(60), **shrink(0), **signed)
     assert passed.code == 0
-    assert f"[{code}] It is not compared with." in passed.stderr
+    assert f"[{code}] This receipt is ignored." in passed.stderr
     assert "no receipt shows that people was applied before" in passed.stderr
 
 
@@ -224,4 +224,4 @@ def test_a_receipt_that_was_cut_off_is_no_baseline_and_named(door: FrontDoor) ->
             path.write_bytes(content[:-10])
     finished = door.run(people(150), **shrink(20))
     check_discarded(door, finished, "expectation", "had 200")
-    assert "is not a receipt as a run wrote it" in finished.stderr
+    assert "is not an intact receipt" in finished.stderr

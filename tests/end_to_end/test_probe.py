@@ -239,7 +239,7 @@ TYPED = {"properties": {"name": {"type": "string"}}}
         ({"Device": NEEDS_ID}, "an empty object got 400", 8),
         ({"User": TYPED}, "an object whose fields have other types got 400", 9),
         ({"Device": TYPED}, "an object whose fields have other types got 400", 10),
-        ({}, "a number in the place of an object got 400", 11),
+        ({}, "a number instead of an object got 400", 11),
     ],
 )
 def test_what_is_refused_depends_on_the_schemas(
@@ -383,7 +383,7 @@ def test_the_log_may_hide_the_reference_in_a_text(strict: FrontDoor) -> None:
     inject(strict, Fault("activity", 1, effect=Edit(hide)))
     probed = probe(strict)
     assert probed.finding("log_shows_reference")["value"] is False
-    assert "inside another text" in probed.finding("log_shows_reference")["seen"]
+    assert "inside other text" in probed.finding("log_shows_reference")["seen"]
 
 
 def test_without_a_log_the_rest_is_found_out(strict: FrontDoor) -> None:
@@ -570,7 +570,7 @@ def test_a_lost_response_ends_the_probe(strict: FrontDoor, nth: int, effect: Eff
     assert "was discarded, nothing was applied" in probed.error
     assert probed.finding("status_postpones_expiry")["value"] is True
     assert probed.finding("conflict_shows_session")["value"] is None
-    assert probed.finding("conflict_shows_session")["seen"].endswith("the probe ended before it came to this")
+    assert probed.finding("conflict_shows_session")["seen"].endswith("the probe ended before this step")
 
 
 @pytest.mark.parametrize(

@@ -575,7 +575,7 @@ def test_a_page_names_what_was_rejected(door: FrontDoor) -> None:
     messages = [*people(5)[:-1], record(5, name=7), STATE]
     assert door.run(messages, on_invalid_record="divert", **JSON).code == 0
     text = page(door)
-    assert "what is listed as accepted is applied. Records that were rejected: 1." in text
+    assert "the records listed as accepted are applied. Records that were rejected: 1." in text
     assert '<td class="number" data-head="Input line">7</td><td data-head="In batch file">-</td>' in text
 
 
@@ -618,7 +618,7 @@ def test_a_page_is_written_only_of_a_receipt_that_was_verified(door: FrontDoor) 
 
 
 def test_what_the_user_gives_is_no_fact_of_the_page(door: FrontDoor) -> None:
-    given = {"Signature": "by the key abab, checked for this page"}
+    given = {"Signature": "by the key abab, checked for this report"}
     assert door.run(people(3), report_path="receipt.json", provenance=given).code == 0
     page = page_of(door)
     assert "<dt>Given: Signature</dt>" in page

@@ -50,14 +50,14 @@ def test_a_demo_whose_target_fails_leaves_the_word_to_it(door: FrontDoor) -> Non
     assert shown.code == 1
     assert shown.stderr.splitlines()[-1] == (
         "sprintoctl: The demo's target ended with exit code 1."
-        " Its own last line, above, says why and what to do. [demo-failed]"
+        " Its last line above says why and what to do. [demo-failed]"
     )
 
 
 def test_the_demo_keeps_its_page_up_until_interrupted(door: FrontDoor) -> None:
     process = door.start("demo", "--keep", stderr=subprocess.DEVNULL, program="sprintoctl")
     assert process.stdout is not None
-    address = next(found[1] for line in process.stdout if (found := re.search(rb"Look at (\S+) ", line)))
+    address = next(found[1] for line in process.stdout if (found := re.search(rb"Open (\S+) ", line)))
     page = requests.get(address, timeout=10).text
     assert "employeeId" in page
     assert "processed" in page

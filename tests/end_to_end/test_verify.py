@@ -197,7 +197,7 @@ def test_what_makes_no_page_is_compared_too(door: FrontDoor, old: bytes, new: by
     differs = verify(door, stream_maps=MAPS, retry_timeout_seconds=7)
     check_differs(differs, "All pages are the same, but the input is not the run's")
     # They cannot change the input's digest.
-    assert "settings are not" not in differs.stderr
+    assert "settings differ" not in differs.stderr
 
 
 def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
@@ -209,7 +209,7 @@ def test_a_line_that_cannot_be_read_is_named(door: FrontDoor) -> None:
 def test_other_settings_are_named_where_they_make_a_difference(door: FrontDoor) -> None:
     run(door, people(150))
     check_differs(
-        verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings are not the run's"
+        verify(door, entity_types={"people": "User"}), "Page 1 differs", "The settings differ from the run's"
     )
     finished = verify(door, retry_timeout_seconds=7, page_size=20)
     check_ok(
@@ -224,7 +224,7 @@ def test_of_a_run_that_failed_what_it_made_is_compared(door: FrontDoor) -> None:
     check_ok(
         finished,
         "OK: the same 2 pages, 200 people, as in the receipt.\n"
-        "The run failed; what came after its last page was not compared.",
+        "The run failed; the input after its last page was not compared.",
     )
     replace(door, b'"id": 170,', b'"id": 171,')
     check_differs(verify(door), "Page 2 differs")
@@ -258,7 +258,7 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
     [
         (
             lambda door: (door.folder / "receipt.json").write_bytes(b"{}"),
-            "is not a receipt as a run wrote it",
+            "is not an intact receipt",
         ),
         (
             lambda door: change(
@@ -266,7 +266,7 @@ def test_a_receipt_whose_counts_or_digests_were_changed_contradicts_itself(door:
                 '"outcome": "applied",\n  "exit_code": 0',
                 '"outcome": "unfinished",\n  "exit_code": null',
             ),
-            "made no page that an input could be compared with",
+            "made no page to compare an input with",
         ),
     ],
 )
@@ -281,7 +281,7 @@ def test_a_receipt_that_is_not_whole_is_refused(
 def test_a_receipt_of_another_pipeline_is_named(door: FrontDoor) -> None:
     run(door, people(3))
     for other in ({"integration_id": "another"}, {"client_reference_prefix": "another"}):
-        check_differs(verify(door, **other), "This receipt is of another pipeline", code="receipt")
+        check_differs(verify(door, **other), "This receipt belongs to another pipeline", code="receipt")
 
 
 def test_no_key_is_needed_to_read(door: FrontDoor) -> None:
