@@ -165,6 +165,7 @@ def compare(probed: ProbeResult, wanted: dict[str, Any]) -> None:
     lag = wanted.pop("counts_lag_seconds")
     # As roughly as a busy machine allows.
     assert (0 < values["counts_lag_seconds"] < lag + 2) if lag else values["counts_lag_seconds"] == 0
+    assert wanted.keys() <= values.keys(), "a reading is the probe's to report, or is in NOT_REPORTED"
     assert {name: values[name] for name in wanted} == wanted
     for finding in probed.document["findings"]:
         assert finding["shown"] == (finding["value"] is not None)

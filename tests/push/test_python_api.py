@@ -748,6 +748,11 @@ def test_no_argument_is_left_out_of_the_table(door: str) -> None:
     assert parameters - elsewhere == set(ARGUMENTS[door][1])
 
 
+def test_a_run_takes_every_option_except_those_of_the_target() -> None:
+    options, parameters = (set(inspect.signature(one).parameters) for one in (RunOptions, SprintoClient.run))
+    assert options - parameters == {"rejects", "known_field", "observer"}
+
+
 def test_a_push_that_is_not_understood_discards_the_run(
     client: SprintoClient, sandbox: FaultySandbox, integration_id: str
 ) -> None:
