@@ -41,7 +41,7 @@ CONTRARY = Readings(
     batches_count_rejected=True,
     discard_from_expired=True,
 )
-"""Every silent place read the other way, but for whether the log shows references: cells say that."""
+"""The opposite of the default readings that concern most cells; the others are set by cells of their own."""
 
 Acts = Literal["not acted", "acted"]
 
