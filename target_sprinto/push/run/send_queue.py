@@ -49,7 +49,7 @@ class SendQueue:
         self._sender = sender
         self._parallel = parallel
         self._throttle = Throttle(parallel)
-        self._open: list[PendingPage] = []
+        self._pending: list[PendingPage] = []
         self._in_flight: list[PendingPage] = []
         self._in_doubt: dict[PendingPage, ApiError] = {}
         # Pages sent again after a stale connection, and when the lost copy was sent.
@@ -66,10 +66,10 @@ class SendQueue:
 
     def put(self, page: Page, check: InterruptCheck) -> None:
         """Enqueue a page, waiting while the queue is full. Raises a page's failure, or that of `check`."""
-        open_page = PendingPage(page, (page.number,))
+        pending = PendingPage(page, (page.number,))
         # Encode here: compression leaves the GIL to the sending threads, one more hand-over would not.
-        self._sender.encode(open_page)
-        while not self._try_enqueue(open_page):
+        self._sender.encode(pending)
+        while not self._try_enqueue(pending):
             check()
 
     def drain(self, check: InterruptCheck) -> None:
@@ -89,7 +89,7 @@ class SendQueue:
     @property
     def is_idle(self) -> bool:
         """Whether no page is in flight or waiting."""
-        return not self._open
+        return not self._pending
 
     def progress(self) -> RunProgress:
         """The progress of the pages; callable from any thread."""
@@ -103,15 +103,15 @@ class SendQueue:
 
     # Both wait only briefly: the caller's check may make an API call, so it runs without the lock.
 
-    def _try_enqueue(self, open_page: PendingPage) -> bool:
+    def _try_enqueue(self, pending: PendingPage) -> bool:
         """Whether the page was enqueued."""
         with self._changed:
             self.raise_failure()
-            open_bytes = sum(one.page.record_bytes for one in self._open)
-            if len(self._open) > self._parallel or open_bytes > _MAX_OPEN_BYTES:
+            open_bytes = sum(one.page.record_bytes for one in self._pending)
+            if len(self._pending) > self._parallel or open_bytes > _MAX_OPEN_BYTES:
                 self._changed.wait(POLL_INTERVAL)
                 return False
-            self._insert(open_page)
+            self._insert(pending)
             if self._threads < self._parallel:
                 self._threads += 1
                 start_thread(self._work, "sprinto-pages")
@@ -122,16 +122,16 @@ class SendQueue:
         """Whether every page was accepted."""
         with self._changed:
             self.raise_failure()
-            if self._open or self._unconfirmed:
+            if self._pending or self._unconfirmed:
                 self._changed.wait(POLL_INTERVAL)
-            return not self._open and not self._unconfirmed and self._failure is None
+            return not self._pending and not self._unconfirmed and self._failure is None
 
     # On the queue's own threads
 
     def _work(self) -> None:
         try:
-            while (open_page := self._take()) is not None:
-                self._send(open_page)
+            while (pending := self._take()) is not None:
+                self._send(pending)
         except BaseException as failure:  # noqa: BLE001 - raised again on the reading thread
             self._end(failure)
 
@@ -147,45 +147,45 @@ class SendQueue:
             while not self._closed:
                 now = time.monotonic()
                 held = self._throttle.not_before - now
-                if held <= 0 and (open_page := self._next()) is not None:
-                    open_page.sent_at = now
-                    self._in_flight.append(open_page)
+                if held <= 0 and (pending := self._next()) is not None:
+                    pending.sent_at = now
+                    self._in_flight.append(pending)
                     if self._next() is not None:
                         self._sendable.notify()
-                    return open_page
+                    return pending
                 self._sendable.wait(held if held > 0 else None)
             return None
 
     def _next(self) -> PendingPage | None:
         """The first page that is not in flight, if it may be sent: no other overtakes it."""
-        open_page = next((one for one in self._open if one not in self._in_flight), None)
-        if open_page is None or self._in_doubt or len(self._in_flight) >= self._throttle.limit:
+        pending = next((one for one in self._pending if one not in self._in_flight), None)
+        if pending is None or self._in_doubt or len(self._in_flight) >= self._throttle.limit:
             return None
-        if self._unconfirmed and open_page not in self._unconfirmed:
+        if self._unconfirmed and pending not in self._unconfirmed:
             return None
         # Sizes repeat after that many pages. With more pages in flight than sizes, waiting does not help.
         apart = float("inf") if self._parallel > MAX_DISTINGUISHABLE else MAX_DISTINGUISHABLE
         must_wait = any(
-            open_page.full_page.may_overlap(other.full_page)
-            or abs(open_page.page.number - other.page.number) >= apart
+            pending.full_page.may_overlap(other.full_page)
+            or abs(pending.page.number - other.page.number) >= apart
             for other in self._in_flight
         )
-        return None if must_wait else open_page
+        return None if must_wait else pending
 
-    def _send(self, open_page: PendingPage) -> None:
-        outcome = self._sender.send(open_page)
+    def _send(self, pending: PendingPage) -> None:
+        outcome = self._sender.send(pending)
         with self._changed:
             if isinstance(outcome, InDoubt):
-                self._in_doubt[open_page] = outcome.failure
+                self._in_doubt[pending] = outcome.failure
             else:
-                self._in_flight.remove(open_page)
+                self._in_flight.remove(pending)
                 if isinstance(outcome, Accepted):
-                    self._accept(open_page)
+                    self._accept(pending)
                     self._throttle.speed_up()
                 elif isinstance(outcome, Retry):
-                    self._delay(open_page, outcome)
+                    self._delay(pending, outcome)
                 else:
-                    self._replace(open_page, outcome)
+                    self._replace(pending, outcome)
             all_lost = bool(self._in_doubt) and len(self._in_doubt) == len(self._in_flight)
             all_resent = self._all_resent()
             self._changed.notify()
@@ -194,23 +194,23 @@ class SendQueue:
         if all_resent:
             self._confirm()
 
-    def _delay(self, open_page: PendingPage, retry: Retry) -> None:
+    def _delay(self, pending: PendingPage, retry: Retry) -> None:
         now = time.monotonic()
         if retry.slow_down:
-            self._throttle.slow_down(open_page.sent_at, now, retry.seconds)
+            self._throttle.slow_down(pending.sent_at, now, retry.seconds)
         else:
             self._throttle.not_before = max(self._throttle.not_before, now + retry.seconds)
         self._retries += 1
 
-    def _replace(self, open_page: PendingPage, split: Split) -> None:
-        if open_page in self._unconfirmed:
+    def _replace(self, pending: PendingPage, split: Split) -> None:
+        if pending in self._unconfirmed:
             # Its parts are not copies of the lost page.
             self._confirm_at_the_end()
-        self._open.remove(open_page)
+        self._pending.remove(pending)
         for index, one in enumerate(split.parts):
             part = one if isinstance(one, SubPage) else None
             page = one.page if isinstance(one, SubPage) else one
-            self._insert(PendingPage(page, (*open_page.place, index), part))
+            self._insert(PendingPage(page, (*pending.place, index), part))
 
     def _resolve_in_doubt(self) -> bool:
         """Resolve the pages in doubt: no other is in flight, and none is sent meanwhile.
@@ -219,21 +219,23 @@ class SendQueue:
         """
         lost, losses = list(self._in_doubt), list(self._in_doubt.values())
         loss = losses[-1]
-        quick = all(isinstance(one, ResponseLost) and one.connection_was_stale for one in losses)
-        landed = self._sender.staged.resolve([open_page.page for open_page in lost], loss, quick=quick)
-        missing = [open_page for open_page, has_landed in zip(lost, landed, strict=True) if not has_landed]
+        after_stale = all(isinstance(one, ResponseLost) and one.connection_was_stale for one in losses)
+        landed = self._sender.staged.resolve(
+            [pending.page for pending in lost], loss, after_stale=after_stale
+        )
+        missing = [pending for pending, has_landed in zip(lost, landed, strict=True) if not has_landed]
         with self._changed:
             if self._sender.staged.slow_losses > 1:
                 self._throttle.one_at_a_time()
-            if missing and not (quick and self._are_first(missing)):
+            if missing and not (after_stale and self._are_first(missing)):
                 self._confirm_at_the_end()
             else:
-                for open_page in missing:
-                    self._unconfirmed.setdefault(open_page, open_page.sent_at)
-            for open_page, has_landed in zip(lost, landed, strict=True):
+                for pending in missing:
+                    self._unconfirmed.setdefault(pending, pending.sent_at)
+            for pending, has_landed in zip(lost, landed, strict=True):
                 if has_landed:
-                    self._accept(open_page)
-                elif open_page.backoff and open_page.backoff.is_over:
+                    self._accept(pending)
+                elif pending.backoff and pending.backoff.is_over:
                     raise loss
                 else:
                     self._retries += 1
@@ -244,16 +246,16 @@ class SendQueue:
 
     def _are_first(self, pages: Sequence[PendingPage]) -> bool:
         """Whether no other page must be sent before them, because of a 429 or as part of a split page."""
-        return all(one in pages for one in self._open[: len(pages)])
+        return all(one in pages for one in self._pending[: len(pages)])
 
     def _confirm_at_the_end(self) -> None:
         """Do not confirm pages sent again; instead, the counts must stay unchanged before the close."""
-        self._sender.staged.has_resent = True
+        self._sender.staged.late_copy_possible = True
         self._unconfirmed.clear()
 
     def _all_resent(self) -> bool:
         """Whether pages sent again after stale connections await confirmation, all of them accepted."""
-        return bool(self._unconfirmed) and not any(one in self._open for one in self._unconfirmed)
+        return bool(self._unconfirmed) and not any(one in self._pending for one in self._unconfirmed)
 
     def _confirm(self) -> None:
         self._sender.staged.confirm_resent(min(self._unconfirmed.values()))
@@ -261,9 +263,9 @@ class SendQueue:
             self._unconfirmed.clear()
             self._changed.notify()
 
-    def _accept(self, open_page: PendingPage) -> None:
-        self._sender.count(open_page)
-        self._open.remove(open_page)
+    def _accept(self, pending: PendingPage) -> None:
+        self._sender.count(pending)
+        self._pending.remove(pending)
 
-    def _insert(self, open_page: PendingPage) -> None:
-        bisect.insort(self._open, open_page, key=lambda one: one.place)
+    def _insert(self, pending: PendingPage) -> None:
+        bisect.insort(self._pending, pending, key=lambda one: one.place)

@@ -102,43 +102,43 @@ class PageSender:
         self._conventions = IndexConventions()
         self._rejects_lock = threading.Lock()
 
-    def encode(self, open_page: PendingPage, *, may_compress: bool = True) -> None:
+    def encode(self, pending: PendingPage, *, may_compress: bool = True) -> None:
         """Encode the page, and compress it unless that is disabled."""
-        open_page.gzipped = may_compress and self._compress
-        body = open_page.page.encode()
-        open_page.body = compressed(body) if open_page.gzipped else body
+        pending.gzipped = may_compress and self._compress
+        body = pending.page.encode()
+        pending.body = compressed(body) if pending.gzipped else body
 
-    def send(self, open_page: PendingPage) -> SendOutcome:
+    def send(self, pending: PendingPage) -> SendOutcome:
         """Send a page once, or return a Split first.
 
         Raises an error that ends the run: a rejection, or no time left for retries.
         """
-        if open_page.backoff is None:
-            page = open_page.page
-            if open_page.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
+        if pending.backoff is None:
+            page = pending.page
+            if pending.part is None and len(page.items) > 1 and self.staged.resembles_resent(page):
                 # The page was built before the other was lost; its halves have other counts.
                 return Split(list(page.halves()))
-            open_page.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
-        if not open_page.body or (open_page.gzipped and not self._compress):
+            pending.backoff = Backoff(self._retry_policy.retry_seconds, self._client.timings)
+        if not pending.body or (pending.gzipped and not self._compress):
             # It is a part of a page, or another page has shown that compressed ones are rejected.
-            self.encode(open_page)
+            self.encode(pending)
         try:
-            self._push(open_page)
+            self._push(pending)
         except RETRYABLE as failure:
-            wait = open_page.backoff.next_delay(failure)
+            wait = pending.backoff.next_delay(failure)
             log.warning("%s Trying again in %.1f s.", failure.brief, wait)
             return Retry(wait, isinstance(failure, errors.Throttled))
         except ApiError as failure:
-            return self._after(open_page, failure)
-        if self._compress and not open_page.gzipped:
+            return self._after(pending, failure)
+        if self._compress and not pending.gzipped:
             log.warning("Sprinto rejects compressed pages: sending them uncompressed from now on.")
             self._compress = False
-        self._compression_proven = self._compression_proven or open_page.gzipped
+        self._compression_proven = self._compression_proven or pending.gzipped
         return Accepted()
 
-    def count(self, open_page: PendingPage) -> None:
+    def count(self, pending: PendingPage) -> None:
         """Count a page that was accepted. Call it from one thread at a time."""
-        page, part, rejects = open_page.page, open_page.part, self.options.rejects
+        page, part, rejects = pending.page, pending.part, self.options.rejects
         self.staged.add(page)
         self.options.observer.on_page_accepted(page)
         with self._rejects_lock:
@@ -151,22 +151,22 @@ class PageSender:
                     self._confirm(part.suspects, rejects)
                 self._conventions.rule_out(part.first, page)
 
-    def _after(self, open_page: PendingPage, failure: ApiError) -> SendOutcome:
+    def _after(self, pending: PendingPage, failure: ApiError) -> SendOutcome:
         """What to do with a page that was not accepted. Raises if nothing can be done."""
-        page = open_page.page
+        page = pending.page
         action = next_step_after(
             failure,
             items=len(page.items),
-            compressed=open_page.gzipped,
+            compressed=pending.gzipped,
             proven=self._compression_proven,
         )
         if action is NextStep.RESOLVE:
             return InDoubt(failure)
         if action is NextStep.SEND_UNCOMPRESSED:
-            self.encode(open_page, may_compress=False)
-            return self.send(open_page)
+            self.encode(pending, may_compress=False)
+            return self.send(pending)
         if self.options.rejects is not None and isinstance(failure, PageRefused | PageTooLarge):
-            return self._split(open_page, failure, self.options.rejects)
+            return self._split(pending, failure, self.options.rejects)
         if action is NextStep.HALVE:
             return Split(list(page.halves()))
         if isinstance(failure, PageRefused):
@@ -179,11 +179,11 @@ class PageSender:
         raise failure from None
 
     def _split(
-        self, open_page: PendingPage, failure: PageRefused | PageTooLarge, rejects: Rejects
+        self, pending: PendingPage, failure: PageRefused | PageTooLarge, rejects: Rejects
     ) -> SendOutcome:
         """Find the records that caused the rejection."""
-        page = open_page.page
-        part = open_page.part or SubPage(page, FirstRejection(page, failure.details))
+        page = pending.page
+        part = pending.part or SubPage(page, FirstRejection(page, failure.details))
         with self._rejects_lock:
             if part.suspects:
                 rejects.withdraw(part.suspects)
@@ -200,14 +200,14 @@ class PageSender:
         self.settled += len(blamed)
         rejects.confirm(blamed)
 
-    def _push(self, open_page: PendingPage) -> None:
+    def _push(self, pending: PendingPage) -> None:
         if self._retry_policy.cancelled.is_set():
             raise errors.RunEnded("The run has ended; this page is abandoned.")
-        self.options.observer.on_request(open_page.page)
+        self.options.observer.on_request(pending.page)
         pushed = self._client.push_page(
-            self.staged.session_id, open_page.body, self._one_try, gzipped=open_page.gzipped
+            self.staged.session_id, pending.body, self._one_try, gzipped=pending.gzipped
         )
-        page = open_page.page
+        page = pending.page
         if pushed.rejected:
             details = objects(pushed.validation_errors or ())
             named = f": {describe_details(page, details, self.options.known_field)}" if details else ""

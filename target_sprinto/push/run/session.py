@@ -198,7 +198,9 @@ class RunSession:
         limit = self._options.timeouts.processing
         if self._options.finish is Finish.APPLY:
             wait_for_other_sessions(staged, limit, self._keep_alive_interval(opened))
-        status = staged.reconcile(self._client.timings.quiet_period if sender.staged.has_resent else 0.0)
+        status = staged.reconcile(
+            self._client.timings.quiet_period if sender.staged.late_copy_possible else 0.0
+        )
         if self._options.finish is Finish.DISCARD:
             return self._discard_dry_run(opened)
         if self._options.finish is Finish.HOLD:

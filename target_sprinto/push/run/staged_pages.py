@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 class StagedPages:
     """The pages of this run that are staged in one session.
 
-    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted. `has_resent`:
-    a page was sent again, and a late copy of it may still arrive. `slow_losses` counts losses that were not
-    on a stale connection.
+    `accepted` is ``{entity_type: int}``, `pages` the number of requests that Sprinto accepted.
+    `late_copy_possible`: a page was sent again, and a late copy of it may still arrive. `slow_losses` counts
+    losses that were not on a stale connection.
     """
 
     client: ApiClient
@@ -42,7 +42,7 @@ class StagedPages:
     on_count_mismatch: OnCountMismatch
     accepted: Counter[str] = field(default_factory=Counter, init=False)
     pages = 0
-    has_resent = False
+    late_copy_possible = False
     slow_losses = 0
     _losses = 0
     _resent: list[tuple[float, Page]] = field(default_factory=list, init=False)
@@ -55,10 +55,10 @@ class StagedPages:
         self.accepted += page.counts
         self.pages += 1
 
-    def resolve(self, pages: Sequence[Page], loss: ApiError, *, quick: bool) -> list[bool]:
+    def resolve(self, pages: Sequence[Page], loss: ApiError, *, after_stale: bool) -> list[bool]:
         """Whether each page in doubt was staged. No other page may be in flight.
 
-        `quick`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
+        `after_stale`: all were lost on stale connections, so those sent again are confirmed soon afterwards.
         Raises if Sprinto's counts do not show it.
         """
         if self.retry_policy.cancelled.is_set():
@@ -66,7 +66,7 @@ class StagedPages:
         names = ", ".join(str(page.number) for page in pages)
         log.warning("%s Checking whether Sprinto received page %s.", loss.brief, names)
         status = self._stable_status(
-            loss, self._timings.recheck_interval_stale if quick else self._timings.recheck_interval
+            loss, self._timings.recheck_interval_stale if after_stale else self._timings.recheck_interval
         )
         # Only by its counts: it is not documented whether `accepted_batches` is as exact.
         counts = status.counts()
@@ -86,7 +86,7 @@ class StagedPages:
             message = "has arrived" if index in landed else "has not arrived: sending it again"
             log.warning("Page %d %s.", page.number, message)
         self._losses += 1
-        self.slow_losses += not quick
+        self.slow_losses += not after_stale
         # Two reads agreed, and left no room for a late copy. After `quiet_period` no late copy of a page that
         # was sent again is expected.
         now = time.monotonic()
@@ -132,7 +132,7 @@ class StagedPages:
                 )
             elif comparison is Comparison.DIFFERENT or now - began >= self._timings.max_count_lag:
                 # `reconcile` decides.
-                self.has_resent = True
+                self.late_copy_possible = True
                 return
             if self.retry_policy.cancelled.wait(
                 self._timings.recheck_interval_stale if equal_at is None else apart
